@@ -1,0 +1,2 @@
+//! The dropforge command-line tool.
+fn main() {}

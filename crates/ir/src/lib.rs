@@ -1,1 +1,29 @@
-//! Placeholder.
+//! The intermediate representation of Dropforge.
+//!
+//! A [`Program`] is a whole step: inputs, states that are read, values in the order they are computed, states that
+//! are written once at the end, and outputs. Everything that is known about an operation stands in one table each:
+//! its name and attributes in [`Op`], its shape rule in [`infer`], its gradient rule in [`gradient`], its meaning in
+//! [`interpret`].
+//!
+//! This crate does no I/O and knows no device.
+
+pub mod array;
+mod attribute;
+pub mod error;
+pub mod gradient;
+pub mod interpret;
+pub mod op;
+pub mod passes;
+pub mod program;
+pub mod random;
+mod shape_rule;
+pub mod text;
+pub mod types;
+pub mod verify;
+
+pub use array::{Array, Data};
+pub use error::{Error, Result};
+pub use op::{BinaryKind, CompareKind, ConvolutionWindow, Op, PoolWindow, ReduceKind, UnaryKind};
+pub use program::{Node, NodeId, Origin, Program, Value};
+pub use shape_rule::infer;
+pub use types::{DType, Literal, Real, Shape, ValueType};

@@ -1,0 +1,271 @@
+//! Element types, shapes and literals.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The type of one element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DType {
+    /// 32-bit IEEE float.
+    F32,
+    /// 32-bit signed integer: class indices, positions.
+    I32,
+    /// 32-bit unsigned integer: random bits, counters.
+    U32,
+    /// 8-bit unsigned integer: raw image bytes.
+    U8,
+    /// Truth value, stored as one byte, 0 or 1.
+    Bool,
+}
+
+impl DType {
+    /// Every type, for tables and tests.
+    pub const ALL: [DType; 5] = [DType::F32, DType::I32, DType::U32, DType::U8, DType::Bool];
+
+    /// Bytes of one stored element.
+    pub fn size(self) -> usize {
+        match self {
+            DType::F32 | DType::I32 | DType::U32 => 4,
+            DType::U8 | DType::Bool => 1,
+        }
+    }
+
+    /// The name used in the text form and in errors.
+    pub fn name(self) -> &'static str {
+        match self {
+            DType::F32 => "f32",
+            DType::I32 => "i32",
+            DType::U32 => "u32",
+            DType::U8 => "u8",
+            DType::Bool => "bool",
+        }
+    }
+
+    /// The type with this name.
+    pub fn from_name(name: &str) -> Option<DType> {
+        DType::ALL.into_iter().find(|dtype| dtype.name() == name)
+    }
+
+    /// Whether gradients flow through values of this type.
+    pub fn is_float(self) -> bool {
+        self == DType::F32
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The extents of a value, outermost first. Values are row-major; the empty shape is a scalar.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct Shape(Vec<usize>);
+
+impl Shape {
+    /// The shape of a scalar.
+    pub fn scalar() -> Shape {
+        Shape(Vec::new())
+    }
+
+    /// Number of axes.
+    pub fn rank(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Number of elements: the product of the extents, 1 for a scalar.
+    pub fn elements(&self) -> usize {
+        self.0.iter().product()
+    }
+
+    /// Row-major strides in elements.
+    pub fn strides(&self) -> Vec<usize> {
+        let mut strides = vec![1; self.rank()];
+        for axis in (1..self.rank()).rev() {
+            strides[axis - 1] = strides[axis] * self.0[axis];
+        }
+        strides
+    }
+
+    /// The extents that remain when `axes` are removed.
+    pub fn without(&self, axes: &[usize]) -> Shape {
+        self.0
+            .iter()
+            .enumerate()
+            .filter(|(axis, _)| !axes.contains(axis))
+            .map(|(_, &extent)| extent)
+            .collect()
+    }
+
+    /// The extents as an owned vector.
+    pub fn to_vec(&self) -> Vec<usize> {
+        self.0.clone()
+    }
+}
+
+impl std::ops::Deref for Shape {
+    type Target = [usize];
+    fn deref(&self) -> &[usize] {
+        &self.0
+    }
+}
+
+impl From<Vec<usize>> for Shape {
+    fn from(extents: Vec<usize>) -> Shape {
+        Shape(extents)
+    }
+}
+
+impl From<&[usize]> for Shape {
+    fn from(extents: &[usize]) -> Shape {
+        Shape(extents.to_vec())
+    }
+}
+
+impl<const N: usize> From<[usize; N]> for Shape {
+    fn from(extents: [usize; N]) -> Shape {
+        Shape(extents.to_vec())
+    }
+}
+
+impl FromIterator<usize> for Shape {
+    fn from_iter<I: IntoIterator<Item = usize>>(extents: I) -> Shape {
+        Shape(extents.into_iter().collect())
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[")?;
+        for (axis, extent) in self.0.iter().enumerate() {
+            if axis > 0 {
+                f.write_str(", ")?;
+            }
+            write!(f, "{extent}")?;
+        }
+        f.write_str("]")
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Element type and shape of a value.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ValueType {
+    /// Element type.
+    pub dtype: DType,
+    /// Extents.
+    pub shape: Shape,
+}
+
+impl ValueType {
+    /// A type from its parts.
+    pub fn new(dtype: DType, shape: impl Into<Shape>) -> ValueType {
+        ValueType { dtype, shape: shape.into() }
+    }
+
+    /// The type of one element without axes.
+    pub fn scalar(dtype: DType) -> ValueType {
+        ValueType { dtype, shape: Shape::scalar() }
+    }
+
+    /// Bytes of all elements.
+    pub fn bytes(&self) -> usize {
+        self.shape.elements() * self.dtype.size()
+    }
+}
+
+impl fmt::Display for ValueType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.dtype, self.shape)
+    }
+}
+
+/// A float attribute of an operation, compared by its bits so that operations can be hashed.
+#[derive(Clone, Copy, Debug)]
+pub struct Real(pub f64);
+
+impl PartialEq for Real {
+    fn eq(&self, other: &Real) -> bool {
+        self.0.to_bits() == other.0.to_bits()
+    }
+}
+impl Eq for Real {}
+impl std::hash::Hash for Real {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.to_bits().hash(state);
+    }
+}
+
+/// The elements of a constant: little-endian bytes in row-major order.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Literal {
+    /// Type of the constant.
+    pub ty: ValueType,
+    bytes: Arc<[u8]>,
+}
+
+impl Literal {
+    /// A literal from little-endian bytes; `None` when their number does not fit the type.
+    pub fn from_bytes(ty: ValueType, bytes: &[u8]) -> Option<Literal> {
+        (bytes.len() == ty.bytes()).then(|| Literal { ty, bytes: bytes.into() })
+    }
+
+    /// A float scalar.
+    pub fn f32(value: f32) -> Literal {
+        Literal { ty: ValueType::scalar(DType::F32), bytes: value.to_le_bytes().to_vec().into() }
+    }
+
+    /// A signed scalar.
+    pub fn i32(value: i32) -> Literal {
+        Literal { ty: ValueType::scalar(DType::I32), bytes: value.to_le_bytes().to_vec().into() }
+    }
+
+    /// An unsigned scalar.
+    pub fn u32(value: u32) -> Literal {
+        Literal { ty: ValueType::scalar(DType::U32), bytes: value.to_le_bytes().to_vec().into() }
+    }
+
+    /// A scalar of any type from a number, converted as a cast would.
+    pub fn scalar(dtype: DType, value: f64) -> Literal {
+        let bytes: Vec<u8> = match dtype {
+            DType::F32 => (value as f32).to_le_bytes().to_vec(),
+            DType::I32 => (value as i32).to_le_bytes().to_vec(),
+            DType::U32 => (value as u32).to_le_bytes().to_vec(),
+            DType::U8 => vec![value as u8],
+            DType::Bool => vec![u8::from(value != 0.0)],
+        };
+        Literal { ty: ValueType::scalar(dtype), bytes: bytes.into() }
+    }
+
+    /// The stored bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The elements as numbers, exact for every type.
+    pub fn to_f64(&self) -> Vec<f64> {
+        let word = |chunk: &[u8]| [chunk[0], chunk[1], chunk[2], chunk[3]];
+        match self.ty.dtype {
+            DType::F32 => self.bytes.chunks_exact(4).map(|c| f32::from_le_bytes(word(c)) as f64).collect(),
+            DType::I32 => self.bytes.chunks_exact(4).map(|c| i32::from_le_bytes(word(c)) as f64).collect(),
+            DType::U32 => self.bytes.chunks_exact(4).map(|c| u32::from_le_bytes(word(c)) as f64).collect(),
+            DType::U8 | DType::Bool => self.bytes.iter().map(|&byte| byte as f64).collect(),
+        }
+    }
+
+    /// The single element of a scalar literal (or of one with one element).
+    pub fn as_scalar(&self) -> Option<f64> {
+        (self.ty.shape.elements() == 1).then(|| self.to_f64()[0])
+    }
+}
+
+impl fmt::Debug for Literal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Literal({}, {} bytes)", self.ty, self.bytes.len())
+    }
+}

@@ -1,0 +1,82 @@
+//! What every device offers: buffers that stay, and executables that run a whole step in one call.
+
+use dropforge_ir::{Array, Program, Result, ValueType};
+use std::any::Any;
+use std::sync::Arc;
+
+/// Memory of a device that outlives runs. Clones share it.
+pub type BufferRef = Arc<dyn Buffer>;
+
+/// A typed piece of device memory.
+pub trait Buffer: Send + Sync {
+    /// Type and shape.
+    fn ty(&self) -> &ValueType;
+
+    /// Copies the elements to the host, after everything that was started before.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn read(&self) -> Result<Array>;
+
+    /// Replaces the elements.
+    ///
+    /// # Errors
+    /// If the type or shape differs, or the device fails.
+    fn write(&self, array: &Array) -> Result<()>;
+
+    /// For the device to find its own buffers again.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// One input of a run.
+pub enum Argument<'a> {
+    /// Elements that still lie on the host.
+    Host(&'a Array),
+    /// Elements that lie on the device already.
+    Device(&'a BufferRef),
+}
+
+impl Argument<'_> {
+    /// Type and shape of the elements.
+    pub fn ty(&self) -> ValueType {
+        match self {
+            Argument::Host(array) => array.ty(),
+            Argument::Device(buffer) => buffer.ty().clone(),
+        }
+    }
+}
+
+/// A program that is ready to run, bound to its states.
+pub trait Executable: Send {
+    /// Runs the whole step: reads inputs and states, writes states, returns the outputs in the program's order. The
+    /// outputs may still be on their way when this returns; reading one waits.
+    ///
+    /// # Errors
+    /// If the inputs or hyperparameters do not fit the program, or the device fails. States are then unchanged or
+    /// their contents lost, never half a step that looks whole.
+    fn run(&mut self, inputs: &[Argument<'_>], hypers: &[f32]) -> Result<Vec<BufferRef>>;
+
+    /// Bytes of intermediate values at the fullest moment of a step.
+    fn peak_bytes(&self) -> usize;
+
+    /// A listing for people: kernels, what each fused, memory.
+    fn explain(&self) -> String;
+}
+
+/// A place where programs run.
+pub trait Device: Send + Sync {
+    /// Name for people, such as `cpu (2 threads, AVX-512)`.
+    fn name(&self) -> String;
+
+    /// Memory for a value, zeroed.
+    ///
+    /// # Errors
+    /// If there is not enough memory; the message says what was asked for.
+    fn allocate(&self, ty: &ValueType) -> Result<BufferRef>;
+
+    /// Compiles a program (passes included) and binds it to its states, in the order of `program.states`.
+    ///
+    /// # Errors
+    /// If the program is not valid, or a state's buffer has another type or belongs to another device.
+    fn load(&self, program: &Program, states: &[BufferRef]) -> Result<Box<dyn Executable>>;
+}

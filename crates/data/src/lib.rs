@@ -1,1 +1,34 @@
-//! Placeholder.
+//! Data for training: sources of samples, readers for common files, built-in digits, and batches.
+//!
+//! A [`Source`] is a numbered list of samples. [`Dataset`] holds one in memory, [`ImageFolder`] decodes one from
+//! files, and any type of your own can be one. A [`Loader`] turns a source into batches, in an order that depends on
+//! a seed and the number of the epoch alone.
+//!
+//! | data | function |
+//! |---|---|
+//! | built-in digits, nothing to fetch | [`digits`] |
+//! | MNIST and what shares its format | [`mnist()`], [`read_idx`] |
+//!
+//! Bad data is an [`Error`] that names the file or the sample. Nothing here prints or panics on bad data.
+
+mod dataset;
+mod digits;
+mod error;
+mod file;
+mod idx;
+mod loader;
+mod mnist;
+mod normalization;
+mod pen;
+mod random;
+mod source;
+mod strokes;
+
+pub use dataset::Dataset;
+pub use digits::{DIGITS_TEST, DIGITS_TRAIN, digits};
+pub use error::{Error, Result};
+pub use idx::{Idx, read_idx};
+pub use loader::{Batch, Epoch, Loader, LoaderOptions};
+pub use mnist::mnist;
+pub use normalization::Normalization;
+pub use source::{Description, Source, TargetKind, Targets};

@@ -1,0 +1,79 @@
+//! MNIST and the data sets that share its format (Fashion-MNIST, KMNIST).
+
+use std::path::{Path, PathBuf};
+
+use crate::idx::read_idx;
+use crate::{Dataset, Description, Error, Normalization, Result, Targets, file};
+
+/// Reads MNIST from a folder: the training and the test images, grey, `[1, 28, 28]`, classes 0 to 9, normalised as
+/// `(x / 255 − 0.1307) / 0.3081`.
+///
+/// The folder holds `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
+/// `t10k-labels-idx1-ubyte`; `.idx3-ubyte` for `-idx3-ubyte` and an ending `.gz` are fine too. Fewer samples than
+/// usual, and other data sets in this format, are read alike.
+///
+/// # Errors
+/// The folder or a file is missing, a file is not what it should be (see [`read_idx`]), images are not 28×28, the
+/// counts of images and labels differ, or a label is above 9.
+pub fn mnist(dir: impl AsRef<Path>) -> Result<(Dataset, Dataset)> {
+    let dir = dir.as_ref();
+    file::check_folder(dir, "fetch the files first (download_mnist) or give the folder that has them")?;
+    Ok((read_pair(dir, "train", "mnist")?, read_pair(dir, "t10k", "mnist test")?))
+}
+
+fn read_pair(dir: &Path, prefix: &str, name: &str) -> Result<Dataset> {
+    let images_path = find(dir, prefix, "images", 3)?;
+    let labels_path = find(dir, prefix, "labels", 1)?;
+    let images = read_idx(&images_path)?;
+    let &[count, 28, 28] = images.shape.as_slice() else {
+        return Err(Error::at_file(
+            &images_path,
+            format_args!("has shape {:?}, images of shape [count, 28, 28] are wanted", images.shape),
+        ));
+    };
+    let labels = read_idx(&labels_path)?;
+    if labels.shape.len() != 1 {
+        return Err(Error::at_file(
+            &labels_path,
+            format_args!("has shape {:?}, labels of shape [count] are wanted", labels.shape),
+        ));
+    }
+    if labels.data.len() != count {
+        return Err(Error::at_file(
+            &labels_path,
+            format_args!(
+                "has {} labels, but {} has {count} images: the files do not belong together",
+                labels.data.len(),
+                images_path.display()
+            ),
+        ));
+    }
+    if let Some(index) = labels.data.iter().position(|&label| label > 9) {
+        return Err(Error::at_file(
+            &labels_path,
+            format_args!("label {} of sample {index} is out of range: labels are 0 to 9", labels.data[index]),
+        ));
+    }
+    let description = Description::classes(name, &[1, 28, 28], ('0'..='9').map(String::from));
+    let classes = labels.data.into_iter().map(i32::from).collect();
+    Dataset::from_u8(description, images.data, Targets::Classes(classes))?.normalized(Normalization::mnist())
+}
+
+/// The names under which a file of MNIST is known, the one the mirrors use first.
+pub(crate) fn file_names(prefix: &str, what: &str, rank: usize) -> Vec<String> {
+    let name = |joint, ending| format!("{prefix}-{what}{joint}idx{rank}-ubyte{ending}");
+    vec![name("-", ".gz"), name("-", ""), name(".", ".gz"), name(".", "")]
+}
+
+fn find(dir: &Path, prefix: &str, what: &str, rank: usize) -> Result<PathBuf> {
+    let names = file_names(prefix, what, rank);
+    names.iter().map(|name| dir.join(name)).find(|path| path.exists()).ok_or_else(|| {
+        Error::at_file(
+            dir,
+            format_args!(
+                "has none of the files {}; fetch it (download_mnist) or give another folder",
+                names.join(", ")
+            ),
+        )
+    })
+}

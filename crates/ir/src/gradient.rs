@@ -1,1 +1,536 @@
-//! Placeholder.
+//! Gradients as a transform of programs: reverse accumulation with one rule per operation.
+//!
+//! [`append_gradients`] walks the nodes between the loss and the values of interest once, backwards, and appends the
+//! nodes that compute the gradients. The rules use the operations of the program themselves, so gradients can be
+//! differentiated again wherever the operations they use have rules.
+
+use crate::error::{Error, Result};
+use crate::op::{BinaryKind, CompareKind, Op, ReduceKind, UnaryKind};
+use crate::program::{Node, Program, Value};
+use crate::types::{DType, Literal, Real, Shape, ValueType};
+
+/// Appends the gradients of `loss` with respect to each of `wrt`, and returns them in that order.
+///
+/// # Errors
+/// If the loss is no f32 scalar, an operation on the way has no gradient rule, or the loss does not depend on one of
+/// the values through differentiable operations: a missing gradient is never silently zero.
+pub fn append_gradients(program: &mut Program, loss: Value, wrt: &[Value]) -> Result<Vec<Value>> {
+    let unfit = |message: String| Error::new("gradient", message);
+    if *program.ty(loss) != ValueType::scalar(DType::F32) {
+        let message = format!("the loss must be one float, got {}; take its mean or sum", program.ty(loss));
+        return Err(unfit(message).at(&program.definition(loss).origin));
+    }
+    let active = active_values(program, wrt);
+    let origin = program.current_origin.clone();
+    let mut gradients: Vec<Option<Value>> = vec![None; program.value_count()];
+    gradients[loss.index()] = Some(program.constant(Literal::f32(1.0)));
+    for index in (0..=program.definition_id(loss).index()).rev() {
+        let node = &program.nodes()[index];
+        let reached = node.results.iter().any(|value| gradients[value.index()].is_some());
+        if !reached || !node.args.iter().any(|arg| active[arg.index()]) {
+            continue;
+        }
+        let node = node.clone();
+        program.current_origin = node.origin.clone();
+        let results: Vec<Option<Value>> = node.results.iter().map(|value| gradients[value.index()]).collect();
+        let wanted: Vec<bool> =
+            node.args.iter().map(|arg| active[arg.index()] && program.dtype(*arg).is_float()).collect();
+        let contributions = Rule { program, node: &node, wanted: &wanted }
+            .apply(&results)
+            .map_err(|error| error.at(&node.origin))?;
+        for (arg, contribution) in node.args.iter().zip(contributions) {
+            let Some(contribution) = contribution.filter(|_| active[arg.index()]) else { continue };
+            gradients[arg.index()] = Some(match gradients[arg.index()] {
+                None => contribution,
+                Some(sum) => program.binary(BinaryKind::Add, sum, contribution)?,
+            });
+        }
+    }
+    program.current_origin = origin;
+    wrt.iter()
+        .map(|value| {
+            gradients[value.index()].ok_or_else(|| {
+                let name = describe(program, *value);
+                unfit(format!("the loss does not depend on {name} through differentiable operations"))
+                    .at(&program.definition(*value).origin)
+            })
+        })
+        .collect()
+}
+
+/// How errors call a value: by its port if it has one.
+fn describe(program: &Program, value: Value) -> String {
+    match &program.definition(value).op {
+        Op::State(port) => program.states[*port].name.clone(),
+        Op::Input(port) => format!("input {}", program.inputs[*port].name),
+        op => format!("{value} ({} of shape {})", op.name(), program.shape(value)),
+    }
+}
+
+/// Which values depend on any of `wrt`.
+fn active_values(program: &Program, wrt: &[Value]) -> Vec<bool> {
+    let mut active = vec![false; program.value_count()];
+    for value in wrt {
+        active[value.index()] = true;
+    }
+    for node in program.nodes() {
+        if node.args.iter().any(|arg| active[arg.index()]) {
+            for result in &node.results {
+                active[result.index()] = true;
+            }
+        }
+    }
+    active
+}
+
+/// The state of one application of a rule.
+struct Rule<'a> {
+    program: &'a mut Program,
+    node: &'a Node,
+    wanted: &'a [bool],
+}
+
+type Contributions = Result<Vec<Option<Value>>>;
+
+impl Rule<'_> {
+    /// The contributions to each argument's gradient, from the gradients of the results.
+    fn apply(&mut self, gradients: &[Option<Value>]) -> Contributions {
+        let node = self.node;
+        let args = &node.args;
+        if let Op::MeanVariance { axes } = &node.op {
+            return self.mean_variance(axes, gradients);
+        }
+        let Some(g) = gradients[0] else {
+            return Err(self.missing());
+        };
+        match &node.op {
+            Op::Input(_) | Op::State(_) | Op::Hyper(_) | Op::Constant(_) => Ok(Vec::new()),
+            Op::Iota { .. } | Op::Compare { .. } | Op::ArgMax { .. } | Op::RandomBits { .. } => {
+                Ok(vec![None; args.len()])
+            }
+            Op::Unary { kind } => Ok(vec![self.unary(*kind, g)?]),
+            Op::Binary { kind } => self.binary(*kind, g),
+            Op::Select {} => {
+                let zero = self.program.splat_like(0.0, g)?;
+                let a = self.program.apply(Op::Select {}, &[args[0], g, zero])?;
+                let b = self.program.apply(Op::Select {}, &[args[0], zero, g])?;
+                Ok(vec![None, Some(a), Some(b)])
+            }
+            Op::Cast { .. } => {
+                let from = self.program.dtype(args[0]);
+                if !from.is_float() || !self.program.dtype(g).is_float() {
+                    return Ok(vec![None]);
+                }
+                self.one(Op::Cast { to: from }, &[g])
+            }
+            Op::Reshape { .. } => self.one(Op::Reshape { shape: self.shape(0) }, &[g]),
+            Op::Permute { order } => {
+                let mut inverse = vec![0; order.len()];
+                for (to, &from) in order.iter().enumerate() {
+                    inverse[from] = to;
+                }
+                self.one(Op::Permute { order: inverse }, &[g])
+            }
+            Op::Broadcast { shape, axes } => {
+                let repeated = (0..shape.rank()).filter(|axis| !axes.contains(axis)).collect();
+                self.one(Op::Reduce { kind: ReduceKind::Sum, axes: repeated }, &[g])
+            }
+            Op::Slice { start, step, .. } => self.slice(g, start, step),
+            Op::Pad { low, interior, .. } => {
+                let x = self.shape(0);
+                let step: Vec<usize> = interior.iter().map(|between| between + 1).collect();
+                let stop = (0..x.rank())
+                    .map(|axis| if x[axis] == 0 { low[axis] } else { low[axis] + (x[axis] - 1) * step[axis] + 1 })
+                    .collect();
+                self.one(Op::Slice { start: low.clone(), stop, step }, &[g])
+            }
+            Op::Flip { axes } => self.one(Op::Flip { axes: axes.clone() }, &[g]),
+            Op::Concat { axis } => {
+                let mut parts = Vec::new();
+                let mut from = 0;
+                for index in 0..args.len() {
+                    let x = self.shape(index);
+                    let mut start = vec![0; x.rank()];
+                    start[*axis] = from;
+                    from += x[*axis];
+                    let mut stop = x.to_vec();
+                    stop[*axis] = from;
+                    let op = Op::Slice { start, stop, step: vec![1; x.rank()] };
+                    parts.push(Some(self.program.apply(op, &[g])?));
+                }
+                Ok(parts)
+            }
+            Op::Reduce { kind, axes } => self.reduce(*kind, axes, g),
+            Op::LogSumExp { axes } => {
+                let shape = self.shape(0);
+                let total = self.program.expand(node.results[0], &shape, axes)?;
+                let difference = self.program.binary(BinaryKind::Subtract, args[0], total)?;
+                let softmax = self.program.unary(UnaryKind::Exp, difference)?;
+                let g = self.program.expand(g, &shape, axes)?;
+                Ok(vec![Some(self.program.binary(BinaryKind::Multiply, g, softmax)?)])
+            }
+            Op::MeanVariance { .. } => unreachable!("handled above"),
+            Op::Dot { lhs_batch, rhs_batch, lhs_contract, rhs_contract } => {
+                let lhs = Side { batch: lhs_batch, contract: lhs_contract, value: args[0] };
+                let rhs = Side { batch: rhs_batch, contract: rhs_contract, value: args[1] };
+                let lhs_rank = self.shape(0).rank() - lhs_batch.len() - lhs_contract.len();
+                let rhs_rank = self.shape(1).rank() - rhs_batch.len() - rhs_contract.len();
+                let batch = lhs_batch.len();
+                let lhs_free: Vec<usize> = (batch..batch + lhs_rank).collect();
+                let rhs_free: Vec<usize> = (batch + lhs_rank..batch + lhs_rank + rhs_rank).collect();
+                let a = if self.wanted[0] { Some(self.dot_side(g, &rhs_free, &lhs, &rhs)?) } else { None };
+                let b = if self.wanted[1] { Some(self.dot_side(g, &lhs_free, &rhs, &lhs)?) } else { None };
+                Ok(vec![a, b])
+            }
+            Op::Convolution { window } => {
+                let (x, filter) = (self.shape(0), self.shape(1));
+                let input = Op::ConvolutionInputGradient { window: window.clone(), input: [x[2], x[3]] };
+                let kernel = Op::ConvolutionFilterGradient { window: window.clone(), kernel: [filter[2], filter[3]] };
+                self.pair((input, [g, args[1]]), (kernel, [args[0], g]))
+            }
+            Op::ConvolutionInputGradient { window, .. } => {
+                let filter = self.shape(1);
+                let output = Op::Convolution { window: window.clone() };
+                let kernel = Op::ConvolutionFilterGradient { window: window.clone(), kernel: [filter[2], filter[3]] };
+                self.pair((output, [g, args[1]]), (kernel, [g, args[0]]))
+            }
+            Op::ConvolutionFilterGradient { window, .. } => {
+                let x = self.shape(0);
+                let input = Op::ConvolutionInputGradient { window: window.clone(), input: [x[2], x[3]] };
+                let output = Op::Convolution { window: window.clone() };
+                self.pair((input, [args[1], g]), (output, [args[0], g]))
+            }
+            Op::MaxPool { .. } => {
+                let x = self.shape(0);
+                self.one(Op::MaxPoolGradient { input: [x[2], x[3]] }, &[g, node.results[1]])
+            }
+            Op::MaxPoolGradient { .. } => self.max_pool_gradient(g),
+            Op::WindowSum { window } => {
+                let x = self.shape(0);
+                self.one(Op::WindowSumTranspose { window: window.clone(), input: [x[2], x[3]] }, &[g])
+            }
+            Op::WindowSumTranspose { window, .. } => self.one(Op::WindowSum { window: window.clone() }, &[g]),
+            Op::Gather { axis } => {
+                let size = self.shape(0)[*axis];
+                let sum = self.program.apply(Op::ScatterAdd { axis: *axis, size }, &[g, args[1]])?;
+                Ok(vec![Some(sum), None])
+            }
+            Op::ScatterAdd { axis, .. } => {
+                let picked = self.program.apply(Op::Gather { axis: *axis }, &[g, args[1]])?;
+                Ok(vec![Some(picked), None])
+            }
+            Op::Attention { causal, scale } => {
+                if gradients[1].is_some() {
+                    return Err(self.missing());
+                }
+                let op = Op::AttentionGradient { causal: *causal, scale: *scale };
+                let inputs = [args[0], args[1], args[2], node.results[0], node.results[1], g];
+                Ok(self.program.push(op, &inputs)?.into_iter().map(Some).collect())
+            }
+            Op::AttentionGradient { .. } => Err(self.missing()),
+        }
+    }
+
+    fn missing(&self) -> Error {
+        let message = "has no gradient rule for this use; detach the value or compose it from other operations";
+        Error::new(self.node.op.name(), message)
+    }
+
+    fn shape(&self, arg: usize) -> Shape {
+        self.program.shape(self.node.args[arg]).clone()
+    }
+
+    fn one(&mut self, op: Op, args: &[Value]) -> Contributions {
+        Ok(vec![Some(self.program.apply(op, args)?)])
+    }
+
+    /// Two contributions, each computed only if wanted.
+    fn pair(&mut self, a: (Op, [Value; 2]), b: (Op, [Value; 2])) -> Contributions {
+        let mut results = Vec::new();
+        for ((op, args), wanted) in [a, b].into_iter().zip([self.wanted[0], self.wanted[1]]) {
+            results.push(if wanted { Some(self.program.apply(op, &args)?) } else { None });
+        }
+        Ok(results)
+    }
+
+    fn unary(&mut self, kind: UnaryKind, g: Value) -> Result<Option<Value>> {
+        use BinaryKind::{Add, Divide, Multiply, Subtract};
+        let (x, y) = (self.node.args[0], self.node.results[0]);
+        let p = &mut *self.program;
+        let slope = match kind {
+            UnaryKind::Negate => return Ok(Some(p.unary(UnaryKind::Negate, g)?)),
+            // Steps are flat: nothing flows.
+            UnaryKind::Sign | UnaryKind::Floor | UnaryKind::Ceil | UnaryKind::Round | UnaryKind::Not => return Ok(None),
+            UnaryKind::Log => return Ok(Some(p.binary(Divide, g, x)?)),
+            UnaryKind::LogOnePlus => {
+                let one = p.splat_like(1.0, x)?;
+                let denominator = p.binary(Add, one, x)?;
+                return Ok(Some(p.binary(Divide, g, denominator)?));
+            }
+            UnaryKind::Relu => {
+                let zero = p.splat_like(0.0, y)?;
+                let off = p.compare(CompareKind::LessEqual, y, zero)?;
+                return Ok(Some(p.apply(Op::Select {}, &[off, zero, g])?));
+            }
+            UnaryKind::Absolute => p.unary(UnaryKind::Sign, x)?,
+            UnaryKind::Exp => y,
+            UnaryKind::ExpMinusOne => {
+                let one = p.splat_like(1.0, y)?;
+                p.binary(Add, y, one)?
+            }
+            UnaryKind::SquareRoot => {
+                let half = p.splat_like(0.5, y)?;
+                p.binary(Divide, half, y)?
+            }
+            UnaryKind::ReciprocalSquareRoot => {
+                let square = p.binary(Multiply, y, y)?;
+                let cube = p.binary(Multiply, square, y)?;
+                let factor = p.splat_like(-0.5, y)?;
+                p.binary(Multiply, factor, cube)?
+            }
+            UnaryKind::Reciprocal => {
+                let square = p.binary(Multiply, y, y)?;
+                p.unary(UnaryKind::Negate, square)?
+            }
+            UnaryKind::Sin => p.unary(UnaryKind::Cos, x)?,
+            UnaryKind::Cos => {
+                let sine = p.unary(UnaryKind::Sin, x)?;
+                p.unary(UnaryKind::Negate, sine)?
+            }
+            UnaryKind::Tanh => {
+                let square = p.binary(Multiply, y, y)?;
+                let one = p.splat_like(1.0, y)?;
+                p.binary(Subtract, one, square)?
+            }
+            UnaryKind::Sigmoid => {
+                let one = p.splat_like(1.0, y)?;
+                let rest = p.binary(Subtract, one, y)?;
+                p.binary(Multiply, y, rest)?
+            }
+            UnaryKind::Erf => {
+                let square = p.binary(Multiply, x, x)?;
+                let negative = p.unary(UnaryKind::Negate, square)?;
+                let bell = p.unary(UnaryKind::Exp, negative)?;
+                let factor = p.splat_like(std::f64::consts::FRAC_2_SQRT_PI, x)?;
+                p.binary(Multiply, factor, bell)?
+            }
+        };
+        Ok(Some(p.binary(Multiply, g, slope)?))
+    }
+
+    fn binary(&mut self, kind: BinaryKind, g: Value) -> Contributions {
+        use BinaryKind::{Divide, Multiply, Power, Subtract};
+        let (a, b, y) = (self.node.args[0], self.node.args[1], self.node.results[0]);
+        let wanted = self.wanted;
+        let p = &mut *self.program;
+        let mut result = [None, None];
+        match kind {
+            BinaryKind::Add => result = [Some(g), Some(g)],
+            BinaryKind::Subtract => {
+                result[0] = Some(g);
+                if wanted[1] {
+                    result[1] = Some(p.unary(UnaryKind::Negate, g)?);
+                }
+            }
+            BinaryKind::Multiply => {
+                for (side, other) in [(0, b), (1, a)] {
+                    if wanted[side] {
+                        result[side] = Some(p.binary(Multiply, g, other)?);
+                    }
+                }
+            }
+            BinaryKind::Divide => {
+                let quotient = p.binary(Divide, g, b)?;
+                result[0] = Some(quotient);
+                if wanted[1] {
+                    let product = p.binary(Multiply, quotient, y)?;
+                    result[1] = Some(p.unary(UnaryKind::Negate, product)?);
+                }
+            }
+            BinaryKind::Power => {
+                let zero = p.splat_like(0.0, a)?;
+                if wanted[0] {
+                    // b·a^(b−1), and 0 where b is 0 even if a is 0 too.
+                    let one = p.splat_like(1.0, b)?;
+                    let lower = p.binary(Subtract, b, one)?;
+                    let power = p.binary(Power, a, lower)?;
+                    let slope = p.binary(Multiply, b, power)?;
+                    let full = p.binary(Multiply, g, slope)?;
+                    let flat = p.compare(CompareKind::Equal, b, zero)?;
+                    result[0] = Some(p.apply(Op::Select {}, &[flat, zero, full])?);
+                }
+                if wanted[1] {
+                    // a^b·ln a, and 0 where a is 0 and b is not negative.
+                    let logarithm = p.unary(UnaryKind::Log, a)?;
+                    let slope = p.binary(Multiply, y, logarithm)?;
+                    let full = p.binary(Multiply, g, slope)?;
+                    let base_zero = p.compare(CompareKind::Equal, a, zero)?;
+                    let not_negative = p.compare(CompareKind::GreaterEqual, b, zero)?;
+                    let flat = p.binary(BinaryKind::And, base_zero, not_negative)?;
+                    result[1] = Some(p.apply(Op::Select {}, &[flat, zero, full])?);
+                }
+            }
+            BinaryKind::Maximum | BinaryKind::Minimum => {
+                // Where both are equal each takes half, as in PyTorch.
+                let (for_a, for_b) = match kind {
+                    BinaryKind::Maximum => (CompareKind::Greater, CompareKind::Less),
+                    _ => (CompareKind::Less, CompareKind::Greater),
+                };
+                let zero = p.splat_like(0.0, g)?;
+                let half = p.splat_like(0.5, g)?;
+                let shared = p.binary(Multiply, g, half)?;
+                let equal = p.compare(CompareKind::Equal, a, b)?;
+                for (side, wins) in [(0, for_a), (1, for_b)] {
+                    if wanted[side] {
+                        let won = p.compare(wins, a, b)?;
+                        let alone = p.apply(Op::Select {}, &[won, g, zero])?;
+                        result[side] = Some(p.apply(Op::Select {}, &[equal, shared, alone])?);
+                    }
+                }
+            }
+            BinaryKind::Remainder => {
+                result[0] = Some(g);
+                if wanted[1] {
+                    // a − rem(a, b) is b times the truncated quotient.
+                    let multiple = p.binary(Subtract, a, y)?;
+                    let quotient = p.binary(Divide, multiple, b)?;
+                    let product = p.binary(Multiply, g, quotient)?;
+                    result[1] = Some(p.unary(UnaryKind::Negate, product)?);
+                }
+            }
+            BinaryKind::And
+            | BinaryKind::Or
+            | BinaryKind::Xor
+            | BinaryKind::ShiftLeft
+            | BinaryKind::ShiftRight => {}
+        }
+        Ok(result.to_vec())
+    }
+
+    fn slice(&mut self, g: Value, start: &[usize], step: &[usize]) -> Contributions {
+        let (x, taken) = (self.shape(0), self.program.shape(g).clone());
+        let mut high = Vec::new();
+        for axis in 0..x.rank() {
+            let reach = if taken[axis] == 0 { 0 } else { (taken[axis] - 1) * step[axis] + 1 };
+            high.push(x[axis] - start[axis] - reach);
+        }
+        let interior = step.iter().map(|step| step - 1).collect();
+        self.one(Op::Pad { low: start.to_vec(), high, interior, value: Real(0.0) }, &[g])
+    }
+
+    fn reduce(&mut self, kind: ReduceKind, axes: &[usize], g: Value) -> Contributions {
+        let shape = self.shape(0);
+        let (x, y) = (self.node.args[0], self.node.results[0]);
+        match kind {
+            ReduceKind::Sum => Ok(vec![Some(self.program.expand(g, &shape, axes)?)]),
+            // Equal extremes share the gradient evenly, as in PyTorch's amax and amin.
+            ReduceKind::Max | ReduceKind::Min => {
+                let p = &mut *self.program;
+                let extreme = p.expand(y, &shape, axes)?;
+                let hit = p.compare(CompareKind::Equal, x, extreme)?;
+                let ones = p.apply(Op::Cast { to: DType::F32 }, &[hit])?;
+                let count = p.reduce(ReduceKind::Sum, ones, axes)?;
+                let share = p.binary(BinaryKind::Divide, g, count)?;
+                let share = p.expand(share, &shape, axes)?;
+                Ok(vec![Some(p.binary(BinaryKind::Multiply, share, ones)?)])
+            }
+            ReduceKind::Product => Err(self.missing()),
+        }
+    }
+
+    fn mean_variance(&mut self, axes: &[usize], gradients: &[Option<Value>]) -> Contributions {
+        let shape = self.shape(0);
+        let (x, mean) = (self.node.args[0], self.node.results[0]);
+        let count: usize = axes.iter().map(|&axis| shape[axis]).product();
+        let p = &mut *self.program;
+        let mut scaled = |p: &mut Program, g: Value, factor: f64| -> Result<Value> {
+            let factor = p.splat_like(factor / count as f64, g)?;
+            let g = p.binary(BinaryKind::Multiply, g, factor)?;
+            p.expand(g, &shape, axes)
+        };
+        let from_mean = gradients[0].map(|g| scaled(p, g, 1.0)).transpose()?;
+        let from_variance = match gradients[1] {
+            None => None,
+            Some(g) => {
+                let g = scaled(p, g, 2.0)?;
+                let mean = p.expand(mean, &shape, axes)?;
+                let difference = p.binary(BinaryKind::Subtract, x, mean)?;
+                Some(p.binary(BinaryKind::Multiply, g, difference)?)
+            }
+        };
+        Ok(vec![match (from_mean, from_variance) {
+            (Some(a), Some(b)) => Some(p.binary(BinaryKind::Add, a, b)?),
+            (a, b) => a.or(b),
+        }])
+    }
+
+    /// The gradient of one side of a product: the output gradient times the other side, contracted over the other
+    /// side's free axes (`g_contract` in the output), with its axes put back in this side's order.
+    fn dot_side(&mut self, g: Value, g_contract: &[usize], this: &Side<'_>, other: &Side<'_>) -> Result<Value> {
+        let p = &mut *self.program;
+        let (this_rank, other_rank) = (p.shape(this.value).rank(), p.shape(other.value).rank());
+        let batch: Vec<usize> = (0..this.batch.len()).collect();
+        let is_free = |side: &Side<'_>, axis: &usize| !side.batch.contains(axis) && !side.contract.contains(axis);
+        let other_free: Vec<usize> = (0..other_rank).filter(|axis| is_free(other, axis)).collect();
+        // What each axis of the products is called in this side.
+        let free: Vec<usize> = (0..this_rank).filter(|axis| is_free(this, axis)).collect();
+        let contracted: Vec<usize> = (0..other_rank)
+            .filter_map(|axis| other.contract.iter().position(|&c| c == axis).map(|k| this.contract[k]))
+            .collect();
+        let gradient_first: Vec<usize> = this.batch.iter().chain(&free).chain(&contracted).copied().collect();
+        let other_first: Vec<usize> = this.batch.iter().chain(&contracted).chain(&free).copied().collect();
+        let in_order = |axes: &[usize]| axes.iter().enumerate().all(|(to, &axis)| to == axis);
+        let (product, axes) = if in_order(&other_first) && !in_order(&gradient_first) {
+            let op = Op::Dot {
+                lhs_batch: other.batch.to_vec(),
+                rhs_batch: batch,
+                lhs_contract: other_free,
+                rhs_contract: g_contract.to_vec(),
+            };
+            (p.apply(op, &[other.value, g])?, other_first)
+        } else {
+            let op = Op::Dot {
+                lhs_batch: batch,
+                rhs_batch: other.batch.to_vec(),
+                lhs_contract: g_contract.to_vec(),
+                rhs_contract: other_free,
+            };
+            (p.apply(op, &[g, other.value])?, gradient_first)
+        };
+        if in_order(&axes) {
+            return Ok(product);
+        }
+        let mut order = vec![0; axes.len()];
+        for (from, &to) in axes.iter().enumerate() {
+            order[to] = from;
+        }
+        p.apply(Op::Permute { order }, &[product])
+    }
+
+    /// Each plane's positions become positions in all planes in a row, and the cotangent is picked there.
+    fn max_pool_gradient(&mut self, g: Value) -> Contributions {
+        let positions = self.node.args[1];
+        let shape = self.shape(1);
+        let p = &mut *self.program;
+        let image = p.shape(g).clone();
+        let plane = image[2] * image[3];
+        let planes = image[0] * image[1];
+        let per_plane = shape[2] * shape[3];
+        let flat = p.apply(Op::Reshape { shape: [planes, per_plane].into() }, &[positions])?;
+        let number = p.apply(Op::Iota { shape: [planes, per_plane].into(), axis: 0 }, &[])?;
+        let size = p.splat_like(plane as f64, number)?;
+        let offset = p.binary(BinaryKind::Multiply, number, size)?;
+        let all = p.binary(BinaryKind::Add, offset, flat)?;
+        let row = p.apply(Op::Reshape { shape: [planes * plane].into() }, &[g])?;
+        let picked = p.apply(Op::Gather { axis: 0 }, &[row, all])?;
+        let back = p.apply(Op::Reshape { shape }, &[picked])?;
+        Ok(vec![Some(back), None])
+    }
+}
+
+/// One side of a product.
+struct Side<'a> {
+    batch: &'a [usize],
+    contract: &'a [usize],
+    value: Value,
+}

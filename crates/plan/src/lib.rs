@@ -3,6 +3,7 @@
 //! This crate does no I/O. It knows devices only by the [`Device`] trait.
 
 pub mod device;
+pub mod kernel;
 pub mod reference;
 
 pub use device::{Argument, Buffer, BufferRef, Device, Executable};

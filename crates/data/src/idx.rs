@@ -75,3 +75,51 @@ pub fn read_idx(path: impl AsRef<Path>) -> Result<Idx> {
     }
     Ok(Idx { shape, data })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Folder, gzip, idx, message};
+
+    #[test]
+    fn plain_and_packed_alike() {
+        let folder = Folder::new("idx");
+        let bytes = idx(&[2, 3], &[1, 2, 3, 4, 5, 6]);
+        let expected = Idx { shape: vec![2, 3], data: vec![1, 2, 3, 4, 5, 6] };
+        assert_eq!(read_idx(folder.write("plain.gz", &bytes)).unwrap(), expected);
+        assert_eq!(read_idx(folder.write("packed", &gzip(&bytes))).unwrap(), expected);
+    }
+
+    #[test]
+    fn each_kind_of_damage_is_named() {
+        let folder = Folder::new("idx-bad");
+        let good = idx(&[2, 3], &[1, 2, 3, 4, 5, 6]);
+        let packed = gzip(&good);
+        let mut corrupt = packed.clone();
+        let at = corrupt.len() - 6; // in the checksum at the end
+        corrupt[at] ^= 1;
+        let mut long = good.clone();
+        long.push(0);
+        let cases: [(&[u8], &str); 12] = [
+            (&[], "at least 4 bytes"),
+            (&good[..3], "at least 4 bytes"),
+            (&good[..9], "within its 2 extents"),
+            (&good[..17], "5 of the 6 bytes of shape [2, 3]"),
+            (&long, "bytes after the 6"),
+            (b"\x89PNG\r\n", "not an IDX file: it starts with [89, 50, 4e, 47]"),
+            (&[0, 0, 8, 0], "not an IDX file"),
+            (&[0, 0, 0x0d, 1, 0, 0, 0, 1, 0, 0, 0, 0], "element type 0x0d"),
+            (&idx(&[u32::MAX; 3], &[]), "too large to be true"),
+            (&idx(&[1 << 31], &[]), "0 of the 2147483648 bytes"),
+            (&packed[..packed.len() - 4], "truncated"),
+            (&corrupt, "cannot read it"),
+        ];
+        for (i, (bytes, expected)) in cases.into_iter().enumerate() {
+            let name = format!("case-{i}");
+            let message = message(read_idx(folder.write(&name, bytes)));
+            assert!(message.contains(expected) && message.contains(&name), "case {i}: {message}");
+        }
+        assert!(message(read_idx(folder.path().join("missing"))).contains("cannot open it"));
+        assert!(message(read_idx(folder.path())).contains("is a folder"));
+    }
+}

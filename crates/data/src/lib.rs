@@ -7,12 +7,13 @@
 //! | data | function |
 //! |---|---|
 //! | built-in digits, nothing to fetch | [`digits`] |
-//! | MNIST and what shares its format | [`mnist()`], [`read_idx`] |
+//! | MNIST and what shares its format | [`mnist()`], [`download_mnist`], [`read_idx`] |
 //!
 //! Bad data is an [`Error`] that names the file or the sample. Nothing here prints or panics on bad data.
 
 mod dataset;
 mod digits;
+mod download;
 mod error;
 mod file;
 mod idx;
@@ -23,9 +24,12 @@ mod pen;
 mod random;
 mod source;
 mod strokes;
+#[cfg(test)]
+mod testing;
 
 pub use dataset::Dataset;
 pub use digits::{DIGITS_TEST, DIGITS_TRAIN, digits};
+pub use download::{MNIST_MIRROR, download_mnist};
 pub use error::{Error, Result};
 pub use idx::{Idx, read_idx};
 pub use loader::{Batch, Epoch, Loader, LoaderOptions};

@@ -77,3 +77,63 @@ fn find(dir: &Path, prefix: &str, what: &str, rank: usize) -> Result<PathBuf> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Source;
+    use crate::testing::{Folder, gzip, idx, message, shared};
+
+    fn write(folder: &Folder, images: &[u8], labels: &[u8]) {
+        folder.write("train-images-idx3-ubyte", images);
+        folder.write("train-labels.idx1-ubyte.gz", &gzip(labels));
+        folder.write("t10k-images.idx3-ubyte", &idx(&[1, 28, 28], &[255; 784]));
+        folder.write("t10k-labels-idx1-ubyte", &idx(&[1], &[9]));
+    }
+
+    #[test]
+    fn reads_all_names() {
+        let folder = Folder::new("mnist");
+        write(&folder, &gzip(&idx(&[2, 28, 28], &[0; 2 * 784])), &idx(&[2], &[3, 4]));
+        let (train, test) = mnist(folder.path()).unwrap();
+        assert_eq!((train.classes(), test.classes()), (Some(&[3, 4][..]), Some(&[9][..])));
+        let mut out = vec![0.0; 784];
+        train.read_input(1, &mut out).unwrap();
+        assert!(out.iter().all(|&x| x == -0.1307 / 0.3081));
+        test.read_input(0, &mut out).unwrap();
+        assert!(out.iter().all(|&x| x == (1.0 - 0.1307) / 0.3081));
+    }
+
+    #[test]
+    fn bad_files_are_named() {
+        let folder = Folder::new("mnist-bad");
+        let images = idx(&[2, 28, 28], &[0; 2 * 784]);
+        let labels = idx(&[2], &[3, 4]);
+        let missing = folder.path().join("nowhere");
+        assert!(message(mnist(&missing)).contains("no such folder"));
+        assert!(message(mnist(folder.path())).contains("has none of the files train-images-idx3-ubyte.gz"));
+        write(&folder, &images, &idx(&[3], &[3, 4, 5]));
+        let counts = message(mnist(folder.path()));
+        assert!(
+            counts.contains("train-labels.idx1-ubyte.gz: has 3 labels") && counts.contains("2 images"),
+            "{counts}"
+        );
+        write(&folder, &images, &idx(&[2], &[3, 10]));
+        assert!(message(mnist(folder.path())).contains("label 10 of sample 1 is out of range"));
+        write(&folder, &labels, &images);
+        assert!(message(mnist(folder.path())).contains("images of shape [count, 28, 28] are wanted"));
+        write(&folder, &images, &images);
+        assert!(message(mnist(folder.path())).contains("labels of shape [count] are wanted"));
+        write(&folder, &images[..1000], &labels);
+        assert!(message(mnist(folder.path())).contains("truncated: 984 of the 1568"));
+        assert!(message(mnist(folder.path().join("t10k-labels-idx1-ubyte"))).contains("is a file"));
+    }
+
+    #[test]
+    fn the_real_files() {
+        let Some(dir) = shared("mnist") else { return };
+        let (train, test) = mnist(dir).unwrap();
+        assert_eq!((train.len(), test.len()), (60_000, 10_000));
+        assert_eq!((train.class(0).unwrap(), test.class(0).unwrap()), (5, 7));
+    }
+}

@@ -1,0 +1,206 @@
+//! Batches: their order, their sizes, skipping, ending early, and sources that misbehave.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dropforge_data::{
+    Batch, Dataset, Description, Epoch, Error, Loader, LoaderOptions, Result, Source, Targets,
+};
+
+/// Sample `i` is `[i, -i]` with class `i % 3`.
+fn numbered(count: usize) -> Arc<Dataset> {
+    let features = (0..count).flat_map(|i| [i as f32, -(i as f32)]).collect();
+    let classes = (0..count).map(|i| i as i32 % 3).collect();
+    let description = Description::classes("numbered", &[2], ["a", "b", "c"]);
+    Arc::new(Dataset::from_f32(description, features, Targets::Classes(classes)).unwrap())
+}
+
+fn loader(count: usize, options: LoaderOptions) -> Loader {
+    Loader::new(numbered(count), options).unwrap()
+}
+
+/// All batches, giving each back as training does.
+fn collect(mut epoch: Epoch) -> Vec<Batch> {
+    let mut batches = Vec::new();
+    while let Some(batch) = epoch.next() {
+        let batch = batch.unwrap();
+        batches.push(batch.clone());
+        epoch.recycle(batch);
+    }
+    batches
+}
+
+fn samples(batches: &[Batch]) -> Vec<usize> {
+    batches.iter().flat_map(|batch| batch.inputs.chunks(2).map(|x| x[0] as usize)).collect()
+}
+
+fn options(batch: usize) -> LoaderOptions {
+    LoaderOptions { batch, ..Default::default() }
+}
+
+#[test]
+fn every_sample_once_with_its_target() {
+    for prefetch in [0, 1, 2, 5] {
+        for threads in [1, 3] {
+            let loader = loader(103, LoaderOptions { prefetch, threads, ..options(10) });
+            let batches = collect(loader.epoch(0, 0));
+            assert_eq!(batches.len(), loader.batches());
+            assert_eq!(
+                batches.iter().map(|b| b.len).collect::<Vec<_>>(),
+                [[10; 10].as_slice(), &[3]].concat()
+            );
+            assert_eq!(batches.iter().map(|b| b.index).collect::<Vec<_>>(), (0..11).collect::<Vec<_>>());
+            assert_eq!(samples(&batches), loader.order(0));
+            let mut sorted = samples(&batches);
+            sorted.sort();
+            assert_eq!(sorted, (0..103).collect::<Vec<_>>());
+            for batch in &batches {
+                assert_eq!(batch.inputs.len(), batch.len * 2);
+                let Targets::Classes(classes) = &batch.targets else { panic!("classes expected") };
+                let expected: Vec<i32> = batch.inputs.chunks(2).map(|x| x[0] as i32 % 3).collect();
+                assert_eq!(classes, &expected);
+                assert!(batch.inputs.chunks(2).all(|x| x[1] == -x[0]));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_order_depends_on_seed_and_epoch_alone() {
+    let first = loader(50, LoaderOptions { prefetch: 0, ..options(7) });
+    let again = loader(50, LoaderOptions { prefetch: 4, threads: 4, ..options(7) });
+    let other = loader(50, LoaderOptions { seed: 1, ..options(7) });
+    assert_eq!(collect(first.epoch(3, 0)), collect(again.epoch(3, 0)));
+    assert_ne!(first.order(3), first.order(4));
+    assert_ne!(first.order(3), other.order(3));
+    let plain = loader(50, LoaderOptions { shuffle: false, ..options(7) });
+    assert_eq!(samples(&collect(plain.epoch(9, 0))), (0..50).collect::<Vec<_>>());
+}
+
+#[test]
+fn skipping_continues_where_a_run_stopped() {
+    for threads in [1, 2, 3] {
+        let loader = loader(103, LoaderOptions { threads, ..options(10) });
+        let all = collect(loader.epoch(5, 0));
+        for skip in 0..=11 {
+            assert_eq!(collect(loader.epoch(5, skip)), all[skip..], "skip {skip}");
+        }
+        assert!(collect(loader.epoch(5, 99)).is_empty());
+    }
+}
+
+#[test]
+fn the_short_last_batch_can_be_left_out() {
+    let loader = loader(25, LoaderOptions { drop_last: true, ..options(10) });
+    let sizes: Vec<usize> = collect(loader.epoch(0, 0)).iter().map(|batch| batch.len).collect();
+    assert_eq!((sizes.as_slice(), loader.batches()), ([10, 10].as_slice(), 2));
+}
+
+#[test]
+fn ending_early_stops_the_threads() {
+    for (prefetch, threads) in [(0, 1), (1, 1), (3, 1), (2, 4)] {
+        let loader = loader(1000, LoaderOptions { prefetch, threads, ..options(3) });
+        for taken in 0..5 {
+            let mut epoch = loader.epoch(0, 0);
+            epoch.by_ref().take(taken).for_each(|batch| drop(batch.unwrap()));
+        }
+        // The threads held the source, and have given it back.
+        assert_eq!(Arc::strong_count(loader.source()), 1);
+    }
+}
+
+#[test]
+fn memory_is_used_again() {
+    let loader = loader(40, LoaderOptions { prefetch: 0, ..options(10) });
+    let mut epoch = loader.epoch(0, 0);
+    let first = epoch.next().unwrap().unwrap();
+    let address = first.inputs.as_ptr();
+    epoch.recycle(first);
+    assert_eq!(epoch.next().unwrap().unwrap().inputs.as_ptr(), address);
+    // A batch of something else does no harm.
+    epoch.recycle(Batch { inputs: vec![1.0], targets: Targets::Values(vec![2.0]), len: 1, index: 77 });
+    assert_eq!(epoch.next().unwrap().unwrap().inputs.len(), 20);
+}
+
+#[test]
+fn values_come_in_rows() {
+    let features = (0..5).map(|i| i as f32).collect();
+    let targets = Targets::Values((0..10).map(|i| i as f32).collect());
+    let data = Dataset::from_f32(Description::values("line", &[1], &[2]), features, targets).unwrap();
+    let loader = Loader::new(Arc::new(data), LoaderOptions { shuffle: false, ..options(4) }).unwrap();
+    let targets: Vec<Targets> = collect(loader.epoch(0, 0)).into_iter().map(|batch| batch.targets).collect();
+    assert_eq!(targets[1], Targets::Values(vec![8.0, 9.0]));
+    assert_eq!(targets[0], Targets::Values((0..8).map(|i| i as f32).collect()));
+}
+
+#[test]
+fn options_that_cannot_work_are_refused() {
+    let refused = |count, options| Loader::new(numbered(count), options).err().unwrap().to_string();
+    assert!(refused(0, options(4)).contains("no samples"));
+    assert!(refused(5, options(0)).contains("batch of 0"));
+    assert!(refused(3, LoaderOptions { drop_last: true, ..options(4) }).contains("no full batch of 4"));
+    // A batch larger than the data is one short batch.
+    let all = collect(loader(3, options(usize::MAX)).epoch(0, 0));
+    assert_eq!((all.len(), all[0].len), (1, 3));
+}
+
+/// A source with something wrong in sample 5.
+struct Faulty(Description, Fault, AtomicUsize);
+
+#[derive(Clone, Copy)]
+enum Fault {
+    Error,
+    Panic,
+    Nan,
+    Label,
+}
+
+impl Source for Faulty {
+    fn description(&self) -> &Description {
+        &self.0
+    }
+
+    fn len(&self) -> usize {
+        20
+    }
+
+    fn read_input(&self, index: usize, out: &mut [f32]) -> Result<()> {
+        self.2.fetch_add(1, Ordering::SeqCst);
+        out.fill(0.0);
+        match (index, self.1) {
+            (5, Fault::Error) => Err(Error::at_file("five.png", "is damaged")),
+            (5, Fault::Panic) => panic!("five is right out"),
+            (5, Fault::Nan) => {
+                out[0] = f32::NAN;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn class(&self, index: usize) -> Result<i32> {
+        Ok(if matches!((index, self.1), (5, Fault::Label)) { 2 } else { 0 })
+    }
+}
+
+#[test]
+fn a_fault_of_the_source_is_an_error_and_ends_the_epoch() {
+    let cases = [
+        (Fault::Error, "five.png: is damaged"),
+        (Fault::Panic, "faulty: reading sample 5 panicked: five is right out"),
+        (Fault::Nan, "the input of sample 5 has a NaN"),
+        (Fault::Label, "label 2 of sample 5 is out of range: there are 2 classes"),
+    ];
+    for (fault, expected) in cases {
+        for (prefetch, threads) in [(0, 1), (2, 1), (2, 3)] {
+            let description = Description::classes("faulty", &[1], ["a", "b"]);
+            let source = Arc::new(Faulty(description, fault, AtomicUsize::new(0)));
+            let options = LoaderOptions { shuffle: false, prefetch, threads, ..options(2) };
+            let mut epoch = Loader::new(source, options).unwrap().epoch(0, 0);
+            assert!(epoch.next().unwrap().is_ok() && epoch.next().unwrap().is_ok());
+            let error = epoch.next().unwrap().unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+            assert!(epoch.next().is_none());
+        }
+    }
+}

@@ -75,7 +75,8 @@ kinds! {
 
 kinds! {
     /// Functions of two elements of one shape and type. `And`, `Or`, `Xor` take bool, i32 and u32; shifts take u32;
-    /// the others f32, i32 and u32 (integers wrap; division by integer zero gives 0).
+    /// the others f32, i32 and u32 (integers wrap; division by integer zero and its
+    /// remainder are 0).
     BinaryKind {
         /// a + b
         Add = "add",
@@ -288,7 +289,8 @@ operations! {
     },
     /// `condition ? a : b` for each element; arguments condition (bool), a, b, all of one shape.
     Select = "select" {},
-    /// Conversion of each element. Float to integer truncates towards zero and saturates, NaN gives 0; to bool is `x != 0`.
+    /// Conversion of each element. Float to integer truncates towards zero and saturates, NaN gives 0; integer to integer
+    /// wraps; to bool is `x != 0`.
     Cast = "cast" {
         /// Type of the result.
         to: DType,
@@ -353,12 +355,12 @@ operations! {
         /// The searched axis; its extent is at least 1.
         axis: usize,
     },
-    /// ln Σ e^x over axes, which disappear, in one pass and without overflow.
+    /// ln Σ e^x over axes, which disappear, in one pass and without overflow; −∞ over no elements.
     LogSumExp = "logsumexp" {
         /// The reduced axes, increasing.
         axes: Vec<usize>,
     },
-    /// Mean and biased variance (divided by the count) over axes, which disappear: two results.
+    /// Mean and biased variance (divided by the count) over axes, which disappear: two results, NaN over no elements.
     MeanVariance = "mean_variance" {
         /// The reduced axes, increasing.
         axes: Vec<usize>,
@@ -400,7 +402,8 @@ operations! {
         /// The window.
         window: PoolWindow,
     },
-    /// Adds each element of the first argument to the position of its plane that the second (i32) names.
+    /// Adds each element of the first argument to the position of its plane that the second (i32) names; a
+    /// position outside the plane adds nothing.
     MaxPoolGradient = "max_pool_gradient" {
         /// Height and width of the planes of the result.
         input: [usize; 2],
@@ -432,7 +435,7 @@ operations! {
         size: usize,
     },
     /// Scaled dot-product attention. Arguments q `[b, h, t, d]`, k and v `[b, h, s, d]`; results: output `[b, h, t, d]` and
-    /// the logsumexp of the scaled scores `[b, h, t]`.
+    /// the logsumexp of the scaled scores `[b, h, t]`. A query that sees no key gives zeros and −∞.
     Attention = "attention" {
         /// 1 if position t may only look at positions up to t (+ s − t), else 0.
         causal: usize,

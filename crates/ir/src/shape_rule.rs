@@ -465,5 +465,13 @@ fn pool_output(input: [usize; 2], window: &PoolWindow) -> std::result::Result<[u
         }
     }
     let PoolWindow { kernel, stride, low, high } = window.clone();
-    convolution_output(input, kernel, &ConvolutionWindow { stride, low, high, dilation: [1, 1], groups: 1 })
+    let geometry = ConvolutionWindow { stride, low, high, dilation: [1, 1], groups: 1 };
+    let output = convolution_output(input, kernel, &geometry)?;
+    for axis in 0..2 {
+        // Otherwise a maximum would have nothing to choose from.
+        if input[axis] == 0 || (output[axis] - 1) * stride[axis] >= low[axis] + input[axis] {
+            return Err(format!("a window {} lies wholly in the padding", Shape::from(kernel)));
+        }
+    }
+    Ok(output)
 }

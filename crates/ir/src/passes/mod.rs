@@ -1,1 +1,48 @@
-//! Placeholder.
+//! Passes: pure functions from program to program, in one visible list.
+
+mod dead_code;
+mod simplify;
+mod subexpressions;
+
+use crate::error::Result;
+use crate::program::Program;
+use crate::verify::verify;
+
+pub use dead_code::remove_dead_code;
+pub use simplify::simplify;
+pub use subexpressions::merge_common_subexpressions;
+
+/// A pass with the name that listings and errors use.
+pub struct Pass {
+    /// Short name.
+    pub name: &'static str,
+    /// The transform.
+    pub run: fn(&Program) -> Result<Program>,
+}
+
+/// What every program goes through before it is scheduled, in this order. Simplification runs twice because merged
+/// subexpressions uncover more of it.
+pub const PASSES: &[Pass] = &[
+    Pass { name: "dead-code", run: remove_dead_code },
+    Pass { name: "simplify", run: simplify },
+    Pass { name: "common-subexpressions", run: merge_common_subexpressions },
+    Pass { name: "simplify", run: simplify },
+    Pass { name: "common-subexpressions", run: merge_common_subexpressions },
+    Pass { name: "dead-code", run: remove_dead_code },
+];
+
+/// Runs all passes; debug builds verify the program after each.
+///
+/// # Errors
+/// Only if a pass has a bug; the error names the pass.
+pub fn optimize(program: &Program) -> Result<Program> {
+    let mut program = program.clone();
+    for pass in PASSES {
+        program = (pass.run)(&program)?;
+        if cfg!(debug_assertions) {
+            verify(&program)
+                .map_err(|error| error.named(format!("after pass {}: {}", pass.name, error.operation())))?;
+        }
+    }
+    Ok(program)
+}

@@ -5,7 +5,7 @@ use crate::op::{BinaryKind, ConvolutionWindow, Op, PoolWindow, UnaryKind};
 use crate::types::{DType, Shape, ValueType};
 
 /// Most elements one value may have; keeps every index and byte count inside `i32` strides and `isize` offsets.
-const MAX_ELEMENTS: usize = 1 << 40;
+pub(crate) const MAX_ELEMENTS: usize = 1 << 40;
 
 /// The types of the results of `op` applied to arguments of these types.
 ///

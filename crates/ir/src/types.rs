@@ -73,9 +73,13 @@ impl Shape {
         self.0.len()
     }
 
-    /// Number of elements: the product of the extents, 1 for a scalar.
+    /// Number of elements: the product of the extents, 1 for a scalar. A product beyond `usize` stays at its maximum,
+    /// which no value reaches.
     pub fn elements(&self) -> usize {
-        self.0.iter().product()
+        if self.0.contains(&0) {
+            return 0;
+        }
+        self.0.iter().fold(1, |product, &extent| product.saturating_mul(extent))
     }
 
     /// Row-major strides in elements.

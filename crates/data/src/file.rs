@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -42,4 +42,18 @@ pub(crate) fn check_folder(dir: &Path, advice: &str) -> Result<()> {
         }
         Err(cause) => Err(Error::io(dir, "look into", cause)),
     }
+}
+
+/// The entries of a folder with names in UTF-8, sorted by name so that the order is the same everywhere.
+pub(crate) fn list(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let failed = |cause| Error::io(dir, "list", cause);
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if let Ok(name) = entry.file_name().into_string() {
+            entries.push((name, entry.path()));
+        }
+    }
+    entries.sort();
+    Ok(entries)
 }

@@ -7,10 +7,13 @@
 //! | data | function |
 //! |---|---|
 //! | built-in digits, nothing to fetch | [`digits`] |
+//! | CIFAR-10, binary version | [`cifar10()`] |
+//! | characters of a text | [`Corpus`] |
 //! | MNIST and what shares its format | [`mnist()`], [`download_mnist`], [`read_idx`] |
 //!
 //! Bad data is an [`Error`] that names the file or the sample. Nothing here prints or panics on bad data.
 
+mod cifar;
 mod dataset;
 mod digits;
 mod download;
@@ -26,7 +29,9 @@ mod source;
 mod strokes;
 #[cfg(test)]
 mod testing;
+mod text;
 
+pub use cifar::cifar10;
 pub use dataset::Dataset;
 pub use digits::{DIGITS_TEST, DIGITS_TRAIN, digits};
 pub use download::{MNIST_MIRROR, download_mnist};
@@ -36,3 +41,4 @@ pub use loader::{Batch, Epoch, Loader, LoaderOptions};
 pub use mnist::mnist;
 pub use normalization::Normalization;
 pub use source::{Description, Source, TargetKind, Targets};
+pub use text::Corpus;

@@ -59,3 +59,42 @@ pub(crate) fn message<T>(result: crate::Result<T>) -> String {
     assert!(!message.contains('\n'), "an error is one line: {message}");
     message
 }
+
+/// A PNG file of 8 bits a channel: 1 grey, 3 colour, 4 colour with transparency.
+pub(crate) fn png(width: u32, height: u32, channels: usize, pixels: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_color(match channels {
+        1 => png::ColorType::Grayscale,
+        3 => png::ColorType::Rgb,
+        _ => png::ColorType::Rgba,
+    });
+    encoder.write_header().unwrap().write_image_data(pixels).unwrap();
+    bytes
+}
+
+/// The smallest JPEG file there is: 8×8 grey pixels of one value, 192 to 255 or 1 to 64.
+///
+/// One block whose only coefficient is the mean. With a quantiser of 8 it is the value less 128; the code tables have
+/// one code each, a single zero bit: "a coefficient of 7 bits follows" and "no more coefficients".
+pub(crate) fn flat_jpeg(value: u8) -> Vec<u8> {
+    let mean = i32::from(value) - 128;
+    // Negative coefficients are stored as what they are above the least one.
+    let bits = if mean < 0 { mean + 127 } else { mean } as u32;
+    let scan = (bits << 8 | 0x7f) as u16;
+    let mut file = vec![0xff, 0xd8];
+    let mut segment = |marker: u8, body: &[u8]| {
+        file.extend_from_slice(&[0xff, marker, 0, body.len() as u8 + 2]);
+        file.extend_from_slice(body);
+    };
+    let one_code = |class: u8, symbol: u8| [&[class, 1][..], &[0; 15], &[symbol]].concat();
+    segment(0xdb, &[&[0][..], &[8; 64]].concat());
+    segment(0xc0, &[8, 0, 8, 0, 8, 1, 1, 0x11, 0]);
+    segment(0xc4, &one_code(0x00, 7));
+    segment(0xc4, &one_code(0x10, 0));
+    segment(0xda, &[1, 1, 0, 0, 63, 0]);
+    file.extend_from_slice(&scan.to_be_bytes());
+    file.extend_from_slice(&[0xff, 0xd9]);
+    file
+}

@@ -1,0 +1,221 @@
+//! Decoding PNG and JPEG files, and scaling what is in them.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+use crate::{Error, Result, file};
+
+/// Pixels above which a picture is refused, so that a damaged header cannot ask for all memory.
+const MOST_PIXELS: usize = 1 << 27;
+/// File size above which a file is not read at all.
+const MOST_BYTES: usize = 1 << 29;
+
+/// A decoded picture, 8 bits a channel.
+pub(crate) struct Picture {
+    pub width: usize,
+    pub height: usize,
+    /// 1 (grey) or 3 (red, green, blue).
+    pub channels: usize,
+    /// Row by row, the channels of a pixel next to each other.
+    pub bytes: Vec<u8>,
+}
+
+/// A rectangle of a picture, in pixels; may reach beyond the picture.
+#[derive(Clone, Copy)]
+pub(crate) struct Window {
+    pub left: f32,
+    pub top: f32,
+    pub width: f32,
+    pub height: f32,
+}
+
+impl Picture {
+    /// Decodes a file by its contents, whatever it is called. What is transparent is put on white.
+    pub fn open(path: &Path) -> Result<Picture> {
+        let bytes = file::read_up_to(path, &mut file::open(path)?, MOST_BYTES + 1)?;
+        if bytes.len() > MOST_BYTES {
+            return Err(Error::at_file(path, "is larger than 512 MiB; make it smaller first"));
+        }
+        let picture = if bytes.starts_with(b"\x89PNG") {
+            decode_png(bytes)
+        } else if bytes.starts_with(&[0xff, 0xd8]) {
+            decode_jpeg(&bytes)
+        } else if bytes.is_empty() {
+            Err("is empty".to_string())
+        } else {
+            Err("is neither a PNG nor a JPEG image; convert it to one of them".to_string())
+        };
+        picture.map_err(|reason| Error::at_file(path, reason))
+    }
+
+    /// The picture as `channels` planes of numbers 0..1: grey (1) by the weights of ITU-R BT.601, or colour (3).
+    pub fn planes(&self, channels: usize) -> Vec<Vec<f32>> {
+        let plane = |pick: &dyn Fn(&[u8]) -> f32| self.bytes.chunks_exact(self.channels).map(pick).collect();
+        match (self.channels, channels) {
+            (3, 1) => vec![plane(&|p| {
+                (0.299 * f32::from(p[0]) + 0.587 * f32::from(p[1]) + 0.114 * f32::from(p[2])) / 255.0
+            })],
+            (from, to) => (0..to).map(|c| plane(&|p| f32::from(p[c.min(from - 1)]) / 255.0)).collect(),
+        }
+    }
+}
+
+fn check_size(width: usize, height: usize) -> std::result::Result<(), String> {
+    match width.checked_mul(height) {
+        Some(0) | None => Err(format!("is {width} × {height} pixels, there is nothing to read")),
+        Some(pixels) if pixels > MOST_PIXELS => {
+            Err(format!("is {width} × {height} pixels, more than {MOST_PIXELS}; make it smaller first"))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+fn decode_png(bytes: Vec<u8>) -> std::result::Result<Picture, String> {
+    let damaged = |cause: png::DecodingError| format!("is not a readable PNG image: {cause}");
+    let mut decoder = png::Decoder::new(Cursor::new(bytes));
+    decoder.set_transformations(png::Transformations::normalize_to_color8());
+    let mut reader = decoder.read_info().map_err(damaged)?;
+    let (width, height) = (reader.info().width as usize, reader.info().height as usize);
+    check_size(width, height)?;
+    let size = reader.output_buffer_size().ok_or("is too large for memory")?;
+    let mut pixels = vec![0; size];
+    let frame = reader.next_frame(&mut pixels).map_err(damaged)?;
+    pixels.truncate(frame.buffer_size());
+    let over_white = |value: u8, alpha: u8| {
+        let (value, alpha) = (u32::from(value), u32::from(alpha));
+        ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
+    };
+    let (channels, bytes) = match frame.color_type {
+        png::ColorType::Grayscale => (1, pixels),
+        png::ColorType::Rgb => (3, pixels),
+        png::ColorType::GrayscaleAlpha => {
+            (1, pixels.chunks_exact(2).map(|p| over_white(p[0], p[1])).collect())
+        }
+        png::ColorType::Rgba => {
+            (3, pixels.chunks_exact(4).flat_map(|p| [0, 1, 2].map(|c| over_white(p[c], p[3]))).collect())
+        }
+        png::ColorType::Indexed => return Err("is a PNG image with a palette that cannot be read".into()),
+    };
+    Ok(Picture { width, height, channels, bytes })
+}
+
+fn decode_jpeg(bytes: &[u8]) -> std::result::Result<Picture, String> {
+    let damaged = |cause: &dyn std::fmt::Debug| format!("is not a readable JPEG image: {cause:?}");
+    check_jpeg_end(bytes)?;
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), DecoderOptions::default());
+    decoder.decode_headers().map_err(|cause| damaged(&cause))?;
+    let (width, height) = decoder.dimensions().ok_or("is a JPEG image without a size")?;
+    check_size(width, height)?;
+    let (space, channels) = match decoder.input_colorspace() {
+        Some(ColorSpace::Luma) => (ColorSpace::Luma, 1),
+        _ => (ColorSpace::RGB, 3),
+    };
+    decoder.set_options(DecoderOptions::default().jpeg_set_out_colorspace(space));
+    let bytes = decoder.decode().map_err(|cause| damaged(&cause))?;
+    if bytes.len() != width * height * channels {
+        return Err("is a JPEG image in colours that cannot be read; convert it to RGB".into());
+    }
+    Ok(Picture { width, height, channels, bytes })
+}
+
+/// The decoder fills up what is missing at the end of a file with grey, which must not be trained on. A whole file has
+/// an end marker after its last scan; inside a scan neither marker can occur.
+fn check_jpeg_end(bytes: &[u8]) -> std::result::Result<(), String> {
+    let last = |marker| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
+    match (last(0xda), last(0xd9)) {
+        (Some(scan), Some(end)) if end > scan => Ok(()),
+        _ => Err("is a truncated JPEG image: its end is missing; fetch or copy it again".into()),
+    }
+}
+
+/// What lies beyond the edge of a picture when a window or the filter reaches there.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Beyond {
+    /// Nothing: the pixels inside count alone.
+    Nothing,
+    /// Zeros.
+    Zeros,
+}
+
+/// Scales a window of a plane `width` wide to `out_width × out_height`: bilinear when enlarging, and with a triangle as
+/// wide as the output pixels when shrinking, so that nothing is skipped.
+pub(crate) fn scale(
+    plane: &[f32],
+    width: usize,
+    window: Window,
+    (out_width, out_height): (usize, usize),
+    beyond: Beyond,
+) -> Vec<f32> {
+    let height = plane.len() / width;
+    let columns = taps(window.left, window.width, width, out_width, beyond);
+    let rows = taps(window.top, window.height, height, out_height, beyond);
+    // Only rows that some output row needs.
+    let first = rows.iter().map(|taps| taps.first).min().unwrap_or(0);
+    let last = rows.iter().map(|taps| taps.first + taps.weights.len()).max().unwrap_or(0);
+    let mut narrow = vec![0.0; last.saturating_sub(first) * out_width];
+    for (out, row) in narrow.chunks_exact_mut(out_width).zip(plane.chunks_exact(width).skip(first)) {
+        for (out, taps) in out.iter_mut().zip(&columns) {
+            *out = taps.weights.iter().zip(&row[taps.first..]).map(|(weight, x)| weight * x).sum();
+        }
+    }
+    let mut scaled = vec![0.0; out_width * out_height];
+    for (out, taps) in scaled.chunks_exact_mut(out_width).zip(&rows) {
+        for (i, weight) in taps.weights.iter().enumerate() {
+            let row = &narrow[(taps.first + i - first) * out_width..][..out_width];
+            out.iter_mut().zip(row).for_each(|(out, x)| *out += weight * x);
+        }
+    }
+    scaled
+}
+
+/// The pixels that make one output pixel along one axis.
+struct Taps {
+    first: usize,
+    weights: Vec<f32>,
+}
+
+fn taps(start: f32, extent: f32, size: usize, out_size: usize, beyond: Beyond) -> Vec<Taps> {
+    let step = extent / out_size as f32;
+    let reach = step.max(1.0);
+    let one = |i: usize| {
+        let centre = start + (i as f32 + 0.5) * step;
+        let weight = |j: isize| (1.0 - (j as f32 + 0.5 - centre).abs() / reach).max(0.0);
+        let (low, high) = ((centre - reach).floor() as isize, (centre + reach).ceil() as isize);
+        let (first, end) = (low.clamp(0, size as isize), high.clamp(0, size as isize));
+        let counted = if beyond == Beyond::Zeros { low..high } else { first..end };
+        let sum: f32 = counted.map(weight).sum();
+        Taps { first: first as usize, weights: (first..end).map(|j| weight(j) / sum.max(1e-6)).collect() }
+    };
+    (0..out_size).map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scaling_by_one_changes_nothing_and_by_half_keeps_the_mean() {
+        let plane: Vec<f32> = (0..48).map(|i| (i * i % 17) as f32).collect();
+        let whole = Window { left: 0.0, top: 0.0, width: 8.0, height: 6.0 };
+        assert_eq!(scale(&plane, 8, whole, (8, 6), Beyond::Nothing), plane);
+        let flat = scale(&[0.5; 48], 8, whole, (3, 2), Beyond::Nothing);
+        assert!(flat.iter().all(|x| (x - 0.5).abs() < 1e-6));
+        // A ramp stays a ramp away from the edges.
+        let ramp: Vec<f32> = (0..64).map(|i| (i % 16) as f32).collect();
+        let window = Window { left: 0.0, top: 0.0, width: 16.0, height: 4.0 };
+        let small = scale(&ramp, 16, window, (8, 2), Beyond::Nothing);
+        assert!((small[3] - 6.5).abs() < 1e-5, "{small:?}");
+    }
+
+    #[test]
+    fn beyond_the_edge_is_zero_when_asked() {
+        let window = Window { left: -4.0, top: 0.0, width: 8.0, height: 4.0 };
+        let out = scale(&[1.0; 16], 4, window, (8, 4), Beyond::Zeros);
+        assert_eq!(&out[..8], [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]);
+    }
+}

@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The CPU device of Dropforge: a thread pool, vector kernels, and the executable that chains them.
+
+pub mod pool;

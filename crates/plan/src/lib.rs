@@ -5,5 +5,12 @@
 pub mod device;
 pub mod kernel;
 pub mod reference;
+mod emit;
+mod fuse;
+mod memory;
+pub mod plan;
+mod tuning;
+mod view;
 
 pub use device::{Argument, Buffer, BufferRef, Device, Executable};
+pub use plan::{Plan, plan};

@@ -1,0 +1,542 @@
+//! Fusion: which nodes share a kernel.
+//!
+//! Nodes are visited from the last to the first. A node that can be computed inside a loop kernel joins the kernels that
+//! use it: all of them merged into one where that is possible, each of them with a copy of its own where recomputing
+//! reads no more memory than loading the result would, otherwise the earliest that can take it. Visiting backwards
+//! delays work to where it is needed, so that what only the backward pass needs is not stored by the forward pass.
+//! Afterwards kernels over the same domain that read the same large value are merged.
+
+use crate::kernel::Level;
+use crate::tuning::{MAX_GROUP_NODES, MAX_GROUP_OPERANDS};
+use crate::view::{Views, is_row_major, is_view, reshape_strides};
+use dropforge_ir::{NodeId, Op, Program, Shape, Value};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Nodes that run as one loop kernel.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// The extents that the kernel visits.
+    pub domain: Shape,
+    /// The axes of the domain that are columns, longer than 1 and increasing; `None` while nothing decides them.
+    pub columns: Option<Vec<usize>>,
+    /// What is computed, and whether for each element or each row.
+    pub members: BTreeMap<NodeId, Level>,
+}
+
+impl Group {
+    /// The extents without the columns.
+    pub fn kept(&self) -> Shape {
+        self.domain.without(self.columns.as_deref().unwrap_or(&[]))
+    }
+
+    /// The extents over which a node at `level` is computed.
+    pub fn space(&self, level: Level) -> Shape {
+        match level {
+            Level::Domain => self.domain.clone(),
+            Level::Row => self.kept(),
+        }
+    }
+}
+
+/// What runs as one kernel.
+#[derive(Clone, Debug)]
+pub enum Unit {
+    /// A fused loop nest.
+    Group(Group),
+    /// One library operation.
+    Call(NodeId),
+}
+
+impl Unit {
+    /// The nodes inside, in program order.
+    pub fn nodes(&self) -> Vec<NodeId> {
+        match self {
+            Unit::Group(group) => group.members.keys().copied().collect(),
+            Unit::Call(node) => vec![*node],
+        }
+    }
+
+    /// Whether a node is computed here.
+    pub fn contains(&self, node: NodeId) -> bool {
+        match self {
+            Unit::Group(group) => group.members.contains_key(&node),
+            Unit::Call(call) => *call == node,
+        }
+    }
+}
+
+/// The kernels of a program, in no particular order.
+pub struct Fusion {
+    /// How values lie in memory.
+    pub views: Views,
+    /// The kernels.
+    pub units: Vec<Unit>,
+}
+
+/// Whether an operation reduces columns to one value a row inside a loop kernel, and over which axes.
+pub fn reduced_axes(op: &Op) -> Option<Vec<usize>> {
+    match op {
+        Op::Reduce { axes, .. } | Op::LogSumExp { axes } | Op::MeanVariance { axes } => Some(axes.clone()),
+        Op::ArgMax { axis } => Some(vec![*axis]),
+        _ => None,
+    }
+}
+
+/// Whether the operation can read an argument through any strides.
+fn reads_strided(op: &Op) -> bool {
+    matches!(op, Op::Dot { .. })
+}
+
+/// Decides which nodes share a kernel.
+pub fn fuse(program: &Program) -> Fusion {
+    let views = views_with_copies(program);
+    let mut fuser = Fuser::new(program, views);
+    for index in (0..program.nodes().len()).rev() {
+        fuser.place(NodeId(index as u32));
+    }
+    fuser.merge_siblings();
+    let units = fuser.units.into_iter().flatten().collect();
+    Fusion { views: fuser.views, units }
+}
+
+/// Views in which everything that must lie in memory of its own, row by row, does.
+fn views_with_copies(program: &Program) -> Views {
+    let mut views = Views::new(program);
+    for node in program.nodes() {
+        let in_kernel = node.op.is_elementwise() || reduced_axes(&node.op).is_some();
+        if node.op.is_leaf() || is_view(&node.op) || in_kernel || reads_strided(&node.op) {
+            if reads_strided(&node.op) {
+                for &arg in &node.args {
+                    let root = views.view(arg).root;
+                    views.copy_if_counting(program, root);
+                }
+            }
+            continue;
+        }
+        for &arg in &node.args {
+            let root = views.view(arg).root;
+            views.copy_if_counting(program, root);
+            if !views.view(arg).is_contiguous(program.shape(arg)) {
+                views.copy(program, arg);
+            }
+        }
+    }
+    for value in results(program) {
+        views.copy(program, value);
+    }
+    views
+}
+
+/// Values that leave the program: outputs and written states.
+pub fn results(program: &Program) -> Vec<Value> {
+    let written = program.states.iter().filter_map(|state| state.write);
+    program.outputs.iter().map(|output| output.value).chain(written).collect()
+}
+
+/// One reading of a value: by an argument of a node that is computed somewhere.
+#[derive(Clone, Copy)]
+struct Use {
+    consumer: NodeId,
+    arg: usize,
+}
+
+struct Fuser<'a> {
+    program: &'a Program,
+    views: Views,
+    units: Vec<Option<Unit>>,
+    /// For each node the units that compute it.
+    homes: Vec<Vec<usize>>,
+    /// For each node who reads its results.
+    uses: Vec<Vec<Use>>,
+    leaves_program: HashSet<NodeId>,
+}
+
+impl<'a> Fuser<'a> {
+    fn new(program: &'a Program, views: Views) -> Fuser<'a> {
+        let count = program.nodes().len();
+        let leaves_program = results(program).into_iter().map(|value| program.definition_id(value)).collect();
+        let mut fuser =
+            Fuser { program, views, units: Vec::new(), homes: vec![Vec::new(); count], uses: Vec::new(), leaves_program };
+        let mut uses = vec![Vec::new(); count];
+        for index in 0..count {
+            let consumer = NodeId(index as u32);
+            if fuser.is_computed(consumer) {
+                for arg in 0..program.node(consumer).args.len() {
+                    if let Some(root) = fuser.read_root(consumer, arg) {
+                        uses[program.definition_id(root).index()].push(Use { consumer, arg });
+                    }
+                }
+            }
+        }
+        fuser.uses = uses;
+        fuser
+    }
+
+    /// Whether the node runs in a kernel, rather than being a leaf or a way of looking at another value.
+    fn is_computed(&self, node: NodeId) -> bool {
+        let node = self.program.node(node);
+        if is_view(&node.op) || matches!(node.op, Op::Iota { .. }) {
+            return self.views.copies[node.results[0].index()];
+        }
+        !node.op.is_leaf()
+    }
+
+    fn is_call(&self, node: NodeId) -> bool {
+        let op = &self.program.node(node).op;
+        let fusable = op.is_elementwise()
+            || is_view(op)
+            || reduced_axes(op).is_some()
+            || matches!(op, Op::Iota { .. } | Op::RandomBits { .. });
+        !fusable
+    }
+
+    /// The value in memory or in a register that an argument is read from; `None` for numbers known in advance.
+    fn read_root(&self, consumer: NodeId, arg: usize) -> Option<Value> {
+        let value = self.program.node(consumer).args[arg];
+        if !self.is_call(consumer) && self.program.splat(value).is_some() {
+            return None;
+        }
+        let root = self.views.view(value).root;
+        let counting = matches!(self.program.definition(root).op, Op::Iota { .. }) && !self.views.copies[root.index()];
+        (!counting).then_some(root)
+    }
+
+    fn group(&self, unit: usize) -> Option<&Group> {
+        match self.units[unit].as_ref() {
+            Some(Unit::Group(group)) => Some(group),
+            _ => None,
+        }
+    }
+
+    fn elements(&self, node: NodeId) -> usize {
+        self.program.shape(self.program.node(node).results[0]).elements()
+    }
+
+    fn place(&mut self, id: NodeId) {
+        if !self.is_computed(id) {
+            return;
+        }
+        if self.is_call(id) {
+            self.add_unit(Unit::Call(id));
+            return;
+        }
+        let mut consumers: Vec<usize> =
+            self.uses[id.index()].iter().flat_map(|one| self.homes[one.consumer.index()].clone()).collect();
+        consumers.sort_unstable();
+        consumers.dedup();
+        let groups: Vec<usize> = consumers.iter().copied().filter(|&unit| self.group(unit).is_some()).collect();
+        let all_groups = groups.len() == consumers.len();
+        if all_groups && !groups.is_empty() && self.join(id, &groups) {
+            return;
+        }
+        if all_groups && groups.len() > 1 && !self.leaves_program.contains(&id) && self.is_cheap_to_repeat(id) {
+            let copies: Option<Vec<Group>> = groups.iter().map(|&unit| self.merged(id, &[unit])).collect();
+            if let Some(copies) = copies {
+                for (unit, group) in groups.into_iter().zip(copies) {
+                    self.units[unit] = Some(Unit::Group(group));
+                    self.homes[id.index()].push(unit);
+                }
+                return;
+            }
+        }
+        let mut owners = groups;
+        owners.sort_by_key(|&unit| self.group(unit).and_then(|group| group.members.keys().next().copied()));
+        if owners.iter().any(|&unit| self.join(id, &[unit])) {
+            return;
+        }
+        let group = self.alone(id);
+        self.add_unit(Unit::Group(group));
+    }
+
+    fn add_unit(&mut self, unit: Unit) {
+        let number = self.units.len();
+        for node in unit.nodes() {
+            self.homes[node.index()].push(number);
+        }
+        self.units.push(Some(unit));
+    }
+
+    /// A group of one node.
+    fn alone(&self, id: NodeId) -> Group {
+        let node = self.program.node(id);
+        match reduced_axes(&node.op) {
+            Some(axes) => {
+                let domain = self.program.shape(node.args[0]).clone();
+                let columns = Some(long_axes(&axes, &domain));
+                Group { domain, columns, members: BTreeMap::from([(id, Level::Row)]) }
+            }
+            None => Group {
+                domain: self.program.shape(node.results[0]).clone(),
+                columns: None,
+                members: BTreeMap::from([(id, Level::Domain)]),
+            },
+        }
+    }
+
+    /// Whether computing the node again reads no more large values than loading its result would.
+    fn is_cheap_to_repeat(&self, id: NodeId) -> bool {
+        let node = self.program.node(id);
+        if reduced_axes(&node.op).is_some() {
+            return false;
+        }
+        let elements = self.elements(id);
+        let mut large: Vec<Value> = (0..node.args.len())
+            .filter(|_| !matches!(node.op, Op::RandomBits { .. }))
+            .filter_map(|arg| self.read_root(id, arg))
+            .filter(|&root| self.program.shape(root).elements() * 2 > elements)
+            .collect();
+        large.sort_unstable();
+        large.dedup();
+        large.len() <= 1
+    }
+
+    /// Puts a node into one kernel with all of `units`, if that kernel can exist.
+    fn join(&mut self, id: NodeId, units: &[usize]) -> bool {
+        match self.merged(id, units) {
+            Some(group) if !self.has_cycle(&group, units) => {
+                self.replace(units, group);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn replace(&mut self, units: &[usize], group: Group) {
+        for &unit in units {
+            self.units[unit] = None;
+            for homes in &mut self.homes {
+                homes.retain(|home| *home != unit);
+            }
+        }
+        self.add_unit(Unit::Group(group));
+    }
+
+    /// The kernel of `id` and all members of `units`, if every value inside can be passed in registers.
+    fn merged(&self, id: NodeId, units: &[usize]) -> Option<Group> {
+        let alone = self.alone(id);
+        let mut parts: Vec<&Group> = units.iter().filter_map(|&unit| self.group(unit)).collect();
+        parts.push(&alone);
+        let columns_from_use = || self.row_use_columns(id, units);
+        self.union(&parts, columns_from_use)
+    }
+
+    /// The columns that make `id` a row value of the kernel that reads it repeated along them.
+    fn row_use_columns(&self, id: NodeId, units: &[usize]) -> Option<Vec<usize>> {
+        let elements = self.elements(id);
+        if elements <= 1 {
+            return None;
+        }
+        self.uses[id.index()].iter().find_map(|one| {
+            let unit = units.iter().find(|unit| self.homes[one.consumer.index()].contains(unit))?;
+            let group = self.group(*unit)?;
+            let strides = self.strides_in(one.consumer, one.arg, &group.domain)?;
+            let repeated: Vec<usize> =
+                (0..group.domain.rank()).filter(|&axis| strides[axis] == 0 && group.domain[axis] != 1).collect();
+            (group.domain.without(&repeated).elements() == elements && !repeated.is_empty()).then_some(repeated)
+        })
+    }
+
+    /// One kernel out of several over a common domain. Parts over as many elements as the common domain has rows become
+    /// row computations.
+    fn union(&self, parts: &[&Group], columns_from_use: impl Fn() -> Option<Vec<usize>>) -> Option<Group> {
+        let domain = parts.iter().max_by_key(|part| (part.domain.elements(), part.columns.is_some()))?.domain.clone();
+        let mut columns: Option<Vec<usize>> = None;
+        let mut lifted = Vec::new();
+        for part in parts {
+            if part.domain.elements() == domain.elements() {
+                match (&columns, &part.columns) {
+                    (_, None) => {}
+                    (None, Some(_)) if part.domain == domain => columns = part.columns.clone(),
+                    (Some(known), Some(other)) if known == other && part.domain == domain => {}
+                    _ => return None,
+                }
+            } else if part.columns.is_none() {
+                lifted.push(*part);
+            } else {
+                return None;
+            }
+        }
+        if columns.is_none() && !lifted.is_empty() {
+            columns = Some(columns_from_use()?);
+        }
+        let mut group = Group { domain, columns, members: BTreeMap::new() };
+        let rows = group.kept().elements();
+        for part in parts {
+            let is_lifted = part.domain.elements() != group.domain.elements();
+            if is_lifted && part.domain.elements() != rows {
+                return None;
+            }
+            for (&node, &level) in &part.members {
+                let level = if is_lifted { Level::Row } else { level };
+                if *group.members.entry(node).or_insert(level) != level {
+                    return None;
+                }
+            }
+        }
+        self.is_valid(&group).then_some(group)
+    }
+
+    /// An argument's strides over other extents with as many elements.
+    fn strides_in(&self, consumer: NodeId, arg: usize, extents: &Shape) -> Option<Vec<i64>> {
+        let value = self.program.node(consumer).args[arg];
+        let (view, shape) = (self.views.view(value), self.program.shape(value));
+        if shape == extents {
+            return Some(view.strides.clone());
+        }
+        if shape.elements() != extents.elements() {
+            return None;
+        }
+        reshape_strides(&view.strides, shape, extents)
+    }
+
+    fn is_valid(&self, group: &Group) -> bool {
+        if group.members.len() > MAX_GROUP_NODES {
+            return false;
+        }
+        let mut operands: HashSet<Value> = HashSet::new();
+        for (&id, &level) in &group.members {
+            let node = self.program.node(id);
+            let reads_at = if reduced_axes(&node.op).is_some() { Level::Domain } else { level };
+            let space = group.space(reads_at);
+            for arg in 0..node.args.len() {
+                let value = node.args[arg];
+                if self.program.splat(value).is_some() && !matches!(node.op, Op::RandomBits { .. }) {
+                    continue;
+                }
+                let root = self.views.view(value).root;
+                let inside = group.members.get(&self.program.definition_id(root));
+                if matches!(node.op, Op::RandomBits { .. }) {
+                    // Seed and step are read from memory by every lane.
+                    if inside.is_some() {
+                        return false;
+                    }
+                    operands.insert(root);
+                    continue;
+                }
+                let Some(strides) = self.copied_strides(id, arg, &space) else { return false };
+                match inside {
+                    None => {
+                        operands.insert(root);
+                    }
+                    Some(inner) => {
+                        let offset = self.views.view(value).offset;
+                        let same = offset == 0 && is_row_major(&strides, &space);
+                        let repeated = reads_at == Level::Domain && self.repeats_rows(group, &strides, offset);
+                        let passes = match inner {
+                            Level::Row if reads_at == Level::Domain => repeated,
+                            inner => *inner == reads_at && same,
+                        };
+                        if !passes {
+                            return false;
+                        }
+                    }
+                }
+            }
+            let read_elsewhere = self.uses[id.index()].iter().any(|one| !group.members.contains_key(&one.consumer));
+            if read_elsewhere || self.leaves_program.contains(&id) {
+                operands.extend(&node.results);
+            }
+        }
+        operands.len() <= MAX_GROUP_OPERANDS
+    }
+
+    /// The strides with which a member reads an argument; a copy reads its source as it looks from the copy.
+    fn copied_strides(&self, id: NodeId, arg: usize, space: &Shape) -> Option<Vec<i64>> {
+        let node = self.program.node(id);
+        if !is_view(&node.op) {
+            return self.strides_in(id, arg, space);
+        }
+        let view = self.views.source(self.program, node.results[0]);
+        let shape = self.program.shape(node.results[0]);
+        if shape == space { Some(view.strides) } else { reshape_strides(&view.strides, shape, space) }
+    }
+
+    /// Whether strides over the domain walk the rows in order and stand still along the columns.
+    fn repeats_rows(&self, group: &Group, strides: &[i64], offset: i64) -> bool {
+        let Some(columns) = &group.columns else { return false };
+        let still = columns.iter().all(|&axis| strides[axis] == 0);
+        let rows: Vec<i64> =
+            (0..strides.len()).filter(|axis| !columns.contains(axis)).map(|axis| strides[axis]).collect();
+        offset == 0 && still && is_row_major(&rows, &group.kept())
+    }
+
+    /// Whether a kernel in place of `units` would wait for itself.
+    fn has_cycle(&self, group: &Group, units: &[usize]) -> bool {
+        let mut seen: HashSet<usize> = HashSet::new();
+        let mut open: Vec<usize> = Vec::new();
+        let readers = |unit: &Unit, open: &mut Vec<usize>| {
+            for node in unit.nodes() {
+                for one in &self.uses[node.index()] {
+                    for &home in &self.homes[one.consumer.index()] {
+                        let has_own = self.units[home].as_ref().is_some_and(|reader| reader.contains(node));
+                        if !has_own {
+                            open.push(home);
+                        }
+                    }
+                }
+            }
+        };
+        readers(&Unit::Group(group.clone()), &mut open);
+        // What the members of the new kernel read from each other is no detour.
+        open.retain(|unit| !units.contains(unit));
+        while let Some(unit) = open.pop() {
+            if units.contains(&unit) {
+                return true;
+            }
+            if seen.insert(unit)
+                && let Some(unit) = &self.units[unit]
+            {
+                readers(unit, &mut open);
+            }
+        }
+        false
+    }
+
+    /// Merges kernels over one domain that read the same large value from memory.
+    fn merge_siblings(&mut self) {
+        let mut readers: HashMap<Value, Vec<NodeId>> = HashMap::new();
+        for index in 0..self.program.nodes().len() {
+            let id = NodeId(index as u32);
+            if self.homes[index].is_empty() || self.is_call(id) {
+                continue;
+            }
+            for arg in 0..self.program.node(id).args.len() {
+                if let Some(root) = self.read_root(id, arg) {
+                    readers.entry(root).or_default().push(id);
+                }
+            }
+        }
+        let mut roots: Vec<Value> = readers.keys().copied().collect();
+        roots.sort_unstable();
+        for root in roots {
+            let mut units: Vec<usize> = readers[&root].iter().flat_map(|id| self.homes[id.index()].clone()).collect();
+            units.sort_unstable();
+            units.dedup();
+            let elements = self.program.shape(root).elements();
+            units.retain(|&unit| self.group(unit).is_some_and(|group| group.domain.elements() == elements));
+            let mut first = 0;
+            while first < units.len() {
+                let mut second = first + 1;
+                while second < units.len() {
+                    let pair = [units[first], units[second]];
+                    let parts: Vec<&Group> = pair.iter().filter_map(|&unit| self.group(unit)).collect();
+                    let same = parts.len() == 2 && parts[0].domain == parts[1].domain;
+                    match self.union(&parts, || None) {
+                        Some(group) if same && !self.has_cycle(&group, &pair) => {
+                            self.replace(&pair, group);
+                            units[first] = self.units.len() - 1;
+                            units.remove(second);
+                        }
+                        _ => second += 1,
+                    }
+                }
+                first += 1;
+            }
+        }
+    }
+}
+
+/// The axes longer than 1.
+fn long_axes(axes: &[usize], shape: &Shape) -> Vec<usize> {
+    axes.iter().copied().filter(|&axis| shape[axis] != 1).collect()
+}

@@ -143,7 +143,8 @@ impl<'a> Emitter<'a> {
                 }
             } else if let Some(kind) = reduction(&node.op) {
                 let from = self.argument(id, 0, Level::Domain);
-                let to = node.results.iter().map(|&result| self.result_register(result, Level::Row)).collect();
+                let to =
+                    node.results.iter().map(|&result| self.result_register(result, Level::Row)).collect();
                 self.row_done.extend(&to);
                 self.current().reductions.push(Reduce { kind, from, to });
             }
@@ -222,7 +223,8 @@ impl<'a> Emitter<'a> {
 
     fn view_affine(&self, view: &View, shape: &Shape, level: Level) -> Affine {
         let space = self.group.space(level);
-        let strides = reshape_strides(&view.strides, shape, &space).expect("fusion checked that the view fits");
+        let strides =
+            reshape_strides(&view.strides, shape, &space).expect("fusion checked that the view fits");
         self.affine(view.offset, &strides, level)
     }
 
@@ -306,7 +308,8 @@ impl<'a> Emitter<'a> {
     }
 
     fn store(&mut self, value: Value, from: Register, level: Level) -> Instruction {
-        let strides: Vec<i64> = self.group.space(level).strides().into_iter().map(|stride| stride as i64).collect();
+        let strides: Vec<i64> =
+            self.group.space(level).strides().into_iter().map(|stride| stride as i64).collect();
         let index = self.affine(0, &strides, level);
         let operand = self.operand(value);
         self.kernel.written[operand] = true;
@@ -414,7 +417,9 @@ impl<'a> Emitter<'a> {
                             walk.store = stage;
                             access
                         }
-                        Instruction::RandomBits { seed, step, .. } if *seed == operand || *step == operand => {
+                        Instruction::RandomBits { seed, step, .. }
+                            if *seed == operand || *step == operand =>
+                        {
                             orders.push(None);
                             continue;
                         }
@@ -424,7 +429,11 @@ impl<'a> Emitter<'a> {
                 }
             }
         }
-        walk.order = orders.first().copied().flatten().filter(|first| orders.iter().all(|order| *order == Some(*first)));
+        walk.order = orders
+            .first()
+            .copied()
+            .flatten()
+            .filter(|first| orders.iter().all(|order| *order == Some(*first)));
         walk
     }
 }
@@ -449,8 +458,12 @@ fn affines(stages: &mut [Stage]) -> Vec<&mut Affine> {
     for stage in stages {
         for instruction in stage.domain.iter_mut().chain(&mut stage.row) {
             match instruction {
-                Instruction::Load { access, .. } | Instruction::Store { access, .. } => result.push(&mut access.index),
-                Instruction::Index { index, .. } | Instruction::RandomBits { index, .. } => result.push(index),
+                Instruction::Load { access, .. } | Instruction::Store { access, .. } => {
+                    result.push(&mut access.index)
+                }
+                Instruction::Index { index, .. } | Instruction::RandomBits { index, .. } => {
+                    result.push(index)
+                }
                 _ => {}
             }
         }

@@ -155,8 +155,14 @@ impl<'a> Fuser<'a> {
     fn new(program: &'a Program, views: Views) -> Fuser<'a> {
         let count = program.nodes().len();
         let leaves_program = results(program).into_iter().map(|value| program.definition_id(value)).collect();
-        let mut fuser =
-            Fuser { program, views, units: Vec::new(), homes: vec![Vec::new(); count], uses: Vec::new(), leaves_program };
+        let mut fuser = Fuser {
+            program,
+            views,
+            units: Vec::new(),
+            homes: vec![Vec::new(); count],
+            uses: Vec::new(),
+            leaves_program,
+        };
         let mut uses = vec![Vec::new(); count];
         for index in 0..count {
             let consumer = NodeId(index as u32);
@@ -197,7 +203,8 @@ impl<'a> Fuser<'a> {
             return None;
         }
         let root = self.views.view(value).root;
-        let counting = matches!(self.program.definition(root).op, Op::Iota { .. }) && !self.views.copies[root.index()];
+        let counting =
+            matches!(self.program.definition(root).op, Op::Iota { .. }) && !self.views.copies[root.index()];
         (!counting).then_some(root)
     }
 
@@ -224,12 +231,14 @@ impl<'a> Fuser<'a> {
             self.uses[id.index()].iter().flat_map(|one| self.homes[one.consumer.index()].clone()).collect();
         consumers.sort_unstable();
         consumers.dedup();
-        let groups: Vec<usize> = consumers.iter().copied().filter(|&unit| self.group(unit).is_some()).collect();
+        let groups: Vec<usize> =
+            consumers.iter().copied().filter(|&unit| self.group(unit).is_some()).collect();
         let all_groups = groups.len() == consumers.len();
         if all_groups && !groups.is_empty() && self.join(id, &groups) {
             return;
         }
-        if all_groups && groups.len() > 1 && !self.leaves_program.contains(&id) && self.is_cheap_to_repeat(id) {
+        if all_groups && groups.len() > 1 && !self.leaves_program.contains(&id) && self.is_cheap_to_repeat(id)
+        {
             let copies: Option<Vec<Group>> = groups.iter().map(|&unit| self.merged(id, &[unit])).collect();
             if let Some(copies) = copies {
                 for (unit, group) in groups.into_iter().zip(copies) {
@@ -330,16 +339,19 @@ impl<'a> Fuser<'a> {
             let unit = units.iter().find(|unit| self.homes[one.consumer.index()].contains(unit))?;
             let group = self.group(*unit)?;
             let strides = self.strides_in(one.consumer, one.arg, &group.domain)?;
-            let repeated: Vec<usize> =
-                (0..group.domain.rank()).filter(|&axis| strides[axis] == 0 && group.domain[axis] != 1).collect();
-            (group.domain.without(&repeated).elements() == elements && !repeated.is_empty()).then_some(repeated)
+            let repeated: Vec<usize> = (0..group.domain.rank())
+                .filter(|&axis| strides[axis] == 0 && group.domain[axis] != 1)
+                .collect();
+            (group.domain.without(&repeated).elements() == elements && !repeated.is_empty())
+                .then_some(repeated)
         })
     }
 
     /// One kernel out of several over a common domain. Parts over as many elements as the common domain has rows become
     /// row computations.
     fn union(&self, parts: &[&Group], columns_from_use: impl Fn() -> Option<Vec<usize>>) -> Option<Group> {
-        let domain = parts.iter().max_by_key(|part| (part.domain.elements(), part.columns.is_some()))?.domain.clone();
+        let domain =
+            parts.iter().max_by_key(|part| (part.domain.elements(), part.columns.is_some()))?.domain.clone();
         let mut columns: Option<Vec<usize>> = None;
         let mut lifted = Vec::new();
         for part in parts {
@@ -421,7 +433,8 @@ impl<'a> Fuser<'a> {
                     Some(inner) => {
                         let offset = self.views.view(value).offset;
                         let same = offset == 0 && is_row_major(&strides, &space);
-                        let repeated = reads_at == Level::Domain && self.repeats_rows(group, &strides, offset);
+                        let repeated =
+                            reads_at == Level::Domain && self.repeats_rows(group, &strides, offset);
                         let passes = match inner {
                             Level::Row if reads_at == Level::Domain => repeated,
                             inner => *inner == reads_at && same,
@@ -432,7 +445,8 @@ impl<'a> Fuser<'a> {
                     }
                 }
             }
-            let read_elsewhere = self.uses[id.index()].iter().any(|one| !group.members.contains_key(&one.consumer));
+            let read_elsewhere =
+                self.uses[id.index()].iter().any(|one| !group.members.contains_key(&one.consumer));
             if read_elsewhere || self.leaves_program.contains(&id) {
                 operands.extend(&node.results);
             }
@@ -509,7 +523,8 @@ impl<'a> Fuser<'a> {
         let mut roots: Vec<Value> = readers.keys().copied().collect();
         roots.sort_unstable();
         for root in roots {
-            let mut units: Vec<usize> = readers[&root].iter().flat_map(|id| self.homes[id.index()].clone()).collect();
+            let mut units: Vec<usize> =
+                readers[&root].iter().flat_map(|id| self.homes[id.index()].clone()).collect();
             units.sort_unstable();
             units.dedup();
             let elements = self.program.shape(root).elements();

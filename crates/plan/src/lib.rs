@@ -3,12 +3,13 @@
 //! This crate does no I/O. It knows devices only by the [`Device`] trait.
 
 pub mod device;
-pub mod kernel;
-pub mod reference;
 mod emit;
 mod fuse;
+pub mod kernel;
 mod memory;
 pub mod plan;
+pub mod reference;
+pub mod simulate;
 mod tuning;
 mod view;
 

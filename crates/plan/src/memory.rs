@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn a_chain_of_equal_pieces_needs_two() {
-        let lifetimes: Vec<Lifetime> = (0..10).map(|i| Lifetime { bytes: 64, first: i, last: i + 1 }).collect();
+        let lifetimes: Vec<Lifetime> =
+            (0..10).map(|i| Lifetime { bytes: 64, first: i, last: i + 1 }).collect();
         let placement = place(&lifetimes);
         assert_eq!((placement.bytes, placement.lower_bound), (128, 128));
     }

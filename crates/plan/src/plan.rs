@@ -93,7 +93,9 @@ impl Kernel {
     /// The buffers that are read or written, each once.
     pub fn buffers(&self) -> Vec<usize> {
         let mut buffers = match &self.work {
-            Work::Loop { instances, .. } => instances.iter().flat_map(|instance| instance.operands.clone()).collect(),
+            Work::Loop { instances, .. } => {
+                instances.iter().flat_map(|instance| instance.operands.clone()).collect()
+            }
             Work::Call { args, results, .. } => {
                 args.iter().map(|arg| arg.buffer).chain(results.iter().copied()).collect()
             }
@@ -341,9 +343,13 @@ impl<'a> Planner<'a> {
         let mut steps: Vec<Vec<Draft>> = Vec::new();
         for draft in drafts.drain(..) {
             let key = draft.emitted.as_ref().and_then(|emitted| {
-                let written = emitted.operands.iter().zip(&emitted.kernel.written).filter(|(_, written)| **written);
-                let is_end = written.map(|(value, _)| value).all(|value| ends.contains(value) && !read.contains(value));
-                (is_end && emitted.kernel.columns.is_empty() && emitted.rows.len() == 1).then(|| emitted.kernel.clone())
+                let written =
+                    emitted.operands.iter().zip(&emitted.kernel.written).filter(|(_, written)| **written);
+                let is_end = written
+                    .map(|(value, _)| value)
+                    .all(|value| ends.contains(value) && !read.contains(value));
+                (is_end && emitted.kernel.columns.is_empty() && emitted.rows.len() == 1)
+                    .then(|| emitted.kernel.clone())
             });
             let mut step = Vec::new();
             if let Some(key) = key {
@@ -384,7 +390,9 @@ impl<'a> Planner<'a> {
             let is_safe = match last_read.get(&state.value) {
                 None => true,
                 Some(&read_at) if read_at < written_at => true,
-                Some(&read_at) if read_at == written_at => self.replaces(&steps[written_at], write, state.value),
+                Some(&read_at) if read_at == written_at => {
+                    self.replaces(&steps[written_at], write, state.value)
+                }
                 Some(_) => false,
             };
             if is_safe {
@@ -511,7 +519,12 @@ impl<'a> Planner<'a> {
                 let node = self.program.node(unit.nodes()[0]);
                 let argument = |&arg: &Value| {
                     let View { root, offset, strides } = self.fusion.views.view(arg).clone();
-                    Argument { buffer: self.numbers[&root], ty: self.program.ty(arg).clone(), offset, strides }
+                    Argument {
+                        buffer: self.numbers[&root],
+                        ty: self.program.ty(arg).clone(),
+                        offset,
+                        strides,
+                    }
                 };
                 Work::Call {
                     op: node.op.clone(),

@@ -3,6 +3,8 @@
 //! Slow and simple. Other devices are compared with it, and the layers above can be developed on it.
 
 use crate::device::{Argument, Buffer, BufferRef, Device, Executable};
+use crate::plan::Plan;
+use crate::simulate::run_plan;
 use dropforge_ir::interpret::run_arrays;
 use dropforge_ir::verify::verify;
 use dropforge_ir::{Array, Error, Program, Result, ValueType};
@@ -56,9 +58,44 @@ impl Buffer for ReferenceBuffer {
     }
 }
 
+/// How an executable gets from inputs, states and hyperparameters to outputs and new states.
+enum Method {
+    /// One operation after another.
+    Interpret,
+    /// Kernel by kernel, in planned memory.
+    Simulate(Box<Plan>),
+}
+
 struct ReferenceExecutable {
     program: Program,
     states: Vec<BufferRef>,
+    method: Method,
+}
+
+/// An executable that carries out a plan literally.
+pub(crate) fn planned_executable(plan: Plan, states: &[BufferRef]) -> Result<Box<dyn Executable>> {
+    check_states(&plan.program, states)?;
+    let program = plan.program.clone();
+    Ok(Box::new(ReferenceExecutable {
+        program,
+        states: states.to_vec(),
+        method: Method::Simulate(Box::new(plan)),
+    }))
+}
+
+fn check_states(program: &Program, states: &[BufferRef]) -> Result<()> {
+    let fail = |message: String| Err(Error::new("load", message));
+    let (expected, given) = (program.states.len(), states.len());
+    if given != expected {
+        return fail(format!("{} needs {expected} states, got {given}", program.name));
+    }
+    for (port, buffer) in program.states.iter().zip(states) {
+        let expected = program.ty(port.value);
+        if own(buffer)?.ty != *expected {
+            return fail(format!("state {} is {expected}, its buffer is {}", port.name, buffer.ty()));
+        }
+    }
+    Ok(())
 }
 
 impl Executable for ReferenceExecutable {
@@ -69,7 +106,10 @@ impl Executable for ReferenceExecutable {
         };
         let inputs: Vec<Array> = inputs.iter().map(read).collect::<Result<_>>()?;
         let states: Vec<Array> = self.states.iter().map(|state| state.read()).collect::<Result<_>>()?;
-        let (outputs, states) = run_arrays(&self.program, &inputs, &states, hypers)?;
+        let (outputs, states) = match &self.method {
+            Method::Interpret => run_arrays(&self.program, &inputs, &states, hypers)?,
+            Method::Simulate(plan) => run_plan(plan, &inputs, &states, hypers)?,
+        };
         for ((buffer, port), array) in self.states.iter().zip(&self.program.states).zip(&states) {
             if port.write.is_some() {
                 buffer.write(array)?;
@@ -79,6 +119,9 @@ impl Executable for ReferenceExecutable {
     }
 
     fn peak_bytes(&self) -> usize {
+        if let Method::Simulate(plan) = &self.method {
+            return plan.arena_bytes;
+        }
         // Every value is kept until the end of the step.
         self.program
             .nodes()
@@ -104,22 +147,12 @@ impl Device for ReferenceDevice {
 
     fn load(&self, program: &Program, states: &[BufferRef]) -> Result<Box<dyn Executable>> {
         verify(program)?;
-        let fail = |message: String| Err(Error::new("load", message));
-        if states.len() != program.states.len() {
-            return fail(format!(
-                "{} needs {} states, got {}",
-                program.name,
-                program.states.len(),
-                states.len()
-            ));
-        }
-        for (port, buffer) in program.states.iter().zip(states) {
-            let expected = program.ty(port.value);
-            if own(buffer)?.ty != *expected {
-                return fail(format!("state {} is {expected}, its buffer is {}", port.name, buffer.ty()));
-            }
-        }
-        Ok(Box::new(ReferenceExecutable { program: program.clone(), states: states.to_vec() }))
+        check_states(program, states)?;
+        Ok(Box::new(ReferenceExecutable {
+            program: program.clone(),
+            states: states.to_vec(),
+            method: Method::Interpret,
+        }))
     }
 }
 

@@ -1,0 +1,183 @@
+//! What fuses, and that fused plans compute what their programs say.
+
+use dropforge_ir::gradient::append_gradients;
+use dropforge_ir::passes::optimize;
+use dropforge_ir::{
+    Array, BinaryKind, CompareKind, DType, Data, Op, Program, ReduceKind, UnaryKind, Value, ValueType, text,
+};
+use dropforge_plan::plan::Work;
+use dropforge_plan::reference::ReferenceDevice;
+use dropforge_plan::simulate::SimulatedDevice;
+use dropforge_plan::{Argument, Device, Plan, plan};
+
+fn sample(ty: &ValueType, seed: usize) -> Array {
+    let count = ty.shape.elements();
+    let number = |i: usize| ((i * 7919 + seed * 104_729 + 13) % 1009) as f32 / 504.5 - 1.0;
+    let data = match ty.dtype {
+        DType::F32 => Data::F32((0..count).map(number).collect()),
+        DType::I32 => Data::I32((0..count).map(|i| ((i * 31 + seed) % 3) as i32).collect()),
+        DType::U32 => Data::U32((0..count).map(|i| i as u32).collect()),
+        DType::U8 => Data::U8((0..count).map(|i| i as u8).collect()),
+        DType::Bool => Data::Bool((0..count).map(|i| (i % 2) as u8).collect()),
+    };
+    Array::new(ty.shape.clone(), data).unwrap()
+}
+
+/// Two runs on both devices end with the same outputs and states, and the plan is returned.
+fn check(program: &Program) -> Plan {
+    let run = |device: &dyn Device| -> Vec<Array> {
+        let states: Vec<_> = program
+            .states
+            .iter()
+            .enumerate()
+            .map(|(seed, port)| {
+                let buffer = device.allocate(program.ty(port.value)).unwrap();
+                buffer.write(&sample(program.ty(port.value), seed + 50)).unwrap();
+                buffer
+            })
+            .collect();
+        let inputs: Vec<Array> = program
+            .inputs
+            .iter()
+            .enumerate()
+            .map(|(seed, port)| sample(program.ty(port.value), seed))
+            .collect();
+        let hypers: Vec<f32> = (0..program.hypers.len()).map(|i| 0.1 + i as f32 * 0.2).collect();
+        let mut executable = device.load(program, &states).unwrap();
+        let mut results = Vec::new();
+        for _ in 0..2 {
+            let arguments: Vec<Argument> = inputs.iter().map(Argument::Host).collect();
+            let outputs = executable.run(&arguments, &hypers).unwrap();
+            results.extend(outputs.iter().map(|output| output.read().unwrap()));
+        }
+        results.extend(states.iter().map(|state| state.read().unwrap()));
+        results
+    };
+    let plan = plan(&optimize(program).unwrap()).unwrap();
+    for (index, (a, b)) in run(&ReferenceDevice).iter().zip(run(&SimulatedDevice)).enumerate() {
+        match (a.data(), b.data()) {
+            (Data::F32(a), Data::F32(b)) => {
+                for (x, y) in a.iter().zip(b) {
+                    let close =
+                        (x - y).abs() <= 2e-5 * (1.0 + x.abs()) || (x.is_nan() && y.is_nan()) || x == y;
+                    assert!(close, "result {index}: {x} and {y}\n{program}");
+                }
+            }
+            (a, b) => assert_eq!(a, b, "result {index}\n{program}"),
+        }
+    }
+    plan
+}
+
+fn f32(shape: &[usize]) -> ValueType {
+    ValueType::new(DType::F32, shape)
+}
+
+fn loops(plan: &Plan) -> usize {
+    plan.kernels.iter().filter(|kernel| matches!(kernel.work, Work::Loop { .. })).count()
+}
+
+fn softmax_cross_entropy(p: &mut Program, logits: Value, labels: Value) -> Value {
+    let shape = p.shape(logits).clone();
+    let total = p.apply(Op::LogSumExp { axes: vec![1] }, &[logits]).unwrap();
+    let classes = p.apply(Op::Iota { shape: shape.clone(), axis: 1 }, &[]).unwrap();
+    let labels = p.expand(labels, &shape, &[1]).unwrap();
+    let hit = p.compare(CompareKind::Equal, classes, labels).unwrap();
+    let zero = p.splat_like(0.0, logits).unwrap();
+    let picked = p.apply(Op::Select {}, &[hit, logits, zero]).unwrap();
+    let picked = p.reduce(ReduceKind::Sum, picked, &[1]).unwrap();
+    let loss = p.binary(BinaryKind::Subtract, total, picked).unwrap();
+    let sum = p.reduce(ReduceKind::Sum, loss, &[0]).unwrap();
+    let count = p.splat_like(1.0 / shape[0] as f64, sum).unwrap();
+    p.binary(BinaryKind::Multiply, sum, count).unwrap()
+}
+
+#[test]
+fn a_dense_training_step() {
+    let mut p = Program::new("mlp");
+    let x = p.input("x", f32(&[6, 5]));
+    let labels = p.input("y", ValueType::new(DType::I32, [6]));
+    let rate = p.hyper("rate");
+    let mut parameters = Vec::new();
+    let mut h = x;
+    let sizes = [5, 8, 7, 3];
+    for layer in 0..3 {
+        let w = p.state(format!("{layer}.weight"), f32(&[sizes[layer + 1], sizes[layer]]));
+        let b = p.state(format!("{layer}.bias"), f32(&[sizes[layer + 1]]));
+        parameters.extend([w, b]);
+        let dot =
+            Op::Dot { lhs_batch: vec![], rhs_batch: vec![], lhs_contract: vec![1], rhs_contract: vec![1] };
+        h = p.apply(dot, &[h, w]).unwrap();
+        let shape = p.shape(h).clone();
+        let b = p.expand(b, &shape, &[0]).unwrap();
+        h = p.binary(BinaryKind::Add, h, b).unwrap();
+        if layer < 2 {
+            h = p.unary(UnaryKind::Relu, h).unwrap();
+        }
+    }
+    let loss = softmax_cross_entropy(&mut p, h, labels);
+    let gradients = append_gradients(&mut p, loss, &parameters).unwrap();
+    for (index, (&w, g)) in parameters.iter().zip(gradients).enumerate() {
+        let shape = p.shape(w).clone();
+        let rate = p.apply(Op::Broadcast { shape, axes: vec![] }, &[rate]).unwrap();
+        let change = p.binary(BinaryKind::Multiply, rate, g).unwrap();
+        let new = p.binary(BinaryKind::Subtract, w, change).unwrap();
+        p.write(index, new).unwrap();
+    }
+    p.output("loss", loss);
+    let plan = check(&p);
+    // Three activations, the loss and its mean, two masked gradients with bias gradients, and the update (of biases and
+    // weights at once).
+    assert!(loops(&plan) <= 9, "{} loop kernels: {:#?}", loops(&plan), plan.kernels);
+    assert!(plan.arena_bytes as f64 <= 1.5 * plan.lower_bound_bytes as f64 + 1024.0);
+}
+
+#[test]
+fn texts() {
+    for source in [
+        // Layer norm in one kernel.
+        r#"program norm {
+            %0: f32[4, 6] = input "x"
+            %1: f32[6] = state "w"
+            %2: f32[4], %3: f32[4] = mean_variance %0 {axes=[1]}
+            %4: f32[] = constant 1e-5
+            %5: f32[4] = broadcast %4 {shape=[4], axes=[]}
+            %6: f32[4] = add %3, %5
+            %7: f32[4] = rsqrt %6
+            %8: f32[4, 6] = broadcast %2 {shape=[4, 6], axes=[0]}
+            %9: f32[4, 6] = sub %0, %8
+            %10: f32[4, 6] = broadcast %7 {shape=[4, 6], axes=[0]}
+            %11: f32[4, 6] = mul %9, %10
+            %12: f32[4, 6] = broadcast %1 {shape=[4, 6], axes=[1]}
+            %13: f32[4, 6] = mul %11, %12
+            output "y" = %13
+        }"#,
+        // Views of all sorts, an output that is an input, states that swap.
+        r#"program views {
+            %0: f32[2, 3, 4] = input "x"
+            %1: f32[4] = state "a"
+            %2: f32[4] = state "b"
+            %3: f32[4, 3, 2] = permute %0 {order=[2, 1, 0]}
+            %4: f32[4, 6] = reshape %3 {shape=[4, 6]}
+            %5: f32[4, 6] = exp %4
+            %6: f32[4] = reduce_max %5 {axes=[1]}
+            %7: f32[2, 2, 2] = slice %0 {start=[0, 0, 1], stop=[2, 3, 4], step=[1, 2, 2]}
+            %8: f32[2, 2, 2] = flip %7 {axes=[0, 2]}
+            %9: i32[2, 2, 2] = iota {shape=[2, 2, 2], axis=1}
+            %10: f32[2, 2, 2] = cast %9 {to=f32}
+            %11: f32[2, 2, 2] = add %8, %10
+            %12: i32[] = argmax %6 {axis=0}
+            %13: f32[5, 2, 2, 2] = broadcast %11 {shape=[5, 2, 2, 2], axes=[1, 2, 3]}
+            write "a" = %2
+            write "b" = %1
+            output "same" = %0
+            output "y" = %11
+            output "z" = %6
+            output "w" = %12
+            output "many" = %13
+            output "again" = %6
+        }"#,
+    ] {
+        check(&text::parse(source).unwrap());
+    }
+}

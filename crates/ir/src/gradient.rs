@@ -139,9 +139,12 @@ impl Rule<'_> {
             Op::Pad { low, interior, .. } => {
                 let x = self.shape(0);
                 let step: Vec<usize> = interior.iter().map(|between| between + 1).collect();
-                let stop = (0..x.rank())
-                    .map(|axis| if x[axis] == 0 { low[axis] } else { low[axis] + (x[axis] - 1) * step[axis] + 1 })
-                    .collect();
+                let stop =
+                    (0..x.rank())
+                        .map(|axis| {
+                            if x[axis] == 0 { low[axis] } else { low[axis] + (x[axis] - 1) * step[axis] + 1 }
+                        })
+                        .collect();
                 self.one(Op::Slice { start: low.clone(), stop, step }, &[g])
             }
             Op::Flip { axes } => self.one(Op::Flip { axes: axes.clone() }, &[g]),
@@ -185,13 +188,15 @@ impl Rule<'_> {
             Op::Convolution { window } => {
                 let (x, filter) = (self.shape(0), self.shape(1));
                 let input = Op::ConvolutionInputGradient { window: window.clone(), input: [x[2], x[3]] };
-                let kernel = Op::ConvolutionFilterGradient { window: window.clone(), kernel: [filter[2], filter[3]] };
+                let kernel =
+                    Op::ConvolutionFilterGradient { window: window.clone(), kernel: [filter[2], filter[3]] };
                 self.pair((input, [g, args[1]]), (kernel, [args[0], g]))
             }
             Op::ConvolutionInputGradient { window, .. } => {
                 let filter = self.shape(1);
                 let output = Op::Convolution { window: window.clone() };
-                let kernel = Op::ConvolutionFilterGradient { window: window.clone(), kernel: [filter[2], filter[3]] };
+                let kernel =
+                    Op::ConvolutionFilterGradient { window: window.clone(), kernel: [filter[2], filter[3]] };
                 self.pair((output, [g, args[1]]), (kernel, [g, args[0]]))
             }
             Op::ConvolutionFilterGradient { window, .. } => {
@@ -232,7 +237,8 @@ impl Rule<'_> {
     }
 
     fn missing(&self) -> Error {
-        let message = "has no gradient rule for this use; detach the value or compose it from other operations";
+        let message =
+            "has no gradient rule for this use; detach the value or compose it from other operations";
         Error::new(self.node.op.name(), message)
     }
 
@@ -260,7 +266,9 @@ impl Rule<'_> {
         let slope = match kind {
             UnaryKind::Negate => return Ok(Some(p.unary(UnaryKind::Negate, g)?)),
             // Steps are flat: nothing flows.
-            UnaryKind::Sign | UnaryKind::Floor | UnaryKind::Ceil | UnaryKind::Round | UnaryKind::Not => return Ok(None),
+            UnaryKind::Sign | UnaryKind::Floor | UnaryKind::Ceil | UnaryKind::Round | UnaryKind::Not => {
+                return Ok(None);
+            }
             UnaryKind::Log => return Ok(Some(p.binary(Divide, g, x)?)),
             UnaryKind::LogOnePlus => {
                 let one = p.splat_like(1.0, x)?;
@@ -443,7 +451,7 @@ impl Rule<'_> {
         let (x, mean) = (self.node.args[0], self.node.results[0]);
         let count: usize = axes.iter().map(|&axis| shape[axis]).product();
         let p = &mut *self.program;
-        let mut scaled = |p: &mut Program, g: Value, factor: f64| -> Result<Value> {
+        let scaled = |p: &mut Program, g: Value, factor: f64| -> Result<Value> {
             let factor = p.splat_like(factor / count as f64, g)?;
             let g = p.binary(BinaryKind::Multiply, g, factor)?;
             p.expand(g, &shape, axes)
@@ -466,11 +474,18 @@ impl Rule<'_> {
 
     /// The gradient of one side of a product: the output gradient times the other side, contracted over the other
     /// side's free axes (`g_contract` in the output), with its axes put back in this side's order.
-    fn dot_side(&mut self, g: Value, g_contract: &[usize], this: &Side<'_>, other: &Side<'_>) -> Result<Value> {
+    fn dot_side(
+        &mut self,
+        g: Value,
+        g_contract: &[usize],
+        this: &Side<'_>,
+        other: &Side<'_>,
+    ) -> Result<Value> {
         let p = &mut *self.program;
         let (this_rank, other_rank) = (p.shape(this.value).rank(), p.shape(other.value).rank());
         let batch: Vec<usize> = (0..this.batch.len()).collect();
-        let is_free = |side: &Side<'_>, axis: &usize| !side.batch.contains(axis) && !side.contract.contains(axis);
+        let is_free =
+            |side: &Side<'_>, axis: &usize| !side.batch.contains(axis) && !side.contract.contains(axis);
         let other_free: Vec<usize> = (0..other_rank).filter(|axis| is_free(other, axis)).collect();
         // What each axis of the products is called in this side.
         let free: Vec<usize> = (0..this_rank).filter(|axis| is_free(this, axis)).collect();

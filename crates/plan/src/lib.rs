@@ -4,6 +4,7 @@
 
 pub mod device;
 mod emit;
+pub mod explain;
 mod fuse;
 pub mod kernel;
 mod memory;

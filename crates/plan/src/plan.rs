@@ -352,10 +352,10 @@ impl<'a> Planner<'a> {
                     .then(|| emitted.kernel.clone())
             });
             let mut step = Vec::new();
-            if let Some(key) = key {
-                if let Some(earlier) = last.insert(key, steps.len()) {
-                    step = std::mem::take(&mut steps[earlier]);
-                }
+            if let Some(key) = key
+                && let Some(earlier) = last.insert(key, steps.len())
+            {
+                step = std::mem::take(&mut steps[earlier]);
             }
             step.push(draft);
             steps.push(step);

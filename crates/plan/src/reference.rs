@@ -132,6 +132,9 @@ impl Executable for ReferenceExecutable {
     }
 
     fn explain(&self) -> String {
+        if let Method::Simulate(plan) = &self.method {
+            return crate::explain::explain(plan, |_| String::new());
+        }
         format!("interpreted, one operation at a time:\n{}", self.program)
     }
 }

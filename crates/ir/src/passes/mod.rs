@@ -40,8 +40,10 @@ pub fn optimize(program: &Program) -> Result<Program> {
     for pass in PASSES {
         program = (pass.run)(&program)?;
         if cfg!(debug_assertions) {
-            verify(&program)
-                .map_err(|error| error.named(format!("after pass {}: {}", pass.name, error.operation())))?;
+            verify(&program).map_err(|error| {
+                let place = format!("after pass {}: {}", pass.name, error.operation());
+                error.named(place)
+            })?;
         }
     }
     Ok(program)

@@ -1,0 +1,18 @@
+//! One meaning for every device: what the tests of each device run.
+//!
+//! - [`check_all`] runs the cases in the folder `cases` of the repository, whose expected values come from PyTorch.
+//! - [`check_random`] runs random programs and compares them with the interpreter in double precision.
+//! - [`check_gradients`] compares the gradients of a case with finite differences.
+//!
+//! A device's test is one line for each, with its exceptions listed and explained. As these are helpers of tests, they
+//! panic with a report when something does not hold.
+
+mod case;
+mod compare;
+mod difference;
+mod runner;
+
+pub use case::{Case, Gradients, all_cases, parse_cases};
+pub use compare::compare;
+pub use difference::check_gradients;
+pub use runner::{Exception, Verdict, check_all};

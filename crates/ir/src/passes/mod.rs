@@ -1,6 +1,7 @@
 //! Passes: pure functions from program to program, in one visible list.
 
 mod dead_code;
+mod pooling;
 mod simplify;
 mod subexpressions;
 
@@ -9,6 +10,7 @@ use crate::program::Program;
 use crate::verify::verify;
 
 pub use dead_code::remove_dead_code;
+pub use pooling::{mask_before_spreading, pool_before_activation};
 pub use simplify::simplify;
 pub use subexpressions::merge_common_subexpressions;
 
@@ -20,12 +22,17 @@ pub struct Pass {
     pub run: fn(&Program) -> Result<Program>,
 }
 
-/// What every program goes through before it is scheduled, in this order. Simplification runs twice because merged
-/// subexpressions uncover more of it.
+/// What every program goes through before it is scheduled, in this order. Passes come again where others uncover more
+/// for them to do: dead code hides that a value has one user only.
 pub const PASSES: &[Pass] = &[
     Pass { name: "dead-code", run: remove_dead_code },
     Pass { name: "simplify", run: simplify },
     Pass { name: "common-subexpressions", run: merge_common_subexpressions },
+    Pass { name: "mask-before-spreading", run: mask_before_spreading },
+    Pass { name: "dead-code", run: remove_dead_code },
+    Pass { name: "pool-before-activation (ReLU)", run: pool_before_activation },
+    Pass { name: "dead-code", run: remove_dead_code },
+    Pass { name: "pool-before-activation (bias)", run: pool_before_activation },
     Pass { name: "simplify", run: simplify },
     Pass { name: "common-subexpressions", run: merge_common_subexpressions },
     Pass { name: "dead-code", run: remove_dead_code },

@@ -26,6 +26,9 @@ pub trait Buffer: Send + Sync {
 
     /// For the device to find its own buffers again.
     fn as_any(&self) -> &dyn Any;
+
+    /// As `as_any`, for those that keep the buffer.
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 /// One input of a run.
@@ -61,6 +64,14 @@ pub trait Executable: Send {
 
     /// A listing for people: kernels, what each fused, memory.
     fn explain(&self) -> String;
+
+    /// Takes the time of each kernel from the next run on.
+    fn start_profile(&mut self) {}
+
+    /// What profiling found, for people: time per kernel, its share and its rate. Empty where a device cannot tell.
+    fn profile(&self) -> String {
+        String::new()
+    }
 }
 
 /// A place where programs run.

@@ -56,6 +56,10 @@ impl Buffer for ReferenceBuffer {
     fn as_any(&self) -> &dyn Any {
         self
     }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
 }
 
 /// How an executable gets from inputs, states and hyperparameters to outputs and new states.

@@ -1,0 +1,299 @@
+//! Operations on single elements: functions, arithmetic with broadcasting, comparisons, selection, casts.
+
+use super::Tensor;
+use super::node::{apply, constant, fail};
+use super::shapes::broadcast_shapes;
+use dropforge_ir::{BinaryKind, CompareKind, DType, Literal, Op, Shape, UnaryKind};
+
+/// The other side of an operation on pairs: a tensor, or a number that stands everywhere.
+///
+/// A number takes the element type of the tensor it meets; one with a fraction meets no integers.
+pub trait Operand {
+    /// The operand next to `other`, of the operation `name`.
+    #[doc(hidden)]
+    fn beside(&self, other: &Tensor, name: &str) -> Tensor;
+}
+
+impl Operand for Tensor {
+    fn beside(&self, _: &Tensor, _: &str) -> Tensor {
+        self.clone()
+    }
+}
+
+impl Operand for &Tensor {
+    fn beside(&self, _: &Tensor, _: &str) -> Tensor {
+        (*self).clone()
+    }
+}
+
+impl Operand for f32 {
+    #[track_caller]
+    fn beside(&self, other: &Tensor, name: &str) -> Tensor {
+        let dtype = other.dtype();
+        if dtype != DType::F32 && self.fract() != 0.0 {
+            return fail(name, format!("{self} is no {dtype}; cast the tensor to f32 first"), &[other]);
+        }
+        constant(Literal::scalar(dtype, f64::from(*self)), Some(other))
+    }
+}
+
+impl Operand for i32 {
+    #[track_caller]
+    fn beside(&self, other: &Tensor, _: &str) -> Tensor {
+        constant(Literal::scalar(other.dtype(), f64::from(*self)), Some(other))
+    }
+}
+
+/// Both sides under one shape.
+#[track_caller]
+fn together(name: &str, a: &Tensor, b: &Tensor) -> Result<(Tensor, Tensor), Tensor> {
+    match broadcast_shapes(a.shape(), b.shape()) {
+        Some(shape) => Ok((a.broadcast_to(&shape), b.broadcast_to(&shape))),
+        None => {
+            let message = format!("{} and {} do not broadcast together", a.shape(), b.shape());
+            Err(fail(name, message, &[a, b]))
+        }
+    }
+}
+
+/// An operation on pairs, with broadcasting.
+#[track_caller]
+pub(crate) fn binary(name: &str, kind: BinaryKind, a: &Tensor, b: &Tensor) -> Tensor {
+    match together(name, a, b) {
+        Ok((a, b)) => apply(name, Op::Binary { kind }, &[&a, &b]),
+        Err(failed) => failed,
+    }
+}
+
+#[track_caller]
+fn compare(name: &str, kind: CompareKind, a: &Tensor, b: impl Operand) -> Tensor {
+    match together(name, a, &b.beside(a, name)) {
+        Ok((a, b)) => apply(name, Op::Compare { kind }, &[&a, &b]),
+        Err(failed) => failed,
+    }
+}
+
+macro_rules! unary_methods {
+    ($($(#[$doc:meta])* $name:ident = $kind:ident),* $(,)?) => {
+        impl Tensor {
+            $(
+                $(#[$doc])*
+                #[track_caller]
+                pub fn $name(&self) -> Tensor {
+                    apply(stringify!($name), Op::Unary { kind: UnaryKind::$kind }, &[self])
+                }
+            )*
+        }
+    };
+}
+
+unary_methods! {
+    /// e^x of each element.
+    exp = Exp,
+    /// e^x − 1 of each element, exact near 0.
+    expm1 = ExpMinusOne,
+    /// Natural logarithm of each element.
+    log = Log,
+    /// ln(1 + x) of each element, exact near 0.
+    log1p = LogOnePlus,
+    /// Square root of each element.
+    sqrt = SquareRoot,
+    /// 1/√x of each element.
+    rsqrt = ReciprocalSquareRoot,
+    /// 1/x of each element.
+    reciprocal = Reciprocal,
+    /// |x| of each element.
+    abs = Absolute,
+    /// −1, 0 or 1 for each element. No gradient flows through it.
+    sign = Sign,
+    /// Sine of each element, in radians.
+    sin = Sin,
+    /// Cosine of each element, in radians.
+    cos = Cos,
+    /// Hyperbolic tangent of each element.
+    tanh = Tanh,
+    /// 1/(1 + e^−x) of each element.
+    sigmoid = Sigmoid,
+    /// max(x, 0) of each element.
+    relu = Relu,
+    /// Gauss error function of each element.
+    erf = Erf,
+    /// Largest integer not above each element. No gradient flows through it.
+    floor = Floor,
+    /// Smallest integer not below each element. No gradient flows through it.
+    ceil = Ceil,
+    /// Nearest integer to each element, ties to even. No gradient flows through it.
+    round = Round,
+    /// Logical not of each bool.
+    logical_not = Not,
+}
+
+macro_rules! binary_methods {
+    ($($(#[$doc:meta])* $name:ident = $kind:ident),* $(,)?) => {
+        impl Tensor {
+            $(
+                $(#[$doc])*
+                #[track_caller]
+                pub fn $name(&self, other: impl Operand) -> Tensor {
+                    let other = other.beside(self, stringify!($name));
+                    binary(stringify!($name), BinaryKind::$kind, self, &other)
+                }
+            )*
+        }
+    };
+}
+
+binary_methods! {
+    /// The larger of each pair; NaN if either is. At equal pairs each side gets half of the gradient.
+    maximum = Maximum,
+    /// The smaller of each pair; NaN if either is. At equal pairs each side gets half of the gradient.
+    minimum = Minimum,
+    /// a^b of each pair, f32 only.
+    pow = Power,
+    /// Remainder of each pair, with the sign of the left side (C's `fmod`).
+    fmod = Remainder,
+    /// Logical (bool) or bitwise (integers) and of each pair.
+    logical_and = And,
+    /// Logical (bool) or bitwise (integers) or of each pair.
+    logical_or = Or,
+    /// Logical (bool) or bitwise (integers) exclusive or of each pair.
+    logical_xor = Xor,
+}
+
+macro_rules! compare_methods {
+    ($($(#[$doc:meta])* $name:ident = $kind:ident),* $(,)?) => {
+        impl Tensor {
+            $(
+                $(#[$doc])*
+                #[track_caller]
+                pub fn $name(&self, other: impl Operand) -> Tensor {
+                    compare(stringify!($name), CompareKind::$kind, self, other)
+                }
+            )*
+        }
+    };
+}
+
+compare_methods! {
+    /// Whether each pair is equal, as bool.
+    eq = Equal,
+    /// Whether each pair is not equal, as bool.
+    ne = NotEqual,
+    /// Whether the left of each pair is smaller, as bool.
+    lt = Less,
+    /// Whether the left of each pair is not larger, as bool.
+    le = LessEqual,
+    /// Whether the left of each pair is larger, as bool.
+    gt = Greater,
+    /// Whether the left of each pair is not smaller, as bool.
+    ge = GreaterEqual,
+}
+
+impl Tensor {
+    /// x^exponent of each element.
+    #[track_caller]
+    pub fn powf(&self, exponent: f32) -> Tensor {
+        // A product is exact where a device's power function may not be.
+        if exponent == 2.0 { self * self } else { self.pow(exponent) }
+    }
+
+    /// x² of each element.
+    #[track_caller]
+    pub fn square(&self) -> Tensor {
+        self * self
+    }
+
+    /// Each element moved into `low..=high`.
+    #[track_caller]
+    pub fn clamp(&self, low: f32, high: f32) -> Tensor {
+        self.maximum(low).minimum(high)
+    }
+
+    /// Gaussian error linear unit, x·Φ(x) = x/2·(1 + erf(x/√2)): PyTorch's `gelu`. Hendrycks and Gimpel,
+    /// arXiv:1606.08415.
+    #[track_caller]
+    pub fn gelu(&self) -> Tensor {
+        let scaled = self * std::f32::consts::FRAC_1_SQRT_2;
+        self * 0.5 * (scaled.erf() + 1.0)
+    }
+
+    /// GELU by its approximation x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))): PyTorch's `gelu(approximate="tanh")`.
+    #[track_caller]
+    pub fn gelu_tanh(&self) -> Tensor {
+        let factor = (2.0 / std::f64::consts::PI).sqrt() as f32;
+        let inner = (self + self * self * self * 0.044_715) * factor;
+        self * 0.5 * (inner.tanh() + 1.0)
+    }
+
+    /// x·sigmoid(x) of each element: SiLU, also called swish.
+    #[track_caller]
+    pub fn silu(&self) -> Tensor {
+        self * self.sigmoid()
+    }
+
+    /// ln(1 + e^x) of each element, without overflow.
+    #[track_caller]
+    pub fn softplus(&self) -> Tensor {
+        self.relu() + (-self.abs()).exp().log1p()
+    }
+
+    /// x where positive, `slope`·x elsewhere.
+    #[track_caller]
+    pub fn leaky_relu(&self, slope: f32) -> Tensor {
+        Tensor::select(&self.gt(0.0), self, &(self * slope))
+    }
+
+    /// `a` where the condition (bool) holds, `b` elsewhere; all three broadcast. PyTorch's `where`.
+    #[track_caller]
+    pub fn select(condition: &Tensor, a: impl Operand, b: impl Operand) -> Tensor {
+        let float = constant(Literal::f32(0.0), Some(condition));
+        // A number takes the type of the tensor on the other side, or f32 beside another number.
+        let a_first = a.beside(&float, "select");
+        let b = b.beside(&a_first, "select");
+        let a = a.beside(&b, "select");
+        let args = [condition, &a, &b];
+        let shape = broadcast_shapes(a.shape(), b.shape())
+            .and_then(|shape| broadcast_shapes(&shape, condition.shape()));
+        let Some(shape) = shape else {
+            let shapes: Vec<String> = args.iter().map(|arg| arg.shape().to_string()).collect();
+            return fail("select", format!("{} do not broadcast together", shapes.join(" and ")), &args);
+        };
+        let [condition, a, b] = args.map(|arg| arg.broadcast_to(&shape));
+        apply("select", Op::Select {}, &[&condition, &a, &b])
+    }
+
+    /// The elements where the condition (bool) does not hold, `value` where it does.
+    #[track_caller]
+    pub fn masked_fill(&self, condition: &Tensor, value: f32) -> Tensor {
+        Tensor::select(condition, value, self)
+    }
+
+    /// Each element converted. Floats are cut towards zero and kept in range on their way to integers, NaN gives 0;
+    /// to bool is `x != 0`.
+    #[track_caller]
+    pub fn cast(&self, to: DType) -> Tensor {
+        if self.dtype() == to { self.clone() } else { apply("cast", Op::Cast { to }, &[self]) }
+    }
+
+    /// The elements repeated along axes of extent 1 and along new leading axes, as in PyTorch's `expand`.
+    #[track_caller]
+    pub fn broadcast_to(&self, shape: impl super::IntoShape) -> Tensor {
+        let (from, to): (&Shape, Shape) = (self.shape(), shape.into_shape());
+        if *from == to {
+            return self.clone();
+        }
+        if broadcast_shapes(from, &to).as_ref() != Some(&to) {
+            return fail("broadcast_to", format!("{from} does not broadcast to {to}"), &[self]);
+        }
+        let new = to.rank() - from.rank();
+        let kept: Vec<usize> = (0..from.rank()).filter(|&axis| from[axis] == to[new + axis]).collect();
+        let axes = kept.iter().map(|axis| new + axis).collect();
+        let squeezed = if kept.len() == from.rank() {
+            self.clone()
+        } else {
+            let shape = kept.iter().map(|&axis| from[axis]).collect();
+            apply("broadcast_to", Op::Reshape { shape }, &[self])
+        };
+        apply("broadcast_to", Op::Broadcast { shape: to, axes }, &[&squeezed])
+    }
+}

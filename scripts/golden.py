@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the conformance cases under cases/: programs, inputs, and what PyTorch says they give.
+"""Writes the conformance cases under cases/conformance/: programs, inputs, and what PyTorch says they give.
 
 Run it from anywhere after changing a case:  python3 scripts/golden.py
 It needs numpy and torch; the tests that read the files need neither.
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent / "cases"
+ROOT = pathlib.Path(__file__).resolve().parent.parent / "cases" / "conformance"
 inf, nan = math.inf, math.nan
 INT_MIN, INT_MAX, UINT_MAX = -(2**31), 2**31 - 1, 2**32 - 1
 

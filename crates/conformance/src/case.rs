@@ -65,13 +65,13 @@ pub struct Case {
     pub gradients: Option<Gradients>,
 }
 
-/// Every case in the folder `cases` of the repository, in the order of file names.
+/// Every case in the folder `cases/conformance` of the repository, in the order of file names.
 ///
 /// # Errors
 /// If a file cannot be read or parsed, or two cases have one name; the message names the file and the line.
 pub fn all_cases() -> Result<Vec<Case>, String> {
     let mut files = Vec::new();
-    list_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases"), &mut files)?;
+    list_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases/conformance"), &mut files)?;
     files.sort();
     let mut cases = Vec::new();
     for file in files {

@@ -1,6 +1,6 @@
 //! One meaning for every device: what the tests of each device run.
 //!
-//! - [`check_all`] runs the cases in the folder `cases` of the repository, whose expected values come from PyTorch.
+//! - [`check_all`] runs the cases of `cases/conformance`, whose expected values come from PyTorch.
 //! - [`check_random`] runs random programs and compares them with the interpreter in double precision.
 //! - [`check_gradients`] compares the gradients of a case with finite differences.
 //!
@@ -9,10 +9,16 @@
 
 mod case;
 mod compare;
+mod dice;
 mod difference;
+mod generate;
+mod random;
 mod runner;
+mod shrink;
 
 pub use case::{Case, Gradients, all_cases, parse_cases};
 pub use compare::compare;
 pub use difference::check_gradients;
+pub use generate::{Sample, generate};
+pub use random::{check_random, seeds_from_environment};
 pub use runner::{Exception, Verdict, check_all};

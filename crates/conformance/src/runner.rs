@@ -68,8 +68,10 @@ pub fn check_all(device: &dyn Device, exceptions: &[Exception]) {
 
 fn check_case(device: &dyn Device, case: &Case, tolerance: f64) -> Result<(), String> {
     let program = &case.program;
-    let [first, second] = run_twice(device, program, &case.inputs, &case.states, &case.hypers)
-        .map_err(|error| error.to_string())?;
+    let [first, second] = quietly(|| {
+        run_twice(device, program, &case.inputs, &case.states, &case.hypers)
+            .map_err(|error| error.to_string())
+    })?;
     let names = program.outputs.iter().map(|port| format!("output {}", port.name));
     let names: Vec<String> =
         names.chain(program.states.iter().map(|port| format!("state {}", port.name))).collect();
@@ -82,6 +84,15 @@ fn check_case(device: &dyn Device, case: &Case, tolerance: f64) -> Result<(), St
         }
     }
     Ok(())
+}
+
+/// Turns a panic of a device into an error, so that a report can say where it happened.
+pub fn quietly<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+        Err(format!("panics: {}", text.unwrap_or("without a message")))
+    })
 }
 
 /// Outputs and then states after two runs from the same states, the first with inputs on the host, the second with inputs

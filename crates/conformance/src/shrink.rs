@@ -1,0 +1,112 @@
+//! Makes a failing sample smaller.
+
+use crate::generate::Sample;
+use dropforge_ir::interpret::{Numbers, Precision, values};
+use dropforge_ir::{DType, Op, Program, Value};
+
+/// A smaller sample that fails as well: first the earliest single value that fails as the only output, then inputs in
+/// place of whatever need not be computed.
+pub fn shrink(sample: &Sample, fails: &dyn Fn(&Sample) -> bool) -> Sample {
+    let mut best = sample.clone();
+    for value in 0..sample.program.value_count() as u32 {
+        let alone = restrict(sample, &[Value(value)], false, None);
+        if alone.as_ref().is_some_and(fails) {
+            best = alone.unwrap_or(best);
+            break;
+        }
+    }
+    let writes = best.program.states.iter().any(|state| state.write.is_some());
+    let mut next = best.program.value_count();
+    while next > 0 {
+        next -= 1;
+        let value = Value(next as u32);
+        if next >= best.program.value_count() || best.program.definition(value).op.is_leaf() {
+            continue;
+        }
+        let outputs: Vec<Value> = best.program.outputs.iter().map(|output| output.value).collect();
+        if outputs.contains(&value) {
+            continue;
+        }
+        let cut = restrict(&best, &outputs, writes, Some(value));
+        if let Some(cut) = cut.filter(fails) {
+            best = cut;
+            next = next.min(best.program.value_count());
+        }
+    }
+    best
+}
+
+/// The part of a sample that some outputs (and the writes, if wanted) need, with an input in place of one value.
+fn restrict(sample: &Sample, outputs: &[Value], writes: bool, cut: Option<Value>) -> Option<Sample> {
+    let old = &sample.program;
+    let hypers: Vec<f64> = sample.hypers.iter().map(|&x| f64::from(x)).collect();
+    let known = match cut {
+        Some(_) => values(old, &sample.inputs, &sample.states, &hypers, Precision::Double).ok()?,
+        None => Vec::new(),
+    };
+    let mut needed = vec![false; old.value_count()];
+    outputs.iter().for_each(|value| needed[value.index()] = true);
+    for state in old.states.iter().filter(|_| writes) {
+        state.write.iter().for_each(|value| needed[value.index()] = true);
+    }
+    for node in old.nodes().iter().rev() {
+        if node.results.iter().any(|value| needed[value.index()] && Some(*value) != cut) {
+            node.args.iter().for_each(|arg| needed[arg.index()] = true);
+        }
+    }
+    let mut new = Program::new(old.name.clone());
+    let mut made = Sample { program: Program::default(), inputs: vec![], states: vec![], hypers: vec![] };
+    let mut map: Vec<Option<Value>> = vec![None; old.value_count()];
+    let mut states = Vec::new();
+    for node in old.nodes() {
+        let written = matches!(node.op, Op::State(port) if writes && old.states[port].write.is_some());
+        let used = node.results.iter().any(|value| needed[value.index()] && Some(*value) != cut);
+        let mut results = Vec::new();
+        if used || written {
+            results = match &node.op {
+                Op::Input(port) => {
+                    made.inputs.push(sample.inputs[*port].clone());
+                    vec![new.input(old.inputs[*port].name.clone(), old.ty(node.results[0]).clone())]
+                }
+                Op::State(port) => {
+                    made.states.push(sample.states[*port].clone());
+                    states.push(*port);
+                    vec![new.state(old.states[*port].name.clone(), old.ty(node.results[0]).clone())]
+                }
+                Op::Hyper(port) => {
+                    made.hypers.push(sample.hypers[*port]);
+                    vec![new.hyper(old.hypers[*port].name.clone())]
+                }
+                _ => {
+                    let args: Vec<Value> =
+                        node.args.iter().map(|arg| map[arg.index()]).collect::<Option<_>>()?;
+                    new.copy_node(node, &args).ok()?
+                }
+            };
+        }
+        for (value, result) in node.results.iter().zip(results) {
+            map[value.index()] = Some(result);
+        }
+        if let Some(value) = cut.filter(|value| node.results.contains(value) && needed[value.index()]) {
+            made.inputs.push(to_single(&known[value.index()])?);
+            map[value.index()] = Some(new.input(format!("cut{}", value.0), old.ty(value).clone()));
+        }
+    }
+    for (index, value) in outputs.iter().enumerate() {
+        new.output(format!("y{index}"), map[value.index()]?);
+    }
+    for (index, port) in states.into_iter().enumerate() {
+        if let Some(value) = old.states[port].write.filter(|_| writes) {
+            new.write(index, map[value.index()]?).ok()?;
+        }
+    }
+    made.program = new;
+    Some(made)
+}
+
+fn to_single(numbers: &Numbers) -> Option<Numbers> {
+    if numbers.ty().dtype != DType::F32 {
+        return Some(numbers.clone());
+    }
+    Numbers::new(numbers.ty().clone(), numbers.elements().iter().map(|&x| f64::from(x as f32)).collect())
+}

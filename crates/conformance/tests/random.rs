@@ -1,0 +1,75 @@
+//! Random programs, on the interpreter in single precision and on plans carried out literally.
+
+use dropforge_conformance::{check_random, generate, seeds_from_environment};
+use dropforge_ir::text::parse;
+use dropforge_ir::verify::verify;
+use dropforge_ir::{Node, Op, Program, Result, UnaryKind, Value, ValueType};
+use dropforge_plan::reference::ReferenceDevice;
+use dropforge_plan::simulate::SimulatedDevice;
+use dropforge_plan::{BufferRef, Device, Executable};
+use std::collections::HashMap;
+
+#[test]
+fn the_interpreter_in_single_precision() {
+    check_random(&ReferenceDevice, seeds_from_environment(0..100));
+}
+
+#[test]
+fn plans() {
+    check_random(&SimulatedDevice, seeds_from_environment(0..300));
+}
+
+/// What is generated is worth running: every operation occurs, and the text form holds all of it.
+#[test]
+fn random_programs_cover_the_operations() {
+    let mut counts: HashMap<&'static str, usize> = HashMap::new();
+    let (mut nodes, mut writes) = (0, 0);
+    for seed in 0..300 {
+        let program = generate(seed).program;
+        verify(&program).unwrap();
+        let text = program.to_string();
+        assert_eq!(parse(&text).unwrap().to_string(), text);
+        nodes += program.nodes().len();
+        writes += program.states.iter().filter(|state| state.write.is_some()).count();
+        for node in program.nodes().iter().filter(|node| !matches!(node.op, Op::Constant(_))) {
+            *counts.entry(node.op.name()).or_default() += 1;
+        }
+    }
+    assert!(nodes > 15_000 && writes > 500, "{nodes} nodes, {writes} writes");
+    let expected = "input state hyper iota select cast reshape permute broadcast slice pad flip concat \
+        exp log tanh erf relu floor not add mul div pow max rem and shr eq lt reduce_sum reduce_max reduce_min reduce_prod \
+        argmax logsumexp mean_variance dot convolution convolution_input_gradient convolution_filter_gradient max_pool \
+        max_pool_gradient window_sum window_sum_transpose gather scatter_add attention attention_gradient random_bits";
+    let missing: Vec<&str> = expected.split_whitespace().filter(|name| !counts.contains_key(name)).collect();
+    assert!(missing.is_empty(), "never generated: {missing:?}");
+}
+
+/// Takes the sine for the cosine.
+struct WrongDevice;
+
+impl Device for WrongDevice {
+    fn name(&self) -> String {
+        "wrong".into()
+    }
+
+    fn allocate(&self, ty: &ValueType) -> Result<BufferRef> {
+        ReferenceDevice.allocate(ty)
+    }
+
+    fn load(&self, program: &Program, states: &[BufferRef]) -> Result<Box<dyn Executable>> {
+        let confuse = |new: &mut Program, node: &Node, args: &[Value]| match node.op {
+            Op::Unary { kind: UnaryKind::Sin } => new.push(Op::Unary { kind: UnaryKind::Cos }, args),
+            _ => new.copy_node(node, args),
+        };
+        ReferenceDevice.load(&program.rebuild(|_| true, confuse)?, states)
+    }
+}
+
+#[test]
+fn a_wrong_device_is_found_out_with_a_small_program() {
+    let panic = std::panic::catch_unwind(|| check_random(&WrongDevice, 0..300)).unwrap_err();
+    let report = panic.downcast_ref::<String>().unwrap();
+    let (_, small) = report.split_once("smallest program that differs").unwrap();
+    let statements = small.lines().filter(|line| line.starts_with("  ")).count();
+    assert!(small.contains("= sin %0") && statements == 3, "{report}");
+}

@@ -1,0 +1,249 @@
+//! The product of one thread's part: loops over blocks that fit the caches.
+
+use super::micro::{TileArguments, VECTORS, compute_tile, tile_rows};
+use super::pack::pack_panel;
+use super::split::Split;
+use super::{MatmulShape, offset};
+use crate::pool::share;
+use crate::simd::{Kernel, Level, MAX_LANES, Vector};
+use std::ops::Range;
+
+/// Steps of the contracted axis in a block, at most: a panel of the left side then fits half of a 32 KiB cache.
+pub(super) const BLOCK_STEPS: usize = 320;
+/// Elements of a packed block of the right side, at most: half of a 1 MiB cache.
+const BLOCK_ELEMENTS: usize = 128 << 10;
+/// Columns of a block, at most, so that the output rows in work stay in the nearest cache.
+const BLOCK_COLUMNS: usize = 1024;
+/// Up to this many tiles of rows, the right side is read where it stands if its rows are contiguous.
+const UNPACKED_ROW_TILES: usize = 2;
+/// Rows of a tile on any instruction set, at most.
+const MAX_ROWS: usize = 14;
+
+/// One side of a product.
+#[derive(Clone, Copy)]
+pub(super) struct Operand<'a> {
+    pub pointer: *const f32,
+    /// Stride along the rows of the left side, the columns of the right side.
+    pub across: isize,
+    /// Stride along the contracted axis.
+    pub inner: isize,
+    /// Strides along the outer contracted axes.
+    pub outer: &'a [isize],
+}
+
+/// Where the product goes.
+#[derive(Clone, Copy)]
+pub(super) struct Output {
+    pub pointer: *mut f32,
+    pub row: isize,
+    pub column: isize,
+}
+
+/// A product for one thread.
+pub(super) struct Product<'a> {
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+    /// Extents of the outer contracted axes.
+    pub outer: &'a [usize],
+    /// Blocks into which `k` is divided.
+    pub blocks: usize,
+    /// The blocks to sum, counted over all outer positions.
+    pub segments: Range<usize>,
+    pub left: Operand<'a>,
+    pub right: Operand<'a>,
+    pub output: Output,
+    /// Room for [`scratch`] elements, aligned to a cache line.
+    pub scratch: *mut f32,
+    /// Called with the rows and columns that are finished.
+    pub epilogue: Option<&'a dyn Fn(Range<usize>, Range<usize>)>,
+}
+
+/// Columns of a block, at most; a multiple of the tile's.
+fn most_columns(steps: usize, lanes: usize) -> usize {
+    let tile = VECTORS * lanes;
+    ((BLOCK_ELEMENTS / steps.max(1)).min(BLOCK_COLUMNS) / tile * tile).max(tile)
+}
+
+/// Columns of a block, a multiple of the tile's.
+fn block_columns(n: usize, steps: usize, lanes: usize) -> usize {
+    let blocks = n.div_ceil(most_columns(steps, lanes)).max(1);
+    n.div_ceil(blocks).next_multiple_of(VECTORS * lanes)
+}
+
+/// The width of a panel of the left side.
+fn left_width(lanes: usize) -> usize {
+    MAX_ROWS.next_multiple_of(lanes)
+}
+
+/// Elements of scratch that a thread needs.
+pub(super) fn scratch(shape: &MatmulShape, split: &Split, lanes: usize) -> usize {
+    let steps = shape.k.div_ceil(split.blocks);
+    // The first part is the widest.
+    let columns = split.columns_of_part(shape.n, 0, lanes).len().next_multiple_of(VECTORS * lanes);
+    steps * (columns.min(most_columns(steps, lanes)) + left_width(lanes))
+}
+
+impl Product<'_> {
+    /// Computes the product.
+    ///
+    /// # Safety
+    /// Everything described is accessible, and the output is not accessed by others.
+    pub unsafe fn run(self, level: Level) {
+        if self.m > 0 && self.n > 0 {
+            level.call(self);
+        }
+    }
+}
+
+/// Steps of the contracted axis to sum at once.
+struct Segment {
+    left: *const f32,
+    right: *const f32,
+    steps: usize,
+    /// Whether sums start here instead of being added to.
+    first: bool,
+    /// Whether sums are finished after this.
+    last: bool,
+}
+
+impl Kernel for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let most_steps = self.k.div_ceil(self.blocks);
+        let width = block_columns(self.n, most_steps, V::LANES);
+        let mut column = 0;
+        while column < self.n {
+            let columns = column..(column + width).min(self.n);
+            column = columns.end;
+            if self.segments.is_empty() {
+                let nothing = self.segment(0, 0..0);
+                // SAFETY: promised to `Product::run`.
+                unsafe { self.block::<V>(&columns, Segment { first: true, last: true, ..nothing }) };
+            }
+            for index in self.segments.clone() {
+                let segment = self.segment(index / self.blocks, share(self.k, self.blocks, index % self.blocks));
+                let (first, last) = (index == self.segments.start, index + 1 == self.segments.end);
+                // SAFETY: promised to `Product::run`.
+                unsafe { self.block::<V>(&columns, Segment { first, last, ..segment }) };
+            }
+        }
+    }
+}
+
+impl Product<'_> {
+    #[inline(always)]
+    fn segment(&self, outer: usize, steps: Range<usize>) -> Segment {
+        let start = |operand: &Operand| {
+            let outer = if outer == 0 { 0 } else { offset(self.outer, operand.outer, outer) };
+            operand.pointer.wrapping_offset(outer + steps.start as isize * operand.inner)
+        };
+        let (left, right) = (start(&self.left), start(&self.right));
+        Segment { left, right, steps: steps.len(), first: true, last: true }
+    }
+
+    /// Adds one segment to the columns of one block.
+    ///
+    /// # Safety
+    /// As [`Product::run`].
+    #[inline(always)]
+    unsafe fn block<V: Vector>(&self, columns: &Range<usize>, segment: Segment) {
+        let tile_columns = VECTORS * V::LANES;
+        let left_width = left_width(V::LANES);
+        let left_pack = self.scratch;
+        let steps = segment.steps;
+        let row_tiles = self.m.div_ceil(tile_rows::<V>());
+        let in_place = self.right.across == 1 && row_tiles <= UNPACKED_ROW_TILES;
+        // SAFETY: offsets within the operands, and within the scratch memory as `scratch` counts it.
+        unsafe {
+            let right_pack = self.scratch.add(self.k.div_ceil(self.blocks) * left_width);
+            let right = segment.right.wrapping_offset(columns.start as isize * self.right.across);
+            let panels = columns.len().div_ceil(tile_columns);
+            for panel in 0..panels {
+                let first = panel * tile_columns;
+                let count = (columns.len() - first).min(tile_columns);
+                if !in_place || count < tile_columns {
+                    let from = right.wrapping_offset(first as isize * self.right.across);
+                    let to = right_pack.add(panel * steps * tile_columns);
+                    let (across, inner) = (self.right.across, self.right.inner);
+                    pack_panel::<V>(from, across, inner, count, steps, to, tile_columns);
+                }
+            }
+            for tile in 0..row_tiles {
+                let rows = share(self.m, row_tiles, tile);
+                let left = segment.left.wrapping_offset(rows.start as isize * self.left.across);
+                let (left, left_step) = if self.left.across == 1 && panels == 1 {
+                    (left, self.left.inner)
+                } else {
+                    let (across, inner) = (self.left.across, self.left.inner);
+                    pack_panel::<V>(left, across, inner, rows.len(), steps, left_pack, left_width);
+                    (left_pack.cast_const(), left_width as isize)
+                };
+                for panel in 0..panels {
+                    let first = panel * tile_columns;
+                    let count = (columns.len() - first).min(tile_columns);
+                    let (right, right_step) = if in_place && count == tile_columns {
+                        (right.wrapping_add(first), self.right.inner)
+                    } else {
+                        let packed = right_pack.add(panel * steps * tile_columns);
+                        (packed.cast_const(), tile_columns as isize)
+                    };
+                    let column = columns.start + first;
+                    let out = rows.start as isize * self.output.row + column as isize * self.output.column;
+                    let arguments = TileArguments {
+                        left,
+                        left_step,
+                        right,
+                        right_step,
+                        steps,
+                        out: self.output.pointer.wrapping_offset(out),
+                        out_row: self.output.row,
+                        columns: count,
+                        accumulate: !segment.first,
+                    };
+                    let vectors = count.div_ceil(V::LANES);
+                    if self.output.column == 1 {
+                        compute_tile::<V>(rows.len(), vectors, arguments);
+                    } else {
+                        self.scattered_tile::<V>(rows.len(), vectors, arguments);
+                    }
+                }
+                if let Some(epilogue) = self.epilogue
+                    && segment.last
+                {
+                    epilogue(rows, columns.clone());
+                }
+            }
+        }
+    }
+
+    /// Computes a tile aside and puts its elements where the strides say.
+    ///
+    /// # Safety
+    /// As [`compute_tile`], but with the output's own column stride.
+    #[inline(always)]
+    unsafe fn scattered_tile<V: Vector>(&self, rows: usize, vectors: usize, arguments: TileArguments) {
+        const WIDTH: usize = VECTORS * MAX_LANES;
+        let mut tile = [0.0; MAX_ROWS * WIDTH];
+        // SAFETY: the tile has room for the widest and highest; the output is as promised.
+        unsafe {
+            let aside = TileArguments {
+                out: tile.as_mut_ptr(),
+                out_row: WIDTH as isize,
+                accumulate: false,
+                ..arguments
+            };
+            compute_tile::<V>(rows, vectors, aside);
+            for row in 0..rows {
+                let out = arguments.out.offset(row as isize * arguments.out_row);
+                for column in 0..arguments.columns {
+                    let out = out.offset(column as isize * self.output.column);
+                    let before = if arguments.accumulate { *out } else { 0.0 };
+                    *out = before + tile[row * WIDTH + column];
+                }
+            }
+        }
+    }
+}

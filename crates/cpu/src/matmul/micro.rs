@@ -1,0 +1,115 @@
+//! The innermost function: a tile of the output in registers.
+
+use crate::simd::{Kernel, Vector};
+
+/// Vectors next to each other in a tile.
+pub(super) const VECTORS: usize = 2;
+
+/// Rows of a full tile: the accumulators, the vectors of the right side and one broadcast fill the registers.
+#[inline(always)]
+pub(super) fn tile_rows<V: Vector>() -> usize {
+    tile_rows_of(V::REGISTERS)
+}
+
+const fn tile_rows_of(registers: usize) -> usize {
+    (registers - 1 - VECTORS) / VECTORS
+}
+
+/// What a tile is computed from.
+#[derive(Clone, Copy)]
+pub(super) struct TileArguments {
+    /// Element 0 of the first step; the rows of a tile are contiguous.
+    pub left: *const f32,
+    /// Elements from one step of the contracted axis to the next.
+    pub left_step: isize,
+    /// Column 0 of the first step; columns are contiguous and there are whole vectors of them.
+    pub right: *const f32,
+    /// Elements from one step of the contracted axis to the next.
+    pub right_step: isize,
+    /// Steps of the contracted axis.
+    pub steps: usize,
+    /// The first element of the output; columns are contiguous.
+    pub out: *mut f32,
+    /// Elements from one row of the output to the next.
+    pub out_row: isize,
+    /// Columns that the output has here.
+    pub columns: usize,
+    /// Whether to add to what is in the output.
+    pub accumulate: bool,
+}
+
+struct TileKernel<const ROWS: usize, const COUNT: usize>(TileArguments);
+
+impl<const ROWS: usize, const COUNT: usize> Kernel for TileKernel<ROWS, COUNT> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let TileArguments { mut left, left_step, mut right, right_step, steps, .. } = self.0;
+        if ROWS > tile_rows::<V>() {
+            return;
+        }
+        let mut sums = [[V::zero(); COUNT]; ROWS];
+        // SAFETY: the pointers stay within what `compute_tile`'s caller vouches for; past the last step they are
+        // not read.
+        unsafe {
+            for _ in 0..steps {
+                let mut columns = [V::zero(); COUNT];
+                for (vector, column) in columns.iter_mut().enumerate() {
+                    *column = V::load(right.add(vector * V::LANES));
+                }
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let factor = V::splat(*left.add(row));
+                    for (sum, column) in sums.iter_mut().zip(&columns) {
+                        *sum = factor.mul_add(*column, *sum);
+                    }
+                }
+                left = left.wrapping_offset(left_step);
+                right = right.wrapping_offset(right_step);
+            }
+            if self.0.columns == COUNT * V::LANES {
+                for (row, sums) in sums.iter().enumerate() {
+                    let out = self.0.out.offset(row as isize * self.0.out_row);
+                    for (vector, sum) in sums.iter().enumerate() {
+                        let out = out.add(vector * V::LANES);
+                        let sum = if self.0.accumulate { sum.add(V::load(out)) } else { *sum };
+                        sum.store(out);
+                    }
+                }
+            } else {
+                for (row, sums) in sums.iter().enumerate() {
+                    let out = self.0.out.offset(row as isize * self.0.out_row);
+                    for (vector, sum) in sums.iter().enumerate() {
+                        let start = vector * V::LANES;
+                        let count = self.0.columns.saturating_sub(start).min(V::LANES);
+                        let out = out.wrapping_add(start);
+                        let sum =
+                            if self.0.accumulate { sum.add(V::load_partial(out, count)) } else { *sum };
+                        sum.store_partial(out, count);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Computes a tile of `rows` rows and `vectors` vectors.
+///
+/// # Safety
+/// `1..=tile_rows()` rows and `1..=VECTORS` vectors; everything that the arguments describe is accessible.
+#[inline(always)]
+pub(super) unsafe fn compute_tile<V: Vector>(rows: usize, vectors: usize, arguments: TileArguments) {
+    debug_assert!(rows <= tile_rows::<V>() && (1..=VECTORS).contains(&vectors));
+    macro_rules! dispatch {
+        ($($rows:literal)*) => {
+            match (rows, vectors) {
+                $(($rows, 1) => V::call(TileKernel::<$rows, 1>(arguments)),
+                  ($rows, _) => V::call(TileKernel::<$rows, VECTORS>(arguments)),)*
+                _ => unreachable!("no tile of {rows} rows"),
+            }
+        };
+    }
+    dispatch!(1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+}
+
+const _: () = assert!(tile_rows_of(32) == 14);

@@ -1,0 +1,400 @@
+//! Products of batches of matrices in any strides.
+//!
+//! The product is computed in blocks, as is usual since Goto and van de Geijn, *Anatomy of High-Performance Matrix
+//! Multiplication* (2008): a block of the right side is copied into the order in which it is read ([`pack`]), then for
+//! each few rows of the left side one function ([`micro`]) keeps a tile of the output in registers. Where the output's
+//! rows are contiguous instead of its columns, the transposed product is computed.
+//!
+//! [`Matmul`] is decided on once for a shape and a number of threads: the division among threads ([`split`]), which
+//! never depends on the data, so that the same number of threads always gives the same sums.
+
+mod block;
+mod dot;
+mod micro;
+mod pack;
+mod split;
+#[cfg(test)]
+mod tests;
+
+pub use dot::{Axis, DotAxes};
+pub(crate) use dot::contiguous_strides;
+
+use crate::pool::{Pool, share};
+use crate::simd::Level;
+use block::{Operand, Output, Product};
+use split::Split;
+use std::ops::Range;
+
+/// Strides of one matrix of a product, in elements; they may be zero or negative.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MatrixStrides {
+    /// One for each batch axis.
+    pub batch: Vec<isize>,
+    /// One for each outer contracted axis; empty for the output.
+    pub outer: Vec<isize>,
+    /// From one row to the next.
+    pub row: isize,
+    /// From one column to the next.
+    pub column: isize,
+}
+
+/// A batch of products of an `m` × `k` matrix with a `k` × `n` matrix.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MatmulShape {
+    /// Extents of the batch axes.
+    pub batch: Vec<usize>,
+    /// Extents of contracted axes besides `k`, where one stride does not describe them all.
+    pub outer: Vec<usize>,
+    /// Rows of the left side and of the output.
+    pub m: usize,
+    /// Columns of the right side and of the output.
+    pub n: usize,
+    /// Columns of the left side, rows of the right side.
+    pub k: usize,
+    /// Strides of the left side.
+    pub lhs: MatrixStrides,
+    /// Strides of the right side.
+    pub rhs: MatrixStrides,
+    /// Strides of the output; its elements must not overlap.
+    pub out: MatrixStrides,
+}
+
+impl MatmulShape {
+    /// The product of two contiguous matrices.
+    pub fn contiguous(m: usize, n: usize, k: usize) -> MatmulShape {
+        let strides = |row: usize| MatrixStrides { row: row as isize, column: 1, ..MatrixStrides::default() };
+        MatmulShape { m, n, k, lhs: strides(k), rhs: strides(n), out: strides(n), ..MatmulShape::default() }
+    }
+
+    /// The same values in the transposed output.
+    fn transposed(mut self) -> MatmulShape {
+        std::mem::swap(&mut self.m, &mut self.n);
+        std::mem::swap(&mut self.lhs, &mut self.rhs);
+        for strides in [&mut self.lhs, &mut self.rhs, &mut self.out] {
+            std::mem::swap(&mut strides.row, &mut strides.column);
+        }
+        self
+    }
+
+    fn check(&self) {
+        for strides in [&self.lhs, &self.rhs, &self.out] {
+            assert_eq!(strides.batch.len(), self.batch.len(), "a stride for each batch axis: {self:?}");
+        }
+        for strides in [&self.lhs, &self.rhs] {
+            assert_eq!(strides.outer.len(), self.outer.len(), "a stride for each outer axis: {self:?}");
+        }
+    }
+
+    fn reach(&self, strides: &MatrixStrides, rows: usize, columns: usize) -> Range<isize> {
+        let batch = self.batch.iter().zip(&strides.batch);
+        let outer = self.outer.iter().zip(&strides.outer);
+        reach(batch.chain(outer).chain([(&rows, &strides.row), (&columns, &strides.column)]))
+    }
+}
+
+/// The offsets from the first element that axes of these extents and strides touch; empty if an extent is zero.
+pub(crate) fn reach<'a>(axes: impl Iterator<Item = (&'a usize, &'a isize)>) -> Range<isize> {
+    let (mut low, mut high) = (0, 0);
+    for (&extent, &stride) in axes {
+        if extent == 0 {
+            return 0..0;
+        }
+        let last = (extent as isize - 1) * stride;
+        low += last.min(0);
+        high += last.max(0);
+    }
+    low..high + 1
+}
+
+/// Whether no two positions of axes of these extents and strides surely share an element: each stride steps over all
+/// that the smaller ones reach.
+pub(crate) fn are_apart<'a>(axes: impl Iterator<Item = (&'a usize, &'a isize)>) -> bool {
+    let mut axes: Vec<(usize, usize)> =
+        axes.map(|(&extent, &stride)| (stride.unsigned_abs(), extent)).filter(|&(_, extent)| extent != 1).collect();
+    axes.sort_unstable();
+    let mut reach = 1;
+    axes.iter().all(|&(stride, extent)| {
+        let apart = stride >= reach;
+        reach += extent.saturating_sub(1) * stride;
+        apart
+    })
+}
+
+/// The offset of position `index`, counted in row-major order, of axes of these extents and strides.
+pub(crate) fn offset(extents: &[usize], strides: &[isize], mut index: usize) -> isize {
+    let mut offset = 0;
+    for (&extent, &stride) in extents.iter().zip(strides).rev() {
+        offset += (index % extent) as isize * stride;
+        index /= extent;
+    }
+    offset
+}
+
+/// A part of the output that is finished, as [`Matmul::run_with`] tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tile {
+    /// The thread that computed the tile and runs the epilogue.
+    pub thread: usize,
+    /// Position among the batches, row-major.
+    pub batch: usize,
+    /// Rows of the output.
+    pub rows: Range<usize>,
+    /// Columns of the output.
+    pub columns: Range<usize>,
+}
+
+/// What to do with finished tiles.
+pub type Epilogue<'a> = &'a (dyn Fn(Tile) + Sync);
+
+/// A product whose shape and division among threads are settled.
+#[derive(Clone, Debug)]
+pub struct Matmul {
+    /// As computed: transposed if that suits the output.
+    shape: MatmulShape,
+    transposed: bool,
+    split: Split,
+    level: Level,
+}
+
+/// Elements to spare in a thread's scratch, so that it can start at a cache line.
+const ALIGN: usize = 16;
+
+impl Matmul {
+    /// Settles how `shape` is computed on a pool of `threads` threads. Panics if the strides do not fit the extents.
+    pub fn new(shape: MatmulShape, threads: usize) -> Matmul {
+        Matmul::with_level(shape, threads, Level::detect())
+    }
+
+    fn with_level(shape: MatmulShape, threads: usize, level: Level) -> Matmul {
+        shape.check();
+        let transposed = split::prefers_transposed(&shape, level.lanes());
+        let shape = if transposed { shape.transposed() } else { shape };
+        let split = Split::choose(&shape, threads.max(1), level.lanes());
+        Matmul { shape, transposed, split, level }
+    }
+
+    /// The number of `f32` of scratch memory that [`Matmul::run`] needs.
+    pub fn scratch(&self) -> usize {
+        self.split.workers * self.thread_scratch() + self.partial_outputs()
+    }
+
+    fn thread_scratch(&self) -> usize {
+        block::scratch(&self.shape, &self.split, self.level.lanes()) + ALIGN
+    }
+
+    /// Elements of the outputs of parts of the contracted axis.
+    fn partial_outputs(&self) -> usize {
+        if self.split.inner > 1 { self.split.inner * self.shape.m * self.shape.n } else { 0 }
+    }
+
+    /// Computes the product, replacing what is in `out`.
+    ///
+    /// # Safety
+    /// The pointers are to the first elements; all elements that the shape's strides reach from there are readable in
+    /// `lhs` and `rhs`, writable in `out` and not touched by others meanwhile. `scratch` has room for
+    /// [`Matmul::scratch`] elements. `pool` may have any number of threads; `out` overlaps nothing else.
+    pub unsafe fn run(&self, lhs: *const f32, rhs: *const f32, out: *mut f32, scratch: *mut f32, pool: &Pool) {
+        // SAFETY: the caller's promise.
+        unsafe { self.run_with(lhs, rhs, out, scratch, pool, &|_| {}) }
+    }
+
+    /// As [`Matmul::run`], and calls `epilogue` on each tile of the output as soon as it is finished, while it is in
+    /// the caches. The tiles cover the output exactly once. With `k` = 0 they do so too.
+    ///
+    /// # Safety
+    /// As for [`Matmul::run`]. The epilogue may access the output in its tile only.
+    pub unsafe fn run_with(
+        &self,
+        lhs: *const f32,
+        rhs: *const f32,
+        out: *mut f32,
+        scratch: *mut f32,
+        pool: &Pool,
+        epilogue: Epilogue,
+    ) {
+        let (lhs, rhs) = if self.transposed { (rhs, lhs) } else { (lhs, rhs) };
+        let job = Job { matmul: self, lhs, rhs, out, scratch, epilogue };
+        let workers = self.split.workers;
+        if workers == 1 {
+            // SAFETY: the caller's promise.
+            unsafe { job.thread(0, 1) };
+            return;
+        }
+        // The division is the one that was settled, whatever the pool has.
+        pool.split(workers, 1, |_, parts| {
+            for part in parts {
+                // SAFETY: the caller's promise; parts write disjoint tiles or partial outputs.
+                unsafe { job.thread(part, workers) };
+            }
+        });
+        if self.split.inner > 1 {
+            pool.split(workers, 1, |_, parts| {
+                for part in parts {
+                    // SAFETY: as above; the partial outputs are finished.
+                    unsafe { job.add_partial_outputs(part, workers) };
+                }
+            });
+        }
+    }
+
+    /// As [`Matmul::run`] on slices whose first elements are the first of the operands: strides must not be negative.
+    /// Allocates the scratch memory. Panics if a slice is too short or elements of the output may overlap.
+    pub fn run_on_slices(&self, lhs: &[f32], rhs: &[f32], out: &mut [f32], pool: &Pool) {
+        let shape = if self.transposed { self.shape.clone().transposed() } else { self.shape.clone() };
+        let fits = |reach: Range<isize>, length: usize| reach.start >= 0 && reach.end <= length as isize;
+        assert!(fits(shape.reach(&shape.lhs, shape.m, shape.k), lhs.len()), "lhs too short for {shape:?}");
+        assert!(fits(shape.reach(&shape.rhs, shape.k, shape.n), rhs.len()), "rhs too short for {shape:?}");
+        let written = MatmulShape { outer: Vec::new(), ..shape.clone() };
+        assert!(fits(written.reach(&shape.out, shape.m, shape.n), out.len()), "out too short for {shape:?}");
+        let batch = written.batch.iter().zip(&shape.out.batch);
+        let matrix = [(&shape.m, &shape.out.row), (&shape.n, &shape.out.column)];
+        assert!(are_apart(batch.chain(matrix)), "elements of the output may overlap: {shape:?}");
+        let mut scratch = vec![0.0; self.scratch()];
+        // SAFETY: checked above; `out` is borrowed mutably.
+        unsafe { self.run(lhs.as_ptr(), rhs.as_ptr(), out.as_mut_ptr(), scratch.as_mut_ptr(), pool) }
+    }
+}
+
+/// The arguments of a run, sides swapped if the product is transposed.
+struct Job<'a> {
+    matmul: &'a Matmul,
+    lhs: *const f32,
+    rhs: *const f32,
+    out: *mut f32,
+    scratch: *mut f32,
+    epilogue: Epilogue<'a>,
+}
+
+// SAFETY: threads write disjoint parts through the pointers, as the functions below see to.
+unsafe impl Sync for Job<'_> {}
+
+impl Job<'_> {
+    /// Computes the share of `thread`.
+    ///
+    /// # Safety
+    /// As for [`Matmul::run_with`]; one call for each thread.
+    unsafe fn thread(&self, thread: usize, threads: usize) {
+        let Matmul { shape, split, .. } = self.matmul;
+        let batches: usize = shape.batch.iter().product();
+        let per_batch = split.rows * split.columns * split.inner;
+        for task in share(batches * per_batch, threads, thread) {
+            let (batch, part) = (task / per_batch, task % per_batch);
+            let (inner, part) = (part % split.inner, part / split.inner);
+            let rows = share(shape.m, split.rows, part / split.columns);
+            let columns = split.columns_of_part(shape.n, part % split.columns, self.matmul.level.lanes());
+            // SAFETY: offsets within what the strides reach; each thread has its own scratch.
+            unsafe { self.task(thread, batch, rows, columns, inner) };
+        }
+    }
+
+    /// Computes one part of one product.
+    ///
+    /// # Safety
+    /// As for [`Job::thread`].
+    unsafe fn task(
+        &self,
+        thread: usize,
+        batch: usize,
+        rows: Range<usize>,
+        columns: Range<usize>,
+        inner: usize,
+    ) {
+        let Matmul { shape, split, transposed, level, .. } = self.matmul;
+        let at = |strides: &MatrixStrides, row: usize, column: usize| {
+            let batch = offset(&shape.batch, &strides.batch, batch);
+            batch + row as isize * strides.row + column as isize * strides.column
+        };
+        let report = |tile_rows: Range<usize>, tile_columns: Range<usize>| {
+            let mut tile_rows = rows.start + tile_rows.start..rows.start + tile_rows.end;
+            let mut tile_columns = columns.start + tile_columns.start..columns.start + tile_columns.end;
+            if *transposed {
+                std::mem::swap(&mut tile_rows, &mut tile_columns);
+            }
+            (self.epilogue)(Tile { thread, batch, rows: tile_rows, columns: tile_columns });
+        };
+        // SAFETY: the offsets lead to elements that the caller vouches for.
+        unsafe {
+            let output = if split.inner == 1 {
+                let pointer = self.out.offset(at(&shape.out, rows.start, columns.start));
+                Output { pointer, row: shape.out.row, column: shape.out.column }
+            } else {
+                let partial = self.partial_output(inner);
+                let pointer = partial.add(rows.start * shape.n + columns.start);
+                Output { pointer, row: shape.n as isize, column: 1 }
+            };
+            let scratch = self.scratch.add(thread * self.matmul.thread_scratch());
+            let segments = shape.outer.iter().product::<usize>() * split.blocks;
+            Product {
+                m: rows.len(),
+                n: columns.len(),
+                k: shape.k,
+                outer: &shape.outer,
+                blocks: split.blocks,
+                segments: share(segments, split.inner, inner),
+                left: Operand {
+                    pointer: self.lhs.offset(at(&shape.lhs, rows.start, 0)),
+                    across: shape.lhs.row,
+                    inner: shape.lhs.column,
+                    outer: &shape.lhs.outer,
+                },
+                right: Operand {
+                    pointer: self.rhs.offset(at(&shape.rhs, 0, columns.start)),
+                    across: shape.rhs.column,
+                    inner: shape.rhs.row,
+                    outer: &shape.rhs.outer,
+                },
+                output,
+                scratch: scratch.add(scratch.align_offset(64).min(ALIGN)),
+                epilogue: if split.inner == 1 { Some(&report) } else { None },
+            }
+            .run(*level);
+        }
+    }
+
+    /// The memory of partial output `inner`, row-major.
+    ///
+    /// # Safety
+    /// `inner` is below the split's count.
+    unsafe fn partial_output(&self, inner: usize) -> *mut f32 {
+        let matmul = self.matmul;
+        let packs = matmul.split.workers * matmul.thread_scratch();
+        // SAFETY: within the scratch memory.
+        unsafe { self.scratch.add(packs + inner * matmul.shape.m * matmul.shape.n) }
+    }
+
+    /// Sums the partial outputs in order, for the rows (or columns, if there are more) of this thread.
+    ///
+    /// # Safety
+    /// As for [`Job::thread`], after all threads have finished.
+    unsafe fn add_partial_outputs(&self, thread: usize, threads: usize) {
+        let Matmul { shape, split, transposed, .. } = self.matmul;
+        let (rows, columns) = if shape.m >= shape.n {
+            (share(shape.m, threads, thread), 0..shape.n)
+        } else {
+            (0..shape.m, share(shape.n, threads, thread))
+        };
+        if rows.is_empty() || columns.is_empty() {
+            return;
+        }
+        let count = columns.len();
+        for row in rows.clone() {
+            // SAFETY: rows of the partial outputs, of which the first is this thread's to change.
+            let sum = unsafe {
+                let start = row * shape.n + columns.start;
+                let sum = std::slice::from_raw_parts_mut(self.partial_output(0).add(start), count);
+                for inner in 1..split.inner {
+                    let other = std::slice::from_raw_parts(self.partial_output(inner).add(start), count);
+                    sum.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
+                }
+                sum
+            };
+            let start = row as isize * shape.out.row + columns.start as isize * shape.out.column;
+            for (column, &value) in sum.iter().enumerate() {
+                // SAFETY: an element of the output, in this thread's part.
+                unsafe { *self.out.offset(start + column as isize * shape.out.column) = value };
+            }
+        }
+        let (rows, columns) = if *transposed { (columns, rows) } else { (rows, columns) };
+        (self.epilogue)(Tile { thread, batch: 0, rows, columns });
+    }
+}

@@ -1,0 +1,99 @@
+//! How a product is divided among threads: an estimate of the time for each way, in vector operations.
+
+use super::MatmulShape;
+use super::block::BLOCK_STEPS;
+use crate::pool::share;
+use std::ops::Range;
+
+/// What a fork-join costs.
+const FORK: usize = 800;
+/// What moving one vector costs while packing with contiguous elements, and with transposing.
+const COPY: usize = 1;
+const TRANSPOSE: usize = 4;
+/// Rows of a full tile, roughly.
+const TILE_ROWS: usize = 12;
+
+/// Parts along each axis. Tasks are batches times these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Split {
+    /// Parts of the rows.
+    pub rows: usize,
+    /// Parts of the columns.
+    pub columns: usize,
+    /// Parts of the contracted axis, each with an output of its own that is then added; 1 if there are batches.
+    pub inner: usize,
+    /// Blocks into which `k` is divided.
+    pub blocks: usize,
+    /// Threads that get parts.
+    pub workers: usize,
+}
+
+/// Whether the transposed product, whose vectors run along the output's rows, suits the strides or extents better.
+pub(super) fn prefers_transposed(shape: &MatmulShape, lanes: usize) -> bool {
+    let use_of_lanes = |extent: usize| extent.max(1) as f64 / extent.max(1).next_multiple_of(lanes) as f64;
+    match (shape.out.column == 1 || shape.n == 1, shape.out.row == 1 || shape.m == 1) {
+        (true, false) => use_of_lanes(shape.n) < 0.4 * use_of_lanes(shape.m),
+        (false, true) => use_of_lanes(shape.m) >= 0.4 * use_of_lanes(shape.n),
+        _ => use_of_lanes(shape.n) < use_of_lanes(shape.m),
+    }
+}
+
+impl Split {
+    /// The split that is estimated to be the fastest; with equal estimates the one with fewer parts.
+    pub fn choose(shape: &MatmulShape, threads: usize, lanes: usize) -> Split {
+        let batches: usize = shape.batch.iter().product();
+        let outer: usize = shape.outer.iter().product();
+        let mut best = Split::new(shape, [1, 1, 1], 1);
+        let mut best_time = best.time(shape, lanes);
+        for inner in 1..=threads {
+            if inner > 1 && (batches != 1 || (inner > shape.k / 16 && inner > outer)) {
+                break;
+            }
+            for rows in 1..=threads / inner {
+                for columns in 1..=threads / inner / rows {
+                    // With many batches, further parts are useless.
+                    if rows * columns > 1 && batches >= 4 * threads {
+                        continue;
+                    }
+                    let split = Split::new(shape, [rows, columns, inner], threads);
+                    let time = split.time(shape, lanes);
+                    if time < best_time {
+                        (best, best_time) = (split, time);
+                    }
+                }
+            }
+        }
+        best
+    }
+
+    fn new(shape: &MatmulShape, [rows, columns, inner]: [usize; 3], threads: usize) -> Split {
+        let batches: usize = shape.batch.iter().product();
+        let blocks = shape.k.div_ceil(BLOCK_STEPS).max(1);
+        let blocks = if inner > 1 { blocks.next_multiple_of(inner) } else { blocks };
+        Split { rows, columns, inner, blocks, workers: (batches * rows * columns * inner).clamp(1, threads) }
+    }
+
+    /// The columns of one part, whole vectors if it is not the last.
+    pub fn columns_of_part(&self, n: usize, part: usize, lanes: usize) -> Range<usize> {
+        let range = share(n.div_ceil(lanes), self.columns, part);
+        (range.start * lanes).min(n)..(range.end * lanes).min(n)
+    }
+
+    /// The estimated time.
+    fn time(&self, shape: &MatmulShape, lanes: usize) -> usize {
+        let batches: usize = shape.batch.iter().product();
+        let tasks = (batches * self.rows * self.columns * self.inner).div_ceil(self.workers);
+        let outer: usize = shape.outer.iter().product();
+        let steps = (outer * shape.k).div_ceil(self.inner);
+        let rows = shape.m.div_ceil(self.rows);
+        let vectors = shape.n.div_ceil(lanes).div_ceil(self.columns);
+        let packing = |stride: isize| if stride == 1 { COPY } else { TRANSPOSE };
+        let right = vectors * steps * packing(shape.rhs.column);
+        let left = rows.div_ceil(TILE_ROWS) * steps * packing(shape.lhs.row);
+        let task = (rows.max(3) * vectors + 2) * steps + left + right + 2 * rows * vectors;
+        let partial = self.inner * shape.m * shape.n;
+        let reduction = if self.inner > 1 { 3 * partial / lanes / self.workers + FORK } else { 0 };
+        let fork = if self.workers > 1 { FORK } else { 0 };
+        tasks * task + reduction + fork
+    }
+}

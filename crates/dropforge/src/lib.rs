@@ -1,7 +1,9 @@
 //! Train neural networks where a whole training step is one compiled program.
 
 mod error;
+pub mod models;
 mod tensor;
+pub mod train;
 
 pub use error::{Error, Result};
 pub use tensor::{

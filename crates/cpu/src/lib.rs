@@ -1,3 +1,6 @@
 //! The CPU device of Dropforge: a thread pool, vector kernels, and the executable that chains them.
 
+pub mod conv;
+pub mod memory;
 pub mod pool;
+pub mod simd;

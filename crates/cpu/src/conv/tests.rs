@@ -1,0 +1,214 @@
+//! Every algorithm, direction and instruction set against plain loops in `f64`.
+
+use super::*;
+use crate::memory::AlignedBuffer;
+
+/// Numbers in -1..1, always the same ones.
+fn numbers(length: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    (0..length)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+fn naive(direction: Direction, shape: &ConvShape, a: &[f32], b: &[f32]) -> Vec<f64> {
+    let [height, width] = shape.output();
+    let length = match direction {
+        Direction::Forward => shape.output_len(),
+        Direction::InputGradient => shape.input_len(),
+        Direction::FilterGradient => shape.filter_len(),
+    };
+    let mut out = vec![0.0; length];
+    let (cg, kg) = (shape.group_inputs(), shape.group_outputs());
+    for n in 0..shape.batch {
+        for k in 0..shape.out_channels {
+            for c in 0..cg {
+                for r in 0..shape.kernel[0] {
+                    for s in 0..shape.kernel[1] {
+                        let f = ((k * cg + c) * shape.kernel[0] + r) * shape.kernel[1] + s;
+                        for y in 0..height {
+                            let iy =
+                                (y * shape.stride[0] + r * shape.dilation[0]).wrapping_sub(shape.pad_low[0]);
+                            if iy >= shape.input[0] {
+                                continue;
+                            }
+                            for x in 0..width {
+                                let ix = (x * shape.stride[1] + s * shape.dilation[1])
+                                    .wrapping_sub(shape.pad_low[1]);
+                                if ix >= shape.input[1] {
+                                    continue;
+                                }
+                                let channel = k / kg * cg + c;
+                                let i = ((n * shape.in_channels + channel) * shape.input[0] + iy)
+                                    * shape.input[1]
+                                    + ix;
+                                let o = ((n * shape.out_channels + k) * height + y) * width + x;
+                                match direction {
+                                    Direction::Forward => out[o] += a[i] as f64 * b[f] as f64,
+                                    Direction::InputGradient => out[i] += a[o] as f64 * b[f] as f64,
+                                    Direction::FilterGradient => out[f] += a[i] as f64 * b[o] as f64,
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    out
+}
+
+fn operands(direction: Direction, shape: &ConvShape) -> (Vec<f32>, Vec<f32>) {
+    let (a, b) = match direction {
+        Direction::Forward => (shape.input_len(), shape.filter_len()),
+        Direction::InputGradient => (shape.output_len(), shape.filter_len()),
+        Direction::FilterGradient => (shape.input_len(), shape.output_len()),
+    };
+    (numbers(a, 1), numbers(b, 2))
+}
+
+/// Runs one case twice, in dirty memory, and compares.
+fn check(algorithm: Algorithm, direction: Direction, shape: &ConvShape, pools: &[Pool]) {
+    if !supports(algorithm, direction, shape) {
+        return;
+    }
+    let (a, b) = operands(direction, shape);
+    let expected = naive(direction, shape, &a, &b);
+    let largest = expected.iter().fold(1e-30, |largest: f64, value| largest.max(value.abs()));
+    let bound = match algorithm {
+        Algorithm::Winograd => 3e-5,
+        _ => 2e-6,
+    };
+    for level in Level::available() {
+        for pool in pools {
+            let mut scratch =
+                AlignedBuffer::new(scratch_len(algorithm, direction, shape, level, pool.threads()));
+            let mut results = [vec![f32::NAN; expected.len()], vec![f32::INFINITY; expected.len()]];
+            for (result, dirt) in results.iter_mut().zip([f32::NAN, 1e30]) {
+                scratch.fill(dirt);
+                run(algorithm, direction, shape, &a, &b, result, &mut scratch, pool, level);
+            }
+            let case =
+                format!("{algorithm:?} {direction:?} {} {} threads {shape:?}", level.name(), pool.threads());
+            for (i, (&value, &expected)) in results[0].iter().zip(&expected).enumerate() {
+                let error = (value as f64 - expected).abs() / largest;
+                assert!(error <= bound, "{case}: element {i} is {value}, not {expected}, error {error:.1e}");
+            }
+            let same = results[0].iter().zip(&results[1]).all(|(a, b)| a.to_bits() == b.to_bits());
+            assert!(same, "{case}: two runs differ");
+        }
+    }
+}
+
+fn pools() -> Vec<Pool> {
+    [1, 2, 3].map(Pool::new).into()
+}
+
+/// Sizes that divide by nothing, every kind of padding, stride, dilation and group.
+fn odd_shapes() -> Vec<ConvShape> {
+    let plain = ConvShape::square(2, 3, 5, 7, 3, 1);
+    vec![
+        plain,
+        ConvShape { input: [9, 6], pad_low: [0, 2], pad_high: [1, 0], ..plain },
+        ConvShape { batch: 19, input: [5, 13], ..plain },
+        ConvShape { stride: [2, 2], ..plain },
+        ConvShape { stride: [2, 2], input: [8, 10], in_channels: 17, out_channels: 33, ..plain },
+        ConvShape { stride: [2, 1], dilation: [1, 2], input: [11, 12], ..plain },
+        ConvShape { stride: [3, 2], dilation: [2, 3], input: [17, 16], pad_low: [3, 1], ..plain },
+        ConvShape {
+            kernel: [1, 1],
+            pad_low: [0; 2],
+            pad_high: [0; 2],
+            in_channels: 20,
+            out_channels: 18,
+            ..plain
+        },
+        ConvShape { kernel: [1, 1], stride: [2, 2], pad_low: [0; 2], pad_high: [0; 2], ..plain },
+        ConvShape { kernel: [1, 1], stride: [3, 3], pad_low: [1; 2], pad_high: [2; 2], ..plain },
+        ConvShape { kernel: [5, 5], pad_low: [2; 2], pad_high: [2; 2], batch: 18, in_channels: 1, ..plain },
+        ConvShape { kernel: [5, 5], pad_low: [0; 2], pad_high: [0; 2], batch: 35, input: [14, 14], ..plain },
+        ConvShape { kernel: [2, 4], pad_low: [1, 3], pad_high: [0, 0], batch: 17, ..plain },
+        ConvShape {
+            kernel: [7, 7],
+            stride: [2, 2],
+            pad_low: [3; 2],
+            pad_high: [3; 2],
+            input: [20, 19],
+            ..plain
+        },
+        ConvShape { kernel: [3, 9], pad_low: [5, 8], pad_high: [7, 0], input: [4, 5], ..plain },
+        ConvShape { groups: 2, in_channels: 6, out_channels: 4, ..plain },
+        ConvShape { groups: 6, in_channels: 6, out_channels: 6, stride: [2, 1], ..plain },
+        ConvShape { input: [1, 1], ..plain },
+        ConvShape { input: [4, 4], in_channels: 33, out_channels: 70, batch: 3, ..plain },
+        ConvShape { input: [3, 40], in_channels: 16, out_channels: 32, ..plain },
+        ConvShape { input: [33, 18], in_channels: 8, out_channels: 16, ..plain },
+        ConvShape { input: [1, 1], kernel: [3, 3], pad_low: [0; 2], pad_high: [0; 2], ..plain },
+    ]
+}
+
+fn check_odd_shapes(algorithm: Algorithm) {
+    let pools = pools();
+    for shape in odd_shapes() {
+        for direction in Direction::ALL {
+            check(algorithm, direction, &shape, &pools);
+        }
+    }
+}
+
+#[test]
+fn general_at_odd_shapes() {
+    check_odd_shapes(Algorithm::General);
+}
+
+#[test]
+fn direct_at_odd_shapes() {
+    check_odd_shapes(Algorithm::Direct);
+}
+
+#[test]
+fn lanes_at_odd_shapes() {
+    check_odd_shapes(Algorithm::Lanes);
+}
+
+#[test]
+fn winograd_at_odd_shapes() {
+    check_odd_shapes(Algorithm::Winograd);
+}
+
+/// The sizes that training meets, with the batch cut down; these are the ones whose fast paths are taken.
+#[test]
+fn chosen_algorithms_at_real_shapes() {
+    let pool = [Pool::new(2)];
+    for shape in [
+        ConvShape::square(32, 1, 6, 28, 5, 2),
+        ConvShape::square(32, 6, 16, 14, 5, 0),
+        ConvShape::square(32, 3, 8, 32, 3, 1),
+        ConvShape::square(2, 3, 64, 32, 3, 1),
+        ConvShape::square(2, 64, 64, 32, 3, 1),
+        ConvShape { stride: [2, 2], ..ConvShape::square(2, 64, 128, 32, 3, 1) },
+        ConvShape { stride: [2, 2], ..ConvShape::square(2, 64, 128, 32, 1, 0) },
+        ConvShape::square(8, 128, 160, 8, 3, 1),
+        ConvShape::square(2, 16, 32, 64, 3, 1),
+    ] {
+        for direction in Direction::ALL {
+            let level = Level::detect();
+            check(choose(&shape, direction, level, 2), direction, &shape, &pool);
+        }
+    }
+}
+
+#[test]
+fn empty_operands_give_zeros() {
+    let pool = Pool::new(2);
+    let shape = ConvShape { batch: 0, ..ConvShape::square(0, 2, 2, 4, 3, 1) };
+    let mut out = vec![1.0; shape.filter_len()];
+    let (direction, level) = (Direction::FilterGradient, Level::detect());
+    run(Algorithm::General, direction, &shape, &[], &[], &mut out, &mut [], &pool, level);
+    assert!(out.iter().all(|&value| value == 0.0));
+}

@@ -18,6 +18,7 @@ mod shrink;
 
 pub use case::{Case, Gradients, all_cases, parse_cases};
 pub use compare::compare;
+pub use dice::Dice;
 pub use difference::check_gradients;
 pub use generate::{Sample, generate};
 pub use random::{check_random, seeds_from_environment};

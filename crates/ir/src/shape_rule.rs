@@ -269,7 +269,7 @@ fn rule(op: &Op, args: &[&ValueType]) -> Rule {
             if gradient[1] != filter[0] || window.groups == 0 || filter[0] % window.groups != 0 {
                 return Err(format!("channels differ, {} and {}", args[0].shape, args[1].shape));
             }
-            one(DType::F32, [gradient[0], filter[1] * window.groups, input[0], input[1]].into())
+            one(DType::F32, [gradient[0], filter[1].saturating_mul(window.groups), input[0], input[1]].into())
         }
         Op::ConvolutionFilterGradient { window, kernel } => {
             let (x, gradient) = (image(args[0])?, image(args[1])?);
@@ -323,8 +323,8 @@ fn rule(op: &Op, args: &[&ValueType]) -> Rule {
             float(args[0])?;
             indices(args[1])?;
             let (updates, index) = (&args[0].shape, &args[1].shape);
-            let fits =
-                updates.rank() >= axis + index.rank() && updates[*axis..axis + index.rank()] == index[..];
+            let fits = updates.rank() >= axis.saturating_add(index.rank())
+                && updates[*axis..axis + index.rank()] == index[..];
             if !fits {
                 return Err(format!("updates {updates} do not hold the indices {index} at axis {axis}"));
             }
@@ -421,7 +421,7 @@ fn check_groups(
     if groups == 0 || !out.is_multiple_of(groups) {
         return Err(format!("{groups} groups do not divide {out} output channels"));
     }
-    if channels != per_group * groups {
+    if channels != per_group.saturating_mul(groups) {
         return Err(format!("channels differ, {x} with {groups} groups and filter {filter}"));
     }
     Ok(())
@@ -442,9 +442,7 @@ fn convolution_output(
         let padded = input[axis].saturating_add(window.low[axis]).saturating_add(window.high[axis]);
         if padded < reach {
             return Err(format!(
-                "a kernel reaching over {reach} is larger than the padded input of {} by {}",
-                input[0] + window.low[0] + window.high[0],
-                input[1] + window.low[1] + window.high[1]
+                "a kernel reaching over {reach} is larger than the input, which is {padded} with its padding"
             ));
         }
         output[axis] = (padded - reach) / window.stride[axis] + 1;
@@ -458,8 +456,8 @@ fn pool_output(input: [usize; 2], window: &PoolWindow) -> std::result::Result<[u
         if window.kernel[axis] == 0 {
             return Err("the window must be at least 1 by 1".into());
         }
-        if window.low[axis] * 2 > window.kernel[axis]
-            || window.high[axis] >= window.kernel[axis] + window.stride[axis]
+        if window.low[axis] > window.kernel[axis] / 2
+            || window.high[axis] >= window.kernel[axis].saturating_add(window.stride[axis])
         {
             return Err(format!("padding must be at most half of the window {}", Shape::from(window.kernel)));
         }
@@ -469,7 +467,7 @@ fn pool_output(input: [usize; 2], window: &PoolWindow) -> std::result::Result<[u
     let output = convolution_output(input, kernel, &geometry)?;
     for axis in 0..2 {
         // Otherwise a maximum would have nothing to choose from.
-        if input[axis] == 0 || (output[axis] - 1) * stride[axis] >= low[axis] + input[axis] {
+        if input[axis] == 0 || (output[axis] - 1) * stride[axis] >= low[axis].saturating_add(input[axis]) {
             return Err(format!("a window {} lies wholly in the padding", Shape::from(kernel)));
         }
     }

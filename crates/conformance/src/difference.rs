@@ -1,16 +1,16 @@
 //! Gradients against finite differences, in double precision.
 
-use crate::case::Case;
+use crate::case::{Case, Gradients};
+use crate::generate::{Sample, generate};
 use dropforge_ir::interpret::{Numbers, Precision, run};
 use dropforge_ir::{Op, Program};
+use std::ops::Range;
 
 /// Distance of the two points of a central difference: the cube root of the rounding error of f64 is where the errors
 /// of truncation and rounding meet.
 const DISTANCE: f64 = 6e-6;
 /// Allowed difference, relative to the larger of the derivative and a hundredth of the largest in the same array.
 const TOLERANCE: f64 = 1e-6;
-/// Most elements of one array that are moved.
-const ELEMENTS: usize = 60;
 
 /// Compares the gradients of a case with central differences of its loss, both computed in double precision by the
 /// interpreter. Cases without gradients, and those that are not smooth, pass.
@@ -19,65 +19,117 @@ const ELEMENTS: usize = 60;
 /// Says which derivative differs.
 pub fn check_gradients(case: &Case) -> Result<(), String> {
     let Some(gradients) = case.gradients.as_ref().filter(|gradients| gradients.smooth) else { return Ok(()) };
-    let mut values = Values::new(case);
-    let outcome = values.run()?;
-    let mut forward = values.clone();
-    forward.program = keep_one_output(&case.program, gradients.loss).map_err(|error| error.to_string())?;
+    let given = Given::new(&case.program, &case.inputs, &case.states, &case.hypers);
+    compare_derivatives(given, gradients, 60, false).map(|_| ())
+}
+
+/// Compares the gradients of random programs with finite differences, in some elements of each array. Elements where the
+/// loss has a kink, as at whole numbers, are left out.
+///
+/// # Panics
+/// With the seed and the program, if a derivative differs or hardly any could be compared.
+pub fn check_random_gradients(seeds: Range<u64>) {
+    let mut compared = 0;
+    let many = seeds.end.saturating_sub(seeds.start) >= 20;
+    for seed in seeds {
+        let sample = generate(seed);
+        let Sample { program, inputs, states, hypers, gradients } = &sample;
+        let Some(gradients) = gradients else { continue };
+        match compare_derivatives(Given::new(program, inputs, states, hypers), gradients, 5, true) {
+            Ok(count) => compared += count,
+            Err(message) => {
+                panic!("seed {seed} (DROPFORGE_SEEDS={seed}..{}): {message}\n{program}", seed + 1)
+            }
+        }
+    }
+    assert!(compared > 0 || !many, "no derivative was compared");
+}
+
+/// Compares some elements of each gradient; how many were compared. With `skip_kinks`, elements whose differences do not
+/// settle are left out.
+fn compare_derivatives(
+    mut given: Given,
+    gradients: &Gradients,
+    elements: usize,
+    skip_kinks: bool,
+) -> Result<usize, String> {
+    let outcome = given.run()?;
+    let mut forward = given.clone();
+    forward.program = keep_one_output(&given.program, gradients.loss).map_err(|error| error.to_string())?;
+    let mut compared = 0;
     for (&by, &output) in gradients.by.iter().zip(&gradients.outputs) {
-        let port = &case.program.definition(by).op;
+        let port = &given.program.definition(by).op;
         let analytic = outcome[output].elements();
-        let count = analytic.len();
         let largest = analytic.iter().fold(0.0f64, |largest, x| largest.max(x.abs()));
-        for element in (0..count).step_by(count.div_ceil(ELEMENTS).max(1)) {
-            let middle = *forward.element(port, element);
-            let distance = DISTANCE * middle.abs().max(1.0);
-            let mut loss_at = |x: f64| {
-                *forward.element(port, element) = x;
-                Ok::<f64, String>(forward.run()?[0].elements()[0])
-            };
-            let numeric = (loss_at(middle + distance)? - loss_at(middle - distance)?) / (2.0 * distance);
-            loss_at(middle)?;
+        for element in (0..analytic.len()).step_by(analytic.len().div_ceil(elements).max(1)) {
+            let Some(numeric) = forward.derivative(port, element, skip_kinks)? else { continue };
+            compared += 1;
             let allowed = TOLERANCE * numeric.abs().max(largest / 100.0).max(1e-2);
             if (analytic[element] - numeric).abs() > allowed || !numeric.is_finite() {
-                let name = &case.program.outputs[output].name;
+                let name = &given.program.outputs[output].name;
                 return Err(format!(
-                    "{name}, element {element}: the gradient is {}, finite differences say {numeric}",
+                    "{name} (by {by}), element {element}: the gradient is {}, finite differences say {numeric}",
                     analytic[element]
                 ));
             }
         }
     }
-    Ok(())
+    Ok(compared)
 }
 
 /// Everything a run is given, to be moved.
 #[derive(Clone)]
-struct Values {
+struct Given {
     program: Program,
     inputs: Vec<(Numbers, Vec<f64>)>,
     states: Vec<(Numbers, Vec<f64>)>,
     hypers: Vec<f64>,
 }
 
-impl Values {
-    fn new(case: &Case) -> Values {
+impl Given {
+    fn new(program: &Program, inputs: &[Numbers], states: &[Numbers], hypers: &[f32]) -> Given {
         let movable =
             |numbers: &[Numbers]| numbers.iter().map(|x| (x.clone(), x.elements().to_vec())).collect();
-        Values {
-            program: case.program.clone(),
-            inputs: movable(&case.inputs),
-            states: movable(&case.states),
-            hypers: case.hypers.iter().map(|&x| f64::from(x)).collect(),
+        Given {
+            program: program.clone(),
+            inputs: movable(inputs),
+            states: movable(states),
+            hypers: hypers.iter().map(|&x| f64::from(x)).collect(),
         }
     }
 
-    fn element(&mut self, port: &Op, element: usize) -> &mut f64 {
-        match *port {
+    /// The derivative of the only output by one element of a port; nothing if it does not settle and that is asked for.
+    fn derivative(&mut self, port: &Op, element: usize, skip_kinks: bool) -> Result<Option<f64>, String> {
+        let middle = *self.element(port, element)?;
+        let distance = DISTANCE * middle.abs().max(1.0);
+        let mut loss_at = |x: f64| {
+            *self.element(port, element)? = x;
+            Ok::<f64, String>(self.run()?[0].elements()[0])
+        };
+        let (above, below) = (loss_at(middle + distance)?, loss_at(middle - distance)?);
+        let derivative = (above - below) / (2.0 * distance);
+        let mut settled = true;
+        if skip_kinks {
+            let near = distance / 4.0;
+            let (here, near_above, near_below) =
+                (loss_at(middle)?, loss_at(middle + near)?, loss_at(middle - near)?);
+            // How far the slopes to both sides differ: a quarter of it at a quarter of the distance, unless at a kink.
+            let jump = (above - 2.0 * here + below).abs() / distance;
+            let near_jump = (near_above - 2.0 * here + near_below).abs() / near;
+            let change = (derivative - (near_above - near_below) / (2.0 * near)).abs();
+            settled = near_jump < 0.5 * jump + 1e-8 && change < TOLERANCE * derivative.abs().max(1e-2) / 2.0;
+        }
+        loss_at(middle)?;
+        Ok(settled.then_some(derivative))
+    }
+
+    fn element(&mut self, port: &Op, element: usize) -> Result<&mut f64, String> {
+        Ok(match *port {
             Op::State(port) => &mut self.states[port].1[element],
             Op::Hyper(port) => &mut self.hypers[port],
             Op::Input(port) => &mut self.inputs[port].1[element],
-            _ => unreachable!("cases differentiate by ports"),
-        }
+            _ => return Err("a gradient is by something that is no port".into()),
+        })
     }
 
     fn run(&mut self) -> Result<Vec<Numbers>, String> {

@@ -2,7 +2,7 @@
 //!
 //! - [`check_all`] runs the cases of `cases/conformance`, whose expected values come from PyTorch.
 //! - [`check_random`] runs random programs and compares them with the interpreter in double precision.
-//! - [`check_gradients`] compares the gradients of a case with finite differences.
+//! - [`check_gradients`] and [`check_random_gradients`] compare gradients with finite differences.
 //!
 //! A device's test is one line for each, with its exceptions listed and explained. As these are helpers of tests, they
 //! panic with a report when something does not hold.
@@ -19,7 +19,7 @@ mod shrink;
 pub use case::{Case, Gradients, all_cases, parse_cases};
 pub use compare::compare;
 pub use dice::Dice;
-pub use difference::check_gradients;
+pub use difference::{check_gradients, check_random_gradients};
 pub use generate::{Sample, generate};
 pub use random::{check_random, seeds_from_environment};
 pub use runner::{Exception, Verdict, check_all};

@@ -55,7 +55,8 @@ fn restrict(sample: &Sample, outputs: &[Value], writes: bool, cut: Option<Value>
         }
     }
     let mut new = Program::new(old.name.clone());
-    let mut made = Sample { program: Program::default(), inputs: vec![], states: vec![], hypers: vec![] };
+    let program = Program::default();
+    let mut made = Sample { program, inputs: vec![], states: vec![], hypers: vec![], gradients: None };
     let mut map: Vec<Option<Value>> = vec![None; old.value_count()];
     let mut states = Vec::new();
     for node in old.nodes() {

@@ -1,6 +1,6 @@
 //! Random programs, on the interpreter in single precision and on plans carried out literally.
 
-use dropforge_conformance::{check_random, generate, seeds_from_environment};
+use dropforge_conformance::{check_random, check_random_gradients, generate, seeds_from_environment};
 use dropforge_ir::text::parse;
 use dropforge_ir::verify::verify;
 use dropforge_ir::{Node, Op, Program, Result, UnaryKind, Value, ValueType};
@@ -17,6 +17,11 @@ fn the_interpreter_in_single_precision() {
 #[test]
 fn plans() {
     check_random(&SimulatedDevice, seeds_from_environment(0..300));
+}
+
+#[test]
+fn gradients() {
+    check_random_gradients(seeds_from_environment(0..100));
 }
 
 /// What is generated is worth running: every operation occurs, and the text form holds all of it.

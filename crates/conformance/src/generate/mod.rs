@@ -7,6 +7,7 @@
 mod operations;
 mod stability;
 
+use crate::case::Gradients;
 use crate::dice::Dice;
 use dropforge_ir::gradient::append_gradients;
 use dropforge_ir::interpret::{Numbers, Precision, apply, values};
@@ -23,6 +24,8 @@ pub struct Sample {
     pub states: Vec<Numbers>,
     /// In the order of the program's hyperparameters.
     pub hypers: Vec<f32>,
+    /// If the program has a loss and gradients among its outputs.
+    pub gradients: Option<Gradients>,
 }
 
 /// Most elements of a value, so that a sample is quick to interpret.
@@ -65,7 +68,8 @@ impl Builder {
             _ => &[1, 2, 3, 4, 5, 7, 8, 11, 17],
         };
         let program = Program::new(format!("seed_{seed}"));
-        let sample = Sample { program, inputs: Vec::new(), states: Vec::new(), hypers: Vec::new() };
+        let sample =
+            Sample { program, inputs: Vec::new(), states: Vec::new(), hypers: Vec::new(), gradients: None };
         let mut builder =
             Builder { dice, sample, values: Vec::new(), exact: Vec::new(), differentiate, extents };
         for _ in 0..2 {
@@ -214,6 +218,7 @@ impl Builder {
         let gradients = if self.differentiate { self.gradients().unwrap_or_default() } else { Vec::new() };
         if !self.all_moderate() {
             self.sample.program = plain;
+            self.sample.gradients = None;
             return self.ports(Vec::new());
         }
         self.ports(gradients)
@@ -221,13 +226,14 @@ impl Builder {
 
     /// Whether everything is still fit for comparison once gradients are appended.
     fn all_moderate(&self) -> bool {
-        let Sample { program, inputs, states, hypers } = &self.sample;
+        let Sample { program, inputs, states, hypers, .. } = &self.sample;
         let hypers: Vec<f64> = hypers.iter().map(|&x| f64::from(x)).collect();
         let Ok(all) = values(program, inputs, states, &hypers, Precision::Double) else { return false };
         all.iter().flat_map(Numbers::elements).all(|x| x.is_finite() && x.abs() < 1e5 || x.fract() == 0.0)
     }
 
-    /// Appends a loss over some values and its gradients by all float ports it depends on.
+    /// Appends a loss over some values and its gradients by all float ports it depends on: the gradients, then the loss,
+    /// which become the first outputs.
     fn gradients(&mut self) -> Option<Vec<Value>> {
         let mut read = vec![false; self.values.len()];
         let program = &self.sample.program;
@@ -278,7 +284,10 @@ impl Builder {
             return None;
         }
         let mut results = append_gradients(program, loss, &by).ok()?;
+        let count = results.len();
         results.push(loss);
+        let outputs = (0..count).collect();
+        self.sample.gradients = Some(Gradients { loss: count, by, outputs, smooth: true });
         Some(results)
     }
 

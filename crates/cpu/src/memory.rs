@@ -24,16 +24,21 @@ unsafe impl Send for AlignedBuffer {}
 unsafe impl Sync for AlignedBuffer {}
 
 impl AlignedBuffer {
-    /// Allocates `length` zeros.
+    /// Allocates `length` zeros. Panics or aborts where there is no memory, as `Vec` does.
     pub fn new(length: usize) -> AlignedBuffer {
-        let bytes = length.checked_mul(size_of::<f32>()).expect("buffer length overflows");
+        AlignedBuffer::try_new(length).unwrap_or_else(|| handle_alloc_error(Layout::new::<f32>()))
+    }
+
+    /// Allocates `length` zeros; `None` where there is no memory.
+    pub fn try_new(length: usize) -> Option<AlignedBuffer> {
+        let bytes = length.checked_mul(size_of::<f32>())?;
         let align = if bytes >= HUGE_FROM { HUGE_PAGE } else { LINE };
-        let bytes = bytes.max(1).next_multiple_of(align);
-        let layout = Layout::from_size_align(bytes, align).expect("buffer length overflows");
+        let bytes = bytes.max(1).checked_next_multiple_of(align)?;
+        let layout = Layout::from_size_align(bytes, align).ok()?;
         // SAFETY: the layout has a size above zero.
         let pointer = unsafe { alloc(layout) };
         if pointer.is_null() {
-            handle_alloc_error(layout);
+            return None;
         }
         if align == HUGE_PAGE {
             // Before the first write, which is when the system chooses the size of a page.
@@ -41,7 +46,7 @@ impl AlignedBuffer {
         }
         // SAFETY: `bytes` writable bytes. Zeros are valid numbers.
         unsafe { pointer.write_bytes(0, bytes) };
-        AlignedBuffer { pointer: pointer.cast(), length, layout }
+        Some(AlignedBuffer { pointer: pointer.cast(), length, layout })
     }
 
     /// The memory as bytes.

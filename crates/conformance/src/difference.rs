@@ -23,8 +23,8 @@ pub fn check_gradients(case: &Case) -> Result<(), String> {
     compare_derivatives(given, gradients, 60, false).map(|_| ())
 }
 
-/// Compares the gradients of random programs with finite differences, in some elements of each array. Elements where the
-/// loss has a kink, as at whole numbers, are left out.
+/// Compares the gradients of random programs with finite differences, in some elements of each array. Whole numbers, which
+/// may be compared exactly and so sit on kinks, and elements where differences do not settle are left out.
 ///
 /// # Panics
 /// With the seed and the program, if a derivative differs or hardly any could be compared.
@@ -45,8 +45,8 @@ pub fn check_random_gradients(seeds: Range<u64>) {
     assert!(compared > 0 || !many, "no derivative was compared");
 }
 
-/// Compares some elements of each gradient; how many were compared. With `skip_kinks`, elements whose differences do not
-/// settle are left out.
+/// Compares some elements of each gradient; how many were compared. With `skip_kinks`, whole numbers and
+/// elements whose differences do not settle are left out.
 fn compare_derivatives(
     mut given: Given,
     gradients: &Gradients,
@@ -64,7 +64,9 @@ fn compare_derivatives(
         for element in (0..analytic.len()).step_by(analytic.len().div_ceil(elements).max(1)) {
             let Some(numeric) = forward.derivative(port, element, skip_kinks)? else { continue };
             compared += 1;
-            let allowed = TOLERANCE * numeric.abs().max(largest / 100.0).max(1e-2);
+            // Constants such as 1/3 are f32 even here, and show where large terms cancel: in random programs they do.
+            let least = if skip_kinks { 0.3 } else { 0.01 };
+            let allowed = TOLERANCE * numeric.abs().max(largest / 100.0).max(least);
             if (analytic[element] - numeric).abs() > allowed || !numeric.is_finite() {
                 let name = &given.program.outputs[output].name;
                 return Err(format!(
@@ -101,6 +103,9 @@ impl Given {
     /// The derivative of the only output by one element of a port; nothing if it does not settle and that is asked for.
     fn derivative(&mut self, port: &Op, element: usize, skip_kinks: bool) -> Result<Option<f64>, String> {
         let middle = *self.element(port, element)?;
+        if skip_kinks && middle.fract() == 0.0 {
+            return Ok(None);
+        }
         let distance = DISTANCE * middle.abs().max(1.0);
         let mut loss_at = |x: f64| {
             *self.element(port, element)? = x;

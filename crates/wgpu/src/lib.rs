@@ -1,0 +1,1 @@
+//! The portable GPU device: plans carried out in WGSL through `wgpu`.

@@ -1,0 +1,84 @@
+//! What the interpreter promises beyond the values of operations, which the conformance cases check.
+
+use dropforge_ir::interpret::{Numbers, Precision, apply, run, run_arrays, values};
+use dropforge_ir::text::parse;
+use dropforge_ir::{Array, DType, Data, Op, UnaryKind, ValueType};
+
+fn floats(elements: &[f64]) -> Numbers {
+    Numbers::new(ValueType::new(DType::F32, [elements.len()]), elements.to_vec()).unwrap()
+}
+
+const STEP: &str = r#"
+program step {
+  %x: f32[2] = input "x"
+  %w: f32[2] = state "w"
+  %c: u32[] = state "count"
+  %r = hyper "rate"
+  %rb = broadcast %r {shape=[2], axes=[]}
+  %d = mul %x, %rb
+  %n = sub %w, %d
+  write "w" = %n
+  output "change" = %d
+}
+"#;
+
+#[test]
+fn single_rounds_every_result_and_double_none() {
+    let program =
+        parse("program p {\n%x: f32[1] = input \"x\"\n%y = add %x, %x\noutput \"y\" = %y\n}").unwrap();
+    let result =
+        |precision| run(&program, &[floats(&[0.1])], &[], &[], precision).unwrap().outputs[0].clone();
+    assert_eq!(result(Precision::Double), floats(&[0.2]));
+    assert_eq!(result(Precision::Single), floats(&[f64::from(0.2f32)]));
+    let third =
+        apply(&Op::Unary { kind: UnaryKind::Reciprocal }, &[&floats(&[3.0])], Precision::Single).unwrap();
+    assert_eq!(third[0].elements(), [f64::from(1.0f32 / 3.0)]);
+}
+
+#[test]
+fn states_that_are_not_written_keep_their_values() {
+    let program = parse(STEP).unwrap();
+    let x = Array::new([2], Data::F32(vec![1.0, 2.0])).unwrap();
+    let w = Array::new([2], Data::F32(vec![0.0, 1.0])).unwrap();
+    let count = Array::new([0; 0], Data::U32(vec![u32::MAX])).unwrap();
+    let (outputs, states) = run_arrays(&program, &[x], &[w, count.clone()], &[0.5]).unwrap();
+    assert_eq!(outputs[0].as_f32().unwrap(), [0.5, 1.0]);
+    assert_eq!(states[0].as_f32().unwrap(), [-0.5, 0.0]);
+    assert_eq!(states[1], count);
+}
+
+#[test]
+fn what_does_not_fit_is_an_error_that_names_the_port() {
+    let program = parse(STEP).unwrap();
+    let two = floats(&[1.0, 2.0]);
+    let count = Numbers::new(ValueType::scalar(DType::U32), vec![3.0]).unwrap();
+    let states = [two.clone(), count];
+    let one = std::slice::from_ref(&two);
+    let check = |inputs: &[Numbers], states: &[Numbers], hypers: &[f64], expected: &str| {
+        let error = run(&program, inputs, states, hypers, Precision::Single).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    };
+    check(&[], &states, &[0.5], "step: takes 1 inputs, got 0");
+    check(&[floats(&[1.0])], &states, &[0.5], "step: input x is f32[2], got f32[1]");
+    check(one, &states[..1], &[0.5], "step: takes 2 states, got 1");
+    check(one, &[two.clone(), two.clone()], &[0.5], "step: state count is u32[], got f32[2]");
+    check(one, &states, &[], "step: takes 1 hyperparameters, got 0");
+    let all = values(&program, one, &states, &[0.5], Precision::Double).unwrap();
+    assert_eq!(all.len(), program.value_count());
+}
+
+#[test]
+fn numbers_are_values_of_their_type() {
+    let of = |dtype, x: f64| Numbers::new(ValueType::scalar(dtype), vec![x]);
+    assert!(of(DType::U8, 255.0).is_some() && of(DType::U8, 256.0).is_none() && of(DType::U8, 0.5).is_none());
+    assert!(of(DType::U32, -1.0).is_none() && of(DType::I32, f64::NAN).is_none());
+    assert!(of(DType::F32, f64::NAN).is_some());
+    assert!(Numbers::new(ValueType::new(DType::F32, [2]), vec![1.0]).is_none());
+}
+
+#[test]
+fn operations_check_their_arguments() {
+    let error = apply(&Op::Select {}, &[&floats(&[1.0])], Precision::Single).unwrap_err();
+    assert_eq!(error.to_string(), "select: takes 3 arguments, got 1");
+    assert!(apply(&Op::Input(0), &[], Precision::Single).is_err());
+}

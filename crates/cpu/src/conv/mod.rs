@@ -11,8 +11,12 @@
 //! | [`Direction::InputGradient`] | output gradient | filter | input gradient |
 //! | [`Direction::FilterGradient`] | input | output gradient | filter gradient |
 
+#![allow(clippy::needless_range_loop, reason = "indices name registers, pixels and taps")]
+
 mod choose;
 mod general;
+mod lanes;
+mod layout;
 #[cfg(test)]
 mod tests;
 
@@ -190,11 +194,11 @@ impl Algorithm {
 }
 
 /// Whether `algorithm` can compute this case.
-pub fn supports(algorithm: Algorithm, _direction: Direction, _shape: &ConvShape) -> bool {
+pub fn supports(algorithm: Algorithm, direction: Direction, shape: &ConvShape) -> bool {
     match algorithm {
         Algorithm::General => true,
         Algorithm::Direct => false,
-        Algorithm::Lanes => false,
+        Algorithm::Lanes => lanes::supports(direction, shape),
         Algorithm::Winograd => false,
     }
 }
@@ -202,14 +206,16 @@ pub fn supports(algorithm: Algorithm, _direction: Direction, _shape: &ConvShape)
 /// The scratch memory that [`run`] needs with `threads` threads, in `f32` elements.
 pub fn scratch_len(
     algorithm: Algorithm,
-    _direction: Direction,
-    _shape: &ConvShape,
-    _level: Level,
-    _threads: usize,
+    direction: Direction,
+    shape: &ConvShape,
+    level: Level,
+    threads: usize,
 ) -> usize {
     match algorithm {
         Algorithm::General => 0,
-        Algorithm::Direct | Algorithm::Lanes | Algorithm::Winograd => 0,
+        Algorithm::Direct => 0,
+        Algorithm::Lanes => lanes::Plan::new(direction, shape, level, threads).scratch_len(),
+        Algorithm::Winograd => 0,
     }
 }
 
@@ -248,8 +254,11 @@ pub fn run(
         out.fill(0.0);
         return;
     }
+    let threads = pool.threads();
     match algorithm {
         Algorithm::General => general::run(direction, shape, a, b, out, pool, level),
-        Algorithm::Direct | Algorithm::Lanes | Algorithm::Winograd => unreachable!("not supported"),
+        Algorithm::Direct => unreachable!("not supported"),
+        Algorithm::Lanes => lanes::Plan::new(direction, shape, level, threads).run(a, b, out, scratch, pool),
+        Algorithm::Winograd => unreachable!("not supported"),
     }
 }

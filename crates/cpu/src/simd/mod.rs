@@ -7,6 +7,8 @@
 //! *Invariant:* only [`Level::call`] names a vector type, after the machine has been asked. That is why the
 //! arithmetic of [`Vector`] is safe to call.
 
+#![allow(clippy::needless_range_loop, reason = "indices name lanes and rows")]
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]

@@ -1,0 +1,145 @@
+//! Bringing something other than the width into the lanes of vectors, and back.
+
+use crate::simd::{MAX_LANES, Vector};
+
+/// Numbers in a cache line; pieces of scratch memory start at multiples of it.
+pub(super) const LINE: usize = 16;
+
+/// Room for `length` numbers so that what follows starts at a cache line.
+pub(super) fn whole_lines(length: usize) -> usize {
+    length.next_multiple_of(LINE)
+}
+
+/// The elements to ask for so that [`align`] finds `length` aligned ones.
+pub(super) fn with_alignment(length: usize) -> usize {
+    length + LINE
+}
+
+/// The part of `scratch` from the first cache line on.
+pub(super) fn align(scratch: &mut [f32]) -> &mut [f32] {
+    let skip = scratch.as_ptr().align_offset(LINE * size_of::<f32>());
+    &mut scratch[skip..]
+}
+
+/// A block of pixels whose lanes are separate planes (of images or of channels) outside of the kernels.
+#[derive(Clone, Copy)]
+pub(super) struct Block {
+    /// Elements from one lane's plane to the next.
+    pub lane_stride: usize,
+    /// Lanes there are, at most `LANES`.
+    pub lanes: usize,
+    /// Rows of pixels, contiguous in each plane.
+    pub rows: usize,
+    /// Pixels in a row.
+    pub width: usize,
+    /// Pixels from one row to the next where lanes are innermost.
+    pub row_step: usize,
+}
+
+impl Block {
+    /// Transposes planes into vectors of pixels; lanes there are not become zero.
+    ///
+    /// # Safety
+    /// `planes` is readable and `pixels` writable as the fields say.
+    #[inline(always)]
+    pub unsafe fn spread<V: Vector>(self, planes: *const f32, pixels: *mut f32) {
+        let count = self.rows * self.width;
+        let mut place = Place { block: self, at: 0, column: 0 };
+        let mut start = 0;
+        while start < count {
+            let length = V::LANES.min(count - start);
+            let mut square = [V::zero(); MAX_LANES];
+            // SAFETY: `length` pixels from `start` on are in the plane of each of the lanes, and in `pixels`.
+            unsafe {
+                if length == V::LANES {
+                    for lane in 0..self.lanes {
+                        square[lane] = V::load(planes.add(lane * self.lane_stride + start));
+                    }
+                } else {
+                    for lane in 0..self.lanes {
+                        square[lane] = V::load_partial(planes.add(lane * self.lane_stride + start), length);
+                    }
+                }
+                V::transpose(&mut square);
+                if length == V::LANES && place.in_row(V::LANES) {
+                    for i in 0..V::LANES {
+                        square[i].store(pixels.add((place.at + i) * V::LANES));
+                    }
+                    place.skip(V::LANES);
+                } else {
+                    for vector in &square[..length] {
+                        vector.store(pixels.add(place.at * V::LANES));
+                        place.skip(1);
+                    }
+                }
+            }
+            start += length;
+        }
+    }
+
+    /// Transposes vectors of pixels into planes.
+    ///
+    /// # Safety
+    /// `pixels` is readable and `planes` writable as the fields say.
+    #[inline(always)]
+    pub unsafe fn gather<V: Vector>(self, pixels: *const f32, planes: *mut f32) {
+        let count = self.rows * self.width;
+        let mut place = Place { block: self, at: 0, column: 0 };
+        let mut start = 0;
+        while start < count {
+            let length = V::LANES.min(count - start);
+            let mut square = [V::zero(); MAX_LANES];
+            // SAFETY: as in `spread`.
+            unsafe {
+                if length == V::LANES && place.in_row(V::LANES) {
+                    for i in 0..V::LANES {
+                        square[i] = V::load(pixels.add((place.at + i) * V::LANES));
+                    }
+                    place.skip(V::LANES);
+                } else {
+                    for vector in &mut square[..length] {
+                        *vector = V::load(pixels.add(place.at * V::LANES));
+                        place.skip(1);
+                    }
+                }
+                V::transpose(&mut square);
+                if length == V::LANES {
+                    for lane in 0..self.lanes {
+                        square[lane].store(planes.add(lane * self.lane_stride + start));
+                    }
+                } else {
+                    for lane in 0..self.lanes {
+                        square[lane].store_partial(planes.add(lane * self.lane_stride + start), length);
+                    }
+                }
+            }
+            start += length;
+        }
+    }
+}
+
+/// Where the next pixel is among the vectors.
+struct Place {
+    block: Block,
+    at: usize,
+    column: usize,
+}
+
+impl Place {
+    /// Whether `count` more pixels are in this row.
+    #[inline(always)]
+    fn in_row(&self, count: usize) -> bool {
+        self.column + count <= self.block.width
+    }
+
+    /// Moves on by pixels of this row.
+    #[inline(always)]
+    fn skip(&mut self, count: usize) {
+        self.at += count;
+        self.column += count;
+        if self.column == self.block.width {
+            self.at += self.block.row_step - self.block.width;
+            self.column = 0;
+        }
+    }
+}

@@ -1,7 +1,12 @@
 //! Train neural networks where a whole training step is one compiled program.
 
+pub mod compile;
 mod error;
+pub mod init;
+pub mod loss;
 pub mod models;
+pub mod nn;
+pub mod optim;
 mod tensor;
 pub mod train;
 
@@ -15,5 +20,15 @@ pub use dropforge_ir::{Array, DType, Data, Shape, ValueType};
 
 /// Everything that most programs need.
 pub mod prelude {
-    pub use crate::{DType, Error, Generator, Result, Tensor};
+    pub use crate::compile::{Network, NetworkBuilder, Step, StepBuilder, compile};
+    pub use crate::init::Init;
+    pub use crate::loss::{Loss, cross_entropy, mse};
+    pub use crate::nn::{
+        Layer, Scope, avg_pool, batch_norm, conv, dense, dropout, elu, embedding, flatten, gelu, gelu_tanh,
+        global_avg_pool, layer_norm, leaky_relu, log_softmax, max_pool, named, relu, residual, sequential,
+        sigmoid, silu, softmax, tanh,
+    };
+    pub use crate::optim::{Adam, AdamW, Optimizer, Sgd};
+    pub use crate::seq;
+    pub use crate::{Array, DType, Error, Generator, Result, Runtime, Shape, Tensor, ValueType, gradients};
 }

@@ -91,6 +91,14 @@ impl Tensor {
         Tensor { node: Arc::new(node), tag: None }
     }
 
+    /// The elements on the host, if they were made from it and never moved.
+    pub(crate) fn host_data(&self) -> Option<Arc<Array>> {
+        match self.node.source() {
+            Source::Data(array) => Some(array),
+            _ => None,
+        }
+    }
+
     /// Class indices as rows that are 1 at the index and 0 elsewhere, f32, along a new last axis of `classes`. An index
     /// outside gives a row of zeros.
     #[track_caller]

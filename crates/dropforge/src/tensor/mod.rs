@@ -36,7 +36,7 @@ pub use runtime::Runtime;
 pub use shapes::{Axes, IntoShape};
 pub use window::{Conv2d, Pool2d};
 
-pub(crate) use shapes::resolve_axis;
+pub(crate) use generator::uniform;
 
 use dropforge_ir::{DType, Shape, ValueType};
 use node::Node;

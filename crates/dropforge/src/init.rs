@@ -1,0 +1,221 @@
+//! How parameters start.
+
+use dropforge_ir::random::random_bits;
+use dropforge_ir::{Array, Data, Shape, ValueType};
+
+/// How a parameter or state starts. The numbers depend on the seed of the run and the name of the parameter alone.
+///
+/// Fans are PyTorch's: of a shape `[out, in, ..]`, fan in is `in` and fan out is `out`, each times the product of the
+/// other extents.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Init {
+    /// The same number everywhere.
+    Constant(f32),
+    /// These elements, in row-major order; the count must fit.
+    Values(Vec<f32>),
+    /// Evenly distributed from `low` up to `high`.
+    Uniform {
+        /// Least value.
+        low: f32,
+        /// Greatest value.
+        high: f32,
+    },
+    /// Normally distributed.
+    Normal {
+        /// Mean.
+        mean: f32,
+        /// Standard deviation.
+        deviation: f32,
+    },
+    /// Uniform within ±gain·√(3 / fan in). He et al., arXiv:1502.01852.
+    KaimingUniform {
+        /// Factor for the activation that follows.
+        gain: f32,
+    },
+    /// Normal with deviation gain / √(fan in). He et al., arXiv:1502.01852.
+    KaimingNormal {
+        /// Factor for the activation that follows.
+        gain: f32,
+    },
+    /// Uniform within ±gain·√(6 / (fan in + fan out)). Glorot and Bengio, AISTATS 2010.
+    XavierUniform {
+        /// Factor for the activation that follows.
+        gain: f32,
+    },
+    /// Normal with deviation gain·√(2 / (fan in + fan out)). Glorot and Bengio, AISTATS 2010.
+    XavierNormal {
+        /// Factor for the activation that follows.
+        gain: f32,
+    },
+}
+
+impl Init {
+    /// What dense and convolution layers start with: Kaiming uniform with a = √5, which is uniform within ±1/√(fan in).
+    pub fn weight() -> Init {
+        Init::kaiming_uniform_for(5f32.sqrt())
+    }
+
+    /// What the bias of a layer with this many inputs per output starts with: uniform within ±1/√inputs.
+    pub fn bias(inputs: usize) -> Init {
+        let bound = if inputs == 0 { 0.0 } else { 1.0 / (inputs as f64).sqrt() as f32 };
+        Init::Uniform { low: -bound, high: bound }
+    }
+
+    /// Kaiming uniform for a ReLU: gain √2.
+    pub fn kaiming_uniform() -> Init {
+        Init::kaiming_uniform_for(0.0)
+    }
+
+    /// Kaiming normal for a ReLU: gain √2.
+    pub fn kaiming_normal() -> Init {
+        Init::KaimingNormal { gain: leaky_gain(0.0) }
+    }
+
+    /// Kaiming uniform for a leaky ReLU of this slope: gain √(2 / (1 + slope²)).
+    pub fn kaiming_uniform_for(slope: f32) -> Init {
+        Init::KaimingUniform { gain: leaky_gain(slope) }
+    }
+
+    /// Xavier uniform with gain 1.
+    pub fn xavier_uniform() -> Init {
+        Init::XavierUniform { gain: 1.0 }
+    }
+
+    /// Xavier normal with gain 1.
+    pub fn xavier_normal() -> Init {
+        Init::XavierNormal { gain: 1.0 }
+    }
+
+    /// The elements of the state `name` in a run with this seed; `None` if given values do not fit its shape.
+    pub fn array(&self, seed: u64, name: &str, ty: &ValueType) -> Option<Array> {
+        let shape = &ty.shape;
+        let (fan_in, fan_out) = fans(shape);
+        let symmetric = |bound: f64| uniform(seed, name, shape.elements(), -bound, bound);
+        let elements = match *self {
+            Init::Constant(value) => vec![value; shape.elements()],
+            Init::Values(ref values) => values.clone(),
+            Init::Uniform { low, high } => uniform(seed, name, shape.elements(), low.into(), high.into()),
+            Init::Normal { mean, deviation } => {
+                normal(seed, name, shape.elements(), mean.into(), deviation.into())
+            }
+            Init::KaimingUniform { gain } => symmetric(f64::from(gain) * (3.0 / fan_in).sqrt()),
+            Init::KaimingNormal { gain } => {
+                normal(seed, name, shape.elements(), 0.0, f64::from(gain) / fan_in.sqrt())
+            }
+            Init::XavierUniform { gain } => symmetric(f64::from(gain) * (6.0 / (fan_in + fan_out)).sqrt()),
+            Init::XavierNormal { gain } => {
+                let deviation = f64::from(gain) * (2.0 / (fan_in + fan_out)).sqrt();
+                normal(seed, name, shape.elements(), 0.0, deviation)
+            }
+        };
+        let data = match ty.dtype {
+            dropforge_ir::DType::F32 => Data::F32(elements),
+            dropforge_ir::DType::I32 => Data::I32(elements.into_iter().map(|x| x as i32).collect()),
+            dropforge_ir::DType::U32 => Data::U32(elements.into_iter().map(|x| x as u32).collect()),
+            dropforge_ir::DType::U8 => Data::U8(elements.into_iter().map(|x| x as u8).collect()),
+            dropforge_ir::DType::Bool => {
+                Data::Bool(elements.into_iter().map(|x| u8::from(x != 0.0)).collect())
+            }
+        };
+        Array::new(shape.clone(), data)
+    }
+}
+
+/// √(2 / (1 + slope²)), PyTorch's gain for a leaky ReLU.
+fn leaky_gain(slope: f32) -> f32 {
+    (2.0 / (1.0 + f64::from(slope).powi(2))).sqrt() as f32
+}
+
+fn fans(shape: &Shape) -> (f64, f64) {
+    let product = |axes: &[usize]| axes.iter().map(|&extent| extent as f64).product::<f64>();
+    let (inputs, outputs) = match &shape[..] {
+        [] => (1.0, 1.0),
+        [width] => (*width as f64, *width as f64),
+        [outputs, inputs, rest @ ..] => (*inputs as f64 * product(rest), *outputs as f64 * product(rest)),
+    };
+    (inputs.max(1.0), outputs.max(1.0))
+}
+
+/// A number for a name: 64-bit FNV-1a.
+pub(crate) fn hash(name: &str) -> u64 {
+    name.bytes()
+        .fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
+}
+
+/// Fractions from 0 up to 1, which is left out, from the 24 upper bits of words.
+fn fractions(seed: u64, name: &str, count: usize) -> Vec<f64> {
+    let name = hash(name);
+    let words = random_bits([seed as u32, (seed >> 32) as u32], name as u32, (name >> 32) as u32, count);
+    words.into_iter().map(|word| f64::from(word >> 8) / 16_777_216.0).collect()
+}
+
+fn uniform(seed: u64, name: &str, count: usize, low: f64, high: f64) -> Vec<f32> {
+    fractions(seed, name, count).into_iter().map(|u| (low + (high - low) * u) as f32).collect()
+}
+
+/// Box and Muller's transform.
+fn normal(seed: u64, name: &str, count: usize, mean: f64, deviation: f64) -> Vec<f32> {
+    let pairs = fractions(seed, name, count.saturating_mul(2));
+    let value = |pair: &[f64]| {
+        // 1 − u is above 0, so its logarithm is finite.
+        let radius = (-2.0 * (1.0 - pair[0]).ln()).sqrt();
+        (mean + deviation * radius * (std::f64::consts::TAU * pair[1]).cos()) as f32
+    };
+    pairs.chunks_exact(2).map(value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dropforge_ir::DType;
+
+    fn sample(init: &Init, shape: &[usize]) -> Vec<f32> {
+        let array = init.array(3, "fc.weight", &ValueType::new(DType::F32, shape)).unwrap();
+        array.as_f32().unwrap().to_vec()
+    }
+
+    fn moments(x: &[f32]) -> (f64, f64) {
+        let mean = x.iter().map(|&x| f64::from(x)).sum::<f64>() / x.len() as f64;
+        let variance = x.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / x.len() as f64;
+        (mean, variance.sqrt())
+    }
+
+    #[test]
+    fn bounds_and_deviations_are_pytorchs() {
+        let shape = [64, 16, 3, 3];
+        let (fan_in, fan_out) = (144.0f64, 576.0f64);
+        let cases = [
+            (Init::weight(), 1.0 / fan_in.sqrt() / 3f64.sqrt(), Some(1.0 / fan_in.sqrt())),
+            (Init::kaiming_uniform(), (2.0 / fan_in).sqrt(), Some((6.0 / fan_in).sqrt())),
+            (Init::kaiming_normal(), (2.0 / fan_in).sqrt(), None),
+            (
+                Init::xavier_uniform(),
+                (2.0 / (fan_in + fan_out)).sqrt(),
+                Some((6.0 / (fan_in + fan_out)).sqrt()),
+            ),
+            (Init::xavier_normal(), (2.0 / (fan_in + fan_out)).sqrt(), None),
+            (Init::bias(4), 0.5 / 3f64.sqrt(), Some(0.5)),
+        ];
+        for (init, deviation, bound) in cases {
+            let x = sample(&init, &shape);
+            let (mean, measured) = moments(&x);
+            assert!(mean.abs() < 0.03 * deviation, "{init:?}: mean {mean}");
+            assert!((measured / deviation - 1.0).abs() < 0.02, "{init:?}: {measured}, not {deviation}");
+            if let Some(bound) = bound {
+                let largest = x.iter().fold(0.0f64, |m, &x| m.max(f64::from(x).abs()));
+                assert!(largest <= bound * 1.000_001 && largest > 0.99 * bound, "{init:?}: {largest}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_depend_on_seed_and_name() {
+        let ty = ValueType::new(DType::F32, [8]);
+        let init = Init::bias(4);
+        let first = init.array(1, "a", &ty).unwrap();
+        assert_eq!(first, init.array(1, "a", &ty).unwrap());
+        assert_ne!(first, init.array(2, "a", &ty).unwrap());
+        assert_ne!(first, init.array(1, "b", &ty).unwrap());
+        assert!(Init::Values(vec![1.0]).array(0, "a", &ty).is_none());
+    }
+}

@@ -1,0 +1,146 @@
+//! Losses: one number from a prediction and a target.
+
+use crate::tensor::node::fail;
+use crate::tensor::{Tag, Tensor};
+use dropforge_ir::DType;
+use std::panic::Location;
+use std::sync::Arc;
+
+/// What training makes small: a scalar from a prediction and a target.
+///
+/// Any `Fn(&Tensor, &Tensor) -> Tensor` is one. It should be a mean over the batch, so that a short last batch weighs as
+/// much per sample as the others.
+pub trait Loss: Send + Sync {
+    /// The loss as an f32 scalar.
+    fn loss(&self, prediction: &Tensor, target: &Tensor) -> Tensor;
+
+    /// What listings and configurations call it.
+    fn describe(&self) -> String {
+        "function".into()
+    }
+}
+
+impl<F> Loss for F
+where
+    F: Fn(&Tensor, &Tensor) -> Tensor + Send + Sync,
+{
+    fn loss(&self, prediction: &Tensor, target: &Tensor) -> Tensor {
+        self(prediction, target)
+    }
+}
+
+macro_rules! pointer_loss {
+    ($($type:ty),*) => {$(
+        impl Loss for $type {
+            fn loss(&self, prediction: &Tensor, target: &Tensor) -> Tensor {
+                (**self).loss(prediction, target)
+            }
+
+            fn describe(&self) -> String {
+                (**self).describe()
+            }
+        }
+    )*};
+}
+pointer_loss!(Box<dyn Loss>, std::sync::Arc<dyn Loss>);
+
+/// The same value in the loss that the user made at `site`.
+fn at(prediction: &Tensor, site: &'static Location<'static>) -> Tensor {
+    prediction.with_tag(Some(Arc::new(Tag { path: "loss".into(), site: Some(site) })))
+}
+
+/// Cross-entropy on class indices. See [`cross_entropy`].
+#[derive(Clone, Copy, Debug)]
+pub struct CrossEntropy {
+    label_smoothing: f32,
+    site: &'static Location<'static>,
+}
+
+/// Cross-entropy of unnormalised scores `[batch, classes, ..]` and class indices i32 `[batch, ..]`, the mean over all
+/// positions: PyTorch's `F.cross_entropy`. Per position it is logsumexp(scores) − scores[class].
+#[track_caller]
+pub fn cross_entropy() -> CrossEntropy {
+    CrossEntropy { label_smoothing: 0.0, site: Location::caller() }
+}
+
+impl CrossEntropy {
+    /// Share of the target that is spread evenly over all classes, from 0 to 1. Default 0. Szegedy et al.,
+    /// arXiv:1512.00567.
+    #[must_use]
+    pub fn label_smoothing(mut self, share: f32) -> CrossEntropy {
+        self.label_smoothing = share;
+        self
+    }
+}
+
+impl Loss for CrossEntropy {
+    fn loss(&self, scores: &Tensor, target: &Tensor) -> Tensor {
+        let scores = &at(scores, self.site);
+        let share = self.label_smoothing;
+        let fits = scores.rank() >= 1
+            && scores.rank() == target.rank() + 1
+            && scores.dtype().is_float()
+            && target.dtype() == DType::I32;
+        let axis = if target.rank() == 0 { 0 } else { 1 };
+        if !fits || scores.shape().without(&[axis]) != *target.shape() {
+            let message = format!(
+                "needs scores f32[batch, classes, ..] and classes i32[batch, ..], got {} and {}",
+                scores.ty(),
+                target.ty()
+            );
+            return fail("cross_entropy", message, &[scores, target]);
+        }
+        if !(0.0..=1.0).contains(&share) {
+            let message = format!("label smoothing must lie between 0 and 1, got {share}");
+            return fail("cross_entropy", message, &[scores, target]);
+        }
+        let axis = axis as isize;
+        let total = scores.logsumexp(axis);
+        let hit = &total - scores.pick(axis, target);
+        if share == 0.0 {
+            return hit.mean(..);
+        }
+        // The mean over classes of −log_softmax.
+        let spread = total - scores.mean(axis);
+        (hit * (1.0 - share) + spread * share).mean(..)
+    }
+
+    fn describe(&self) -> String {
+        match self.label_smoothing {
+            0.0 => "cross_entropy".into(),
+            share => format!("cross_entropy(label_smoothing={share})"),
+        }
+    }
+}
+
+/// Mean squared error. See [`mse`].
+#[derive(Clone, Copy, Debug)]
+pub struct MeanSquaredError {
+    site: &'static Location<'static>,
+}
+
+/// Mean over all elements of the squared difference of two tensors of one shape: PyTorch's `F.mse_loss`.
+#[track_caller]
+pub fn mse() -> MeanSquaredError {
+    MeanSquaredError { site: Location::caller() }
+}
+
+impl Loss for MeanSquaredError {
+    fn loss(&self, prediction: &Tensor, target: &Tensor) -> Tensor {
+        let prediction = &at(prediction, self.site);
+        // Broadcasting here is nearly always a forgotten axis.
+        if prediction.shape() != target.shape() {
+            let message = format!(
+                "prediction {} and target {} must have one shape; reshape one",
+                prediction.shape(),
+                target.shape()
+            );
+            return fail("mse", message, &[prediction, target]);
+        }
+        (prediction - target).square().mean(..)
+    }
+
+    fn describe(&self) -> String {
+        "mse".into()
+    }
+}

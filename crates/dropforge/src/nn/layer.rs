@@ -1,0 +1,100 @@
+//! What a layer is, and the smallest ones.
+
+use super::scope::Scope;
+use crate::tensor::Tensor;
+use std::panic::Location;
+
+/// A function from a tensor to a tensor that may keep parameters in a [`Scope`].
+///
+/// Any `Fn(&Scope, &Tensor) -> Tensor` is one. A type of your own implements `forward`; everything it keeps it declares
+/// there, with sizes taken from the tensor it is given. `forward` runs once per compiled program, never per step.
+pub trait Layer: Send + Sync {
+    /// The output for an input.
+    fn forward(&self, scope: &Scope, x: &Tensor) -> Tensor;
+
+    /// What the summary calls the layer, such as `conv(6, 5)`.
+    fn describe(&self) -> String {
+        "function".into()
+    }
+
+    /// The name that a sequence gives the layer; its position if `None`.
+    fn name(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl<F> Layer for F
+where
+    F: Fn(&Scope, &Tensor) -> Tensor + Send + Sync,
+{
+    fn forward(&self, scope: &Scope, x: &Tensor) -> Tensor {
+        self(scope, x)
+    }
+}
+
+macro_rules! pointer_layer {
+    ($($type:ty),*) => {$(
+        impl Layer for $type {
+            fn forward(&self, scope: &Scope, x: &Tensor) -> Tensor {
+                (**self).forward(scope, x)
+            }
+
+            fn describe(&self) -> String {
+                (**self).describe()
+            }
+
+            fn name(&self) -> Option<&str> {
+                (**self).name()
+            }
+        }
+    )*};
+}
+pointer_layer!(Box<dyn Layer>, std::sync::Arc<dyn Layer>);
+
+/// A layer with a name of its own in a sequence, instead of its position. See [`named`].
+pub struct Named<L> {
+    name: String,
+    layer: L,
+}
+
+impl<L: Layer> Layer for Named<L> {
+    fn forward(&self, scope: &Scope, x: &Tensor) -> Tensor {
+        self.layer.forward(scope, x)
+    }
+
+    fn describe(&self) -> String {
+        self.layer.describe()
+    }
+
+    fn name(&self) -> Option<&str> {
+        Some(&self.name)
+    }
+}
+
+/// Gives a layer a name in the sequence it stands in: `seq![named("fc1", dense(120)), relu()]` has the parameters
+/// `fc1.weight` and `fc1.bias`.
+pub fn named<L: Layer>(name: impl Into<String>, layer: L) -> Named<L> {
+    Named { name: name.into(), layer }
+}
+
+/// Merges all axes but the batch. See [`flatten`].
+#[derive(Clone, Copy, Debug)]
+pub struct Flatten {
+    site: &'static Location<'static>,
+}
+
+/// Merges all axes but the batch: `[batch, 16, 5, 5]` becomes `[batch, 400]`.
+#[track_caller]
+pub fn flatten() -> Flatten {
+    Flatten { site: Location::caller() }
+}
+
+impl Layer for Flatten {
+    fn forward(&self, scope: &Scope, x: &Tensor) -> Tensor {
+        scope.run(self, self.site, x, |_, x| x.flatten(1))
+    }
+
+    fn describe(&self) -> String {
+        "flatten".into()
+    }
+}

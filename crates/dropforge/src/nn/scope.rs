@@ -1,0 +1,237 @@
+//! The scope: where in the network a layer stands, and the way to everything it keeps.
+
+use super::layer::Layer;
+use super::trace::{Mode, Passed, StateKind, Trace};
+use crate::init::Init;
+use crate::tensor::node::{Place, apply, fail, poison};
+use crate::tensor::{IntoShape, Tag, Tensor};
+use dropforge_ir::{DType, Error, Op, ValueType};
+use std::cell::RefCell;
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A named place in a network that is being traced.
+///
+/// Layers get one, declare their parameters with it, and enter narrower ones for the layers inside them. The dotted path
+/// of names is what parameters are called in checkpoints: `encoder.fc1.weight`.
+///
+/// ```
+/// use dropforge::prelude::*;
+///
+/// /// A dense layer without bias that also learns a scale.
+/// fn scaled(scope: &Scope, x: &Tensor) -> Tensor {
+///     let inputs = x.shape()[1];
+///     let weight = scope.parameter("weight", [8, inputs], Init::weight());
+///     let scale = scope.parameter("scale", [8], Init::Constant(1.0));
+///     x.matmul(&weight.t()) * scale
+/// }
+/// let net = seq![scaled, relu(), dense(3)];
+/// let network = Network::compile(net, [4])?;
+/// assert_eq!(network.parameter_count(), 8 * 4 + 8 + 8 * 3 + 3);
+/// # Ok::<(), dropforge::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Scope {
+    trace: Rc<RefCell<Trace>>,
+    path: Arc<str>,
+    site: Option<&'static Location<'static>>,
+}
+
+impl Scope {
+    /// The outermost scope of a new tracing.
+    pub(crate) fn root(mode: Mode) -> Scope {
+        Scope { trace: Rc::new(RefCell::new(Trace::new(mode))), path: "".into(), site: None }
+    }
+
+    /// The scope of a part called `name`. Names of neighbours must differ, and hold no dot.
+    pub fn enter(&self, name: &str) -> Scope {
+        Scope { path: self.full_name(name).into(), ..self.clone() }
+    }
+
+    /// The dotted path of names to here; empty at the outermost scope.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What the network is traced for.
+    pub fn mode(&self) -> Mode {
+        self.trace.borrow().mode
+    }
+
+    /// Whether a training step is traced.
+    pub fn is_training(&self) -> bool {
+        self.mode() == Mode::Train
+    }
+
+    /// Applies a layer under a name of its own.
+    #[track_caller]
+    pub fn layer(&self, name: &str, layer: &(impl Layer + ?Sized), x: &Tensor) -> Tensor {
+        let scope = self.enter(name);
+        let passed = self.trace.borrow().layers.len();
+        let y = layer.forward(&scope, &scope.bring(x)).with_tag(x.tag.clone());
+        if self.trace.borrow().layers.len() == passed {
+            scope.record(layer.describe(), &y);
+        }
+        y
+    }
+
+    /// A trained f32 parameter of this scope.
+    #[track_caller]
+    pub fn parameter(&self, name: &str, shape: impl IntoShape, init: Init) -> Tensor {
+        let ty = ValueType::new(DType::F32, shape.into_shape());
+        self.declare(self.full_name(name), StateKind::Parameter, ty, init)
+    }
+
+    /// An f32 state of this scope that lives across steps, such as running statistics. [`Scope::write_state`] sets what it
+    /// holds after the step.
+    #[track_caller]
+    pub fn state(&self, name: &str, shape: impl IntoShape, init: Init) -> Tensor {
+        let ty = ValueType::new(DType::F32, shape.into_shape());
+        self.declare(self.full_name(name), StateKind::Statistic, ty, init)
+    }
+
+    /// A state of any element type and kind under its full name, for optimizers.
+    #[track_caller]
+    pub fn state_of(&self, full_name: &str, kind: StateKind, ty: ValueType, init: Init) -> Tensor {
+        self.declare(full_name.to_string(), kind, ty, init)
+    }
+
+    /// Sets what a state holds after the step. Reading the state in the same step still gives the old value. A state that
+    /// is written must be used: here, or when the network is evaluated.
+    #[track_caller]
+    pub fn write_state(&self, state: &Tensor, value: &Tensor) {
+        // The first error is the poisoned state's or value's own.
+        let broken = [state, value].into_iter().find_map(|tensor| tensor.node.error());
+        let result = match broken {
+            Some(error) => Err((*error).clone()),
+            None => self.trace.borrow_mut().write(state, value.clone()),
+        };
+        if let Err(error) = result {
+            let place = self.place(Location::caller());
+            self.trace.borrow_mut().fail(error.at(&place.origin()));
+        }
+    }
+
+    /// A runtime scalar: its value can change from step to step without compiling again, through
+    /// `Step::set_hyperparameter`. `default` is what it starts with. The name is used as it is, without the path.
+    #[track_caller]
+    pub fn hyperparameter(&self, name: &str, default: f64) -> Tensor {
+        let place = self.place(Location::caller());
+        let port = self.trace.borrow_mut().hyper(name.to_string(), default, place);
+        self.bring(&port)
+    }
+
+    /// Evenly distributed random f32 from 0 up to 1, which is left out: new ones in every training step, the same ones for
+    /// the same seed, step and place in the network.
+    #[track_caller]
+    pub fn uniform(&self, shape: impl IntoShape) -> Tensor {
+        crate::tensor::uniform(&self.random_bits(shape))
+    }
+
+    /// Random u32; see [`Scope::uniform`].
+    #[track_caller]
+    pub fn random_bits(&self, shape: impl IntoShape) -> Tensor {
+        let stream = self.trace.borrow_mut().stream(&self.path);
+        let seed = self.shared_state(SEED, ValueType::new(DType::U32, [2]));
+        let step = self.shared_state(STEP, ValueType::scalar(DType::U32));
+        let shape = shape.into_shape();
+        apply("random_bits", Op::RandomBits { shape, stream }, &[&seed, &step])
+    }
+
+    /// A poisoned tensor, for a layer that cannot work with what it is given: the message should name the shapes. The
+    /// call that compiles the network returns it with the layer's path and source line.
+    #[track_caller]
+    pub fn fail(&self, layer: &str, message: impl Into<String>, x: &Tensor) -> Tensor {
+        fail(layer, message, &[&self.bring(x)])
+    }
+
+    /// Declares a state that is shared by everything in the program, on first use.
+    pub(crate) fn shared_state(&self, name: &str, ty: ValueType) -> Tensor {
+        if let Some(state) = self.trace.borrow().state(name) {
+            return state.port.clone();
+        }
+        let root = Scope { path: "".into(), site: None, ..self.clone() };
+        root.declare(name.to_string(), StateKind::Counter, ty, Init::Constant(0.0))
+    }
+
+    #[track_caller]
+    fn declare(&self, name: String, kind: StateKind, ty: ValueType, init: Init) -> Tensor {
+        let place = self.place(Location::caller());
+        let result = self.trace.borrow_mut().declare(name, kind, ty.clone(), init, place.clone());
+        match result {
+            Ok(port) => self.bring(&port),
+            Err(error) => {
+                let error = error.at(&place.origin());
+                self.trace.borrow_mut().fail(error.clone());
+                poison(error, ty, place, None)
+            }
+        }
+    }
+
+    fn full_name(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) }
+    }
+
+    /// The same scope for a layer that the user made at `site`: errors name that line instead of the layer's own.
+    pub(crate) fn at(&self, site: &'static Location<'static>) -> Scope {
+        Scope { site: Some(site), ..self.clone() }
+    }
+
+    /// The same value, used here: operations on it are of this place.
+    pub(crate) fn bring(&self, x: &Tensor) -> Tensor {
+        if self.path.is_empty() && self.site.is_none() {
+            return x.with_tag(None);
+        }
+        x.with_tag(Some(Arc::new(Tag { path: self.path.clone(), site: self.site })))
+    }
+
+    /// Runs the body of a library layer that the user made at `site`, and notes it for the summary.
+    pub(crate) fn run(
+        &self,
+        layer: &dyn Layer,
+        site: &'static Location<'static>,
+        x: &Tensor,
+        body: impl FnOnce(&Scope, &Tensor) -> Tensor,
+    ) -> Tensor {
+        if x.node.error().is_some() {
+            return x.clone();
+        }
+        let scope = self.at(site);
+        let y = body(&scope, &scope.bring(x)).with_tag(x.tag.clone());
+        scope.record(layer.describe(), &y);
+        y
+    }
+
+    fn record(&self, layer: String, output: &Tensor) {
+        let passed = Passed { path: self.path.to_string(), layer, output: output.shape().clone() };
+        self.trace.borrow_mut().layers.push(passed);
+    }
+
+    fn place(&self, caller: &'static Location<'static>) -> Place {
+        Place::new(Some(&Tag { path: self.path.clone(), site: self.site }), caller)
+    }
+
+    /// What has been collected. The scope and its clones must not be used any more.
+    pub(crate) fn finish(self) -> Result<Trace, Error> {
+        let mode = self.mode();
+        let mut trace = self.trace.replace(Trace::new(mode));
+        match trace.error.take() {
+            Some(error) => Err(error),
+            None => Ok(trace),
+        }
+    }
+
+    /// The parameters declared so far, with their full names, in the order of their declaration.
+    pub(crate) fn parameters(&self) -> Vec<(String, Tensor)> {
+        let trace = self.trace.borrow();
+        let parameters = trace.states.iter().filter(|state| state.kind == StateKind::Parameter);
+        parameters.map(|state| (state.name.clone(), state.port.clone())).collect()
+    }
+}
+
+/// Name of the state that holds the seed of all random numbers, u32 `[2]`, low word first.
+pub(crate) const SEED: &str = "rng.seed";
+
+/// Name of the state that counts training steps, a u32 scalar.
+pub(crate) const STEP: &str = "step";

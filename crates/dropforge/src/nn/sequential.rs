@@ -1,0 +1,77 @@
+//! Layers one after another.
+
+use super::layer::Layer;
+use super::scope::Scope;
+use crate::tensor::Tensor;
+
+/// Layers one after another, called by their positions from 0 as in PyTorch's `nn.Sequential`, unless they have a name.
+///
+/// Made by [`seq!`](crate::seq) or layer by layer with [`Sequential::push`].
+#[derive(Default)]
+pub struct Sequential {
+    layers: Vec<Box<dyn Layer>>,
+}
+
+/// A sequence without layers.
+pub fn sequential() -> Sequential {
+    Sequential::default()
+}
+
+impl Sequential {
+    /// Appends a layer.
+    #[must_use]
+    pub fn push(mut self, layer: impl Layer + 'static) -> Sequential {
+        self.layers.push(Box::new(layer));
+        self
+    }
+
+    /// Appends a layer under a name of its own.
+    #[must_use]
+    pub fn push_named(self, name: impl Into<String>, layer: impl Layer + 'static) -> Sequential {
+        self.push(super::layer::named(name, layer))
+    }
+
+    /// Number of layers.
+    pub fn len(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Whether there are no layers.
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty()
+    }
+}
+
+impl Layer for Sequential {
+    fn forward(&self, scope: &Scope, x: &Tensor) -> Tensor {
+        let mut x = x.clone();
+        for (position, layer) in self.layers.iter().enumerate() {
+            // What follows a failed layer has nothing to say.
+            if x.node.error().is_some() {
+                break;
+            }
+            let position = position.to_string();
+            x = scope.layer(layer.name().unwrap_or(&position), layer, &x);
+        }
+        x
+    }
+
+    fn describe(&self) -> String {
+        "sequence".into()
+    }
+}
+
+/// Layers one after another: `seq![dense(120), relu(), dense(10)]`.
+///
+/// They are called by their positions from 0; `seq!["fc1" => dense(120), relu()]` names some.
+#[macro_export]
+macro_rules! seq {
+    (@push $sequence:expr; ) => { $sequence };
+    (@push $sequence:expr; $name:literal => $layer:expr $(, $($rest:tt)*)?) => {
+        $crate::seq!(@push $sequence.push_named($name, $layer); $($($rest)*)?)
+    };
+    (@push $sequence:expr; $layer:expr $(, $($rest:tt)*)?) => {
+        $crate::seq!(@push $sequence.push($layer); $($($rest)*)?)
+    };
+    ($($layers:tt)*) => { $crate::seq!(@push $crate::nn::sequential(); $($layers)*) };
+}

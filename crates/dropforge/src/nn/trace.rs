@@ -1,0 +1,162 @@
+//! What one tracing of a network collects: ports, states and their new values, the layers that were passed.
+
+use crate::init::Init;
+use crate::tensor::Tensor;
+use crate::tensor::node::{Node, Place, Source};
+use dropforge_ir::{DType, Error, Shape, ValueType};
+use std::collections::HashMap;
+use std::panic::Location;
+use std::sync::Arc;
+
+/// What a network is traced for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// A training step: dropout drops, batch norm uses and records the statistics of the batch.
+    Train,
+    /// Evaluation or prediction: nothing is random, nothing is written.
+    Eval,
+}
+
+/// What a state is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StateKind {
+    /// Trained by the optimizer.
+    Parameter,
+    /// Kept by a layer across steps, such as running statistics.
+    Statistic,
+    /// Kept by the optimizer, such as moments.
+    Optimizer,
+    /// Kept by the step itself: the step count and the seed of random numbers.
+    Counter,
+}
+
+/// A state that was declared while tracing.
+pub(crate) struct Declared {
+    pub name: String,
+    pub kind: StateKind,
+    pub init: Init,
+    pub port: Tensor,
+    pub write: Option<Tensor>,
+}
+
+/// One row of the summary.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Passed {
+    pub path: String,
+    pub layer: String,
+    pub output: Shape,
+}
+
+/// Everything that one tracing collects.
+pub(crate) struct Trace {
+    pub mode: Mode,
+    pub states: Vec<Declared>,
+    pub hypers: Vec<(String, f64, Tensor)>,
+    pub layers: Vec<Passed>,
+    pub error: Option<Error>,
+    by_name: HashMap<String, usize>,
+    by_node: HashMap<*const Node, usize>,
+    /// How many random streams each path has drawn.
+    streams: HashMap<Arc<str>, u32>,
+    taken_streams: HashMap<u32, String>,
+}
+
+impl Trace {
+    pub fn new(mode: Mode) -> Trace {
+        Trace {
+            mode,
+            states: Vec::new(),
+            hypers: Vec::new(),
+            layers: Vec::new(),
+            error: None,
+            by_name: HashMap::new(),
+            by_node: HashMap::new(),
+            streams: HashMap::new(),
+            taken_streams: HashMap::new(),
+        }
+    }
+
+    /// Declares a state; its name must be new.
+    pub fn declare(
+        &mut self,
+        name: String,
+        kind: StateKind,
+        ty: ValueType,
+        init: Init,
+        place: Place,
+    ) -> std::result::Result<Tensor, Error> {
+        if self.by_name.contains_key(&name) {
+            let message =
+                format!("{name} is declared twice; give each layer a name of its own with scope.enter");
+            return Err(Error::new("state", message));
+        }
+        let port = port(ty, place);
+        self.by_name.insert(name.clone(), self.states.len());
+        self.by_node.insert(Arc::as_ptr(&port.node), self.states.len());
+        self.states.push(Declared { name, kind, init, port: port.clone(), write: None });
+        Ok(port)
+    }
+
+    /// Sets what a state holds after the step.
+    pub fn write(&mut self, state: &Tensor, value: Tensor) -> std::result::Result<(), Error> {
+        let Some(&index) = self.by_node.get(&Arc::as_ptr(&state.node)) else {
+            return Err(Error::new("write_state", "only what scope.state returned can be written"));
+        };
+        let declared = &mut self.states[index];
+        let name = &declared.name;
+        if value.ty() != state.ty() {
+            let message = format!("state {name} is {}, the new value is {}", state.ty(), value.ty());
+            return Err(Error::new("write_state", message));
+        }
+        if declared.write.is_some() {
+            return Err(Error::new("write_state", format!("state {name} is written twice in one step")));
+        }
+        declared.write = Some(value);
+        Ok(())
+    }
+
+    pub fn state(&self, name: &str) -> Option<&Declared> {
+        self.by_name.get(name).map(|&index| &self.states[index])
+    }
+
+    /// The hyperparameter of this name, declared on first use.
+    pub fn hyper(&mut self, name: String, default: f64, place: Place) -> Tensor {
+        if let Some((_, _, port)) = self.hypers.iter().find(|(known, _, _)| *known == name) {
+            return port.clone();
+        }
+        let port = port(ValueType::scalar(DType::F32), place);
+        self.hypers.push((name, default, port.clone()));
+        port
+    }
+
+    /// A number for the next random stream of a path. It depends on the path and how many came before it there, so that
+    /// the numbers a layer draws do not depend on its neighbours or on the order of tracing.
+    pub fn stream(&mut self, path: &Arc<str>) -> u32 {
+        let count = self.streams.entry(path.clone()).or_default();
+        let name = format!("{path}#{count}");
+        *count += 1;
+        let mut stream = crate::init::hash(&name) as u32;
+        // Two names may share a hash; then the later one moves on to a free number.
+        while self.taken_streams.contains_key(&stream) {
+            stream = stream.wrapping_add(1);
+        }
+        self.taken_streams.insert(stream, name);
+        stream
+    }
+
+    /// Keeps the first error.
+    pub fn fail(&mut self, error: Error) {
+        self.error.get_or_insert(error);
+    }
+}
+
+/// A value that is given from outside.
+pub(crate) fn port(ty: ValueType, place: Place) -> Tensor {
+    Tensor { node: Arc::new(Node::new(ty, place, Source::Port)), tag: None }
+}
+
+/// A port that the library itself declares.
+#[track_caller]
+pub(crate) fn own_port(ty: ValueType) -> Tensor {
+    port(ty, Place::new(None, Location::caller()))
+}

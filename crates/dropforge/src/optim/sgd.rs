@@ -1,0 +1,140 @@
+//! Stochastic gradient descent.
+
+use super::{Optimizer, Parameter, unknown_setting};
+use crate::error::{Error, Result};
+use crate::init::Init;
+use crate::nn::{Scope, StateKind};
+use crate::tensor::Tensor;
+use dropforge_ir::{DType, ValueType};
+
+/// Stochastic gradient descent: PyTorch's `optim.SGD`.
+///
+/// With g the gradient plus `weight_decay`·w and, in the first step, b = g, later b = momentum·b + (1 − dampening)·g:
+/// w −= lr·b, or w −= lr·(g + momentum·b) with Nesterov, or w −= lr·g without momentum. States: `sgd.momentum.<name>`,
+/// and `sgd.step` with dampening. Sutskever et al., ICML 2013.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sgd {
+    lr: f64,
+    momentum: f64,
+    dampening: f64,
+    weight_decay: f64,
+    nesterov: bool,
+}
+
+impl Sgd {
+    /// With this learning rate; no momentum, dampening or weight decay.
+    pub fn new(lr: f64) -> Sgd {
+        Sgd { lr, momentum: 0.0, dampening: 0.0, weight_decay: 0.0, nesterov: false }
+    }
+
+    /// Share of the old direction that is kept. Default 0, which keeps no state.
+    #[must_use]
+    pub fn momentum(mut self, momentum: f64) -> Sgd {
+        self.momentum = momentum;
+        self
+    }
+
+    /// Share of the gradient that does not enter the direction. Default 0.
+    #[must_use]
+    pub fn dampening(mut self, dampening: f64) -> Sgd {
+        self.dampening = dampening;
+        self
+    }
+
+    /// Share of each parameter that is added to its gradient (L2). Default 0.
+    #[must_use]
+    pub fn weight_decay(mut self, weight_decay: f64) -> Sgd {
+        self.weight_decay = weight_decay;
+        self
+    }
+
+    /// Looks ahead along the direction; needs momentum and no dampening. Default off.
+    #[must_use]
+    pub fn nesterov(mut self) -> Sgd {
+        self.nesterov = true;
+        self
+    }
+}
+
+impl Optimizer for Sgd {
+    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
+        let mut values = vec![("lr", self.lr), ("weight_decay", self.weight_decay)];
+        if self.momentum != 0.0 {
+            values.push(("momentum", self.momentum));
+        }
+        if self.dampening != 0.0 {
+            values.push(("undampened", 1.0 - self.dampening));
+        }
+        values
+    }
+
+    fn update(&self, scope: &Scope, parameters: &[Parameter]) {
+        if self.nesterov && (self.momentum == 0.0 || self.dampening != 0.0) {
+            let Some(first) = parameters.first() else { return };
+            let failed = scope.fail("sgd", "nesterov needs momentum and no dampening", &first.value);
+            scope.write_state(&first.value, &failed);
+            return;
+        }
+        let hyper = |name: &str, value: f64| scope.hyperparameter(name, value);
+        let rate = hyper("lr", self.lr);
+        let decay = hyper("weight_decay", self.weight_decay);
+        // The first direction is the gradient itself, whatever the dampening.
+        let dampening = (self.momentum != 0.0 && self.dampening != 0.0).then(|| {
+            let ty = ValueType::scalar(DType::U32);
+            let step = scope.state_of("sgd.step", StateKind::Optimizer, ty, Init::Constant(0.0));
+            scope.write_state(&step, &(&step + 1));
+            let rest = hyper("undampened", 1.0 - self.dampening);
+            Tensor::select(&step.eq(0), 1.0, &rest)
+        });
+        for Parameter { name, value, gradient } in parameters {
+            let gradient = gradient + value * &decay;
+            let direction = if self.momentum == 0.0 {
+                gradient
+            } else {
+                let momentum = hyper("momentum", self.momentum);
+                let name = format!("sgd.momentum.{name}");
+                let old =
+                    scope.state_of(&name, StateKind::Optimizer, value.ty().clone(), Init::Constant(0.0));
+                let new = match &dampening {
+                    Some(factor) => &old * &momentum + &gradient * factor,
+                    None => &old * &momentum + &gradient,
+                };
+                scope.write_state(&old, &new);
+                if self.nesterov { gradient + new * momentum } else { new }
+            };
+            scope.write_state(value, &(value - direction * &rate));
+        }
+    }
+
+    fn settings(&self) -> Vec<(&'static str, f64)> {
+        vec![
+            ("lr", self.lr),
+            ("momentum", self.momentum),
+            ("dampening", self.dampening),
+            ("weight_decay", self.weight_decay),
+        ]
+    }
+
+    fn set(&mut self, setting: &str, value: f64) -> Result<()> {
+        let structural = |old: f64| (old == 0.0) != (value == 0.0);
+        match setting {
+            "lr" => self.lr = value,
+            "weight_decay" => self.weight_decay = value,
+            "momentum" | "dampening" => {
+                let slot = if setting == "momentum" { &mut self.momentum } else { &mut self.dampening };
+                if structural(*slot) {
+                    let message =
+                        format!("sgd: {setting} cannot change between zero and not zero while training");
+                    return Err(Error::new(message));
+                }
+                *slot = value;
+            }
+            _ => return Err(unknown_setting(self, setting)),
+        }
+        Ok(())
+    }
+
+    fn describe(&self) -> String {
+        "sgd".into()
+    }
+}

@@ -1,4 +1,4 @@
-//! The text form of programs: what [`Program`] prints with `{}` and [`parse`] reads.
+//! The text form of programs: what [`Program`](crate::Program) prints with `{}` and [`parse`] reads.
 //!
 //! ```text
 //! program lenet {

@@ -1,8 +1,17 @@
 //! The CPU device of Dropforge: a thread pool, vector kernels, and the executable that chains them.
 
+mod calls;
 pub mod conv;
+mod device;
+mod executable;
 pub mod matmul;
 pub mod memory;
 pub mod movement;
 pub mod pool;
 pub mod simd;
+pub mod vecmath;
+
+pub use device::CpuDevice;
+
+#[path = "interim.rs"]
+mod vm;

@@ -1,0 +1,333 @@
+//! Library operations: which kernel serves which operation, decided once when a plan is loaded.
+
+use crate::conv::{self, Algorithm, ConvShape, Direction};
+use crate::device::Shared;
+use crate::matmul::{Axis, DotAxes, Matmul};
+use crate::memory::AlignedBuffer;
+use crate::movement::{Element, IndexedShape, Padding, concat, gather, pad, scatter_add};
+use dropforge_ir::interpret::{Numbers, Precision, apply};
+use dropforge_ir::{Array, ConvolutionWindow, Data, Error, Literal, Op, Result, ValueType};
+use dropforge_plan::plan::Argument;
+use std::cell::UnsafeCell;
+
+/// Memory that kernels may use while they run; contents do not survive a kernel.
+pub(crate) struct Scratch {
+    memory: UnsafeCell<AlignedBuffer>,
+}
+
+impl Scratch {
+    pub(crate) fn new(memory: AlignedBuffer) -> Scratch {
+        Scratch { memory: UnsafeCell::new(memory) }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        // SAFETY: only the length is read, which never changes.
+        unsafe { (*self.memory.get()).as_bytes().len() }
+    }
+
+    /// # Safety
+    /// One kernel at a time uses the scratch space.
+    #[allow(clippy::mut_from_ref, reason = "the caller promises to be alone")]
+    unsafe fn take(&self) -> &mut [f32] {
+        // SAFETY: the caller is the only user.
+        unsafe { &mut *self.memory.get() }
+    }
+}
+
+/// A library operation with everything that can be decided before it runs.
+pub(crate) enum Call {
+    /// A product; the offsets are the first elements of the two sides.
+    Product { matmul: Matmul, offsets: [isize; 2] },
+    /// A convolution in one of its directions.
+    Convolution { algorithm: Algorithm, direction: Direction, shape: ConvShape, scratch: usize },
+    /// A joining of arguments, each with so many elements for each of `outer` positions.
+    Concat { outer: usize, lengths: Vec<usize>, element: usize },
+    /// A padding with the bits of an element.
+    Pad { padding: Padding, value: [u8; 4], from: usize, to: usize, element: usize },
+    /// Slices picked by index.
+    Gather { shape: IndexedShape, indices: usize, element: usize },
+    /// Slices added by index.
+    ScatterAdd { shape: IndexedShape, indices: usize },
+    /// By the plain interpreter: for operations that no kernel serves.
+    Interpreted { op: Op, args: Vec<ValueType>, results: Vec<ValueType> },
+}
+
+impl Call {
+    /// Chooses the kernel of an operation.
+    pub(crate) fn new(op: &Op, args: &[Argument], results: &[&ValueType], shared: &Shared) -> Result<Call> {
+        let threads = shared.pool.threads();
+        let convolution =
+            |direction: Direction, window: &ConvolutionWindow, x: &ValueType, filter: &ValueType| {
+                let shape = ConvShape {
+                    batch: x.shape[0],
+                    in_channels: x.shape[1],
+                    out_channels: filter.shape[0],
+                    groups: window.groups,
+                    input: [x.shape[2], x.shape[3]],
+                    kernel: [filter.shape[2], filter.shape[3]],
+                    stride: window.stride,
+                    pad_low: window.low,
+                    pad_high: window.high,
+                    dilation: window.dilation,
+                };
+                let algorithm = conv::choose(&shape, direction, shared.level, threads);
+                let scratch = conv::scratch_len(algorithm, direction, &shape, shared.level, threads);
+                Call::Convolution { algorithm, direction, shape, scratch }
+            };
+        Ok(match op {
+            Op::Dot { .. } => {
+                let axes = dot_axes(op, args, results[0]);
+                let offsets = [args[0].offset as isize, args[1].offset as isize];
+                Call::Product { matmul: Matmul::new(axes.matmul(), threads), offsets }
+            }
+            Op::Convolution { window } => convolution(Direction::Forward, window, &args[0].ty, &args[1].ty),
+            Op::ConvolutionInputGradient { window, .. } => {
+                convolution(Direction::InputGradient, window, results[0], &args[1].ty)
+            }
+            Op::ConvolutionFilterGradient { window, .. } => {
+                convolution(Direction::FilterGradient, window, &args[0].ty, results[0])
+            }
+            Op::Concat { axis } => {
+                let inner = |ty: &ValueType| ty.shape[*axis..].iter().product::<usize>();
+                Call::Concat {
+                    outer: results[0].shape[..*axis].iter().product(),
+                    lengths: args.iter().map(|arg| inner(&arg.ty)).collect(),
+                    element: results[0].dtype.size(),
+                }
+            }
+            Op::Pad { low, high, interior, value } => {
+                let bits = Literal::scalar(results[0].dtype, value.0);
+                let mut word = [0; 4];
+                word[..bits.bytes().len()].copy_from_slice(bits.bytes());
+                Call::Pad {
+                    padding: Padding::new(&args[0].ty.shape, low, high, interior),
+                    value: word,
+                    from: args[0].ty.shape.elements(),
+                    to: results[0].shape.elements(),
+                    element: results[0].dtype.size(),
+                }
+            }
+            Op::Gather { axis } => Call::Gather {
+                shape: IndexedShape::new(&args[0].ty.shape, *axis),
+                indices: args[1].ty.shape.elements(),
+                element: results[0].dtype.size(),
+            },
+            Op::ScatterAdd { axis, .. } => Call::ScatterAdd {
+                shape: IndexedShape::new(&results[0].shape, *axis),
+                indices: args[1].ty.shape.elements(),
+            },
+            _ => Call::Interpreted {
+                op: op.clone(),
+                args: args.iter().map(|arg| arg.ty.clone()).collect(),
+                results: results.iter().map(|&ty| ty.clone()).collect(),
+            },
+        })
+    }
+
+    /// Scratch space that a run needs, in bytes.
+    pub(crate) fn scratch_bytes(&self) -> usize {
+        let elements = match self {
+            Call::Product { matmul, .. } => matmul.scratch(),
+            Call::Convolution { scratch, .. } => *scratch,
+            _ => 0,
+        };
+        elements * size_of::<f32>()
+    }
+
+    /// The choice, for listings.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Call::Convolution { algorithm, .. } => format!("{algorithm:?}").to_lowercase(),
+            Call::Interpreted { .. } => "interpreted".into(),
+            _ => String::new(),
+        }
+    }
+
+    /// Runs the operation.
+    ///
+    /// # Safety
+    /// `arg` and `result` give memory of the sizes that the call was made for; results overlap nothing; nobody else
+    /// uses the memory or the scratch space.
+    pub(crate) unsafe fn run(
+        &self,
+        arg: &dyn Fn(usize) -> *mut u8,
+        result: &dyn Fn(usize) -> *mut u8,
+        scratch: &Scratch,
+        shared: &Shared,
+    ) {
+        // SAFETY: one call at a time runs, so that it has the scratch space for itself.
+        let scratch = unsafe { scratch.take() };
+        // SAFETY: the caller promises memory of these sizes that nobody else uses, and results that overlap nothing.
+        let floats = |index: usize, length: usize| unsafe {
+            std::slice::from_raw_parts(arg(index).cast::<f32>(), length)
+        };
+        // SAFETY: as above.
+        let target =
+            |length: usize| unsafe { std::slice::from_raw_parts_mut(result(0).cast::<f32>(), length) };
+        match self {
+            Call::Product { matmul, offsets } => {
+                let (lhs, rhs) = (arg(0).cast::<f32>().cast_const(), arg(1).cast::<f32>().cast_const());
+                // SAFETY: the offsets are inside the operands, the strides those of the plan's views, and the scratch
+                // space as large as the call asked for.
+                unsafe {
+                    let (lhs, rhs) = (lhs.offset(offsets[0]), rhs.offset(offsets[1]));
+                    matmul.run(lhs, rhs, result(0).cast(), scratch.as_mut_ptr(), &shared.pool);
+                }
+            }
+            Call::Convolution { algorithm, direction, shape, .. } => {
+                let (input, filter, output) = (shape.input_len(), shape.filter_len(), shape.output_len());
+                let [a, b, out] = match direction {
+                    Direction::Forward => [input, filter, output],
+                    Direction::InputGradient => [output, filter, input],
+                    Direction::FilterGradient => [input, output, filter],
+                };
+                let (a, b, out) = (floats(0, a), floats(1, b), target(out));
+                conv::run(*algorithm, *direction, shape, a, b, out, scratch, &shared.pool, shared.level);
+            }
+            Call::Concat { element: 4, .. }
+            | Call::Pad { element: 4, .. }
+            | Call::Gather { element: 4, .. } => {
+                // SAFETY: as this function's.
+                unsafe { self.move_elements::<u32>(arg, result, shared) };
+            }
+            Call::Concat { .. } | Call::Pad { .. } | Call::Gather { .. } => {
+                // SAFETY: as this function's.
+                unsafe { self.move_elements::<u8>(arg, result, shared) };
+            }
+            Call::ScatterAdd { shape, indices } => {
+                let updates = floats(0, shape.outer * indices * shape.inner);
+                // SAFETY: the argument holds that many indices.
+                let positions = unsafe { std::slice::from_raw_parts(arg(1).cast::<i32>(), *indices) };
+                scatter_add(
+                    *shape,
+                    updates,
+                    positions,
+                    target(shape.outer * shape.size * shape.inner),
+                    &shared.pool,
+                );
+            }
+            Call::Interpreted { op, args, results } => {
+                let read = |(index, ty): (usize, &ValueType)| -> Result<Numbers> {
+                    // SAFETY: the argument holds that many bytes.
+                    let bytes = unsafe { std::slice::from_raw_parts(arg(index), ty.bytes()) };
+                    Data::from_bytes(ty.dtype, bytes)
+                        .and_then(|data| Array::new(ty.shape.clone(), data))
+                        .map(|array| Numbers::from(&array))
+                        .ok_or_else(|| Error::new(op.name(), "an argument has another size"))
+                };
+                let numbers: Result<Vec<Numbers>> = args.iter().enumerate().map(read).collect();
+                let computed = numbers
+                    .and_then(|numbers| apply(op, &numbers.iter().collect::<Vec<_>>(), Precision::Single))
+                    .expect("the shape rule accepted these arguments");
+                for (index, (ty, numbers)) in results.iter().zip(computed).enumerate() {
+                    let array = numbers.to_array();
+                    // SAFETY: the result has room for that many bytes.
+                    unsafe {
+                        std::ptr::copy_nonoverlapping(
+                            array.data().bytes().as_ptr(),
+                            result(index),
+                            ty.bytes(),
+                        )
+                    };
+                }
+            }
+        }
+    }
+}
+
+impl Call {
+    /// Runs an operation that moves elements of one size without looking at them.
+    ///
+    /// # Safety
+    /// As for `run`; elements have the size of `T`.
+    unsafe fn move_elements<T: Element + Bits>(
+        &self,
+        arg: &dyn Fn(usize) -> *mut u8,
+        result: &dyn Fn(usize) -> *mut u8,
+        shared: &Shared,
+    ) {
+        // SAFETY: the caller promises memory of these sizes that nobody else uses, and results that overlap nothing.
+        let source = |index: usize, length: usize| unsafe {
+            std::slice::from_raw_parts(arg(index).cast::<T>(), length)
+        };
+        // SAFETY: as above.
+        let target = |length: usize| unsafe { std::slice::from_raw_parts_mut(result(0).cast::<T>(), length) };
+        match self {
+            Call::Concat { outer, lengths, .. } => {
+                let parts: Vec<(&[T], usize)> = lengths
+                    .iter()
+                    .enumerate()
+                    .map(|(index, &length)| (source(index, outer * length), length))
+                    .collect();
+                concat(*outer, &parts, target(outer * lengths.iter().sum::<usize>()), &shared.pool);
+            }
+            Call::Pad { padding, value, from, to, .. } => {
+                pad(padding, source(0, *from), T::from_bits(*value), target(*to), &shared.pool);
+            }
+            Call::Gather { shape, indices, .. } => {
+                // SAFETY: the argument holds that many indices.
+                let positions = unsafe { std::slice::from_raw_parts(arg(1).cast::<i32>(), *indices) };
+                let operand = source(0, shape.outer * shape.size * shape.inner);
+                gather(*shape, operand, positions, target(shape.outer * indices * shape.inner), &shared.pool);
+            }
+            _ => unreachable!("{} moves nothing", self.describe()),
+        }
+    }
+}
+
+/// Elements by their bits.
+trait Bits {
+    fn from_bits(bytes: [u8; 4]) -> Self;
+}
+
+impl Bits for u32 {
+    fn from_bits(bytes: [u8; 4]) -> u32 {
+        u32::from_le_bytes(bytes)
+    }
+}
+
+impl Bits for u8 {
+    fn from_bits(bytes: [u8; 4]) -> u8 {
+        bytes[0]
+    }
+}
+
+/// The axes of a product of strided views.
+fn dot_axes(op: &Op, args: &[Argument], result: &ValueType) -> DotAxes {
+    let Op::Dot { lhs_batch, rhs_batch, lhs_contract, rhs_contract } = op else {
+        unreachable!("only products have axes to contract");
+    };
+    let (lhs, rhs) = (&args[0], &args[1]);
+    let stride = |arg: &Argument, axis: usize| arg.strides[axis] as isize;
+    let pair = |left: &[usize], right: &[usize]| -> Vec<Axis> {
+        let both = left.iter().zip(right);
+        both.map(|(&l, &r)| Axis {
+            extent: lhs.ty.shape[l],
+            lhs: stride(lhs, l),
+            rhs: stride(rhs, r),
+            out: 0,
+        })
+        .collect()
+    };
+    let free = |rank: usize, batch: &[usize], contract: &[usize]| -> Vec<usize> {
+        (0..rank).filter(|axis| !batch.contains(axis) && !contract.contains(axis)).collect()
+    };
+    let mut axes = DotAxes {
+        batch: pair(lhs_batch, rhs_batch),
+        lhs_free: free(lhs.ty.shape.rank(), lhs_batch, lhs_contract)
+            .into_iter()
+            .map(|axis| Axis { extent: lhs.ty.shape[axis], lhs: stride(lhs, axis), rhs: 0, out: 0 })
+            .collect(),
+        rhs_free: free(rhs.ty.shape.rank(), rhs_batch, rhs_contract)
+            .into_iter()
+            .map(|axis| Axis { extent: rhs.ty.shape[axis], lhs: 0, rhs: stride(rhs, axis), out: 0 })
+            .collect(),
+        contract: pair(lhs_contract, rhs_contract),
+    };
+    let strides = result.shape.strides();
+    let all = axes.batch.iter_mut().chain(&mut axes.lhs_free).chain(&mut axes.rhs_free);
+    for (axis, stride) in all.zip(strides) {
+        axis.out = stride as isize;
+    }
+    axes
+}

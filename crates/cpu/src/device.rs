@@ -1,0 +1,167 @@
+//! The CPU as a device: its threads, its buffers, and the lock that lets one of its programs run at a time.
+
+use crate::executable::CpuExecutable;
+use crate::memory::AlignedBuffer;
+use crate::pool::Pool;
+use crate::simd::Level;
+use dropforge_ir::passes::optimize;
+use dropforge_ir::verify::verify;
+use dropforge_ir::{Array, Data, Error, Program, Result, ValueType};
+use dropforge_plan::{Buffer, BufferRef, Device, Executable, plan};
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Most threads a device may have; far above any machine, low enough that a typing error is noticed.
+const MAX_THREADS: usize = 1024;
+
+/// The CPU of this machine.
+pub struct CpuDevice {
+    shared: Arc<Shared>,
+}
+
+/// What a device, its buffers and its executables share.
+pub(crate) struct Shared {
+    pub(crate) pool: Pool,
+    pub(crate) level: Level,
+    /// Held by whoever touches the contents of any buffer.
+    running: Mutex<()>,
+}
+
+impl Shared {
+    /// Waits until nobody touches any buffer.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ()> {
+        // A panic while a program ran leaves numbers behind, not broken memory.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CpuDevice {
+    /// The CPU with this many threads, the calling one included; results are the same bits for the same number.
+    ///
+    /// # Errors
+    /// If the number is 0 or above 1024.
+    pub fn new(threads: usize) -> Result<CpuDevice> {
+        CpuDevice::with_level(threads, Level::detect())
+    }
+
+    /// The CPU with all its cores.
+    pub fn all_cores() -> CpuDevice {
+        let cores = std::thread::available_parallelism().map_or(1, |count| count.get().min(MAX_THREADS));
+        CpuDevice {
+            shared: Arc::new(Shared {
+                pool: Pool::new(cores),
+                level: Level::detect(),
+                running: Mutex::new(()),
+            }),
+        }
+    }
+
+    /// The CPU restricted to an instruction set, for tests and comparisons.
+    ///
+    /// # Errors
+    /// If the number of threads is 0 or above 1024.
+    pub fn with_level(threads: usize, level: Level) -> Result<CpuDevice> {
+        if !(1..=MAX_THREADS).contains(&threads) {
+            let message = format!("a CPU device takes 1 to {MAX_THREADS} threads, got {threads}");
+            return Err(Error::new("device", message));
+        }
+        Ok(CpuDevice {
+            shared: Arc::new(Shared { pool: Pool::new(threads), level, running: Mutex::new(()) }),
+        })
+    }
+
+    /// Number of threads.
+    pub fn threads(&self) -> usize {
+        self.shared.pool.threads()
+    }
+
+    /// The instruction set that kernels use.
+    pub fn level(&self) -> Level {
+        self.shared.level
+    }
+}
+
+impl Device for CpuDevice {
+    fn name(&self) -> String {
+        format!("cpu ({} threads, {})", self.threads(), self.shared.level.name())
+    }
+
+    fn allocate(&self, ty: &ValueType) -> Result<BufferRef> {
+        Ok(CpuBuffer::zeroed(&self.shared, ty)?)
+    }
+
+    fn load(&self, program: &Program, states: &[BufferRef]) -> Result<Box<dyn Executable>> {
+        verify(program)?;
+        let plan = plan(&optimize(program)?)?;
+        Ok(Box::new(CpuExecutable::new(&self.shared, plan, states)?))
+    }
+}
+
+/// Elements in host memory, in this machine's byte order.
+pub(crate) struct CpuBuffer {
+    ty: ValueType,
+    memory: UnsafeCell<AlignedBuffer>,
+    shared: Arc<Shared>,
+}
+
+// SAFETY: the memory is only touched by `read` and `write`, which hold the device's lock, and by executables, which hold
+// it for the whole run.
+unsafe impl Sync for CpuBuffer {}
+
+impl CpuBuffer {
+    pub(crate) fn zeroed(shared: &Arc<Shared>, ty: &ValueType) -> Result<Arc<CpuBuffer>> {
+        let memory = AlignedBuffer::try_new(ty.bytes().div_ceil(size_of::<f32>()))
+            .ok_or_else(|| Error::new("allocate", format!("no memory for {ty}, {} bytes", ty.bytes())))?;
+        Ok(Arc::new(CpuBuffer {
+            ty: ty.clone(),
+            memory: UnsafeCell::new(memory),
+            shared: Arc::clone(shared),
+        }))
+    }
+
+    /// The first byte. Contents may be touched through it only while the device's lock is held.
+    pub(crate) fn pointer(&self) -> *mut u8 {
+        // SAFETY: no reference to the buffer exists outside the lock; this makes a pointer without touching contents.
+        unsafe { (*self.memory.get()).as_mut_ptr().cast() }
+    }
+
+    /// Whether the buffer belongs to the device that shares this.
+    pub(crate) fn belongs_to(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
+    }
+}
+
+impl Buffer for CpuBuffer {
+    fn ty(&self) -> &ValueType {
+        &self.ty
+    }
+
+    fn read(&self) -> Result<Array> {
+        let _guard = self.shared.lock();
+        // SAFETY: the lock is held, so nobody writes.
+        let bytes = unsafe { &(&*self.memory.get()).as_bytes()[..self.ty.bytes()] };
+        Data::from_bytes(self.ty.dtype, bytes)
+            .and_then(|data| Array::new(self.ty.shape.clone(), data))
+            .ok_or_else(|| Error::new("read", format!("the buffer does not hold {}", self.ty)))
+    }
+
+    fn write(&self, array: &Array) -> Result<()> {
+        if array.ty() != self.ty {
+            return Err(Error::new("write", format!("the buffer is {}, got {}", self.ty, array.ty())));
+        }
+        let _guard = self.shared.lock();
+        // SAFETY: the lock is held, so nobody else reads or writes.
+        let bytes = unsafe { &mut (&mut *self.memory.get()).as_bytes_mut()[..self.ty.bytes()] };
+        bytes.copy_from_slice(array.data().bytes());
+        Ok(())
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}

@@ -1,0 +1,293 @@
+//! A plan loaded on the CPU: everything is prepared once, and a run only follows the list.
+
+use crate::calls::{Call, Scratch};
+use crate::device::{CpuBuffer, Shared};
+use crate::memory::AlignedBuffer;
+use crate::vm;
+use dropforge_ir::{Error, Result, ValueType};
+use dropforge_plan::explain::{cost, explain, human_bytes, title};
+use dropforge_plan::plan::{Place, Work};
+use dropforge_plan::{Argument, BufferRef, Executable, Plan};
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What runs for one kernel of the plan.
+enum Prepared {
+    Loop { compiled: Box<vm::Compiled>, operands: Vec<Vec<usize>> },
+    Call { call: Box<Call>, args: Vec<usize>, results: Vec<usize> },
+    Copy { from: usize, to: usize, bytes: usize },
+}
+
+/// A program on the CPU.
+pub(crate) struct CpuExecutable {
+    shared: Arc<Shared>,
+    plan: Plan,
+    prepared: Vec<Prepared>,
+    states: Vec<Arc<CpuBuffer>>,
+    arena: AlignedBuffer,
+    scratch: Scratch,
+    /// Constants and hyperparameters, one line of memory each.
+    constants: Vec<AlignedBuffer>,
+    hypers: AlignedBuffer,
+    /// Where each buffer of the plan lies in the current run.
+    pointers: Vec<Pointer>,
+    /// Per kernel, the time spent in it; empty unless profiling.
+    times: Vec<Duration>,
+    profiled_runs: u32,
+}
+
+/// An address that is only used while the device's lock is held.
+#[derive(Clone, Copy)]
+pub(crate) struct Pointer(pub(crate) *mut u8);
+// SAFETY: the pointer is plain data; whoever uses it holds the device's lock.
+unsafe impl Send for Pointer {}
+// SAFETY: as above.
+unsafe impl Sync for Pointer {}
+
+impl CpuExecutable {
+    pub(crate) fn new(shared: &Arc<Shared>, plan: Plan, states: &[BufferRef]) -> Result<CpuExecutable> {
+        let states = own_states(shared, &plan, states)?;
+        let threads = shared.pool.threads();
+        let mut scratch_bytes = 0;
+        let mut prepared = Vec::with_capacity(plan.kernels.len());
+        for kernel in &plan.kernels {
+            prepared.push(match &kernel.work {
+                Work::Loop { kernel, instances } => {
+                    let rows: Vec<Vec<usize>> =
+                        instances.iter().map(|instance| instance.rows.clone()).collect();
+                    let operands = instances.iter().map(|instance| instance.operands.clone()).collect();
+                    let compiled = vm::Compiled::new(kernel, &rows, threads, shared.level);
+                    Prepared::Loop { compiled: Box::new(compiled), operands }
+                }
+                Work::Call { op, args, results } => {
+                    let types: Vec<&ValueType> =
+                        results.iter().map(|&result| &plan.buffers[result].ty).collect();
+                    let call = Call::new(op, args, &types, shared)?;
+                    scratch_bytes = scratch_bytes.max(call.scratch_bytes());
+                    let args = args.iter().map(|arg| arg.buffer).collect();
+                    Prepared::Call { call: Box::new(call), args, results: results.clone() }
+                }
+                Work::Copy { from, to } => {
+                    Prepared::Copy { from: *from, to: *to, bytes: plan.buffers[*from].ty.bytes() }
+                }
+            });
+        }
+        let mut constants = Vec::new();
+        for literal in &plan.constants {
+            let mut memory = allocate(literal.bytes().len(), "a constant")?;
+            memory.as_bytes_mut()[..literal.bytes().len()].copy_from_slice(literal.bytes());
+            constants.push(memory);
+        }
+        let mut executable = CpuExecutable {
+            shared: Arc::clone(shared),
+            prepared,
+            states,
+            arena: allocate(plan.arena_bytes, "intermediate values")?,
+            scratch: Scratch::new(allocate(scratch_bytes, "scratch space")?),
+            constants,
+            hypers: allocate(plan.program.hypers.len() * HYPER_STRIDE, "hyperparameters")?,
+            pointers: vec![Pointer(std::ptr::null_mut()); plan.buffers.len()],
+            times: Vec::new(),
+            profiled_runs: 0,
+            plan,
+        };
+        executable.point_at_fixed_places();
+        Ok(executable)
+    }
+
+    /// Everything but inputs and outputs stays where it is from run to run.
+    fn point_at_fixed_places(&mut self) {
+        for (pointer, info) in self.pointers.iter_mut().zip(&self.plan.buffers) {
+            *pointer = Pointer(match info.place {
+                Place::Input(_) | Place::Output(_) => std::ptr::null_mut(),
+                Place::State(port) => self.states[port].pointer(),
+                Place::Hyper(port) => self.hypers.as_bytes_mut()[port * HYPER_STRIDE..].as_mut_ptr(),
+                Place::Constant(number) => self.constants[number].as_bytes_mut().as_mut_ptr(),
+                Place::Arena(offset) => self.arena.as_bytes_mut()[offset..].as_mut_ptr(),
+            });
+        }
+    }
+
+    fn check_arguments(&self, inputs: &[Argument<'_>], hypers: &[f32]) -> Result<()> {
+        let program = &self.plan.program;
+        let fail = |message: String| Err(Error::new(program.name.clone(), message));
+        if inputs.len() != program.inputs.len() {
+            return fail(format!("takes {} inputs, got {}", program.inputs.len(), inputs.len()));
+        }
+        if hypers.len() != program.hypers.len() {
+            return fail(format!("takes {} hyperparameters, got {}", program.hypers.len(), hypers.len()));
+        }
+        for (port, input) in program.inputs.iter().zip(inputs) {
+            let expected = program.ty(port.value);
+            if input.ty() != *expected {
+                return fail(format!("input {} is {expected}, got {}", port.name, input.ty()));
+            }
+        }
+        Ok(())
+    }
+
+    fn run_kernel(&mut self, index: usize) {
+        let pool = &self.shared.pool;
+        match &self.prepared[index] {
+            Prepared::Loop { compiled, operands } => {
+                // SAFETY: the plan's operands have the sizes that the kernel was compiled for, overlap only as plans
+                // allow, and the device's lock is held.
+                unsafe {
+                    compiled.run(&|instance, operand| self.pointers[operands[instance][operand]].0, pool)
+                };
+            }
+            Prepared::Call { call, args, results } => {
+                // SAFETY: as above; the scratch space is as large as the largest call asks for.
+                unsafe {
+                    call.run(
+                        &|arg| self.pointers[args[arg]].0,
+                        &|result| self.pointers[results[result]].0,
+                        &self.scratch,
+                        &self.shared,
+                    );
+                }
+            }
+            Prepared::Copy { from, to, bytes } => {
+                // SAFETY: a copy joins two different buffers of one size.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(self.pointers[*from].0, self.pointers[*to].0, *bytes)
+                };
+            }
+        }
+    }
+}
+
+/// Bytes between hyperparameters.
+const HYPER_STRIDE: usize = size_of::<f32>();
+
+fn allocate(bytes: usize, what: &str) -> Result<AlignedBuffer> {
+    // One element at least, so that there is always an address.
+    AlignedBuffer::try_new(bytes.div_ceil(size_of::<f32>()).max(1))
+        .ok_or_else(|| Error::new("load", format!("no memory for {what}, {}", human_bytes(bytes as f64))))
+}
+
+fn own_states(shared: &Arc<Shared>, plan: &Plan, states: &[BufferRef]) -> Result<Vec<Arc<CpuBuffer>>> {
+    let program = &plan.program;
+    if states.len() != program.states.len() {
+        let message = format!("{} needs {} states, got {}", program.name, program.states.len(), states.len());
+        return Err(Error::new("load", message));
+    }
+    let own = |(port, buffer): (&dropforge_ir::program::StatePort, &BufferRef)| {
+        let expected = program.ty(port.value);
+        if buffer.ty() != expected {
+            let message = format!("state {} is {expected}, its buffer is {}", port.name, buffer.ty());
+            return Err(Error::new("load", message));
+        }
+        own_buffer(shared, buffer).ok_or_else(|| {
+            Error::new("load", format!("the buffer of state {} belongs to another device", port.name))
+        })
+    };
+    program.states.iter().zip(states).map(own).collect()
+}
+
+/// The buffer as this device's own, if it is.
+fn own_buffer(shared: &Arc<Shared>, buffer: &BufferRef) -> Option<Arc<CpuBuffer>> {
+    let buffer: Arc<dyn std::any::Any + Send + Sync> = Arc::clone(buffer).into_any();
+    let buffer = buffer.downcast::<CpuBuffer>().ok()?;
+    buffer.belongs_to(shared).then_some(buffer)
+}
+
+impl Executable for CpuExecutable {
+    fn run(&mut self, inputs: &[Argument<'_>], hypers: &[f32]) -> Result<Vec<BufferRef>> {
+        self.check_arguments(inputs, hypers)?;
+        let program = &self.plan.program;
+        let mut outputs = Vec::with_capacity(program.outputs.len());
+        for port in &program.outputs {
+            outputs.push(CpuBuffer::zeroed(&self.shared, program.ty(port.value))?);
+        }
+        // Copies of inputs from other devices, kept until the end of the run.
+        let mut foreign = Vec::new();
+        let mut input_pointers = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            input_pointers.push(match input {
+                Argument::Host(array) => array.data().bytes().as_ptr().cast_mut(),
+                Argument::Device(buffer) => match own_buffer(&self.shared, buffer) {
+                    Some(own) => own.pointer(),
+                    None => {
+                        foreign.push(buffer.read()?);
+                        foreign[foreign.len() - 1].data().bytes().as_ptr().cast_mut()
+                    }
+                },
+            });
+        }
+        for (pointer, info) in self.pointers.iter_mut().zip(&self.plan.buffers) {
+            match info.place {
+                // Inputs are never written: no kernel stores into a leaf.
+                Place::Input(port) => *pointer = Pointer(input_pointers[port]),
+                Place::Output(port) => *pointer = Pointer(outputs[port].pointer()),
+                _ => {}
+            }
+        }
+        for (port, &hyper) in hypers.iter().enumerate() {
+            self.hypers[port] = hyper;
+        }
+        let shared = Arc::clone(&self.shared);
+        let guard = shared.lock();
+        if self.times.is_empty() {
+            (0..self.prepared.len()).for_each(|index| self.run_kernel(index));
+        } else {
+            self.profiled_runs += 1;
+            for index in 0..self.prepared.len() {
+                let start = Instant::now();
+                self.run_kernel(index);
+                self.times[index] += start.elapsed();
+            }
+        }
+        drop(guard);
+        Ok(outputs.into_iter().map(|output| output as BufferRef).collect())
+    }
+
+    fn peak_bytes(&self) -> usize {
+        self.plan.arena_bytes + self.scratch.bytes()
+    }
+
+    fn explain(&self) -> String {
+        let note = |index: usize| match &self.prepared[index] {
+            Prepared::Call { call, .. } => call.describe(),
+            Prepared::Loop { .. } | Prepared::Copy { .. } => String::new(),
+        };
+        let mut text = explain(&self.plan, note);
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "scratch {}", human_bytes(self.scratch.bytes() as f64));
+        text
+    }
+
+    fn start_profile(&mut self) {
+        self.times = vec![Duration::ZERO; self.prepared.len()];
+        self.profiled_runs = 0;
+    }
+
+    fn profile(&self) -> String {
+        let total: f64 = self.times.iter().map(Duration::as_secs_f64).sum();
+        let runs = f64::from(self.profiled_runs.max(1));
+        let mut order: Vec<usize> = (0..self.times.len()).collect();
+        order.sort_by_key(|&index| std::cmp::Reverse(self.times[index]));
+        let mut text = format!("{} runs, {:.1} µs of kernels each\n", self.profiled_runs, total / runs * 1e6);
+        for index in order {
+            let kernel = &self.plan.kernels[index];
+            let seconds = self.times[index].as_secs_f64() / runs;
+            let cost = cost(&self.plan, kernel);
+            let note = match &self.prepared[index] {
+                Prepared::Call { call, .. } => format!(" [{}]", call.describe()),
+                _ => String::new(),
+            };
+            let _ = writeln!(
+                text,
+                "{:10.1} µs {:5.1}%  {:8.1} GFLOP/s {:7.1} GB/s  {}{note} {}",
+                seconds * 1e6,
+                100.0 * self.times[index].as_secs_f64() / total.max(f64::MIN_POSITIVE),
+                cost.flops / seconds.max(1e-12) / 1e9,
+                cost.bytes / seconds.max(1e-12) / 1e9,
+                title(&self.plan, kernel),
+                kernel.origin,
+            );
+        }
+        text
+    }
+}

@@ -1,6 +1,7 @@
 //! The CPU device of Dropforge: a thread pool, vector kernels, and the executable that chains them.
 
 mod calls;
+pub mod attention;
 pub mod conv;
 mod device;
 mod executable;

@@ -124,7 +124,8 @@ impl Kernel for Product<'_> {
                 unsafe { self.block::<V>(&columns, Segment { first: true, last: true, ..nothing }) };
             }
             for index in self.segments.clone() {
-                let segment = self.segment(index / self.blocks, share(self.k, self.blocks, index % self.blocks));
+                let segment =
+                    self.segment(index / self.blocks, share(self.k, self.blocks, index % self.blocks));
                 let (first, last) = (index == self.segments.start, index + 1 == self.segments.end);
                 // SAFETY: promised to `Product::run`.
                 unsafe { self.block::<V>(&columns, Segment { first, last, ..segment }) };
@@ -205,7 +206,7 @@ impl Product<'_> {
                     };
                     let vectors = count.div_ceil(V::LANES);
                     if self.output.column == 1 {
-                        compute_tile::<V>(rows.len(), vectors, arguments);
+                        compute_tile::<V, 1>(rows.len(), vectors, arguments);
                     } else {
                         self.scattered_tile::<V>(rows.len(), vectors, arguments);
                     }
@@ -235,7 +236,7 @@ impl Product<'_> {
                 accumulate: false,
                 ..arguments
             };
-            compute_tile::<V>(rows, vectors, aside);
+            compute_tile::<V, 1>(rows, vectors, aside);
             for row in 0..rows {
                 let out = arguments.out.offset(row as isize * arguments.out_row);
                 for column in 0..arguments.columns {

@@ -60,7 +60,9 @@ impl DotAxes {
             .map(|axis| Axis { extent: rhs[axis], lhs: 0, rhs: rhs_strides[axis], out: 0 })
             .collect();
         let mut stride = 1;
-        for axis in [&mut rhs_free, &mut lhs_free, &mut batch].into_iter().flat_map(|axes| axes.iter_mut().rev()) {
+        for axis in
+            [&mut rhs_free, &mut lhs_free, &mut batch].into_iter().flat_map(|axes| axes.iter_mut().rev())
+        {
             axis.out = stride;
             stride *= axis.extent as isize;
         }
@@ -91,10 +93,7 @@ impl DotAxes {
             k: contract.extent,
             lhs: strides(|axis| axis.lhs, lhs_free.lhs, contract.lhs),
             rhs: strides(|axis| axis.rhs, contract.rhs, rhs_free.rhs),
-            out: MatrixStrides {
-                outer: Vec::new(),
-                ..strides(|axis| axis.out, lhs_free.out, rhs_free.out)
-            },
+            out: MatrixStrides { outer: Vec::new(), ..strides(|axis| axis.out, lhs_free.out, rhs_free.out) },
         }
     }
 }

@@ -3,11 +3,11 @@
 use crate::simd::{Kernel, Vector};
 
 /// Vectors next to each other in a tile.
-pub(super) const VECTORS: usize = 2;
+pub(crate) const VECTORS: usize = 2;
 
 /// Rows of a full tile: the accumulators, the vectors of the right side and one broadcast fill the registers.
 #[inline(always)]
-pub(super) fn tile_rows<V: Vector>() -> usize {
+pub(crate) fn tile_rows<V: Vector>() -> usize {
     tile_rows_of(V::REGISTERS)
 }
 
@@ -17,8 +17,8 @@ const fn tile_rows_of(registers: usize) -> usize {
 
 /// What a tile is computed from.
 #[derive(Clone, Copy)]
-pub(super) struct TileArguments {
-    /// Element 0 of the first step; the rows of a tile are contiguous.
+pub(crate) struct TileArguments {
+    /// Row 0 of the first step; from row to row it is the `STRIDE` of the tile, a constant for the compiler's sake.
     pub left: *const f32,
     /// Elements from one step of the contracted axis to the next.
     pub left_step: isize,
@@ -38,9 +38,9 @@ pub(super) struct TileArguments {
     pub accumulate: bool,
 }
 
-struct TileKernel<const ROWS: usize, const COUNT: usize>(TileArguments);
+struct TileKernel<const ROWS: usize, const COUNT: usize, const STRIDE: usize>(TileArguments);
 
-impl<const ROWS: usize, const COUNT: usize> Kernel for TileKernel<ROWS, COUNT> {
+impl<const ROWS: usize, const COUNT: usize, const STRIDE: usize> Kernel for TileKernel<ROWS, COUNT, STRIDE> {
     type Output = ();
 
     #[inline(always)]
@@ -59,7 +59,7 @@ impl<const ROWS: usize, const COUNT: usize> Kernel for TileKernel<ROWS, COUNT> {
                     *column = V::load(right.add(vector * V::LANES));
                 }
                 for (row, sums) in sums.iter_mut().enumerate() {
-                    let factor = V::splat(*left.add(row));
+                    let factor = V::splat(*left.add(row * STRIDE));
                     for (sum, column) in sums.iter_mut().zip(&columns) {
                         *sum = factor.mul_add(*column, *sum);
                     }
@@ -83,8 +83,7 @@ impl<const ROWS: usize, const COUNT: usize> Kernel for TileKernel<ROWS, COUNT> {
                         let start = vector * V::LANES;
                         let count = self.0.columns.saturating_sub(start).min(V::LANES);
                         let out = out.wrapping_add(start);
-                        let sum =
-                            if self.0.accumulate { sum.add(V::load_partial(out, count)) } else { *sum };
+                        let sum = if self.0.accumulate { sum.add(V::load_partial(out, count)) } else { *sum };
                         sum.store_partial(out, count);
                     }
                 }
@@ -98,13 +97,17 @@ impl<const ROWS: usize, const COUNT: usize> Kernel for TileKernel<ROWS, COUNT> {
 /// # Safety
 /// `1..=tile_rows()` rows and `1..=VECTORS` vectors; everything that the arguments describe is accessible.
 #[inline(always)]
-pub(super) unsafe fn compute_tile<V: Vector>(rows: usize, vectors: usize, arguments: TileArguments) {
+pub(crate) unsafe fn compute_tile<V: Vector, const STRIDE: usize>(
+    rows: usize,
+    vectors: usize,
+    arguments: TileArguments,
+) {
     debug_assert!(rows <= tile_rows::<V>() && (1..=VECTORS).contains(&vectors));
     macro_rules! dispatch {
         ($($rows:literal)*) => {
             match (rows, vectors) {
-                $(($rows, 1) => V::call(TileKernel::<$rows, 1>(arguments)),
-                  ($rows, _) => V::call(TileKernel::<$rows, VECTORS>(arguments)),)*
+                $(($rows, 1) => V::call(TileKernel::<$rows, 1, STRIDE>(arguments)),
+                  ($rows, _) => V::call(TileKernel::<$rows, VECTORS, STRIDE>(arguments)),)*
                 _ => unreachable!("no tile of {rows} rows"),
             }
         };

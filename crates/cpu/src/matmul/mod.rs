@@ -10,14 +10,14 @@
 
 mod block;
 mod dot;
-mod micro;
-mod pack;
+pub(crate) mod micro;
+pub(crate) mod pack;
 mod split;
 #[cfg(test)]
 mod tests;
 
-pub use dot::{Axis, DotAxes};
 pub(crate) use dot::contiguous_strides;
+pub use dot::{Axis, DotAxes};
 
 use crate::pool::{Pool, share};
 use crate::simd::Level;
@@ -109,8 +109,10 @@ pub(crate) fn reach<'a>(axes: impl Iterator<Item = (&'a usize, &'a isize)>) -> R
 /// Whether no two positions of axes of these extents and strides surely share an element: each stride steps over all
 /// that the smaller ones reach.
 pub(crate) fn are_apart<'a>(axes: impl Iterator<Item = (&'a usize, &'a isize)>) -> bool {
-    let mut axes: Vec<(usize, usize)> =
-        axes.map(|(&extent, &stride)| (stride.unsigned_abs(), extent)).filter(|&(_, extent)| extent != 1).collect();
+    let mut axes: Vec<(usize, usize)> = axes
+        .map(|(&extent, &stride)| (stride.unsigned_abs(), extent))
+        .filter(|&(_, extent)| extent != 1)
+        .collect();
     axes.sort_unstable();
     let mut reach = 1;
     axes.iter().all(|&(stride, extent)| {
@@ -193,7 +195,14 @@ impl Matmul {
     /// The pointers are to the first elements; all elements that the shape's strides reach from there are readable in
     /// `lhs` and `rhs`, writable in `out` and not touched by others meanwhile. `scratch` has room for
     /// [`Matmul::scratch`] elements. `pool` may have any number of threads; `out` overlaps nothing else.
-    pub unsafe fn run(&self, lhs: *const f32, rhs: *const f32, out: *mut f32, scratch: *mut f32, pool: &Pool) {
+    pub unsafe fn run(
+        &self,
+        lhs: *const f32,
+        rhs: *const f32,
+        out: *mut f32,
+        scratch: *mut f32,
+        pool: &Pool,
+    ) {
         // SAFETY: the caller's promise.
         unsafe { self.run_with(lhs, rhs, out, scratch, pool, &|_| {}) }
     }

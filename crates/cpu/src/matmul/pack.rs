@@ -9,7 +9,7 @@ use crate::simd::{MAX_LANES, Vector};
 /// `from + i * across + s * inner` is readable for all of them; `to` has room for `steps * width`; `count <= width`,
 /// a multiple of the lanes.
 #[inline(always)]
-pub(super) unsafe fn pack_panel<V: Vector>(
+pub(crate) unsafe fn pack_panel<V: Vector>(
     from: *const f32,
     across: isize,
     inner: isize,

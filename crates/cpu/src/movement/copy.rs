@@ -119,7 +119,8 @@ impl StridedCopy {
             return;
         }
         let fits = |stride: fn(&Axis) -> isize, offset: usize, length: usize| {
-            let axes: Vec<(usize, isize)> = self.axes.iter().map(|axis| (axis.extent, stride(axis))).collect();
+            let axes: Vec<(usize, isize)> =
+                self.axes.iter().map(|axis| (axis.extent, stride(axis))).collect();
             let reach = reach(axes.iter().map(|(extent, stride)| (extent, stride)));
             let offset = offset as isize;
             offset + reach.start >= 0 && offset + reach.end <= length as isize
@@ -172,8 +173,10 @@ impl<T: Element> Part<'_, T> {
 
     /// Calls `body` with both pointers at every position of the axes that are not `inner`.
     fn for_each_outer(&self, inner: [usize; 2], mut body: impl FnMut(*const T, *mut T)) {
-        let mut outer: Vec<(Axis, usize)> =
-            (0..self.axes.len()).filter(|axis| !inner.contains(axis)).map(|axis| (self.axis(axis), 0)).collect();
+        let mut outer: Vec<(Axis, usize)> = (0..self.axes.len())
+            .filter(|axis| !inner.contains(axis))
+            .map(|axis| (self.axis(axis), 0))
+            .collect();
         let (mut from, mut to) = (self.from, self.to);
         'positions: loop {
             body(from, to);

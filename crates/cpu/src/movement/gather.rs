@@ -90,7 +90,8 @@ pub fn scatter_add(shape: IndexedShape, updates: &[f32], indices: &[i32], out: &
     let job = Add { updates, indices, out: Shared(out), shape };
     pool.split(threads, 1, |_, range| {
         for part in range {
-            let own = |extent: usize, parts: usize| if parts == 1 { 0..extent } else { share(extent, parts, part) };
+            let own =
+                |extent: usize, parts: usize| if parts == 1 { 0..extent } else { share(extent, parts, part) };
             let columns = if parts[1] == 1 {
                 0..inner
             } else {
@@ -128,7 +129,8 @@ impl Kernel for AddPart<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let AddPart { job: &Add { updates, indices, out: Shared(out), shape }, positions, rows, columns } = self;
+        let AddPart { job: &Add { updates, indices, out: Shared(out), shape }, positions, rows, columns } =
+            self;
         let IndexedShape { size, inner, .. } = shape;
         for position in positions {
             for row in rows.clone() {

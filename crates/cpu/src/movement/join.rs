@@ -50,13 +50,17 @@ impl Padding {
     pub fn new(shape: &[usize], low: &[usize], high: &[usize], interior: &[usize]) -> Padding {
         let padded = |axis: usize| low[axis] + high[axis] + interior[axis] > 0;
         let first = (0..shape.len()).find(|&axis| padded(axis)).unwrap_or(shape.len());
-        let length =
-            |axis: usize| low[axis] + shape[axis] + interior[axis] * shape[axis].saturating_sub(1) + high[axis];
+        let length = |axis: usize| {
+            low[axis] + shape[axis] + interior[axis] * shape[axis].saturating_sub(1) + high[axis]
+        };
         let result: Vec<usize> = (first..shape.len()).map(length).collect();
         let strides = contiguous_strides(&result);
         let inner = &shape[first..];
-        let to: Vec<isize> =
-            strides.iter().zip(&interior[first..]).map(|(stride, &between)| stride * (between as isize + 1)).collect();
+        let to: Vec<isize> = strides
+            .iter()
+            .zip(&interior[first..])
+            .map(|(stride, &between)| stride * (between as isize + 1))
+            .collect();
         let offset = strides.iter().zip(&low[first..]).map(|(&stride, &low)| stride as usize * low).sum();
         // Axes of extent 0 or 1 may have any stride; what the copy wants is that elements are apart, as they are.
         let copy = StridedCopy::new(inner, &contiguous_strides(inner), &to);

@@ -7,11 +7,7 @@ fn pools() -> [Pool; 3] {
 }
 
 /// Copies one by one.
-fn naive_copy<T: Element>(
-    extents: &[usize],
-    from: (&[T], usize, &[isize]),
-    to: (&mut [T], usize, &[isize]),
-) {
+fn naive_copy<T: Element>(extents: &[usize], from: (&[T], usize, &[isize]), to: (&mut [T], usize, &[isize])) {
     for i in 0..extents.iter().product() {
         let source = from.1 as isize + offset(extents, from.2, i);
         let place = to.1 as isize + offset(extents, to.2, i);
@@ -159,7 +155,9 @@ fn some_indices(count: usize, size: usize) -> Vec<i32> {
 
 #[test]
 fn gathers() {
-    for (outer, size, inner, count) in [(1, 65, 128, 2048), (3, 10, 1, 5000), (2, 0, 3, 4), (4, 5, 6, 0), (7, 3, 33, 9)] {
+    for (outer, size, inner, count) in
+        [(1, 65, 128, 2048), (3, 10, 1, 5000), (2, 0, 3, 4), (4, 5, 6, 0), (7, 3, 33, 9)]
+    {
         let shape = IndexedShape::new(&[outer, size, inner], 1);
         let from: Vec<u32> = (1..=(outer * size * inner) as u32).collect();
         let indices = some_indices(count, size);
@@ -181,9 +179,14 @@ fn gathers() {
 
 #[test]
 fn scatters_in_order() {
-    for (outer, size, inner, count) in
-        [(1, 65, 128, 2048), (3, 10, 1, 5000), (1, 10, 1, 20000), (2, 4, 3, 0), (4, 0, 6, 3), (1, 300, 37, 999)]
-    {
+    for (outer, size, inner, count) in [
+        (1, 65, 128, 2048),
+        (3, 10, 1, 5000),
+        (1, 10, 1, 20000),
+        (2, 4, 3, 0),
+        (4, 0, 6, 3),
+        (1, 300, 37, 999),
+    ] {
         let shape = IndexedShape { outer, size, inner };
         let indices = some_indices(count, size);
         let updates: Vec<f32> = (0..outer * count * inner).map(|i| ((i * 31) % 1009) as f32 / 7.0).collect();

@@ -4,31 +4,40 @@ use crate::generate::Sample;
 use dropforge_ir::interpret::{Numbers, Precision, values};
 use dropforge_ir::{DType, Op, Program, Value};
 
-/// A smaller sample that fails as well: first the earliest single value that fails as the only output, then inputs in
-/// place of whatever need not be computed.
+/// A smaller sample that fails as well: first the earliest single value that fails as the only output, or else as few
+/// outputs and writes as possible, then inputs in place of whatever need not be computed.
 pub fn shrink(sample: &Sample, fails: &dyn Fn(&Sample) -> bool) -> Sample {
     let mut best = sample.clone();
-    for value in 0..sample.program.value_count() as u32 {
-        let alone = restrict(sample, &[Value(value)], false, None);
-        if alone.as_ref().is_some_and(fails) {
-            best = alone.unwrap_or(best);
-            break;
+    let mut kept = Kept::all(&best.program);
+    let alone = (0..sample.program.value_count() as u32).find_map(|value| {
+        let alone = Kept { outputs: vec![Value(value)], writes: Vec::new() };
+        restrict(sample, &alone, None).filter(fails)
+    });
+    match alone {
+        Some(alone) => best = alone,
+        None => {
+            for index in (0..kept.outputs.len() + kept.writes.len()).rev() {
+                let mut fewer = kept.clone();
+                match index.checked_sub(kept.outputs.len()) {
+                    Some(write) => drop(fewer.writes.remove(write)),
+                    None => drop(fewer.outputs.remove(index)),
+                }
+                if let Some(smaller) = restrict(sample, &fewer, None).filter(fails) {
+                    (best, kept) = (smaller, fewer);
+                }
+            }
         }
     }
-    let writes = best.program.states.iter().any(|state| state.write.is_some());
     let mut next = best.program.value_count();
     while next > 0 {
         next -= 1;
         let value = Value(next as u32);
-        if next >= best.program.value_count() || best.program.definition(value).op.is_leaf() {
+        let kept = Kept::all(&best.program);
+        let read = kept.outputs.contains(&value) || kept.writes.iter().any(|&(_, written)| written == value);
+        if read || best.program.definition(value).op.is_leaf() {
             continue;
         }
-        let outputs: Vec<Value> = best.program.outputs.iter().map(|output| output.value).collect();
-        if outputs.contains(&value) {
-            continue;
-        }
-        let cut = restrict(&best, &outputs, writes, Some(value));
-        if let Some(cut) = cut.filter(fails) {
+        if let Some(cut) = restrict(&best, &kept, Some(value)).filter(fails) {
             best = cut;
             next = next.min(best.program.value_count());
         }
@@ -36,8 +45,26 @@ pub fn shrink(sample: &Sample, fails: &dyn Fn(&Sample) -> bool) -> Sample {
     best
 }
 
-/// The part of a sample that some outputs (and the writes, if wanted) need, with an input in place of one value.
-fn restrict(sample: &Sample, outputs: &[Value], writes: bool, cut: Option<Value>) -> Option<Sample> {
+/// What a restricted program gives.
+#[derive(Clone)]
+struct Kept {
+    outputs: Vec<Value>,
+    /// States and what is written to them.
+    writes: Vec<(usize, Value)>,
+}
+
+impl Kept {
+    fn all(program: &Program) -> Kept {
+        let writes = program.states.iter().enumerate();
+        Kept {
+            outputs: program.outputs.iter().map(|output| output.value).collect(),
+            writes: writes.filter_map(|(state, port)| Some((state, port.write?))).collect(),
+        }
+    }
+}
+
+/// The part of a sample that some outputs and writes need, with an input in place of one value.
+fn restrict(sample: &Sample, kept: &Kept, cut: Option<Value>) -> Option<Sample> {
     let old = &sample.program;
     let hypers: Vec<f64> = sample.hypers.iter().map(|&x| f64::from(x)).collect();
     let known = match cut {
@@ -45,10 +72,8 @@ fn restrict(sample: &Sample, outputs: &[Value], writes: bool, cut: Option<Value>
         None => Vec::new(),
     };
     let mut needed = vec![false; old.value_count()];
-    outputs.iter().for_each(|value| needed[value.index()] = true);
-    for state in old.states.iter().filter(|_| writes) {
-        state.write.iter().for_each(|value| needed[value.index()] = true);
-    }
+    let written = kept.writes.iter().map(|(_, value)| value);
+    kept.outputs.iter().chain(written).for_each(|value| needed[value.index()] = true);
     for node in old.nodes().iter().rev() {
         if node.results.iter().any(|value| needed[value.index()] && Some(*value) != cut) {
             node.args.iter().for_each(|arg| needed[arg.index()] = true);
@@ -60,7 +85,8 @@ fn restrict(sample: &Sample, outputs: &[Value], writes: bool, cut: Option<Value>
     let mut map: Vec<Option<Value>> = vec![None; old.value_count()];
     let mut states = Vec::new();
     for node in old.nodes() {
-        let written = matches!(node.op, Op::State(port) if writes && old.states[port].write.is_some());
+        let written =
+            matches!(node.op, Op::State(port) if kept.writes.iter().any(|&(state, _)| state == port));
         let used = node.results.iter().any(|value| needed[value.index()] && Some(*value) != cut);
         let mut results = Vec::new();
         if used || written {
@@ -93,11 +119,11 @@ fn restrict(sample: &Sample, outputs: &[Value], writes: bool, cut: Option<Value>
             map[value.index()] = Some(new.input(format!("cut{}", value.0), old.ty(value).clone()));
         }
     }
-    for (index, value) in outputs.iter().enumerate() {
+    for (index, value) in kept.outputs.iter().enumerate() {
         new.output(format!("y{index}"), map[value.index()]?);
     }
     for (index, port) in states.into_iter().enumerate() {
-        if let Some(value) = old.states[port].write.filter(|_| writes) {
+        if let Some((_, value)) = kept.writes.iter().find(|(state, _)| *state == port) {
             new.write(index, map[value.index()]?).ok()?;
         }
     }

@@ -196,5 +196,5 @@ enum Input {
 
 /// The device that is used when none is named.
 fn default_device() -> Result<Arc<dyn Device>> {
-    Ok(Arc::new(dropforge_plan::reference::ReferenceDevice))
+    Ok(Arc::new(dropforge_cpu::CpuDevice::all_cores()))
 }

@@ -1,4 +1,4 @@
-//! Which algorithm is the fastest. Nothing here matters to correctness.
+//! Which algorithm is the fastest, and other numbers that tune speed. Nothing here matters to correctness.
 
 use super::{Algorithm, ConvShape, Direction, supports};
 use crate::simd::Level;
@@ -8,14 +8,39 @@ const LANES_PRODUCTS: usize = 250;
 /// ... and at most this many output channels: more fill the lanes themselves.
 const LANES_CHANNELS: usize = 16;
 
+/// Winograd's transforms pay from this many channels on both sides.
+const WINOGRAD_CHANNELS: usize = 16;
+
+/// Tiles that go through Winograd's transforms together, so that they stay in the cache of a core.
+pub(super) const WINOGRAD_TILES: usize = 64;
+/// Blocks of target channels that a thread computes together when threads split the channels.
+pub(super) const WINOGRAD_BLOCKS: usize = 2;
+/// From this many filters on, transformed filters are what fills the caches.
+const WINOGRAD_FILTERS: usize = 192 * 192;
+
+/// Whether the threads of a Winograd convolution split the target channels rather than the tiles.
+pub(super) fn winograd_splits_channels(
+    sources: usize,
+    targets: usize,
+    blocks: usize,
+    threads: usize,
+) -> bool {
+    sources * targets >= WINOGRAD_FILTERS && blocks >= threads * WINOGRAD_BLOCKS
+}
+
 /// The algorithm that is expected to be the fastest for this case with `threads` threads.
 pub fn choose(shape: &ConvShape, direction: Direction, level: Level, threads: usize) -> Algorithm {
     let few_channels = shape.in_channels * shape.kernel.iter().product::<usize>() <= LANES_PRODUCTS
         && shape.out_channels <= LANES_CHANNELS;
     let every_thread_has_a_block = shape.batch >= level.lanes() * threads;
+    let many_channels = shape.in_channels.min(shape.out_channels) >= WINOGRAD_CHANNELS;
     let fits = |algorithm| supports(algorithm, direction, shape);
     if fits(Algorithm::Lanes) && few_channels && every_thread_has_a_block {
         Algorithm::Lanes
+    } else if fits(Algorithm::Winograd) && many_channels {
+        Algorithm::Winograd
+    } else if fits(Algorithm::Direct) {
+        Algorithm::Direct
     } else {
         Algorithm::General
     }

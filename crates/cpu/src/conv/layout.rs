@@ -143,3 +143,24 @@ impl Place {
         }
     }
 }
+
+/// Scratch memory that the threads of a job write at places interleaved with each other's.
+#[derive(Clone, Copy)]
+pub(super) struct Interleaved(*mut f32);
+
+// SAFETY: reading and writing through the pointer is unsafe and its users see to it that threads do not collide.
+unsafe impl Send for Interleaved {}
+// SAFETY: as above.
+unsafe impl Sync for Interleaved {}
+
+impl Interleaved {
+    pub fn new(memory: &mut [f32]) -> Self {
+        Interleaved(memory.as_mut_ptr())
+    }
+
+    /// The address of element `offset`, which is inside the memory.
+    #[inline(always)]
+    pub fn at(self, offset: usize) -> *mut f32 {
+        self.0.wrapping_add(offset)
+    }
+}

@@ -19,6 +19,9 @@ mod lanes;
 mod layout;
 #[cfg(test)]
 mod tests;
+mod winograd;
+mod winograd_product;
+mod winograd_transform;
 
 pub use choose::choose;
 
@@ -199,7 +202,7 @@ pub fn supports(algorithm: Algorithm, direction: Direction, shape: &ConvShape) -
         Algorithm::General => true,
         Algorithm::Direct => false,
         Algorithm::Lanes => lanes::supports(direction, shape),
-        Algorithm::Winograd => false,
+        Algorithm::Winograd => winograd::supports(shape),
     }
 }
 
@@ -215,7 +218,7 @@ pub fn scratch_len(
         Algorithm::General => 0,
         Algorithm::Direct => 0,
         Algorithm::Lanes => lanes::Plan::new(direction, shape, level, threads).scratch_len(),
-        Algorithm::Winograd => 0,
+        Algorithm::Winograd => winograd::Plan::new(direction, shape, level, threads).scratch_len(),
     }
 }
 
@@ -259,6 +262,8 @@ pub fn run(
         Algorithm::General => general::run(direction, shape, a, b, out, pool, level),
         Algorithm::Direct => unreachable!("not supported"),
         Algorithm::Lanes => lanes::Plan::new(direction, shape, level, threads).run(a, b, out, scratch, pool),
-        Algorithm::Winograd => unreachable!("not supported"),
+        Algorithm::Winograd => {
+            winograd::Plan::new(direction, shape, level, threads).run(a, b, out, scratch, pool)
+        }
     }
 }

@@ -195,6 +195,7 @@ fn chosen_algorithms_at_real_shapes() {
         ConvShape { stride: [2, 2], ..ConvShape::square(2, 64, 128, 32, 1, 0) },
         ConvShape::square(8, 128, 160, 8, 3, 1),
         ConvShape::square(2, 16, 32, 64, 3, 1),
+        ConvShape::square(3, 200, 216, 6, 3, 1),
     ] {
         for direction in Direction::ALL {
             let level = Level::detect();

@@ -410,6 +410,12 @@ impl<'a> Fuser<'a> {
             let node = self.program.node(id);
             let reads_at = if reduced_axes(&node.op).is_some() { Level::Domain } else { level };
             let space = group.space(reads_at);
+            if let Op::Iota { shape, .. } = &node.op {
+                let counts = self.views.source(self.program, node.results[0]).strides;
+                if reshape_strides(&counts, shape, &space).is_none() {
+                    return false;
+                }
+            }
             for arg in 0..node.args.len() {
                 let value = node.args[arg];
                 if self.program.splat(value).is_some() && !matches!(node.op, Op::RandomBits { .. }) {

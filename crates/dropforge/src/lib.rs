@@ -1,6 +1,7 @@
 //! Train neural networks where a whole training step is one compiled program.
 
 pub mod compile;
+pub mod devices;
 mod error;
 pub mod init;
 pub mod loss;
@@ -16,11 +17,18 @@ pub use tensor::{
     gradients,
 };
 
+pub use dropforge_data as data;
 pub use dropforge_ir::{Array, DType, Data, Shape, ValueType};
+
+/// Data sets that are built in or read from the files they usually come in.
+pub mod datasets {
+    pub use dropforge_data::{cifar10, digits, download_mnist, mnist};
+}
 
 /// Everything that most programs need.
 pub mod prelude {
     pub use crate::compile::{Network, NetworkBuilder, Step, StepBuilder, compile};
+    pub use crate::datasets;
     pub use crate::init::Init;
     pub use crate::loss::{Loss, cross_entropy, mse};
     pub use crate::nn::{
@@ -30,5 +38,6 @@ pub mod prelude {
     };
     pub use crate::optim::{Adam, AdamW, Optimizer, Sgd};
     pub use crate::seq;
+    pub use crate::train::{Schedule, Trainer};
     pub use crate::{Array, DType, Error, Generator, Result, Runtime, Shape, Tensor, ValueType, gradients};
 }

@@ -10,7 +10,11 @@ impl Tensor {
     #[track_caller]
     pub fn attention(&self, keys: &Tensor, values: &Tensor, causal: bool) -> Tensor {
         let Some(&width) = self.shape().last().filter(|&&width| width > 0) else {
-            return fail("attention", format!("needs f32[batch, heads, time, d], got {}", self.ty()), &[self]);
+            return fail(
+                "attention",
+                format!("needs f32[batch, heads, time, d], got {}", self.ty()),
+                &[self],
+            );
         };
         let op = Op::Attention { causal: usize::from(causal), scale: Real(1.0 / (width as f64).sqrt()) };
         let [output, _logsumexp] = apply_all("attention", op, &[self, keys, values]);

@@ -9,6 +9,7 @@
 //! it; the first call that returns a `Result` reports the first error with operation, shapes, layer and source line.
 
 mod arithmetic;
+mod attention;
 mod create;
 mod display;
 mod element;

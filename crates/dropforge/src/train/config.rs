@@ -1,6 +1,7 @@
 //! What a run was started with, as text: enough to build the same training again.
 
 use crate::models::ModelSpec;
+use crate::optim::{Adam, AdamW, Optimizer, Sgd};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -105,6 +106,18 @@ impl OptimizerSpec {
             "adamw" => OptimizerSpec::Adamw { lr: 1e-3, weight_decay: adamw_decay() },
             _ => return None,
         })
+    }
+
+    /// The optimizer.
+    pub fn build(&self) -> Box<dyn Optimizer> {
+        match *self {
+            OptimizerSpec::Sgd { lr, momentum, nesterov, weight_decay } => {
+                let sgd = Sgd::new(lr).momentum(momentum).weight_decay(weight_decay);
+                Box::new(if nesterov { sgd.nesterov() } else { sgd })
+            }
+            OptimizerSpec::Adam { lr, weight_decay } => Box::new(Adam::new(lr).weight_decay(weight_decay)),
+            OptimizerSpec::Adamw { lr, weight_decay } => Box::new(AdamW::new(lr).weight_decay(weight_decay)),
+        }
     }
 
     /// The learning rate.

@@ -1,0 +1,79 @@
+//! Transformers that predict the next token (Radford et al.: Language models are unsupervised multitask learners, 2019).
+
+use crate::Tensor;
+use crate::init::Init;
+use crate::nn::{Dense, Layer, Scope, dense, gelu_tanh, layer_norm};
+use crate::seq;
+
+/// Sizes of a [`gpt`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GptOptions {
+    /// Different tokens.
+    pub vocabulary: usize,
+    /// Longest sequence.
+    pub context: usize,
+    /// Numbers per token between the layers.
+    pub width: usize,
+    /// Heads of attention; divides `width`.
+    pub heads: usize,
+    /// Blocks of attention and feed-forward layer.
+    pub layers: usize,
+}
+
+/// A transformer with learned positions, norms before each part, and a head that shares the token table.
+///
+/// Takes token numbers `[batch, time]`, i32, and gives scores `[batch, time, vocabulary]`. Tables and dense weights start
+/// normal with deviation 0.02. Parameters: `te`, `pe`, `b.N.n1`, `b.N.a.qkv`, `b.N.a.o`, `b.N.n2`, `b.N.m.0`, `b.N.m.2`
+/// and `n`.
+pub fn gpt(options: GptOptions) -> impl Layer {
+    move |scope: &Scope, x: &Tensor| {
+        let GptOptions { vocabulary, context, width, heads, layers } = options;
+        let &[_, time] = x.shape().iter().as_slice() else {
+            return scope.fail("gpt", format!("needs i32[batch, time], got {}", x.ty()), x);
+        };
+        if time > context {
+            return scope.fail("gpt", format!("{time} tokens are more than the context of {context}"), x);
+        }
+        let tokens = scope.enter("te").parameter("weight", [vocabulary, width], normal());
+        let positions = scope.enter("pe").parameter("weight", [context, width], normal());
+        let mut y = tokens.embedding(x) + positions.slice(0, ..time);
+        let blocks = scope.enter("b");
+        for layer in 0..layers {
+            y = blocks.layer(&layer.to_string(), &block(width, heads), &y);
+        }
+        scope.layer("n", &layer_norm(), &y).linear(&tokens)
+    }
+}
+
+fn normal() -> Init {
+    Init::Normal { mean: 0.0, deviation: 0.02 }
+}
+
+fn small(outputs: usize) -> Dense {
+    dense(outputs).weight_init(normal())
+}
+
+fn block(width: usize, heads: usize) -> impl Layer {
+    move |scope: &Scope, x: &Tensor| {
+        let attention = |scope: &Scope, x: &Tensor| causal_attention(scope, x, heads);
+        let x = x + scope.layer("a", &attention, &scope.layer("n1", &layer_norm(), x));
+        let feed_forward = seq![small(4 * width), gelu_tanh(), small(width)];
+        &x + scope.layer("m", &feed_forward, &scope.layer("n2", &layer_norm(), &x))
+    }
+}
+
+/// Each token looks at itself and those before it.
+fn causal_attention(scope: &Scope, x: &Tensor, heads: usize) -> Tensor {
+    let &[batch, time, width] = x.shape().iter().as_slice() else {
+        return scope.fail("attention", format!("needs [batch, time, width], got {}", x.ty()), x);
+    };
+    if heads == 0 || !width.is_multiple_of(heads) {
+        return scope.fail("attention", format!("{heads} heads do not divide the width of {width}"), x);
+    }
+    let qkv = scope.layer("qkv", &small(3 * width), x);
+    let qkv = qkv.reshape(vec![batch, time, 3, heads, width / heads]).permute(&[2, 0, 3, 1, 4]);
+    let [q, k, v] = [0, 1, 2].map(|part| qkv.at(0, part));
+    let y = q.attention(&k, &v, true);
+    let y = y.transpose(1, 2).reshape(vec![batch, time, width]);
+    scope.layer("o", &small(width), &y)
+}

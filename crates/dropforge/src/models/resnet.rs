@@ -1,0 +1,48 @@
+//! Residual networks (He et al.: Deep residual learning for image recognition, 2016).
+
+use crate::Tensor;
+use crate::nn::{Layer, Scope, batch_norm, conv, dense, relu};
+use crate::seq;
+
+/// ResNet-18 for small images such as CIFAR's: the first convolution is 3×3 without stride, and there is no pooling
+/// before the mean at the end. 11.2 million parameters.
+///
+/// Takes images `[batch, channels, height, width]`. Parameters: `stem.0`, `stem.1`, `body.N.c1`, `b1`, `c2`, `b2`, `s.0`,
+/// `s.1`, and `fc`.
+pub fn resnet18(classes: usize) -> impl Layer {
+    resnet(64, [2, 2, 2, 2], classes)
+}
+
+/// A residual network with this width at the start, which doubles from stage to stage, and this many blocks in each.
+pub fn resnet(width: usize, blocks: [usize; 4], classes: usize) -> impl Layer {
+    move |scope: &Scope, x: &Tensor| {
+        let stem = seq![conv(width, 3).padding(1).bias(false), batch_norm(), relu()];
+        let mut x = scope.layer("stem", &stem, x);
+        let body = scope.enter("body");
+        let mut number = 0;
+        for (stage, count) in blocks.into_iter().enumerate() {
+            for block in 0..count {
+                let stride = if stage > 0 && block == 0 { 2 } else { 1 };
+                x = body.layer(&number.to_string(), &basic_block(width << stage, stride), &x);
+                number += 1;
+            }
+        }
+        scope.layer("fc", &dense(classes), &x.mean([2, 3]))
+    }
+}
+
+/// Two convolutions around which the input goes, through a 1×1 convolution where the shape changes.
+fn basic_block(channels: usize, stride: usize) -> impl Layer {
+    move |scope: &Scope, x: &Tensor| {
+        let inputs = x.shape().get(1).copied().unwrap_or(0);
+        let first = conv(channels, 3).stride(stride).padding(1).bias(false);
+        let second = conv(channels, 3).padding(1).bias(false);
+        let y = scope.layer("b1", &batch_norm(), &scope.layer("c1", &first, x)).relu();
+        let y = scope.layer("b2", &batch_norm(), &scope.layer("c2", &second, &y));
+        if stride == 1 && inputs == channels {
+            return (y + x).relu();
+        }
+        let around = seq![conv(channels, 1).stride(stride).bias(false), batch_norm()];
+        (y + scope.layer("s", &around, x)).relu()
+    }
+}

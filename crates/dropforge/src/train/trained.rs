@@ -1,0 +1,113 @@
+//! A trained network, as a run has left it.
+
+use super::checkpoint::load_model;
+use super::report::{Evaluation, Sums};
+use super::source::{IntoSource, batch_types};
+use super::{InputSpec, RunConfig};
+use crate::compile::{IntoBatch, Network, NetworkBuilder};
+use crate::loss::{Loss, cross_entropy, mse};
+use crate::{Error, Result, Runtime, Tensor};
+use dropforge_data::{Loader, LoaderOptions};
+use std::path::Path;
+use std::time::Instant;
+
+/// A trained network with its configuration, to predict and to measure. Nothing that only training needs is loaded.
+pub struct Trained {
+    config: RunConfig,
+    network: Network,
+}
+
+impl Trained {
+    /// Loads the newest checkpoint of a run.
+    ///
+    /// # Errors
+    /// The folder is no run, has no checkpoint yet, or its weights do not fit its model.
+    pub fn open(run: impl AsRef<Path>, runtime: &Runtime) -> Result<Trained> {
+        let run = run.as_ref();
+        let config = RunConfig::read(run)?;
+        let net = config.model.build(config.inputs.classes.len())?;
+        let network = NetworkBuilder::new(net).runtime(runtime).compile(config.inputs.shape.as_slice())?;
+        load_model(run, network.states())?;
+        Ok(Trained { config, network })
+    }
+
+    /// What the run was started with.
+    pub fn config(&self) -> &RunConfig {
+        &self.config
+    }
+
+    /// The network with its weights.
+    pub fn network(&mut self) -> &mut Network {
+        &mut self.network
+    }
+
+    /// The probability of each class for each sample, all samples row-major one after another.
+    ///
+    /// # Errors
+    /// The numbers are no whole number of samples, or the device fails.
+    pub fn probabilities(&mut self, samples: Vec<f32>) -> Result<Vec<Vec<f32>>> {
+        let shape = &self.config.inputs.shape;
+        let len: usize = shape.iter().product();
+        if len == 0 || !samples.len().is_multiple_of(len) {
+            let count = samples.len();
+            return Err(Error::new(format!(
+                "{count} numbers are no whole number of samples of shape {shape:?}"
+            )));
+        }
+        let mut batch = vec![samples.len() / len];
+        batch.extend(shape);
+        let scores = self.network.predict(&Tensor::from_vec(samples, batch))?;
+        if scores.rank() != 2 {
+            return Err(Error::new(format!("the model gives {}, not one score per class", scores.ty())));
+        }
+        let classes = scores.shape()[1];
+        let probabilities = scores.softmax(1).to_vec::<f32>()?;
+        Ok(probabilities.chunks(classes.max(1)).map(<[f32]>::to_vec).collect())
+    }
+
+    /// Measures the network on samples like those trained on, so many at a time.
+    ///
+    /// # Errors
+    /// The samples have another shape or other classes than those trained on, or cannot be read.
+    pub fn evaluate(&mut self, test: &impl IntoSource, batch: usize) -> Result<Evaluation> {
+        let source = test.source();
+        let description = source.description().clone();
+        let InputSpec { shape, classes, .. } = &self.config.inputs;
+        if description.input_shape != *shape {
+            let (name, given) = (&description.name, &description.input_shape);
+            return Err(Error::new(format!(
+                "{name} has inputs of shape {given:?}, the run was trained on {shape:?}"
+            )));
+        }
+        if description.class_count().unwrap_or(0) != classes.len() {
+            let (name, given) = (&description.name, description.class_count().unwrap_or(0));
+            return Err(Error::new(format!(
+                "{name} has {given} classes, the run was trained on {}",
+                classes.len()
+            )));
+        }
+        let started = Instant::now();
+        let (input, target) = batch_types(&description, 1);
+        let sample = |ty: &crate::ValueType| crate::ValueType::new(ty.dtype, &ty.shape[1..]);
+        let (input, target) = (sample(&input), sample(&target));
+        let options = LoaderOptions { batch, shuffle: false, ..LoaderOptions::default() };
+        let mut sums = Sums::default();
+        for batch in Loader::new(source, options)?.epoch(0, 0) {
+            let batch = batch?;
+            let len = batch.len;
+            let batch = batch.into_batch(&input, &target)?;
+            let scores = Tensor::from_array(self.network.predict_array(&batch.inputs)?);
+            let targets = Tensor::from_array((*batch.targets).clone());
+            let (loss, correct) = match classes.is_empty() {
+                true => (mse().loss(&scores, &targets), None),
+                false => {
+                    let right = scores.argmax(1).eq(&targets).cast(crate::DType::I32).sum(..);
+                    (cross_entropy().loss(&scores, &targets), Some(right.item::<i32>()? as usize))
+                }
+            };
+            sums.add(loss.item::<f32>()?.into(), correct, len);
+        }
+        sums.seconds = started.elapsed().as_secs_f64();
+        Ok(Evaluation::from(&sums))
+    }
+}

@@ -1,0 +1,221 @@
+//! Training from the outside: what is learned, the same bits twice, and going on after being stopped.
+
+use dropforge::data::{Dataset, Description, Targets};
+use dropforge::prelude::*;
+use dropforge::train::{Moment, RunDir, read_safetensors};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("dropforge-training-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// 2-dimensional points in three classes, 50 of them, so that batches of 8 leave a short one.
+fn points() -> Dataset {
+    let description = Description::classes("points", &[2], ["a", "b", "c"]);
+    let at = |i: usize| [(i as f32 * 0.7).sin(), (i as f32 * 1.3).cos()];
+    let class = |[x, y]: [f32; 2]| if x > 0.3 { 0 } else { 1 + i32::from(y > 0.0) };
+    let features = (0..50).flat_map(at).collect();
+    Dataset::from_f32(description, features, Targets::Classes((0..50).map(|i| class(at(i))).collect()))
+        .unwrap()
+}
+
+/// Everything a checkpoint has to bring back: momenta, running statistics, random numbers.
+fn trainer(seed: u64) -> Trainer {
+    let net = seq![dense(12), batch_norm(), relu(), dropout(0.25), dense(3)];
+    let schedule = Schedule::cosine(4.0).warmup(0.5);
+    let trainer = Trainer::new(net, cross_entropy(), Adam::new(0.03)).batch(8).seed(seed).schedule(schedule);
+    trainer.compile(&points()).unwrap()
+}
+
+fn bits(trainer: &Trainer) -> BTreeMap<String, Vec<u8>> {
+    let states = trainer.step().states();
+    states
+        .iter()
+        .map(|state| (state.name().to_string(), state.read().unwrap().data().bytes().to_vec()))
+        .collect()
+}
+
+/// What was measured, without what depends on the clock.
+fn measured(trainer: &Trainer) -> Vec<(u64, f64, Option<f64>, f64)> {
+    trainer.history().iter().map(|report| (report.step, report.loss, report.accuracy, report.lr)).collect()
+}
+
+#[test]
+fn a_regression_finds_the_weights_that_made_it() {
+    let (weights, bias) = ([1.5f32, -2.0, 0.25], 0.75f32);
+    let mut generator = Generator::new(3);
+    let features = generator.randn([200, 3]).to_vec::<f32>().unwrap();
+    let value = |x: &[f32]| x.iter().zip(weights).map(|(x, w)| x * w).sum::<f32>() + bias;
+    let values = features.chunks(3).map(value).collect();
+    let description = Description::values("plane", &[3], &[1]);
+    let data = Dataset::from_f32(description, features, Targets::Values(values)).unwrap();
+    let mut trainer = Trainer::new(dense(1), mse(), Sgd::new(0.1)).batch(32).compile(&data).unwrap();
+    for _ in 0..30 {
+        let report = trainer.epoch(&data).unwrap();
+        assert_eq!(report.accuracy, None);
+    }
+    let found = trainer.step().states().read("weight").unwrap();
+    let close = found.as_f32().unwrap().iter().zip(weights).all(|(found, w)| (found - w).abs() < 1e-4);
+    assert!(close, "{found:?}");
+    assert!(trainer.evaluate(&data).unwrap().loss < 1e-8);
+    let one = trainer.predict(&Tensor::from([[1.0, 1.0, 1.0]])).unwrap().item::<f32>().unwrap();
+    assert!((one - 0.5).abs() < 1e-3, "{one}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits() {
+    let train = |seed| {
+        let mut trainer = trainer(seed);
+        let report = trainer.epoch(&points()).unwrap();
+        (report.loss, report.accuracy, bits(&trainer))
+    };
+    let first = train(1);
+    assert!(first == train(1));
+    assert!(first.2 != train(2).2);
+}
+
+#[test]
+fn stopping_anywhere_changes_nothing() {
+    const EPOCHS: u64 = 4;
+    let data = points();
+    let mut whole = trainer(7);
+    for _ in 0..EPOCHS {
+        whole.epoch(&data).unwrap();
+        whole.validate(&data).unwrap();
+    }
+    assert_eq!(whole.steps(), EPOCHS * 7);
+    let folder = Folder::new("resume");
+    for stops in
+        [vec![1], vec![6], vec![7], vec![8], vec![3, 4, 13, 21], vec![27], (1..28).step_by(2).collect()]
+    {
+        let _ = std::fs::remove_dir_all(&folder.0);
+        let mut trainer = trainer(7);
+        for &stop in &stops {
+            // An error from the one who watches interrupts; then the process ends, and another one goes on.
+            while trainer.steps() < stop {
+                let interrupted = trainer.epoch_with(&data, |progress| match progress.step == stop {
+                    true => Err(Error::new("stop")),
+                    false => Ok(()),
+                });
+                match interrupted {
+                    Ok(_) => drop(trainer.validate(&data).unwrap()),
+                    Err(error) => assert_eq!(error.to_string(), "stop"),
+                }
+            }
+            trainer.save(&folder.0).unwrap();
+            trainer = self::trainer(7);
+            assert!(trainer.resume(&folder.0).unwrap());
+            assert_eq!(trainer.steps(), stop);
+        }
+        while trainer.epochs() < EPOCHS {
+            trainer.epoch(&data).unwrap();
+            trainer.validate(&data).unwrap();
+        }
+        assert!(bits(&trainer) == bits(&whole), "stopped at {stops:?}");
+        assert_eq!(measured(&trainer), measured(&whole), "stopped at {stops:?}");
+    }
+}
+
+#[test]
+fn checkpoints_are_written_in_the_middle_of_an_epoch() {
+    let folder = Folder::new("autosave");
+    let data = points();
+    let mut trainer = trainer(3);
+    trainer.autosave(RunDir::open(&folder.0).unwrap(), Duration::ZERO);
+    let mut numbers = Vec::new();
+    let newest = |path: &Path| {
+        let names = std::fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("checkpoint-")).collect::<Vec<_>>()
+    };
+    trainer
+        .epoch_with(&data, |_| {
+            numbers.push(newest(&folder.0));
+            Ok(())
+        })
+        .unwrap();
+    assert!(numbers[0].is_empty() && numbers[3] == ["checkpoint-000003"], "{numbers:?}");
+    // What was written last is the state after the last step.
+    let weights = read_safetensors(folder.0.join("model.safetensors")).unwrap();
+    assert_eq!(weights["0.weight"], trainer.step().states().read("0.weight").unwrap());
+    drop(trainer);
+    let mut other = self::trainer(3);
+    other.resume(&folder.0).unwrap();
+    assert_eq!((other.epochs(), other.steps()), (0, 7));
+    // The epoch has no batches left; it only remains to be reported.
+    assert_eq!(other.epoch(&data).unwrap().step, 7);
+}
+
+#[test]
+fn what_does_not_belong_together_is_refused() {
+    let folder = Folder::new("refused");
+    let data = points();
+    let mut trainer = trainer(1);
+    assert!(trainer.resume(&folder.0).unwrap_err().to_string().contains("cannot list"));
+    trainer.epoch(&data).unwrap();
+    trainer.save(&folder.0).unwrap();
+    let build = |outputs, batch, seed| {
+        let net = seq![dense(outputs), batch_norm(), relu(), dropout(0.25), dense(3)];
+        Trainer::new(net, cross_entropy(), Adam::new(0.03)).batch(batch).seed(seed).compile(&data).unwrap()
+    };
+    let sgd = Trainer::new(
+        seq![dense(12), batch_norm(), relu(), dropout(0.25), dense(3)],
+        cross_entropy(),
+        Sgd::new(0.1),
+    );
+    for (mut other, parts) in [
+        (build(13, 8, 1), ["model.safetensors: 0.weight", "[12, 2]", "[13, 2]"]),
+        (build(12, 9, 1), ["state.toml", "batch 8", "9"]),
+        (build(12, 8, 2), ["state.toml", "seed 1", "2"]),
+        (
+            sgd.batch(8).seed(1).compile(&data).unwrap(),
+            ["optimizer.safetensors", "adam.", "not part of the model"],
+        ),
+    ] {
+        let before = bits(&other);
+        let message = other.resume(&folder.0).unwrap_err().to_string();
+        assert!(parts.iter().all(|part| message.contains(part)) && !message.contains('\n'), "{message}");
+        assert!(bits(&other) == before, "nothing has changed");
+    }
+    let (fewer, _) = data.split(30).unwrap();
+    trainer.epoch_with(&data, |_| Err(Error::new("stop"))).unwrap_err();
+    let message = trainer.epoch(&fewer).unwrap_err().to_string();
+    assert!(message.contains("7 batches") && message.contains("makes 4"), "{message}");
+    let classes =
+        Trainer::new(dense(4), cross_entropy(), Sgd::new(0.1)).compile(&data).err().unwrap().to_string();
+    assert!(classes.contains("4 outputs") && classes.contains("3 classes"), "{classes}");
+}
+
+#[test]
+fn a_loss_that_is_no_number_ends_training() {
+    let description = Description::values("line", &[1], &[1]);
+    let data = Dataset::from_f32(description, vec![1.0, 2.0], Targets::Values(vec![1.0, 2.0])).unwrap();
+    let mut explodes = Trainer::new(dense(1), mse(), Sgd::new(1e10)).compile(&data).unwrap();
+    let message = (0..20).find_map(|_| explodes.epoch(&data).err()).expect("the loss explodes").to_string();
+    assert!(message.contains("the loss became") && message.contains("learning rate"), "{message}");
+}
+
+#[test]
+fn a_schedule_may_be_a_function() {
+    let data = points();
+    let mut trainer = Trainer::new(dense(3), cross_entropy(), Sgd::new(0.5))
+        .batch(25)
+        .schedule(|moment: &Moment| 0.5f64.powi(moment.step as i32))
+        .compile(&data)
+        .unwrap();
+    let rates: Vec<f64> = (0..3).map(|_| trainer.epoch(&data).unwrap().lr).collect();
+    assert_eq!(rates, [0.25, 0.0625, 0.015625]);
+}

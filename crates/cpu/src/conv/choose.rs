@@ -18,6 +18,14 @@ pub(super) const WINOGRAD_BLOCKS: usize = 2;
 /// From this many filters on, transformed filters are what fills the caches.
 const WINOGRAD_FILTERS: usize = 192 * 192;
 
+/// Target pixels that the direct convolution computes before it brings them into their layout.
+pub(super) const DIRECT_STAGED_PIXELS: usize = 64;
+/// Above this many filter elements the direct convolution keeps some filters in the cache for all images, rather than
+/// an image for all filters.
+pub(super) const DIRECT_FILTER_ELEMENTS: usize = 128 << 10;
+/// Pixels that the direct filter gradient sums over before it goes on to other channels.
+pub(super) const DIRECT_SUMMED_PIXELS: usize = 256;
+
 /// Whether the threads of a Winograd convolution split the target channels rather than the tiles.
 pub(super) fn winograd_splits_channels(
     sources: usize,

@@ -14,6 +14,8 @@
 #![allow(clippy::needless_range_loop, reason = "indices name registers, pixels and taps")]
 
 mod choose;
+mod direct;
+mod direct_filter;
 mod general;
 mod lanes;
 mod layout;
@@ -200,7 +202,7 @@ impl Algorithm {
 pub fn supports(algorithm: Algorithm, direction: Direction, shape: &ConvShape) -> bool {
     match algorithm {
         Algorithm::General => true,
-        Algorithm::Direct => false,
+        Algorithm::Direct => direct::supports(shape),
         Algorithm::Lanes => lanes::supports(direction, shape),
         Algorithm::Winograd => winograd::supports(shape),
     }
@@ -216,7 +218,10 @@ pub fn scratch_len(
 ) -> usize {
     match algorithm {
         Algorithm::General => 0,
-        Algorithm::Direct => 0,
+        Algorithm::Direct if direction == Direction::FilterGradient => {
+            direct_filter::Plan::new(shape, level, threads).scratch_len()
+        }
+        Algorithm::Direct => direct::Plan::new(direction, shape, level, threads).scratch_len(),
         Algorithm::Lanes => lanes::Plan::new(direction, shape, level, threads).scratch_len(),
         Algorithm::Winograd => winograd::Plan::new(direction, shape, level, threads).scratch_len(),
     }
@@ -260,7 +265,12 @@ pub fn run(
     let threads = pool.threads();
     match algorithm {
         Algorithm::General => general::run(direction, shape, a, b, out, pool, level),
-        Algorithm::Direct => unreachable!("not supported"),
+        Algorithm::Direct if direction == Direction::FilterGradient => {
+            direct_filter::Plan::new(shape, level, threads).run(a, b, out, scratch, pool)
+        }
+        Algorithm::Direct => {
+            direct::Plan::new(direction, shape, level, threads).run(a, b, out, scratch, pool)
+        }
         Algorithm::Lanes => lanes::Plan::new(direction, shape, level, threads).run(a, b, out, scratch, pool),
         Algorithm::Winograd => {
             winograd::Plan::new(direction, shape, level, threads).run(a, b, out, scratch, pool)

@@ -164,6 +164,19 @@ impl Level {
         self.call(Lanes)
     }
 
+    /// Vector registers there are.
+    pub fn registers(self) -> usize {
+        struct Registers;
+        impl Kernel for Registers {
+            type Output = usize;
+            #[inline(always)]
+            fn run<V: Vector>(self) -> usize {
+                V::REGISTERS
+            }
+        }
+        self.call(Registers)
+    }
+
     /// Runs `kernel` compiled for this instruction set.
     pub(crate) fn call<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {

@@ -1,5 +1,9 @@
 //! Library operations: which kernel serves which operation, decided once when a plan is loaded.
 
+use crate::attention::{
+    Attention, AttentionGradient, AttentionGradientLayout, AttentionGradientPointers, AttentionLayout,
+    AttentionPointers, AttentionShape, HeadStrides,
+};
 use crate::conv::{self, Algorithm, ConvShape, Direction};
 use crate::device::Shared;
 use crate::matmul::{Axis, DotAxes, Matmul};
@@ -48,6 +52,10 @@ pub(crate) enum Call {
     Gather { shape: IndexedShape, indices: usize, element: usize },
     /// Slices added by index.
     ScatterAdd { shape: IndexedShape, indices: usize },
+    /// Attention; the offsets are the first elements of query, key and value.
+    Attention { attention: Attention, offsets: [isize; 3] },
+    /// The gradients of attention; the offsets are the first elements of query, key, value and the output's gradient.
+    AttentionGradient { gradient: AttentionGradient, offsets: [isize; 4] },
     /// By the plain interpreter: for operations that no kernel serves.
     Interpreted { op: Op, args: Vec<ValueType>, results: Vec<ValueType> },
 }
@@ -116,6 +124,22 @@ impl Call {
                 shape: IndexedShape::new(&results[0].shape, *axis),
                 indices: args[1].ty.shape.elements(),
             },
+            Op::Attention { causal, scale } => {
+                let shape = attention_shape(args, *causal, scale.0);
+                let attention = Attention::new(shape, attention_layout(args, &shape), threads);
+                Call::Attention { attention, offsets: [0, 1, 2].map(|arg: usize| args[arg].offset as isize) }
+            }
+            Op::AttentionGradient { causal, scale } => {
+                let shape = attention_shape(args, *causal, scale.0);
+                let layout = AttentionGradientLayout {
+                    forward: attention_layout(args, &shape),
+                    output_gradient: head_strides(&args[5]),
+                    ..AttentionGradientLayout::contiguous(&shape)
+                };
+                let gradient = AttentionGradient::new(shape, layout, threads);
+                let offsets = [0, 1, 2, 5].map(|arg: usize| args[arg].offset as isize);
+                Call::AttentionGradient { gradient, offsets }
+            }
             _ => Call::Interpreted {
                 op: op.clone(),
                 args: args.iter().map(|arg| arg.ty.clone()).collect(),
@@ -129,6 +153,8 @@ impl Call {
         let elements = match self {
             Call::Product { matmul, .. } => matmul.scratch(),
             Call::Convolution { scratch, .. } => *scratch,
+            Call::Attention { attention, .. } => attention.scratch(),
+            Call::AttentionGradient { gradient, .. } => gradient.scratch(),
             _ => 0,
         };
         elements * size_of::<f32>()
@@ -205,6 +231,40 @@ impl Call {
                     target(shape.outer * shape.size * shape.inner),
                     &shared.pool,
                 );
+            }
+            Call::Attention { attention, offsets } => {
+                let (scratch, pool) = (scratch.as_mut_ptr(), &shared.pool);
+                // SAFETY: the offsets are inside the operands, layouts those of the plan's views.
+                unsafe {
+                    let first = |index: usize| arg(index).cast::<f32>().cast_const().offset(offsets[index]);
+                    let pointers = AttentionPointers {
+                        query: first(0),
+                        key: first(1),
+                        value: first(2),
+                        output: result(0).cast(),
+                        logsumexp: result(1).cast(),
+                    };
+                    attention.run(&pointers, scratch, pool);
+                }
+            }
+            Call::AttentionGradient { gradient, offsets } => {
+                let (scratch, pool) = (scratch.as_mut_ptr(), &shared.pool);
+                let whole = |index: usize| arg(index).cast::<f32>().cast_const();
+                // SAFETY: as above.
+                unsafe {
+                    let pointers = AttentionGradientPointers {
+                        query: whole(0).offset(offsets[0]),
+                        key: whole(1).offset(offsets[1]),
+                        value: whole(2).offset(offsets[2]),
+                        output: whole(3),
+                        logsumexp: whole(4),
+                        output_gradient: whole(5).offset(offsets[3]),
+                        query_gradient: result(0).cast(),
+                        key_gradient: result(1).cast(),
+                        value_gradient: result(2).cast(),
+                    };
+                    gradient.run(&pointers, scratch, pool);
+                }
             }
             Call::Interpreted { op, args, results } => {
                 let read = |(index, ty): (usize, &ValueType)| -> Result<Numbers> {
@@ -289,6 +349,34 @@ impl Bits for u32 {
 impl Bits for u8 {
     fn from_bits(bytes: [u8; 4]) -> u8 {
         bytes[0]
+    }
+}
+
+fn attention_shape(args: &[Argument], causal: usize, scale: f64) -> AttentionShape {
+    let (query, key) = (&args[0].ty.shape, &args[1].ty.shape);
+    AttentionShape {
+        batch: query[0],
+        heads: query[1],
+        queries: query[2],
+        keys: key[2],
+        size: query[3],
+        causal: causal != 0,
+        scale: scale as f32,
+    }
+}
+
+fn head_strides(arg: &Argument) -> HeadStrides {
+    let stride = |axis: usize| arg.strides[axis] as isize;
+    HeadStrides { batch: stride(0), head: stride(1), position: stride(2) }
+}
+
+/// Queries, keys and values as they lie; outputs are contiguous.
+fn attention_layout(args: &[Argument], shape: &AttentionShape) -> AttentionLayout {
+    AttentionLayout {
+        query: head_strides(&args[0]),
+        key: head_strides(&args[1]),
+        value: head_strides(&args[2]),
+        ..AttentionLayout::contiguous(shape)
     }
 }
 

@@ -1,16 +1,23 @@
 //! The CPU device against PyTorch and against random programs, on one thread and on several.
 
-use dropforge_conformance::{check_all, check_random, seeds_from_environment};
+use dropforge_conformance::{Exception, Verdict, check_all, check_random, seeds_from_environment};
 use dropforge_cpu::CpuDevice;
+
+/// Winograd's F(4×4, 3×3) trades products for an error of up to 3e-5 of the largest element.
+const EXCEPTIONS: &[Exception] = &[Exception {
+    case: "ops/convolution/many_channels*",
+    verdict: Verdict::Tolerance(3e-5),
+    because: "computed by Winograd's F(4×4, 3×3), whose intermediate sums are larger than its results",
+}];
 
 #[test]
 fn one_thread_agrees_with_pytorch() {
-    check_all(&CpuDevice::new(1).unwrap(), &[]);
+    check_all(&CpuDevice::new(1).unwrap(), EXCEPTIONS);
 }
 
 #[test]
 fn several_threads_agree_with_pytorch() {
-    check_all(&CpuDevice::new(3).unwrap(), &[]);
+    check_all(&CpuDevice::new(3).unwrap(), EXCEPTIONS);
 }
 
 #[test]

@@ -8,7 +8,7 @@
 
 use crate::kernel::Level;
 use crate::tuning::{MAX_GROUP_NODES, MAX_GROUP_OPERANDS};
-use crate::view::{Views, is_row_major, is_view, reshape_strides};
+use crate::view::{View, Views, is_row_major, is_view, reshape_strides};
 use dropforge_ir::{NodeId, Op, Program, Shape, Value};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -82,9 +82,16 @@ pub fn reduced_axes(op: &Op) -> Option<Vec<usize>> {
     }
 }
 
-/// Whether the operation can read an argument through any strides.
-fn reads_strided(op: &Op) -> bool {
-    matches!(op, Op::Dot { .. })
+/// Whether the operation can read an argument as it lies in the memory of another value.
+fn reads_view(op: &Op, arg: usize, view: &View, shape: &Shape) -> bool {
+    match op {
+        Op::Dot { .. } => true,
+        // Queries, keys, values and the output's gradient may have any strides, but each vector must be in one piece.
+        Op::Attention { .. } | Op::AttentionGradient { .. } if matches!(arg, 0..=2 | 5) => {
+            shape[3] <= 1 || (view.strides[3] == 1 && view.strides.iter().all(|&stride| stride >= 0))
+        }
+        _ => view.is_contiguous(shape),
+    }
 }
 
 /// Decides which nodes share a kernel.
@@ -104,19 +111,13 @@ fn views_with_copies(program: &Program) -> Views {
     let mut views = Views::new(program);
     for node in program.nodes() {
         let in_kernel = node.op.is_elementwise() || reduced_axes(&node.op).is_some();
-        if node.op.is_leaf() || is_view(&node.op) || in_kernel || reads_strided(&node.op) {
-            if reads_strided(&node.op) {
-                for &arg in &node.args {
-                    let root = views.view(arg).root;
-                    views.copy_if_counting(program, root);
-                }
-            }
+        if node.op.is_leaf() || is_view(&node.op) || in_kernel {
             continue;
         }
-        for &arg in &node.args {
+        for (position, &arg) in node.args.iter().enumerate() {
             let root = views.view(arg).root;
             views.copy_if_counting(program, root);
-            if !views.view(arg).is_contiguous(program.shape(arg)) {
+            if !reads_view(&node.op, position, views.view(arg), program.shape(arg)) {
                 views.copy(program, arg);
             }
         }

@@ -97,8 +97,8 @@ impl Scope {
         self.declare(full_name.to_string(), kind, ty, init)
     }
 
-    /// Sets what a state holds after the step. Reading the state in the same step still gives the old value. A state that
-    /// is written must be used: here, or when the network is evaluated.
+    /// Sets what a state holds after a training step; in evaluation it does nothing. Reading the state in the same step still
+    /// gives the old value. A state that is written must be used: here, or when the network is evaluated.
     #[track_caller]
     pub fn write_state(&self, state: &Tensor, value: &Tensor) {
         // The first error is the poisoned state's or value's own.

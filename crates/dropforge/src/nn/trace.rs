@@ -111,7 +111,10 @@ impl Trace {
         if declared.write.is_some() {
             return Err(Error::new("write_state", format!("state {name} is written twice in one step")));
         }
-        declared.write = Some(value);
+        // Evaluation writes nothing.
+        if self.mode == Mode::Train {
+            declared.write = Some(value);
+        }
         Ok(())
     }
 

@@ -1,0 +1,13 @@
+//! Tests of the library as users see it: tensors, layers, losses, optimizers, steps and their errors.
+
+mod compare;
+mod dropout;
+mod errors;
+mod golden;
+mod gradients;
+mod layers;
+mod losses;
+mod norm;
+mod optimizers;
+mod steps;
+mod tensors;

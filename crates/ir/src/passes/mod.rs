@@ -1,6 +1,7 @@
 //! Passes: pure functions from program to program, in one visible list.
 
 mod dead_code;
+mod pads;
 mod pooling;
 mod simplify;
 mod subexpressions;
@@ -10,6 +11,7 @@ use crate::program::Program;
 use crate::verify::verify;
 
 pub use dead_code::remove_dead_code;
+pub use pads::join_padded_pieces;
 pub use pooling::{mask_before_spreading, pool_before_activation};
 pub use simplify::simplify;
 pub use subexpressions::merge_common_subexpressions;
@@ -28,6 +30,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "dead-code", run: remove_dead_code },
     Pass { name: "simplify", run: simplify },
     Pass { name: "common-subexpressions", run: merge_common_subexpressions },
+    Pass { name: "join-padded-pieces", run: join_padded_pieces },
     Pass { name: "mask-before-spreading", run: mask_before_spreading },
     Pass { name: "dead-code", run: remove_dead_code },
     Pass { name: "pool-before-activation (ReLU)", run: pool_before_activation },

@@ -1,7 +1,7 @@
 //! The CPU device of Dropforge: a thread pool, vector kernels, and the executable that chains them.
 
-mod calls;
 pub mod attention;
+mod calls;
 pub mod conv;
 mod device;
 mod executable;
@@ -14,5 +14,4 @@ pub mod vecmath;
 
 pub use device::CpuDevice;
 
-#[path = "interim.rs"]
-mod vm;
+pub mod vm;

@@ -1,0 +1,655 @@
+//! Reductions: of a run of lanes into one accumulator, and of each lane into an accumulator of its own.
+
+use super::tuning::COLUMNS_PER_FLUSH;
+use crate::simd::Level;
+use crate::vecmath::block::{Block, BlockFn, pick};
+use crate::vecmath::functions;
+use crate::vecmath::lanes::Lanes;
+use crate::vecmath::operations::{Operation, block_function};
+use dropforge_ir::{BinaryKind, DType};
+use dropforge_plan::kernel::Reduction;
+
+/// What is known about the columns seen so far.
+///
+/// Sum: `wide[0]` (floats), `word` (integers). Extrema and products: `word`. ArgMax: `word` is the largest, `index` where
+/// it stands. LogSumExp: `wide[0]` is the sum of e^(x − shift), with the shift as f32 bits in `word`. MeanVariance: `wide[0]`
+/// the mean, `wide[1]` the sum of squared distances from it, `seen` how many.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Accumulator {
+    pub wide: [f64; 2],
+    pub word: u32,
+    pub index: u32,
+    /// Columns seen; for ArgMax the number of the next one.
+    pub seen: u64,
+}
+
+/// A kind of reduction of a type.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reducer {
+    pub kind: Reduction,
+    pub is_float: bool,
+}
+
+impl Reducer {
+    pub fn new(kind: Reduction, dtype: DType) -> Reducer {
+        Reducer { kind, is_float: dtype == DType::F32 }
+    }
+
+    /// Nothing seen yet; the next column is number `column`.
+    pub fn start(self, column: usize) -> Accumulator {
+        let word = match (self.kind, self.is_float) {
+            (Reduction::Max | Reduction::LogSumExp, true) => f32::NEG_INFINITY.to_bits(),
+            (Reduction::ArgMax, true) => f32::NEG_INFINITY.to_bits(),
+            (Reduction::Min, true) => f32::INFINITY.to_bits(),
+            (Reduction::Product, true) => 1f32.to_bits(),
+            (Reduction::Max | Reduction::ArgMax, false) => i32::MIN as u32,
+            (Reduction::Min, false) => i32::MAX as u32,
+            (Reduction::Product, false) => 1,
+            _ => 0,
+        };
+        let seen = if self.kind == Reduction::ArgMax { column as u64 } else { 0 };
+        Accumulator { wide: [0.0; 2], word, index: u32::MAX, seen }
+    }
+
+    /// Adds what was seen of later columns.
+    pub fn merge(self, into: &mut Accumulator, other: &Accumulator) {
+        let (a, b) = (f32::from_bits(into.word), f32::from_bits(other.word));
+        match (self.kind, self.is_float) {
+            (Reduction::Sum, true) => into.wide[0] += other.wide[0],
+            (Reduction::Sum, false) => into.word = into.word.wrapping_add(other.word),
+            (Reduction::Max, true) => into.word = if a.is_nan() || a > b { a } else { b }.to_bits(),
+            (Reduction::Min, true) => into.word = if a.is_nan() || a < b { a } else { b }.to_bits(),
+            (Reduction::Max, false) => into.word = (into.word as i32).max(other.word as i32) as u32,
+            (Reduction::Min, false) => into.word = (into.word as i32).min(other.word as i32) as u32,
+            (Reduction::Product, true) => into.word = (a * b).to_bits(),
+            (Reduction::Product, false) => into.word = into.word.wrapping_mul(other.word),
+            (Reduction::ArgMax, _) => {
+                let greater = if self.is_float {
+                    b > a || (b.is_nan() && !a.is_nan())
+                } else {
+                    other.word as i32 > into.word as i32
+                };
+                if greater || into.index == u32::MAX {
+                    (into.word, into.index) = (other.word, other.index);
+                }
+                into.seen = other.seen;
+            }
+            (Reduction::LogSumExp, _) => {
+                let shift = if a > b || a.is_nan() { a } else { b };
+                let safe = finite_or_zero(shift);
+                let scale = |x: f32| f64::from(finite_or_zero(x) - safe).exp();
+                into.wide[0] = part(into.wide[0], a, scale(a)) + part(other.wide[0], b, scale(b));
+                into.word = shift.to_bits();
+            }
+            (Reduction::MeanVariance, _) => {
+                let (n, m) = (into.seen as f64, other.seen as f64);
+                if m > 0.0 {
+                    let total = n + m;
+                    let distance = other.wide[0] - into.wide[0];
+                    into.wide[0] += distance * m / total;
+                    into.wide[1] += other.wide[1] + distance * distance * n * m / total;
+                    into.seen += other.seen;
+                }
+            }
+        }
+    }
+
+    /// The results, as bits.
+    pub fn finish(self, from: &Accumulator) -> [u32; 2] {
+        let first = match (self.kind, self.is_float) {
+            (Reduction::Sum, true) => (from.wide[0] as f32).to_bits(),
+            (Reduction::ArgMax, _) => from.index,
+            (Reduction::LogSumExp, _) => {
+                let shift = f32::from_bits(from.word);
+                let sum = from.wide[0].ln() + f64::from(finite_or_zero(shift));
+                (sum as f32).to_bits()
+            }
+            (Reduction::MeanVariance, _) => {
+                let count = from.seen as f64;
+                let (mean, variance) = if from.seen == 0 {
+                    (f64::NAN, f64::NAN)
+                } else {
+                    (from.wide[0], from.wide[1] / count)
+                };
+                return [(mean as f32).to_bits(), (variance as f32).to_bits()];
+            }
+            _ => from.word,
+        };
+        [first, 0]
+    }
+
+    /// The block function that adds a run of lanes: `to` is an [`Accumulator`], `a` the lanes.
+    pub fn run_function(self, level: Level) -> BlockFn {
+        match (self.kind, self.is_float) {
+            (Reduction::Sum, true) => pick::<SumRun>(level),
+            (Reduction::Sum, false) => pick::<WordRun<IntSum>>(level),
+            (Reduction::Max, true) => pick::<WordRun<Max>>(level),
+            (Reduction::Max, false) => pick::<WordRun<IntMax>>(level),
+            (Reduction::Min, true) => pick::<WordRun<Min>>(level),
+            (Reduction::Min, false) => pick::<WordRun<IntMin>>(level),
+            (Reduction::Product, true) => pick::<WordRun<Product>>(level),
+            (Reduction::Product, false) => pick::<WordRun<IntProduct>>(level),
+            (Reduction::ArgMax, true) => pick::<ArgMaxRun<true>>(level),
+            (Reduction::ArgMax, false) => pick::<ArgMaxRun<false>>(level),
+            (Reduction::LogSumExp, _) => pick::<LogSumExpRun>(level),
+            (Reduction::MeanVariance, _) => pick::<MeanVarianceRun>(level),
+        }
+    }
+}
+
+/// A sum that is relative to a shift, once its shift has changed; sums over nothing stay nothing.
+fn part(sum: f64, shift: f32, scale: f64) -> f64 {
+    if sum == 0.0 && shift == f32::NEG_INFINITY { 0.0 } else { sum * scale }
+}
+
+fn finite_or_zero(x: f32) -> f32 {
+    if x.is_finite() { x } else { 0.0 }
+}
+
+/// Adds the lanes of vectors pairwise.
+#[inline(always)]
+fn sum_lanes<V: Lanes>(x: V::F) -> f64 {
+    let mut lanes = [0f32; 16];
+    // SAFETY: the array has room for the largest vector.
+    unsafe { V::store(V::bits(x), lanes.as_mut_ptr().cast()) };
+    let mut wide = [0f64; 16];
+    for i in 0..V::COUNT {
+        wide[i] = lanes[i].into();
+    }
+    let mut width = V::COUNT;
+    while width > 1 {
+        width /= 2;
+        for i in 0..width {
+            wide[i] += wide[i + width];
+        }
+    }
+    wide[0]
+}
+
+/// The sum of `f(x)` over a run, where absent lanes count as `f(absent)` = 0.
+macro_rules! sum_run {
+    ($V:ident, $from:expr, $count:expr, $absent:expr, |$x:ident| $body:expr) => {{
+        let (from, count, zero) = ($from, $count, $V::splat(0.0));
+        let mut sums = [zero; 4];
+        let mut i = 0;
+        while i + 4 * $V::COUNT <= count {
+            for (j, sum) in sums.iter_mut().enumerate() {
+                let $x = $V::float($V::load(from.add(i + j * $V::COUNT)));
+                *sum = $V::add(*sum, $body);
+            }
+            i += 4 * $V::COUNT;
+        }
+        let mut j = 0;
+        while i < count {
+            let length = (count - i).min($V::COUNT);
+            let $x = load_or::<$V>(from.add(i), length, $absent);
+            sums[j] = $V::add(sums[j], $body);
+            i += length;
+            j = (j + 1) % 4;
+        }
+        sum_lanes::<$V>($V::add($V::add(sums[0], sums[1]), $V::add(sums[2], sums[3])))
+    }};
+}
+
+/// The first `count` lanes, the others `absent`.
+///
+/// # Safety
+/// `count` readable elements.
+#[inline(always)]
+unsafe fn load_or<V: Lanes>(from: *const u32, count: usize, absent: f32) -> V::F {
+    if count == V::COUNT {
+        // SAFETY: the caller's promise.
+        return V::float(unsafe { V::load(from) });
+    }
+    let mut lanes = [absent; 16];
+    // SAFETY: the caller's promise; the array has room for a vector.
+    unsafe {
+        std::ptr::copy_nonoverlapping(from.cast(), lanes.as_mut_ptr(), count);
+        V::float(V::load(lanes.as_ptr().cast()))
+    }
+}
+
+struct SumRun;
+
+impl Block for SumRun {
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(to: *mut u32, a: *const u32, _: *const u32, _: *const u32, count: usize) {
+        // SAFETY: the caller gives an accumulator and `count` lanes.
+        unsafe {
+            let sum = sum_run!(V, a, count, 0.0, |x| x);
+            (*to.cast::<Accumulator>()).wide[0] += sum;
+        }
+    }
+}
+
+/// A function that combines words, and the word that changes nothing.
+trait Combine {
+    const NEUTRAL: u32;
+    fn combine<V: Lanes>(a: V::I, b: V::I) -> V::I;
+}
+
+macro_rules! combine {
+    ($($name:ident, $neutral:expr, |$a:ident, $b:ident| $body:expr;)*) => {$(
+        struct $name;
+        impl Combine for $name {
+            const NEUTRAL: u32 = $neutral;
+            #[inline(always)]
+            fn combine<V: Lanes>($a: V::I, $b: V::I) -> V::I {
+                $body
+            }
+        }
+    )*};
+}
+
+combine! {
+    IntSum, 0, |a, b| V::int_add(a, b);
+    Max, f32::NEG_INFINITY.to_bits(), |a, b| V::bits(V::max_nan(V::float(a), V::float(b)));
+    Min, f32::INFINITY.to_bits(), |a, b| V::bits(V::min_nan(V::float(a), V::float(b)));
+    IntMax, i32::MIN as u32, |a, b| V::select_bits(V::int_less(a, b), b, a);
+    IntMin, i32::MAX as u32, |a, b| V::select_bits(V::int_less(a, b), a, b);
+    Product, 1f32.to_bits(), |a, b| V::bits(V::mul(V::float(a), V::float(b)));
+    IntProduct, 1, |a, b| V::int_mul(a, b);
+}
+
+/// The combination of all lanes of a run.
+///
+/// # Safety
+/// `count` readable elements.
+#[inline(always)]
+unsafe fn combine_run<V: Lanes, C: Combine>(from: *const u32, count: usize) -> u32 {
+    // SAFETY: every position is below `count`; the arrays have room for a vector.
+    unsafe {
+        let mut all = [V::splat_bits(C::NEUTRAL); 4];
+        let mut i = 0;
+        while i + 4 * V::COUNT <= count {
+            for (j, all) in all.iter_mut().enumerate() {
+                *all = C::combine::<V>(*all, V::load(from.add(i + j * V::COUNT)));
+            }
+            i += 4 * V::COUNT;
+        }
+        while i < count {
+            let length = (count - i).min(V::COUNT);
+            let x = load_or::<V>(from.add(i), length, f32::from_bits(C::NEUTRAL));
+            all[0] = C::combine::<V>(all[0], V::bits(x));
+            i += length;
+        }
+        let all = C::combine::<V>(C::combine::<V>(all[0], all[1]), C::combine::<V>(all[2], all[3]));
+        let mut lanes = [C::NEUTRAL; 16];
+        V::store(all, lanes.as_mut_ptr());
+        // Halves on halves; the upper lanes hold what changes nothing.
+        let mut width = V::COUNT;
+        while width > 1 {
+            width /= 2;
+            let mut upper = [C::NEUTRAL; 16];
+            upper[..width].copy_from_slice(&lanes[width..2 * width]);
+            let mut lower = [C::NEUTRAL; 16];
+            lower[..width].copy_from_slice(&lanes[..width]);
+            V::store(C::combine::<V>(V::load(lower.as_ptr()), V::load(upper.as_ptr())), lanes.as_mut_ptr());
+        }
+        lanes[0]
+    }
+}
+
+/// Combines two words.
+#[inline(always)]
+fn combine_words<V: Lanes, C: Combine>(a: u32, b: u32) -> u32 {
+    let mut lanes = [0; 16];
+    let all = C::combine::<V>(V::splat_bits(a), V::splat_bits(b));
+    // SAFETY: the array has room for a vector.
+    unsafe { V::store(all, lanes.as_mut_ptr()) };
+    lanes[0]
+}
+
+struct WordRun<C>(std::marker::PhantomData<C>);
+
+impl<C: Combine> Block for WordRun<C> {
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(to: *mut u32, a: *const u32, _: *const u32, _: *const u32, count: usize) {
+        // SAFETY: the caller gives an accumulator and `count` lanes.
+        unsafe {
+            let word = combine_run::<V, C>(a, count);
+            let accumulator = &mut *to.cast::<Accumulator>();
+            accumulator.word = combine_words::<V, C>(accumulator.word, word);
+        }
+    }
+}
+
+struct ArgMaxRun<const FLOAT: bool>;
+
+impl<const FLOAT: bool> Block for ArgMaxRun<FLOAT> {
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(to: *mut u32, a: *const u32, _: *const u32, _: *const u32, count: usize) {
+        // SAFETY: the caller gives an accumulator and `count` lanes.
+        unsafe {
+            let accumulator = &mut *to.cast::<Accumulator>();
+            let start = accumulator.seen as u32;
+            accumulator.seen += count as u64;
+            let (best, is_nan, greater) = if FLOAT {
+                let best = f32::from_bits(combine_run::<V, Max>(a, count));
+                let known = f32::from_bits(accumulator.word);
+                (best.to_bits(), best.is_nan(), best > known || (best.is_nan() && !known.is_nan()))
+            } else {
+                let best = combine_run::<V, IntMax>(a, count);
+                (best, false, best as i32 > accumulator.word as i32)
+            };
+            if count == 0 || !(greater || accumulator.index == u32::MAX) {
+                return;
+            }
+            let is_best = |i: usize| {
+                let bits = *a.add(i);
+                if !FLOAT {
+                    bits == best
+                } else if is_nan {
+                    f32::from_bits(bits).is_nan()
+                } else {
+                    f32::from_bits(bits) == f32::from_bits(best)
+                }
+            };
+            let place = (0..count).find(|&i| is_best(i)).unwrap_or(0);
+            accumulator.word = best;
+            accumulator.index = start + place as u32;
+        }
+    }
+}
+
+struct LogSumExpRun;
+
+impl Block for LogSumExpRun {
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(to: *mut u32, a: *const u32, _: *const u32, _: *const u32, count: usize) {
+        // SAFETY: the caller gives an accumulator and `count` lanes.
+        unsafe {
+            let accumulator = &mut *to.cast::<Accumulator>();
+            let known = f32::from_bits(accumulator.word);
+            let largest = f32::from_bits(combine_run::<V, Max>(a, count));
+            let shift = if known.is_nan() || known > largest { known } else { largest };
+            let safe = finite_or_zero(shift);
+            if safe != finite_or_zero(known) && accumulator.wide[0] != 0.0 {
+                accumulator.wide[0] *= f64::from(finite_or_zero(known) - safe).exp();
+            }
+            accumulator.word = shift.to_bits();
+            let all = V::splat(safe);
+            accumulator.wide[0] +=
+                sum_run!(V, a, count, f32::NEG_INFINITY, |x| functions::exp::<V>(V::sub(x, all)));
+        }
+    }
+}
+
+struct MeanVarianceRun;
+
+impl Block for MeanVarianceRun {
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(to: *mut u32, a: *const u32, _: *const u32, _: *const u32, count: usize) {
+        if count == 0 {
+            return;
+        }
+        // SAFETY: the caller gives an accumulator and `count` lanes.
+        unsafe {
+            let accumulator = &mut *to.cast::<Accumulator>();
+            let n = count as f64;
+            let mean = sum_run!(V, a, count, 0.0, |x| x) / n;
+            // Distances from the rounded mean, corrected for the rounding.
+            let near = mean as f32;
+            let all = V::splat(near);
+            let squares = sum_run!(V, a, count, near, |x| {
+                let distance = V::sub(x, all);
+                V::mul(distance, distance)
+            });
+            let rounding = mean - f64::from(near);
+            let run = Accumulator {
+                wide: [mean, (squares - n * rounding * rounding).max(0.0)],
+                word: 0,
+                index: 0,
+                seen: count as u64,
+            };
+            // A NaN mean must not be lost in the maximum above.
+            let run = if mean.is_nan() || squares.is_nan() {
+                Accumulator { wide: [mean, f64::NAN], ..run }
+            } else {
+                run
+            };
+            Reducer { kind: Reduction::MeanVariance, is_float: true }.merge(accumulator, &run);
+        }
+    }
+}
+
+/// Accumulators of every lane, for columns that come one after another: four arrays of words, `block` lanes each.
+///
+/// Sum of floats: a short sum, then a wide one over two arrays. ArgMax: the largest and its column. LogSumExp: the largest and
+/// the sum. MeanVariance: mean and sum of squared distances.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LaneReducer {
+    pub reducer: Reducer,
+    /// `f(to = accumulators, a = accumulators, b = lanes, c = parameters, count)`
+    pub function: BlockFn,
+    flush: BlockFn,
+}
+
+/// What the last argument of the block functions of a [`LaneReducer`] points to.
+#[repr(C)]
+pub(super) struct ColumnInfo {
+    /// Lanes from one array of accumulators to the next.
+    pub block: usize,
+    /// Number of the column.
+    pub column: usize,
+    /// Columns seen before.
+    pub seen: usize,
+}
+
+/// Arrays of a block's accumulators.
+pub(super) const LANE_ARRAYS: usize = 4;
+
+impl LaneReducer {
+    pub fn new(reducer: Reducer, level: Level) -> LaneReducer {
+        let dtype = if reducer.is_float { DType::F32 } else { DType::I32 };
+        let pairwise = |kind| block_function(Operation::Binary(kind, dtype), [false; 3], level);
+        let function = match reducer.kind {
+            Reduction::Sum => pairwise(BinaryKind::Add),
+            Reduction::Max => pairwise(BinaryKind::Maximum),
+            Reduction::Min => pairwise(BinaryKind::Minimum),
+            Reduction::Product => pairwise(BinaryKind::Multiply),
+            Reduction::ArgMax if reducer.is_float => pick::<ArgMaxLanes<true>>(level),
+            Reduction::ArgMax => pick::<ArgMaxLanes<false>>(level),
+            Reduction::LogSumExp => pick::<LogSumExpLanes>(level),
+            Reduction::MeanVariance => pick::<MeanVarianceLanes>(level),
+        };
+        LaneReducer { reducer, function, flush: pick::<Flush>(level) }
+    }
+
+    /// # Safety
+    /// `accumulators` has [`LANE_ARRAYS`] arrays of `block` words.
+    pub unsafe fn start(&self, accumulators: *mut u32, block: usize) {
+        let first = self.reducer.start(0).word;
+        let first = if self.reducer.kind == Reduction::MeanVariance { 0 } else { first };
+        // SAFETY: the caller's promise.
+        unsafe {
+            for lane in 0..block {
+                *accumulators.add(lane) = first;
+            }
+            let other = if self.reducer.kind == Reduction::ArgMax { u32::MAX } else { 0 };
+            for lane in block..LANE_ARRAYS * block {
+                *accumulators.add(lane) = other;
+            }
+        }
+    }
+
+    /// Adds one column.
+    ///
+    /// # Safety
+    /// As for `start`, and `from` has `count` lanes.
+    #[inline(always)]
+    pub unsafe fn add(&self, accumulators: *mut u32, from: *const u32, info: &ColumnInfo, count: usize) {
+        let parameters: *const ColumnInfo = info;
+        // SAFETY: the caller's promise.
+        unsafe {
+            (self.function)(accumulators, accumulators, from, parameters.cast(), count);
+            if (info.seen + 1).is_multiple_of(COLUMNS_PER_FLUSH) {
+                self.flush(accumulators, info.block, count);
+            }
+        }
+    }
+
+    /// Moves short sums into wide ones.
+    ///
+    /// # Safety
+    /// As for `start`.
+    pub unsafe fn flush(&self, accumulators: *mut u32, block: usize, count: usize) {
+        if self.reducer.kind == Reduction::Sum && self.reducer.is_float {
+            // SAFETY: the wide sums stand in the third and fourth array.
+            unsafe {
+                let wide = accumulators.add(2 * block);
+                (self.flush)(accumulators, wide, std::ptr::null(), std::ptr::null(), count);
+            }
+        }
+    }
+
+    /// What one lane has seen, after a flush.
+    ///
+    /// # Safety
+    /// As for `start`.
+    pub unsafe fn extract(
+        &self,
+        accumulators: *const u32,
+        block: usize,
+        lane: usize,
+        seen: usize,
+    ) -> Accumulator {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (first, second) = (*accumulators.add(lane), *accumulators.add(block + lane));
+            let mut result = Accumulator { wide: [0.0; 2], word: first, index: 0, seen: seen as u64 };
+            match self.reducer.kind {
+                Reduction::Sum => {
+                    result.wide[0] = accumulators.add(2 * block).cast::<f64>().add(lane).read_unaligned();
+                }
+                Reduction::ArgMax => result.index = second,
+                Reduction::LogSumExp => {
+                    // Here a sum is relative to infinite shifts too.
+                    let (shift, sum) = (f32::from_bits(first), f32::from_bits(second));
+                    result.wide[0] = if shift.is_infinite() && !sum.is_nan() { shift.exp() } else { sum }.into();
+                }
+                Reduction::MeanVariance => {
+                    result.wide = [f32::from_bits(first).into(), f32::from_bits(second).into()];
+                }
+                _ => {}
+            }
+            result
+        }
+    }
+}
+
+/// Adds the f32 at `to` to the f64 at `a`, and clears them.
+struct Flush;
+
+impl Block for Flush {
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(to: *mut u32, a: *const u32, _: *const u32, _: *const u32, count: usize) {
+        // SAFETY: the caller gives `count` short and wide sums, both writable.
+        unsafe {
+            let (short, wide) = (to.cast::<f32>(), a.cast_mut().cast::<f64>());
+            for lane in 0..count {
+                let place = wide.add(lane);
+                place.write_unaligned(place.read_unaligned() + f64::from(*short.add(lane)));
+                *short.add(lane) = 0.0;
+            }
+        }
+    }
+}
+
+struct ArgMaxLanes<const FLOAT: bool>;
+
+impl<const FLOAT: bool> Block for ArgMaxLanes<FLOAT> {
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(to: *mut u32, _: *const u32, b: *const u32, c: *const u32, count: usize) {
+        // SAFETY: the caller gives accumulators padded to whole vectors, `count` lanes and the parameters.
+        unsafe {
+            let info = &*c.cast::<ColumnInfo>();
+            let (column, none) = (V::splat_bits(info.column as u32), V::splat_bits(u32::MAX));
+            let indices = to.add(info.block);
+            let mut i = 0;
+            while i < count {
+                let x = if i + V::COUNT <= count {
+                    V::load(b.add(i))
+                } else {
+                    V::load_first(b.add(i), count - i)
+                };
+                let (known, index) = (V::load(to.add(i)), V::load(indices.add(i)));
+                let greater = if FLOAT {
+                    let (x, known) = (V::float(x), V::float(known));
+                    // NaN is larger than what is not NaN.
+                    let new_nan = V::select_bits(V::is_nan(known), V::splat_bits(0), V::flag(V::is_nan(x)));
+                    V::mask_or(V::less(known, x), V::int_equal(new_nan, V::splat_bits(1)))
+                } else {
+                    V::int_less(known, x)
+                };
+                let greater = V::mask_or(greater, V::int_equal(index, none));
+                V::store(V::select_bits(greater, x, known), to.add(i));
+                V::store(V::select_bits(greater, column, index), indices.add(i));
+                i += V::COUNT;
+            }
+        }
+    }
+}
+
+struct LogSumExpLanes;
+
+impl Block for LogSumExpLanes {
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(to: *mut u32, _: *const u32, b: *const u32, c: *const u32, count: usize) {
+        // SAFETY: as above.
+        unsafe {
+            let info = &*c.cast::<ColumnInfo>();
+            let sums = to.add(info.block);
+            let one = V::splat(1.0);
+            let mut i = 0;
+            while i < count {
+                let x = if i + V::COUNT <= count {
+                    V::load(b.add(i))
+                } else {
+                    V::load_first(b.add(i), count - i)
+                };
+                let x = V::float(x);
+                let (known, sum) = (V::float(V::load(to.add(i))), V::float(V::load(sums.add(i))));
+                // Of two equal numbers the difference may be NaN, for infinities.
+                let distance = V::neg(V::abs(V::sub(x, known)));
+                let e = V::select(V::equal(x, known), one, functions::exp::<V>(distance));
+                let grows = V::less(known, x);
+                let sum = V::select(grows, V::mul_add(sum, e, one), V::add(sum, e));
+                V::store(V::bits(V::select(grows, x, known)), to.add(i));
+                V::store(V::bits(sum), sums.add(i));
+                i += V::COUNT;
+            }
+        }
+    }
+}
+
+struct MeanVarianceLanes;
+
+impl Block for MeanVarianceLanes {
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(to: *mut u32, _: *const u32, b: *const u32, c: *const u32, count: usize) {
+        // SAFETY: as above.
+        unsafe {
+            let info = &*c.cast::<ColumnInfo>();
+            let squares = to.add(info.block);
+            let factor = V::splat(1.0 / (info.seen + 1) as f32);
+            let mut i = 0;
+            while i < count {
+                let x = if i + V::COUNT <= count {
+                    V::load(b.add(i))
+                } else {
+                    V::load_first(b.add(i), count - i)
+                };
+                let x = V::float(x);
+                let (mean, square) = (V::float(V::load(to.add(i))), V::float(V::load(squares.add(i))));
+                let distance = V::sub(x, mean);
+                let mean = V::mul_add(distance, factor, mean);
+                let square = V::mul_add(distance, V::sub(x, mean), square);
+                V::store(V::bits(mean), to.add(i));
+                V::store(V::bits(square), squares.add(i));
+                i += V::COUNT;
+            }
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Moving elements between memory and blocks where they do not lie one after another, or are bytes.
+
+use crate::vecmath::block::Block;
+use crate::vecmath::lanes::Lanes;
+
+/// The lanes to be moved: what the fourth argument of these block functions points to.
+#[repr(C)]
+pub(super) struct Walk {
+    /// Extents and steps in elements, outermost first.
+    pub axes: *const (usize, i64),
+    pub rank: usize,
+    /// Number of the first lane.
+    pub start: usize,
+}
+
+/// The runs along the innermost axis that make up `count` lanes.
+struct Runs<'a> {
+    axes: &'a [(usize, i64)],
+    coordinates: [usize; super::layout::MAX_AXES],
+    position: i64,
+    left: usize,
+}
+
+impl<'a> Runs<'a> {
+    /// # Safety
+    /// `walk` points to axes that live as long as the result.
+    #[inline(always)]
+    unsafe fn new(walk: &Walk, count: usize) -> Runs<'a> {
+        // SAFETY: the caller's promise.
+        let axes = unsafe { std::slice::from_raw_parts(walk.axes, walk.rank) };
+        let mut coordinates = [0; super::layout::MAX_AXES];
+        let (mut number, mut position) = (walk.start, 0);
+        for (axis, &(extent, stride)) in axes.iter().enumerate().rev() {
+            if axis == 0 {
+                coordinates[0] = number;
+            } else {
+                coordinates[axis] = number % extent;
+                number /= extent;
+            }
+            position += coordinates[axis] as i64 * stride;
+        }
+        Runs { axes, coordinates, position, left: count }
+    }
+
+    /// Position, length and step of the next run.
+    #[inline(always)]
+    fn next(&mut self) -> Option<(isize, usize, isize)> {
+        if self.left == 0 {
+            return None;
+        }
+        let Some(inner) = self.axes.len().checked_sub(1) else {
+            let length = self.left;
+            self.left = 0;
+            return Some((0, length, 0));
+        };
+        let (extent, stride) = self.axes[inner];
+        let length = (extent - self.coordinates[inner]).min(self.left);
+        let run = (self.position as isize, length, stride as isize);
+        self.left -= length;
+        self.coordinates[inner] += length;
+        self.position += length as i64 * stride;
+        let mut axis = inner;
+        while axis > 0 && self.coordinates[axis] == self.axes[axis].0 {
+            self.coordinates[axis] = 0;
+            self.position -= self.axes[axis].0 as i64 * self.axes[axis].1;
+            axis -= 1;
+            self.coordinates[axis] += 1;
+            self.position += self.axes[axis].1;
+        }
+        Some(run)
+    }
+}
+
+/// Fills a block: `a` is the address of the element at position 0, `b` a [`Walk`]. Writes up to a vector beyond, unless
+/// there is one element only.
+pub(super) struct Gather;
+
+impl Block for Gather {
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(to: *mut u32, a: *const u32, b: *const u32, _: *const u32, count: usize) {
+        // SAFETY: the caller promises that all lanes of the walk are readable, and `count` and a vector more writable.
+        unsafe {
+            let mut runs = Runs::new(&*b.cast::<Walk>(), count);
+            if count == 1 {
+                // A single value has no room for a vector.
+                *to = *a.offset(runs.position as isize);
+                return;
+            }
+            let mut to = to;
+            while let Some((position, length, stride)) = runs.next() {
+                let from = a.offset(position);
+                match stride {
+                    0 => fill::<V>(to, *from, length),
+                    1 => {
+                        let mut i = 0;
+                        while i + V::COUNT <= length {
+                            V::store(V::load(from.add(i)), to.add(i));
+                            i += V::COUNT;
+                        }
+                        if i < length {
+                            V::store(V::load_first(from.add(i), length - i), to.add(i));
+                        }
+                    }
+                    _ => {
+                        for i in 0..length {
+                            *to.add(i) = *from.offset(i as isize * stride);
+                        }
+                    }
+                }
+                to = to.add(length);
+            }
+        }
+    }
+}
+
+/// `length` lanes of one element, and up to a vector more.
+///
+/// # Safety
+/// That many elements are writable.
+#[inline(always)]
+unsafe fn fill<V: Lanes>(to: *mut u32, bits: u32, length: usize) {
+    let all = V::splat_bits(bits);
+    let mut i = 0;
+    while i < length {
+        // SAFETY: the caller's promise.
+        unsafe { V::store(all, to.add(i)) };
+        i += V::COUNT;
+    }
+}
+
+/// As [`Gather`], from bytes.
+pub(super) struct GatherBytes;
+
+impl Block for GatherBytes {
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(to: *mut u32, a: *const u32, b: *const u32, _: *const u32, count: usize) {
+        // SAFETY: as for `Gather`.
+        unsafe {
+            let mut runs = Runs::new(&*b.cast::<Walk>(), count);
+            let mut to = to;
+            while let Some((position, length, stride)) = runs.next() {
+                let from = a.cast::<u8>().offset(position);
+                if stride == 1 {
+                    for i in 0..length {
+                        *to.add(i) = u32::from(*from.add(i));
+                    }
+                } else {
+                    for i in 0..length {
+                        *to.add(i) = u32::from(*from.offset(i as isize * stride));
+                    }
+                }
+                to = to.add(length);
+            }
+        }
+    }
+}
+
+/// The opposite of [`Gather`]: `to` is the address of the element at position 0, `a` the block, `b` a [`Walk`].
+pub(super) struct Scatter;
+
+impl Block for Scatter {
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(to: *mut u32, a: *const u32, b: *const u32, _: *const u32, count: usize) {
+        // SAFETY: the caller promises that all lanes of the walk are writable, and `count` readable.
+        unsafe {
+            let mut runs = Runs::new(&*b.cast::<Walk>(), count);
+            let mut from = a;
+            while let Some((position, length, stride)) = runs.next() {
+                let to = to.offset(position);
+                if stride == 1 {
+                    let mut i = 0;
+                    while i + V::COUNT <= length {
+                        V::store(V::load(from.add(i)), to.add(i));
+                        i += V::COUNT;
+                    }
+                    if i < length {
+                        V::store_first(V::load_first(from.add(i), length - i), to.add(i), length - i);
+                    }
+                } else {
+                    for i in 0..length {
+                        *to.offset(i as isize * stride) = *from.add(i);
+                    }
+                }
+                from = from.add(length);
+            }
+        }
+    }
+}
+
+/// As [`Scatter`], to bytes.
+pub(super) struct ScatterBytes;
+
+impl Block for ScatterBytes {
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(to: *mut u32, a: *const u32, b: *const u32, _: *const u32, count: usize) {
+        // SAFETY: as for `Scatter`.
+        unsafe {
+            let mut runs = Runs::new(&*b.cast::<Walk>(), count);
+            let mut from = a;
+            while let Some((position, length, stride)) = runs.next() {
+                let to = to.cast::<u8>().offset(position);
+                if stride == 1 {
+                    for i in 0..length {
+                        *to.add(i) = *from.add(i) as u8;
+                    }
+                } else {
+                    for i in 0..length {
+                        *to.offset(i as isize * stride) = *from.add(i) as u8;
+                    }
+                }
+                from = from.add(length);
+            }
+        }
+    }
+}
+
+/// The positions themselves: `a` points to that of position 0 (an i64), `b` is a [`Walk`].
+pub(super) struct Positions;
+
+impl Block for Positions {
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(to: *mut u32, a: *const u32, b: *const u32, _: *const u32, count: usize) {
+        // SAFETY: the caller promises that `count` elements are writable.
+        unsafe {
+            let base = a.cast::<i64>().read_unaligned() as u32;
+            let mut runs = Runs::new(&*b.cast::<Walk>(), count);
+            let mut to = to;
+            while let Some((position, length, stride)) = runs.next() {
+                let (first, step) = (base.wrapping_add(position as u32), stride as u32);
+                for i in 0..length {
+                    *to.add(i) = first.wrapping_add(step.wrapping_mul(i as u32));
+                }
+                to = to.add(length);
+            }
+        }
+    }
+}
+
+/// Repeats each of `count` row values along the columns, whose number `b` points to (a u32). Writes up to a vector beyond.
+pub(super) struct Spread;
+
+impl Block for Spread {
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(to: *mut u32, a: *const u32, b: *const u32, _: *const u32, count: usize) {
+        // SAFETY: the caller promises room for all lanes and a vector more.
+        unsafe {
+            let columns = *b as usize;
+            for row in 0..count {
+                fill::<V>(to.add(row * columns), *a.add(row), columns);
+            }
+        }
+    }
+}

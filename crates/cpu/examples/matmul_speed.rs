@@ -76,20 +76,15 @@ fn products() -> Vec<Product> {
         rhs: [128, 262_144],
         contract: [1, 1],
     });
+    all.push(Product { name: "  input gradient", lhs: [32, 128], rhs: [128, 262_144], contract: [1, 0] });
+    all.push(Product { name: "  weight gradient", lhs: [32, 128], rhs: [32, 262_144], contract: [0, 0] });
+    all.push(Product { name: "square 1024", lhs: [1024, 1024], rhs: [1024, 1024], contract: [1, 0] });
     all.push(Product {
-        name: "  input gradient",
-        lhs: [32, 128],
-        rhs: [128, 262_144],
+        name: "matrix times vector 4096",
+        lhs: [4096, 4096],
+        rhs: [4096, 1],
         contract: [1, 0],
     });
-    all.push(Product {
-        name: "  weight gradient",
-        lhs: [32, 128],
-        rhs: [32, 262_144],
-        contract: [0, 0],
-    });
-    all.push(Product { name: "square 1024", lhs: [1024, 1024], rhs: [1024, 1024], contract: [1, 0] });
-    all.push(Product { name: "matrix times vector 4096", lhs: [4096, 4096], rhs: [4096, 1], contract: [1, 0] });
     all
 }
 

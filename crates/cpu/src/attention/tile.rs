@@ -1,6 +1,6 @@
 //! Small products inside an attention, and the memory for them.
 
-use crate::matmul::micro::{TileArguments, VECTORS, compute_tile, tile_rows};
+use crate::matmul::micro::{Ahead, TileArguments, VECTORS, compute_tile, tile_rows};
 use crate::matmul::pack::pack_panel;
 use crate::pool::share;
 use crate::simd::Vector;
@@ -42,6 +42,7 @@ pub(super) unsafe fn multiply<V: Vector, const STRIDE: usize>(product: Multiply)
                 out_row: product.out_row,
                 columns,
                 accumulate: product.accumulate,
+                ahead: Ahead::NOTHING,
             };
             // SAFETY: the caller's promise.
             unsafe { compute_tile::<V, STRIDE>(rows.len(), columns.div_ceil(V::LANES), arguments) };

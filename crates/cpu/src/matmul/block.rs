@@ -1,6 +1,6 @@
 //! The product of one thread's part: loops over blocks that fit the caches.
 
-use super::micro::{TileArguments, VECTORS, compute_tile, tile_rows};
+use super::micro::{Ahead, TileArguments, VECTORS, compute_tile, tile_rows};
 use super::pack::pack_panel;
 use super::split::Split;
 use super::{MatmulShape, offset};
@@ -12,6 +12,10 @@ use std::ops::Range;
 pub(super) const BLOCK_STEPS: usize = 320;
 /// Elements of a packed block of the right side, at most: half of a 1 MiB cache.
 const BLOCK_ELEMENTS: usize = 128 << 10;
+/// The same where the right side is streamed from memory: the next block must fit beside it.
+const STREAMED_ELEMENTS: usize = 40 << 10;
+/// A right side of more elements than this is streamed.
+const STREAMED_FROM: usize = 512 << 10;
 /// Columns of a block, at most, so that the output rows in work stay in the nearest cache.
 const BLOCK_COLUMNS: usize = 1024;
 /// Up to this many tiles of rows, the right side is read where it stands if its rows are contiguous.
@@ -59,15 +63,21 @@ pub(super) struct Product<'a> {
     pub epilogue: Option<&'a dyn Fn(Range<usize>, Range<usize>)>,
 }
 
+/// Whether the right side of `n` × `k` elements is read from memory rather than from a cache.
+fn is_streamed(n: usize, k: usize) -> bool {
+    n.saturating_mul(k) > STREAMED_FROM
+}
+
 /// Columns of a block, at most; a multiple of the tile's.
-fn most_columns(steps: usize, lanes: usize) -> usize {
+fn most_columns(steps: usize, lanes: usize, streamed: bool) -> usize {
     let tile = VECTORS * lanes;
-    ((BLOCK_ELEMENTS / steps.max(1)).min(BLOCK_COLUMNS) / tile * tile).max(tile)
+    let elements = if streamed { STREAMED_ELEMENTS } else { BLOCK_ELEMENTS };
+    ((elements / steps.max(1)).min(BLOCK_COLUMNS) / tile * tile).max(tile)
 }
 
 /// Columns of a block, a multiple of the tile's.
-fn block_columns(n: usize, steps: usize, lanes: usize) -> usize {
-    let blocks = n.div_ceil(most_columns(steps, lanes)).max(1);
+fn block_columns(n: usize, steps: usize, lanes: usize, streamed: bool) -> usize {
+    let blocks = n.div_ceil(most_columns(steps, lanes, streamed)).max(1);
     n.div_ceil(blocks).next_multiple_of(VECTORS * lanes)
 }
 
@@ -81,7 +91,7 @@ pub(super) fn scratch(shape: &MatmulShape, split: &Split, lanes: usize) -> usize
     let steps = shape.k.div_ceil(split.blocks);
     // The first part is the widest.
     let columns = split.columns_of_part(shape.n, 0, lanes).len().next_multiple_of(VECTORS * lanes);
-    steps * (columns.min(most_columns(steps, lanes)) + left_width(lanes))
+    steps * (columns.min(most_columns(steps, lanes, false)) + left_width(lanes))
 }
 
 impl Product<'_> {
@@ -113,30 +123,47 @@ impl Kernel for Product<'_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
         let most_steps = self.k.div_ceil(self.blocks);
-        let width = block_columns(self.n, most_steps, V::LANES);
+        let streamed = is_streamed(self.n, self.k);
+        let width = block_columns(self.n, most_steps, V::LANES, streamed);
+        let segments = if self.segments.is_empty() { 0..1 } else { self.segments.clone() };
         let mut column = 0;
         while column < self.n {
             let columns = column..(column + width).min(self.n);
             column = columns.end;
-            if self.segments.is_empty() {
-                let nothing = self.segment(0, 0..0);
+            for index in segments.clone() {
+                let last = index + 1 == segments.end;
+                let segment = Segment { first: index == segments.start, last, ..self.segment(index) };
+                let next = if !streamed {
+                    None
+                } else if !last {
+                    Some(self.segment(index + 1).at_column(&self.right, columns.start))
+                } else if column < self.n {
+                    Some(self.segment(segments.start).at_column(&self.right, column))
+                } else {
+                    None
+                };
                 // SAFETY: promised to `Product::run`.
-                unsafe { self.block::<V>(&columns, Segment { first: true, last: true, ..nothing }) };
-            }
-            for index in self.segments.clone() {
-                let segment =
-                    self.segment(index / self.blocks, share(self.k, self.blocks, index % self.blocks));
-                let (first, last) = (index == self.segments.start, index + 1 == self.segments.end);
-                // SAFETY: promised to `Product::run`.
-                unsafe { self.block::<V>(&columns, Segment { first, last, ..segment }) };
+                unsafe { self.block::<V>(&columns, segment, next) };
             }
         }
     }
 }
 
-impl Product<'_> {
+impl Segment {
+    /// The same with the right side moved to a column.
     #[inline(always)]
-    fn segment(&self, outer: usize, steps: Range<usize>) -> Segment {
+    fn at_column(self, right: &Operand, column: usize) -> Segment {
+        Segment { right: self.right.wrapping_offset(column as isize * right.across), ..self }
+    }
+}
+
+impl Product<'_> {
+    /// The segment with this number; one of no steps if there are none.
+    #[inline(always)]
+    fn segment(&self, index: usize) -> Segment {
+        let outer = index / self.blocks;
+        let steps =
+            if self.segments.is_empty() { 0..0 } else { share(self.k, self.blocks, index % self.blocks) };
         let start = |operand: &Operand| {
             let outer = if outer == 0 { 0 } else { offset(self.outer, operand.outer, outer) };
             operand.pointer.wrapping_offset(outer + steps.start as isize * operand.inner)
@@ -145,12 +172,12 @@ impl Product<'_> {
         Segment { left, right, steps: steps.len(), first: true, last: true }
     }
 
-    /// Adds one segment to the columns of one block.
+    /// Adds one segment to the columns of one block. `next` is what will be read after it.
     ///
     /// # Safety
     /// As [`Product::run`].
     #[inline(always)]
-    unsafe fn block<V: Vector>(&self, columns: &Range<usize>, segment: Segment) {
+    unsafe fn block<V: Vector>(&self, columns: &Range<usize>, segment: Segment, next: Option<Segment>) {
         let tile_columns = VECTORS * V::LANES;
         let left_width = left_width(V::LANES);
         let left_pack = self.scratch;
@@ -203,6 +230,9 @@ impl Product<'_> {
                         out_row: self.output.row,
                         columns: count,
                         accumulate: !segment.first,
+                        ahead: next.as_ref().map_or(Ahead::NOTHING, |next| {
+                            self.ahead(next, tile, panel, panels, VECTORS * V::LANES)
+                        }),
                     };
                     let vectors = count.div_ceil(V::LANES);
                     if self.output.column == 1 {
@@ -217,6 +247,26 @@ impl Product<'_> {
                     epilogue(rows, columns.clone());
                 }
             }
+        }
+    }
+
+    /// What to ask for during the tile with this number, of a panel of columns: the tiles of the first rows get the
+    /// columns of the same panel, those of later rows get rows of the left side.
+    #[inline(always)]
+    fn ahead(&self, next: &Segment, tile: usize, panel: usize, panels: usize, tile_columns: usize) -> Ahead {
+        const LINE: usize = 16;
+        let tiles = tile_columns.div_ceil(LINE);
+        if tile < tiles {
+            let column = (panel * tile_columns + tile * LINE) as isize;
+            let pointer = next.right.wrapping_offset(column * self.right.across);
+            Ahead::sixteen(pointer, self.right.across, self.right.inner)
+        } else {
+            let row = (((tile - tiles) * panels + panel) * LINE) as isize;
+            if row as usize >= self.m {
+                return Ahead::NOTHING;
+            }
+            let pointer = next.left.wrapping_offset(row * self.left.across);
+            Ahead::sixteen(pointer, self.left.across, self.left.inner)
         }
     }
 

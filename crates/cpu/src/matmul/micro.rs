@@ -15,6 +15,46 @@ const fn tile_rows_of(registers: usize) -> usize {
     (registers - 1 - VECTORS) / VECTORS
 }
 
+/// Cache lines to ask for while a tile is computed, one a step, because later tiles will read them: so memory works
+/// while the arithmetic does.
+#[derive(Clone, Copy)]
+pub(crate) struct Ahead {
+    /// Where to start; addresses that are not accessible do no harm.
+    pub pointer: *const f32,
+    /// Elements from one to the next.
+    pub step: isize,
+    /// Elements to skip after every sixteen.
+    pub jump: isize,
+}
+
+impl Ahead {
+    /// Asks for nothing.
+    pub const NOTHING: Ahead = Ahead { pointer: std::ptr::null(), step: 0, jump: 0 };
+
+    /// The lines that `16 * steps` elements span, as a tile of `steps` steps asks for them. The elements are sixteen to
+    /// a step, `inner` apart, or (if that is 1) `steps` to each of sixteen rows that are `across` apart.
+    pub fn sixteen(pointer: *const f32, across: isize, inner: isize) -> Ahead {
+        if inner == 1 {
+            Ahead { pointer, step: across, jump: 16 - 16 * across }
+        } else {
+            Ahead { pointer, step: inner, jump: 0 }
+        }
+    }
+}
+
+/// Asks for a cache line to be brought into the second cache.
+#[inline(always)]
+fn prefetch(line: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which is allowed for any address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(line.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
+}
+
 /// What a tile is computed from.
 #[derive(Clone, Copy)]
 pub(crate) struct TileArguments {
@@ -36,6 +76,8 @@ pub(crate) struct TileArguments {
     pub columns: usize,
     /// Whether to add to what is in the output.
     pub accumulate: bool,
+    /// What to ask for meanwhile.
+    pub ahead: Ahead,
 }
 
 struct TileKernel<const ROWS: usize, const COUNT: usize, const STRIDE: usize>(TileArguments);
@@ -45,7 +87,7 @@ impl<const ROWS: usize, const COUNT: usize, const STRIDE: usize> Kernel for Tile
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let TileArguments { mut left, left_step, mut right, right_step, steps, .. } = self.0;
+        let TileArguments { mut left, left_step, mut right, right_step, steps, mut ahead, .. } = self.0;
         if ROWS > tile_rows::<V>() {
             return;
         }
@@ -53,7 +95,10 @@ impl<const ROWS: usize, const COUNT: usize, const STRIDE: usize> Kernel for Tile
         // SAFETY: the pointers stay within what `compute_tile`'s caller vouches for; past the last step they are
         // not read.
         unsafe {
-            for _ in 0..steps {
+            for step in 0..steps {
+                prefetch(ahead.pointer);
+                let jump = if step % 16 == 15 { ahead.jump } else { 0 };
+                ahead.pointer = ahead.pointer.wrapping_offset(ahead.step + jump);
                 let mut columns = [V::zero(); COUNT];
                 for (vector, column) in columns.iter_mut().enumerate() {
                     *column = V::load(right.add(vector * V::LANES));

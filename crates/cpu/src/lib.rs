@@ -9,6 +9,7 @@ pub mod matmul;
 pub mod memory;
 pub mod movement;
 pub mod pool;
+pub mod pooling;
 pub mod simd;
 pub mod vecmath;
 

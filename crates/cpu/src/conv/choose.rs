@@ -40,10 +40,12 @@ pub(super) fn winograd_splits_channels(
 pub fn choose(shape: &ConvShape, direction: Direction, level: Level, threads: usize) -> Algorithm {
     let few_channels = shape.in_channels * shape.kernel.iter().product::<usize>() <= LANES_PRODUCTS
         && shape.out_channels <= LANES_CHANNELS;
+    // The input gradient has the input's channels in the lanes of the other algorithms.
+    let few_inputs = direction == Direction::InputGradient && 2 * shape.in_channels <= level.lanes();
     let every_thread_has_a_block = shape.batch >= level.lanes() * threads;
     let many_channels = shape.in_channels.min(shape.out_channels) >= WINOGRAD_CHANNELS;
     let fits = |algorithm| supports(algorithm, direction, shape);
-    if fits(Algorithm::Lanes) && few_channels && every_thread_has_a_block {
+    if fits(Algorithm::Lanes) && (few_channels || few_inputs) && every_thread_has_a_block {
         Algorithm::Lanes
     } else if fits(Algorithm::Winograd) && many_channels {
         Algorithm::Winograd

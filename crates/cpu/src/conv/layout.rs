@@ -36,6 +36,7 @@ pub(super) struct Block {
     pub row_step: usize,
 }
 
+// The loops over a square have constant bounds, so that it stays in registers.
 impl Block {
     /// Transposes planes into vectors of pixels; lanes there are not become zero.
     ///
@@ -51,13 +52,11 @@ impl Block {
             let mut square = [V::zero(); MAX_LANES];
             // SAFETY: `length` pixels from `start` on are in the plane of each of the lanes, and in `pixels`.
             unsafe {
-                if length == V::LANES {
-                    for lane in 0..self.lanes {
-                        square[lane] = V::load(planes.add(lane * self.lane_stride + start));
-                    }
-                } else {
-                    for lane in 0..self.lanes {
-                        square[lane] = V::load_partial(planes.add(lane * self.lane_stride + start), length);
+                for lane in 0..V::LANES {
+                    if lane < self.lanes {
+                        let from = planes.add(lane * self.lane_stride + start);
+                        square[lane] =
+                            if length == V::LANES { V::load(from) } else { V::load_partial(from, length) };
                     }
                 }
                 V::transpose(&mut square);
@@ -67,9 +66,11 @@ impl Block {
                     }
                     place.skip(V::LANES);
                 } else {
-                    for vector in &square[..length] {
-                        vector.store(pixels.add(place.at * V::LANES));
-                        place.skip(1);
+                    for i in 0..V::LANES {
+                        if i < length {
+                            square[i].store(pixels.add(place.at * V::LANES));
+                            place.skip(1);
+                        }
                     }
                 }
             }
@@ -97,19 +98,22 @@ impl Block {
                     }
                     place.skip(V::LANES);
                 } else {
-                    for vector in &mut square[..length] {
-                        *vector = V::load(pixels.add(place.at * V::LANES));
-                        place.skip(1);
+                    for i in 0..V::LANES {
+                        if i < length {
+                            square[i] = V::load(pixels.add(place.at * V::LANES));
+                            place.skip(1);
+                        }
                     }
                 }
                 V::transpose(&mut square);
-                if length == V::LANES {
-                    for lane in 0..self.lanes {
-                        square[lane].store(planes.add(lane * self.lane_stride + start));
-                    }
-                } else {
-                    for lane in 0..self.lanes {
-                        square[lane].store_partial(planes.add(lane * self.lane_stride + start), length);
+                for lane in 0..V::LANES {
+                    if lane < self.lanes {
+                        let to = planes.add(lane * self.lane_stride + start);
+                        if length == V::LANES {
+                            square[lane].store(to);
+                        } else {
+                            square[lane].store_partial(to, length);
+                        }
                     }
                 }
             }

@@ -5,7 +5,7 @@
 //! Gᵀ[(A g Aᵀ) ⊙ (Bᵀ d B)]G for a tile g of the output gradient. Summed over channels or over tiles, ⊙ is 36 matrix
 //! products, one for each position in the 6×6 square. The interpolation points are 0, ±1, ±2 and infinity.
 
-use super::layout::Block;
+use super::layout::{Block, LINE};
 use crate::simd::{Kernel, MAX_LANES, Vector};
 use std::ops::Range;
 
@@ -17,6 +17,8 @@ pub(super) const SIDE: usize = TILE + 2;
 pub(super) const POSITIONS: usize = SIDE * SIDE;
 /// Taps of a filter.
 const TAPS: usize = 9;
+/// Filters to prefetch ahead of the one that is transformed.
+const AHEAD: usize = 4;
 
 #[inline(always)]
 fn scaled<V: Vector>(factor: f32, value: V, summand: V) -> V {
@@ -387,12 +389,21 @@ impl Kernel for TransformFilters {
             let lanes = V::LANES.min(filters.targets - block * V::LANES);
             for channel in 0..filters.sources {
                 let mut taps = [V::zero(); MAX_LANES];
+                if filters.turned {
+                    // Far from the last ones, where the processor does not expect them.
+                    let ahead = source.wrapping_add(filters.offset(block * V::LANES, channel + AHEAD));
+                    for line in 0..=(V::LANES * TAPS).div_ceil(LINE) {
+                        V::prefetch(ahead.wrapping_add(line * LINE));
+                    }
+                }
                 // SAFETY: nine taps of each of the filters; `memory` as the struct demands.
                 unsafe {
                     if V::LANES >= TAPS {
-                        for lane in 0..lanes {
-                            let filter = source.add(filters.offset(block * V::LANES + lane, channel));
-                            taps[lane] = V::load_partial(filter, TAPS);
+                        for lane in 0..V::LANES {
+                            if lane < lanes {
+                                let filter = source.add(filters.offset(block * V::LANES + lane, channel));
+                                taps[lane] = V::load_partial(filter, TAPS);
+                            }
                         }
                         V::transpose(&mut taps);
                     } else {
@@ -480,9 +491,11 @@ impl Kernel for TransformFilterGradients {
                     }
                     if V::LANES >= TAPS {
                         V::transpose(&mut taps);
-                        for lane in 0..lanes {
-                            let filter = target.add(filters.offset(block * V::LANES + lane, channel));
-                            taps[lane].store_partial(filter, TAPS);
+                        for lane in 0..V::LANES {
+                            if lane < lanes {
+                                let filter = target.add(filters.offset(block * V::LANES + lane, channel));
+                                taps[lane].store_partial(filter, TAPS);
+                            }
                         }
                     } else {
                         for tap in 0..TAPS {

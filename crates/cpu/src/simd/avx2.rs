@@ -63,6 +63,10 @@ impl Vector for Avx2 {
         unsafe { _mm256_storeu_si256(to.cast(), _mm256_cvtps_epi32(self.0)) }
     }
     #[inline(always)]
+    fn prefetch(address: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+    #[inline(always)]
     fn add(self, other: Self) -> Self {
         Avx2(unsafe { _mm256_add_ps(self.0, other.0) })
     }

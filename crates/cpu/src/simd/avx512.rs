@@ -59,6 +59,10 @@ impl Vector for Avx512 {
         unsafe { _mm512_storeu_si512(to.cast(), _mm512_cvtps_epi32(self.0)) }
     }
     #[inline(always)]
+    fn prefetch(address: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+    #[inline(always)]
     fn add(self, other: Self) -> Self {
         Avx512(unsafe { _mm512_add_ps(self.0, other.0) })
     }

@@ -61,6 +61,10 @@ pub(crate) trait Vector: Copy {
     /// `LANES` writable numbers.
     unsafe fn store_i32(self, to: *mut i32);
 
+    /// Asks for the cache line at this address, which need not be valid.
+    #[inline(always)]
+    fn prefetch(_address: *const f32) {}
+
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;

@@ -1,4 +1,28 @@
 //! Train neural networks where a whole training step is one compiled program.
+//!
+//! Layers are traced once. The step (forward, loss, backward, clipping, the optimizer's update) is differentiated, fused
+//! and planned as one program, and from then on each step is a single run on a device that keeps everything it needs.
+//!
+//! ```
+//! use dropforge::prelude::*;
+//!
+//! let net = seq![conv(6, 5).same(), relu(), max_pool(2), flatten(), dense(10)];
+//! let (images, classes) = (Tensor::zeros([32, 1, 28, 28]), Tensor::from_vec(vec![0; 32], [32]));
+//! let mut step = compile(net, cross_entropy(), Sgd::new(0.05).momentum(0.9), (&images, &classes))?;
+//! let outcome = step.run((&images, &classes))?;
+//! println!("loss {}, {} right", outcome.loss()?, outcome.correct()?.unwrap_or(0));
+//! # Ok::<(), dropforge::Error>(())
+//! ```
+//!
+//! | to | see |
+//! |---|---|
+//! | compute with tensors and gradients directly | [`Tensor`] |
+//! | put layers together, write your own | [`nn`], [`nn::Layer`], [`nn::Scope`] |
+//! | choose a loss or an optimizer | [`loss`], [`optim`] |
+//! | write a training loop of your own | [`compile`](mod@compile) |
+//!
+//! Operations on tensors never fail and never panic: what does not fit shows as an [`Error`], with the operation, the
+//! shapes, the layer and your source line, from the first call that returns a [`Result`].
 
 pub mod compile;
 pub mod devices;

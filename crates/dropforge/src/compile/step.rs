@@ -313,8 +313,8 @@ impl Step {
             let message = format!("{name} is prepared by the optimizer; change it with set_optimizer");
             return Err(Error::new(message));
         }
-        let known = self.train.names().chain(self.evaluate.names()).any(|known| known == name);
-        if !known && !(name == CLIP_NORM && self.clip_norm.is_some()) {
+        let limits = name == CLIP_NORM && self.clip_norm.is_some();
+        if !limits && !self.train.names().chain(self.evaluate.names()).any(|known| known == name) {
             return Err(Error::new(format!("no program has a hyperparameter named {name}")));
         }
         self.chosen.insert(name.to_string(), value);

@@ -75,7 +75,7 @@ impl Layer for BatchNorm {
                 let (mean, variance) = x.mean_and_variance(others.as_slice());
                 let unbiased = &variance * (count as f32 / (count as f32 - 1.0));
                 let record = |state: &Tensor, batch: &Tensor| {
-                    let kept = state * (1.0 - self.momentum) + batch.detach() * self.momentum;
+                    let kept = state * (1.0 - self.momentum) + batch * self.momentum;
                     scope.write_state(state, &kept);
                 };
                 record(&running_mean, &mean);

@@ -3,7 +3,7 @@
 use super::Tensor;
 use super::node::{Action, Application, Node, Source};
 use dropforge_ir::gradient::append_gradients;
-use dropforge_ir::{Error, Op, Origin, Program, Result, Value};
+use dropforge_ir::{Array, DType, Error, Literal, Op, Origin, Program, Result, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -28,6 +28,14 @@ pub(crate) struct Lowering {
     detached: Vec<(Value, Value)>,
     /// Keeps the keys above from being reused while this lives.
     seen: Vec<Arc<Node>>,
+}
+
+/// A node whose arguments are being made.
+struct Waiting {
+    node: Arc<Node>,
+    application: Arc<Application>,
+    /// The argument to look at next.
+    next: usize,
 }
 
 impl Lowering {
@@ -65,13 +73,9 @@ impl Lowering {
 
     /// Depth first without recursion: a node is made when its arguments are there.
     fn lower_one(&mut self, root: &Arc<Node>, history: bool) -> Result<()> {
-        let mut stack: Vec<(Arc<Node>, Option<Arc<Application>>, usize)> = Vec::new();
+        let mut stack = Vec::new();
         self.visit(root, history, &mut stack)?;
-        while let Some((node, application, next)) = stack.last_mut() {
-            let Some(application) = application else {
-                stack.pop();
-                continue;
-            };
+        while let Some(Waiting { node, application, next }) = stack.last_mut() {
             if let Some(arg) = application.args.get(*next) {
                 *next += 1;
                 let arg = arg.node.clone();
@@ -86,12 +90,7 @@ impl Lowering {
     }
 
     /// Gives a node its value if it is a leaf, or puts it on the stack.
-    fn visit(
-        &mut self,
-        node: &Arc<Node>,
-        history: bool,
-        stack: &mut Vec<(Arc<Node>, Option<Arc<Application>>, usize)>,
-    ) -> Result<()> {
+    fn visit(&mut self, node: &Arc<Node>, history: bool, stack: &mut Vec<Waiting>) -> Result<()> {
         if self.values.contains_key(&Arc::as_ptr(node)) {
             return Ok(());
         }
@@ -103,7 +102,9 @@ impl Lowering {
             }
             Source::Data(_) | Source::Placed(_) => self.leaf(node),
             Source::Applied { placed: Some(_), .. } if !(history && node.tracked) => self.leaf(node),
-            Source::Applied { application, .. } => stack.push((node.clone(), Some(application), 0)),
+            Source::Applied { application, .. } => {
+                stack.push(Waiting { node: node.clone(), application, next: 0 });
+            }
         }
         Ok(())
     }
@@ -131,7 +132,7 @@ impl Lowering {
             let args: Vec<Value> =
                 application.args.iter().map(|arg| self.values[&Arc::as_ptr(&arg.node)]).collect();
             let results = match &application.action {
-                Action::Operation(Op::Constant(literal)) => vec![self.program.constant(literal.clone())],
+                Action::Operation(Op::Constant(literal)) => vec![self.constant(literal)],
                 Action::Operation(op) => self.program.push(op.clone(), &args)?,
                 Action::Detach => {
                     let name = format!("detached {}", self.detached.len());
@@ -145,6 +146,19 @@ impl Lowering {
         }
         self.set(node, self.results[&key][result]);
         Ok(())
+    }
+
+    /// A number in the user's code. In a program that runs once it is mostly an input, so that a loop with a changing number
+    /// compiles once; simple ones stay, because programs get better by knowing them.
+    fn constant(&mut self, literal: &Literal) -> Value {
+        let number = literal.as_scalar().filter(|number| {
+            let simple = (number * 2.0).fract() == 0.0 && number.abs() <= 16.0;
+            literal.ty.dtype == DType::F32 && !simple && self.sort == Leaves::Inputs
+        });
+        let Some(number) = number else { return self.program.constant(literal.clone()) };
+        let value = self.program.input(format!("x{}", self.leaves.len()), literal.ty.clone());
+        self.leaves.push(Tensor::from_array(Array::scalar(number as f32)));
+        value
     }
 
     fn set(&mut self, node: &Arc<Node>, value: Value) {

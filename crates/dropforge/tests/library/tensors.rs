@@ -24,7 +24,7 @@ fn check_bool(tensor: Tensor, expected: &[bool]) {
 #[test]
 fn creation() {
     check(Tensor::zeros([2, 2]), &[2, 2], &[0.0; 4]);
-    check(Tensor::ones(&[3]), &[3], &[1.0; 3]);
+    check(Tensor::ones(Tensor::zeros([3]).shape()), &[3], &[1.0; 3]);
     check(Tensor::full(vec![2, 1], 7.5), &[2, 1], &[7.5; 2]);
     check_i32(Tensor::arange(0, 4), &[4], &[0, 1, 2, 3]);
     check_i32(Tensor::arange(-1, 2), &[3], &[-1, 0, 1]);
@@ -76,7 +76,7 @@ fn functions_of_elements() {
     check(x.square(), &[4], &each(|x| x * x));
     check(x.clamp(-1.0, 1.0), &[4], &[-1.0, 0.0, 0.5, 1.0]);
     check(x.maximum(0.25), &[4], &[0.25, 0.25, 0.5, 2.0]);
-    check(x.minimum(&Tensor::from([0.0, -1.0, 1.0, 1.0])), &[4], &[-1.5, -1.0, 0.5, 1.0]);
+    check(x.minimum(Tensor::from([0.0, -1.0, 1.0, 1.0])), &[4], &[-1.5, -1.0, 0.5, 1.0]);
     check(x.sign(), &[4], &[-1.0, 0.0, 1.0, 1.0]);
     check(x.floor() + x.ceil() + x.round(), &[4], &[-5.0, 0.0, 1.0, 6.0]);
     check(x.expm1(), &[4], &each(f32::exp_m1));
@@ -95,14 +95,14 @@ fn comparisons_and_selection() {
     check_bool(a.gt(&b), &[false, false, true]);
     check_bool(a.ge(2.0), &[false, true, true]);
     check_bool(Tensor::from([1, 2]).eq(2), &[false, true]);
-    check_bool(a.gt(1.0).logical_and(&b.gt(1.0)), &[false, true, false]);
+    check_bool(a.gt(1.0).logical_and(b.gt(1.0)), &[false, true, false]);
     check_bool(a.gt(1.0).logical_not(), &[true, false, false]);
     check_bool(a.gt(2.0).any(..), &[true]);
     check_bool(a.gt(2.0).all(..), &[false]);
     check(Tensor::select(&a.gt(&b), &a, &b), &[3], &[3.0, 2.0, 3.0]);
     check(Tensor::select(&a.gt(1.0), 1.0, -1.0), &[3], &[-1.0, 1.0, 1.0]);
     check(
-        Tensor::select(&a.gt(1.0), 0.0, &Tensor::from([[5.0], [6.0]])),
+        Tensor::select(&a.gt(1.0), 0.0, Tensor::from([[5.0], [6.0]])),
         &[2, 3],
         &[5.0, 0.0, 0.0, 6.0, 0.0, 0.0],
     );
@@ -223,6 +223,18 @@ fn what_is_computed_is_kept_and_programs_are_reused() {
     runtime.evaluate(&[&twice]).unwrap();
     check(&twice + 1.0, &[2], &[3.0, 5.0]);
     assert_eq!(runtime.cached_programs(), 3);
+}
+
+#[test]
+fn a_changing_number_compiles_once() {
+    let runtime = Runtime::new(Runtime::shared().unwrap().device().clone());
+    let x = Tensor::from([1.0, 2.0]).to(&runtime).unwrap();
+    let mut rate = 0.3;
+    for _ in 0..10 {
+        rate *= 0.9;
+        check(&x * rate, &[2], &[rate, 2.0 * rate]);
+    }
+    assert_eq!(runtime.cached_programs(), 1);
 }
 
 #[test]

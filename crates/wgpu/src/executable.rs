@@ -1,0 +1,327 @@
+//! A plan on the device: dispatches with their pipelines and bind groups, and the memory they share.
+
+use crate::buffer::{Download, WgpuBuffer};
+use crate::gpu::{Gpu, Pipeline};
+use crate::layout::{Layout, Spot};
+use crate::tuning::EARLY_READ_BYTES;
+use crate::wgsl::{self, BufferId, Dispatch, Where};
+use crate::words::{append, stored_bytes};
+use dropforge_ir::{Error, Result, ValueType};
+use dropforge_plan::explain::explain;
+use dropforge_plan::plan::{Place, Plan};
+use dropforge_plan::{Argument, BufferRef, Executable};
+use std::any::Any;
+use std::sync::Arc;
+
+/// One dispatch, ready to be encoded.
+struct Step {
+    pipeline: Arc<Pipeline>,
+    bindings: wgpu::BindGroup,
+    workgroups: [u32; 3],
+}
+
+pub(crate) struct WgpuExecutable {
+    gpu: Arc<Gpu>,
+    plan: Plan,
+    layout: Layout,
+    /// The memory of inputs, hyperparameters, constants, outputs and intermediate values.
+    chunks: Vec<wgpu::Buffer>,
+    steps: Vec<Step>,
+    /// What to say of each kernel in listings.
+    notes: Vec<String>,
+    /// Kept alive, and compared with inputs.
+    _states: Vec<Arc<WgpuBuffer>>,
+    upload: Vec<u8>,
+}
+
+fn own(gpu: &Arc<Gpu>, buffer: &BufferRef, what: &str) -> Result<Arc<WgpuBuffer>> {
+    let any: Arc<dyn Any + Send + Sync> = Arc::clone(buffer).into_any();
+    any.downcast::<WgpuBuffer>()
+        .ok()
+        .filter(|own| Arc::ptr_eq(&own.piece.gpu, gpu))
+        .ok_or_else(|| Error::new("device", format!("{what} belongs to another device")))
+}
+
+fn check_states(gpu: &Arc<Gpu>, plan: &Plan, states: &[BufferRef]) -> Result<Vec<Arc<WgpuBuffer>>> {
+    let program = &plan.program;
+    let fail = |message: String| Err(Error::new("load", message));
+    let (expected, given) = (program.states.len(), states.len());
+    if given != expected {
+        return fail(format!("{} needs {expected} states, got {given}", program.name));
+    }
+    let mut own_states = Vec::new();
+    for (port, buffer) in program.states.iter().zip(states) {
+        let expected = program.ty(port.value);
+        if buffer.ty() != expected {
+            return fail(format!("state {} is {expected}, its buffer is {}", port.name, buffer.ty()));
+        }
+        own_states.push(own(gpu, buffer, &format!("the buffer of state {}", port.name))?);
+    }
+    Ok(own_states)
+}
+
+/// Buffers of the device by the names that printers know.
+struct Table<'a> {
+    chunks: &'a [wgpu::Buffer],
+    states: Vec<wgpu::Buffer>,
+    scratch: Option<wgpu::Buffer>,
+}
+
+impl Table<'_> {
+    fn buffer(&self, id: BufferId) -> Result<&wgpu::Buffer> {
+        let found = match id {
+            BufferId::Own(chunk) => self.chunks.get(chunk),
+            BufferId::State(number) => self.states.get(number),
+            BufferId::Scratch => self.scratch.as_ref(),
+        };
+        found.ok_or_else(|| Error::new("load", format!("a kernel asks for {id:?}, which was not made")))
+    }
+}
+
+/// The place of every buffer of a plan, and the distinct device buffers that hold states.
+fn places(plan: &Plan, layout: &Layout, states: &[Arc<WgpuBuffer>]) -> Result<(Vec<Where>, Vec<wgpu::Buffer>)> {
+    let mut buffers: Vec<wgpu::Buffer> = Vec::new();
+    let mut places = Vec::new();
+    for (number, info) in plan.buffers.iter().enumerate() {
+        let (buffer, offset) = match (info.place, layout.spots[number]) {
+            (Place::State(port), _) => {
+                let piece = &states[port].piece;
+                let known = buffers.iter().position(|other| *other == piece.buffer);
+                let index = known.unwrap_or_else(|| {
+                    buffers.push(piece.buffer.clone());
+                    buffers.len() - 1
+                });
+                (BufferId::State(index), piece.offset)
+            }
+            (_, Some(Spot { chunk, offset })) => (BufferId::Own(chunk), offset),
+            // In the arena, but no kernel touches it.
+            (_, None) => (BufferId::Own(0), 0),
+        };
+        let word = u32::try_from(offset / 4)
+            .map_err(|_| Error::new("load", format!("{} lies beyond 16 GiB of a buffer", info.ty)))?;
+        places.push(Where { buffer, word });
+    }
+    Ok((places, buffers))
+}
+
+impl WgpuExecutable {
+    pub fn new(gpu: &Arc<Gpu>, plan: Plan, states: &[BufferRef]) -> Result<WgpuExecutable> {
+        gpu.check("load")?;
+        let states = check_states(gpu, &plan, states)?;
+        let layout = Layout::new(&plan, gpu.binding_limit())?;
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let name = format!("memory of {}", plan.program.name);
+        let chunks: Vec<wgpu::Buffer> =
+            layout.chunks.iter().map(|&bytes| gpu.buffer(&name, bytes, usage)).collect::<Result<_>>()?;
+        let (places, state_buffers) = places(&plan, &layout, &states)?;
+        let uniform_words = (gpu.limits.max_uniform_buffer_binding_size / 4) as usize;
+        let mut dispatches = Vec::new();
+        let mut notes = Vec::new();
+        let mut scratch_words = 0;
+        for kernel in &plan.kernels {
+            let printed = wgsl::print(&plan, kernel, &places, uniform_words)?;
+            let groups: Vec<String> = printed
+                .dispatches
+                .iter()
+                .map(|dispatch| (dispatch.workgroups[0] * dispatch.workgroups[1]).to_string())
+                .collect();
+            notes.push(format!("workgroups {}", groups.join(" + ")));
+            scratch_words = scratch_words.max(printed.scratch_words);
+            dispatches.extend(printed.dispatches);
+        }
+        let scratch = match scratch_words {
+            0 => None,
+            words => Some(gpu.buffer("scratch memory", words as u64 * 4, usage)?),
+        };
+        let table = Table { chunks: &chunks, states: state_buffers, scratch };
+        let steps = Self::steps(gpu, &dispatches, &table)?;
+        for (literal, spot) in plan.constants.iter().zip(&layout.constants) {
+            let mut stored = Vec::new();
+            let data = dropforge_ir::Data::from_bytes(literal.ty.dtype, literal.bytes())
+                .ok_or_else(|| Error::new("load", format!("a constant does not hold {}", literal.ty)))?;
+            append(&data, &mut stored);
+            if !stored.is_empty() {
+                gpu.queue.write_buffer(&chunks[spot.chunk], spot.offset, &stored);
+            }
+        }
+        gpu.check("load")?;
+        Ok(WgpuExecutable {
+            gpu: Arc::clone(gpu),
+            plan,
+            layout,
+            chunks,
+            steps,
+            notes,
+            _states: states,
+            upload: Vec::new(),
+        })
+    }
+
+    fn steps(gpu: &Arc<Gpu>, dispatches: &[Dispatch], table: &Table<'_>) -> Result<Vec<Step>> {
+        // The parameters of all dispatches share one buffer.
+        let alignment = gpu.limits.min_uniform_buffer_offset_alignment as usize;
+        let mut params: Vec<u8> = Vec::new();
+        let mut starts = Vec::new();
+        for dispatch in dispatches {
+            params.resize(params.len().next_multiple_of(alignment), 0);
+            starts.push(params.len() as u64);
+            params.extend(dispatch.params.iter().flat_map(|word| word.to_ne_bytes()));
+        }
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let uniform = gpu.buffer("kernel parameters", params.len() as u64, usage)?;
+        if !params.is_empty() {
+            gpu.queue.write_buffer(&uniform, 0, &params);
+        }
+        let mut steps = Vec::new();
+        for (dispatch, start) in dispatches.iter().zip(starts) {
+            let writable: Vec<bool> = dispatch.bindings.iter().map(|(_, written)| *written).collect();
+            let pipeline = gpu.pipeline(&dispatch.label, &dispatch.source, &writable)?;
+            let mut entries = vec![wgpu::BindGroupEntry {
+                binding: 0,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: &uniform,
+                    offset: start,
+                    size: std::num::NonZeroU64::new(dispatch.params.len() as u64 * 4),
+                }),
+            }];
+            for (index, (id, _)) in dispatch.bindings.iter().enumerate() {
+                let resource = table.buffer(*id)?.as_entire_binding();
+                entries.push(wgpu::BindGroupEntry { binding: index as u32 + 1, resource });
+            }
+            let bindings = gpu.scoped("load", &format!("bindings of kernel {}", dispatch.label), || {
+                gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                    label: None,
+                    layout: &pipeline.layout.bind_group,
+                    entries: &entries,
+                })
+            })?;
+            steps.push(Step { pipeline, bindings, workgroups: dispatch.workgroups });
+        }
+        Ok(steps)
+    }
+
+    fn check_arguments(&self, inputs: &[Argument<'_>], hypers: &[f32]) -> Result<()> {
+        let program = &self.plan.program;
+        let fail = |message: String| Err(Error::new("run", message));
+        if inputs.len() != program.inputs.len() {
+            let (name, expected) = (&program.name, program.inputs.len());
+            return fail(format!("{name} takes {expected} inputs, got {}", inputs.len()));
+        }
+        for (port, input) in program.inputs.iter().zip(inputs) {
+            let (expected, got) = (program.ty(port.value), input.ty());
+            if *expected != got {
+                return fail(format!("input {} is {expected}, got {got}", port.name));
+            }
+        }
+        if hypers.len() != program.hypers.len() {
+            let (name, expected) = (&program.name, program.hypers.len());
+            return fail(format!("{name} takes {expected} hyperparameters, got {}", hypers.len()));
+        }
+        Ok(())
+    }
+
+    /// Sends inputs on the host and hyperparameters up, and encodes copies of those on the device.
+    fn upload(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        inputs: &[Argument<'_>],
+        hypers: &[f32],
+    ) -> Result<()> {
+        // Neighbours on the host go up as one piece; `start` is where in memory it begins.
+        self.upload.clear();
+        let mut start = 0;
+        let Some(memory) = self.chunks.first() else { return Ok(()) };
+        let queue = &self.gpu.queue;
+        let flush = |upload: &mut Vec<u8>, start: u64| {
+            if !upload.is_empty() {
+                queue.write_buffer(memory, start, upload);
+                upload.clear();
+            }
+        };
+        for (input, &offset) in inputs.iter().zip(&self.layout.inputs) {
+            match input {
+                Argument::Host(array) => {
+                    if self.upload.is_empty() {
+                        start = offset;
+                    }
+                    self.upload.resize((offset - start) as usize, 0);
+                    append(array.data(), &mut self.upload);
+                }
+                Argument::Device(buffer) => {
+                    flush(&mut self.upload, start);
+                    let own = own(&self.gpu, buffer, "an input")?;
+                    let bytes = stored_bytes(buffer.ty());
+                    if bytes > 0 {
+                        encoder.copy_buffer_to_buffer(&own.piece.buffer, own.piece.offset, memory, offset, bytes);
+                    }
+                }
+            }
+        }
+        if !hypers.is_empty() {
+            if self.upload.is_empty() {
+                start = self.layout.hypers;
+            }
+            self.upload.resize((self.layout.hypers - start) as usize, 0);
+            self.upload.extend(hypers.iter().flat_map(|hyper| hyper.to_ne_bytes()));
+        }
+        flush(&mut self.upload, start);
+        Ok(())
+    }
+}
+
+impl Executable for WgpuExecutable {
+    fn run(&mut self, inputs: &[Argument<'_>], hypers: &[f32]) -> Result<Vec<BufferRef>> {
+        self.gpu.check("run")?;
+        self.check_arguments(inputs, hypers)?;
+        let gpu = Arc::clone(&self.gpu);
+        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        self.upload(&mut encoder, inputs, hypers)?;
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            let mut current: Option<&Arc<Pipeline>> = None;
+            for step in &self.steps {
+                if !current.is_some_and(|current| Arc::ptr_eq(current, &step.pipeline)) {
+                    pass.set_pipeline(&step.pipeline.pipeline);
+                    current = Some(&step.pipeline);
+                }
+                pass.set_bind_group(0, &step.bindings, &[]);
+                pass.dispatch_workgroups(step.workgroups[0], step.workgroups[1], step.workgroups[2]);
+            }
+        }
+        let mut outputs = Vec::new();
+        for (port, spot) in self.plan.program.outputs.iter().zip(&self.layout.outputs) {
+            let ty: &ValueType = self.plan.program.ty(port.value);
+            let output = WgpuBuffer::unwritten(&gpu, ty)?;
+            let bytes = stored_bytes(ty);
+            let mut early = None;
+            if bytes > 0 {
+                let memory = &self.chunks[spot.chunk];
+                let piece = &output.piece;
+                encoder.copy_buffer_to_buffer(memory, spot.offset, &piece.buffer, piece.offset, bytes);
+                if bytes <= EARLY_READ_BYTES {
+                    let staging = gpu.staging(bytes)?;
+                    encoder.copy_buffer_to_buffer(memory, spot.offset, &staging, 0, bytes);
+                    early = Some((staging, bytes));
+                }
+            }
+            outputs.push((output, early));
+        }
+        let submission = gpu.queue.submit([encoder.finish()]);
+        gpu.check("run")?;
+        let finish = |(mut output, early): (WgpuBuffer, Option<(wgpu::Buffer, u64)>)| -> BufferRef {
+            if let Some((staging, bytes)) = early {
+                output.set_early(Download::start(&gpu, staging, bytes, submission.clone()));
+            }
+            Arc::new(output)
+        };
+        Ok(outputs.into_iter().map(finish).collect())
+    }
+
+    fn peak_bytes(&self) -> usize {
+        self.layout.arena_bytes as usize
+    }
+
+    fn explain(&self) -> String {
+        explain(&self.plan, |kernel| self.notes[kernel].clone())
+    }
+}

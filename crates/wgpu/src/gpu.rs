@@ -1,0 +1,254 @@
+//! The connection to one GPU: its queue, what it can do, what went wrong, and what is kept across programs.
+
+use crate::heap::Heap;
+use crate::tuning::ALIGNMENT;
+use dropforge_ir::{Error, Result};
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+/// Everything that a device, its buffers and its executables share.
+pub(crate) struct Gpu {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub info: wgpu::AdapterInfo,
+    pub limits: wgpu::Limits,
+    pub features: wgpu::Features,
+    pub heap: Mutex<Heap>,
+    /// The first error that no call could be told about at once.
+    failure: Arc<Mutex<Option<String>>>,
+    layouts: Mutex<HashMap<Vec<bool>, Arc<Layout>>>,
+    pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
+    staging: Mutex<HashMap<u64, Vec<wgpu::Buffer>>>,
+}
+
+/// How the bindings of a shader look: the parameters, then storage buffers that are written or only read.
+pub(crate) struct Layout {
+    pub bind_group: wgpu::BindGroupLayout,
+    pipeline: wgpu::PipelineLayout,
+}
+
+/// A shader that is ready to run.
+pub(crate) struct Pipeline {
+    pub pipeline: wgpu::ComputePipeline,
+    pub layout: Arc<Layout>,
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is guarded is changed in single steps, so that it is whole even after a panic elsewhere.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Unpark(std::thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for a future; those of native backends are ready at once.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+impl Gpu {
+    pub fn connect(adapter: &wgpu::Adapter) -> Result<Gpu> {
+        let info = adapter.get_info();
+        let limits = adapter.limits();
+        let wanted = wgpu::Features::SHADER_F16
+            | wgpu::Features::SUBGROUP
+            | wgpu::Features::TIMESTAMP_QUERY
+            | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES;
+        let features = adapter.features() & wanted;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("dropforge"),
+            required_features: features,
+            required_limits: limits.clone(),
+            memory_hints: wgpu::MemoryHints::Performance,
+            ..Default::default()
+        };
+        let (device, queue) = block_on(adapter.request_device(&descriptor))
+            .map_err(|error| Error::new("device", format!("{} cannot be opened: {error}", info.name)))?;
+        let failure = Arc::new(Mutex::new(None));
+        let note = |failure: &Arc<Mutex<Option<String>>>, message: String| {
+            lock(failure).get_or_insert(message);
+        };
+        let (first, second) = (Arc::clone(&failure), Arc::clone(&failure));
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| note(&first, error.to_string())));
+        device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                note(&second, format!("the device was lost: {message}"));
+            }
+        });
+        let chunk_limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        Ok(Gpu {
+            device,
+            queue,
+            info,
+            features,
+            heap: Mutex::new(Heap::new(chunk_limit / ALIGNMENT * ALIGNMENT)),
+            limits,
+            failure,
+            layouts: Mutex::default(),
+            pipelines: Mutex::default(),
+            staging: Mutex::default(),
+        })
+    }
+
+    /// Most bytes that a shader can see of one buffer.
+    pub fn binding_limit(&self) -> u64 {
+        let limit = self.limits.max_storage_buffer_binding_size.min(self.limits.max_buffer_size);
+        limit / ALIGNMENT * ALIGNMENT
+    }
+
+    /// The error of an operation, if the device failed since it was last asked.
+    pub fn check(&self, operation: &str) -> Result<()> {
+        match lock(&self.failure).as_ref() {
+            Some(message) => Err(Error::new(operation, format!("{}: {}", self.info.name, one_line(message)))),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs `work`, and gives the error that the device raised meanwhile.
+    pub fn scoped<T>(&self, operation: &str, what: &str, work: impl FnOnce() -> T) -> Result<T> {
+        let scopes = [
+            self.device.push_error_scope(wgpu::ErrorFilter::Internal),
+            self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory),
+            self.device.push_error_scope(wgpu::ErrorFilter::Validation),
+        ];
+        let result = work();
+        let mut found = None;
+        for scope in scopes.into_iter().rev() {
+            found = found.or(block_on(scope.pop()));
+        }
+        match found {
+            Some(error) => {
+                Err(Error::new(operation, format!("{what} on {}: {}", self.info.name, one_line(&error.to_string()))))
+            }
+            None => Ok(result),
+        }
+    }
+
+    /// A buffer of its own; the error says what it was for.
+    pub fn buffer(&self, what: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
+        let descriptor =
+            wgpu::BufferDescriptor { label: Some(what), size: bytes.max(4), usage, mapped_at_creation: false };
+        let asked = format!("{what} of {bytes} bytes");
+        if bytes > self.limits.max_buffer_size {
+            let limit = self.limits.max_buffer_size;
+            return Err(Error::new("allocate", format!("{asked}: {} allows {limit} bytes", self.info.name)));
+        }
+        self.scoped("allocate", &asked, || self.device.create_buffer(&descriptor))
+    }
+
+    /// A buffer to read through, of at least this size; give it back with `return_staging` when it is unmapped.
+    pub fn staging(&self, bytes: u64) -> Result<wgpu::Buffer> {
+        let size = bytes.max(ALIGNMENT).next_power_of_two();
+        if let Some(buffer) = lock(&self.staging).get_mut(&size).and_then(Vec::pop) {
+            return Ok(buffer);
+        }
+        self.buffer("staging memory", size, wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ)
+    }
+
+    /// Keeps a staging buffer for the next read of its size.
+    pub fn return_staging(&self, buffer: wgpu::Buffer) {
+        const KEPT_BYTES: u64 = 64 << 20;
+        if buffer.size() <= KEPT_BYTES {
+            lock(&self.staging).entry(buffer.size()).or_default().push(buffer);
+        }
+    }
+
+    /// Waits until everything up to a submission is done.
+    pub fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let waiting = wgpu::PollType::Wait { submission_index: submission, timeout: None };
+        self.device
+            .poll(waiting)
+            .map_err(|error| Error::new("wait", format!("{}: {error}", self.info.name)))?;
+        self.check("wait")
+    }
+
+    fn layout(&self, writable: &[bool]) -> Arc<Layout> {
+        let mut layouts = lock(&self.layouts);
+        if let Some(layout) = layouts.get(writable) {
+            return Arc::clone(layout);
+        }
+        let entry = |binding: usize, ty: wgpu::BufferBindingType| wgpu::BindGroupLayoutEntry {
+            binding: binding as u32,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+            count: None,
+        };
+        let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform)];
+        entries.extend(writable.iter().enumerate().map(|(index, &writable)| {
+            entry(index + 1, wgpu::BufferBindingType::Storage { read_only: !writable })
+        }));
+        let bind_group = self
+            .device
+            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
+        let pipeline = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: None,
+            bind_group_layouts: &[Some(&bind_group)],
+            ..Default::default()
+        });
+        let layout = Arc::new(Layout { bind_group, pipeline });
+        layouts.insert(writable.to_vec(), Arc::clone(&layout));
+        layout
+    }
+
+    /// The pipeline of a shader, compiled when it is seen for the first time.
+    pub fn pipeline(&self, label: &str, source: &str, writable: &[bool]) -> Result<Arc<Pipeline>> {
+        if let Some(pipeline) = lock(&self.pipelines).get(source) {
+            return Ok(Arc::clone(pipeline));
+        }
+        let pipeline = self.scoped("load", &format!("kernel {label}"), || {
+            let layout = self.layout(writable);
+            let descriptor = wgpu::ShaderModuleDescriptor {
+                label: Some(label),
+                source: wgpu::ShaderSource::Wgsl(source.into()),
+            };
+            // SAFETY: the printers index inside the ranges that the plan gives to each operand, and every loop they
+            // print counts to a bound.
+            let module = unsafe {
+                self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+            };
+            let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(label),
+                layout: Some(&layout.pipeline),
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    zero_initialize_workgroup_memory: false,
+                    ..Default::default()
+                },
+                cache: None,
+            });
+            Pipeline { pipeline, layout }
+        })?;
+        let pipeline = Arc::new(pipeline);
+        let mut pipelines = lock(&self.pipelines);
+        // A bound for programs that make ever new shaders: those in use stay alive with their executables.
+        const KEPT: usize = 4096;
+        if pipelines.len() >= KEPT {
+            pipelines.retain(|_, pipeline| Arc::strong_count(pipeline) > 1);
+        }
+        pipelines.insert(source.to_string(), Arc::clone(&pipeline));
+        Ok(pipeline)
+    }
+}
+
+/// A message of the driver without line breaks, not too long.
+pub(crate) fn one_line(message: &str) -> String {
+    const LONGEST: usize = 600;
+    let joined = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    if joined.chars().count() > LONGEST { joined.chars().take(LONGEST).chain(['…']).collect() } else { joined }
+}

@@ -1,0 +1,25 @@
+//! Numbers that decide speed and memory, and nothing about results.
+
+/// Threads of a workgroup of a loop kernel.
+pub const WORKGROUP: usize = 256;
+
+/// Elements that each thread of an elementwise kernel takes once there are many.
+pub const ELEMENTS_PER_THREAD: usize = 4;
+
+/// From how many elements on a thread takes several.
+pub const MANY_ELEMENTS: usize = 1 << 20;
+
+/// Threads that a device should have to be busy; reductions and products are split up to this.
+pub const BUSY_THREADS: usize = 1 << 16;
+
+/// Most columns that one thread reduces alone.
+pub const COLUMNS_PER_THREAD: usize = 8;
+
+/// Bytes of a piece of device memory from which buffers are cut.
+pub const CHUNK_BYTES: u64 = 16 << 20;
+
+/// Alignment of everything on the device, in bytes; what any device asks of the start of a binding.
+pub const ALIGNMENT: u64 = 256;
+
+/// Outputs up to this many bytes start on their way to the host with the step that makes them.
+pub const EARLY_READ_BYTES: u64 = 64 << 10;

@@ -1,0 +1,228 @@
+//! Operations that move elements: pad, concat, gather and its transpose, copies. A thread makes one element of the result.
+
+use super::index::{constant, position, sum};
+use super::scalar::float;
+use super::shader::{Dispatch, Shader, Slot, Where};
+use dropforge_ir::{DType, Shape, ValueType};
+use dropforge_plan::plan::Argument;
+
+/// Threads of a workgroup of these shaders.
+pub(crate) const THREADS: usize = 256;
+
+/// An argument in a shader.
+pub(crate) struct Source<'a> {
+    pub argument: &'a Argument,
+    pub slot: Slot,
+}
+
+impl<'a> Source<'a> {
+    pub fn new(shader: &mut Shader, argument: &'a Argument, place: Where) -> Source<'a> {
+        Source { argument, slot: shader.operand(place, false) }
+    }
+
+    /// The index of the element with this number in row-major order.
+    pub fn numbered(&self, number: &str) -> String {
+        let Argument { ty, offset, strides, .. } = self.argument;
+        sum(&[constant(*offset), position(number, &ty.shape, strides)])
+    }
+
+    /// The index of the element at these coordinates.
+    pub fn at(&self, coordinates: &[String]) -> String {
+        let mut terms = vec![constant(self.argument.offset)];
+        for (coordinate, &stride) in coordinates.iter().zip(&self.argument.strides) {
+            if stride != 0 {
+                terms.push(format!("({coordinate}) * {}", constant(stride)));
+            }
+        }
+        sum(&terms)
+    }
+
+    /// The value of the element with this number.
+    pub fn load(&self, number: &str) -> String {
+        self.slot.load(self.argument.ty.dtype, &self.numbered(number))
+    }
+
+    /// The value of the element at these coordinates.
+    pub fn load_at(&self, coordinates: &[String]) -> String {
+        self.slot.load(self.argument.ty.dtype, &self.at(coordinates))
+    }
+}
+
+/// The shader of a thread per element: `body` sees the number `i` of its element.
+pub(crate) fn per_element(mut shader: Shader, label: &str, elements: usize, body: &[String]) -> Dispatch {
+    shader.line(&format!("let i = wg * {THREADS}u + lid;"));
+    shader.line(&format!("if (i < {elements}u) {{"));
+    for line in body {
+        shader.line(line);
+    }
+    shader.line("}");
+    shader.finish(label, THREADS, elements.div_ceil(THREADS))
+}
+
+/// The coordinates of element `number` of a shape, as expressions.
+pub(crate) fn coordinates(number: &str, shape: &Shape) -> Vec<String> {
+    let strides = shape.strides();
+    (0..shape.rank())
+        .map(|axis| match (strides[axis], axis) {
+            (stride, 0) => format!("({number} / {}u)", stride.max(1)),
+            (1, _) => format!("({number} % {}u)", shape[axis].max(1)),
+            (stride, _) => format!("(({number} / {}u) % {}u)", stride.max(1), shape[axis].max(1)),
+        })
+        .collect()
+}
+
+/// Copies words.
+pub(crate) fn copy(label: &str, ty: &ValueType, from: Where, to: Where) -> Dispatch {
+    let mut shader = Shader::default();
+    let (from, to) = (shader.operand(from, false), shader.operand(to, true));
+    let body = [format!("{} = {};", to.word("i"), from.word("i"))];
+    per_element(shader, label, ty.shape.elements(), &body)
+}
+
+/// Extents of padding.
+pub(crate) struct Padding<'a> {
+    pub low: &'a [usize],
+    pub interior: &'a [usize],
+    pub value: f64,
+}
+
+fn number(dtype: DType, value: f64) -> String {
+    match dtype {
+        DType::F32 => float(value as f32),
+        DType::I32 if value as i32 == i32::MIN => "(-2147483647 - 1)".into(),
+        DType::I32 => format!("i32({})", value as i32),
+        DType::U32 | DType::U8 => format!("{}u", value as u32),
+        DType::Bool => (value != 0.0).to_string(),
+    }
+}
+
+pub(crate) fn pad(
+    label: &str,
+    padding: &Padding<'_>,
+    argument: &Argument,
+    result: &ValueType,
+    places: [Where; 2],
+) -> Dispatch {
+    let mut shader = Shader::default();
+    let source = Source::new(&mut shader, argument, places[0]);
+    let target = shader.operand(places[1], true);
+    let mut body = Vec::new();
+    let mut inside = vec!["true".to_string()];
+    let mut inner = Vec::new();
+    for (axis, coordinate) in coordinates("i", &result.shape).into_iter().enumerate() {
+        let step = padding.interior[axis] + 1;
+        // Below 0 wraps to beyond the extent.
+        body.push(format!("let p{axis} = {coordinate} - {}u;", padding.low[axis]));
+        inside.push(format!("p{axis} / {step}u < {}u && p{axis} < 0x80000000u", argument.ty.shape[axis]));
+        if step > 1 {
+            inside.push(format!("p{axis} % {step}u == 0u"));
+        }
+        inner.push(format!("p{axis} / {step}u"));
+    }
+    let dtype = result.dtype;
+    let value = number(dtype, padding.value);
+    body.push(format!("if ({}) {{", inside.join(" && ")));
+    body.push(target.store(dtype, "i", &source.load_at(&inner)));
+    body.push("} else {".into());
+    body.push(target.store(dtype, "i", &value));
+    body.push("}".into());
+    per_element(shader, label, result.shape.elements(), &body)
+}
+
+pub(crate) fn concat(
+    label: &str,
+    axis: usize,
+    args: &[Argument],
+    result: &ValueType,
+    places: &[Where],
+    to: Where,
+) -> Dispatch {
+    let mut shader = Shader::default();
+    let sources: Vec<Source<'_>> =
+        args.iter().zip(places).map(|(arg, &place)| Source::new(&mut shader, arg, place)).collect();
+    let target = shader.operand(to, true);
+    let mut body: Vec<String> = coordinates("i", &result.shape)
+        .into_iter()
+        .enumerate()
+        .map(|(axis, coordinate)| format!("let p{axis} = {coordinate};"))
+        .collect();
+    let mut start = 0;
+    for source in &sources {
+        let end = start + source.argument.ty.shape[axis];
+        if end > start {
+            let inner: Vec<String> = (0..result.shape.rank())
+                .map(|other| {
+                    if other == axis { format!("p{other} - {start}u") } else { format!("p{other}") }
+                })
+                .collect();
+            body.push(format!("if (p{axis} >= {start}u && p{axis} < {end}u) {{"));
+            body.push(target.store(result.dtype, "i", &source.load_at(&inner)));
+            body.push("}".into());
+        }
+        start = end;
+    }
+    per_element(shader, label, result.shape.elements(), &body)
+}
+
+/// Extents before and behind an axis.
+fn around(shape: &Shape, axis: usize) -> (usize, usize) {
+    (shape[..axis].iter().product(), shape[axis + 1..].iter().product())
+}
+
+pub(crate) fn gather(
+    label: &str,
+    axis: usize,
+    args: &[Argument],
+    result: &ValueType,
+    places: [Where; 3],
+) -> Dispatch {
+    let mut shader = Shader::default();
+    let operand = Source::new(&mut shader, &args[0], places[0]);
+    let indices = Source::new(&mut shader, &args[1], places[1]);
+    let target = shader.operand(places[2], true);
+    let size = args[0].ty.shape[axis];
+    let (_, inner) = around(&args[0].ty.shape, axis);
+    let count = args[1].ty.shape.elements();
+    let dtype = result.dtype;
+    let mut body = vec![
+        format!("let outer = i / {}u;", (count * inner).max(1)),
+        format!("let j = (i / {}u) % {}u;", inner.max(1), count.max(1)),
+        format!("let position = bitcast<u32>({});", indices.load("j")),
+        format!("if (position < {size}u) {{"),
+        format!("let e = (outer * {size}u + position) * {inner}u + i % {}u;", inner.max(1)),
+    ];
+    body.push(target.store(dtype, "i", &operand.load("e")));
+    body.push("} else {".into());
+    body.push(target.store(dtype, "i", &number(dtype, 0.0)));
+    body.push("}".into());
+    per_element(shader, label, result.shape.elements(), &body)
+}
+
+/// Each element of the result looks for the slices that are added to it; indices come in order, so sums do too.
+pub(crate) fn scatter_add(
+    label: &str,
+    axis: usize,
+    args: &[Argument],
+    result: &ValueType,
+    places: [Where; 3],
+) -> Dispatch {
+    let mut shader = Shader::default();
+    let updates = Source::new(&mut shader, &args[0], places[0]);
+    let indices = Source::new(&mut shader, &args[1], places[1]);
+    let target = shader.operand(places[2], true);
+    let size = result.shape[axis];
+    let (outer, inner) = around(&result.shape, axis);
+    let count = args[1].ty.shape.elements();
+    let dtype = result.dtype;
+    let body = vec![
+        format!("let outer = i / {}u;", (size * inner).max(1)),
+        format!("let position = (i / {}u) % {}u;", inner.max(1), size.max(1)),
+        format!("var sum = {};", number(dtype, 0.0)),
+        format!("for (var j = 0u; j < {count}u; j++) {{"),
+        format!("if (bitcast<u32>({}) == position) {{", indices.load("j")),
+        format!("let e = (outer * {count}u + j) * {inner}u + i % {}u;", inner.max(1)),
+        format!("sum += {}; }} }}", updates.load("e")),
+        target.store(dtype, "i", "sum"),
+    ];
+    per_element(shader, label, outer * size * inner, &body)
+}

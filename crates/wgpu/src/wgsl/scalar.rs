@@ -1,0 +1,193 @@
+//! Instructions of loop kernels on single elements.
+
+use super::index::{constant, position, sum};
+use super::shader::{Slot, wgsl_type};
+use dropforge_ir::{BinaryKind, CompareKind, DType, UnaryKind};
+use dropforge_plan::kernel::{Affine, Instruction, LoopKernel, Register};
+
+/// Where an instruction is printed.
+pub(crate) struct Scene<'a> {
+    pub kernel: &'a LoopKernel,
+    /// Extents of the row axes.
+    pub rows: &'a [usize],
+    pub slots: &'a [Slot],
+    /// Expressions of the numbers of the row and of the column.
+    pub row: &'a str,
+    pub column: &'a str,
+}
+
+pub(crate) fn name(register: Register) -> String {
+    format!("v{}", register.0)
+}
+
+impl Scene<'_> {
+    /// The position that an affine function gives.
+    pub fn position(&self, index: &Affine) -> String {
+        sum(&[
+            constant(index.offset),
+            position(self.row, self.rows, &index.rows),
+            position(self.column, &self.kernel.columns, &index.columns),
+        ])
+    }
+
+    fn dtype(&self, register: Register) -> DType {
+        self.kernel.registers[register.index()].dtype
+    }
+
+    /// The statement of an instruction; `declare` says whether it brings its register into being.
+    pub fn print(&self, instruction: &Instruction, declare: bool) -> String {
+        if let Instruction::Store { from, access } = instruction {
+            return self.slots[access.operand].store(access.dtype, &self.position(&access.index), &name(*from));
+        }
+        let value = self.value(instruction);
+        match instruction.target() {
+            Some(to) if declare => {
+                format!("let {}: {} = {value};", name(to), wgsl_type(self.dtype(to)))
+            }
+            Some(to) => format!("{} = {value};", name(to)),
+            None => String::new(),
+        }
+    }
+
+    fn value(&self, instruction: &Instruction) -> String {
+        match instruction {
+            Instruction::Store { .. } => String::new(),
+            Instruction::Load { access, .. } => {
+                self.slots[access.operand].load(access.dtype, &self.position(&access.index))
+            }
+            Instruction::Immediate { to, bits } => immediate(self.dtype(*to), *bits),
+            Instruction::Index { index, .. } => format!("bitcast<i32>({})", self.position(index)),
+            Instruction::Unary { kind, x, .. } => unary(*kind, self.dtype(*x), &name(*x)),
+            Instruction::Binary { kind, a, b, .. } => binary(*kind, self.dtype(*a), &name(*a), &name(*b)),
+            Instruction::Compare { kind, a, b, .. } => compare(*kind, self.dtype(*a), &name(*a), &name(*b)),
+            Instruction::Select { condition, a, b, .. } => {
+                format!("select({}, {}, {})", name(*b), name(*a), name(*condition))
+            }
+            Instruction::Cast { into, x, .. } => cast(self.dtype(*x), *into, &name(*x)),
+            Instruction::RandomBits { seed, step, stream, index, .. } => {
+                let (seed, step) = (&self.slots[*seed], &self.slots[*step]);
+                format!(
+                    "u_random({}, {}, {}, {stream}u, {})",
+                    seed.word("0u"),
+                    seed.word("1u"),
+                    step.word("0u"),
+                    self.position(index)
+                )
+            }
+        }
+    }
+}
+
+/// A number by its bits.
+pub(crate) fn immediate(dtype: DType, bits: u32) -> String {
+    match dtype {
+        DType::F32 => float(f32::from_bits(bits)),
+        DType::I32 if bits == 0x8000_0000 => "(-2147483647 - 1)".into(),
+        DType::I32 => format!("i32({})", bits as i32),
+        DType::U32 | DType::U8 => format!("{bits}u"),
+        DType::Bool => (bits != 0).to_string(),
+    }
+}
+
+/// A float exactly.
+pub(crate) fn float(x: f32) -> String {
+    // Small whole numbers are easier to read, and as exact.
+    if x.is_finite() && x.fract() == 0.0 && x.abs() < 1e6 && (x != 0.0 || x.is_sign_positive()) {
+        return format!("f32({x:.1})");
+    }
+    format!("f_bits({:#010x}u)", x.to_bits())
+}
+
+fn unary(kind: UnaryKind, dtype: DType, x: &str) -> String {
+    let function = match kind {
+        UnaryKind::Negate => return format!("-{x}"),
+        UnaryKind::Reciprocal => return format!("1.0 / {x}"),
+        UnaryKind::Not => return format!("!{x}"),
+        UnaryKind::Sin => return format!("f_wave({x}, 0)"),
+        UnaryKind::Cos => return format!("f_wave({x}, 1)"),
+        UnaryKind::Sign if dtype == DType::I32 => "sign",
+        UnaryKind::Sign => "f_sign",
+        UnaryKind::Absolute => "abs",
+        UnaryKind::Exp => "f_exp",
+        UnaryKind::ExpMinusOne => "f_expm1",
+        UnaryKind::Log => "f_log",
+        UnaryKind::LogOnePlus => "f_log1p",
+        UnaryKind::SquareRoot => "f_sqrt",
+        UnaryKind::ReciprocalSquareRoot => "f_rsqrt",
+        UnaryKind::Tanh => "f_tanh",
+        UnaryKind::Sigmoid => "f_sigmoid",
+        UnaryKind::Erf => "f_erf",
+        UnaryKind::Relu => "f_relu",
+        UnaryKind::Floor => "floor",
+        UnaryKind::Ceil => "ceil",
+        UnaryKind::Round => "round",
+    };
+    format!("{function}({x})")
+}
+
+fn binary(kind: BinaryKind, dtype: DType, a: &str, b: &str) -> String {
+    let is_float = dtype == DType::F32;
+    let prefix = match dtype {
+        DType::F32 => "f",
+        DType::I32 => "i",
+        _ => "u",
+    };
+    if dtype == DType::Bool {
+        return match kind {
+            BinaryKind::And | BinaryKind::Minimum | BinaryKind::Multiply => format!("{a} && {b}"),
+            BinaryKind::Or | BinaryKind::Maximum => format!("{a} || {b}"),
+            // The shape rule allows no other.
+            _ => format!("{a} != {b}"),
+        };
+    }
+    match kind {
+        BinaryKind::Add => format!("{a} + {b}"),
+        BinaryKind::Subtract => format!("{a} - {b}"),
+        BinaryKind::Multiply => format!("{a} * {b}"),
+        BinaryKind::Divide if is_float => format!("{a} / {b}"),
+        BinaryKind::Divide => format!("{prefix}_div({a}, {b})"),
+        BinaryKind::Power => format!("f_pow({a}, {b})"),
+        BinaryKind::Maximum if is_float => format!("f_max({a}, {b})"),
+        BinaryKind::Minimum if is_float => format!("f_min({a}, {b})"),
+        BinaryKind::Maximum => format!("max({a}, {b})"),
+        BinaryKind::Minimum => format!("min({a}, {b})"),
+        BinaryKind::Remainder => format!("{prefix}_rem({a}, {b})"),
+        BinaryKind::And => format!("{a} & {b}"),
+        BinaryKind::Or => format!("{a} | {b}"),
+        BinaryKind::Xor => format!("{a} ^ {b}"),
+        BinaryKind::ShiftLeft => format!("{a} << ({b} & 31u)"),
+        BinaryKind::ShiftRight => format!("{a} >> ({b} & 31u)"),
+    }
+}
+
+fn compare(kind: CompareKind, dtype: DType, a: &str, b: &str) -> String {
+    let number = |x: &str| if dtype == DType::Bool { format!("u32({x})") } else { x.to_string() };
+    let (a, b) = (number(a), number(b));
+    match kind {
+        CompareKind::Equal => format!("{a} == {b}"),
+        // Some compilers take the ordered form for !=, which is false on NaN.
+        CompareKind::NotEqual => format!("!({a} == {b})"),
+        CompareKind::Less => format!("{a} < {b}"),
+        CompareKind::LessEqual => format!("{a} <= {b}"),
+        CompareKind::Greater => format!("{a} > {b}"),
+        CompareKind::GreaterEqual => format!("{a} >= {b}"),
+    }
+}
+
+/// `register` is the type of the register that holds the argument.
+fn cast(register: DType, into: DType, x: &str) -> String {
+    match (register, into) {
+        (DType::F32, DType::F32) | (DType::I32, DType::I32) | (DType::Bool, DType::Bool) => x.into(),
+        (DType::U32 | DType::U8, DType::U32) => x.into(),
+        (DType::F32, DType::I32) => format!("f_to_i32({x})"),
+        (DType::F32, DType::U32) => format!("f_to_u32({x})"),
+        (DType::F32, DType::U8) => format!("f_to_u8({x})"),
+        (DType::F32, DType::Bool) => format!("!({x} == 0.0)"),
+        (DType::I32, DType::Bool) => format!("{x} != 0"),
+        (DType::U32 | DType::U8, DType::Bool) => format!("{x} != 0u"),
+        (_, DType::F32) => format!("f32({x})"),
+        (_, DType::I32) => format!("i32({x})"),
+        (_, DType::U32) => format!("u32({x})"),
+        (_, DType::U8) => format!("u32({x}) & 255u"),
+    }
+}

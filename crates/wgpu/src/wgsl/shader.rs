@@ -1,0 +1,198 @@
+//! A shader in the making: its bindings, its parameters and its text.
+
+use super::functions;
+use dropforge_ir::DType;
+use std::fmt::Write;
+
+/// A buffer that an executable binds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum BufferId {
+    /// Memory of the executable, by chunk.
+    Own(usize),
+    /// Memory of states, by position in the executable's table.
+    State(usize),
+    /// Memory that a kernel's dispatches hand each other.
+    Scratch,
+}
+
+/// Where a value lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Where {
+    /// In which buffer.
+    pub buffer: BufferId,
+    /// At which word.
+    pub word: u32,
+}
+
+/// One dispatch of one shader.
+#[derive(Clone, Debug)]
+pub(crate) struct Dispatch {
+    /// For errors and profiles.
+    pub label: String,
+    /// WGSL; equal text means equal pipelines.
+    pub source: String,
+    /// The storage buffers of bindings 1, 2, …, and whether they are written.
+    pub bindings: Vec<(BufferId, bool)>,
+    /// Words of the uniform buffer of binding 0.
+    pub params: Vec<u32>,
+    /// Size of the grid.
+    pub workgroups: [u32; 3],
+}
+
+/// An operand of a shader.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    binding: usize,
+    /// Expression of the first word.
+    offset: String,
+}
+
+impl Slot {
+    /// The word at an index, an expression of type u32.
+    pub fn word(&self, index: &str) -> String {
+        if index == "0u" {
+            return format!("b{}[{}]", self.binding, self.offset);
+        }
+        format!("b{}[{} + {index}]", self.binding, self.offset)
+    }
+
+    /// The element at an index, in the type of registers.
+    pub fn load(&self, dtype: DType, index: &str) -> String {
+        let word = self.word(index);
+        match dtype {
+            DType::F32 => format!("bitcast<f32>({word})"),
+            DType::I32 => format!("bitcast<i32>({word})"),
+            DType::U32 | DType::U8 => word,
+            DType::Bool => format!("({word} != 0u)"),
+        }
+    }
+
+    /// The statement that stores a value of the type of registers.
+    pub fn store(&self, dtype: DType, index: &str, value: &str) -> String {
+        let word = self.word(index);
+        match dtype {
+            DType::F32 | DType::I32 => format!("{word} = bitcast<u32>({value});"),
+            DType::U32 => format!("{word} = {value};"),
+            DType::U8 => format!("{word} = {value} & 255u;"),
+            DType::Bool => format!("{word} = select(0u, 1u, {value});"),
+        }
+    }
+}
+
+/// The WGSL type of registers of an element type.
+pub(crate) fn wgsl_type(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F32 => "f32",
+        DType::I32 => "i32",
+        DType::U32 | DType::U8 => "u32",
+        DType::Bool => "bool",
+    }
+}
+
+/// Collects what a shader consists of.
+#[derive(Default)]
+pub(crate) struct Shader {
+    bindings: Vec<(BufferId, bool)>,
+    params: Vec<u32>,
+    /// Declarations and functions of the module.
+    pub head: String,
+    /// Statements of the entry point.
+    pub body: String,
+}
+
+impl Shader {
+    /// The number of the binding of a buffer, which is made if need be.
+    pub fn binding(&mut self, buffer: BufferId, written: bool) -> usize {
+        let position = self.bindings.iter().position(|(other, _)| *other == buffer);
+        let index = position.unwrap_or_else(|| {
+            self.bindings.push((buffer, false));
+            self.bindings.len() - 1
+        });
+        self.bindings[index].1 |= written;
+        index + 1
+    }
+
+    /// An operand whose first word is a parameter.
+    pub fn operand(&mut self, place: Where, written: bool) -> Slot {
+        let binding = self.binding(place.buffer, written);
+        let offset = self.param(place.word);
+        Slot { binding, offset }
+    }
+
+    /// An operand whose first word is a variable of the entry point.
+    pub fn operand_at(&mut self, buffer: BufferId, written: bool, offset: String) -> Slot {
+        Slot { binding: self.binding(buffer, written), offset }
+    }
+
+    /// A parameter, as the expression that reads it.
+    pub fn param(&mut self, value: u32) -> String {
+        let index = self.params.len();
+        self.params.push(value);
+        format!("P[{}].{}", index / 4, ["x", "y", "z", "w"][index % 4])
+    }
+
+    /// Parameters that are read by position: `param_at(i)` gives the i-th. A shader has either these or single ones.
+    pub fn param_table(&mut self, values: &[u32]) {
+        self.params.extend_from_slice(values);
+        self.line_head("fn param_at(i: u32) -> u32 { return P[i >> 2u][i & 3u]; }");
+    }
+
+    /// Adds a line to the module.
+    pub fn line_head(&mut self, line: &str) {
+        self.head.push_str(line);
+        self.head.push('\n');
+    }
+
+    /// Adds a line to the entry point.
+    pub fn line(&mut self, line: &str) {
+        self.body.push_str("    ");
+        self.body.push_str(line);
+        self.body.push('\n');
+    }
+
+    /// The dispatch of `groups` workgroups of `threads` threads. The entry point knows `wg`, its workgroup, and `lid`, its
+    /// thread; workgroups beyond `groups` do nothing.
+    pub fn finish(mut self, label: &str, threads: usize, groups: usize) -> Dispatch {
+        const WIDEST: usize = 32768;
+        let width = groups.clamp(1, WIDEST);
+        let height = groups.div_ceil(width);
+        let mut text = String::new();
+        while self.params.is_empty() || !self.params.len().is_multiple_of(4) {
+            self.params.push(0);
+        }
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "@group(0) @binding(0) var<uniform> P: array<vec4<u32>, {}>;",
+            self.params.len() / 4
+        );
+        for (index, (_, written)) in self.bindings.iter().enumerate() {
+            let access = if *written { "read_write" } else { "read" };
+            let number = index + 1;
+            let _ = writeln!(
+                text,
+                "@group(0) @binding({number}) var<storage, {access}> b{number}: array<u32>;"
+            );
+        }
+        let beyond = if height > 1 {
+            format!("    if (wg >= {groups}u) {{ return; }}\n")
+        } else {
+            String::new()
+        };
+        let main = format!(
+            "@compute @workgroup_size({threads}) fn main(@builtin(workgroup_id) wid: vec3<u32>, \
+             @builtin(local_invocation_index) lid: u32) {{\n    let wg = wid.x + {width}u * wid.y;\n{beyond}{}}}\n",
+            self.body
+        );
+        text.push_str(&functions::needed_by(&format!("{}{main}", self.head)));
+        text.push_str(&self.head);
+        text.push_str(&main);
+        Dispatch {
+            label: label.into(),
+            source: text,
+            bindings: self.bindings,
+            params: self.params,
+            workgroups: [width as u32, height as u32, 1],
+        }
+    }
+}

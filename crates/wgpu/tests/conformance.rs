@@ -1,0 +1,31 @@
+//! The portable GPU against PyTorch and the interpreter.
+//!
+//! Runs on a software renderer, so that every machine gives the same answers; `DROPFORGE_GPU=best` takes the GPU instead.
+//! A machine without either fails, unless `DROPFORGE_NO_GPU=1` says that none is expected.
+
+use dropforge_conformance::{check_all, check_random, seeds_from_environment};
+use dropforge_wgpu::{Choice, WgpuDevice};
+
+fn device() -> Option<WgpuDevice> {
+    let choice = match std::env::var("DROPFORGE_GPU").as_deref() {
+        Ok("best") => Choice::Best,
+        _ => Choice::Software,
+    };
+    match WgpuDevice::new(choice) {
+        Ok(device) => Some(device),
+        Err(_) if std::env::var("DROPFORGE_NO_GPU").as_deref() == Ok("1") => None,
+        Err(error) => panic!("{error} (DROPFORGE_NO_GPU=1 passes without)"),
+    }
+}
+
+#[test]
+fn cases_agree_with_pytorch() {
+    let Some(device) = device() else { return };
+    check_all(&device, &[]);
+}
+
+#[test]
+fn random_programs_agree_with_the_interpreter() {
+    let Some(device) = device() else { return };
+    check_random(&device, seeds_from_environment(0..60));
+}

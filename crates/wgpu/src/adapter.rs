@@ -110,7 +110,8 @@ pub(crate) fn choose(choice: Choice) -> Result<wgpu::Adapter> {
 }
 
 fn missing(choice: Choice, count: usize) -> String {
-    let advice = "install a driver for Vulkan, Metal or DirectX 12 (on Linux without a GPU: mesa-vulkan-drivers)";
+    let advice =
+        "install a driver for Vulkan, Metal or DirectX 12 (on Linux without a GPU: mesa-vulkan-drivers)";
     match choice {
         Choice::Best => format!("no GPU was found; {advice}"),
         Choice::Software => format!("no software renderer was found among {count} adapters; {advice}"),

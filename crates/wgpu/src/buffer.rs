@@ -44,7 +44,8 @@ impl Download {
 
     /// Waits until the bytes are there.
     fn finish(mut self, ty: &ValueType) -> Result<Array> {
-        let fail = |message: String| Error::new("read", format!("{ty} from {}: {message}", self.gpu.info.name));
+        let fail =
+            |message: String| Error::new("read", format!("{ty} from {}: {message}", self.gpu.info.name));
         self.gpu.wait(Some(self.submission.clone()))?;
         match self.arrived.recv() {
             Ok(Ok(())) => {}
@@ -53,7 +54,8 @@ impl Download {
         }
         let staging = self.staging.take().ok_or_else(|| fail("it was read before".into()))?;
         let array = {
-            let view = staging.slice(..self.bytes).get_mapped_range().map_err(|error| fail(error.to_string()))?;
+            let view =
+                staging.slice(..self.bytes).get_mapped_range().map_err(|error| fail(error.to_string()))?;
             to_array(ty, &view)
         };
         staging.unmap();

@@ -79,7 +79,11 @@ impl Table<'_> {
 }
 
 /// The place of every buffer of a plan, and the distinct device buffers that hold states.
-fn places(plan: &Plan, layout: &Layout, states: &[Arc<WgpuBuffer>]) -> Result<(Vec<Where>, Vec<wgpu::Buffer>)> {
+fn places(
+    plan: &Plan,
+    layout: &Layout,
+    states: &[Arc<WgpuBuffer>],
+) -> Result<(Vec<Where>, Vec<wgpu::Buffer>)> {
     let mut buffers: Vec<wgpu::Buffer> = Vec::new();
     let mut places = Vec::new();
     for (number, info) in plan.buffers.iter().enumerate() {
@@ -252,7 +256,13 @@ impl WgpuExecutable {
                     let own = own(&self.gpu, buffer, "an input")?;
                     let bytes = stored_bytes(buffer.ty());
                     if bytes > 0 {
-                        encoder.copy_buffer_to_buffer(&own.piece.buffer, own.piece.offset, memory, offset, bytes);
+                        encoder.copy_buffer_to_buffer(
+                            &own.piece.buffer,
+                            own.piece.offset,
+                            memory,
+                            offset,
+                            bytes,
+                        );
                     }
                 }
             }

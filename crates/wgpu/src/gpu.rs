@@ -132,17 +132,22 @@ impl Gpu {
             found = found.or(block_on(scope.pop()));
         }
         match found {
-            Some(error) => {
-                Err(Error::new(operation, format!("{what} on {}: {}", self.info.name, one_line(&error.to_string()))))
-            }
+            Some(error) => Err(Error::new(
+                operation,
+                format!("{what} on {}: {}", self.info.name, one_line(&error.to_string())),
+            )),
             None => Ok(result),
         }
     }
 
     /// A buffer of its own; the error says what it was for.
     pub fn buffer(&self, what: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
-        let descriptor =
-            wgpu::BufferDescriptor { label: Some(what), size: bytes.max(4), usage, mapped_at_creation: false };
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some(what),
+            size: bytes.max(4),
+            usage,
+            mapped_at_creation: false,
+        };
         let asked = format!("{what} of {bytes} bytes");
         if bytes > self.limits.max_buffer_size {
             let limit = self.limits.max_buffer_size;
@@ -250,5 +255,9 @@ impl Gpu {
 pub(crate) fn one_line(message: &str) -> String {
     const LONGEST: usize = 600;
     let joined = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    if joined.chars().count() > LONGEST { joined.chars().take(LONGEST).chain(['…']).collect() } else { joined }
+    if joined.chars().count() > LONGEST {
+        joined.chars().take(LONGEST).chain(['…']).collect()
+    } else {
+        joined
+    }
 }

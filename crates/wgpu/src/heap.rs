@@ -66,7 +66,8 @@ impl Heap {
 
     /// The smallest free range that holds this many bytes.
     fn find(&self, bytes: u64) -> Option<(usize, u64)> {
-        let ranges = self.chunks.iter().enumerate().filter_map(|(index, chunk)| Some((index, chunk.as_ref()?)));
+        let ranges =
+            self.chunks.iter().enumerate().filter_map(|(index, chunk)| Some((index, chunk.as_ref()?)));
         ranges
             .flat_map(|(index, chunk)| chunk.free.iter().map(move |(&start, &length)| (length, index, start)))
             .filter(|&(length, ..)| length >= bytes)
@@ -126,9 +127,8 @@ impl Piece {
             Some(found) => found,
             None => {
                 let size = bytes.max(CHUNK_BYTES.min(heap.limit));
-                let usage = wgpu::BufferUsages::STORAGE
-                    | wgpu::BufferUsages::COPY_SRC
-                    | wgpu::BufferUsages::COPY_DST;
+                let usage =
+                    wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
                 let buffer = gpu.buffer(what, size, usage).map_err(|error| {
                     let held = heap.statistics();
                     let message = format!("{}; {} bytes are held", error.message(), held.reserved);

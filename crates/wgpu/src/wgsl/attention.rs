@@ -65,7 +65,15 @@ impl Attention {
     }
 
     /// The product of row `row` of a source with a row in workgroup memory.
-    fn product(&self, shader: &mut Shader, to: &str, source: &Source<'_>, rows: usize, row: &str, with: &str) {
+    fn product(
+        &self,
+        shader: &mut Shader,
+        to: &str,
+        source: &Source<'_>,
+        rows: usize,
+        row: &str,
+        with: &str,
+    ) {
         let element = source.load(&self.row(rows, row, "e"));
         shader.line(&format!(
             "for (var e = 0u; e < {}u; e++) {{ {to} = fma({with}[e], {element}, {to}); }}",
@@ -73,7 +81,13 @@ impl Attention {
         ));
     }
 
-    pub fn forward(&self, label: &str, args: &[Argument], places: &[Where], results: &[Where]) -> Vec<Dispatch> {
+    pub fn forward(
+        &self,
+        label: &str,
+        args: &[Argument],
+        places: &[Where],
+        results: &[Where],
+    ) -> Vec<Dispatch> {
         if self.heads * self.t == 0 {
             return Vec::new();
         }
@@ -122,7 +136,13 @@ impl Attention {
     }
 
     /// Arguments q, k, v, output, logsumexp, output gradient; results the gradients of q, k and v.
-    pub fn gradient(&self, label: &str, args: &[Argument], places: &[Where], results: &[Where]) -> Vec<Dispatch> {
+    pub fn gradient(
+        &self,
+        label: &str,
+        args: &[Argument],
+        places: &[Where],
+        results: &[Where],
+    ) -> Vec<Dispatch> {
         let mut all = Vec::new();
         if self.heads * self.t > 0 {
             all.push(self.query_gradient(&format!("{label}, queries"), args, places, results[0]));
@@ -146,7 +166,12 @@ impl Attention {
         let index = self.row(self.t, "row", "e");
         self.for_mine(
             &mut shader,
-            &format!("query[e] = {} * {}; change[e] = {};", q.load(&index), float(self.scale), gradient.load(&index)),
+            &format!(
+                "query[e] = {} * {}; change[e] = {};",
+                q.load(&index),
+                float(self.scale),
+                gradient.load(&index)
+            ),
         );
         for n in 0..self.each() {
             shader.line(&format!("var sum{n} = 0.0;"));
@@ -169,14 +194,22 @@ impl Attention {
         let element = k.load(&self.row(self.s, "(start + i)", "e"));
         self.for_mine(
             &mut shader,
-            &format!("for (var i = 0u; i < count; i++) {{ sum{{n}} = fma(weights[i], {element}, sum{{n}}); }}"),
+            &format!(
+                "for (var i = 0u; i < count; i++) {{ sum{{n}} = fma(weights[i], {element}, sum{{n}}); }}"
+            ),
         );
         shader.line("workgroupBarrier(); }");
         self.for_mine(&mut shader, &target.store(DType::F32, &index, "sum{n}"));
         shader.finish(label, TILE, self.heads * self.t)
     }
 
-    fn key_gradients(&self, label: &str, args: &[Argument], places: &[Where], results: [Where; 2]) -> Dispatch {
+    fn key_gradients(
+        &self,
+        label: &str,
+        args: &[Argument],
+        places: &[Where],
+        results: [Where; 2],
+    ) -> Dispatch {
         let mut shader = Shader::default();
         let [q, k, v, output, statistics, gradient] =
             [0, 1, 2, 3, 4, 5].map(|index| Source::new(&mut shader, &args[index], places[index]));

@@ -104,7 +104,11 @@ pub(crate) fn dispatches(label: &str, sizes: Sizes, operands: &impl Operands) ->
     let slot = shader.operand(place, true);
     shader.line_head(&format!(
         "fn store(z: u32, m: u32, n: u32, value: f32) {{ {} }}",
-        slot.store(dropforge_ir::DType::F32, &format!("((z * {}u + m) * {}u + n)", sizes.m, sizes.n), "value")
+        slot.store(
+            dropforge_ir::DType::F32,
+            &format!("((z * {}u + m) * {}u + n)", sizes.m, sizes.n),
+            "value"
+        )
     ));
     let first = print(shader, label, &job);
     let mut shader = Shader::default();
@@ -191,7 +195,11 @@ fn print(mut shader: Shader, label: &str, job: &Job) -> Dispatch {
     line!("let k_end = min(k_start + {part}u, {}u);", sizes.k);
     line!("let base_m = tile_m * {}u; let base_n = tile_n * {}u;", tile.m, tile.n);
     let columns = tile.n / tile.thread_n;
-    line!("let my_m = (lid / {columns}u) * {}u; let my_n = (lid % {columns}u) * {}u;", tile.thread_m, tile.thread_n);
+    line!(
+        "let my_m = (lid / {columns}u) * {}u; let my_n = (lid % {columns}u) * {}u;",
+        tile.thread_m,
+        tile.thread_n
+    );
     for i in 0..tile.thread_m {
         for j in 0..tile.thread_n / 4 {
             line!("var c{i}_{j} = vec4<f32>(0.0);");
@@ -201,8 +209,11 @@ fn print(mut shader: Shader, label: &str, job: &Job) -> Dispatch {
     let check_k = !sizes.k.is_multiple_of(tile.k) || sizes.k == 0;
     let fetch = |text: &mut String, k: &str| {
         for slice in &slices {
-            let (extent, exact) =
-                if slice.letter == 'a' { (sizes.m, sizes.m % tile.m == 0) } else { (sizes.n, sizes.n % tile.n == 0) };
+            let (extent, exact) = if slice.letter == 'a' {
+                (sizes.m, sizes.m % tile.m == 0)
+            } else {
+                (sizes.n, sizes.n % tile.n == 0)
+            };
             for i in 0..slice.each {
                 let (across, along) = slice.position(tile, i);
                 let (letter, base) = (slice.letter, if slice.letter == 'a' { "base_m" } else { "base_n" });
@@ -267,8 +278,10 @@ fn print(mut shader: Shader, label: &str, job: &Job) -> Dispatch {
         for j in 0..tile.thread_n {
             let component = ["x", "y", "z", "w"][j % 4];
             let z = if parts > 1 { format!("part * {}u + z", sizes.z) } else { "z".to_string() };
-            let store =
-                format!("store({z}, base_m + my_m + {i}u, base_n + my_n + {j}u, c{i}_{}.{component});", j / 4);
+            let store = format!(
+                "store({z}, base_m + my_m + {i}u, base_n + my_n + {j}u, c{i}_{}.{component});",
+                j / 4
+            );
             let mut conditions = Vec::new();
             if sizes.m % tile.m != 0 {
                 conditions.push(format!("base_m + my_m + {i}u < {}u", sizes.m));

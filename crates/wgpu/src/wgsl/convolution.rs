@@ -60,11 +60,7 @@ impl Convolution<'_> {
     /// Element of the output for image `b`, channel `o` within group `z` and position `p`.
     fn output_index(&self, b: &str, o: &str, p: &str) -> String {
         let positions = self.output[2] * self.output[3];
-        format!(
-            "(({b} * {}u + z * {}u + {o}) * {positions}u + {p})",
-            self.output[1],
-            self.out_per_group()
-        )
+        format!("(({b} * {}u + z * {}u + {o}) * {positions}u + {p})", self.output[1], self.out_per_group())
     }
 
     /// The statements that give the row and column of x that tap `t` meets at position `p`; both wrap below 0.
@@ -148,8 +144,14 @@ impl Operands for Convolution<'_> {
                 let mut find = format!(
                     "let b = n / {pixels}u; let q = n % {pixels}u; \
                      var y = q / {}u + {}u - (t / {}u) * {}u; var x = q % {}u + {}u - (t % {}u) * {}u;",
-                    self.x[3], w.low[0], self.filter[3], w.dilation[0],
-                    self.x[3], w.low[1], self.filter[3], w.dilation[1]
+                    self.x[3],
+                    w.low[0],
+                    self.filter[3],
+                    w.dilation[0],
+                    self.x[3],
+                    w.low[1],
+                    self.filter[3],
+                    w.dilation[1]
                 );
                 // Below 0 wraps to beyond any extent, before and after the division by a stride.
                 for (axis, name) in ["y", "x"].into_iter().enumerate() {
@@ -160,10 +162,8 @@ impl Operands for Convolution<'_> {
                         );
                     }
                 }
-                find += &format!(
-                    " if (y >= {}u || x >= {}u) {{ return 0.0; }}",
-                    self.output[2], self.output[3]
-                );
+                find +=
+                    &format!(" if (y >= {}u || x >= {}u) {{ return 0.0; }}", self.output[2], self.output[3]);
                 let index = self.output_index("b", "o", &format!("(y * {}u + x)", self.output[3]));
                 (
                     format!("{split} return {};", second.load(DType::F32, &self.filter_index("o", "m", "t"))),

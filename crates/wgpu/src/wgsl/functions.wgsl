@@ -22,8 +22,11 @@ fn f_exp_near(r: f32) -> f32 {
     return fma(r * r, q, r);
 }
 
+// The same number, hidden from compilers that would join what stands apart for a reason; its last bits must be 0.
+fn f_opaque(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) & 0xfffffffeu); }
+
 // x less n ln(2); the first part of ln(2) is so short that its product with n is exact.
-fn f_exp_rest(x: f32, n: f32) -> f32 { return fma(n, 2.1219444e-4, fma(n, -0.693359375, x)); }
+fn f_exp_rest(x: f32, n: f32) -> f32 { return fma(n, 2.1219444e-4, x - f_opaque(n * 0.693359375)); }
 
 fn f_exp(x: f32) -> f32 {
     if (f_nan(x)) { return x; }
@@ -132,7 +135,7 @@ fn f_erf(x: f32) -> f32 {
 fn f_wave(x: f32, quarter: i32) -> f32 {
     if (!f_finite(x)) { return f_bits(0x7fc00000u); }
     let n = round(clamp(x * 0.63661977, -1e9, 1e9));
-    let r = fma(n, -7.5497901e-8, fma(n, -4.8375129e-4, fma(n, -1.5703125, x)));
+    let r = ((x - f_opaque(n * 1.5703125)) - f_opaque(n * 0.000483751297)) - n * 7.5495336e-8;
     let k = i32(n) + quarter;
     let t = r * r;
     var y = 0.0;
@@ -329,6 +332,7 @@ fn r_lse_end(a: vec2<f32>) -> f32 {
 // Count, mean and sum of squared distances from it (Welford; merged after Chan, Golub and LeVeque).
 fn r_moments(acc: vec3<f32>, x: f32) -> vec3<f32> {
     let n = acc.x + 1.0;
+    if (!f_finite(acc.y)) { return vec3<f32>(n, acc.y + x, f_bits(0x7fc00000u)); }
     let d = x - acc.y;
     let mean = acc.y + d / n;
     return vec3<f32>(n, mean, fma(d, x - mean, acc.z));
@@ -338,6 +342,7 @@ fn r_moments_merge(a: vec3<f32>, b: vec3<f32>) -> vec3<f32> {
     if (b.x == 0.0) { return a; }
     if (a.x == 0.0) { return b; }
     let n = a.x + b.x;
+    if (!f_finite(a.y) || !f_finite(b.y)) { return vec3<f32>(n, a.y + b.y, f_bits(0x7fc00000u)); }
     let d = b.y - a.y;
     let share = b.x / n;
     return vec3<f32>(n, fma(d, share, a.y), a.z + b.z + d * d * a.x * share);

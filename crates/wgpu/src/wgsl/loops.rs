@@ -115,7 +115,9 @@ fn several(
     shader.line(&format!("var low = 0u; var high = {}u;", instances.len()));
     shader.line("while (high - low > 1u) {");
     shader.line("let middle = (low + high) >> 1u;");
-    shader.line(&format!("if (param_at(middle * {width}u) <= wg) {{ low = middle; }} else {{ high = middle; }}"));
+    shader.line(&format!(
+        "if (param_at(middle * {width}u) <= wg) {{ low = middle; }} else {{ high = middle; }}"
+    ));
     shader.line("}");
     shader.line(&format!("let base = low * {width}u;"));
     let slots: Vec<Slot> = (0..operands)
@@ -296,4 +298,3 @@ impl Rows<'_> {
         shader.line("}");
     }
 }
-

@@ -48,8 +48,10 @@ pub(crate) fn print(plan: &Plan, kernel: &Kernel, places: &[Where], uniform_word
             call.print(op).map_err(|error| error.at(&kernel.origin))?
         }
     };
-    let dispatches =
-        dispatches.into_iter().filter(|dispatch| dispatch.workgroups.iter().all(|&count| count > 0)).collect();
+    let dispatches = dispatches
+        .into_iter()
+        .filter(|dispatch| dispatch.workgroups.iter().all(|&count| count > 0))
+        .collect();
     Ok(Printed { dispatches, scratch_words })
 }
 

@@ -151,9 +151,7 @@ pub(crate) fn concat(
         let end = start + source.argument.ty.shape[axis];
         if end > start {
             let inner: Vec<String> = (0..result.shape.rank())
-                .map(|other| {
-                    if other == axis { format!("p{other} - {start}u") } else { format!("p{other}") }
-                })
+                .map(|other| if other == axis { format!("p{other} - {start}u") } else { format!("p{other}") })
                 .collect();
             body.push(format!("if (p{axis} >= {start}u && p{axis} < {end}u) {{"));
             body.push(target.store(result.dtype, "i", &source.load_at(&inner)));

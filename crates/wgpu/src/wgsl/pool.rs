@@ -98,23 +98,16 @@ pub(crate) fn max_pool_gradient(
     let target = shader.operand(places[2], true);
     let (input, output) = (plane(result), plane(&args[0].ty));
     let outputs = args[0].ty.shape[2] * args[0].ty.shape[3];
-    let mut body = vec![
-        split(input),
-        format!("let here = i % {}u; var sum = 0.0;", input[0] * input[1]),
-    ];
-    let add = format!(
-        "if (bitcast<u32>({}) == here) {{ sum += {}; }}",
-        positions.load("o"),
-        gradient.load("o")
-    );
+    let mut body = vec![split(input), format!("let here = i % {}u; var sum = 0.0;", input[0] * input[1])];
+    let add =
+        format!("if (bitcast<u32>({}) == here) {{ sum += {}; }}", positions.load("o"), gradient.load("o"));
     match window {
         Some(window) if outputs > 0 => {
             let add = format!("let o = (c * {}u + oy) * {}u + ox; {add}", output[0], output[1]);
             body.extend(over_outputs(window, output, &add));
         }
-        _ => body.push(format!(
-            "for (var p = 0u; p < {outputs}u; p++) {{ let o = c * {outputs}u + p; {add} }}"
-        )),
+        _ => body
+            .push(format!("for (var p = 0u; p < {outputs}u; p++) {{ let o = c * {outputs}u + p; {add} }}")),
     }
     body.push(target.store(DType::F32, "i", "sum"));
     per_element(shader, label, result.shape.elements(), &body)
@@ -132,8 +125,7 @@ pub(crate) fn window_sum(
     let target = shader.operand(places[1], true);
     let input = plane(&argument.ty);
     let mut body = vec![split(plane(result)), "var sum = 0.0;".into()];
-    let add =
-        format!("sum += {};", source.load(&format!("((c * {}u + ty) * {}u + tx)", input[0], input[1])));
+    let add = format!("sum += {};", source.load(&format!("((c * {}u + ty) * {}u + tx)", input[0], input[1])));
     body.extend(over_window(window, input, &add));
     body.push(target.store(DType::F32, "i", "sum"));
     per_element(shader, label, result.shape.elements(), &body)
@@ -152,10 +144,8 @@ pub(crate) fn window_sum_transpose(
     let output = plane(&argument.ty);
     let mut body = vec![split(plane(result)), "var sum = 0.0;".into()];
     if argument.ty.shape.elements() > 0 {
-        let add = format!(
-            "sum += {};",
-            source.load(&format!("((c * {}u + oy) * {}u + ox)", output[0], output[1]))
-        );
+        let add =
+            format!("sum += {};", source.load(&format!("((c * {}u + oy) * {}u + ox)", output[0], output[1])));
         body.extend(over_outputs(window, output, &add));
     }
     body.push(target.store(DType::F32, "i", "sum"));

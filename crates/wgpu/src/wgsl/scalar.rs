@@ -37,7 +37,11 @@ impl Scene<'_> {
     /// The statement of an instruction; `declare` says whether it brings its register into being.
     pub fn print(&self, instruction: &Instruction, declare: bool) -> String {
         if let Instruction::Store { from, access } = instruction {
-            return self.slots[access.operand].store(access.dtype, &self.position(&access.index), &name(*from));
+            return self.slots[access.operand].store(
+                access.dtype,
+                &self.position(&access.index),
+                &name(*from),
+            );
         }
         let value = self.value(instruction);
         match instruction.target() {

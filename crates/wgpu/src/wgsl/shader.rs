@@ -169,16 +169,11 @@ impl Shader {
         for (index, (_, written)) in self.bindings.iter().enumerate() {
             let access = if *written { "read_write" } else { "read" };
             let number = index + 1;
-            let _ = writeln!(
-                text,
-                "@group(0) @binding({number}) var<storage, {access}> b{number}: array<u32>;"
-            );
+            let _ =
+                writeln!(text, "@group(0) @binding({number}) var<storage, {access}> b{number}: array<u32>;");
         }
-        let beyond = if height > 1 {
-            format!("    if (wg >= {groups}u) {{ return; }}\n")
-        } else {
-            String::new()
-        };
+        let beyond =
+            if height > 1 { format!("    if (wg >= {groups}u) {{ return; }}\n") } else { String::new() };
         let main = format!(
             "@compute @workgroup_size({threads}) fn main(@builtin(workgroup_id) wid: vec3<u32>, \
              @builtin(local_invocation_index) lid: u32) {{\n    let wg = wid.x + {width}u * wid.y;\n{beyond}{}}}\n",

@@ -1,6 +1,6 @@
 //! Memory whose alignment suits vectors and whose pages suit large tensors.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
 
 /// The size of a cache line and of the widest vector, in bytes.
@@ -12,9 +12,13 @@ const HUGE_FROM: usize = 4 << 20;
 
 /// Zeroed `f32` memory, aligned to 64 bytes; large buffers are aligned to huge pages and ask the system for them
 /// (on Linux), which makes streaming over them 10 to 70% faster.
+///
+/// The zeros of a large buffer come from the system page by page, when a page is first touched.
 pub struct AlignedBuffer {
     pointer: *mut f32,
     length: usize,
+    /// What was allocated: more than is used, so that there is an aligned start inside.
+    allocation: *mut u8,
     layout: Layout,
 }
 
@@ -34,19 +38,19 @@ impl AlignedBuffer {
         let bytes = length.checked_mul(size_of::<f32>())?;
         let align = if bytes >= HUGE_FROM { HUGE_PAGE } else { LINE };
         let bytes = bytes.max(1).checked_next_multiple_of(align)?;
-        let layout = Layout::from_size_align(bytes, align).ok()?;
+        // Asking for alignment would make the allocator write the zeros itself, and touch every page.
+        let layout = Layout::from_size_align(bytes.checked_add(align)?, align_of::<f32>()).ok()?;
         // SAFETY: the layout has a size above zero.
-        let pointer = unsafe { alloc(layout) };
-        if pointer.is_null() {
+        let allocation = unsafe { alloc_zeroed(layout) };
+        if allocation.is_null() {
             return None;
         }
+        let pointer = allocation.wrapping_add(allocation.align_offset(align));
         if align == HUGE_PAGE {
             // Before the first write, which is when the system chooses the size of a page.
             ask_for_huge_pages(pointer, bytes);
         }
-        // SAFETY: `bytes` writable bytes. Zeros are valid numbers.
-        unsafe { pointer.write_bytes(0, bytes) };
-        Some(AlignedBuffer { pointer: pointer.cast(), length, layout })
+        Some(AlignedBuffer { pointer: pointer.cast(), length, allocation, layout })
     }
 
     /// The memory as bytes.
@@ -79,7 +83,7 @@ fn ask_for_huge_pages(_start: *mut u8, _bytes: usize) {}
 impl Drop for AlignedBuffer {
     fn drop(&mut self) {
         // SAFETY: allocated with this layout.
-        unsafe { dealloc(self.pointer.cast(), self.layout) }
+        unsafe { dealloc(self.allocation, self.layout) }
     }
 }
 

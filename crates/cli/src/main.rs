@@ -1,2 +1,74 @@
-//! The dropforge command-line tool.
-fn main() {}
+//! The dropforge command-line tool: trains, measures, predicts and explains.
+
+mod args;
+mod bench;
+mod devices;
+mod eval;
+mod explain;
+mod machine;
+mod output;
+mod predict;
+mod progress;
+mod shapes;
+mod summary;
+mod train;
+
+use args::{Cli, Command};
+use clap::Parser;
+use output::{Outcome, Stop};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    match run(&cli.command) {
+        Ok(()) | Err(Stop::Unread) => ExitCode::SUCCESS,
+        Err(Stop::Error(message)) => {
+            output::error(&message);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command) -> Outcome {
+    match command {
+        Command::Train(args) => train::run(args),
+        Command::Eval(args) => eval::run(args),
+        Command::Predict(args) => predict::run(args),
+        Command::Summary(args) => summary::run(args),
+        Command::Devices(args) => devices::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Explain(args) => explain::run(args),
+    }
+}
+
+/// Help goes out as it is; a mistake in the arguments becomes one line.
+fn usage(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind;
+    let text = error.render();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = output::line(text.to_string().trim_end());
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            ExitCode::from(2)
+        }
+        _ => {
+            // What is wrong and what would be right; the rest repeats the usage.
+            let text = text.to_string();
+            let said = text.split("\nUsage:").next().unwrap_or_default().split("\nFor more information").next();
+            let paragraphs = said.unwrap_or_default().split("\n\n").map(|paragraph| {
+                let words: Vec<&str> = paragraph.split_whitespace().collect();
+                words.join(" ")
+            });
+            let paragraphs: Vec<String> = paragraphs.filter(|paragraph| !paragraph.is_empty()).collect();
+            let line = paragraphs.join("; ");
+            output::error(line.strip_prefix("error: ").unwrap_or(&line));
+            ExitCode::from(2)
+        }
+    }
+}

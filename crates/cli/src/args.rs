@@ -1,0 +1,211 @@
+//! What can be said on the command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Trains and runs neural networks; a whole training step is one compiled program.
+#[derive(Parser)]
+#[command(name = "dropforge", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Train a model and save the run; without options, LeNet-5 on built-in handwritten digits
+    Train(Train),
+    /// Measure a trained run on test data
+    Eval(Eval),
+    /// Name the class of images
+    Predict(Predict),
+    /// Print a table of a model's layers
+    Summary(Summary),
+    /// List the devices of this machine
+    Devices(Devices),
+    /// Measure training speed on a standard workload
+    Bench(Bench),
+    /// Print the compiled training step of a model: kernels, memory
+    Explain(Explain),
+}
+
+#[derive(Args)]
+pub struct Machine {
+    /// Where to compute; `dropforge devices` lists what there is
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<String>,
+    /// Threads of the CPU [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+}
+
+#[derive(Args)]
+pub struct DataArgs {
+    /// digits[:COUNT], mnist[:DIR], cifar10:DIR, or folder:DIR with one folder of images per class
+    #[arg(long, value_name = "DATA")]
+    pub data: Option<String>,
+    /// Fetch MNIST first if its files are not there
+    #[arg(long)]
+    pub download: bool,
+    /// Height and width of the images of a folder [default: 64]
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=16384))]
+    pub size: Option<u32>,
+}
+
+#[derive(Args)]
+pub struct Train {
+    /// A built-in model, or a .toml or .json file that lists layers [default: lenet]
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Passes over the training data [default: 5]
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<u64>,
+    /// Samples per step [default: 128]
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
+    /// Learning rate [default: that of the model's recipe]
+    #[arg(long, value_name = "RATE")]
+    pub lr: Option<f64>,
+    /// How weights are updated [default: adam]
+    #[arg(long, value_name = "NAME")]
+    pub optimizer: Option<OptimizerName>,
+    /// Part of the last change that is kept, for sgd
+    #[arg(long, value_name = "PART")]
+    pub momentum: Option<f64>,
+    /// How much weights are pulled to zero
+    #[arg(long, value_name = "RATE")]
+    pub weight_decay: Option<f64>,
+    /// How the learning rate goes down [default: cosine]
+    #[arg(long, value_name = "NAME")]
+    pub schedule: Option<ScheduleArg>,
+    /// Where initial weights, the order of samples and dropout come from [default: 0]
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
+    /// Folder for the run [default: a new one in runs/]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Continue the run in this folder from its last checkpoint
+    #[arg(long, value_name = "DIR", conflicts_with = "out")]
+    pub resume: Option<PathBuf>,
+    /// Also write a checkpoint whenever this many seconds have passed
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
+    pub save_every: f64,
+    #[command(flatten)]
+    pub machine: Machine,
+    /// Print one JSON object per line instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum OptimizerName {
+    Sgd,
+    Adam,
+    Adamw,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum ScheduleArg {
+    Constant,
+    Cosine,
+    Linear,
+}
+
+#[derive(Args)]
+pub struct Eval {
+    /// Folder of the run
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Samples at a time
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub batch: usize,
+    #[command(flatten)]
+    pub machine: Machine,
+    /// Print one JSON object per line instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct Predict {
+    /// Folder of the run
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// PNG or JPEG files
+    #[arg(value_name = "IMAGE", required = true)]
+    pub images: Vec<PathBuf>,
+    #[command(flatten)]
+    pub machine: Machine,
+    /// Print one JSON object per line instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct ModelArgs {
+    /// A built-in model, or a .toml or .json file that lists layers
+    #[arg(long, value_name = "MODEL", default_value = "lenet")]
+    pub model: String,
+    /// Shape of one input, such as 1x28x28 [default: that of the model]
+    #[arg(long, value_name = "SHAPE")]
+    pub input: Option<String>,
+    /// How many classes there are
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub classes: usize,
+}
+
+#[derive(Args)]
+pub struct Summary {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Print one JSON object per line instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct Devices {
+    /// Print one JSON object per line instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct Bench {
+    /// Name of the workload
+    #[arg(value_name = "WORKLOAD")]
+    pub workload: String,
+    /// How long to measure
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    pub seconds: f64,
+    /// Number format of the step
+    #[arg(long, value_name = "NAME", default_value = "f32")]
+    pub dtype: String,
+    #[command(flatten)]
+    pub machine: Machine,
+    /// Print one JSON object per line instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct Explain {
+    /// A built-in model, or a .toml or .json file that lists layers
+    #[arg(value_name = "MODEL", default_value = "lenet")]
+    pub model: String,
+    /// Shape of one input, such as 1x28x28 [default: that of the model]
+    #[arg(long, value_name = "SHAPE")]
+    pub input: Option<String>,
+    /// How many classes there are
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub classes: usize,
+    /// Samples per step
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub batch: usize,
+    #[command(flatten)]
+    pub machine: Machine,
+}

@@ -1,0 +1,35 @@
+//! `dropforge eval`
+
+use crate::args::Eval;
+use crate::output::{Outcome, count, line};
+use crate::{machine, train};
+use dropforge::train::{DataSpec, RunConfig, Trained};
+use serde_json::json;
+
+pub fn run(args: &Eval) -> Outcome {
+    let config = RunConfig::read(&args.run)?;
+    let runtime = machine::open(&args.machine, &config.device)?;
+    let mut trained = Trained::open(&args.run, &runtime)?;
+    let spec = DataSpec::parse(args.data.data.as_deref().unwrap_or(&config.data))?;
+    if args.data.download {
+        spec.download()?;
+    }
+    let usual = config.inputs.shape.last().copied().unwrap_or(train::IMAGE_SIZE);
+    let data = spec.open(args.data.size.map_or(usual, |size| size as usize))?;
+    let measured = trained.evaluate(&data.test, args.batch)?;
+    if args.json {
+        return line(json!({
+            "run": args.run.display().to_string(), "data": spec.to_string(), "test_images": measured.samples,
+            "test_loss": measured.loss, "test_accuracy": measured.accuracy,
+            "seconds": measured.seconds, "images_per_s": measured.samples_per_s(),
+        }));
+    }
+    line(format_args!(
+        "{} on {spec}: test accuracy {}, test loss {:.4} on {} images, {} images/s",
+        args.run.display(),
+        train::percent(measured.accuracy),
+        measured.loss,
+        count(measured.samples),
+        count(measured.samples_per_s() as u64)
+    ))
+}

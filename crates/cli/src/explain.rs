@@ -1,0 +1,32 @@
+//! `dropforge explain`
+
+use crate::args::Explain;
+use crate::machine;
+use crate::output::{Outcome, line};
+use crate::shapes;
+use dropforge::compile::StepBuilder;
+use dropforge::loss::cross_entropy;
+use dropforge::models::ModelSpec;
+use dropforge::{DType, ValueType};
+
+pub fn run(args: &Explain) -> Outcome {
+    let model = ModelSpec::parse(&args.model)?;
+    let sample = match &args.input {
+        Some(text) => shapes::parse(text)?,
+        None => model.usual_input(),
+    };
+    if args.batch == 0 {
+        return Err("a batch of 0 samples is asked for, use 1 or more".into());
+    }
+    let runtime = machine::open(&args.machine, machine::DEFAULT)?;
+    let optimizer = model.recipe().optimizer.build();
+    let input = ValueType::new(DType::F32, [&[args.batch], sample.as_slice()].concat());
+    let target = ValueType::new(DType::I32, [args.batch]);
+    let net = model.build(args.classes)?;
+    let step =
+        StepBuilder::new(net, cross_entropy(), optimizer).runtime(&runtime).compile(&input, &target)?;
+    for (_, listing) in step.explain() {
+        line(listing.trim_end())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! Writing to standard output, where the reader may go away, and errors to standard error.
+
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+
+/// Why a command ends early.
+#[derive(Debug)]
+pub enum Stop {
+    /// Something is wrong; one line says what.
+    Error(String),
+    /// Nobody reads the output any more.
+    Unread,
+}
+
+/// The result of a command.
+pub type Outcome<T = ()> = Result<T, Stop>;
+
+impl From<dropforge::Error> for Stop {
+    fn from(error: dropforge::Error) -> Stop {
+        Stop::Error(error.to_string())
+    }
+}
+
+impl From<String> for Stop {
+    fn from(message: String) -> Stop {
+        Stop::Error(message)
+    }
+}
+
+impl From<&str> for Stop {
+    fn from(message: &str) -> Stop {
+        Stop::Error(message.into())
+    }
+}
+
+/// Prints one line.
+pub fn line(text: impl fmt::Display) -> Outcome {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Stop::Unread,
+        _ => Stop::Error(format!("cannot write to standard output: {error}")),
+    })
+}
+
+/// Prints an error as one line, whatever its text holds.
+pub fn error(text: &str) {
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let _ = writeln!(io::stderr().lock(), "error: {text}");
+}
+
+/// A line on a terminal that is drawn over again.
+pub struct StatusLine {
+    shown: usize,
+    terminal: bool,
+}
+
+impl StatusLine {
+    /// A line on standard error; nothing is ever drawn when that is no terminal or `wanted` is false.
+    pub fn new(wanted: bool) -> StatusLine {
+        StatusLine { shown: 0, terminal: wanted && io::stderr().is_terminal() }
+    }
+
+    /// Whether anything is drawn at all.
+    pub fn visible(&self) -> bool {
+        self.terminal
+    }
+
+    /// Draws the line anew.
+    pub fn draw(&mut self, text: &str) {
+        if self.terminal {
+            let width = text.chars().count();
+            let _ = write!(io::stderr().lock(), "\r{text}{:1$}", "", self.shown.saturating_sub(width));
+            self.shown = width;
+        }
+    }
+
+    /// Removes the line, so that others can be printed.
+    pub fn clear(&mut self) {
+        if self.shown > 0 {
+            let _ = write!(io::stderr().lock(), "\r{:1$}\r", "", self.shown);
+            self.shown = 0;
+        }
+    }
+}
+
+impl Drop for StatusLine {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// A whole number with commas: 12,345.
+pub fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A shape as people write it: 1×28×28.
+pub fn shape(extents: &[usize]) -> String {
+    match extents {
+        [] => "scalar".into(),
+        _ => extents.iter().map(usize::to_string).collect::<Vec<_>>().join("×"),
+    }
+}
+
+/// A duration as people say it: 4.2 s, 3 min 05 s, 1 h 02 min.
+pub fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..60 => format!("{seconds:.1} s"),
+        60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_people() {
+        assert_eq!(
+            [count(0), count(999), count(1000), count(12_345_678)],
+            ["0", "999", "1,000", "12,345,678"]
+        );
+        assert_eq!(
+            [duration(4.21), duration(185.0), duration(3720.0)],
+            ["4.2 s", "3 min 05 s", "1 h 02 min"]
+        );
+        assert_eq!([shape(&[]), shape(&[1, 28, 28])], ["scalar", "1×28×28"]);
+    }
+}

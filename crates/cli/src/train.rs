@@ -1,0 +1,304 @@
+//! `dropforge train`
+
+use crate::args::{OptimizerName, ScheduleArg, Train};
+use crate::machine;
+use crate::output::{Outcome, Stop, count, duration, line, shape};
+use crate::progress::{ProgressBar, Shown};
+use dropforge::loss::cross_entropy;
+use dropforge::models::ModelSpec;
+use dropforge::train::{
+    DataSpec, EpochReport, Evaluation, OpenData, OptimizerSpec, Progress, RunConfig, RunDir, ScheduleName,
+    Trainer, holds_run,
+};
+use dropforge::Runtime;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Where runs go unless told otherwise.
+const RUNS: &str = "runs";
+/// Height and width of the images of a folder, unless told otherwise.
+pub const IMAGE_SIZE: usize = 64;
+
+pub fn run(args: &Train) -> Outcome {
+    let started = Instant::now();
+    let save_every = Duration::try_from_secs_f64(args.save_every)
+        .map_err(|_| format!("--save-every is {}, it must be 0 or more seconds", args.save_every))?;
+    let mut job = match &args.resume {
+        Some(run) => resume(args, run)?,
+        None => start(args)?,
+    };
+    job.trainer.autosave(job.run, save_every);
+    let Job { config, data, mut trainer, path, .. } = job;
+    while trainer.epochs() < config.epochs {
+        let report = train_epoch(&mut trainer, &config, &data, !args.json)?;
+        let validation = trainer.validate(&data.test)?;
+        trainer.checkpoint()?;
+        print_epoch(args.json, &config, &report, &validation)?;
+    }
+    if trainer.epochs() == 0 {
+        trainer.checkpoint()?;
+    }
+    finish(args.json, &mut trainer, &data, &path, started)
+}
+
+/// Everything that training needs.
+struct Job {
+    config: RunConfig,
+    data: OpenData,
+    trainer: Trainer,
+    run: RunDir,
+    path: PathBuf,
+}
+
+fn start(args: &Train) -> Outcome<Job> {
+    let model = ModelSpec::parse(args.model.as_deref().unwrap_or("lenet"))?;
+    let spec = DataSpec::parse(args.data.data.as_deref().unwrap_or("digits"))?.absolute();
+    let (mut config, runtime) = (configure(args, model)?, machine::open(&args.machine, machine::DEFAULT)?);
+    if let Some(out) = args.out.as_deref().filter(|out| holds_run(out)) {
+        let out = out.display();
+        return Err(
+            format!("{out} holds a run already; go on with --resume {out}, or choose another --out").into()
+        );
+    }
+    if args.data.download {
+        spec.download()?;
+    }
+    let data = spec.open(args.data.size.map_or(IMAGE_SIZE, |size| size as usize))?;
+    (config.data, config.inputs) = (spec.to_string(), data.inputs.clone());
+    let (path, is_new) = match &args.out {
+        Some(out) => (out.clone(), !out.exists()),
+        None => (new_folder(&format!("{}-{}", config.model.name, spec.short_name()))?, true),
+    };
+    let run = RunDir::open(&path)?;
+    // From here on the run can be resumed, even if it is killed before its first checkpoint.
+    let trainer = run.write_config(&config.to_text()?).map_err(Stop::from).and_then(|()| {
+        let trainer = build(&config, &data, &runtime)?;
+        announce(args.json, &config, &data, &trainer, &runtime, &path)?;
+        Ok(trainer)
+    });
+    match trainer {
+        Ok(trainer) => Ok(Job { config, data, trainer, run, path }),
+        Err(stop) => {
+            // A run that cannot be trained is of no use to anyone.
+            if is_new && matches!(stop, Stop::Error(_)) {
+                drop(run);
+                let _ = std::fs::remove_dir_all(&path);
+            }
+            Err(stop)
+        }
+    }
+}
+
+/// The settings: the model's recipe, and what the command line says.
+fn configure(args: &Train, model: ModelSpec) -> Outcome<RunConfig> {
+    let recipe = model.recipe();
+    let mut config = RunConfig::new(model, String::new(), Default::default());
+    config.optimizer = match args.optimizer {
+        None => recipe.optimizer,
+        Some(name) => named_optimizer(name, recipe.optimizer),
+    };
+    config.schedule = recipe.schedule;
+    if let Some(name) = args.schedule {
+        config.schedule.name = match name {
+            ScheduleArg::Constant => ScheduleName::Constant,
+            ScheduleArg::Cosine => ScheduleName::Cosine,
+            ScheduleArg::Linear => ScheduleName::Linear,
+        };
+    }
+    if let Some(lr) = args.lr {
+        *config.optimizer.lr_mut() = lr;
+    }
+    if let Some(weight_decay) = args.weight_decay {
+        *config.optimizer.weight_decay_mut() = weight_decay;
+    }
+    if let Some(momentum) = args.momentum {
+        *config.optimizer.momentum_mut().ok_or("only sgd has a momentum; add --optimizer sgd")? = momentum;
+    }
+    config.epochs = args.epochs.unwrap_or(recipe.epochs);
+    config.batch = args.batch.unwrap_or(recipe.batch);
+    config.seed = args.seed.unwrap_or(0);
+    config.device = args.machine.device.clone().unwrap_or_else(|| machine::DEFAULT.into());
+    config.check()?;
+    Ok(config)
+}
+
+/// The optimizer of this name: the recipe's if it is that one, else with its usual settings.
+fn named_optimizer(name: OptimizerName, recipe: OptimizerSpec) -> OptimizerSpec {
+    let name = match name {
+        OptimizerName::Sgd => "sgd",
+        OptimizerName::Adam => "adam",
+        OptimizerName::Adamw => "adamw",
+    };
+    match (name, recipe) {
+        ("adam", recipe @ OptimizerSpec::Adam { .. }) => recipe,
+        (_, recipe) => OptimizerSpec::named(name).unwrap_or(recipe),
+    }
+}
+
+fn resume(args: &Train, path: &Path) -> Outcome<Job> {
+    let fixed = [
+        ("--model", args.model.is_some()),
+        ("--data", args.data.data.is_some()),
+        ("--size", args.data.size.is_some()),
+        ("--batch", args.batch.is_some()),
+        ("--lr", args.lr.is_some()),
+        ("--optimizer", args.optimizer.is_some()),
+        ("--momentum", args.momentum.is_some()),
+        ("--weight-decay", args.weight_decay.is_some()),
+        ("--schedule", args.schedule.is_some()),
+        ("--seed", args.seed.is_some()),
+    ];
+    if let Some((name, _)) = fixed.iter().find(|(_, given)| *given) {
+        return Err(format!("{name} cannot go with --resume: a run goes on as it was started").into());
+    }
+    let mut config = RunConfig::read(path)?;
+    let runtime = machine::open(&args.machine, &config.device)?;
+    let run = RunDir::open(path)?;
+    if let Some(epochs) = args.epochs.filter(|&epochs| epochs != config.epochs) {
+        config.epochs = epochs;
+        run.write_config(&config.to_text()?)?;
+    }
+    let spec = DataSpec::parse(&config.data)?;
+    if args.data.download {
+        spec.download()?;
+    }
+    let data = spec.open(config.inputs.shape.last().copied().unwrap_or(IMAGE_SIZE))?;
+    let mut trainer = build(&config, &data, &runtime)?;
+    trainer.resume(path)?;
+    announce(args.json, &config, &data, &trainer, &runtime, path)?;
+    Ok(Job { config, data, trainer, run, path: path.into() })
+}
+
+fn build(config: &RunConfig, data: &OpenData, runtime: &Runtime) -> Outcome<Trainer> {
+    let net = config.model.build(config.inputs.classes.len())?;
+    let trainer = Trainer::new(net, cross_entropy(), config.optimizer.build())
+        .batch(config.batch)
+        .seed(config.seed)
+        .runtime(runtime)
+        .schedule(config.schedule.schedule(config.epochs))
+        .reader_threads(data.threads);
+    Ok(trainer.compile(&data.train)?)
+}
+
+/// A folder in `runs/` that did not exist before.
+fn new_folder(name: &str) -> Outcome<PathBuf> {
+    let failed = |path: &Path, error| format!("{}: cannot create it: {error}", path.display());
+    let runs = Path::new(RUNS);
+    std::fs::create_dir_all(runs).map_err(|error| failed(runs, error))?;
+    for number in 1..u32::MAX {
+        let path = runs.join(format!("{name}-{number}"));
+        match std::fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(failed(&path, error).into()),
+        }
+    }
+    Err("there are too many runs; remove some".into())
+}
+
+fn announce(
+    json: bool,
+    config: &RunConfig,
+    data: &OpenData,
+    trainer: &Trainer,
+    runtime: &Runtime,
+    path: &Path,
+) -> Outcome {
+    let parameters = trainer.step().network().parameter_count();
+    let device = runtime.device().name();
+    let (train, test) = (data.train.len(), data.test.len());
+    if json {
+        return line(json!({
+            "event": "start", "run": path.display().to_string(), "model": config.model.name, "data": config.data,
+            "device": device, "parameters": parameters, "train_images": train, "test_images": test,
+            "epochs": config.epochs, "batch": config.batch, "seed": config.seed, "epoch": trainer.epochs(),
+            "step": trainer.steps(),
+        }));
+    }
+    let (train, test) = (count(train as u64), count(test as u64));
+    let inputs = shape(&config.inputs.shape);
+    line(format_args!("{}: {} parameters, on {device}", config.model.name, count(parameters as u64)))?;
+    line(format_args!("{}: {train} training and {test} test images of {inputs}", config.data))?;
+    match trainer.steps() {
+        0 => line(format_args!("run: {}", path.display())),
+        steps => line(format_args!("run: {}, going on after {} steps", path.display(), count(steps))),
+    }
+}
+
+fn train_epoch(
+    trainer: &mut Trainer,
+    config: &RunConfig,
+    data: &OpenData,
+    bar: bool,
+) -> Outcome<EpochReport> {
+    let mut bar = ProgressBar::new(bar);
+    let report = trainer.epoch_with(&data.train, |progress| {
+        bar.update(|| shown(progress, config));
+        Ok(())
+    })?;
+    Ok(report)
+}
+
+fn shown(progress: &Progress, config: &RunConfig) -> Shown {
+    let Progress { epoch, batch, batches, loss, accuracy, samples_per_s, .. } = *progress;
+    let epochs_left = config.epochs.saturating_sub(epoch) as f64;
+    let batches_left = epochs_left * batches as f64 + (batches - batch) as f64;
+    let left = batches_left * config.batch as f64 / samples_per_s.max(1e-9);
+    Shown { epoch, epochs: config.epochs, batch, batches, loss, accuracy, samples_per_s, left }
+}
+
+fn print_epoch(json: bool, config: &RunConfig, report: &EpochReport, validation: &Evaluation) -> Outcome {
+    if json {
+        return line(json!({
+            "event": "epoch", "epoch": report.epoch, "step": report.step, "lr": report.lr,
+            "train_loss": report.loss, "train_accuracy": report.accuracy,
+            "test_loss": validation.loss, "test_accuracy": validation.accuracy,
+            "seconds": report.seconds, "images_per_s": report.samples_per_s,
+        }));
+    }
+    line(format_args!(
+        "epoch {}/{}  loss {:.4}  accuracy {}  test loss {:.4}  test accuracy {}  {} images/s  {}",
+        report.epoch,
+        config.epochs,
+        report.loss,
+        percent(report.accuracy),
+        validation.loss,
+        percent(validation.accuracy),
+        count(report.samples_per_s as u64),
+        duration(report.seconds)
+    ))
+}
+
+/// 98.25 %
+pub fn percent(part: Option<f64>) -> String {
+    part.map_or_else(|| "–".into(), |part| format!("{:.2} %", part * 100.0))
+}
+
+fn finish(json: bool, trainer: &mut Trainer, data: &OpenData, path: &Path, started: Instant) -> Outcome {
+    let last = match trainer.history().last().and_then(|report| report.validation.clone()) {
+        Some(validation) => validation,
+        None => trainer.evaluate(&data.test)?,
+    };
+    let history = trainer.history();
+    let seconds: f64 = history.iter().map(|report| report.seconds).sum();
+    let images: f64 = history.iter().map(|report| report.seconds * report.samples_per_s).sum();
+    let images_per_s = if seconds > 0.0 { images / seconds } else { 0.0 };
+    if json {
+        let train: Option<(f64, Value)> = history.last().map(|report| (report.loss, json!(report.accuracy)));
+        let (loss, accuracy) =
+            train.map_or((Value::Null, Value::Null), |(loss, accuracy)| (json!(loss), accuracy));
+        return line(json!({
+            "event": "end", "run": path.display().to_string(), "epochs": trainer.epochs(), "steps": trainer.steps(),
+            "train_loss": loss, "train_accuracy": accuracy,
+            "test_loss": last.loss, "test_accuracy": last.accuracy,
+            "seconds": started.elapsed().as_secs_f64(), "images_per_s": images_per_s,
+        }));
+    }
+    let seconds = duration(started.elapsed().as_secs_f64());
+    line(format_args!(
+        "test accuracy {} after {seconds}; saved in {}",
+        percent(last.accuracy),
+        path.display()
+    ))
+}

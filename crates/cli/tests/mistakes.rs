@@ -1,0 +1,170 @@
+//! Whatever is wrong, the answer is one line that names it, an exit code that is not 0, and no panic.
+
+mod common;
+
+use common::{Folder, LINEAR, check_failed};
+
+/// An IDX file of unsigned bytes.
+fn idx(magic: u8, shape: &[u32], data: &[u8]) -> Vec<u8> {
+    let mut file = vec![0, 0, magic, shape.len() as u8];
+    shape.iter().for_each(|extent| file.extend_from_slice(&extent.to_be_bytes()));
+    file.extend_from_slice(data);
+    file
+}
+
+/// MNIST with so many images and labels.
+fn mnist(folder: &Folder, dir: &str, images: &[u8], labels: &[u8]) {
+    folder.write(&format!("{dir}/train-images-idx3-ubyte"), images);
+    folder.write(&format!("{dir}/train-labels-idx1-ubyte"), labels);
+    folder.write(&format!("{dir}/t10k-images-idx3-ubyte"), idx(8, &[1, 28, 28], &[0; 784]));
+    folder.write(&format!("{dir}/t10k-labels-idx1-ubyte"), idx(8, &[1], &[3]));
+}
+
+#[test]
+fn every_mistake_is_one_line() {
+    let folder = Folder::new("mistakes");
+    let image = idx(8, &[2, 28, 28], &[9; 2 * 784]);
+    mnist(&folder, "truncated", &image[..900], &idx(8, &[2], &[1, 2]));
+    mnist(&folder, "magic", &idx(0x7f, &[2, 28, 28], &[9; 2 * 784]), &idx(8, &[2], &[1, 2]));
+    mnist(&folder, "counts", &image, &idx(8, &[3], &[1, 2, 3]));
+    mnist(&folder, "labels", &image, &idx(8, &[2], &[1, 12]));
+    folder.write("linear.toml", LINEAR);
+    folder.write("key.toml", "layers = [{ type = 'dense', unit = 3 }]");
+    folder.write("kind.json", "{\"layers\": [{\"type\": \"dens\", \"units\": 3}]}");
+    folder.write("broken.toml", "layers = [");
+    folder.write("broken.json", "{");
+    folder.write("seven.toml", "layers = [{ type = 'flatten' }, { type = 'dense', units = 7 }]");
+    folder.write(
+        "deep.toml",
+        &"layers = [{ type = 'max_pool', size = 40 }, { type = 'flatten' }, { type = 'dense', units = 10 }]",
+    );
+    folder.write("text.png", "not an image");
+    folder.write("file", "a file");
+    folder.write("not-a-run/notes.txt", "");
+    folder.write("bad-run/config.toml", "format = 1\nepoch = 3\n");
+    folder.succeed("train --model linear.toml --data digits:20 --epochs 1 --out run");
+    for (line, parts) in [
+        ("train --data mnist:truncated", &["truncated/train-images-idx3-ubyte"][..]),
+        ("train --data mnist:magic", &["magic/train-images-idx3-ubyte"]),
+        ("train --data mnist:counts", &["counts/train-labels-idx1-ubyte", "3 labels", "2 images"]),
+        ("train --data mnist:labels", &["labels/train-labels-idx1-ubyte", "label 12 of sample 1", "0 to 9"]),
+        ("train --data mnist:nowhere", &["nowhere", "--download"]),
+        ("train --data mnist", &["data/mnist"]),
+        ("train --data cifar10", &["cifar10:DIR"]),
+        ("train --data cifar10:nowhere", &["nowhere"]),
+        ("train --data folder:nowhere", &["nowhere"]),
+        ("train --data minst", &["unknown data `minst`", "mnist"]),
+        ("train --data digits:many", &["digits:many"]),
+        ("train --data digits --download", &["mnist"]),
+        ("train --model lennet", &["unknown model `lennet`", "lenet", "mlp"]),
+        ("train --model nowhere.toml", &["nowhere.toml", "cannot read"]),
+        ("train --model key.toml", &["key.toml", "layer 0 (dense)", "`unit`", "`units`"]),
+        ("train --model kind.json", &["kind.json", "layer 0 (dens)", "`dense`"]),
+        ("train --model broken.toml", &["broken.toml", "line 1"]),
+        ("train --model broken.json", &["broken.json", "JSON"]),
+        ("train --model seven.toml --data digits:20", &["7", "10 classes"]),
+        ("train --model deep.toml --data digits:20", &["max_pool"]),
+        ("train --optimizer adma", &["'adma'", "adamw"]),
+        ("train --model linear.toml --data digits:20 --lr 0", &["learning rate"]),
+        ("train --model linear.toml --data digits:20 --lr nan", &["learning rate"]),
+        ("train --model linear.toml --data digits:20 --batch 0", &["batch of 0"]),
+        ("train --model linear.toml --data digits:20 --momentum 0.9", &["momentum", "sgd"]),
+        ("train --model linear.toml --data digits:20 --save-every nan", &["--save-every"]),
+        (
+            "train --model linear.toml --data digits:20 --optimizer sgd --lr 1e38 --epochs 9",
+            &["loss", "learning rate"],
+        ),
+        ("train --epochs many", &["many", "--epochs"]),
+        ("train --device gpu", &["unknown device `gpu`", "cpu"]),
+        ("train --threads 0", &["--threads"]),
+        ("train --data digits:20 --out run", &["run", "--resume"]),
+        ("train --data digits:20 --out file", &["file"]),
+        ("train --data digits:20 --out file/below", &["file/below"]),
+        ("train --resume nowhere", &["nowhere", "no such run"]),
+        ("train --resume not-a-run", &["not-a-run", "config.toml"]),
+        ("train --resume bad-run", &["bad-run/config.toml", "`epoch`", "`epochs`"]),
+        ("train --resume run --out other", &["--resume", "--out"]),
+        ("train --resume run --batch 7", &["--batch", "--resume"]),
+        ("train --resume run --model mlp", &["--model", "--resume"]),
+        ("eval nowhere", &["nowhere"]),
+        ("eval run --data mnist:counts", &["counts/"]),
+        ("eval run --batch 0", &["batch of 0"]),
+        ("predict run nowhere.png", &["nowhere.png"]),
+        ("predict run text.png", &["text.png"]),
+        ("predict run", &["IMAGE"]),
+        ("predict nowhere text.png", &["nowhere"]),
+        ("summary --model lennet", &["unknown model `lennet`"]),
+        ("summary --input 3x", &["`3x`"]),
+        ("summary --model lenet --input 784", &["conv"]),
+        ("bench lennet", &["unknown workload `lennet`", "lenet"]),
+        ("bench mlp --dtype f99", &["f99", "f32"]),
+        ("explain --model lennet", &["--model"]),
+        ("explain lennet", &["unknown model `lennet`"]),
+        ("trian", &["trian", "train"]),
+        ("train --modle lenet", &["--modle", "--model"]),
+    ] {
+        let message = folder.fail(line);
+        let missing: Vec<_> = parts.iter().filter(|part| !message.contains(**part)).collect();
+        assert!(missing.is_empty(), "{line}: {message:?} lacks {missing:?}");
+    }
+    let left: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".tmp")), "{left:?}");
+}
+
+#[test]
+fn a_checkpoint_of_another_shape_is_refused() {
+    let folder = Folder::new("shape");
+    folder.write("linear.toml", LINEAR);
+    folder.succeed("train --model linear.toml --data digits:20 --epochs 1 --out run");
+    let config = String::from_utf8(folder.read("run/config.toml")).unwrap();
+    folder.write("run/config.toml", config.replace("shape = [1, 28, 28]", "shape = [1, 14, 14]"));
+    let message = folder.fail("eval run");
+    assert!(message.contains("1.weight") && message.contains("784") && message.contains("196"), "{message}");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_full_disk_leaves_the_last_checkpoint() {
+    let folder = Folder::new("full");
+    folder.write("linear.toml", LINEAR);
+    folder.succeed("train --model linear.toml --data digits:20 --epochs 1 --out run");
+    let before = folder.checkpoint("run", "model.safetensors");
+    // No file may grow beyond this many blocks of 512 bytes; without the trap the shell's signal would kill.
+    let tool = env!("CARGO_BIN_EXE_dropforge");
+    let script = format!("trap '' XFSZ; ulimit -f 16; exec {tool} train --resume run --epochs 2");
+    let output = std::process::Command::new("sh").arg("-c").arg(script).current_dir(folder.path()).output();
+    let message = check_failed("a full disk", &output.unwrap());
+    assert!(message.contains("model.safetensors") && message.contains("cannot write"), "{message}");
+    assert_eq!(folder.checkpoint("run", "model.safetensors"), before);
+    let left: Vec<_> = std::fs::read_dir(folder.path().join("run")).unwrap().collect();
+    assert!(left.iter().all(|entry| !entry.as_ref().unwrap().path().ends_with(".tmp")), "{left:?}");
+    folder.succeed("train --resume run --epochs 2");
+    assert_ne!(folder.checkpoint("run", "model.safetensors"), before);
+}
+
+#[test]
+fn nobody_has_to_read_the_output() {
+    let folder = Folder::new("unread");
+    folder.write("linear.toml", LINEAR);
+    for line in [
+        "summary",
+        "train --model linear.toml --data digits:20 --epochs 3 --out run --json",
+        "help",
+        "devices",
+    ] {
+        let mut child = folder
+            .command(line)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(
+            (output.status.code(), output.stderr.as_slice()),
+            (Some(0), &b""[..]),
+            "{line}: {output:?}"
+        );
+    }
+}

@@ -1,0 +1,142 @@
+//! Runs from start to end: training, stopping, going on, measuring, predicting.
+
+mod common;
+
+use common::{Folder, LINEAR, number};
+use std::time::{Duration, Instant};
+
+const MODEL: &str = "train --model linear.toml --data digits:90 --batch 20";
+
+#[test]
+fn from_training_to_prediction() {
+    let folder = Folder::new("spine");
+    folder.write("linear.toml", LINEAR);
+    let output = folder.succeed(&format!("{MODEL} --epochs 3 --out run --json"));
+    let last = output.lines().last().unwrap();
+    assert_eq!(output.lines().count(), 5, "start, three epochs, end: {output}");
+    let accuracy = number(last, "test_accuracy");
+    assert!((0.0..=1.0).contains(&accuracy) && number(last, "test_loss") > 0.0, "{last}");
+    assert!(
+        number(last, "seconds") > 0.0 && number(last, "images_per_s") > 0.0 && last.contains("run"),
+        "{last}"
+    );
+    let metrics = String::from_utf8(folder.read("run/metrics.csv")).unwrap();
+    assert_eq!(metrics.lines().count(), 4, "{metrics}");
+    assert_eq!(folder.read("run/model.safetensors"), folder.checkpoint("run", "model.safetensors"));
+
+    let measured = folder.succeed("eval run --json");
+    assert_eq!(number(measured.lines().last().unwrap(), "test_accuracy"), accuracy);
+    let text = folder.succeed("eval run --data digits:60");
+    assert!(text.contains("accuracy") && text.contains("10 images"), "{text}");
+
+    let mut picture = vec![255; 30 * 30];
+    for row in 5..25 {
+        picture[row * 30 + 14..row * 30 + 17].fill(0);
+    }
+    folder.write("one.png", png(30, 30, &picture));
+    let text = folder.succeed("predict run one.png one.png");
+    assert!(text.lines().count() == 2 && text.starts_with("one.png") && text.contains('%'), "{text}");
+    let line = folder.succeed("predict run one.png --json");
+    let probability = number(line.trim(), "probability");
+    assert!((0.1..=1.0).contains(&probability), "{line}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits() {
+    let folder = Folder::new("seed");
+    folder.write("linear.toml", LINEAR);
+    let weights = |run: &str, seed: u64| {
+        folder.succeed(&format!("{MODEL} --epochs 1 --out {run} --seed {seed}"));
+        folder.checkpoint(run, "model.safetensors")
+    };
+    let first = weights("a", 3);
+    assert_eq!(first, weights("b", 3));
+    assert_ne!(first, weights("c", 4));
+}
+
+#[test]
+fn a_killed_run_goes_on_to_the_same_bits() {
+    let folder = Folder::new("kill");
+    folder.write(
+        "net.toml",
+        "layers = [{ type = 'flatten' }, { type = 'dense', units = 16 }, { type = 'batch_norm' }, { type = 'relu' },
+            { type = 'dropout' }, { type = 'dense', units = 10 }]",
+    );
+    let line = "train --model net.toml --data digits:200 --batch 9 --epochs 3 --save-every 0";
+    folder.succeed(&format!("{line} --out whole"));
+    let mut kills = 0;
+    let mut child = folder.command(&format!("{line} --out run")).spawn().unwrap();
+    for pause in [150, 220, 310, 90, 400] {
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_millis(pause) && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        if !folder.path().join("run/config.toml").exists() {
+            let _ = std::fs::remove_dir_all(folder.path().join("run"));
+            child = folder.command(&format!("{line} --out run")).spawn().unwrap();
+        } else {
+            child = folder.command("train --resume run --save-every 0").spawn().unwrap();
+        }
+    }
+    assert!(child.wait().unwrap().success() && kills > 0);
+    for file in ["model.safetensors", "optimizer.safetensors"] {
+        assert_eq!(
+            folder.checkpoint("run", file),
+            folder.checkpoint("whole", file),
+            "{file} after {kills} kills"
+        );
+    }
+}
+
+#[test]
+fn resume_starts_a_run_that_was_killed_before_its_first_checkpoint() {
+    let folder = Folder::new("early");
+    folder.write("linear.toml", LINEAR);
+    folder.succeed(&format!("{MODEL} --epochs 2 --out whole --seed 5"));
+    folder.write("run/config.toml", folder.read("whole/config.toml"));
+    folder.succeed("train --resume run");
+    let weights = folder.checkpoint("whole", "model.safetensors");
+    assert_eq!(folder.checkpoint("run", "model.safetensors"), weights);
+    // A finished run has nothing left to do, and more epochs train on.
+    folder.succeed("train --resume run");
+    assert_eq!(folder.checkpoint("run", "model.safetensors"), weights);
+    folder.succeed("train --resume run --epochs 3");
+    assert_ne!(folder.checkpoint("run", "model.safetensors"), weights);
+}
+
+/// The same images as grey PNG without compression.
+fn png(width: u32, height: u32, pixels: &[u8]) -> Vec<u8> {
+    let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
+    let mut chunk = |kind: &[u8; 4], body: &[u8]| {
+        file.extend_from_slice(&(body.len() as u32).to_be_bytes());
+        let checked = [&kind[..], body].concat();
+        file.extend_from_slice(&checked);
+        file.extend_from_slice(&crc(&checked).to_be_bytes());
+    };
+    let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 0, 0, 0, 0]].concat();
+    chunk(b"IHDR", &header);
+    let rows: Vec<u8> = pixels.chunks(width as usize).flat_map(|row| [&[0], row].concat()).collect();
+    let len = rows.len() as u16;
+    let mut zlib = [&[0x78, 0x01, 1][..], &len.to_le_bytes(), &(!len).to_le_bytes(), &rows].concat();
+    let (mut a, mut b) = (1u32, 0u32);
+    for &byte in &rows {
+        a = (a + u32::from(byte)) % 65521;
+        b = (b + a) % 65521;
+    }
+    zlib.extend_from_slice(&(b << 16 | a).to_be_bytes());
+    chunk(b"IDAT", &zlib);
+    chunk(b"IEND", &[]);
+    file
+}
+
+fn crc(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0u32, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & 0u32.wrapping_sub(crc & 1)))
+    })
+}

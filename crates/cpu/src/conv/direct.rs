@@ -107,7 +107,6 @@ impl Planes {
 /// One convolution and the sizes of its scratch memory.
 pub(super) struct Plan {
     level: Level,
-    lanes: usize,
     threads: usize,
     batch: usize,
     turned: bool,
@@ -158,7 +157,6 @@ impl Plan {
         let rows = (DIRECT_STAGED_PIXELS / target.width.max(1)).clamp(1, target.height.max(1));
         Plan {
             level,
-            lanes,
             threads,
             batch: shape.batch,
             turned,

@@ -28,14 +28,20 @@ pub(super) struct Split {
     pub workers: usize,
 }
 
-/// Whether the transposed product, whose vectors run along the output's rows, suits the strides or extents better.
+/// What putting one element of a tile at its place costs where the output's columns are not contiguous.
+const SCATTER: usize = 2;
+
+/// Whether the transposed product, whose vectors run along the output's rows, suits the strides and extents better.
 pub(super) fn prefers_transposed(shape: &MatmulShape, lanes: usize) -> bool {
-    let use_of_lanes = |extent: usize| extent.max(1) as f64 / extent.max(1).next_multiple_of(lanes) as f64;
-    match (shape.out.column == 1 || shape.n == 1, shape.out.row == 1 || shape.m == 1) {
-        (true, false) => use_of_lanes(shape.n) < 0.4 * use_of_lanes(shape.m),
-        (false, true) => use_of_lanes(shape.m) >= 0.4 * use_of_lanes(shape.n),
-        _ => use_of_lanes(shape.n) < use_of_lanes(shape.m),
-    }
+    let time = |shape: &MatmulShape| {
+        let batches: usize = shape.batch.iter().product();
+        let split = Split::new(shape, [1, 1, 1], 1);
+        let scattered = shape.out.column != 1 && shape.n != 1;
+        let scatter = if scattered { SCATTER * batches * split.blocks * shape.m * shape.n } else { 0 };
+        split.time(shape, lanes) + scatter
+    };
+    // The estimates are rough: stay with the natural order where little is to be gained.
+    time(&shape.clone().transposed()) < time(shape) * 19 / 20
 }
 
 impl Split {

@@ -1,6 +1,6 @@
 //! Scaled dot-product attention and its gradient, without a matrix of scores.
 //!
-//! After Dao et al., *FlashAttention* (2022): scores exist for [`QUERIES`] queries and [`KEYS`] keys at a time; the
+//! After Dao et al., *FlashAttention* (2022): scores exist for `QUERIES` queries and `KEYS` keys at a time; the
 //! forward pass keeps a running maximum and sum for each query, the gradient computes the weights again from the
 //! logsumexp. Tasks are handed out to whichever thread is free: each computes its results alone and in a fixed order,
 //! so that they do not depend on the threads.

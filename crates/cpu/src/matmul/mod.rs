@@ -1,11 +1,11 @@
 //! Products of batches of matrices in any strides.
 //!
 //! The product is computed in blocks, as is usual since Goto and van de Geijn, *Anatomy of High-Performance Matrix
-//! Multiplication* (2008): a block of the right side is copied into the order in which it is read ([`pack`]), then for
-//! each few rows of the left side one function ([`micro`]) keeps a tile of the output in registers. Where the output's
+//! Multiplication* (2008): a block of the right side is copied into the order in which it is read (`pack`), then for
+//! each few rows of the left side one function (`micro`) keeps a tile of the output in registers. Where the output's
 //! rows are contiguous instead of its columns, the transposed product is computed.
 //!
-//! [`Matmul`] is decided on once for a shape and a number of threads: the division among threads ([`split`]), which
+//! [`Matmul`] is decided on once for a shape and a number of threads: the division among threads (`split`), which
 //! never depends on the data, so that the same number of threads always gives the same sums.
 
 mod block;

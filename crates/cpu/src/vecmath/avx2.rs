@@ -90,6 +90,20 @@ impl Lanes for Avx2 {
         flag(mask: __m256i) -> __m256i = _mm256_srli_epi32::<31>(mask);
     }
     #[inline(always)]
+    fn first(count: usize) -> __m256i {
+        first(count)
+    }
+    #[inline(always)]
+    fn swap<const BIT: usize>(x: __m256i) -> __m256i {
+        unsafe {
+            match BIT {
+                4 => _mm256_permute2x128_si256::<0x01>(x, x),
+                2 => _mm256_shuffle_epi32::<0x4e>(x),
+                _ => _mm256_shuffle_epi32::<0xb1>(x),
+            }
+        }
+    }
+    #[inline(always)]
     fn shift_left_by<const BY: u32>(a: __m256i) -> __m256i {
         unsafe { _mm256_sllv_epi32(a, _mm256_set1_epi32(BY as i32)) }
     }

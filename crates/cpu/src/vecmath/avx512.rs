@@ -87,6 +87,21 @@ impl Lanes for Avx512 {
         flag(mask: __mmask16) -> __m512i = _mm512_maskz_set1_epi32(mask, 1);
     }
     #[inline(always)]
+    fn first(count: usize) -> __mmask16 {
+        first(count)
+    }
+    #[inline(always)]
+    fn swap<const BIT: usize>(x: __m512i) -> __m512i {
+        unsafe {
+            match BIT {
+                8 => _mm512_shuffle_i64x2::<0x4e>(x, x),
+                4 => _mm512_shuffle_i64x2::<0xb1>(x, x),
+                2 => _mm512_shuffle_epi32::<0x4e>(x),
+                _ => _mm512_shuffle_epi32::<0xb1>(x),
+            }
+        }
+    }
+    #[inline(always)]
     fn mask_or(a: __mmask16, b: __mmask16) -> __mmask16 {
         a | b
     }

@@ -88,6 +88,11 @@ pub(crate) trait Lanes: Copy + 'static {
     /// 1 where true, 0 elsewhere.
     fn flag(mask: Self::M) -> Self::I;
 
+    /// True in the first `count` lanes.
+    fn first(count: usize) -> Self::M;
+    /// Exchanges lanes whose numbers differ in the bit `BIT` (1, 2, 4, …).
+    fn swap<const BIT: usize>(x: Self::I) -> Self::I;
+
     #[inline(always)]
     fn select(mask: Self::M, yes: Self::F, no: Self::F) -> Self::F {
         Self::float(Self::select_bits(mask, Self::bits(yes), Self::bits(no)))

@@ -122,6 +122,14 @@ impl Lanes for Portable {
         flag(mask: Bits) -> Bits = 0, mask & 1;
     }
     #[inline(always)]
+    fn first(count: usize) -> Bits {
+        std::array::from_fn(|lane| mask(lane < count))
+    }
+    #[inline(always)]
+    fn swap<const BIT: usize>(x: Bits) -> Bits {
+        std::array::from_fn(|lane| x[lane ^ BIT])
+    }
+    #[inline(always)]
     fn shift_left_by<const BY: u32>(a: Bits) -> Bits {
         a.map(|x| x << BY)
     }

@@ -57,12 +57,15 @@ pub(super) enum Step {
 #[derive(Clone, Debug)]
 pub(super) struct ReduceCode {
     pub reducer: Reducer,
+    /// Adds a run of lanes to an accumulator.
     pub run: BlockFn,
+    /// Reduces the rows of a packed block.
+    pub rows: BlockFn,
     pub lanes: LaneReducer,
     pub from: Slot,
     /// One, or mean and variance.
     pub to: [Option<Slot>; 2],
-    /// Where in scratch its accumulators start, in bytes.
+    /// Where in scratch its accumulators, or the second words of packed rows, start, in bytes.
     pub accumulators: usize,
 }
 

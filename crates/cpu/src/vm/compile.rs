@@ -161,7 +161,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn is_single_pass(&self) -> bool {
-        matches!(self.layout.kind, Kind::Packed | Kind::Elementwise)
+        self.layout.is_single_pass()
     }
 
     fn slot(&mut self, what: Use) -> Slot {
@@ -177,7 +177,7 @@ impl<'a> Compiler<'a> {
             Width::Single => Use::Single,
             Width::Rows => Use::Row(Width::Rows),
             Width::Lanes if is_row && self.layout.kind == Kind::Rowwise => Use::Row(Width::Lanes),
-            Width::Lanes if class.rate == Rate::Unit => Use::Kept,
+            Width::Lanes if class.rate != Rate::Iteration => Use::Kept,
             Width::Lanes => Use::Temporary { first: self.time, last: self.time },
         };
         self.slot(what)
@@ -221,6 +221,12 @@ impl<'a> Compiler<'a> {
         for reduce in &stage.reductions {
             self.reduce(reduce.kind, reduce.from, &reduce.to);
         }
+        // Reductions come after the whole body.
+        let reductions = self.code.stages.last().map(|stage| stage.reductions.iter().map(|one| one.from));
+        for slot in reductions.into_iter().flatten().collect::<Vec<Slot>>() {
+            self.read(slot);
+        }
+        self.time += 1;
         self.find_direct_stores(&stage.row, Level::Row);
         for item in &stage.row {
             self.item(item, Level::Row);
@@ -242,7 +248,8 @@ impl<'a> Compiler<'a> {
                 items.iter().any(|other| matches!(other, Item::Compute { to, .. } if to == from));
             let full = self.full_width(level);
             let rate = if level == Level::Domain { Rate::Iteration } else { Rate::Unit };
-            let fits = class.width == full && (class.rate == rate || self.is_single_pass());
+            let fits = class.width == full
+                && (class.rate == rate || (self.is_single_pass() && class.rate != Rate::Once));
             if !is_computed || !fits || self.values.contains_key(from) || self.direct.contains_key(from) {
                 continue;
             }
@@ -273,13 +280,23 @@ impl<'a> Compiler<'a> {
         let in_order = matches!(lanes[..], [] | [(_, 1)]);
         let moves = level == Level::Domain && !self.is_single_pass();
         let known = self.code.reaches.len();
-        let mut reach =
-            Reach { operand, size: dtype.size(), offset: index.offset, outer, lanes, looped, width, slot: None };
+        let mut reach = Reach {
+            operand,
+            size: dtype.size(),
+            offset: index.offset,
+            outer,
+            lanes,
+            looped,
+            width,
+            slot: None,
+        };
         if direct && in_order && dtype.size() == 4 {
             let slot = self.slot(Use::Memory);
             reach.slot = Some(slot);
             self.loads.insert(slot, (operand, index.clone()));
-            let varies = self.layout.kind == Kind::Streamed || reach.looped.iter().any(|&stride| stride != 0);
+            let changes = |(&stride, &extent): (&i64, &usize)| stride != 0 && extent > 1;
+            let varies = self.layout.kind == Kind::Streamed
+                || reach.looped.iter().zip(&self.layout.columns).any(changes);
             if moves && varies {
                 if let Some(stage) = self.code.stages.last_mut() {
                     stage.moves.push(known);
@@ -493,8 +510,6 @@ impl<'a> Compiler<'a> {
         } else {
             self.argument(from, Width::Lanes).0
         };
-        self.read(slot);
-        self.time += 1;
         let mut targets = [None; 2];
         for (target, &register) in targets.iter_mut().zip(to) {
             let value = self.new_value(self.class(register), Level::Row);
@@ -504,8 +519,10 @@ impl<'a> Compiler<'a> {
         let reducer = Reducer::new(kind, self.kernel.registers[from.index()].dtype);
         let lanes = LaneReducer::new(reducer, self.level);
         let run = reducer.run_function(self.level);
+        let rows = reducer.rows_function(self.level);
         if let Some(stage) = self.code.stages.last_mut() {
-            stage.reductions.push(ReduceCode { reducer, run, lanes, from: slot, to: targets, accumulators: 0 });
+            let code = ReduceCode { reducer, run, rows, lanes, from: slot, to: targets, accumulators: 0 };
+            stage.reductions.push(code);
         }
     }
 
@@ -565,6 +582,7 @@ impl<'a> Compiler<'a> {
             for reduce in &mut stage.reductions {
                 let size = match self.layout.kind {
                     Kind::Rowwise => 4 * LANE_ARRAYS * self.layout.block.next_multiple_of(16),
+                    Kind::Packed => row_bytes,
                     _ => size_of::<Accumulator>(),
                 };
                 reduce.accumulators = take(size, 64);

@@ -3,7 +3,7 @@
 use super::code::{Code, Home, ReduceCode, Step, Width};
 use super::layout::{Kind, MAX_AXES};
 use super::random::Draw;
-use super::reduce::{Accumulator, ColumnInfo};
+use super::reduce::{Accumulator, ColumnInfo, RowInfo};
 use super::transfer::Walk;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -103,8 +103,20 @@ impl<'a> Machine<'a> {
     /// # Safety
     /// As promised to `new`.
     pub unsafe fn once(&mut self) {
+        let layout = &self.code.layout;
+        // Lanes that are the same in every unit are computed for a whole block.
+        (self.lane, self.lanes) = (0, layout.block);
+        (self.row, self.rows) = (0, layout.rows_per_block);
+        if layout.kind == Kind::Streamed {
+            self.lanes = layout.columns.iter().product();
+        }
         // SAFETY: the caller's promise.
-        unsafe { self.steps(&self.code.once) }
+        unsafe {
+            for &reach in &self.code.unit_moves {
+                self.place(reach);
+            }
+            self.steps(&self.code.once);
+        }
     }
 
     /// Computes a unit from beginning to end.
@@ -280,7 +292,8 @@ impl<'a> Machine<'a> {
             let (start, _) = self.range(reach.width);
             // SAFETY: slots and operands are in their tables; the address is inside the operand.
             unsafe {
-                let position = *self.positions.add(number) + steps(&reach.looped, &self.columns) + start as i64;
+                let position =
+                    *self.positions.add(number) + steps(&reach.looped, &self.columns) + start as i64;
                 let base = *self.operands.add(reach.operand);
                 *self.slots.add(slot as usize) = base.offset(position as isize * reach.size as isize).cast();
             }
@@ -310,13 +323,11 @@ impl<'a> Machine<'a> {
                     let columns = self.lanes / self.rows.max(1);
                     for reduce in &stage.reductions {
                         let from = *self.slots.add(reduce.from as usize);
-                        for row in 0..self.rows {
-                            let mut seen = reduce.reducer.start(0);
-                            let accumulator: *mut Accumulator = &mut seen;
-                            let from = from.add(row * columns);
-                            (reduce.run)(accumulator.cast(), from, from, from, columns);
-                            self.put_result(reduce, row, &seen);
-                        }
+                        let spare = self.accumulator(reduce).cast::<u32>();
+                        let slot = |number: usize| reduce.to[number].map(|slot| self.slot(slot));
+                        let info = RowInfo { columns, second: slot(1).unwrap_or(spare) };
+                        let info: *const RowInfo = &info;
+                        (reduce.rows)(slot(0).unwrap_or(spare), from, info.cast(), from, self.rows);
                     }
                 }
                 Kind::Streamed => {

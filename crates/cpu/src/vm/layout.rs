@@ -101,8 +101,8 @@ impl Layout {
     fn columnwise(kernel: &LoopKernel, rows: &[usize], registers: usize) -> Layout {
         let columns = product(&kernel.columns);
         let most = block_size(registers, tuning::LARGEST_BLOCK);
-        if columns > 0 && columns <= most {
-            let target = most.min(tuning::ELEMENTWISE_BLOCK).max(columns);
+        if columns > 0 && columns <= tuning::LEAST_BLOCK {
+            let target = most.min(tuning::ELEMENTWISE_BLOCK);
             let rows_per_block = (target / columns).min(product(rows).max(1));
             return Layout {
                 kind: Kind::Packed,
@@ -113,7 +113,7 @@ impl Layout {
                 rows_per_block,
             };
         }
-        let most = most.min(2 * tuning::ELEMENTWISE_BLOCK);
+        let most = if columns <= most { columns } else { most.min(2 * tuning::ELEMENTWISE_BLOCK) }.max(1);
         let block = columns.div_ceil(columns.div_ceil(most).max(1)).next_multiple_of(16).max(16);
         Layout {
             kind: Kind::Streamed,
@@ -246,6 +246,24 @@ impl Layout {
             Kind::Packed => rows.div_ceil(self.rows_per_block),
             Kind::Elementwise | Kind::Rowwise => product(&self.outer) * rows.div_ceil(self.block),
         }
+    }
+
+    /// Whether a unit is one block of lanes, so that stages find what earlier ones computed.
+    pub fn is_single_pass(&self) -> bool {
+        match self.kind {
+            Kind::Packed | Kind::Elementwise => true,
+            Kind::Streamed => product(&self.columns) <= self.block,
+            Kind::Rowwise => false,
+        }
+    }
+
+    /// Whether the lanes at a position are the same in every unit.
+    pub fn repeats(&self, index: &Affine) -> bool {
+        let rows = self.outer.iter().chain(&self.rows);
+        let is_fixed = |(&stride, &extent): (&i64, &usize)| stride == 0 || extent == 1;
+        matches!(self.kind, Kind::Packed | Kind::Streamed)
+            && self.is_single_pass()
+            && index.rows.iter().zip(rows).all(is_fixed)
     }
 
     /// Iterations of a stage within a unit.

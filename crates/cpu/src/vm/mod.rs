@@ -119,8 +119,8 @@ impl Compiled {
                 known.push(rows);
                 let layout = layout(rows);
                 let early = compile::compile(kernel, &layout, level, true);
-                let late = (!early.conflicts.is_empty())
-                    .then(|| compile::compile(kernel, &layout, level, false));
+                let late =
+                    (!early.conflicts.is_empty()).then(|| compile::compile(kernel, &layout, level, false));
                 variants.push(Variants { early, late });
                 known.len() - 1
             });
@@ -255,7 +255,8 @@ impl Columns {
     /// As for [`Compiled::run`].
     unsafe fn run(&self, code: &Code, operand: &(dyn Fn(usize, usize) -> *mut u8 + Sync), pool: &Pool) {
         // SAFETY: there is one run at a time; threads write to their own partial accumulators.
-        let (rows, partials) = unsafe { ((*self.rows.get()).as_mut_ptr(), (*self.partials.get()).as_mut_ptr()) };
+        let (rows, partials) =
+            unsafe { ((*self.rows.get()).as_mut_ptr(), (*self.partials.get()).as_mut_ptr()) };
         let (rows, partials) = (Shared(rows), Shared(partials));
         let iterations = code.layout.iterations();
         let bytes = scratch_bytes(code);
@@ -270,8 +271,7 @@ impl Columns {
                             machine.once();
                         }
                         for unit in 0..self.units {
-                            let partial =
-                                partials.get().add((thread * self.units + unit) * self.per_unit);
+                            let partial = partials.get().add((thread * self.units + unit) * self.per_unit);
                             let row_values = rows.get().add(unit * self.row_words);
                             let range = share(iterations, self.threads, thread);
                             machine.part_of_stage(unit, stage, range, row_values.cast(), partial);

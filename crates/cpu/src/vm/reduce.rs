@@ -107,11 +107,8 @@ impl Reducer {
             }
             (Reduction::MeanVariance, _) => {
                 let count = from.seen as f64;
-                let (mean, variance) = if from.seen == 0 {
-                    (f64::NAN, f64::NAN)
-                } else {
-                    (from.wide[0], from.wide[1] / count)
-                };
+                let (mean, variance) =
+                    if from.seen == 0 { (f64::NAN, f64::NAN) } else { (from.wide[0], from.wide[1] / count) };
                 return [(mean as f32).to_bits(), (variance as f32).to_bits()];
             }
             _ => from.word,
@@ -138,6 +135,27 @@ impl Reducer {
     }
 }
 
+impl Reducer {
+    /// The block function that reduces the rows of a packed block: `to` is the first results, `a` the lanes, `b` a
+    /// [`RowInfo`]; the count is that of the rows.
+    pub fn rows_function(self, level: Level) -> BlockFn {
+        match (self.kind, self.is_float) {
+            (Reduction::Sum, true) => pick::<Rows<SumRun>>(level),
+            (Reduction::Sum, false) => pick::<Rows<WordRun<IntSum>>>(level),
+            (Reduction::Max, true) => pick::<Rows<WordRun<Max>>>(level),
+            (Reduction::Max, false) => pick::<Rows<WordRun<IntMax>>>(level),
+            (Reduction::Min, true) => pick::<Rows<WordRun<Min>>>(level),
+            (Reduction::Min, false) => pick::<Rows<WordRun<IntMin>>>(level),
+            (Reduction::Product, true) => pick::<Rows<WordRun<Product>>>(level),
+            (Reduction::Product, false) => pick::<Rows<WordRun<IntProduct>>>(level),
+            (Reduction::ArgMax, true) => pick::<Rows<ArgMaxRun<true>>>(level),
+            (Reduction::ArgMax, false) => pick::<Rows<ArgMaxRun<false>>>(level),
+            (Reduction::LogSumExp, _) => pick::<Rows<LogSumExpRun>>(level),
+            (Reduction::MeanVariance, _) => pick::<Rows<MeanVarianceRun>>(level),
+        }
+    }
+}
+
 /// A sum that is relative to a shift, once its shift has changed; sums over nothing stay nothing.
 fn part(sum: f64, shift: f32, scale: f64) -> f64 {
     if sum == 0.0 && shift == f32::NEG_INFINITY { 0.0 } else { sum * scale }
@@ -147,24 +165,28 @@ fn finite_or_zero(x: f32) -> f32 {
     if x.is_finite() { x } else { 0.0 }
 }
 
-/// Adds the lanes of vectors pairwise.
+/// Combines all lanes, halves with halves.
+#[inline(always)]
+fn fold<V: Lanes, C: Combine>(x: V::I) -> u32 {
+    let mut x = x;
+    if V::COUNT > 8 {
+        x = C::combine::<V>(x, V::swap::<8>(x));
+    }
+    if V::COUNT > 4 {
+        x = C::combine::<V>(x, V::swap::<4>(x));
+    }
+    x = C::combine::<V>(x, V::swap::<2>(x));
+    x = C::combine::<V>(x, V::swap::<1>(x));
+    let mut lanes = [0; 16];
+    // SAFETY: the array has room for the largest vector.
+    unsafe { V::store(x, lanes.as_mut_ptr()) };
+    lanes[0]
+}
+
+/// Adds all lanes.
 #[inline(always)]
 fn sum_lanes<V: Lanes>(x: V::F) -> f64 {
-    let mut lanes = [0f32; 16];
-    // SAFETY: the array has room for the largest vector.
-    unsafe { V::store(V::bits(x), lanes.as_mut_ptr().cast()) };
-    let mut wide = [0f64; 16];
-    for i in 0..V::COUNT {
-        wide[i] = lanes[i].into();
-    }
-    let mut width = V::COUNT;
-    while width > 1 {
-        width /= 2;
-        for i in 0..width {
-            wide[i] += wide[i + width];
-        }
-    }
-    wide[0]
+    f32::from_bits(fold::<V, FloatSum>(V::bits(x))).into()
 }
 
 /// The sum of `f(x)` over a run, where absent lanes count as `f(absent)` = 0.
@@ -198,15 +220,13 @@ macro_rules! sum_run {
 /// `count` readable elements.
 #[inline(always)]
 unsafe fn load_or<V: Lanes>(from: *const u32, count: usize, absent: f32) -> V::F {
-    if count == V::COUNT {
-        // SAFETY: the caller's promise.
-        return V::float(unsafe { V::load(from) });
-    }
-    let mut lanes = [absent; 16];
-    // SAFETY: the caller's promise; the array has room for a vector.
+    // SAFETY: the caller's promise.
     unsafe {
-        std::ptr::copy_nonoverlapping(from.cast(), lanes.as_mut_ptr(), count);
-        V::float(V::load(lanes.as_ptr().cast()))
+        if count == V::COUNT {
+            V::float(V::load(from))
+        } else {
+            V::select(V::first(count), V::float(V::load_first(from, count)), V::splat(absent))
+        }
     }
 }
 
@@ -243,6 +263,7 @@ macro_rules! combine {
 }
 
 combine! {
+    FloatSum, 0, |a, b| V::bits(V::add(V::float(a), V::float(b)));
     IntSum, 0, |a, b| V::int_add(a, b);
     Max, f32::NEG_INFINITY.to_bits(), |a, b| V::bits(V::max_nan(V::float(a), V::float(b)));
     Min, f32::INFINITY.to_bits(), |a, b| V::bits(V::min_nan(V::float(a), V::float(b)));
@@ -275,19 +296,7 @@ unsafe fn combine_run<V: Lanes, C: Combine>(from: *const u32, count: usize) -> u
             i += length;
         }
         let all = C::combine::<V>(C::combine::<V>(all[0], all[1]), C::combine::<V>(all[2], all[3]));
-        let mut lanes = [C::NEUTRAL; 16];
-        V::store(all, lanes.as_mut_ptr());
-        // Halves on halves; the upper lanes hold what changes nothing.
-        let mut width = V::COUNT;
-        while width > 1 {
-            width /= 2;
-            let mut upper = [C::NEUTRAL; 16];
-            upper[..width].copy_from_slice(&lanes[width..2 * width]);
-            let mut lower = [C::NEUTRAL; 16];
-            lower[..width].copy_from_slice(&lanes[..width]);
-            V::store(C::combine::<V>(V::load(lower.as_ptr()), V::load(upper.as_ptr())), lanes.as_mut_ptr());
-        }
-        lanes[0]
+        fold::<V, C>(all)
     }
 }
 
@@ -414,6 +423,118 @@ impl Block for MeanVarianceRun {
     }
 }
 
+/// What the fourth argument of the functions of packed rows points to.
+#[repr(C)]
+pub(super) struct RowInfo {
+    pub columns: usize,
+    /// Where the second results go, if there are any; else anywhere that as many words fit.
+    pub second: *mut u32,
+}
+
+/// A reduction of each row of a packed block: `to` is the results, `a` the lanes, `b` a [`RowInfo`], `count` the rows.
+/// `F` reduces one row to two words.
+struct Rows<F>(std::marker::PhantomData<F>);
+
+trait OfRow {
+    /// Whether [`OfRow::finish`] is to be called.
+    const FINISHES: bool = false;
+    /// # Safety
+    /// `columns` readable elements, at least one.
+    unsafe fn row<V: Lanes>(from: *const u32, columns: usize) -> [u32; 2];
+    /// The result of a vector of rows from their two words.
+    #[inline(always)]
+    fn finish<V: Lanes>(first: V::F, _: V::F) -> V::F {
+        first
+    }
+}
+
+impl<F: OfRow> Block for Rows<F> {
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(to: *mut u32, a: *const u32, b: *const u32, _: *const u32, count: usize) {
+        // SAFETY: the caller gives as many lanes as rows and columns say, and room for the results and a vector more.
+        unsafe {
+            let info = &*b.cast::<RowInfo>();
+            for row in 0..count {
+                let [first, second] = F::row::<V>(a.add(row * info.columns), info.columns);
+                *to.add(row) = first;
+                *info.second.add(row) = second;
+            }
+            let mut row = 0;
+            while F::FINISHES && row < count {
+                let first = V::float(V::load(to.add(row)));
+                let second = V::float(V::load(info.second.add(row)));
+                V::store(V::bits(F::finish::<V>(first, second)), to.add(row));
+                row += V::COUNT;
+            }
+        }
+    }
+}
+
+impl OfRow for SumRun {
+    #[inline(always)]
+    unsafe fn row<V: Lanes>(from: *const u32, columns: usize) -> [u32; 2] {
+        // SAFETY: the caller's promise.
+        let sum = unsafe { sum_run!(V, from, columns, 0.0, |x| x) };
+        [(sum as f32).to_bits(), 0]
+    }
+}
+
+impl<C: Combine> OfRow for WordRun<C> {
+    #[inline(always)]
+    unsafe fn row<V: Lanes>(from: *const u32, columns: usize) -> [u32; 2] {
+        // SAFETY: the caller's promise.
+        [unsafe { combine_run::<V, C>(from, columns) }, 0]
+    }
+}
+
+impl<const FLOAT: bool> OfRow for ArgMaxRun<FLOAT> {
+    #[inline(always)]
+    unsafe fn row<V: Lanes>(from: *const u32, columns: usize) -> [u32; 2] {
+        let mut seen = Reducer { kind: Reduction::ArgMax, is_float: FLOAT }.start(0);
+        let accumulator: *mut Accumulator = &mut seen;
+        // SAFETY: the caller's promise.
+        unsafe { Self::run::<V>(accumulator.cast(), from, from, from, columns) };
+        [seen.index, 0]
+    }
+}
+
+impl OfRow for LogSumExpRun {
+    const FINISHES: bool = true;
+    #[inline(always)]
+    unsafe fn row<V: Lanes>(from: *const u32, columns: usize) -> [u32; 2] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let shift = finite_or_zero(f32::from_bits(combine_run::<V, Max>(from, columns)));
+            let all = V::splat(shift);
+            let sum =
+                sum_run!(V, from, columns, f32::NEG_INFINITY, |x| functions::exp::<V>(V::sub(x, all)));
+            [shift.to_bits(), (sum as f32).to_bits()]
+        }
+    }
+    #[inline(always)]
+    fn finish<V: Lanes>(first: V::F, second: V::F) -> V::F {
+        V::add(first, functions::log::<V>(second))
+    }
+}
+
+impl OfRow for MeanVarianceRun {
+    #[inline(always)]
+    unsafe fn row<V: Lanes>(from: *const u32, columns: usize) -> [u32; 2] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let n = columns as f64;
+            let mean = sum_run!(V, from, columns, 0.0, |x| x) / n;
+            let near = mean as f32;
+            let all = V::splat(near);
+            let squares = sum_run!(V, from, columns, near, |x| {
+                let distance = V::sub(x, all);
+                V::mul(distance, distance)
+            });
+            [near.to_bits(), ((squares / n) as f32).to_bits()]
+        }
+    }
+}
+
 /// Accumulators of every lane, for columns that come one after another: four arrays of words, `block` lanes each.
 ///
 /// Sum of floats: a short sum, then a wide one over two arrays. ArgMax: the largest and its column. LogSumExp: the largest and
@@ -527,7 +648,8 @@ impl LaneReducer {
                 Reduction::LogSumExp => {
                     // Here a sum is relative to infinite shifts too.
                     let (shift, sum) = (f32::from_bits(first), f32::from_bits(second));
-                    result.wide[0] = if shift.is_infinite() && !sum.is_nan() { shift.exp() } else { sum }.into();
+                    result.wide[0] =
+                        if shift.is_infinite() && !sum.is_nan() { shift.exp() } else { sum }.into();
                 }
                 Reduction::MeanVariance => {
                     result.wide = [f32::from_bits(first).into(), f32::from_bits(second).into()];

@@ -124,11 +124,7 @@ fn classify(kernel: &LoopKernel, layout: &Layout, stages: &[ItemStage]) -> Vec<C
                             rate: a.rate.max(b.rate),
                         });
                         let is_spread = level == Level::Domain && joined.width == Width::Rows;
-                        if is_spread {
-                            Class { width: Width::Lanes, rate: Rate::Iteration }
-                        } else {
-                            joined
-                        }
+                        if is_spread { Class { width: Width::Lanes, rate: Rate::Iteration } } else { joined }
                     }
                     _ => once,
                 };
@@ -169,6 +165,7 @@ fn position_class(layout: &Layout, index: &Affine, level: Level) -> Class {
         Kind::Rowwise if looped => Rate::Iteration,
         Kind::Rowwise if varies || outer => Rate::Unit,
         Kind::Packed if varies && level == Level::Row => Rate::Unit,
+        Kind::Packed | Kind::Streamed if level == Level::Domain && layout.repeats(index) => Rate::Once,
         Kind::Elementwise | Kind::Packed | Kind::Streamed if varies => Rate::Iteration,
         _ if outer => Rate::Unit,
         _ => Rate::Once,
@@ -185,8 +182,11 @@ fn merge(stages: &mut [ItemStage], classes: &[Class]) {
             for &source in item.sources() {
                 readers.entry(source).or_default().push(item.target());
             }
-            if let Item::Compute { operation: Operation::Binary(BinaryKind::Multiply, DType::F32), to, arguments } =
-                item
+            if let Item::Compute {
+                operation: Operation::Binary(BinaryKind::Multiply, DType::F32),
+                to,
+                arguments,
+            } = item
             {
                 products.insert(*to, [arguments[0], arguments[1]]);
             }
@@ -202,7 +202,9 @@ fn merge(stages: &mut [ItemStage], classes: &[Class]) {
     for stage in stages.iter_mut() {
         for item in stage.domain.iter_mut().chain(&mut stage.row) {
             let Item::Compute { operation, to, arguments } = item else { continue };
-            let (Operation::Binary(kind, DType::F32), &[a, b]) = (*operation, &arguments[..]) else { continue };
+            let (Operation::Binary(kind, DType::F32), &[a, b]) = (*operation, &arguments[..]) else {
+                continue;
+            };
             if a == b {
                 continue;
             }

@@ -241,7 +241,10 @@ impl Reference<'_> {
                     DType::I32 => f64::from(*bits as i32),
                     _ => f64::from(*bits),
                 };
-                vec![number; at(&affine(0, &vec![0; self.rows.len()], &vec![0; self.kernel.columns.len()])).len()]
+                vec![
+                    number;
+                    at(&affine(0, &vec![0; self.rows.len()], &vec![0; self.kernel.columns.len()])).len()
+                ]
             }
             Instruction::Index { index, .. } => {
                 at(index).into_iter().map(|position| f64::from(position as i32)).collect()

@@ -117,7 +117,18 @@ fn casts() {
             let mut x = buffer(from, count, 1);
             if from == DType::F32 {
                 let mut numbers = floats(count, 1);
-                numbers[10..20].copy_from_slice(&[1e10, -1e10, 2.147_483_6e9, 4.294_967e9, 255.5, 256.0, 300.0, -0.5, 3e9, -3e9]);
+                numbers[10..20].copy_from_slice(&[
+                    1e10,
+                    -1e10,
+                    2.147_483_6e9,
+                    4.294_967e9,
+                    255.5,
+                    256.0,
+                    300.0,
+                    -0.5,
+                    3e9,
+                    -3e9,
+                ]);
                 x = Buffer::floats(&numbers);
             }
             check(&builder.kernel, &[count], &[x, Buffer::zeros(into, count)]);
@@ -134,15 +145,16 @@ fn products_merge_into_sums() {
                 for step in [[1, 1, 1], [0, 1, 1], [1, 0, 0], [0, 0, 1], [1, 1, 0]] {
                     let count = 111;
                     let mut builder = Builder::new(1, &[], 4);
-                    let loaded: Vec<_> = (0..3)
-                        .map(|i| builder.load(i, DType::F32, affine(1, &[step[i]], &[])))
-                        .collect();
+                    let loaded: Vec<_> =
+                        (0..3).map(|i| builder.load(i, DType::F32, affine(1, &[step[i]], &[]))).collect();
                     let product = builder.binary(BinaryKind::Multiply, loaded[x], loaded[y]);
                     let (a, b) = if swapped { (loaded[z], product) } else { (product, loaded[z]) };
                     let sum = builder.binary(kind, a, b);
                     builder.store(3, DType::F32, affine(0, &[1], &[]), sum);
                     let whole = |seed: usize| {
-                        Buffer::floats(&(0..=count).map(|i| ((i * seed) % 13) as f32 - 6.0).collect::<Vec<_>>())
+                        Buffer::floats(
+                            &(0..=count).map(|i| ((i * seed) % 13) as f32 - 6.0).collect::<Vec<_>>(),
+                        )
                     };
                     let buffers = [whole(1), whole(3), whole(5), Buffer::zeros(DType::F32, count)];
                     check(&builder.kernel, &[count], &buffers);

@@ -94,7 +94,7 @@ fn run(compiled: &Compiled, places: &[Vec<usize>], buffers: &[Buffer], pool: &Po
 fn close(got: f64, expected: f64, tolerance: f64) -> bool {
     got == expected
         || (got.is_nan() && expected.is_nan())
-        || (got - expected).abs() <= tolerance * expected.abs().max(1e-3)
+        || (got - expected).abs() <= tolerance * expected.abs().max(1.0)
 }
 
 /// Runs a kernel in every way and compares with the interpreter.

@@ -9,8 +9,9 @@ use crate::device::Shared;
 use crate::matmul::{Axis, DotAxes, Matmul};
 use crate::memory::AlignedBuffer;
 use crate::movement::{Element, IndexedShape, Padding, concat, gather, pad, scatter_add};
+use crate::pooling::{self, PoolShape};
 use dropforge_ir::interpret::{Numbers, Precision, apply};
-use dropforge_ir::{Array, ConvolutionWindow, Data, Error, Literal, Op, Result, ValueType};
+use dropforge_ir::{Array, ConvolutionWindow, Data, Error, Literal, Op, PoolWindow, Result, ValueType};
 use dropforge_plan::plan::Argument;
 use std::cell::UnsafeCell;
 
@@ -52,6 +53,13 @@ pub(crate) enum Call {
     Gather { shape: IndexedShape, indices: usize, element: usize },
     /// Slices added by index.
     ScatterAdd { shape: IndexedShape, indices: usize },
+    /// The largest elements of windows and their positions.
+    MaxPool { shape: PoolShape },
+    /// Gradients added at positions of planes of `plane` elements; with the windows that the positions come from, if these
+    /// are known.
+    MaxPoolGradient { window: Option<PoolShape>, planes: usize, plane: usize, per_plane: usize },
+    /// Sums of windows, or their transpose.
+    WindowSum { shape: PoolShape, transposed: bool },
     /// Attention; the offsets are the first elements of query, key and value.
     Attention { attention: Attention, offsets: [isize; 3] },
     /// The gradients of attention; the offsets are the first elements of query, key, value and the output's gradient.
@@ -61,8 +69,14 @@ pub(crate) enum Call {
 }
 
 impl Call {
-    /// Chooses the kernel of an operation.
-    pub(crate) fn new(op: &Op, args: &[Argument], results: &[&ValueType], shared: &Shared) -> Result<Call> {
+    /// Chooses the kernel of an operation. `source` says which operation makes an argument.
+    pub(crate) fn new<'a>(
+        op: &Op,
+        args: &[Argument],
+        results: &[&ValueType],
+        source: impl Fn(usize) -> &'a Op,
+        shared: &Shared,
+    ) -> Result<Call> {
         let threads = shared.pool.threads();
         let convolution =
             |direction: Direction, window: &ConvolutionWindow, x: &ValueType, filter: &ValueType| {
@@ -124,6 +138,24 @@ impl Call {
                 shape: IndexedShape::new(&results[0].shape, *axis),
                 indices: args[1].ty.shape.elements(),
             },
+            Op::MaxPool { window } => Call::MaxPool { shape: pool_shape(window, &args[0].ty) },
+            Op::MaxPoolGradient { .. } => {
+                let (planes, plane) = planes(results[0]);
+                let window = match source(1) {
+                    Op::MaxPool { window } => {
+                        let shape = pool_shape(window, results[0]);
+                        (shape.output_len() == args[1].ty.shape.elements()).then_some(shape)
+                    }
+                    _ => None,
+                };
+                Call::MaxPoolGradient { window, planes, plane, per_plane: self::planes(&args[1].ty).1 }
+            }
+            Op::WindowSum { window } => {
+                Call::WindowSum { shape: pool_shape(window, &args[0].ty), transposed: false }
+            }
+            Op::WindowSumTranspose { window, .. } => {
+                Call::WindowSum { shape: pool_shape(window, results[0]), transposed: true }
+            }
             Op::Attention { causal, scale } => {
                 let shape = attention_shape(args, *causal, scale.0);
                 let attention = Attention::new(shape, attention_layout(args, &shape), threads);
@@ -231,6 +263,41 @@ impl Call {
                     target(shape.outer * shape.size * shape.inner),
                     &shared.pool,
                 );
+            }
+            Call::MaxPool { shape } => {
+                // SAFETY: the second result has as many positions as the first has values.
+                let positions =
+                    unsafe { std::slice::from_raw_parts_mut(result(1).cast::<i32>(), shape.output_len()) };
+                let (x, values) = (floats(0, shape.input_len()), target(shape.output_len()));
+                pooling::max_pool(shape, x, values, positions, &shared.pool, shared.level);
+            }
+            Call::MaxPoolGradient { window, planes, plane, per_plane } => {
+                let gradient = floats(0, planes * per_plane);
+                // SAFETY: the argument has a position for each gradient.
+                let positions =
+                    unsafe { std::slice::from_raw_parts(arg(1).cast::<i32>(), planes * per_plane) };
+                let out = target(planes * plane);
+                match window {
+                    Some(shape) => {
+                        pooling::max_pool_gradient(
+                            shape,
+                            gradient,
+                            positions,
+                            out,
+                            &shared.pool,
+                            shared.level,
+                        );
+                    }
+                    None => add_at_positions(gradient, positions, *per_plane, out, *plane),
+                }
+            }
+            Call::WindowSum { shape, transposed: false } => {
+                let (x, out) = (floats(0, shape.input_len()), target(shape.output_len()));
+                pooling::window_sum(shape, 1.0, x, out, &shared.pool, shared.level);
+            }
+            Call::WindowSum { shape, transposed: true } => {
+                let (gradient, out) = (floats(0, shape.output_len()), target(shape.input_len()));
+                pooling::window_sum_transpose(shape, 1.0, gradient, out, &shared.pool, shared.level);
             }
             Call::Attention { attention, offsets } => {
                 let (scratch, pool) = (scratch.as_mut_ptr(), &shared.pool);
@@ -349,6 +416,34 @@ impl Bits for u32 {
 impl Bits for u8 {
     fn from_bits(bytes: [u8; 4]) -> u8 {
         bytes[0]
+    }
+}
+
+/// The number of planes of an image and the elements of one.
+fn planes(image: &ValueType) -> (usize, usize) {
+    (image.shape[0] * image.shape[1], image.shape[2] * image.shape[3])
+}
+
+fn pool_shape(window: &PoolWindow, x: &ValueType) -> PoolShape {
+    PoolShape {
+        planes: planes(x).0,
+        input: [x.shape[2], x.shape[3]],
+        kernel: window.kernel,
+        stride: window.stride,
+        pad_low: window.low,
+        pad_high: window.high,
+    }
+}
+
+/// Gradients added at any positions; those outside their plane add nothing.
+fn add_at_positions(gradient: &[f32], positions: &[i32], per_plane: usize, out: &mut [f32], plane: usize) {
+    out.fill(0.0);
+    for (index, (&value, &position)) in gradient.iter().zip(positions).enumerate() {
+        if let Ok(position) = usize::try_from(position)
+            && position < plane
+        {
+            out[index / per_plane * plane + position] += value;
+        }
     }
 }
 

@@ -63,7 +63,9 @@ impl CpuExecutable {
                 Work::Call { op, args, results } => {
                     let types: Vec<&ValueType> =
                         results.iter().map(|&result| &plan.buffers[result].ty).collect();
-                    let call = Call::new(op, args, &types, shared)?;
+                    let source =
+                        |arg: usize| &plan.program.definition(plan.buffers[args[arg].buffer].value).op;
+                    let call = Call::new(op, args, &types, source, shared)?;
                     scratch_bytes = scratch_bytes.max(call.scratch_bytes());
                     let args = args.iter().map(|arg| arg.buffer).collect();
                     Prepared::Call { call: Box::new(call), args, results: results.clone() }

@@ -11,14 +11,18 @@ fn assert_same_meaning(file: &str, a: &Program, b: &Program) {
     let sample = |ty: &dropforge_ir::ValueType, seed: usize| {
         let count = ty.shape.elements();
         let data = match ty.dtype {
-            DType::F32 => Data::F32((0..count).map(|i| ((i * 37 + seed * 11) % 23) as f32 / 4.0 - 3.0).collect()),
+            DType::F32 => {
+                Data::F32((0..count).map(|i| ((i * 37 + seed * 11) % 23) as f32 / 4.0 - 3.0).collect())
+            }
             DType::I32 => Data::I32((0..count).map(|i| (i % 3) as i32).collect()),
             other => Data::zeros(other, count),
         };
         Array::new(ty.shape.clone(), data).unwrap()
     };
-    let inputs: Vec<Array> = a.inputs.iter().enumerate().map(|(i, port)| sample(a.ty(port.value), i)).collect();
-    let states: Vec<Array> = a.states.iter().enumerate().map(|(i, port)| sample(a.ty(port.value), i + 9)).collect();
+    let inputs: Vec<Array> =
+        a.inputs.iter().enumerate().map(|(i, port)| sample(a.ty(port.value), i)).collect();
+    let states: Vec<Array> =
+        a.states.iter().enumerate().map(|(i, port)| sample(a.ty(port.value), i + 9)).collect();
     let hypers = vec![0.5; a.hypers.len()];
     let run = |program: &Program| run_arrays(program, &inputs, &states, &hypers).unwrap();
     let ((a_out, a_states), (b_out, b_states)) = (run(a), run(b));

@@ -3,6 +3,7 @@
 use crate::buffer::{Download, WgpuBuffer};
 use crate::gpu::{Gpu, Pipeline};
 use crate::layout::{Layout, Spot};
+use crate::profile::Profile;
 use crate::tuning::EARLY_READ_BYTES;
 use crate::wgsl::{self, BufferId, Dispatch, Where};
 use crate::words::{append, stored_bytes};
@@ -18,6 +19,8 @@ struct Step {
     pipeline: Arc<Pipeline>,
     bindings: wgpu::BindGroup,
     workgroups: [u32; 3],
+    /// The kernel of the plan that it belongs to.
+    kernel: usize,
 }
 
 pub(crate) struct WgpuExecutable {
@@ -32,6 +35,7 @@ pub(crate) struct WgpuExecutable {
     /// Kept alive, and compared with inputs.
     _states: Vec<Arc<WgpuBuffer>>,
     upload: Vec<u8>,
+    profile: Option<Profile>,
 }
 
 fn own(gpu: &Arc<Gpu>, buffer: &BufferRef, what: &str) -> Result<Arc<WgpuBuffer>> {
@@ -122,7 +126,7 @@ impl WgpuExecutable {
         let mut dispatches = Vec::new();
         let mut notes = Vec::new();
         let mut scratch_words = 0;
-        for kernel in &plan.kernels {
+        for (number, kernel) in plan.kernels.iter().enumerate() {
             let printed = wgsl::print(&plan, kernel, &places, uniform_words)?;
             let groups: Vec<String> = printed
                 .dispatches
@@ -131,7 +135,7 @@ impl WgpuExecutable {
                 .collect();
             notes.push(format!("workgroups {}", groups.join(" + ")));
             scratch_words = scratch_words.max(printed.scratch_words);
-            dispatches.extend(printed.dispatches);
+            dispatches.extend(printed.dispatches.into_iter().map(|dispatch| (number, dispatch)));
         }
         let scratch = match scratch_words {
             0 => None,
@@ -158,15 +162,16 @@ impl WgpuExecutable {
             notes,
             _states: states,
             upload: Vec::new(),
+            profile: None,
         })
     }
 
-    fn steps(gpu: &Arc<Gpu>, dispatches: &[Dispatch], table: &Table<'_>) -> Result<Vec<Step>> {
+    fn steps(gpu: &Arc<Gpu>, dispatches: &[(usize, Dispatch)], table: &Table<'_>) -> Result<Vec<Step>> {
         // The parameters of all dispatches share one buffer.
         let alignment = gpu.limits.min_uniform_buffer_offset_alignment as usize;
         let mut params: Vec<u8> = Vec::new();
         let mut starts = Vec::new();
-        for dispatch in dispatches {
+        for (_, dispatch) in dispatches {
             params.resize(params.len().next_multiple_of(alignment), 0);
             starts.push(params.len() as u64);
             params.extend(dispatch.params.iter().flat_map(|word| word.to_ne_bytes()));
@@ -177,7 +182,7 @@ impl WgpuExecutable {
             gpu.queue.write_buffer(&uniform, 0, &params);
         }
         let mut steps = Vec::new();
-        for (dispatch, start) in dispatches.iter().zip(starts) {
+        for ((kernel, dispatch), start) in dispatches.iter().zip(starts) {
             let writable: Vec<bool> = dispatch.bindings.iter().map(|(_, written)| *written).collect();
             let pipeline = gpu.pipeline(&dispatch.label, &dispatch.source, &writable)?;
             let mut entries = vec![wgpu::BindGroupEntry {
@@ -199,7 +204,7 @@ impl WgpuExecutable {
                     entries: &entries,
                 })
             })?;
-            steps.push(Step { pipeline, bindings, workgroups: dispatch.workgroups });
+            steps.push(Step { pipeline, bindings, workgroups: dispatch.workgroups, kernel: *kernel });
         }
         Ok(steps)
     }
@@ -289,7 +294,10 @@ impl Executable for WgpuExecutable {
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             let mut current: Option<&Arc<Pipeline>> = None;
-            for step in &self.steps {
+            for (index, step) in self.steps.iter().enumerate() {
+                if let Some(profile) = &self.profile {
+                    profile.mark(&mut pass, index);
+                }
                 if !current.is_some_and(|current| Arc::ptr_eq(current, &step.pipeline)) {
                     pass.set_pipeline(&step.pipeline.pipeline);
                     current = Some(&step.pipeline);
@@ -297,6 +305,12 @@ impl Executable for WgpuExecutable {
                 pass.set_bind_group(0, &step.bindings, &[]);
                 pass.dispatch_workgroups(step.workgroups[0], step.workgroups[1], step.workgroups[2]);
             }
+            if let Some(profile) = &self.profile {
+                profile.mark(&mut pass, self.steps.len());
+            }
+        }
+        if let Some(profile) = &self.profile {
+            profile.resolve(&mut encoder);
         }
         let mut outputs = Vec::new();
         for (port, spot) in self.plan.program.outputs.iter().zip(&self.layout.outputs) {
@@ -318,6 +332,9 @@ impl Executable for WgpuExecutable {
         }
         let submission = gpu.queue.submit([encoder.finish()]);
         gpu.check("run")?;
+        if let Some(profile) = &mut self.profile {
+            profile.collect(&gpu)?;
+        }
         let finish = |(mut output, early): (WgpuBuffer, Option<(wgpu::Buffer, u64)>)| -> BufferRef {
             if let Some((staging, bytes)) = early {
                 output.set_early(Download::start(&gpu, staging, bytes, submission.clone()));
@@ -333,5 +350,14 @@ impl Executable for WgpuExecutable {
 
     fn explain(&self) -> String {
         explain(&self.plan, |kernel| self.notes[kernel].clone())
+    }
+
+    fn start_profile(&mut self) {
+        self.profile = Profile::new(&self.gpu, self.steps.len());
+    }
+
+    fn profile(&self) -> String {
+        let kernels: Vec<usize> = self.steps.iter().map(|step| step.kernel).collect();
+        self.profile.as_ref().map(|profile| profile.table(&self.plan, &kernels)).unwrap_or_default()
     }
 }

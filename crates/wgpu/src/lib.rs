@@ -15,6 +15,7 @@ mod executable;
 mod gpu;
 mod heap;
 mod layout;
+mod profile;
 mod tuning;
 mod wgsl;
 mod words;

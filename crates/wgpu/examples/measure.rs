@@ -1,0 +1,327 @@
+//! Speed and correctness of the portable GPU on this machine.
+//!
+//! `measure [what...]`: `devices`, `check` (conformance and random programs), `product` (matrix products), `loops` (kernels
+//! bound by memory), `models` (training steps), `profile` (time per kernel of the models); all of them if none is named.
+//! `DROPFORGE_GPU=software` takes the software renderer.
+
+use dropforge::models;
+use dropforge::prelude::{Adam, AdamW, Sgd, StepBuilder, cross_entropy};
+use dropforge::{Array, DType, Data, Runtime, ValueType};
+use dropforge_conformance::{check_all, check_random};
+use dropforge_ir::{BinaryKind, Op, Program, ReduceKind, UnaryKind};
+use dropforge_plan::{Argument, BufferRef, Device, Executable};
+use dropforge_wgpu::{Choice, WgpuDevice, adapters};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Outcome<()> {
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    let wants = |what: &str| asked.is_empty() || asked.iter().any(|one| one == what);
+    if wants("devices") {
+        adapters().iter().for_each(|adapter| println!("{adapter:?}"));
+    }
+    let software = std::env::var("DROPFORGE_GPU").as_deref() == Ok("software");
+    let device = Arc::new(WgpuDevice::new(if software { Choice::Software } else { Choice::Best })?);
+    println!("on {}", device.name());
+    if wants("check") {
+        check(&device);
+    }
+    if wants("product") {
+        products(&device)?;
+    }
+    if wants("loops") {
+        loops(&device)?;
+    }
+    if wants("models") {
+        train(&device, false);
+    }
+    if wants("profile") {
+        train(&device, true);
+    }
+    Ok(())
+}
+
+fn check(device: &Arc<WgpuDevice>) {
+    let start = Instant::now();
+    let cases = catch_unwind(AssertUnwindSafe(|| check_all(device.as_ref(), &[])));
+    println!("conformance: {} ({:.1?})", if cases.is_ok() { "all right" } else { "FAILED" }, start.elapsed());
+    let start = Instant::now();
+    let seeds = std::env::var("MEASURE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
+    let random = catch_unwind(AssertUnwindSafe(|| check_random(device.as_ref(), 0..seeds)));
+    println!(
+        "{seeds} random programs: {} ({:.1?})",
+        if random.is_ok() { "all right" } else { "FAILED" },
+        start.elapsed()
+    );
+}
+
+/// Seconds of one run, over at least half a second of runs.
+fn time(device: &WgpuDevice, executable: &mut dyn Executable) -> Outcome<f64> {
+    for _ in 0..2 {
+        executable.run(&[], &[])?;
+    }
+    device.synchronize()?;
+    let mut count = 1u32;
+    loop {
+        let start = Instant::now();
+        for _ in 0..count {
+            executable.run(&[], &[])?;
+        }
+        device.synchronize()?;
+        let elapsed = start.elapsed();
+        if elapsed > Duration::from_millis(400) {
+            return Ok(elapsed.as_secs_f64() / f64::from(count));
+        }
+        count = (count * 2).max((f64::from(count) * 0.5 / elapsed.as_secs_f64().max(1e-6)) as u32 / 2);
+    }
+}
+
+fn filled(device: &dyn Device, ty: &ValueType) -> Outcome<BufferRef> {
+    let buffer = device.allocate(ty)?;
+    let count = ty.shape.elements();
+    let data = (0..count).map(|i| ((i * 2654435761) % 1000) as f32 / 1000.0 - 0.5).collect();
+    buffer.write(&Array::new(ty.shape.clone(), Data::F32(data)).ok_or("sizes")?)?;
+    Ok(buffer)
+}
+
+fn loaded(device: &dyn Device, program: &Program) -> Outcome<Box<dyn Executable>> {
+    let states: Vec<BufferRef> = program
+        .states
+        .iter()
+        .map(|port| filled(device, program.ty(port.value)))
+        .collect::<Outcome<_>>()?;
+    Ok(device.load(program, &states)?)
+}
+
+fn products(device: &Arc<WgpuDevice>) -> Outcome<()> {
+    for (m, n, k, turned) in [
+        (4096, 4096, 4096, [false, false]),
+        (4096, 4096, 4096, [false, true]),
+        (4096, 4096, 4096, [true, false]),
+        (1024, 1024, 1024, [false, false]),
+        (8192, 384, 384, [false, false]),
+        (128, 512, 784, [false, false]),
+        (512, 784, 128, [true, false]),
+        (128, 10, 256, [false, false]),
+    ] {
+        let mut program = Program::new("product");
+        let a = if turned[0] { [k, m] } else { [m, k] };
+        let b = if turned[1] { [n, k] } else { [k, n] };
+        let a = program.state("a", ValueType::new(DType::F32, a));
+        let b = program.state("b", ValueType::new(DType::F32, b));
+        program.state("c", ValueType::new(DType::F32, [m, n]));
+        let dot = Op::Dot {
+            lhs_batch: vec![],
+            rhs_batch: vec![],
+            lhs_contract: vec![usize::from(!turned[0])],
+            rhs_contract: vec![usize::from(turned[1])],
+        };
+        let c = program.apply(dot, &[a, b])?;
+        program.write(2, c)?;
+        let seconds = time(device, loaded(device.as_ref(), &program)?.as_mut())?;
+        let flops = 2.0 * m as f64 * n as f64 * k as f64;
+        println!(
+            "product {m}×{n}×{k} turned {turned:?}: {:.1} µs, {:.2} TFLOP/s",
+            seconds * 1e6,
+            flops / seconds / 1e12
+        );
+    }
+    Ok(())
+}
+
+/// Programs over one array of rows and columns, with the bytes that each has to move.
+fn loops(device: &Arc<WgpuDevice>) -> Outcome<()> {
+    let run = |name: &str, program: &Program, bytes: f64| -> Outcome<()> {
+        let seconds = time(device, loaded(device.as_ref(), program)?.as_mut())?;
+        println!("{name}: {:.1} µs, {:.0} GB/s", seconds * 1e6, bytes / seconds / 1e9);
+        Ok(())
+    };
+    for (rows, columns) in [(8192, 8192), (65536, 64), (64, 100_352), (1, 1 << 24), (512, 512)] {
+        let ty = ValueType::new(DType::F32, [rows, columns]);
+        let size = 4.0 * (rows * columns) as f64;
+        let new = |name: &str| {
+            let mut program = Program::new(name);
+            let x = program.state("x", ty.clone());
+            (program, x)
+        };
+        let (mut program, x) = new("add");
+        let y = program.state("y", ty.clone());
+        let sum = program.binary(BinaryKind::Add, x, y)?;
+        program.write(0, sum)?;
+        run(&format!("add {rows}×{columns}"), &program, 3.0 * size)?;
+        let (mut program, x) = new("gelu");
+        let y = program.unary(UnaryKind::Erf, x)?;
+        let y = program.binary(BinaryKind::Multiply, x, y)?;
+        program.write(0, y)?;
+        run(&format!("x erf x {rows}×{columns}"), &program, 2.0 * size)?;
+        for (name, axis) in [("row sums", 1), ("column sums", 0)] {
+            let (mut program, x) = new("sums");
+            let kept = if axis == 1 { rows } else { columns };
+            program.state("s", ValueType::new(DType::F32, [kept]));
+            let sum = program.apply(Op::Reduce { kind: ReduceKind::Sum, axes: vec![axis] }, &[x])?;
+            program.write(1, sum)?;
+            run(&format!("{name} {rows}×{columns}"), &program, size)?;
+        }
+        let (mut program, x) = new("softmax");
+        let total = program.apply(Op::LogSumExp { axes: vec![1] }, &[x])?;
+        let total = program.expand(total, &[rows, columns].as_slice().into(), &[0])?;
+        let y = program.binary(BinaryKind::Subtract, x, total)?;
+        let y = program.unary(UnaryKind::Exp, y)?;
+        program.write(0, y)?;
+        run(&format!("softmax {rows}×{columns}"), &program, 2.0 * size)?;
+    }
+    Ok(())
+}
+
+/// A device that profiles what is loaded on it.
+struct Profiling {
+    device: Arc<WgpuDevice>,
+    found: Arc<Mutex<String>>,
+}
+
+struct Profiled {
+    executable: Box<dyn Executable>,
+    found: Arc<Mutex<String>>,
+    runs: usize,
+}
+
+impl Device for Profiling {
+    fn name(&self) -> String {
+        self.device.name()
+    }
+
+    fn allocate(&self, ty: &ValueType) -> dropforge_ir::Result<BufferRef> {
+        self.device.allocate(ty)
+    }
+
+    fn load(&self, program: &Program, states: &[BufferRef]) -> dropforge_ir::Result<Box<dyn Executable>> {
+        let executable = self.device.load(program, states)?;
+        Ok(Box::new(Profiled { executable, found: Arc::clone(&self.found), runs: 0 }))
+    }
+}
+
+impl Executable for Profiled {
+    fn run(&mut self, inputs: &[Argument<'_>], hypers: &[f32]) -> dropforge_ir::Result<Vec<BufferRef>> {
+        self.runs += 1;
+        if self.runs == 5 {
+            self.executable.start_profile();
+        }
+        let outputs = self.executable.run(inputs, hypers)?;
+        if self.runs == 15
+            && let Ok(mut found) = self.found.lock()
+        {
+            *found = self.executable.profile() + &self.executable.explain();
+        }
+        Ok(outputs)
+    }
+
+    fn peak_bytes(&self) -> usize {
+        self.executable.peak_bytes()
+    }
+
+    fn explain(&self) -> String {
+        self.executable.explain()
+    }
+}
+
+/// Steps of the workloads of `shared/bench/torch_bench.py`.
+fn train(device: &Arc<WgpuDevice>, profile: bool) {
+    let only = std::env::var("MEASURE_ONLY").unwrap_or_default();
+    let wanted = |name: &str| only.is_empty() || only.split(',').any(|one| one == name);
+    let report = |name: &str, result: Outcome<()>| {
+        if let Err(error) = result {
+            println!("{name}: {error}");
+        }
+    };
+    let sgd = || Sgd::new(0.01);
+    let image = |batch: usize, channels: usize, size: usize| vec![batch, channels, size, size];
+    macro_rules! one {
+        ($name:literal, $net:expr, $input:expr, $classes:expr, $optimizer:expr) => {
+            if wanted($name) {
+                let builder = StepBuilder::new($net, cross_entropy(), $optimizer);
+                report($name, steps(device, $name, builder, &$input, $classes, profile));
+            }
+        };
+    }
+    one!("tinycnn", models::tinycnn(2), image(32, 3, 32), 2, sgd());
+    one!("tinycnn-adam", models::tinycnn(2), image(32, 3, 32), 2, Adam::new(1e-3));
+    one!("mlp", models::mlp(10), vec![128, 784], 10, Adam::new(1e-3));
+    one!("lenet", models::lenet(10), image(128, 1, 28), 10, sgd().momentum(0.9));
+    one!("catsdogs", models::catsdogs(2), image(32, 3, 64), 2, Adam::new(1e-3));
+    one!("resnet18", models::resnet18(10), image(128, 3, 32), 10, sgd().momentum(0.9));
+    if wanted("gpt-char") {
+        let options = models::GptOptions { vocabulary: 65, context: 256, width: 384, heads: 6, layers: 6 };
+        let builder = StepBuilder::new(models::gpt(options), cross_entropy(), AdamW::new(3e-4));
+        report("gpt-char", steps(device, "gpt-char", builder, &[64, 256], 65, profile));
+    }
+}
+
+fn steps(
+    device: &Arc<WgpuDevice>,
+    name: &str,
+    builder: StepBuilder,
+    input: &[usize],
+    classes: i32,
+    profile: bool,
+) -> Outcome<()> {
+    let found = Arc::new(Mutex::new(String::new()));
+    let runtime = if profile {
+        Runtime::new(Arc::new(Profiling { device: Arc::clone(device), found: Arc::clone(&found) }))
+    } else {
+        Runtime::new(Arc::clone(device) as Arc<dyn Device>)
+    };
+    let count: usize = input.iter().product();
+    let is_text = name.starts_with("gpt");
+    let (inputs, target_shape) = if is_text {
+        (Data::I32((0..count).map(|i| ((i * 40503) % 65) as i32).collect()), input.to_vec())
+    } else {
+        let data = (0..count).map(|i| ((i * 2654435761) % 2003) as f32 / 1000.0 - 1.0).collect();
+        (Data::F32(data), vec![input[0]])
+    };
+    let targets: usize = target_shape.iter().product();
+    let targets = Data::I32((0..targets).map(|i| ((i * 7919) as i32) % classes).collect());
+    let inputs = Array::new(input.to_vec(), inputs).ok_or("sizes")?;
+    let targets = Array::new(target_shape, targets).ok_or("sizes")?;
+    let mut step = builder.runtime(&runtime).compile(&inputs.ty(), &targets.ty())?;
+    let start = Instant::now();
+    let batch = dropforge::compile::Batched { inputs: Arc::new(inputs), targets: Arc::new(targets) };
+    let first = step.run(&batch)?.loss()?;
+    let loaded = start.elapsed();
+    for _ in 0..20 {
+        step.run(&batch)?;
+    }
+    device.synchronize()?;
+    if profile {
+        println!("{}", found.lock().map(|text| text.clone()).unwrap_or_default());
+        return Ok(());
+    }
+    let seconds = std::env::var("MEASURE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1.5);
+    let start = Instant::now();
+    let (mut runs, mut encoding, mut last) = (0u32, Duration::ZERO, first);
+    let mut waiting = None;
+    while start.elapsed().as_secs_f64() < seconds {
+        for _ in 0..10 {
+            let before = Instant::now();
+            let outcome = step.run(&batch)?;
+            encoding += before.elapsed();
+            runs += 1;
+            if runs % 10 == 0
+                && let Some(outcome) = waiting.replace(outcome)
+            {
+                last = outcome.loss()?;
+            }
+        }
+    }
+    device.synchronize()?;
+    let each = start.elapsed().as_secs_f64() / f64::from(runs);
+    println!(
+        "{name}: {:.1} steps/s, {:.1} µs a step, {:.1} µs on the host; loss {first:.4} -> {last:.4}; first step {loaded:.2?}",
+        1.0 / each,
+        each * 1e6,
+        encoding.as_secs_f64() * 1e6 / f64::from(runs)
+    );
+    Ok(())
+}

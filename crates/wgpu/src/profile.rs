@@ -1,0 +1,106 @@
+//! Time per kernel, by timestamps between the dispatches of a run.
+
+use crate::gpu::Gpu;
+use dropforge_ir::{Error, Result};
+use dropforge_plan::explain::{cost, human_bytes, title};
+use dropforge_plan::plan::Plan;
+use std::fmt::Write;
+
+/// Most timestamps of one query set.
+const MOST: usize = 4096;
+
+/// Timestamps of a program, and what they added up to.
+pub(crate) struct Profile {
+    set: wgpu::QuerySet,
+    resolved: wgpu::Buffer,
+    count: u32,
+    /// Nanoseconds of each dispatch, over all runs.
+    totals: Vec<f64>,
+    runs: u32,
+}
+
+impl Profile {
+    /// For a number of dispatches; `None` if the device cannot tell, or there are too many.
+    pub fn new(gpu: &Gpu, dispatches: usize) -> Option<Profile> {
+        let able = gpu.features.contains(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
+        if !able || dispatches + 1 > MOST {
+            return None;
+        }
+        let count = dispatches as u32 + 1;
+        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+        let resolved = gpu.buffer("timestamps", u64::from(count) * 8, usage).ok()?;
+        let set = gpu.device.create_query_set(&wgpu::QuerySetDescriptor {
+            label: Some("kernels"),
+            ty: wgpu::QueryType::Timestamp,
+            count,
+        });
+        Some(Profile { set, resolved, count, totals: vec![0.0; dispatches], runs: 0 })
+    }
+
+    /// Takes the time before dispatch `index`, or after the last.
+    pub fn mark(&self, pass: &mut wgpu::ComputePass<'_>, index: usize) {
+        pass.write_timestamp(&self.set, index as u32);
+    }
+
+    /// To be encoded after the pass.
+    pub fn resolve(&self, encoder: &mut wgpu::CommandEncoder) {
+        encoder.resolve_query_set(&self.set, 0..self.count, &self.resolved, 0);
+    }
+
+    /// Waits for the run and adds its times.
+    pub fn collect(&mut self, gpu: &Gpu) -> Result<()> {
+        let bytes = u64::from(self.count) * 8;
+        let staging = gpu.staging(bytes)?;
+        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.copy_buffer_to_buffer(&self.resolved, 0, &staging, 0, bytes);
+        let submission = gpu.queue.submit([encoder.finish()]);
+        staging.slice(..bytes).map_async(wgpu::MapMode::Read, |_| {});
+        gpu.wait(Some(submission))?;
+        {
+            let view = staging
+                .slice(..bytes)
+                .get_mapped_range()
+                .map_err(|error| Error::new("profile", error.to_string()))?;
+            let stamps: Vec<u64> = view
+                .chunks_exact(8)
+                .map(|c| u64::from_ne_bytes([c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]]))
+                .collect();
+            let period = f64::from(gpu.queue.get_timestamp_period());
+            for (total, pair) in self.totals.iter_mut().zip(stamps.windows(2)) {
+                *total += pair[1].saturating_sub(pair[0]) as f64 * period;
+            }
+        }
+        staging.unmap();
+        gpu.return_staging(staging);
+        self.runs += 1;
+        Ok(())
+    }
+
+    /// A table of kernels, the slowest first. `kernels` names the kernel of the plan behind each dispatch.
+    pub fn table(&self, plan: &Plan, kernels: &[usize]) -> String {
+        let mut times = vec![0.0; plan.kernels.len()];
+        for (&kernel, total) in kernels.iter().zip(&self.totals) {
+            times[kernel] += total / f64::from(self.runs.max(1));
+        }
+        let all: f64 = times.iter().sum();
+        let mut order: Vec<usize> = (0..times.len()).collect();
+        order.sort_by(|&a, &b| times[b].total_cmp(&times[a]));
+        let mut text = format!("{}: {:.1} µs of kernels per run\n", plan.program.name, all / 1e3);
+        for kernel in order {
+            let (time, work) = (times[kernel], cost(plan, &plan.kernels[kernel]));
+            let rate = |amount: f64| if time > 0.0 { amount / time } else { 0.0 };
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                text,
+                "{:9.1} µs {:5.1} %  {:9.1} GFLOP/s {:8.1} GB/s {:>10}  {kernel} {}",
+                time / 1e3,
+                100.0 * time / all.max(1e-9),
+                rate(work.flops),
+                rate(work.bytes),
+                human_bytes(work.bytes),
+                title(plan, &plan.kernels[kernel])
+            );
+        }
+        text
+    }
+}

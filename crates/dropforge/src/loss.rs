@@ -57,7 +57,7 @@ pub struct CrossEntropy {
 }
 
 /// Cross-entropy of unnormalised scores `[batch, classes, ..]` and class indices i32 `[batch, ..]`, the mean over all
-/// positions: PyTorch's `F.cross_entropy`. Per position it is logsumexp(scores) − scores[class].
+/// positions: PyTorch's `F.cross_entropy`. Per position it is logsumexp(scores) less the score of the class.
 #[track_caller]
 pub fn cross_entropy() -> CrossEntropy {
     CrossEntropy { label_smoothing: 0.0, site: Location::caller() }

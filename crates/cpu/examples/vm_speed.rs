@@ -84,7 +84,11 @@ impl Builder {
     fn reduce(&mut self, kind: Reduction, from: Register) -> Vec<Register> {
         let count = if kind == Reduction::MeanVariance { 2 } else { 1 };
         let to: Vec<Register> = (0..count).map(|_| self.register(DType::F32, Level::Row)).collect();
-        self.kernel.stages.last_mut().expect("a stage").reductions.push(Reduce { kind, from, to: to.clone() });
+        self.kernel.stages.last_mut().expect("a stage").reductions.push(Reduce {
+            kind,
+            from,
+            to: to.clone(),
+        });
         to
     }
 
@@ -243,8 +247,17 @@ struct Bench {
 
 impl Bench {
     /// Times a kernel over operands of the given lengths. Operands named in `same` share memory with another.
-    fn time(&self, name: &str, kernel: &LoopKernel, rows: &[usize], lengths: &[usize], same: &[(usize, usize)], bytes: usize) {
-        let mut buffers: Vec<AlignedBuffer> = lengths.iter().map(|&length| AlignedBuffer::new(length)).collect();
+    fn time(
+        &self,
+        name: &str,
+        kernel: &LoopKernel,
+        rows: &[usize],
+        lengths: &[usize],
+        same: &[(usize, usize)],
+        bytes: usize,
+    ) {
+        let mut buffers: Vec<AlignedBuffer> =
+            lengths.iter().map(|&length| AlignedBuffer::new(length)).collect();
         for (number, buffer) in buffers.iter_mut().enumerate() {
             for (i, x) in buffer.iter_mut().enumerate() {
                 *x = ((i * 7 + number) % 1000) as f32 / 500.0 - if number == 0 { 1.0 } else { 0.0 };

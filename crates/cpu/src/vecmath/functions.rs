@@ -210,3 +210,62 @@ pub(crate) fn sin_cos<V: Lanes, const COSINE: bool>(x: V::F) -> V::F {
     // −0 stays −0.
     if COSINE { result } else { V::select(V::equal(x, V::splat(0.0)), x, result) }
 }
+
+/// a^b as C's `pow` defines it, NaN and infinities included.
+///
+/// The logarithm is computed to about 30 bits, as a sum of two numbers, because the exponential turns its absolute
+/// error into a relative one.
+#[inline(always)]
+pub(crate) fn power<V: Lanes>(a: V::F, b: V::F) -> V::F {
+    let (zero, one) = (V::splat(0.0), V::splat(1.0));
+    let x = V::abs(a);
+    let (high, low) = log_in_two_parts::<V>(x);
+    let y = V::mul(b, high);
+    let rest = V::fused(b, low, V::fused(b, high, V::neg(y)));
+    let rest = V::select(V::less(V::abs(y), V::splat(110.0)), rest, zero);
+    let e = exp::<V>(y);
+    let result = V::select(V::less(e, V::splat(f32::INFINITY)), V::fused(e, rest, e), e);
+
+    let half = V::mul(b, V::splat(0.5));
+    let is_integral = V::equal(b, V::round(b));
+    let is_even = V::mask_or(V::mask_not(is_integral), V::equal(half, V::round(half)));
+    let result = V::select(is_even, result, V::with_sign(result, a));
+    // A negative number has no broken power; −∞ and −0 have.
+    let is_fine =
+        V::mask_or(V::less_equal(zero, a), V::mask_or(is_integral, V::equal(a, V::splat(f32::NEG_INFINITY))));
+    let result = V::select(is_fine, result, V::splat(f32::NAN));
+    let is_one = V::mask_or(V::equal(b, zero), V::equal(a, one));
+    // ±1 to an infinite power.
+    let is_finite = V::mask_not(V::equal(V::abs(b), V::splat(f32::INFINITY)));
+    let is_unit_to_infinity = V::mask_not(V::mask_or(V::mask_not(V::equal(x, one)), is_finite));
+    let is_one = V::mask_or(is_one, is_unit_to_infinity);
+    V::select(is_one, one, result)
+}
+
+/// ln x of a number that is not negative, as the sum of two numbers; infinite ones in the first.
+#[inline(always)]
+fn log_in_two_parts<V: Lanes>(x: V::F) -> (V::F, V::F) {
+    let (zero, two) = (V::splat(0.0), V::splat(2.0));
+    let is_tiny = V::less(x, V::splat(f32::MIN_POSITIVE));
+    let (k, f) = split::<V>(V::select(is_tiny, V::mul(x, V::splat(16_777_216.0)), x));
+    let k = V::select(is_tiny, V::sub(k, V::splat(24.0)), k);
+    // ln(1 + f) = 2 artanh(s) with s = f / (2 + f), and what rounding took from the quotient.
+    let u = V::add(f, two);
+    let u_low = V::sub(f, V::sub(u, two));
+    let s = V::div(f, u);
+    let remainder = V::fused(V::neg(s), u_low, V::fused(V::neg(s), u, f));
+    let s_low = V::div(remainder, u);
+    let z = V::mul(s, s);
+    let series = polynomial::<V, 5>(z, [2.0 / 3.0, 2.0 / 5.0, 2.0 / 7.0, 2.0 / 9.0, 2.0 / 11.0]);
+    let low = V::fused(V::mul(s, z), series, V::add(s_low, s_low));
+    let high = V::add(s, s);
+    // k ln 2 is 0 or larger than the rest.
+    let base = V::mul(k, V::splat(LN2_HIGH));
+    let base_low = V::fused(k, V::splat(LN2_LOW), V::fused(k, V::splat(LN2_HIGH), V::neg(base)));
+    let sum = V::add(base, high);
+    let low = V::add(V::add(V::sub(high, V::sub(sum, base)), base_low), low);
+    let result = V::add(sum, low);
+    let rest = V::sub(low, V::sub(result, sum));
+    let is_ordinary = V::less(V::abs(log_limits::<V>(x, zero)), V::splat(1.0));
+    (log_limits::<V>(x, result), V::select(is_ordinary, rest, zero))
+}

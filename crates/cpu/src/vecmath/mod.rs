@@ -1,7 +1,7 @@
 //! Functions of many elements at once: what the block machine computes with.
 //!
 //! Every function is written once over [`lanes::Lanes`] and compiled for each instruction set; the errors are below
-//! two and a half units in the last place over the whole range, infinities, zeros and NaN included.
+//! two and a half units in the last place (of powers: four) over the whole range, infinities, zeros and NaN included.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -155,6 +155,7 @@ float_binary! {
     Divide = |a, b| V::bits(V::div(a, b));
     Maximum = |a, b| V::bits(V::max_nan(a, b));
     Minimum = |a, b| V::bits(V::min_nan(a, b));
+    Power = |a, b| V::bits(functions::power::<V>(a, b));
     Equal = |a, b| V::flag(V::equal(a, b));
     NotEqual = |a, b| V::flag(V::mask_not(V::equal(a, b)));
     Less = |a, b| V::flag(V::less(a, b));
@@ -253,10 +254,6 @@ macro_rules! scalar {
 }
 
 scalar! {
-    Power = |a, b| {
-        let power = f64::from(f32::from_bits(a)).powf(f64::from(f32::from_bits(b)));
-        (power as f32).to_bits()
-    };
     Remainder = |a, b| (f32::from_bits(a) % f32::from_bits(b)).to_bits();
     IntDivide = |a, b| if b == 0 { 0 } else { (a as i32).wrapping_div(b as i32) as u32 };
     IntRemainder = |a, b| if b == 0 { 0 } else { (a as i32).wrapping_rem(b as i32) as u32 };
@@ -408,7 +405,7 @@ fn binary(kind: BinaryKind, dtype: DType, single: [bool; 3], level: Level) -> Bl
         BinaryKind::Divide if is_float => map2::<Divide>(single, level),
         BinaryKind::Divide if is_signed => each::<IntDivide>(single, level),
         BinaryKind::Divide => each::<UnsignedDivide>(single, level),
-        BinaryKind::Power => each::<Power>(single, level),
+        BinaryKind::Power => map2::<Power>(single, level),
         BinaryKind::Maximum if is_float => map2::<Maximum>(single, level),
         BinaryKind::Maximum if is_signed => map2::<IntMaximum>(single, level),
         BinaryKind::Maximum => map2::<UnsignedMaximum>(single, level),

@@ -1,8 +1,9 @@
 //! Every function over the whole range of arguments, against f64.
 
 use super::map;
+use super::operations::{Operation, block_function};
 use crate::simd::Level;
-use dropforge_ir::UnaryKind;
+use dropforge_ir::{BinaryKind, DType, UnaryKind};
 
 /// Arguments of every exponent and sign, dense enough to find a bad interval, and the special ones.
 fn arguments() -> Vec<f32> {
@@ -110,6 +111,41 @@ fn every_function_is_accurate_over_its_whole_range() {
                 }
             }
             assert!(worst < 2.5, "{} on {}: {worst} units at {at:e}", kind.name(), level.name());
+        }
+    }
+}
+
+#[test]
+fn powers_are_accurate_and_follow_c() {
+    let special =
+        [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 3.0, 0.5, -0.5, 1e-40, -1e-40, 1e10, -1e10, 0.9999999, 1.0000001];
+    let limits =
+        [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, f32::MIN_POSITIVE, 16_777_217.0, -7.0];
+    let special = [&special[..], &limits[..]].concat();
+    let mut pairs: Vec<(f32, f32)> =
+        special.iter().flat_map(|&a| special.iter().map(move |&b| (a, b))).collect();
+    for i in 0..300_000u32 {
+        let word = i.wrapping_mul(2_654_435_761);
+        let a = f32::from_bits((word >> 1) % 0x7f80_0000);
+        // Exponents that keep the result in range, and small ones.
+        let limit = 88.0 / a.ln().abs().max(1e-6);
+        let b = ((i.wrapping_mul(40_503) % 20_011) as f32 / 10_000.0 - 1.0)
+            * if i % 2 == 0 { limit } else { 3.0 };
+        pairs.push((a, b));
+    }
+    let (a, b): (Vec<f32>, Vec<f32>) = pairs.iter().copied().unzip();
+    for level in Level::available() {
+        let mut result = vec![0f32; a.len()];
+        let function = block_function(Operation::Binary(BinaryKind::Power, DType::F32), [false; 3], level);
+        // SAFETY: all blocks have the length.
+        unsafe {
+            let (a, b) = (a.as_ptr().cast(), b.as_ptr().cast());
+            function(result.as_mut_ptr().cast(), a, b, b, result.len());
+        }
+        for (&(a, b), &got) in pairs.iter().zip(&result) {
+            let expected = f64::from(a).powf(b.into());
+            let error = ulps(got, expected);
+            assert!(error < 4.0, "{a:e}^{b:e} on {}: {got:e}, not {expected:e}: {error} units", level.name());
         }
     }
 }

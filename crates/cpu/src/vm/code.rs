@@ -1,7 +1,8 @@
 //! What the machine carries out: steps over slots.
 
 use super::layout::Layout;
-use super::reduce::{LaneReducer, Reducer};
+use super::reduce::Reducer;
+use super::reduce_lanes::LaneReducer;
 use crate::vecmath::block::BlockFn;
 
 /// A place of lanes, by its position in a thread's table of addresses.

@@ -2,7 +2,8 @@
 
 use super::code::{Code, Home, Reach, ReduceCode, Slot, StageCode, Step, Width};
 use super::layout::{Kind, Layout};
-use super::reduce::{Accumulator, LANE_ARRAYS, LaneReducer, Reducer};
+use super::reduce::{Accumulator, Reducer};
+use super::reduce_lanes::{LANE_ARRAYS, LaneReducer};
 use super::superinstruction::{Item, Program};
 use super::transfer::{Gather, GatherBytes, Positions, Scatter, ScatterBytes, Spread};
 use super::{random::Words, superinstruction};

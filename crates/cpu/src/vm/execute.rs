@@ -3,7 +3,8 @@
 use super::code::{Code, Home, ReduceCode, Step, Width};
 use super::layout::{Kind, MAX_AXES};
 use super::random::Draw;
-use super::reduce::{Accumulator, ColumnInfo, RowInfo};
+use super::reduce::{Accumulator, RowInfo};
+use super::reduce_lanes::ColumnInfo;
 use super::transfer::Walk;
 use std::cell::RefCell;
 use std::ops::Range;

@@ -14,6 +14,7 @@ mod execute;
 mod layout;
 mod random;
 mod reduce;
+mod reduce_lanes;
 mod superinstruction;
 #[cfg(test)]
 mod tests;

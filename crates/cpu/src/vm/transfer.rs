@@ -42,24 +42,37 @@ impl<'a> Runs<'a> {
         Runs { axes, coordinates, position, left: count }
     }
 
-    /// Position, length and step of the next run.
+    /// The next runs that are equally far from each other.
     #[inline(always)]
-    fn next(&mut self) -> Option<(isize, usize, isize)> {
+    fn next(&mut self) -> Option<Group> {
         if self.left == 0 {
             return None;
         }
         let Some(inner) = self.axes.len().checked_sub(1) else {
             let length = self.left;
             self.left = 0;
-            return Some((0, length, 0));
+            return Some(Group { position: 0, length, stride: 0, runs: 1, step: 0 });
         };
         let (extent, stride) = self.axes[inner];
-        let length = (extent - self.coordinates[inner]).min(self.left);
-        let run = (self.position as isize, length, stride as isize);
-        self.left -= length;
-        self.coordinates[inner] += length;
-        self.position += length as i64 * stride;
+        let mut group =
+            Group { position: self.position as isize, length: 0, stride: stride as isize, runs: 1, step: 0 };
         let mut axis = inner;
+        if inner > 0 && self.coordinates[inner] == 0 && self.left >= extent {
+            // Whole runs along the next axis.
+            let (outer, step) = self.axes[inner - 1];
+            axis = inner - 1;
+            group.length = extent;
+            group.runs = (outer - self.coordinates[axis]).min(self.left / extent);
+            group.step = step as isize;
+            self.coordinates[axis] += group.runs;
+            self.position += group.runs as i64 * step;
+            self.left -= group.runs * extent;
+        } else {
+            group.length = (extent - self.coordinates[inner]).min(self.left);
+            self.coordinates[inner] += group.length;
+            self.position += group.length as i64 * stride;
+            self.left -= group.length;
+        }
         while axis > 0 && self.coordinates[axis] == self.axes[axis].0 {
             self.coordinates[axis] = 0;
             self.position -= self.axes[axis].0 as i64 * self.axes[axis].1;
@@ -67,8 +80,17 @@ impl<'a> Runs<'a> {
             self.coordinates[axis] += 1;
             self.position += self.axes[axis].1;
         }
-        Some(run)
+        Some(group)
     }
+}
+
+/// Runs of one length and stride, each `step` after the one before.
+struct Group {
+    position: isize,
+    length: usize,
+    stride: isize,
+    runs: usize,
+    step: isize,
 }
 
 /// Fills a block: `a` is the address of the element at position 0, `b` a [`Walk`]. Writes up to a vector beyond, unless
@@ -87,28 +109,41 @@ impl Block for Gather {
                 return;
             }
             let mut to = to;
-            while let Some((position, length, stride)) = runs.next() {
-                let from = a.offset(position);
-                match stride {
-                    0 => fill::<V>(to, *from, length),
-                    1 => {
-                        let mut i = 0;
-                        while i + V::COUNT <= length {
-                            V::store(V::load(from.add(i)), to.add(i));
-                            i += V::COUNT;
-                        }
-                        if i < length {
-                            V::store(V::load_first(from.add(i), length - i), to.add(i));
+            while let Some(Group { position, length, stride, runs, step }) = runs.next() {
+                let mut from = a.offset(position);
+                for _ in 0..runs {
+                    match stride {
+                        0 => fill::<V>(to, *from, length),
+                        1 => copy::<V>(to, from, length),
+                        _ => {
+                            for i in 0..length {
+                                *to.add(i) = *from.offset(i as isize * stride);
+                            }
                         }
                     }
-                    _ => {
-                        for i in 0..length {
-                            *to.add(i) = *from.offset(i as isize * stride);
-                        }
-                    }
+                    to = to.add(length);
+                    from = from.wrapping_offset(step);
                 }
-                to = to.add(length);
             }
+        }
+    }
+}
+
+/// `length` elements one after another, and up to a vector more written.
+///
+/// # Safety
+/// That many elements are readable and writable.
+#[inline(always)]
+unsafe fn copy<V: Lanes>(to: *mut u32, from: *const u32, length: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut i = 0;
+        while i + V::COUNT <= length {
+            V::store(V::load(from.add(i)), to.add(i));
+            i += V::COUNT;
+        }
+        if i < length {
+            V::store(V::load_first(from.add(i), length - i), to.add(i));
         }
     }
 }
@@ -138,18 +173,21 @@ impl Block for GatherBytes {
         unsafe {
             let mut runs = Runs::new(&*b.cast::<Walk>(), count);
             let mut to = to;
-            while let Some((position, length, stride)) = runs.next() {
-                let from = a.cast::<u8>().offset(position);
-                if stride == 1 {
-                    for i in 0..length {
-                        *to.add(i) = u32::from(*from.add(i));
+            while let Some(Group { position, length, stride, runs, step }) = runs.next() {
+                let mut from = a.cast::<u8>().offset(position);
+                for _ in 0..runs {
+                    if stride == 1 {
+                        for i in 0..length {
+                            *to.add(i) = u32::from(*from.add(i));
+                        }
+                    } else {
+                        for i in 0..length {
+                            *to.add(i) = u32::from(*from.offset(i as isize * stride));
+                        }
                     }
-                } else {
-                    for i in 0..length {
-                        *to.add(i) = u32::from(*from.offset(i as isize * stride));
-                    }
+                    to = to.add(length);
+                    from = from.wrapping_offset(step);
                 }
-                to = to.add(length);
             }
         }
     }
@@ -165,23 +203,26 @@ impl Block for Scatter {
         unsafe {
             let mut runs = Runs::new(&*b.cast::<Walk>(), count);
             let mut from = a;
-            while let Some((position, length, stride)) = runs.next() {
-                let to = to.offset(position);
-                if stride == 1 {
-                    let mut i = 0;
-                    while i + V::COUNT <= length {
-                        V::store(V::load(from.add(i)), to.add(i));
-                        i += V::COUNT;
+            while let Some(Group { position, length, stride, runs, step }) = runs.next() {
+                let mut to = to.offset(position);
+                for _ in 0..runs {
+                    if stride == 1 {
+                        let mut i = 0;
+                        while i + V::COUNT <= length {
+                            V::store(V::load(from.add(i)), to.add(i));
+                            i += V::COUNT;
+                        }
+                        if i < length {
+                            V::store_first(V::load_first(from.add(i), length - i), to.add(i), length - i);
+                        }
+                    } else {
+                        for i in 0..length {
+                            *to.offset(i as isize * stride) = *from.add(i);
+                        }
                     }
-                    if i < length {
-                        V::store_first(V::load_first(from.add(i), length - i), to.add(i), length - i);
-                    }
-                } else {
-                    for i in 0..length {
-                        *to.offset(i as isize * stride) = *from.add(i);
-                    }
+                    from = from.add(length);
+                    to = to.wrapping_offset(step);
                 }
-                from = from.add(length);
             }
         }
     }
@@ -197,18 +238,21 @@ impl Block for ScatterBytes {
         unsafe {
             let mut runs = Runs::new(&*b.cast::<Walk>(), count);
             let mut from = a;
-            while let Some((position, length, stride)) = runs.next() {
-                let to = to.cast::<u8>().offset(position);
-                if stride == 1 {
-                    for i in 0..length {
-                        *to.add(i) = *from.add(i) as u8;
+            while let Some(Group { position, length, stride, runs, step }) = runs.next() {
+                let mut to = to.cast::<u8>().offset(position);
+                for _ in 0..runs {
+                    if stride == 1 {
+                        for i in 0..length {
+                            *to.add(i) = *from.add(i) as u8;
+                        }
+                    } else {
+                        for i in 0..length {
+                            *to.offset(i as isize * stride) = *from.add(i) as u8;
+                        }
                     }
-                } else {
-                    for i in 0..length {
-                        *to.offset(i as isize * stride) = *from.add(i) as u8;
-                    }
+                    from = from.add(length);
+                    to = to.wrapping_offset(step);
                 }
-                from = from.add(length);
             }
         }
     }
@@ -225,12 +269,15 @@ impl Block for Positions {
             let base = a.cast::<i64>().read_unaligned() as u32;
             let mut runs = Runs::new(&*b.cast::<Walk>(), count);
             let mut to = to;
-            while let Some((position, length, stride)) = runs.next() {
-                let (first, step) = (base.wrapping_add(position as u32), stride as u32);
-                for i in 0..length {
-                    *to.add(i) = first.wrapping_add(step.wrapping_mul(i as u32));
+            while let Some(Group { position, length, stride, runs, step }) = runs.next() {
+                let mut first = base.wrapping_add(position as u32);
+                for _ in 0..runs {
+                    for i in 0..length {
+                        *to.add(i) = first.wrapping_add((stride as u32).wrapping_mul(i as u32));
+                    }
+                    to = to.add(length);
+                    first = first.wrapping_add(step as u32);
                 }
-                to = to.add(length);
             }
         }
     }

@@ -60,7 +60,8 @@ fn usage(error: &clap::Error) -> ExitCode {
         _ => {
             // What is wrong and what would be right; the rest repeats the usage.
             let text = text.to_string();
-            let said = text.split("\nUsage:").next().unwrap_or_default().split("\nFor more information").next();
+            let said =
+                text.split("\nUsage:").next().unwrap_or_default().split("\nFor more information").next();
             let paragraphs = said.unwrap_or_default().split("\n\n").map(|paragraph| {
                 let words: Vec<&str> = paragraph.split_whitespace().collect();
                 words.join(" ")

@@ -4,13 +4,13 @@ use crate::args::{OptimizerName, ScheduleArg, Train};
 use crate::machine;
 use crate::output::{Outcome, Stop, count, duration, line, shape};
 use crate::progress::{ProgressBar, Shown};
+use dropforge::Runtime;
 use dropforge::loss::cross_entropy;
 use dropforge::models::ModelSpec;
 use dropforge::train::{
     DataSpec, EpochReport, Evaluation, OpenData, OptimizerSpec, Progress, RunConfig, RunDir, ScheduleName,
     Trainer, holds_run,
 };
-use dropforge::Runtime;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -149,7 +149,11 @@ mod tests {
     fn a_full_disk_leaves_the_old_file_and_nothing_else() {
         let folder = folder("file");
         let path = folder.join("config.toml");
-        replace_file(&path, &mut |out| Ok(out.write_all(b"old").unwrap())).unwrap();
+        let old = |out: &mut dyn Write| {
+            out.write_all(b"old").unwrap();
+            Ok(())
+        };
+        replace_file(&path, &mut { old }).unwrap();
         for room in [0, 1, 1 << 20] {
             let error = replace_file(&path, &mut |out| full_after(room, out)).unwrap_err().to_string();
             assert!(error.ends_with("config.toml.tmp: cannot write: no space left on device"), "{error}");

@@ -159,7 +159,10 @@ mod tests {
     fn fill(text: &'static str) -> impl Fn(&Path) -> Result<()> {
         move |path| {
             for name in [MODEL, OPTIMIZER, STATE] {
-                disk::write_file(&path.join(name), &mut |out| Ok(out.write_all(text.as_bytes()).unwrap()))?;
+                disk::write_file(&path.join(name), &mut |out| {
+                    out.write_all(text.as_bytes()).unwrap();
+                    Ok(())
+                })?;
             }
             Ok(())
         }

@@ -1,8 +1,6 @@
 //! Runs from start to end: training, stopping, going on, measuring, predicting.
 
-mod common;
-
-use common::{Folder, LINEAR, number};
+use crate::common::{Folder, LINEAR, number};
 use std::time::{Duration, Instant};
 
 const MODEL: &str = "train --model linear.toml --data digits:90 --batch 20";
@@ -65,7 +63,7 @@ fn a_killed_run_goes_on_to_the_same_bits() {
     let line = "train --model net.toml --data digits:200 --batch 9 --epochs 3 --save-every 0";
     folder.succeed(&format!("{line} --out whole"));
     let mut kills = 0;
-    let mut child = folder.command(&format!("{line} --out run")).spawn().unwrap();
+    let mut child = quiet(folder.command(&format!("{line} --out run")));
     for pause in [150, 220, 310, 90, 400] {
         let started = Instant::now();
         while started.elapsed() < Duration::from_millis(pause) && child.try_wait().unwrap().is_none() {
@@ -79,9 +77,9 @@ fn a_killed_run_goes_on_to_the_same_bits() {
         kills += 1;
         if !folder.path().join("run/config.toml").exists() {
             let _ = std::fs::remove_dir_all(folder.path().join("run"));
-            child = folder.command(&format!("{line} --out run")).spawn().unwrap();
+            child = quiet(folder.command(&format!("{line} --out run")));
         } else {
-            child = folder.command("train --resume run --save-every 0").spawn().unwrap();
+            child = quiet(folder.command("train --resume run --save-every 0"));
         }
     }
     assert!(child.wait().unwrap().success() && kills > 0);
@@ -139,4 +137,9 @@ fn crc(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0u32, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & 0u32.wrapping_sub(crc & 1)))
     })
+}
+
+/// Starts a run whose output nobody is interested in.
+fn quiet(mut command: std::process::Command) -> std::process::Child {
+    command.stdout(std::process::Stdio::null()).spawn().unwrap()
 }

@@ -1,8 +1,6 @@
 //! Whatever is wrong, the answer is one line that names it, an exit code that is not 0, and no panic.
 
-mod common;
-
-use common::{Folder, LINEAR, check_failed};
+use crate::common::{Folder, LINEAR, check_failed};
 
 /// An IDX file of unsigned bytes.
 fn idx(magic: u8, shape: &[u32], data: &[u8]) -> Vec<u8> {
@@ -36,7 +34,7 @@ fn every_mistake_is_one_line() {
     folder.write("seven.toml", "layers = [{ type = 'flatten' }, { type = 'dense', units = 7 }]");
     folder.write(
         "deep.toml",
-        &"layers = [{ type = 'max_pool', size = 40 }, { type = 'flatten' }, { type = 'dense', units = 10 }]",
+        "layers = [{ type = 'max_pool', size = 40 }, { type = 'flatten' }, { type = 'dense', units = 10 }]",
     );
     folder.write("text.png", "not an image");
     folder.write("file", "a file");

@@ -26,6 +26,8 @@ pub(crate) struct CpuExecutable {
     prepared: Vec<Prepared>,
     states: Vec<Arc<CpuBuffer>>,
     arena: AlignedBuffer,
+    /// Where empty inputs point.
+    spare: AlignedBuffer,
     scratch: Scratch,
     /// Constants and hyperparameters, one line of memory each.
     constants: Vec<AlignedBuffer>,
@@ -85,7 +87,9 @@ impl CpuExecutable {
             shared: Arc::clone(shared),
             prepared,
             states,
-            arena: allocate(plan.arena_bytes, "intermediate values")?,
+            // An empty value may stand at the very end, see `spare`.
+            arena: allocate(plan.arena_bytes + SPARE, "intermediate values")?,
+            spare: allocate(SPARE, "empty inputs")?,
             scratch: Scratch::new(allocate(scratch_bytes, "scratch space")?),
             constants,
             hypers: allocate(plan.program.hypers.len() * HYPER_STRIDE, "hyperparameters")?,
@@ -160,6 +164,9 @@ impl CpuExecutable {
     }
 }
 
+/// Bytes that can be read where a value is empty: one element of any type.
+const SPARE: usize = 64;
+
 /// Bytes between hyperparameters.
 const HYPER_STRIDE: usize = size_of::<f32>();
 
@@ -208,6 +215,8 @@ impl Executable for CpuExecutable {
         let mut input_pointers = Vec::with_capacity(inputs.len());
         for input in inputs {
             input_pointers.push(match input {
+                // Kernels read what is the same everywhere ahead of their loops, even if these never run.
+                Argument::Host(array) if array.data().is_empty() => self.spare.as_mut_ptr().cast(),
                 Argument::Host(array) => array.data().bytes().as_ptr().cast_mut(),
                 Argument::Device(buffer) => match own_buffer(&self.shared, buffer) {
                     Some(own) => own.pointer(),

@@ -219,7 +219,7 @@ fn maximum(plane: &[f32], width: usize, rows: Range<usize>, columns: Range<usize
     for y in rows {
         for x in columns.clone() {
             let value = plane[y * width + x];
-            if value > best || value.is_nan() || index < 0 {
+            if value > best || (value.is_nan() && !best.is_nan()) || index < 0 {
                 (best, index) = (value, (y * width + x) as i32);
             }
         }
@@ -249,7 +249,7 @@ fn maxima_of_pairs<V: Vector>(
             let first = columns.add(V::splat((top + 2 * x) as f32));
             let (mut best, mut index) = (a, first);
             for (value, offset) in [(b, 1), (c, width), (d, width + 1)] {
-                let better = value.greater_or_nan(best);
+                let better = value.beats(best);
                 best = V::select(better, value, best);
                 index = V::select(better, first.add(V::splat(offset as f32)), index);
             }
@@ -518,7 +518,7 @@ mod tests {
                         continue;
                     }
                     let value = input[(plane * shape.input[0] + y) * shape.input[1] + x];
-                    if index < 0 || value > best || value.is_nan() {
+                    if index < 0 || value > best || (value.is_nan() && !best.is_nan()) {
                         (best, index) = (value, (y * shape.input[1] + x) as i32);
                     }
                 }

@@ -272,7 +272,7 @@ impl Head<'_> {
                     let mut value = exp(V::load(weight).mul(scale).sub(logsumexp));
                     let mut score = V::load(gradient).sub(product).mul(value).mul(scale);
                     if first + V::LANES > seen {
-                        let hidden = lanes.greater_or_nan(V::splat(seen as f32 - first as f32 - 0.5));
+                        let hidden = lanes.beats(V::splat(seen as f32 - first as f32 - 0.5));
                         value = V::select(hidden, V::zero(), value);
                         score = V::select(hidden, V::zero(), score);
                     }

@@ -19,8 +19,8 @@ const LN2_LOW: f32 = -2.121_944_4e-4;
 #[inline(always)]
 pub(super) fn exp<V: Vector>(x: V) -> V {
     let (least, greatest) = (V::splat(LEAST), V::splat(GREATEST));
-    let small = least.greater_or_nan(x);
-    let inside = V::select(x.greater_or_nan(greatest), greatest, V::select(small, least, x));
+    let small = least.beats(x);
+    let inside = V::select(x.beats(greatest), greatest, V::select(small, least, x));
     let shifted = inside.mul_add(V::splat(std::f32::consts::LOG2_E), V::splat(ROUND));
     let n = shifted.sub(V::splat(ROUND));
     let r = n.mul_add(V::splat(-LN2_HIGH), inside);

@@ -226,7 +226,7 @@ impl Head<'_> {
                 for key in masked_from..visible {
                     // Lane `i` sees key `key` if key + unseen <= i.
                     let place = scores.add(key * QUERIES);
-                    let hidden = V::splat((key as isize + unseen) as f32).greater_or_nan(lanes);
+                    let hidden = V::splat((key as isize + unseen) as f32).beats(lanes);
                     V::select(hidden, V::splat(f32::NEG_INFINITY), V::load(place)).store(place);
                 }
                 let before = V::load(buffers.largest.add(queries.start + first));
@@ -315,5 +315,5 @@ unsafe fn largest_row<V: Vector>(scores: *const f32, rows: usize, before: V) -> 
 
 #[inline(always)]
 fn larger<V: Vector>(a: V, b: V) -> V {
-    V::select(a.greater_or_nan(b), a, b)
+    V::select(a.beats(b), a, b)
 }

@@ -91,11 +91,11 @@ impl Vector for Avx2 {
         }
     }
     #[inline(always)]
-    fn greater_or_nan(self, other: Self) -> __m256 {
+    fn beats(self, other: Self) -> __m256 {
         unsafe {
-            _mm256_or_ps(
-                _mm256_cmp_ps::<_CMP_GT_OQ>(self.0, other.0),
-                _mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, self.0),
+            _mm256_and_ps(
+                _mm256_cmp_ps::<_CMP_NLE_UQ>(self.0, other.0),
+                _mm256_cmp_ps::<_CMP_ORD_Q>(other.0, other.0),
             )
         }
     }

@@ -83,10 +83,10 @@ impl Vector for Avx512 {
         unsafe { _mm512_reduce_add_ps(self.0) }
     }
     #[inline(always)]
-    fn greater_or_nan(self, other: Self) -> __mmask16 {
+    fn beats(self, other: Self) -> __mmask16 {
         unsafe {
-            _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, other.0)
-                | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0)
+            _mm512_cmp_ps_mask::<_CMP_NLE_UQ>(self.0, other.0)
+                & _mm512_cmp_ps_mask::<_CMP_ORD_Q>(other.0, other.0)
         }
     }
     #[inline(always)]

@@ -73,8 +73,8 @@ pub(crate) trait Vector: Copy {
     /// The sum of all lanes.
     fn sum(self) -> f32;
 
-    /// Lanes where `self > other` or `self` is not a number.
-    fn greater_or_nan(self, other: Self) -> Self::Mask;
+    /// Lanes where `self > other`, or `self` is not a number and `other` is: the first NaN wins.
+    fn beats(self, other: Self) -> Self::Mask;
     fn equal(self, other: Self) -> Self::Mask;
     /// `yes` where the mask is true, `no` elsewhere.
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
@@ -245,7 +245,7 @@ mod tests {
                 }
                 let mut special = numbers.clone();
                 special[1] = f32::NAN;
-                let mask = V::load(special.as_ptr()).greater_or_nan(V::splat(-3.0));
+                let mask = V::load(special.as_ptr()).beats(V::splat(-3.0));
                 V::select(mask, V::splat(1.0), V::zero()).store(out.as_mut_ptr());
                 for i in 0..lanes {
                     assert_eq!(out[i], if i == 1 || i > 2 { 1.0 } else { 0.0 });

@@ -81,8 +81,8 @@ impl Vector for Neon {
         unsafe { vaddvq_f32(self.0) }
     }
     #[inline(always)]
-    fn greater_or_nan(self, other: Self) -> uint32x4_t {
-        unsafe { vorrq_u32(vcgtq_f32(self.0, other.0), vmvnq_u32(vceqq_f32(self.0, self.0))) }
+    fn beats(self, other: Self) -> uint32x4_t {
+        unsafe { vandq_u32(vmvnq_u32(vcleq_f32(self.0, other.0)), vceqq_f32(other.0, other.0)) }
     }
     #[inline(always)]
     fn equal(self, other: Self) -> uint32x4_t {

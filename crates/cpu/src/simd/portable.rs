@@ -96,10 +96,10 @@ impl Vector for Portable {
         self.0.iter().sum()
     }
     #[inline(always)]
-    fn greater_or_nan(self, other: Self) -> [bool; LANES] {
+    fn beats(self, other: Self) -> [bool; LANES] {
         let mut mask = [false; LANES];
         for i in 0..LANES {
-            mask[i] = self.0[i] > other.0[i] || self.0[i].is_nan();
+            mask[i] = self.0[i] > other.0[i] || (self.0[i].is_nan() && !other.0[i].is_nan());
         }
         mask
     }

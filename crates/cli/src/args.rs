@@ -41,7 +41,7 @@ pub struct Machine {
 
 #[derive(Args)]
 pub struct DataArgs {
-    /// digits[:COUNT], mnist[:DIR], cifar10:DIR, or folder:DIR with one folder of images per class
+    /// `digits[:COUNT]`, `mnist[:DIR]`, `cifar10:DIR`, or `folder:DIR` with one folder of images per class
     #[arg(long, value_name = "DATA")]
     pub data: Option<String>,
     /// Fetch MNIST first if its files are not there

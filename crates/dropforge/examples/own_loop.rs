@@ -20,14 +20,14 @@ fn main() -> Result<()> {
     let x = generator.rand([256, 2]);
     let y = (x.slice(1, 0..1) * 6.0).sin() * x.slice(1, 1..2);
     let net = seq![dense(32), tanh(), on_the_sphere, dense(1)];
-    let mut step = compile(net, soft_absolute, Adam::new(0.01), (&x, &y))?;
+    let mut step = compile(net, soft_absolute, Adam::new(0.02), (&x, &y))?;
     for number in 0..=500 {
         let outcome = step.run((&x, &y))?;
         if number % 100 == 0 {
             println!("step {number}: loss {:.5}", outcome.loss()?);
         }
         // The rate is an input of the compiled step: changing it compiles nothing.
-        step.set_learning_rate(0.01 * 0.995f64.powi(number))?;
+        step.set_learning_rate(0.02 * 0.998f64.powi(number))?;
     }
     Ok(())
 }

@@ -88,11 +88,8 @@ fn filled(device: &dyn Device, ty: &ValueType) -> Outcome<BufferRef> {
 }
 
 fn loaded(device: &dyn Device, program: &Program) -> Outcome<Box<dyn Executable>> {
-    let states: Vec<BufferRef> = program
-        .states
-        .iter()
-        .map(|port| filled(device, program.ty(port.value)))
-        .collect::<Outcome<_>>()?;
+    let states: Vec<BufferRef> =
+        program.states.iter().map(|port| filled(device, program.ty(port.value))).collect::<Outcome<_>>()?;
     Ok(device.load(program, &states)?)
 }
 

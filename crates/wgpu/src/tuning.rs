@@ -10,7 +10,7 @@ pub const ELEMENTS_PER_THREAD: usize = 4;
 pub const MANY_ELEMENTS: usize = 1 << 20;
 
 /// Threads that a device should have to be busy; reductions and products are split up to this.
-pub const BUSY_THREADS: usize = 1 << 16;
+pub const BUSY_THREADS: usize = 1 << 17;
 
 /// Most columns that one thread reduces alone.
 pub const COLUMNS_PER_THREAD: usize = 8;
@@ -23,3 +23,18 @@ pub const ALIGNMENT: u64 = 256;
 
 /// Outputs up to this many bytes start on their way to the host with the step that makes them.
 pub const EARLY_READ_BYTES: u64 = 64 << 10;
+
+/// Workgroups that keep a large device busy; columns are split up to this.
+pub const BUSY_GROUPS: usize = 512;
+
+/// From how many columns on they may be split.
+pub const LEAST_SPLIT_COLUMNS: usize = 1024;
+
+/// Most parts that columns, or the inner axis of a product, are split into.
+pub const MOST_PARTS: usize = 256;
+
+/// Least length of a part of the inner axis of a product.
+pub const LEAST_PART: usize = 64;
+
+/// Most words that the parts of a product take until they are added.
+pub const MOST_PART_WORDS: usize = 1 << 22;

@@ -7,6 +7,7 @@
 //! dispatch.
 
 use super::shader::{BufferId, Dispatch, Shader, Slot, Where};
+use crate::tuning::{BUSY_THREADS, LEAST_PART, MOST_PART_WORDS, MOST_PARTS};
 use std::fmt::Write;
 
 /// Sizes of a contraction.
@@ -56,29 +57,24 @@ const SMALL: Tile = Tile { m: 32, n: 32, k: 16, thread_m: 4, thread_n: 4 };
 const LINE: Tile = Tile { m: 8, n: 128, k: 16, thread_m: 4, thread_n: 4 };
 const COLUMN: Tile = Tile { m: 128, n: 8, k: 16, thread_m: 4, thread_n: 4 };
 
-/// Workgroups that a large GPU runs at once; fewer leave it idle.
-const BUSY_GROUPS: usize = 256;
-/// Least length of a part when k is split.
-const LEAST_PART: usize = 64;
-
 /// A tile, and into how many parts k is split.
 fn choose(sizes: Sizes) -> (Tile, usize) {
-    let tiles = |tile: Tile| sizes.z * sizes.m.div_ceil(tile.m) * sizes.n.div_ceil(tile.n);
+    let elements = sizes.z * sizes.m * sizes.n;
     let mut best = (f64::INFINITY, MIDDLE, 1);
     // What a multiplication costs in each, with all of it used: small tiles load more for each.
     for (tile, price) in
         [(LARGE, 1.0), (MIDDLE, 1.5), (WIDE, 1.7), (TALL, 1.7), (SMALL, 2.4), (LINE, 3.0), (COLUMN, 3.0)]
     {
-        let most = sizes.k.div_ceil(LEAST_PART).clamp(1, 64);
-        let wanted = (BUSY_GROUPS / tiles(tile).max(1)).clamp(1, most);
-        // Full threads of large tiles do more at once.
-        let width = (tile.threads() * tile.thread_m * tile.thread_n) as f64;
-        let groups = (tiles(tile) * wanted) as f64;
-        let rounds = (groups / BUSY_GROUPS as f64).max(1.0);
-        let split_price = if wanted > 1 { 1.1 } else { 1.0 };
-        let cost = rounds * width * sizes.k.div_ceil(wanted) as f64 * price * split_price;
+        let tiles = sizes.z * sizes.m.div_ceil(tile.m) * sizes.n.div_ceil(tile.n);
+        let busy = BUSY_THREADS / tile.threads();
+        let most = (sizes.k / LEAST_PART).min(MOST_PART_WORDS / elements.max(1)).clamp(1, MOST_PARTS);
+        let parts = if tiles * 2 > busy { 1 } else { (busy / tiles).clamp(1, most) };
+        let rounds = ((tiles * parts) as f64 / busy as f64).max(1.0);
+        let work = (tile.m * tile.n) as f64 / tile.threads() as f64;
+        let split_price = if parts > 1 { 1.1 } else { 1.0 };
+        let cost = rounds * work * sizes.k.div_ceil(parts) as f64 * price * split_price;
         if cost < best.0 {
-            best = (cost, tile, wanted);
+            best = (cost, tile, parts);
         }
     }
     (best.1, best.2)
@@ -114,21 +110,32 @@ pub(crate) fn dispatches(label: &str, sizes: Sizes, operands: &impl Operands) ->
     let mut shader = Shader::default();
     let slot = shader.operand(place, false);
     operands.stores(&mut shader);
-    print_sum(&mut shader, sizes, &slot, parts);
-    let second = shader.finish(&format!("{label}, sum of parts"), 256, elements.div_ceil(256));
+    let second = print_sum(shader, &format!("{label}, sum of parts"), sizes, &slot, parts);
     (vec![first, second], elements * parts)
 }
 
-fn print_sum(shader: &mut Shader, sizes: Sizes, slot: &Slot, parts: usize) {
+/// Threads that share the parts of one element, and elements of a workgroup, in the dispatch that adds parts.
+const SUM_LANES: usize = 8;
+const SUM_ELEMENTS: usize = 32;
+
+fn print_sum(mut shader: Shader, label: &str, sizes: Sizes, slot: &Slot, parts: usize) -> Dispatch {
     let elements = sizes.z * sizes.m * sizes.n;
-    shader.line("let i = wg * 256u + lid;");
-    shader.line(&format!("if (i < {elements}u) {{"));
+    let threads = SUM_LANES * SUM_ELEMENTS;
+    shader.line_head(&format!("var<workgroup> sums: array<f32, {threads}>;"));
+    shader.line(&format!("let i = wg * {SUM_ELEMENTS}u + lid % {SUM_ELEMENTS}u;"));
     shader.line("var sum = 0.0;");
-    shader.line(&format!("for (var part = 0u; part < {parts}u; part++) {{"));
+    shader.line(&format!("if (i < {elements}u) {{"));
+    shader.line(&format!("for (var part = lid / {SUM_ELEMENTS}u; part < {parts}u; part += {SUM_LANES}u) {{"));
     let load = slot.load(dropforge_ir::DType::F32, &format!("(part * {elements}u + i)"));
-    shader.line(&format!("sum += {load}; }}"));
+    shader.line(&format!("sum += {load}; }} }}"));
+    shader.line("sums[lid] = sum; workgroupBarrier();");
+    shader.line(&format!("if (lid < {SUM_ELEMENTS}u && i < {elements}u) {{"));
+    shader.line(&format!(
+        "for (var lane = 1u; lane < {SUM_LANES}u; lane++) {{ sum += sums[lid + lane * {SUM_ELEMENTS}u]; }}"
+    ));
     let (m, n) = (sizes.m, sizes.n);
     shader.line(&format!("store(i / {}u, (i / {n}u) % {m}u, i % {n}u, sum); }}", m * n));
+    shader.finish(label, threads, elements.div_ceil(SUM_ELEMENTS))
 }
 
 /// What one tile shader does.

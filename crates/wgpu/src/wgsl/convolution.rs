@@ -198,8 +198,8 @@ impl Operands for Convolution<'_> {
     fn along_k(&self) -> [bool; 2] {
         match self.direction {
             Direction::Forward => [true, false],
-            // Neighbouring taps of one filter, and neighbouring pixels.
-            Direction::Input => [false, false],
+            // Taps of one filter, and neighbouring pixels.
+            Direction::Input => [true, false],
             Direction::Filter => [true, true],
         }
     }

@@ -161,7 +161,16 @@ fn f_sign(x: f32) -> f32 {
     return x;
 }
 
-fn f_relu(x: f32) -> f32 { return select(x, 0.0, x <= 0.0); }
+fn f_relu(x: f32) -> f32 { return select(select(x, 0.0, x <= 0.0), x, f_nan(x)); }
+
+// The nearest quotient: devices may be some units off, one step of refinement mends that.
+fn f_div(a: f32, b: f32) -> f32 {
+    let q = a / b;
+    if (!f_finite(q) || q == 0.0) { return q; }
+    let p = f_two_product(q, b);
+    let rest = ((a - p.x) - p.y) / b;
+    return select(q, q + rest, f_finite(rest));
+}
 
 fn f_max(a: f32, b: f32) -> f32 { return select(b, a, f_nan(a) || a > b); }
 

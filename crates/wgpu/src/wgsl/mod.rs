@@ -10,6 +10,7 @@ mod loops;
 mod movement;
 mod pool;
 mod reduction;
+mod rows;
 mod scalar;
 mod shader;
 
@@ -38,7 +39,7 @@ pub(crate) fn print(plan: &Plan, kernel: &Kernel, places: &[Where], uniform_word
     let label = title(plan, kernel);
     let (dispatches, scratch_words) = match &kernel.work {
         Work::Loop { kernel, instances } => {
-            (loops::dispatches(&label, kernel, instances, |buffer| places[buffer], uniform_words), 0)
+            loops::dispatches(&label, kernel, instances, |buffer| places[buffer], uniform_words)
         }
         Work::Copy { from, to } => {
             (vec![movement::copy(&label, &plan.buffers[*from].ty, places[*from], places[*to])], 0)

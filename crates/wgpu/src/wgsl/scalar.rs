@@ -148,7 +148,6 @@ fn binary(kind: BinaryKind, dtype: DType, a: &str, b: &str) -> String {
         BinaryKind::Add => format!("{a} + {b}"),
         BinaryKind::Subtract => format!("{a} - {b}"),
         BinaryKind::Multiply => format!("{a} * {b}"),
-        BinaryKind::Divide if is_float => format!("{a} / {b}"),
         BinaryKind::Divide => format!("{prefix}_div({a}, {b})"),
         BinaryKind::Power => format!("f_pow({a}, {b})"),
         BinaryKind::Maximum if is_float => format!("f_max({a}, {b})"),

@@ -1,0 +1,369 @@
+//! Loop kernels with columns: several lanes per row, which merge what they keep in workgroup memory.
+//!
+//! Where rows are few and columns many, columns are split into parts that different workgroups take: a dispatch for each
+//! stage, which leaves what its parts keep in scratch memory. Whoever needs the result of a stage merges the parts, always
+//! in the same order.
+
+use super::reduction::Accumulator;
+use super::scalar::Scene;
+use super::shader::{BufferId, Dispatch, Shader, Slot, Where, wgsl_type};
+use crate::tuning::{
+    BUSY_GROUPS, BUSY_THREADS, COLUMNS_PER_THREAD, LEAST_SPLIT_COLUMNS, MOST_PARTS, WORKGROUP,
+};
+use dropforge_plan::kernel::{Instruction, Level, LoopKernel, Stage};
+
+/// How threads share rows and columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Lanes {
+    /// Threads of a workgroup per row; a power of two.
+    lanes: usize,
+    /// Whether neighbouring threads stand in neighbouring rows, rather than in neighbouring columns.
+    along_rows: bool,
+    /// Workgroups per row.
+    parts: usize,
+}
+
+impl Lanes {
+    fn choose(kernel: &LoopKernel, rows: usize) -> Lanes {
+        let columns: usize = kernel.columns.iter().product();
+        let mut votes = 0i64;
+        for instruction in kernel.stages.iter().flat_map(|stage| &stage.domain) {
+            if let Instruction::Load { access, .. } | Instruction::Store { access, .. } = instruction {
+                let is_one = |strides: &[i64]| strides.last().is_some_and(|stride| stride.abs() == 1);
+                votes += i64::from(is_one(&access.index.rows)) - i64::from(is_one(&access.index.columns));
+            }
+        }
+        let along_rows = votes > 0 && rows > 1;
+        let mut lanes = columns.div_ceil(COLUMNS_PER_THREAD).next_power_of_two().min(WORKGROUP);
+        if along_rows {
+            // Enough neighbouring rows for whole memory transactions.
+            lanes = lanes.min(WORKGROUP / rows.next_power_of_two().clamp(1, 32));
+        }
+        while lanes < WORKGROUP && lanes < columns && rows * lanes < BUSY_THREADS && !along_rows {
+            lanes *= 2;
+        }
+        if columns <= COLUMNS_PER_THREAD {
+            lanes = 1;
+        }
+        let groups = rows.div_ceil(WORKGROUP / lanes).max(1);
+        let mut parts = 1;
+        if columns >= LEAST_SPLIT_COLUMNS && groups * 2 <= BUSY_GROUPS {
+            let most = (columns / (lanes * COLUMNS_PER_THREAD)).clamp(1, MOST_PARTS);
+            parts = (BUSY_GROUPS / groups).clamp(1, most);
+        }
+        Lanes { lanes, along_rows, parts }
+    }
+}
+
+/// What a dispatch does of a kernel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// Everything.
+    Whole,
+    /// The domain part of one stage, over a part of the columns.
+    Stage(usize),
+    /// What is left for each row.
+    Rows,
+}
+
+/// A kernel with columns, applied to operands.
+pub(crate) struct Rows<'a> {
+    kernel: &'a LoopKernel,
+    extents: &'a [usize],
+    operands: Vec<Where>,
+    rows: usize,
+    columns: usize,
+    lanes: Lanes,
+}
+
+impl<'a> Rows<'a> {
+    pub fn new(kernel: &'a LoopKernel, extents: &'a [usize], operands: Vec<Where>) -> Rows<'a> {
+        let rows = extents.iter().product();
+        let lanes = Lanes::choose(kernel, rows);
+        Rows { kernel, extents, operands, rows, columns: kernel.columns.iter().product(), lanes }
+    }
+
+    /// The dispatches, and the words of scratch memory that they need.
+    pub fn dispatches(&self, label: &str) -> (Vec<Dispatch>, usize) {
+        if self.lanes.parts == 1 {
+            return (vec![self.print(label, Pass::Whole)], 0);
+        }
+        let stages = &self.kernel.stages;
+        let mut all: Vec<Dispatch> = (0..stages.len())
+            .filter(|&stage| !stages[stage].domain.is_empty())
+            .map(|stage| self.print(&format!("{label}, stage {stage}"), Pass::Stage(stage)))
+            .collect();
+        let is_store = |instruction: &Instruction| matches!(instruction, Instruction::Store { .. });
+        if stages.iter().any(|stage| stage.row.iter().any(is_store)) {
+            all.push(self.print(&format!("{label}, rows"), Pass::Rows));
+        }
+        let words = stages.iter().map(|stage| self.kept_words(stage)).sum::<usize>();
+        (all, words * self.rows * self.lanes.parts)
+    }
+
+    fn accumulators(&self, number: usize) -> Vec<Accumulator<'a>> {
+        let one = |(index, reduce)| {
+            let reduce: &'a dropforge_plan::kernel::Reduce = reduce;
+            let dtype = self.kernel.registers[reduce.from.index()].dtype;
+            Accumulator::new(reduce, dtype, format!("a{number}_{index}"))
+        };
+        self.kernel.stages[number].reductions.iter().enumerate().map(one).collect()
+    }
+
+    /// Words that a part keeps of a row in a stage.
+    fn kept_words(&self, stage: &Stage) -> usize {
+        let width = |reduce: &dropforge_plan::kernel::Reduce| {
+            let dtype = self.kernel.registers[reduce.from.index()].dtype;
+            let parts = Accumulator::new(reduce, dtype, String::new()).parts();
+            parts.iter().map(|(ty, _)| components(ty).len()).sum::<usize>()
+        };
+        stage.reductions.iter().map(width).sum()
+    }
+
+    fn print(&self, label: &str, pass: Pass) -> Dispatch {
+        let Lanes { lanes, along_rows, parts } = self.lanes;
+        let mut shader = Shader::default();
+        let slots: Vec<Slot> = self
+            .operands
+            .iter()
+            .zip(&self.kernel.written)
+            .map(|(&place, &written)| shader.operand(place, written))
+            .collect();
+        let per_group = WORKGROUP / lanes;
+        let (row, lane) = match along_rows {
+            _ if lanes == 1 => ("lid".to_string(), "0u".to_string()),
+            true => (format!("(lid % {per_group}u)"), format!("(lid / {per_group}u)")),
+            false => (format!("(lid / {lanes}u)"), format!("(lid % {lanes}u)")),
+        };
+        let is_part = matches!(pass, Pass::Stage(_));
+        let group = if is_part { format!("(wg / {parts}u)") } else { "wg".into() };
+        shader.line(&format!("let row = {group} * {per_group}u + {row};"));
+        shader.line(&format!("let lane = {lane};"));
+        shader.line(&format!("let is_row = row < {}u;", self.rows));
+        shader.line(&format!("let r = min(row, {}u);", self.rows - 1));
+        for (index, register) in self.kernel.registers.iter().enumerate() {
+            if register.level == Level::Row {
+                shader.line(&format!("var v{index}: {};", wgsl_type(register.dtype)));
+            }
+        }
+        let scratch =
+            (parts > 1).then(|| shader.operand(Where { buffer: BufferId::Scratch, word: 0 }, is_part));
+        let mut writer = Writer { rows: self, shader: &mut shader, slots: &slots, scratch };
+        let count = self.kernel.stages.len();
+        match pass {
+            Pass::Whole => (0..count).for_each(|stage| {
+                writer.accumulate(stage, "0u", &format!("{}u", self.columns));
+                writer.finish_stage(stage, true);
+            }),
+            Pass::Stage(last) => {
+                (0..last).for_each(|stage| {
+                    writer.fetch(stage);
+                    writer.finish_stage(stage, false);
+                });
+                let part = self.columns.div_ceil(parts);
+                writer.shader.line(&format!("let part = wg % {parts}u;"));
+                let end = format!("min((part + 1u) * {part}u, {}u)", self.columns);
+                writer.accumulate(last, &format!("part * {part}u"), &end);
+                writer.keep(last);
+            }
+            Pass::Rows => (0..count).for_each(|stage| {
+                writer.fetch(stage);
+                writer.finish_stage(stage, true);
+            }),
+        }
+        let groups = self.rows.div_ceil(per_group) * if is_part { parts } else { 1 };
+        shader.finish(label, WORKGROUP, groups)
+    }
+}
+
+/// What selects each component of a kept value, and its type.
+fn components(ty: &str) -> Vec<(&'static str, &'static str)> {
+    match ty {
+        "vec2<f32>" => vec![(".x", "f32"), (".y", "f32")],
+        "vec3<f32>" => vec![(".x", "f32"), (".y", "f32"), (".z", "f32")],
+        "i32" => vec![("", "i32")],
+        "u32" => vec![("", "u32")],
+        _ => vec![("", "f32")],
+    }
+}
+
+/// Prints the stages of one dispatch.
+struct Writer<'a, 'b> {
+    rows: &'b Rows<'a>,
+    shader: &'b mut Shader,
+    slots: &'b [Slot],
+    scratch: Option<Slot>,
+}
+
+impl Writer<'_, '_> {
+    fn declare(&mut self, accumulators: &[Accumulator<'_>]) {
+        for accumulator in accumulators {
+            for (part, (ty, first)) in accumulator.parts().into_iter().enumerate() {
+                self.shader.line(&format!("var {}: {ty} = {first};", accumulator.part(part)));
+            }
+        }
+    }
+
+    /// The domain part of a stage, over the columns from `start` to `end`.
+    fn accumulate(&mut self, number: usize, start: &str, end: &str) {
+        let Rows { kernel, extents, columns, lanes, .. } = *self.rows;
+        let lanes = lanes.lanes;
+        let accumulators = self.rows.accumulators(number);
+        self.declare(&accumulators);
+        let stage = &kernel.stages[number];
+        if columns == 0 || (stage.domain.is_empty() && accumulators.is_empty()) {
+            return;
+        }
+        let scene = Scene { kernel, rows: extents, slots: self.slots, row: "r", column: "c" };
+        self.shader.line(&format!("if (is_row) {{ let column_end = {end};"));
+        self.shader.line(&format!("for (var c = {start} + lane; c < column_end; c += {lanes}u) {{"));
+        for instruction in &stage.domain {
+            self.shader.line(&scene.print(instruction, true));
+        }
+        for accumulator in &accumulators {
+            self.shader.line(&accumulator.add("c"));
+        }
+        self.shader.line("} }");
+    }
+
+    /// The words of scratch memory of a stage: for each accumulator, part of it and component, the expression of the word
+    /// that workgroup `part` keeps of row `r`.
+    fn kept(&self, number: usize) -> Vec<Vec<Vec<String>>> {
+        let Rows { rows, lanes, kernel, .. } = *self.rows;
+        let before: usize = kernel.stages[..number].iter().map(|stage| self.rows.kept_words(stage)).sum();
+        let mut word = before * rows * lanes.parts;
+        let mut next = || {
+            let index = format!("({word}u + r * {}u + part)", lanes.parts);
+            word += rows * lanes.parts;
+            self.scratch.as_ref().map(|slot| slot.word(&index)).unwrap_or_default()
+        };
+        let accumulators = self.rows.accumulators(number);
+        accumulators
+            .iter()
+            .map(|accumulator| {
+                let parts = accumulator.parts();
+                parts.iter().map(|(ty, _)| components(ty).iter().map(|_| next()).collect()).collect()
+            })
+            .collect()
+    }
+
+    /// Leaves what this workgroup found of a stage in scratch memory.
+    fn keep(&mut self, number: usize) {
+        let accumulators = self.rows.accumulators(number);
+        if accumulators.is_empty() {
+            return;
+        }
+        self.merge(&accumulators);
+        let words = self.kept(number);
+        self.shader.line("if (is_row && lane == 0u) {");
+        for (accumulator, words) in accumulators.iter().zip(words) {
+            for (part, ((ty, _), words)) in accumulator.parts().iter().zip(words).enumerate() {
+                for ((select, _), word) in components(ty).iter().zip(words) {
+                    let name = accumulator.part(part);
+                    self.shader.line(&format!("{word} = bitcast<u32>({name}{select});"));
+                }
+            }
+        }
+        self.shader.line("}");
+    }
+
+    /// Takes what the parts of a stage kept.
+    fn fetch(&mut self, number: usize) {
+        let accumulators = self.rows.accumulators(number);
+        if accumulators.is_empty() {
+            return;
+        }
+        self.declare(&accumulators);
+        let Lanes { lanes, parts, .. } = self.rows.lanes;
+        let words = self.kept(number);
+        self.shader.line(&format!("for (var part = lane; part < {parts}u; part += {lanes}u) {{"));
+        for (accumulator, words) in accumulators.iter().zip(words) {
+            let others: Vec<String> = accumulator
+                .parts()
+                .iter()
+                .zip(words)
+                .map(|((ty, _), words)| {
+                    let values: Vec<String> = components(ty)
+                        .iter()
+                        .zip(words)
+                        .map(|((_, scalar), word)| format!("bitcast<{scalar}>({word})"))
+                        .collect();
+                    if values.len() == 1 { values.concat() } else { format!("{ty}({})", values.join(", ")) }
+                })
+                .collect();
+            self.shader.line(&accumulator.merge(&others));
+        }
+        self.shader.line("}");
+    }
+
+    /// Merges lanes, gives results to registers, and runs the row instructions.
+    fn finish_stage(&mut self, number: usize, with_stores: bool) {
+        let accumulators = self.rows.accumulators(number);
+        self.merge(&accumulators);
+        for accumulator in &accumulators {
+            self.shader.line(&accumulator.end());
+        }
+        self.row_part(number, with_stores);
+    }
+
+    /// Merges the lanes of each row pairwise, always in the same order, and gives every lane the result.
+    fn merge(&mut self, accumulators: &[Accumulator<'_>]) {
+        let Lanes { lanes, along_rows, .. } = self.rows.lanes;
+        if lanes == 1 || accumulators.is_empty() {
+            return;
+        }
+        let step = if along_rows { WORKGROUP / lanes } else { 1 };
+        let shared = |accumulator: &Accumulator<'_>, part: usize| format!("s{}", accumulator.part(part));
+        let parts: Vec<(&Accumulator<'_>, usize, &'static str)> = accumulators
+            .iter()
+            .flat_map(|one| one.parts().into_iter().enumerate().map(move |(index, (ty, _))| (one, index, ty)))
+            .collect();
+        for &(accumulator, part, ty) in &parts {
+            let name = shared(accumulator, part);
+            self.shader.line_head(&format!("var<workgroup> {name}: array<{ty}, {WORKGROUP}>;"));
+            self.shader.line(&format!("{name}[lid] = {};", accumulator.part(part)));
+        }
+        self.shader.line("workgroupBarrier();");
+        self.shader.line(&format!("for (var half = {}u; half > 0u; half >>= 1u) {{", lanes / 2));
+        self.shader.line("if (lane < half) {");
+        for accumulator in accumulators {
+            let others: Vec<String> = (0..accumulator.parts().len())
+                .map(|part| format!("{}[lid + half * {step}u]", shared(accumulator, part)))
+                .collect();
+            self.shader.line(&accumulator.merge(&others));
+            for part in 0..others.len() {
+                let name = shared(accumulator, part);
+                self.shader.line(&format!("{name}[lid] = {};", accumulator.part(part)));
+            }
+        }
+        self.shader.line("} workgroupBarrier(); }");
+        for &(accumulator, part, _) in &parts {
+            let name = shared(accumulator, part);
+            self.shader.line(&format!("{} = {name}[lid - lane * {step}u];", accumulator.part(part)));
+        }
+    }
+
+    /// Row instructions run in every lane, their stores in one.
+    fn row_part(&mut self, number: usize, with_stores: bool) {
+        let Rows { kernel, extents, lanes, .. } = *self.rows;
+        let stage = &kernel.stages[number];
+        let scene = Scene { kernel, rows: extents, slots: self.slots, row: "r", column: "0u" };
+        let is_store = |instruction: &&Instruction| matches!(instruction, Instruction::Store { .. });
+        for instruction in stage.row.iter().filter(|instruction| !is_store(instruction)) {
+            self.shader.line(&scene.print(instruction, false));
+        }
+        let stores: Vec<&Instruction> = stage.row.iter().filter(is_store).collect();
+        if stores.is_empty() || !with_stores {
+            return;
+        }
+        if lanes.lanes > 1 {
+            // What one lane overwrites, the others have read.
+            self.shader.line("storageBarrier(); workgroupBarrier();");
+        }
+        self.shader.line("if (is_row && lane == 0u) {");
+        for store in stores {
+            self.shader.line(&scene.print(store, true));
+        }
+        self.shader.line("}");
+    }
+}

@@ -32,7 +32,8 @@ pub(super) struct Class {
     pub rate: Rate,
 }
 
-/// Compiles a kernel for a layout. With `forward`, steps may write results directly to memory.
+/// Compiles a kernel for a layout. With `forward`, steps work in memory where they can: they read loaded values there, and
+/// write results there. Without, memory is read and written where the kernel says so, and only then.
 pub(super) fn compile(kernel: &LoopKernel, layout: &Layout, level: Simd, forward: bool) -> Code {
     let program = superinstruction::lower(kernel, layout);
     let mut compiler = Compiler::new(kernel, layout, &program, level, forward);
@@ -381,7 +382,7 @@ impl<'a> Compiler<'a> {
     fn load(&mut self, to: Register, access: &Access, level: Level) {
         let class = self.class(to);
         let part = self.part(class, level);
-        let direct = class.width != Width::Single;
+        let direct = self.forward && class.width != Width::Single;
         let reach = self.reach(access.operand, access.dtype, &access.index, level, direct);
         if let Some(slot) = self.code.reaches[reach].slot {
             self.values.insert(to, slot);
@@ -415,6 +416,7 @@ impl<'a> Compiler<'a> {
             let single = [width == Width::Single && full != Width::Single, false, false];
             let function = block_function(Operation::Copy, single, self.level);
             self.read(slot);
+            self.early.push((access.operand, access.index.clone(), self.time));
             self.push(part, Step::Function { function, to, arguments: [slot; 3], width: full });
             return;
         }
@@ -506,7 +508,10 @@ impl<'a> Compiler<'a> {
     }
 
     fn reduce(&mut self, kind: dropforge_plan::kernel::Reduction, from: Register, to: &[Register]) {
-        let slot = if self.class(from).width == Width::Single {
+        let slot = if !self.values.contains_key(&from) {
+            // Nothing is reduced.
+            self.slot(Use::Single)
+        } else if self.class(from).width == Width::Single {
             self.fill(from, Width::Lanes, Part::Body)
         } else {
             self.argument(from, Width::Lanes).0

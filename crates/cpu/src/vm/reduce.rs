@@ -85,7 +85,9 @@ impl Reducer {
                 if m > 0.0 {
                     let total = n + m;
                     let distance = other.wide[0] - into.wide[0];
-                    into.wide[0] += distance * m / total;
+                    let mean = into.wide[0] + distance * m / total;
+                    // Between infinities the distance is NaN, the mean not always.
+                    into.wide[0] = if mean.is_nan() { into.wide[0] + other.wide[0] } else { mean };
                     into.wide[1] += other.wide[1] + distance * distance * n * m / total;
                     into.seen += other.seen;
                 }

@@ -241,9 +241,11 @@ impl Block for MeanVarianceLanes {
                 let x = V::float(x);
                 let (mean, square) = (V::float(V::load(to.add(i))), V::float(V::load(squares.add(i))));
                 let distance = V::sub(x, mean);
-                let mean = V::mul_add(distance, factor, mean);
-                let square = V::mul_add(distance, V::sub(x, mean), square);
-                V::store(V::bits(mean), to.add(i));
+                let new = V::mul_add(distance, factor, mean);
+                // Between infinities the distance is NaN, the mean not always.
+                let new = V::select(V::is_nan(new), V::add(mean, x), new);
+                let square = V::mul_add(distance, V::sub(x, new), square);
+                V::store(V::bits(new), to.add(i));
                 V::store(V::bits(square), squares.add(i));
                 i += V::COUNT;
             }

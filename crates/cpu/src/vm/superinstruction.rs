@@ -67,6 +67,10 @@ pub(super) fn lower(kernel: &LoopKernel, layout: &Layout) -> Program {
             row: stage.row.iter().map(item).collect(),
         })
         .collect();
+    if layout.columns.contains(&0) {
+        // There are no elements, also none that are the same everywhere.
+        stages.iter_mut().for_each(|stage| stage.domain.clear());
+    }
     let classes = classify(kernel, layout, &stages);
     merge(&mut stages, &classes);
     drop_unneeded(&mut stages);

@@ -189,6 +189,18 @@ fn results_in_the_place_of_arguments_that_are_read_later() {
     let buffers = [numbers(1000, 1), numbers(1000, 2), Buffer::zeros(DType::F32, 1000)];
     check_instances(&builder.kernel, &[vec![1000]], &[vec![0, 1, 1, 2]], &buffers, 1e-6);
     check_instances(&builder.kernel, &[vec![1000]], &[vec![0, 1, 2, 0]], &buffers, 1e-6);
+    // The old value of a state goes elsewhere after the new one took its place; so does a sum of it.
+    let mut builder = Builder::new(1, &[50], 4);
+    let whole = affine(0, &[50], &[1]);
+    let old = builder.load(0, DType::F32, whole.clone());
+    let new = builder.unary(UnaryKind::Negate, old);
+    builder.store(1, DType::F32, whole.clone(), new);
+    builder.store(2, DType::F32, whole, old);
+    let sum = builder.reduce(Reduction::Sum, old)[0];
+    builder.rows();
+    builder.store(3, DType::F32, affine(0, &[1], &[0]), sum);
+    let buffers = [numbers(1000, 1), Buffer::zeros(DType::F32, 1000), Buffer::zeros(DType::F32, 20)];
+    check_instances(&builder.kernel, &[vec![20]], &[vec![0, 0, 1, 2]], &buffers, 1e-5);
 }
 
 #[test]

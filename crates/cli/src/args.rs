@@ -190,6 +190,9 @@ pub struct Bench {
     /// Print one JSON object per line instead of text
     #[arg(long)]
     pub json: bool,
+    /// Afterwards, take the time of each kernel and print it
+    #[arg(long, conflicts_with = "json")]
+    pub profile: bool,
 }
 
 #[derive(Args)]

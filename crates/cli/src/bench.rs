@@ -30,6 +30,9 @@ const WARM_UP: usize = 5;
 /// Steps between two readings of the loss.
 const UNREAD: usize = 2;
 
+/// Steps whose kernels are timed for `--profile`.
+const PROFILED: usize = 50;
+
 struct Workload {
     net: Box<dyn Layer>,
     optimizer: Box<dyn Optimizer>,
@@ -94,7 +97,17 @@ pub fn run(args: &Bench) -> Outcome {
         args.workload,
         steps_per_s * samples as f64,
         count(peak as u64)
-    ))
+    ))?;
+    if args.profile {
+        step.start_profile();
+        for _ in 0..PROFILED {
+            step.run(&batch)?;
+        }
+        for (_, listing) in step.profile() {
+            line(listing)?;
+        }
+    }
+    Ok(())
 }
 
 /// The workload of this name. The transformer is larger where there is more to compute with.

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::nn::Layer;
 use crate::tensor::{Runtime, Tensor};
 use dropforge_ir::{Array, Shape, ValueType};
-use dropforge_plan::Argument;
+use dropforge_plan::{Argument, Executable};
 use std::collections::HashMap;
 use std::time::Instant;
 
@@ -64,8 +64,19 @@ impl Programs {
     }
 
     pub fn explain(&self) -> Vec<(usize, String)> {
+        self.listings(|executable| executable.explain())
+    }
+
+    pub fn start_profile(&mut self) {
+        for (compiled, _) in self.by_size.values_mut() {
+            compiled.executable.start_profile();
+        }
+    }
+
+    /// What each executable says, by batch size.
+    pub fn listings(&self, text: impl Fn(&dyn Executable) -> String) -> Vec<(usize, String)> {
         let mut listings: Vec<(usize, String)> =
-            self.by_size.iter().map(|(&size, (compiled, _))| (size, compiled.executable.explain())).collect();
+            self.by_size.iter().map(|(&size, (compiled, _))| (size, text(&*compiled.executable))).collect();
         listings.sort_by_key(|(size, _)| *size);
         listings
     }

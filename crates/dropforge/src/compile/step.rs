@@ -378,6 +378,17 @@ impl Step {
         self.train.explain()
     }
 
+    /// Takes the time of each kernel of the training programs from the next run on.
+    pub fn start_profile(&mut self) {
+        self.train.start_profile();
+    }
+
+    /// What profiling found, for people, by batch size: time per kernel, its share and its rate. Empty where the device
+    /// cannot tell.
+    pub fn profile(&self) -> Vec<(usize, String)> {
+        self.train.listings(|executable| executable.profile())
+    }
+
     fn trace_train(&self, batch: usize) -> Result<Traced> {
         let recipe = Recipe {
             net: &*self.network.net,

@@ -5,8 +5,9 @@
 //! `DROPFORGE_GPU=software` takes the software renderer.
 
 use dropforge::models;
+use dropforge::nn::Scope;
 use dropforge::prelude::{Adam, AdamW, Sgd, StepBuilder, cross_entropy};
-use dropforge::{Array, DType, Data, Runtime, ValueType};
+use dropforge::{Array, DType, Data, Runtime, Tensor, ValueType};
 use dropforge_conformance::{check_all, check_random};
 use dropforge_ir::{BinaryKind, Op, Program, ReduceKind, UnaryKind};
 use dropforge_plan::{Argument, BufferRef, Device, Executable};
@@ -164,7 +165,7 @@ fn loops(device: &Arc<WgpuDevice>) -> Outcome<()> {
         }
         let (mut program, x) = new("softmax");
         let total = program.apply(Op::LogSumExp { axes: vec![1] }, &[x])?;
-        let total = program.expand(total, &[rows, columns].as_slice().into(), &[0])?;
+        let total = program.expand(total, &[rows, columns].as_slice().into(), &[1])?;
         let y = program.binary(BinaryKind::Subtract, x, total)?;
         let y = program.unary(UnaryKind::Exp, y)?;
         program.write(0, y)?;
@@ -251,7 +252,9 @@ fn train(device: &Arc<WgpuDevice>, profile: bool) {
     one!("resnet18", models::resnet18(10), image(128, 3, 32), 10, sgd().momentum(0.9));
     if wanted("gpt-char") {
         let options = models::GptOptions { vocabulary: 65, context: 256, width: 384, heads: 6, layers: 6 };
-        let builder = StepBuilder::new(models::gpt(options), cross_entropy(), AdamW::new(3e-4));
+        let net =
+            move |scope: &Scope, x: &Tensor| scope.layer("gpt", &models::gpt(options), x).permute(&[0, 2, 1]);
+        let builder = StepBuilder::new(net, cross_entropy(), AdamW::new(3e-4));
         report("gpt-char", steps(device, "gpt-char", builder, &[64, 256], 65, profile));
     }
 }

@@ -123,3 +123,33 @@ fn products_of_every_tile() {
         );
     }
 }
+
+/// More channels than the direct form takes, and sums too long for it.
+#[test]
+fn convolutions_over_tiles() {
+    for (channels, filters, size, stride, dilation, groups) in
+        [(6, 40, 9, 1, 1, 1), (40, 36, 7, 2, 1, 1), (72, 80, 6, 1, 2, 2), (40, 8, 8, 2, 1, 1)]
+    {
+        let per_group = channels / groups;
+        let out = (size + 4 - 2 * dilation - 1) / stride + 1;
+        let window = format!(
+            "window=[stride:[{stride}, {stride}] low:[2, 2] high:[2, 2] dilation:[{dilation}, {dilation}] groups:{groups}]"
+        );
+        check(
+            &format!(
+                "program p {{
+  %x: f32[2, {channels}, {size}, {size}] = input \"x\"
+  %f: f32[{filters}, {per_group}, 3, 3] = input \"f\"
+  %g: f32[2, {filters}, {out}, {out}] = input \"g\"
+  %y = convolution %x, %f {{{window}}}
+  %dx = convolution_input_gradient %g, %f {{{window}, input=[{size}, {size}]}}
+  %df = convolution_filter_gradient %x, %g {{{window}, kernel=[3, 3]}}
+  output \"y\" = %y
+  output \"dx\" = %dx
+  output \"df\" = %df
+}}"
+            ),
+            1e-4,
+        );
+    }
+}

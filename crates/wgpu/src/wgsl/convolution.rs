@@ -32,6 +32,9 @@ pub(crate) struct Convolution<'a> {
 impl Convolution<'_> {
     /// The dispatches, and the words of scratch memory that they need.
     pub fn dispatches(&self, label: &str) -> (Vec<Dispatch>, usize) {
+        if let Some(direct) = self.direct(label) {
+            return (vec![direct], 0);
+        }
         dispatches(label, self.sizes(), self)
     }
 
@@ -39,7 +42,7 @@ impl Convolution<'_> {
         self.filter[0] / self.window.groups
     }
 
-    fn sizes(&self) -> Sizes {
+    pub(super) fn sizes(&self) -> Sizes {
         let (inner, taps) = (self.filter[1], self.filter[2] * self.filter[3]);
         let (pixels, positions) = (self.x[2] * self.x[3], self.output[2] * self.output[3]);
         let batch = self.x[0];
@@ -58,7 +61,7 @@ impl Convolution<'_> {
     }
 
     /// Element of the output for image `b`, channel `o` within group `z` and position `p`.
-    fn output_index(&self, b: &str, o: &str, p: &str) -> String {
+    pub(super) fn output_index(&self, b: &str, o: &str, p: &str) -> String {
         let positions = self.output[2] * self.output[3];
         format!("(({b} * {}u + z * {}u + {o}) * {positions}u + {p})", self.output[1], self.out_per_group())
     }
@@ -98,7 +101,7 @@ impl Convolution<'_> {
         format!("((({b} * {channels}u + z * {inner}u + {i}) * {h}u + y) * {w}u + x)")
     }
 
-    fn positions(&self) -> usize {
+    pub(super) fn positions(&self) -> usize {
         (self.output[2] * self.output[3]).max(1)
     }
 

@@ -3,6 +3,7 @@
 mod attention;
 mod contraction;
 mod convolution;
+mod direct;
 mod dot;
 mod functions;
 mod index;

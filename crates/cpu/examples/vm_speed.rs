@@ -329,7 +329,11 @@ fn main() {
     let threads = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(2);
     let bench = Bench { pool: Pool::new(threads), level: Simd::detect() };
     println!("{} threads, {}", threads, bench.level.name());
-    for (name, n) in [("Adam, 33.6M parameters", 33_600_000), ("Adam, 100k parameters", 100_000)] {
+    for (name, n) in [
+        ("Adam, 33.6M parameters", 33_600_000),
+        ("Adam, 100k parameters", 100_000),
+        ("Adam, 8k parameters", 8192),
+    ] {
         let lengths = [n, n, n, n, 1, 1, 0, 0, 0];
         bench.time(name, &adam(), &[n], &lengths, &[(6, 0), (7, 2), (8, 3)], 28 * n);
         time_adam_by_hand(n);

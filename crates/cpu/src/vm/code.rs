@@ -102,6 +102,8 @@ pub(super) struct Code {
     pub reaches: Vec<Reach>,
     /// Reaches with a slot that move from unit to unit.
     pub unit_moves: Vec<usize>,
+    /// Whether the operands are too large to stay in a cache.
+    pub streams: bool,
     /// Once for a run.
     pub once: Vec<Step>,
     pub stages: Vec<StageCode>,

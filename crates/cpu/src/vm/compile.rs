@@ -6,7 +6,7 @@ use super::reduce::{Accumulator, Reducer};
 use super::reduce_lanes::{LANE_ARRAYS, LaneReducer};
 use super::superinstruction::{Item, Program};
 use super::transfer::{Gather, GatherBytes, Positions, Scatter, ScatterBytes, Spread};
-use super::{random::Words, superinstruction};
+use super::{random::Words, superinstruction, tuning};
 use crate::simd::Level as Simd;
 use crate::vecmath::block::pick;
 use crate::vecmath::operations::{Operation, block_function, may_be_single};
@@ -133,6 +133,7 @@ impl<'a> Compiler<'a> {
             slots: Vec::new(),
             reaches: Vec::new(),
             unit_moves: Vec::new(),
+            streams: false,
             once: Vec::new(),
             stages: Vec::new(),
             scratch_bytes: 0,
@@ -597,6 +598,8 @@ impl<'a> Compiler<'a> {
         self.code.scratch_bytes = take(64, 64) + 64;
         self.code.row_area = row_start..row_end;
         self.code.slots = homes;
+        let elements = self.layout.units() * self.layout.block * self.code.unit_moves.len();
+        self.code.streams = self.layout.is_single_pass() && 4 * elements > tuning::STREAM_BYTES;
         self.code.conflicts = self.conflicts();
         self.code
     }

@@ -25,7 +25,8 @@ pub(super) fn scratch_bytes(code: &Code) -> usize {
 }
 
 fn tables_bytes(code: &Code) -> usize {
-    (8 * (code.slots.len() + code.reaches.len() + code.operands)).next_multiple_of(64)
+    let streams = code.unit_moves.len();
+    (8 * (code.slots.len() + code.reaches.len() + code.operands + streams)).next_multiple_of(64)
 }
 
 /// Calls `body` with scratch memory of this thread. The memory grows at first use only.
@@ -48,6 +49,9 @@ pub(super) struct Machine<'a> {
     positions: *mut i64,
     /// Addresses of the operands.
     operands: *mut *mut u8,
+    /// Slots of memory that the next unit will need too, each address once; none if it will be in the cache anyway.
+    streams: *mut usize,
+    stream_count: usize,
     scratch: *mut u8,
     /// First lane of the block, and how many there are.
     lane: usize,
@@ -84,11 +88,28 @@ impl<'a> Machine<'a> {
             for (number, reach) in code.reaches.iter().enumerate() {
                 *positions.add(number) = reach.offset;
             }
+            let streams = operands.add(code.operands).cast::<usize>();
+            let mut stream_count = 0;
+            for &number in code.unit_moves.iter().filter(|_| code.streams) {
+                let reach = &code.reaches[number];
+                let (Some(slot), Width::Lanes) = (reach.slot, reach.width) else { continue };
+                let address = (*operands.add(reach.operand)).wrapping_offset(4 * reach.offset as isize);
+                // Until the first unit, slots hold the addresses of first elements.
+                let is_known =
+                    (0..stream_count).any(|other| *slots.add(*streams.add(other)) == address.cast());
+                *slots.add(slot as usize) = address.cast();
+                if !is_known {
+                    *streams.add(stream_count) = slot as usize;
+                    stream_count += 1;
+                }
+            }
             Machine {
                 code,
                 slots,
                 positions,
                 operands,
+                streams,
+                stream_count,
                 scratch: space,
                 lane: 0,
                 lanes: 0,
@@ -296,7 +317,8 @@ impl<'a> Machine<'a> {
                 let position =
                     *self.positions.add(number) + steps(&reach.looped, &self.columns) + start as i64;
                 let base = *self.operands.add(reach.operand);
-                *self.slots.add(slot as usize) = base.offset(position as isize * reach.size as isize).cast();
+                let address = base.offset(position as isize * reach.size as isize);
+                *self.slots.add(slot as usize) = address.cast();
             }
         }
     }
@@ -312,15 +334,15 @@ impl<'a> Machine<'a> {
     }
 
     /// The body of a stage and what reductions add up.
-    unsafe fn iterations(&mut self, stage: usize, range: Range<usize>) {
+    unsafe fn iterations(&mut self, number: usize, range: Range<usize>) {
         let code = self.code;
-        let stage = &code.stages[stage];
+        let stage = &code.stages[number];
         // SAFETY: the caller's promise.
         unsafe {
             match code.layout.kind {
-                Kind::Elementwise => self.steps(&stage.body),
+                Kind::Elementwise => self.steps_ahead(number, &stage.body),
                 Kind::Packed => {
-                    self.steps(&stage.body);
+                    self.steps_ahead(number, &stage.body);
                     let columns = self.lanes / self.rows.max(1);
                     for reduce in &stage.reductions {
                         let from = *self.slots.add(reduce.from as usize);
@@ -346,7 +368,7 @@ impl<'a> Machine<'a> {
                         for &reach in &stage.moves {
                             self.place(reach);
                         }
-                        self.steps(&stage.body);
+                        self.steps_ahead(number, &stage.body);
                         for reduce in &stage.reductions {
                             let from = *self.slots.add(reduce.from as usize);
                             let accumulator = self.accumulator(reduce).cast();
@@ -412,6 +434,33 @@ impl<'a> Machine<'a> {
                     let total = reduce.lanes.extract(arrays, self.code.layout.block, lane, seen);
                     self.put_result(reduce, lane, &total);
                 }
+            }
+        }
+    }
+
+    /// Carries out steps, and asks for the memory of the next unit between them. Steps touch one operand after another,
+    /// which the hardware does not recognise as the streams they are.
+    #[inline(always)]
+    unsafe fn steps_ahead(&mut self, stage: usize, steps: &[Step]) {
+        if stage > 0 || self.stream_count == 0 {
+            // SAFETY: the caller's promise.
+            return unsafe { self.steps(steps) };
+        }
+        let bytes = 4 * self.lanes;
+        let share = bytes.div_ceil(64).div_ceil(steps.len().max(1)) * 64;
+        let mut start = bytes;
+        for step in steps {
+            // SAFETY: streams are slots of the table; the rest is the caller's promise.
+            unsafe {
+                for stream in 0..self.stream_count {
+                    let slot = *self.slots.add(*self.streams.add(stream));
+                    prefetch(
+                        slot.cast::<u8>().wrapping_add(start),
+                        share.min(2 * bytes - start.min(2 * bytes)),
+                    );
+                }
+                start += share;
+                self.step(step);
             }
         }
     }
@@ -491,6 +540,22 @@ impl<'a> Machine<'a> {
             (walk, base.wrapping_offset(position as isize * reach.size as isize), count)
         }
     }
+}
+
+/// Asks for memory that will be needed soon.
+#[inline(always)]
+fn prefetch(from: *const u8, bytes: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..bytes).step_by(64) {
+        // SAFETY: a prefetch of any address is allowed.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
+                from.wrapping_add(line).cast(),
+            );
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, bytes);
 }
 
 /// How far coordinates are from the first element.

@@ -28,3 +28,6 @@ pub(super) const RUN: f64 = 3.0;
 pub(super) const ROW: f64 = 10.0;
 /// Lanes that an expensive function counts for.
 pub(super) const FUNCTION: f64 = 10.0;
+
+/// Bytes of operands from which the next block is fetched ahead of time.
+pub(super) const STREAM_BYTES: usize = 24 << 20;

@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// Trains and runs neural networks; a whole training step is one compiled program.
@@ -190,6 +191,12 @@ pub struct Bench {
     /// Print one JSON object per line instead of text
     #[arg(long)]
     pub json: bool,
+    /// Samples in a batch [default: the workload's]
+    #[arg(long, value_name = "N")]
+    pub batch: Option<NonZeroUsize>,
+    /// Measure predictions instead of training steps
+    #[arg(long, conflicts_with_all = ["json", "profile"])]
+    pub inference: bool,
     /// Afterwards, take the time of each kernel and print it
     #[arg(long, conflicts_with = "json")]
     pub profile: bool,

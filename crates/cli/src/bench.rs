@@ -50,7 +50,7 @@ enum Inputs {
 
 pub fn run(args: &Bench) -> Outcome {
     let device = args.machine.device.as_deref().unwrap_or(machine::DEFAULT);
-    let workload = workload(&args.workload, device)
+    let mut workload = workload(&args.workload, device)
         .ok_or_else(|| format!("unknown workload `{}`; known are {}", args.workload, NAMES.join(", ")))?;
     if args.dtype != "f32" {
         return Err(format!("the number format `{}` is not available; f32 is", args.dtype).into());
@@ -58,12 +58,16 @@ pub fn run(args: &Bench) -> Outcome {
     if !(args.seconds.is_finite() && args.seconds >= 0.0) {
         return Err(format!("--seconds is {}, it must be 0 or more", args.seconds).into());
     }
+    workload.batch = args.batch.map_or(workload.batch, usize::from);
     let runtime = machine::open(&args.machine, machine::DEFAULT)?;
     let samples = workload.batch;
     let batch = workload.data(&runtime)?;
     let started = Instant::now();
     let mut step = workload.compile(&batch, &runtime)?;
     let compile_ms = started.elapsed().as_secs_f64() * 1e3;
+    if args.inference {
+        return predictions(args, &mut step, &batch, samples);
+    }
     let first_loss = step.run(&batch)?.loss()?;
     for _ in 0..WARM_UP {
         step.run(&batch)?;
@@ -108,6 +112,27 @@ pub fn run(args: &Bench) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Predictions per second, results on the host included.
+fn predictions(args: &Bench, step: &mut Step, batch: &Batched, samples: usize) -> Outcome {
+    for _ in 0..WARM_UP {
+        step.predict(&batch.inputs)?;
+    }
+    let (started, mut runs) = (Instant::now(), 0);
+    let seconds = loop {
+        step.predict(&batch.inputs)?;
+        runs += 1;
+        let seconds = started.elapsed().as_secs_f64();
+        if seconds > args.seconds {
+            break seconds;
+        }
+    };
+    line(format_args!(
+        "{}: {:.1} samples/s predicted in batches of {samples}",
+        args.workload,
+        (runs * samples) as f64 / seconds
+    ))
 }
 
 /// The workload of this name. The transformer is larger where there is more to compute with.

@@ -153,3 +153,28 @@ fn convolutions_over_tiles() {
         );
     }
 }
+
+/// More queries, keys and numbers than one tile.
+#[test]
+fn attention_over_tiles() {
+    for (t, s, d, causal) in [(70, 130, 70, 0), (70, 130, 33, 1), (130, 70, 64, 1)] {
+        check(
+            &format!(
+                "program p {{
+  %q: f32[1, 2, {t}, {d}] = input \"q\"
+  %k: f32[1, 2, {s}, {d}] = input \"k\"
+  %v: f32[1, 2, {s}, {d}] = input \"v\"
+  %g: f32[1, 2, {t}, {d}] = input \"g\"
+  %o, %l = attention %q, %k, %v {{causal={causal}, scale=0.25}}
+  %dq, %dk, %dv = attention_gradient %q, %k, %v, %o, %l, %g {{causal={causal}, scale=0.25}}
+  output \"o\" = %o
+  output \"l\" = %l
+  output \"dq\" = %dq
+  output \"dk\" = %dk
+  output \"dv\" = %dv
+}}"
+            ),
+            1e-4,
+        );
+    }
+}

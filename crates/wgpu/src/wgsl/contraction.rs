@@ -80,8 +80,14 @@ fn choose(sizes: Sizes) -> (Tile, usize) {
     (best.1, best.2)
 }
 
-/// The dispatches of a contraction, and the words of scratch memory that they need.
-pub(crate) fn dispatches(label: &str, sizes: Sizes, operands: &impl Operands) -> (Vec<Dispatch>, usize) {
+/// The dispatches of a contraction, and the words of scratch memory up to which they need it; the first `scratch_start` words
+/// are left alone.
+pub(crate) fn dispatches(
+    label: &str,
+    sizes: Sizes,
+    operands: &impl Operands,
+    scratch_start: usize,
+) -> (Vec<Dispatch>, usize) {
     if sizes.z * sizes.m * sizes.n == 0 {
         return (Vec::new(), 0);
     }
@@ -94,9 +100,9 @@ pub(crate) fn dispatches(label: &str, sizes: Sizes, operands: &impl Operands) ->
     let elements = sizes.z * sizes.m * sizes.n;
     if parts == 1 {
         operands.stores(&mut shader);
-        return (vec![print(shader, label, &job)], 0);
+        return (vec![print(shader, label, &job)], scratch_start);
     }
-    let place = Where { buffer: BufferId::Scratch, word: 0 };
+    let place = Where { buffer: BufferId::Scratch, word: scratch_start as u32 };
     let slot = shader.operand(place, true);
     shader.line_head(&format!(
         "fn store(z: u32, m: u32, n: u32, value: f32) {{ {} }}",
@@ -111,7 +117,7 @@ pub(crate) fn dispatches(label: &str, sizes: Sizes, operands: &impl Operands) ->
     let slot = shader.operand(place, false);
     operands.stores(&mut shader);
     let second = print_sum(shader, &format!("{label}, sum of parts"), sizes, &slot, parts);
-    (vec![first, second], elements * parts)
+    (vec![first, second], scratch_start + elements * parts)
 }
 
 /// Threads that share the parts of one element, and elements of a workgroup, in the dispatch that adds parts.

@@ -1,7 +1,8 @@
 //! Convolutions as contractions whose operands are gathered on the way.
 
 use super::contraction::{Operands, Sizes, dispatches};
-use super::shader::{Dispatch, Shader, Where};
+use super::movement::per_element;
+use super::shader::{BufferId, Dispatch, Shader, Slot, Where};
 use dropforge_ir::{ConvolutionWindow, DType};
 
 /// Which of the three tensors of a convolution is computed from the other two.
@@ -35,7 +36,17 @@ impl Convolution<'_> {
         if let Some(direct) = self.direct(label) {
             return (vec![direct], 0);
         }
-        dispatches(label, self.sizes(), self)
+        let Sizes { z, m, n, k } = self.sizes();
+        // Tiles read filters with neighbouring channels of the result side by side; for the gradient of x they are brought
+        // into that order first.
+        let words = z * m * k;
+        if self.direction != Direction::Input || words == 0 || words > n * m {
+            return dispatches(label, self.sizes(), self, 0);
+        }
+        let turned = Turned(self);
+        let (mut all, scratch) = dispatches(label, self.sizes(), &turned, words);
+        all.insert(0, turned.turn(&format!("{label}, turned filters")));
+        (all, scratch)
     }
 
     fn out_per_group(&self) -> usize {
@@ -95,6 +106,36 @@ impl Convolution<'_> {
         }
     }
 
+    /// The function `load_b` of the gradient of x.
+    fn load_gradient(&self, slot: &Slot) -> String {
+        let (pixels, taps, w) = ((self.x[2] * self.x[3]).max(1), self.taps(), self.window);
+        let mut find = format!(
+            "let o = k / {taps}u; let t = k % {taps}u; let b = n / {pixels}u; let q = n % {pixels}u; \
+             var y = q / {}u + {}u - (t / {}u) * {}u; var x = q % {}u + {}u - (t % {}u) * {}u;",
+            self.x[3],
+            w.low[0],
+            self.filter[3],
+            w.dilation[0],
+            self.x[3],
+            w.low[1],
+            self.filter[3],
+            w.dilation[1]
+        );
+        // Below 0 wraps to beyond any extent, before and after the division by a stride.
+        for (axis, name) in ["y", "x"].into_iter().enumerate() {
+            let stride = w.stride[axis];
+            if stride > 1 {
+                find += &format!(
+                    " if ({name} > 0x7fffffffu || {name} % {stride}u != 0u) {{ return 0.0; }} {name} = {name} / {stride}u;"
+                );
+            }
+        }
+        let (rows, columns) = (self.output[2], self.output[3]);
+        find += &format!(" if (y >= {rows}u || x >= {columns}u) {{ return 0.0; }}");
+        let load = slot.load(DType::F32, &self.output_index("b", "o", &format!("(y * {columns}u + x)")));
+        format!("fn load_b(z: u32, k: u32, n: u32) -> f32 {{ {find} return {load}; }}")
+    }
+
     fn x_index(&self, b: &str, i: &str) -> String {
         let [_, channels, h, w] = self.x;
         let inner = self.filter[1];
@@ -107,6 +148,44 @@ impl Convolution<'_> {
 
     fn taps(&self) -> usize {
         (self.filter[2] * self.filter[3]).max(1)
+    }
+}
+
+/// The gradient of x with filters in scratch memory, ordered by group, k and channel of x.
+struct Turned<'a, 'b>(&'b Convolution<'a>);
+
+impl Turned<'_, '_> {
+    const SCRATCH: Where = Where { buffer: BufferId::Scratch, word: 0 };
+
+    fn turn(&self, label: &str) -> Dispatch {
+        let Sizes { z, m, k, .. } = self.0.sizes();
+        let mut shader = Shader::default();
+        self.0.loads(&mut shader);
+        let scratch = shader.operand(Turned::SCRATCH, true);
+        let body = [
+            format!("let m = i % {m}u; let k = (i / {m}u) % {k}u; let z = i / {}u;", m * k),
+            scratch.store(DType::F32, "i", "load_a(z, m, k)"),
+        ];
+        per_element(shader, label, z * m * k, &body)
+    }
+}
+
+impl Operands for Turned<'_, '_> {
+    fn loads(&self, shader: &mut Shader) {
+        let Sizes { m, k, .. } = self.0.sizes();
+        let scratch = shader.operand(Turned::SCRATCH, false);
+        let gradient = shader.operand(self.0.places[0], false);
+        let load = scratch.load(DType::F32, &format!("((z * {k}u + k) * {m}u + m)"));
+        shader.line_head(&format!("fn load_a(z: u32, m: u32, k: u32) -> f32 {{ return {load}; }}"));
+        shader.line_head(&self.0.load_gradient(&gradient));
+    }
+
+    fn stores(&self, shader: &mut Shader) {
+        self.0.stores(shader);
+    }
+
+    fn along_k(&self) -> [bool; 2] {
+        [false, false]
     }
 }
 
@@ -141,37 +220,11 @@ impl Operands for Convolution<'_> {
                 )
             }
             Direction::Input => {
-                let pixels = (self.x[2] * self.x[3]).max(1);
-                let w = self.window;
                 let split = format!("let o = k / {taps}u; let t = k % {taps}u;");
-                let mut find = format!(
-                    "let b = n / {pixels}u; let q = n % {pixels}u; \
-                     var y = q / {}u + {}u - (t / {}u) * {}u; var x = q % {}u + {}u - (t % {}u) * {}u;",
-                    self.x[3],
-                    w.low[0],
-                    self.filter[3],
-                    w.dilation[0],
-                    self.x[3],
-                    w.low[1],
-                    self.filter[3],
-                    w.dilation[1]
-                );
-                // Below 0 wraps to beyond any extent, before and after the division by a stride.
-                for (axis, name) in ["y", "x"].into_iter().enumerate() {
-                    let stride = w.stride[axis];
-                    if stride > 1 {
-                        find += &format!(
-                            " if ({name} > 0x7fffffffu || {name} % {stride}u != 0u) {{ return 0.0; }} {name} = {name} / {stride}u;"
-                        );
-                    }
-                }
-                find +=
-                    &format!(" if (y >= {}u || x >= {}u) {{ return 0.0; }}", self.output[2], self.output[3]);
-                let index = self.output_index("b", "o", &format!("(y * {}u + x)", self.output[3]));
-                (
-                    format!("{split} return {};", second.load(DType::F32, &self.filter_index("o", "m", "t"))),
-                    format!("{split} {find} return {};", first.load(DType::F32, &index)),
-                )
+                let load = second.load(DType::F32, &self.filter_index("o", "m", "t"));
+                shader.line_head(&format!("{head_a} {split} return {load}; }}"));
+                shader.line_head(&self.load_gradient(&first));
+                return;
             }
         };
         shader.line_head(&format!("{head_a} {a} }}"));

@@ -116,5 +116,5 @@ pub(crate) fn dot(
     let rhs = Side::new(&args[1], places[1], axes.rhs_batch, axes.rhs_contract);
     let sizes =
         Sizes { z: lhs.batch.count(), m: lhs.free.count(), n: rhs.free.count(), k: lhs.contract.count() };
-    dispatches(label, sizes, &Product { lhs, rhs, result, sizes })
+    dispatches(label, sizes, &Product { lhs, rhs, result, sizes }, 0)
 }

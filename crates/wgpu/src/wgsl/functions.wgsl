@@ -176,9 +176,10 @@ fn f_max(a: f32, b: f32) -> f32 { return select(b, a, f_nan(a) || a > b); }
 
 fn f_min(a: f32, b: f32) -> f32 { return select(b, a, f_nan(a) || a < b); }
 
-// a b as a sum of two numbers.
+// a b as a sum of two numbers. The bound keeps compilers from joining the product with a sum that uses it, which would
+// round once where twice is meant.
 fn f_two_product(a: f32, b: f32) -> vec2<f32> {
-    let p = a * b;
+    let p = clamp(a * b, -3.4e38, 3.4e38);
     let ah = bitcast<f32>(bitcast<u32>(a) & 0xfffff000u);
     let bh = bitcast<f32>(bitcast<u32>(b) & 0xfffff000u);
     let al = a - ah;

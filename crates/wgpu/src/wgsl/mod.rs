@@ -186,7 +186,7 @@ impl Call<'_> {
             }
             Op::AttentionGradient { causal, scale } => {
                 let attention = Attention::new(&args[0].ty, &args[1].ty, *causal != 0, scale.0);
-                Ok((attention.gradient(label, args, &self.arg_places(), &self.result_places()), 0))
+                Ok(attention.gradient(label, args, &self.arg_places(), &self.result_places()))
             }
             other => Err(Error::new(other.name(), "the portable GPU has no kernel for it")),
         }

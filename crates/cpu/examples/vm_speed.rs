@@ -1,6 +1,6 @@
 //! Times the block machine on the loop kernels that decide training speed.
 //!
-//! `cargo run --release -p dropforge-cpu --example vm_speed [threads]`. Other work on the machine disturbs it: every figure is
+//! `cargo run --release -p dropforge-cpu --example vm_speed [threads [part of a name]]`. Other work on the machine disturbs it: every figure is
 //! the best of many runs.
 
 use dropforge_cpu::memory::AlignedBuffer;
@@ -243,6 +243,8 @@ fn scale_relu(channels: usize, pixels: usize) -> LoopKernel {
 struct Bench {
     pool: Pool,
     level: Simd,
+    /// What the names of timed kernels contain.
+    part: String,
 }
 
 impl Bench {
@@ -327,7 +329,11 @@ fn time_adam_by_hand(n: usize) {
 
 fn main() {
     let threads = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(2);
-    let bench = Bench { pool: Pool::new(threads), level: Simd::detect() };
+    let bench = Bench {
+        pool: Pool::new(threads),
+        level: Simd::detect(),
+        part: std::env::args().nth(2).unwrap_or_default(),
+    };
     println!("{} threads, {}", threads, bench.level.name());
     for (name, n) in [
         ("Adam, 33.6M parameters", 33_600_000),

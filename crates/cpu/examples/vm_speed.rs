@@ -258,6 +258,9 @@ impl Bench {
         same: &[(usize, usize)],
         bytes: usize,
     ) {
+        if !name.contains(&self.part) {
+            return;
+        }
         let mut buffers: Vec<AlignedBuffer> =
             lengths.iter().map(|&length| AlignedBuffer::new(length)).collect();
         for (number, buffer) in buffers.iter_mut().enumerate() {

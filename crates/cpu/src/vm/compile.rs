@@ -11,7 +11,7 @@ use crate::simd::Level as Simd;
 use crate::vecmath::block::pick;
 use crate::vecmath::operations::{Operation, block_function, may_be_single};
 use dropforge_ir::DType;
-use dropforge_plan::kernel::{Access, Affine, Instruction, Level, LoopKernel, Register};
+use dropforge_plan::kernel::{Access, Affine, Level, LoopKernel, Register};
 use std::collections::HashMap;
 
 /// How often a value changes.
@@ -59,13 +59,7 @@ pub(super) fn live_registers(kernel: &LoopKernel) -> usize {
         let mut live: Vec<usize> = Vec::new();
         for (at, instruction) in stage.domain.iter().enumerate() {
             live.retain(|&end| end > at);
-            // Words are mostly read in memory, numbers and positions are the same in every block.
-            let is_block = match instruction {
-                Instruction::Load { access, .. } => access.dtype.size() != 4,
-                Instruction::Immediate { .. } | Instruction::Index { .. } => false,
-                _ => true,
-            };
-            if let (Some(to), true) = (instruction.target(), is_block) {
+            if let Some(to) = instruction.target() {
                 live.push(last.get(&to).copied().unwrap_or(at + 1));
             }
             most = most.max(live.len());

@@ -1,11 +1,11 @@
 //! Vectors of `f32`, so that a kernel is written once and compiled for every instruction set.
 //!
-//! A kernel is a struct of its arguments that implements [`Kernel`]; its body is generic over [`Vector`]. Everything
+//! A kernel is a struct of its arguments that implements `Kernel`; its body is generic over `Vector`. Everything
 //! the body calls is `#[inline(always)]`, so that it ends up inside the one function per instruction set that has
-//! the `#[target_feature]` attribute ([`Vector::call`]). Closures do not get inlined reliably: bodies use none.
+//! the `#[target_feature]` attribute (`Vector::call`). Closures do not get inlined reliably: bodies use none.
 //!
-//! *Invariant:* only [`Level::call`] names a vector type, after the machine has been asked. That is why the
-//! arithmetic of [`Vector`] is safe to call.
+//! *Invariant:* only `Level::call` names a vector type, after the machine has been asked. That is why the
+//! arithmetic of `Vector` is safe to call.
 
 #![allow(clippy::needless_range_loop, reason = "indices name lanes and rows")]
 

@@ -1,6 +1,6 @@
 //! Functions of many elements at once: what the block machine computes with.
 //!
-//! Every function is written once over [`lanes::Lanes`] and compiled for each instruction set; the errors are below
+//! Every function is written once over `lanes::Lanes` and compiled for each instruction set; the errors are below
 //! two and a half units in the last place (of powers: four) over the whole range, infinities, zeros and NaN included.
 
 #[cfg(target_arch = "x86_64")]

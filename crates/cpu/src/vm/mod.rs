@@ -1,8 +1,8 @@
 //! The block machine: carries out loop kernels a block of lanes at a time.
 //!
-//! Loading a plan *compiles* each kernel ([`Compiled::new`]): a layout says what a lane is ([`layout`]), instructions are
-//! merged ([`superinstruction`]), classified by how often they change, and turned into steps over slots of block registers
-//! ([`compile`]). A run only follows the steps ([`execute`]): one indirect call for a block of some hundred lanes, so
+//! Loading a plan *compiles* each kernel (`Compiled::new`): a layout says what a lane is (`layout`), instructions are
+//! merged (`superinstruction`), classified by how often they change, and turned into steps over slots of block registers
+//! (`compile`). A run only follows the steps (`execute`): one indirect call for a block of some hundred lanes, so
 //! that the interpretation is lost in the arithmetic. Operands that lie in memory as lanes do are used in place.
 //!
 //! Work is divided over threads in a way that depends on their number only, and partial sums are added in order of

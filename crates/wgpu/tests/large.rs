@@ -11,7 +11,11 @@ use dropforge_wgpu::{Choice, WgpuDevice};
 
 /// Runs a program on both devices, with inputs and states that look random.
 fn check(text: &str, tolerance: f64) {
-    let device = match WgpuDevice::new(Choice::Software) {
+    let choice = match std::env::var("DROPFORGE_GPU").as_deref() {
+        Ok("best") => Choice::Best,
+        _ => Choice::Software,
+    };
+    let device = match WgpuDevice::new(choice) {
         Ok(device) => device,
         Err(_) if std::env::var("DROPFORGE_NO_GPU").as_deref() == Ok("1") => return,
         Err(error) => panic!("{error} (DROPFORGE_NO_GPU=1 passes without)"),

@@ -167,8 +167,11 @@ fn f_relu(x: f32) -> f32 { return select(select(x, 0.0, x <= 0.0), x, f_nan(x));
 fn f_div(a: f32, b: f32) -> f32 {
     let q = a / b;
     if (!f_finite(q) || q == 0.0) { return q; }
+    // What the quotient leaves of a. A device without fused multiply-add rounds it away; then it comes from the product in
+    // two numbers.
     let p = f_two_product(q, b);
-    let rest = ((a - p.x) - p.y) / b;
+    let fused = fma(-q, b, a);
+    let rest = select(fused, (a - p.x) - p.y, fused == a - p.x) / b;
     return select(q, q + rest, f_finite(rest));
 }
 

@@ -171,8 +171,9 @@ fn f_div(a: f32, b: f32) -> f32 {
     // two numbers.
     let p = f_two_product(q, b);
     let fused = fma(-q, b, a);
-    let rest = select(fused, (a - p.x) - p.y, fused == a - p.x) / b;
-    return select(q, q + rest, f_finite(rest));
+    let rest = select(fused, (a - p.x) - p.y, fused == a - p.x);
+    let better = fma(rest, 1.0 / b, q);
+    return select(q, better, f_finite(better));
 }
 
 fn f_max(a: f32, b: f32) -> f32 { return select(b, a, f_nan(a) || a > b); }

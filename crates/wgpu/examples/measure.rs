@@ -235,7 +235,7 @@ fn train(device: &Arc<WgpuDevice>, profile: bool) {
         }
     };
     let sgd = || Sgd::new(0.01);
-    let image = |batch: usize, channels: usize, size: usize| vec![batch, channels, size, size];
+    let image = |batch: usize, channels: usize, size: usize| [batch, channels, size, size];
     macro_rules! one {
         ($name:literal, $net:expr, $input:expr, $classes:expr, $optimizer:expr) => {
             if wanted($name) {
@@ -246,7 +246,7 @@ fn train(device: &Arc<WgpuDevice>, profile: bool) {
     }
     one!("tinycnn", models::tinycnn(2), image(32, 3, 32), 2, sgd());
     one!("tinycnn-adam", models::tinycnn(2), image(32, 3, 32), 2, Adam::new(1e-3));
-    one!("mlp", models::mlp(10), vec![128, 784], 10, Adam::new(1e-3));
+    one!("mlp", models::mlp(10), [128, 784], 10, Adam::new(1e-3));
     one!("lenet", models::lenet(10), image(128, 1, 28), 10, sgd().momentum(0.9));
     one!("catsdogs", models::catsdogs(2), image(32, 3, 64), 2, Adam::new(1e-3));
     one!("resnet18", models::resnet18(10), image(128, 3, 32), 10, sgd().momentum(0.9));

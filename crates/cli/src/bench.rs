@@ -49,8 +49,9 @@ enum Inputs {
 }
 
 pub fn run(args: &Bench) -> Outcome {
-    let device = args.machine.device.as_deref().unwrap_or(machine::DEFAULT);
-    let mut workload = workload(&args.workload, device)
+    let runtime = machine::open(&args.machine, machine::DEFAULT)?;
+    let is_gpu = runtime.device().is_gpu();
+    let mut workload = workload(&args.workload, is_gpu)
         .ok_or_else(|| format!("unknown workload `{}`; known are {}", args.workload, NAMES.join(", ")))?;
     if args.dtype != "f32" {
         return Err(format!("the number format `{}` is not available; f32 is", args.dtype).into());
@@ -59,7 +60,6 @@ pub fn run(args: &Bench) -> Outcome {
         return Err(format!("--seconds is {}, it must be 0 or more", args.seconds).into());
     }
     workload.batch = args.batch.map_or(workload.batch, usize::from);
-    let runtime = machine::open(&args.machine, machine::DEFAULT)?;
     let samples = workload.batch;
     let batch = workload.data(&runtime)?;
     let started = Instant::now();
@@ -135,8 +135,8 @@ fn predictions(args: &Bench, step: &mut Step, batch: &Batched, samples: usize) -
     ))
 }
 
-/// The workload of this name. The transformer is larger where there is more to compute with.
-fn workload(name: &str, device: &str) -> Option<Workload> {
+/// The workload of this name. The transformer is larger on a GPU, where there is more to compute with.
+fn workload(name: &str, is_gpu: bool) -> Option<Workload> {
     let images = |net: Box<dyn Layer>, optimizer: Box<dyn Optimizer>, shape: &[usize], batch, classes| {
         Some(Workload { net, optimizer, inputs: Inputs::Images(shape.to_vec()), batch, classes })
     };
@@ -154,7 +154,7 @@ fn workload(name: &str, device: &str) -> Option<Workload> {
         "catsdogs" => images(Box::new(catsdogs(2)), Box::new(Adam::new(1e-3)), &[3, 64, 64], 32, 2),
         "resnet18-b32" => images(Box::new(resnet18(10)), momentum(), &[3, 32, 32], 32, 10),
         "resnet18-b512" => images(Box::new(resnet18(10)), momentum(), &[3, 32, 32], 512, 10),
-        "gpt-char" if matches!(device, "cpu" | "reference") => {
+        "gpt-char" if !is_gpu => {
             transformer(GptOptions { vocabulary: 65, context: 128, width: 128, heads: 4, layers: 4 }, 16)
         }
         "gpt-char" => {

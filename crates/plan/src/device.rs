@@ -79,6 +79,11 @@ pub trait Device: Send + Sync {
     /// Name for people, such as `cpu (2 threads, AVX-512)`.
     fn name(&self) -> String;
 
+    /// Whether it is a GPU, or a program that stands in for one.
+    fn is_gpu(&self) -> bool {
+        false
+    }
+
     /// Memory for a value, zeroed.
     ///
     /// # Errors

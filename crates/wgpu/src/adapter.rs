@@ -26,6 +26,8 @@ pub struct AdapterDescription {
     pub kind: String,
     /// Driver and its version, if it says.
     pub driver: String,
+    /// Bytes of memory near the GPU, where the driver says (Vulkan).
+    pub memory: Option<u64>,
     /// Most bytes of one buffer.
     pub largest_buffer: u64,
     /// Most bytes that a kernel sees of one buffer.
@@ -60,6 +62,25 @@ fn rank(kind: wgpu::DeviceType) -> u32 {
     }
 }
 
+/// Bytes of the heaps that lie near the GPU. `wgpu` has no such question, so Vulkan is asked directly.
+#[cfg(not(target_vendor = "apple"))]
+fn memory(adapter: &wgpu::Adapter) -> Option<u64> {
+    /// `VK_MEMORY_HEAP_DEVICE_LOCAL_BIT`
+    const DEVICE_LOCAL: u32 = 1;
+    // SAFETY: what is lent is only read, and given back before this returns; the adapter outlives it.
+    let own = unsafe { adapter.as_hal::<wgpu::hal::api::Vulkan>() }?;
+    let instance = own.shared_instance().raw_instance();
+    // SAFETY: the physical device comes from this very instance, which the adapter keeps alive.
+    let properties = unsafe { instance.get_physical_device_memory_properties(own.raw_physical_device()) };
+    let heaps = properties.memory_heaps_as_slice();
+    Some(heaps.iter().filter(|heap| heap.flags.as_raw() & DEVICE_LOCAL != 0).map(|heap| heap.size).sum())
+}
+
+#[cfg(target_vendor = "apple")]
+fn memory(_adapter: &wgpu::Adapter) -> Option<u64> {
+    None
+}
+
 fn describe(adapter: &wgpu::Adapter) -> AdapterDescription {
     let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
     let known = [
@@ -79,6 +100,7 @@ fn describe(adapter: &wgpu::Adapter) -> AdapterDescription {
         }
         .into(),
         driver: [info.driver.as_str(), info.driver_info.as_str()].join(" ").trim().to_string(),
+        memory: memory(adapter),
         largest_buffer: limits.max_buffer_size,
         largest_binding: limits.max_storage_buffer_binding_size,
         workgroup_memory: limits.max_compute_workgroup_storage_size,

@@ -51,6 +51,10 @@ impl Device for WgpuDevice {
         format!("{} ({:?}{software})", info.name, info.backend)
     }
 
+    fn is_gpu(&self) -> bool {
+        true
+    }
+
     fn allocate(&self, ty: &ValueType) -> Result<BufferRef> {
         Ok(Arc::new(WgpuBuffer::zeroed(&self.gpu, ty)?))
     }

@@ -73,7 +73,9 @@ fn every_mistake_is_one_line() {
             &["loss", "learning rate"],
         ),
         ("train --epochs many", &["many", "--epochs"]),
-        ("train --device gpu", &["unknown device `gpu`", "cpu"]),
+        ("train --device tpu", &["unknown device `tpu`", "cpu"]),
+        #[cfg(not(feature = "gpu"))]
+        ("train --device gpu", &["--features gpu", "--device cpu"]),
         ("train --threads 0", &["--threads"]),
         ("train --data digits:20 --out run", &["run", "--resume"]),
         ("train --data digits:20 --out file", &["file"]),

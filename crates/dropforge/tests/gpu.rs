@@ -1,0 +1,93 @@
+//! Training on a GPU beside training on the CPU: the same losses, random numbers and order of samples.
+//!
+//! Runs on a software renderer unless `DROPFORGE_GPU=best`; a machine without any fails, unless `DROPFORGE_NO_GPU=1`.
+#![cfg(feature = "gpu")]
+
+use dropforge::data::Dataset;
+use dropforge::models::lenet;
+use dropforge::prelude::*;
+use dropforge::{Runtime, devices};
+
+/// The GPU to test, unless none is expected.
+fn gpu() -> Option<Runtime> {
+    let best = std::env::var("DROPFORGE_GPU").as_deref() == Ok("best");
+    let software =
+        || devices::list().ok()?.into_iter().find(|device| device.description.contains("software"));
+    let name = if best { "gpu".into() } else { software().map_or("gpu".into(), |device| device.name) };
+    match devices::open(&name, None) {
+        Ok(runtime) => Some(runtime),
+        Err(_) if std::env::var("DROPFORGE_NO_GPU").as_deref() == Ok("1") => None,
+        Err(error) => panic!("{error} (DROPFORGE_NO_GPU=1 passes without)"),
+    }
+}
+
+fn cpu() -> Runtime {
+    devices::open("cpu", None).unwrap()
+}
+
+fn trainer(net: impl Layer + 'static, data: &Dataset, on: &Runtime) -> Trainer {
+    let builder = Trainer::new(net, cross_entropy(), Sgd::new(0.05).momentum(0.9));
+    builder.batch(16).seed(3).runtime(on).clip_norm(5.0).compile(data).unwrap()
+}
+
+/// The mean losses of some epochs of a few steps each, the last batch of each a short one.
+fn losses(trainer: &mut Trainer, data: &Dataset, epochs: usize) -> Vec<f64> {
+    (0..epochs).map(|_| trainer.epoch(data).unwrap().loss).collect()
+}
+
+fn assert_close(found: &[f64], expected: &[f64], tolerance: f64) {
+    let close = found.iter().zip(expected).all(|(a, b)| (a - b).abs() <= tolerance * b.abs());
+    assert!(found.len() == expected.len() && close, "{found:?} instead of {expected:?}");
+}
+
+#[test]
+fn the_losses_of_lenet_follow_those_of_the_cpu() {
+    let Some(gpu) = gpu() else { return };
+    let (data, test) = datasets::digits(40, 24, 1);
+    let (mut ours, mut expected) = (trainer(lenet(10), &data, &gpu), trainer(lenet(10), &data, &cpu()));
+    let found = losses(&mut ours, &data, 5);
+    assert_close(&found, &losses(&mut expected, &data, 5), 1e-3);
+    assert!(found[4] < found[0], "nothing was learned: {found:?}");
+    let (found, expected) = (ours.evaluate(&test).unwrap(), expected.evaluate(&test).unwrap());
+    assert_close(&[found.loss], &[expected.loss], 1e-3);
+}
+
+#[test]
+fn dropout_and_running_statistics_are_those_of_the_cpu() {
+    let Some(gpu) = gpu() else { return };
+    let (data, _) = datasets::digits(40, 1, 2);
+    let net =
+        || seq![conv(4, 3).stride(2), batch_norm(), relu(), dropout(0.3), flatten(), dropout(0.5), dense(10)];
+    let (mut ours, mut expected) = (trainer(net(), &data, &gpu), trainer(net(), &data, &cpu()));
+    // One other mask would change a loss by far more than rounding does.
+    assert_close(&losses(&mut ours, &data, 3), &losses(&mut expected, &data, 3), 1e-4);
+    for (found, expected) in ours.step().states().iter().zip(expected.step().states().iter()) {
+        assert_eq!((found.name(), found.ty()), (expected.name(), expected.ty()));
+        let (found, expected) = (found.read().unwrap(), expected.read().unwrap());
+        match (found.data(), expected.data()) {
+            (dropforge::Data::F32(a), dropforge::Data::F32(b)) => {
+                assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-3), "{a:?} instead of {b:?}");
+            }
+            (a, b) => assert_eq!(a.bytes(), b.bytes(), "counters are the same bits"),
+        }
+    }
+}
+
+#[test]
+fn a_run_goes_on_with_the_same_bits_and_moves_between_devices() {
+    let Some(gpu) = gpu() else { return };
+    let folder = std::env::temp_dir().join(format!("dropforge-gpu-{}", std::process::id()));
+    let (data, _) = datasets::digits(40, 1, 4);
+    let net = || seq![flatten(), dense(12), relu(), dropout(0.5), dense(10)];
+    let mut whole = trainer(net(), &data, &gpu);
+    losses(&mut whole, &data, 1);
+    whole.save(&folder).unwrap();
+    let rest = losses(&mut whole, &data, 2);
+    let mut resumed = trainer(net(), &data, &gpu);
+    assert!(resumed.resume(&folder).unwrap());
+    assert_eq!(losses(&mut resumed, &data, 2), rest);
+    let mut moved = trainer(net(), &data, &cpu());
+    assert!(moved.resume(&folder).unwrap());
+    assert_close(&losses(&mut moved, &data, 2), &rest, 1e-4);
+    std::fs::remove_dir_all(&folder).unwrap();
+}

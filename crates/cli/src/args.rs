@@ -93,6 +93,9 @@ pub struct Train {
     /// Also write a checkpoint whenever this many seconds have passed
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
     pub save_every: f64,
+    /// Print at the end where the time of a step went, by kernel
+    #[arg(long)]
+    pub profile: bool,
     #[command(flatten)]
     pub machine: Machine,
     /// Print one JSON object per line instead of text

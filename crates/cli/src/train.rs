@@ -29,6 +29,9 @@ pub fn run(args: &Train) -> Outcome {
         None => start(args)?,
     };
     job.trainer.autosave(job.run, save_every);
+    if args.profile {
+        job.trainer.start_profile();
+    }
     let Job { config, data, mut trainer, path, .. } = job;
     while trainer.epochs() < config.epochs {
         let report = train_epoch(&mut trainer, &config, &data, !args.json)?;
@@ -39,7 +42,11 @@ pub fn run(args: &Train) -> Outcome {
     if trainer.epochs() == 0 {
         trainer.checkpoint()?;
     }
-    finish(args.json, &mut trainer, &data, &path, started)
+    finish(args.json, &mut trainer, &data, &path, started)?;
+    if args.profile {
+        print_profile(args.json, &trainer)?;
+    }
+    Ok(())
 }
 
 /// Everything that training needs.
@@ -301,4 +308,16 @@ fn finish(json: bool, trainer: &mut Trainer, data: &OpenData, path: &Path, start
         percent(last.accuracy),
         path.display()
     ))
+}
+
+/// The kernels of the training step; a last batch with fewer samples has a program of its own.
+fn print_profile(json: bool, trainer: &Trainer) -> Outcome {
+    for (batch, table) in trainer.step().profile() {
+        if json {
+            line(json!({ "event": "profile", "batch": batch, "table": table }))?;
+        } else {
+            line(format_args!("\nbatches of {batch}\n{}", table.trim_end()))?;
+        }
+    }
+    Ok(())
 }

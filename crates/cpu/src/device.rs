@@ -2,15 +2,17 @@
 
 use crate::executable::CpuExecutable;
 use crate::memory::AlignedBuffer;
+use crate::peak;
 use crate::pool::Pool;
 use crate::simd::Level;
 use dropforge_ir::passes::optimize;
 use dropforge_ir::verify::verify;
 use dropforge_ir::{Array, Data, Error, Program, Result, ValueType};
+use dropforge_plan::profile::Peak;
 use dropforge_plan::{Buffer, BufferRef, Device, Executable, plan};
 use std::any::Any;
 use std::cell::UnsafeCell;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Most threads a device may have; far above any machine, low enough that a typing error is noticed.
 const MAX_THREADS: usize = 1024;
@@ -26,9 +28,20 @@ pub(crate) struct Shared {
     pub(crate) level: Level,
     /// Held by whoever touches the contents of any buffer.
     running: Mutex<()>,
+    /// What these threads reach at best, measured when it is first asked for.
+    peak: OnceLock<Option<Peak>>,
 }
 
 impl Shared {
+    fn new(threads: usize, level: Level) -> Shared {
+        Shared { pool: Pool::new(threads), level, running: Mutex::new(()), peak: OnceLock::new() }
+    }
+
+    /// What these threads reach at best; `None` where there is no memory to measure it. Call it while nothing runs.
+    pub(crate) fn peak(&self) -> Option<&Peak> {
+        self.peak.get_or_init(|| peak::measure(&self.pool, self.level)).as_ref()
+    }
+
     /// Waits until nobody touches any buffer.
     pub(crate) fn lock(&self) -> MutexGuard<'_, ()> {
         // A panic while a program ran leaves numbers behind, not broken memory.
@@ -48,13 +61,7 @@ impl CpuDevice {
     /// The CPU with all its cores.
     pub fn all_cores() -> CpuDevice {
         let cores = std::thread::available_parallelism().map_or(1, |count| count.get().min(MAX_THREADS));
-        CpuDevice {
-            shared: Arc::new(Shared {
-                pool: Pool::new(cores),
-                level: Level::detect(),
-                running: Mutex::new(()),
-            }),
-        }
+        CpuDevice { shared: Arc::new(Shared::new(cores, Level::detect())) }
     }
 
     /// The CPU restricted to an instruction set, for tests and comparisons.
@@ -66,9 +73,7 @@ impl CpuDevice {
             let message = format!("a CPU device takes 1 to {MAX_THREADS} threads, got {threads}");
             return Err(Error::new("device", message));
         }
-        Ok(CpuDevice {
-            shared: Arc::new(Shared { pool: Pool::new(threads), level, running: Mutex::new(()) }),
-        })
+        Ok(CpuDevice { shared: Arc::new(Shared::new(threads, level)) })
     }
 
     /// Number of threads.

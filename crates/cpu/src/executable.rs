@@ -5,8 +5,9 @@ use crate::device::{CpuBuffer, Shared};
 use crate::memory::AlignedBuffer;
 use crate::vm;
 use dropforge_ir::{Error, Result, ValueType};
-use dropforge_plan::explain::{cost, explain, human_bytes, title};
+use dropforge_plan::explain::{explain, human_bytes};
 use dropforge_plan::plan::{Place, Work};
+use dropforge_plan::profile;
 use dropforge_plan::{Argument, BufferRef, Executable, Plan};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -131,6 +132,14 @@ impl CpuExecutable {
             }
         }
         Ok(())
+    }
+
+    /// Which of several ways computes a kernel.
+    fn note(&self, kernel: usize) -> String {
+        match &self.prepared[kernel] {
+            Prepared::Call { call, .. } => call.describe(),
+            Prepared::Loop { .. } | Prepared::Copy { .. } => String::new(),
+        }
     }
 
     fn run_kernel(&mut self, index: usize) {
@@ -259,11 +268,7 @@ impl Executable for CpuExecutable {
     }
 
     fn explain(&self) -> String {
-        let note = |index: usize| match &self.prepared[index] {
-            Prepared::Call { call, .. } => call.describe(),
-            Prepared::Loop { .. } | Prepared::Copy { .. } => String::new(),
-        };
-        let mut text = explain(&self.plan, note);
+        let mut text = explain(&self.plan, |kernel| self.note(kernel));
         // Writing to a string cannot fail.
         let _ = writeln!(text, "scratch {}", human_bytes(self.scratch.bytes() as f64));
         text
@@ -275,30 +280,12 @@ impl Executable for CpuExecutable {
     }
 
     fn profile(&self) -> String {
-        let total: f64 = self.times.iter().map(Duration::as_secs_f64).sum();
         let runs = f64::from(self.profiled_runs.max(1));
-        let mut order: Vec<usize> = (0..self.times.len()).collect();
-        order.sort_by_key(|&index| std::cmp::Reverse(self.times[index]));
-        let mut text = format!("{} runs, {:.1} µs of kernels each\n", self.profiled_runs, total / runs * 1e6);
-        for index in order {
-            let kernel = &self.plan.kernels[index];
-            let seconds = self.times[index].as_secs_f64() / runs;
-            let cost = cost(&self.plan, kernel);
-            let note = match &self.prepared[index] {
-                Prepared::Call { call, .. } => format!(" [{}]", call.describe()),
-                _ => String::new(),
-            };
-            let _ = writeln!(
-                text,
-                "{:10.1} µs {:5.1}%  {:8.1} GFLOP/s {:7.1} GB/s  {}{note} {}",
-                seconds * 1e6,
-                100.0 * self.times[index].as_secs_f64() / total.max(f64::MIN_POSITIVE),
-                cost.flops / seconds.max(1e-12) / 1e9,
-                cost.bytes / seconds.max(1e-12) / 1e9,
-                title(&self.plan, kernel),
-                kernel.origin,
-            );
-        }
-        text
+        let seconds: Vec<f64> = self.times.iter().map(|time| time.as_secs_f64() / runs).collect();
+        let peak = {
+            let _guard = self.shared.lock();
+            self.shared.peak()
+        };
+        profile::table(&self.plan, &seconds, self.profiled_runs, peak, |kernel| self.note(kernel))
     }
 }

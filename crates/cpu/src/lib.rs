@@ -8,6 +8,7 @@ mod executable;
 pub mod matmul;
 pub mod memory;
 pub mod movement;
+mod peak;
 pub mod pool;
 pub mod pooling;
 pub mod simd;

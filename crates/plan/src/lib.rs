@@ -9,6 +9,7 @@ mod fuse;
 pub mod kernel;
 mod memory;
 pub mod plan;
+pub mod profile;
 pub mod reference;
 pub mod simulate;
 mod tuning;

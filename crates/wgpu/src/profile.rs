@@ -2,9 +2,8 @@
 
 use crate::gpu::Gpu;
 use dropforge_ir::{Error, Result};
-use dropforge_plan::explain::{cost, human_bytes, title};
 use dropforge_plan::plan::Plan;
-use std::fmt::Write;
+use dropforge_plan::profile;
 
 /// Most timestamps of one query set.
 const MOST: usize = 4096;
@@ -78,29 +77,10 @@ impl Profile {
 
     /// A table of kernels, the slowest first. `kernels` names the kernel of the plan behind each dispatch.
     pub fn table(&self, plan: &Plan, kernels: &[usize]) -> String {
-        let mut times = vec![0.0; plan.kernels.len()];
+        let mut seconds = vec![0.0; plan.kernels.len()];
         for (&kernel, total) in kernels.iter().zip(&self.totals) {
-            times[kernel] += total / f64::from(self.runs.max(1));
+            seconds[kernel] += total / 1e9 / f64::from(self.runs.max(1));
         }
-        let all: f64 = times.iter().sum();
-        let mut order: Vec<usize> = (0..times.len()).collect();
-        order.sort_by(|&a, &b| times[b].total_cmp(&times[a]));
-        let mut text = format!("{}: {:.1} µs of kernels per run\n", plan.program.name, all / 1e3);
-        for kernel in order {
-            let (time, work) = (times[kernel], cost(plan, &plan.kernels[kernel]));
-            let rate = |amount: f64| if time > 0.0 { amount / time } else { 0.0 };
-            // Writing to a string cannot fail.
-            let _ = writeln!(
-                text,
-                "{:9.1} µs {:5.1} %  {:9.1} GFLOP/s {:8.1} GB/s {:>10}  {kernel} {}",
-                time / 1e3,
-                100.0 * time / all.max(1e-9),
-                rate(work.flops),
-                rate(work.bytes),
-                human_bytes(work.bytes),
-                title(plan, &plan.kernels[kernel])
-            );
-        }
-        text
+        profile::table(plan, &seconds, self.runs, None, |_| String::new())
     }
 }

@@ -36,6 +36,8 @@ pub struct Network {
 pub(super) struct Programs {
     by_size: HashMap<usize, (Compiled, u64)>,
     clock: u64,
+    /// Whether kernels are timed, those of programs to come as well.
+    profiling: bool,
 }
 
 impl Programs {
@@ -50,7 +52,10 @@ impl Programs {
         self.by_size.contains_key(&size)
     }
 
-    pub fn insert(&mut self, size: usize, compiled: Compiled) {
+    pub fn insert(&mut self, size: usize, mut compiled: Compiled) {
+        if self.profiling {
+            compiled.executable.start_profile();
+        }
         if self.by_size.len() >= KEPT_SIZES {
             let oldest = self.by_size.values().map(|(_, used)| *used).min().unwrap_or(0);
             self.by_size.retain(|_, (_, used)| *used != oldest);
@@ -68,6 +73,7 @@ impl Programs {
     }
 
     pub fn start_profile(&mut self) {
+        self.profiling = true;
         for (compiled, _) in self.by_size.values_mut() {
             compiled.executable.start_profile();
         }

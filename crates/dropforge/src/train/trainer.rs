@@ -328,6 +328,11 @@ impl Trainer {
         Ok(true)
     }
 
+    /// Takes the time of each kernel of the training step from the next step on; [`Step::profile`] tells.
+    pub fn start_profile(&mut self) {
+        self.step.start_profile();
+    }
+
     /// Epochs that have been finished.
     pub fn epochs(&self) -> u64 {
         self.state.epoch

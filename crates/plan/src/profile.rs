@@ -1,0 +1,109 @@
+//! Where the time of a step goes: per kernel, beside what the machine can do at best.
+
+use crate::explain::{Cost, cost, title};
+use crate::plan::Plan;
+use std::fmt::Write;
+
+/// What a device reaches at best, as measured on it.
+///
+/// The least time for a kernel is that of its arithmetic or that of its traffic, whichever is longer: the roofline of
+/// Williams, Waterman and Patterson, "Roofline: an insightful visual performance model" (2009).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Peak {
+    /// Floating-point operations per second, a fused multiply-add counted as two.
+    pub flops: f64,
+    /// Bytes per second, read or written, where everything lies in the cache.
+    pub cache: f64,
+    /// Bytes per second, read or written, where nothing does.
+    pub memory: f64,
+    /// Up to how many bytes a kernel's values count as lying in the cache.
+    pub cache_bytes: f64,
+}
+
+impl Peak {
+    /// The least seconds for this much work.
+    pub fn least_seconds(&self, cost: &Cost) -> f64 {
+        let rate = if cost.bytes <= self.cache_bytes { self.cache } else { self.memory };
+        (cost.flops / self.flops).max(cost.bytes / rate)
+    }
+}
+
+/// A table of kernels, the slowest first. `seconds` are those of each kernel of the plan in one run, as the mean over
+/// `runs`; `note` adds what a device knows of a kernel.
+pub fn table(
+    plan: &Plan,
+    seconds: &[f64],
+    runs: u32,
+    peak: Option<&Peak>,
+    note: impl Fn(usize) -> String,
+) -> String {
+    let total: f64 = seconds.iter().sum();
+    let mut order: Vec<usize> = (0..seconds.len()).collect();
+    order.sort_by(|&a, &b| seconds[b].total_cmp(&seconds[a]));
+    let mut text = format!("{}: {:.1} µs of kernels, the mean of {runs} runs\n", plan.program.name, total * 1e6);
+    // Writing to a string cannot fail.
+    if let Some(peak) = peak {
+        let _ = writeln!(
+            text,
+            "measured peak: {:.0} GFLOP/s, {:.0} GB/s from cache, {:.0} GB/s from memory; `peak` is the least time that \
+             these allow as a part of the time taken, over 100 % where an algorithm needs less than the plain formula",
+            peak.flops / 1e9,
+            peak.cache / 1e9,
+            peak.memory / 1e9
+        );
+    }
+    let _ = writeln!(text, "      time    share     peak     GFLOP/s      GB/s  kernel");
+    for index in order {
+        let (kernel, time) = (&plan.kernels[index], seconds[index]);
+        let work = cost(plan, kernel);
+        let rate = |amount: f64| if time > 0.0 { amount / time } else { 0.0 };
+        let reached = peak.map_or("–".into(), |peak| format!("{:.0} %", 100.0 * rate(peak.least_seconds(&work))));
+        let note = note(index);
+        let note = if note.is_empty() { note } else { format!(" [{note}]") };
+        let origin = if kernel.origin.is_unknown() { String::new() } else { format!(" {}", kernel.origin) };
+        let _ = writeln!(
+            text,
+            "{:7.1} µs {:6.1} % {:>8} {:11.1} {:9.1}  {}{note}{origin}",
+            time * 1e6,
+            100.0 * time / total.max(f64::MIN_POSITIVE),
+            reached,
+            rate(work.flops) / 1e9,
+            rate(work.bytes) / 1e9,
+            title(plan, kernel),
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan;
+    use dropforge_ir::{BinaryKind, DType, Program, ValueType};
+
+    #[test]
+    fn the_slower_of_arithmetic_and_traffic_decides() {
+        let peak = Peak { flops: 100.0, cache: 50.0, memory: 10.0, cache_bytes: 1000.0 };
+        assert_eq!(peak.least_seconds(&Cost { flops: 1000.0, bytes: 100.0 }), 10.0);
+        assert_eq!(peak.least_seconds(&Cost { flops: 0.0, bytes: 1000.0 }), 20.0);
+        assert_eq!(peak.least_seconds(&Cost { flops: 0.0, bytes: 2000.0 }), 200.0);
+    }
+
+    #[test]
+    fn a_table_has_shares_rates_and_the_distance_from_the_peak() {
+        let mut program = Program::new("sum");
+        let ty = ValueType::new(DType::F32, [1000]);
+        let (x, y) = (program.input("x", ty.clone()), program.input("y", ty));
+        let sum = program.binary(BinaryKind::Add, x, y).unwrap();
+        program.output("sum", sum);
+        let plan = plan(&program).unwrap();
+        let peak = Peak { flops: 1e9, cache: 24e9, memory: 1e9, cache_bytes: 1e6 };
+        // 12,000 bytes in two microseconds: a quarter of what the cache gives, half of what the arithmetic takes.
+        let text = table(&plan, &[2e-6], 3, Some(&peak), |_| "noted".into());
+        let line = text.lines().last().unwrap();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words[..8], ["2.0", "µs", "100.0", "%", "50", "%", "0.5", "6.0"], "{text}");
+        assert!(line.ends_with("fused(add) [noted]"), "{text}");
+        assert!(table(&plan, &[0.0], 0, None, |_| String::new()).contains('–'));
+    }
+}

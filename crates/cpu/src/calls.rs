@@ -10,6 +10,7 @@ use crate::matmul::{Axis, DotAxes, Matmul};
 use crate::memory::AlignedBuffer;
 use crate::movement::{Element, IndexedShape, Padding, concat, gather, pad, scatter_add};
 use crate::pooling::{self, PoolShape};
+use crate::vm;
 use dropforge_ir::interpret::{Numbers, Precision, apply};
 use dropforge_ir::{Array, ConvolutionWindow, Data, Error, Literal, Op, PoolWindow, Result, ValueType};
 use dropforge_plan::plan::Argument;
@@ -66,6 +67,42 @@ pub(crate) enum Call {
     AttentionGradient { gradient: AttentionGradient, offsets: [isize; 4] },
     /// By the plain interpreter: for operations that no kernel serves.
     Interpreted { op: Op, args: Vec<ValueType>, results: Vec<ValueType> },
+}
+
+/// A product whose output `[batch, rows, columns]` has no gaps.
+pub(crate) struct RowMajorProduct<'a> {
+    matmul: &'a Matmul,
+    offsets: &'a [isize; 2],
+    rows: usize,
+    columns: usize,
+}
+
+impl RowMajorProduct<'_> {
+    /// Runs the product, and a loop kernel on each part of it that is finished.
+    ///
+    /// # Safety
+    /// As for [`Call::run`]; and the kernel is elementwise, visits the elements of the product in row-major order and writes
+    /// nothing that the product reads.
+    pub(crate) unsafe fn run_with(
+        &self,
+        args: [*mut u8; 2],
+        result: *mut u8,
+        kernel: &vm::Compiled,
+        operand: &(dyn Fn(usize, usize) -> *mut u8 + Sync),
+        scratch: &Scratch,
+        shared: &Shared,
+    ) {
+        // SAFETY: the caller's promise; tiles cover the output once, so that each element is visited once, after it is
+        // finished, and by the thread that finished it.
+        unsafe {
+            let lhs = args[0].cast::<f32>().cast_const().offset(self.offsets[0]);
+            let rhs = args[1].cast::<f32>().cast_const().offset(self.offsets[1]);
+            let scratch = scratch.take().as_mut_ptr();
+            self.matmul.run_with(lhs, rhs, result.cast(), scratch, &shared.pool, &|tile| {
+                kernel.run_elements(operand, tile.ranges(self.rows, self.columns));
+            });
+        }
+    }
 }
 
 impl Call {
@@ -199,6 +236,13 @@ impl Call {
             Call::Interpreted { .. } => "interpreted".into(),
             _ => String::new(),
         }
+    }
+
+    /// The product, if it is one whose output a loop kernel can follow element by element.
+    pub(crate) fn as_row_major_product(&self) -> Option<RowMajorProduct<'_>> {
+        let Call::Product { matmul, offsets } = self else { return None };
+        let (rows, columns) = matmul.row_major_output()?;
+        Some(RowMajorProduct { matmul, offsets, rows, columns })
     }
 
     /// Runs the operation.

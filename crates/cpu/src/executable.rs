@@ -15,9 +15,25 @@ use std::time::{Duration, Instant};
 
 /// What runs for one kernel of the plan.
 enum Prepared {
-    Loop { compiled: Box<vm::Compiled>, operands: Vec<Vec<usize>> },
-    Call { call: Box<Call>, args: Vec<usize>, results: Vec<usize> },
-    Copy { from: usize, to: usize, bytes: usize },
+    Loop {
+        compiled: Box<vm::Compiled>,
+        operands: Vec<Vec<usize>>,
+    },
+    /// A loop that runs on each finished part of the product before it; that kernel runs both.
+    Epilogue {
+        compiled: Box<vm::Compiled>,
+        operands: Vec<usize>,
+    },
+    Call {
+        call: Box<Call>,
+        args: Vec<usize>,
+        results: Vec<usize>,
+    },
+    Copy {
+        from: usize,
+        to: usize,
+        bytes: usize,
+    },
 }
 
 /// A program on the CPU.
@@ -54,14 +70,23 @@ impl CpuExecutable {
         let threads = shared.pool.threads();
         let mut scratch_bytes = 0;
         let mut prepared = Vec::with_capacity(plan.kernels.len());
-        for kernel in &plan.kernels {
-            prepared.push(match &kernel.work {
+        for step in &plan.kernels {
+            prepared.push(match &step.work {
                 Work::Loop { kernel, instances } => {
                     let rows: Vec<Vec<usize>> =
                         instances.iter().map(|instance| instance.rows.clone()).collect();
-                    let operands = instances.iter().map(|instance| instance.operands.clone()).collect();
-                    let compiled = vm::Compiled::new(kernel, &rows, threads, shared.level);
-                    Prepared::Loop { compiled: Box::new(compiled), operands }
+                    let mut operands: Vec<Vec<usize>> =
+                        instances.iter().map(|instance| instance.operands.clone()).collect();
+                    let compiled = Box::new(vm::Compiled::new(kernel, &rows, threads, shared.level));
+                    let product = matches!(
+                        prepared.last(),
+                        Some(Prepared::Call { call, .. }) if call.as_row_major_product().is_some()
+                    );
+                    if step.is_epilogue && product && compiled.is_elementwise() {
+                        Prepared::Epilogue { compiled, operands: operands.swap_remove(0) }
+                    } else {
+                        Prepared::Loop { compiled, operands }
+                    }
                 }
                 Work::Call { op, args, results } => {
                     let types: Vec<&ValueType> =
@@ -137,13 +162,44 @@ impl CpuExecutable {
     /// Which of several ways computes a kernel.
     fn note(&self, kernel: usize) -> String {
         match &self.prepared[kernel] {
+            Prepared::Call { call, .. } if self.epilogue(kernel).is_some() => {
+                format!("{} with epilogue", call.describe()).trim_start().into()
+            }
             Prepared::Call { call, .. } => call.describe(),
+            Prepared::Epilogue { .. } => "epilogue, its time is the product's".into(),
             Prepared::Loop { .. } | Prepared::Copy { .. } => String::new(),
+        }
+    }
+
+    /// The loop that runs as part of the product with this number.
+    fn epilogue(&self, product: usize) -> Option<(&vm::Compiled, &[usize])> {
+        match self.prepared.get(product + 1)? {
+            Prepared::Epilogue { compiled, operands } => Some((compiled, operands)),
+            _ => None,
         }
     }
 
     fn run_kernel(&mut self, index: usize) {
         let pool = &self.shared.pool;
+        if let Some((compiled, operands)) = self.epilogue(index)
+            && let Prepared::Call { call, args, results } = &self.prepared[index]
+            && let Some(product) = call.as_row_major_product()
+        {
+            let args = [0, 1].map(|arg: usize| self.pointers[args[arg]].0);
+            let operand = |_: usize, operand: usize| self.pointers[operands[operand]].0;
+            // SAFETY: as below; the plan says that the loop may follow the product element by element.
+            unsafe {
+                product.run_with(
+                    args,
+                    self.pointers[results[0]].0,
+                    compiled,
+                    &operand,
+                    &self.scratch,
+                    &self.shared,
+                );
+            }
+            return;
+        }
         match &self.prepared[index] {
             Prepared::Loop { compiled, operands } => {
                 // SAFETY: the plan's operands have the sizes that the kernel was compiled for, overlap only as plans
@@ -163,6 +219,8 @@ impl CpuExecutable {
                     );
                 }
             }
+            // The kernel before has run it.
+            Prepared::Epilogue { .. } => {}
             Prepared::Copy { from, to, bytes } => {
                 // SAFETY: a copy joins two different buffers of one size.
                 unsafe {

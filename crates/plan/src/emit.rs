@@ -40,6 +40,41 @@ impl Walk {
     }
 }
 
+impl Emitted {
+    /// Whether the kernel is elementwise over just the elements of this value, and reads each of them at its own place.
+    pub fn visits_in_order(&self, value: Value, program: &Program) -> bool {
+        let kernel = &self.kernel;
+        let Some(operand) = self.operands.iter().position(|&other| other == value) else { return false };
+        let mut stride = 1;
+        let mut row_major: Vec<i64> = self
+            .rows
+            .iter()
+            .rev()
+            .map(|&extent| {
+                stride *= extent as i64;
+                stride / extent.max(1) as i64
+            })
+            .collect();
+        row_major.reverse();
+        let in_place = |instruction: &Instruction| match instruction {
+            Instruction::Load { access, .. } | Instruction::Store { access, .. }
+                if access.operand == operand =>
+            {
+                let steps = access.index.rows.iter().zip(&row_major).zip(&self.rows);
+                // Along an axis of one element there are no steps.
+                access.index.offset == 0 && steps.into_iter().all(|((a, b), &extent)| a == b || extent == 1)
+            }
+            _ => true,
+        };
+        let elements: usize = self.rows.iter().product();
+        kernel.columns.is_empty()
+            && elements == program.shape(value).elements()
+            && kernel.stages.iter().all(|stage| {
+                stage.reductions.is_empty() && stage.domain.iter().chain(&stage.row).all(in_place)
+            })
+    }
+}
+
 /// Emits the loop kernel of a group. `is_stored` says which of its values others need in memory.
 pub fn emit(program: &Program, views: &Views, group: &Group, is_stored: impl Fn(Value) -> bool) -> Emitted {
     let mut emitter = Emitter::new(program, views, group);

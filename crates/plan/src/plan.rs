@@ -87,6 +87,10 @@ pub struct Kernel {
     pub nodes: Vec<NodeId>,
     /// Where the last of them comes from.
     pub origin: Origin,
+    /// Whether a device may run it on each part of the product that the kernel before computes, as soon as that part is
+    /// finished: it visits just the elements of that product, in row-major order, and writes nothing that the kernel before
+    /// reads.
+    pub is_epilogue: bool,
 }
 
 impl Kernel {
@@ -289,8 +293,13 @@ impl<'a> Planner<'a> {
             }
         }
         let direct = self.place_results(&steps);
-        let placement = self.place_arena(&steps, &direct);
-        let mut kernels: Vec<Kernel> = steps.iter().map(|step| self.kernel(step)).collect();
+        let epilogues: Vec<bool> = (0..steps.len()).map(|step| self.is_epilogue(&steps, step)).collect();
+        let placement = self.place_arena(&steps, &direct, &epilogues);
+        let mut kernels: Vec<Kernel> = steps
+            .iter()
+            .zip(epilogues)
+            .map(|(step, is_epilogue)| Kernel { is_epilogue, ..self.kernel(step) })
+            .collect();
         kernels.extend(self.final_copies());
         Ok(Plan {
             program: self.program.clone(),
@@ -409,6 +418,30 @@ impl<'a> Planner<'a> {
         direct
     }
 
+    /// Whether this step may run on each finished part of the product of the step before: see [`Kernel::is_epilogue`].
+    /// Results must have been placed, except those in the arena.
+    fn is_epilogue(&self, steps: &[Vec<Draft>], step: usize) -> bool {
+        let Some(before) = step.checked_sub(1) else { return false };
+        let ([product], [draft]) = (&steps[before][..], &steps[step][..]) else { return false };
+        let (Unit::Call(node), Some(emitted)) = (&self.fusion.units[product.unit], &draft.emitted) else {
+            return false;
+        };
+        let node = self.program.node(*node);
+        if !matches!(node.op, Op::Dot { .. }) {
+            return false;
+        }
+        let read = self.reads(&self.fusion.units[product.unit]);
+        let keeps_what_is_read =
+            emitted.operands.iter().zip(&emitted.kernel.written).all(|(value, written)| {
+                let replaced = match self.buffers[self.numbers[value]].place {
+                    Place::State(port) if *written => Some(self.program.states[port].value),
+                    _ => None,
+                };
+                !read.contains(value) && replaced.is_none_or(|state| !read.contains(&state))
+            });
+        keeps_what_is_read && emitted.visits_in_order(node.results[0], self.program)
+    }
+
     /// Whether in this step a result may lie where an argument lies.
     fn replaces(&self, step: &[Draft], result: Value, argument: Value) -> bool {
         let walks_of = |draft: &Draft, value: Value| -> Option<Walk> {
@@ -427,7 +460,12 @@ impl<'a> Planner<'a> {
 
     /// Gives everything that has no port a place in the arena; a result takes the place of an argument that dies with it
     /// where the kernel allows that.
-    fn place_arena(&mut self, steps: &[Vec<Draft>], direct: &HashSet<Value>) -> Placement {
+    fn place_arena(
+        &mut self,
+        steps: &[Vec<Draft>],
+        direct: &HashSet<Value>,
+        epilogues: &[bool],
+    ) -> Placement {
         let in_arena = |planner: &Self, value: Value| {
             !planner.program.definition(value).op.is_leaf() && !direct.contains(&value)
         };
@@ -437,7 +475,8 @@ impl<'a> Planner<'a> {
                 for value in self.touched(draft) {
                     if in_arena(self, value) {
                         let span = spans.entry(self.numbers[&value]).or_insert((step, step));
-                        span.1 = step;
+                        // What a product reads stays until its epilogue is done, since they may run at the same time.
+                        span.1 = step + usize::from(epilogues.get(step + 1) == Some(&true));
                     }
                 }
             }
@@ -533,7 +572,7 @@ impl<'a> Planner<'a> {
                 }
             }
         };
-        Kernel { work, nodes, origin }
+        Kernel { work, nodes, origin, is_epilogue: false }
     }
 
     /// Copies into the states whose new value had to be computed beside the old one.
@@ -546,7 +585,8 @@ impl<'a> Planner<'a> {
             let from = self.numbers[&write];
             if self.buffers[from].place != Place::State(index) {
                 let to = self.number(old);
-                copies.push(Kernel { work: Work::Copy { from, to }, nodes: Vec::new(), origin });
+                let work = Work::Copy { from, to };
+                copies.push(Kernel { work, nodes: Vec::new(), origin, is_epilogue: false });
             }
         }
         copies

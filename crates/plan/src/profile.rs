@@ -40,7 +40,8 @@ pub fn table(
     let total: f64 = seconds.iter().sum();
     let mut order: Vec<usize> = (0..seconds.len()).collect();
     order.sort_by(|&a, &b| seconds[b].total_cmp(&seconds[a]));
-    let mut text = format!("{}: {:.1} µs of kernels, the mean of {runs} runs\n", plan.program.name, total * 1e6);
+    let mut text =
+        format!("{}: {:.1} µs of kernels, the mean of {runs} runs\n", plan.program.name, total * 1e6);
     // Writing to a string cannot fail.
     if let Some(peak) = peak {
         let _ = writeln!(
@@ -57,7 +58,8 @@ pub fn table(
         let (kernel, time) = (&plan.kernels[index], seconds[index]);
         let work = cost(plan, kernel);
         let rate = |amount: f64| if time > 0.0 { amount / time } else { 0.0 };
-        let reached = peak.map_or("–".into(), |peak| format!("{:.0} %", 100.0 * rate(peak.least_seconds(&work))));
+        let reached =
+            peak.map_or("–".into(), |peak| format!("{:.0} %", 100.0 * rate(peak.least_seconds(&work))));
         let note = note(index);
         let note = if note.is_empty() { note } else { format!(" [{note}]") };
         let origin = if kernel.origin.is_unknown() { String::new() } else { format!(" {}", kernel.origin) };

@@ -181,3 +181,52 @@ fn texts() {
         check(&text::parse(source).unwrap());
     }
 }
+
+/// The product of two matrices.
+fn product(program: &mut Program, a: Value, b: Value) -> Value {
+    let op = Op::Dot { lhs_batch: vec![], rhs_batch: vec![], lhs_contract: vec![1], rhs_contract: vec![0] };
+    program.apply(op, &[a, b]).unwrap()
+}
+
+#[test]
+fn loops_that_keep_what_a_product_reads_may_be_its_epilogue() {
+    let square = || ValueType::new(DType::F32, [8, 8]);
+    let epilogues = |build: &dyn Fn(&mut Program)| -> Vec<bool> {
+        let mut program = Program::new("epilogue");
+        build(&mut program);
+        check(&program).kernels.iter().map(|kernel| kernel.is_epilogue).collect()
+    };
+    let follows = epilogues(&|program| {
+        let (x, w) = (program.input("x", square()), program.input("w", square()));
+        let b = program.input("b", square());
+        let y = product(program, x, w);
+        let sum = program.binary(BinaryKind::Add, y, b).unwrap();
+        let y = program.unary(UnaryKind::Relu, sum).unwrap();
+        let y = product(program, y, w);
+        let y = program.unary(UnaryKind::Tanh, y).unwrap();
+        program.output("y", y);
+    });
+    assert_eq!(follows, [false, true, false, true]);
+    let reads_an_argument = epilogues(&|program| {
+        let (x, w) = (program.input("x", square()), program.input("w", square()));
+        let y = product(program, x, w);
+        let y = program.binary(BinaryKind::Add, y, x).unwrap();
+        program.output("y", y);
+    });
+    assert_eq!(reads_an_argument, [false, false]);
+    let replaces_an_argument = epilogues(&|program| {
+        let (x, w) = (program.input("x", square()), program.state("w", square()));
+        let y = product(program, x, w);
+        let y = program.unary(UnaryKind::Tanh, y).unwrap();
+        program.write(0, y).unwrap();
+    });
+    assert_eq!(replaces_an_argument, [false, false]);
+    let visits_in_another_order = epilogues(&|program| {
+        let (x, w) = (program.input("x", square()), program.input("w", square()));
+        let y = product(program, x, w);
+        let turned = program.apply(Op::Permute { order: vec![1, 0] }, &[y]).unwrap();
+        let sum = program.binary(BinaryKind::Add, y, turned).unwrap();
+        program.output("y", sum);
+    });
+    assert!(!visits_in_another_order.contains(&true));
+}

@@ -23,6 +23,7 @@ use crate::pool::{Pool, share};
 use crate::simd::Level;
 use block::{Operand, Output, Product};
 use split::Split;
+use std::cell::Cell;
 use std::ops::Range;
 
 /// Strides of one matrix of a product, in elements; they may be zero or negative.
@@ -145,6 +146,21 @@ pub struct Tile {
     pub columns: Range<usize>,
 }
 
+impl Tile {
+    /// The elements of the tile in an output `[batch, m, n]` without gaps, in row-major order, as few ranges as there are.
+    pub fn ranges(&self, m: usize, n: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let Tile { batch, rows, columns, .. } = self.clone();
+        let first = batch * m * n;
+        let whole = columns.len() == n;
+        // Whole rows follow one another.
+        let steps = if whole { rows.start..rows.start + usize::from(!rows.is_empty()) } else { rows.clone() };
+        steps.map(move |row| match whole {
+            true => first + rows.start * n..first + rows.end * n,
+            false => first + row * n + columns.start..first + row * n + columns.end,
+        })
+    }
+}
+
 /// What to do with finished tiles.
 pub type Epilogue<'a> = &'a (dyn Fn(Tile) + Sync);
 
@@ -157,6 +173,10 @@ pub struct Matmul {
     split: Split,
     level: Level,
 }
+
+/// Elements of finished tiles that are put together for the epilogue, where they lie side by side: enough that starting
+/// it costs little, few enough to stay in the nearest caches.
+const TOGETHER: usize = 8 << 10;
 
 /// Elements to spare in a thread's scratch, so that it can start at a cache line.
 const ALIGN: usize = 16;
@@ -173,6 +193,20 @@ impl Matmul {
         let shape = if transposed { shape.transposed() } else { shape };
         let split = Split::choose(&shape, threads.max(1), level.lanes());
         Matmul { shape, transposed, split, level }
+    }
+
+    /// Rows and columns of the output, if all its elements follow one another in row-major order, batches too.
+    pub fn row_major_output(&self) -> Option<(usize, usize)> {
+        let shape = if self.transposed { self.shape.clone().transposed() } else { self.shape.clone() };
+        let mut next = 1;
+        let axes = [(shape.n, shape.out.column), (shape.m, shape.out.row)];
+        let batch = shape.batch.iter().copied().zip(shape.out.batch.iter().copied()).rev();
+        let follows = axes.into_iter().chain(batch).all(|(extent, stride)| {
+            let fits = extent <= 1 || stride == next;
+            next *= extent as isize;
+            fits
+        });
+        follows.then_some((shape.m, shape.n))
     }
 
     /// The number of `f32` of scratch memory that [`Matmul::run`] needs.
@@ -313,13 +347,32 @@ impl Job<'_> {
             let batch = offset(&shape.batch, &strides.batch, batch);
             batch + row as isize * strides.row + column as isize * strides.column
         };
-        let report = |tile_rows: Range<usize>, tile_columns: Range<usize>| {
-            let mut tile_rows = rows.start + tile_rows.start..rows.start + tile_rows.end;
-            let mut tile_columns = columns.start + tile_columns.start..columns.start + tile_columns.end;
+        let finish = |mut rows: Range<usize>, mut columns: Range<usize>| {
             if *transposed {
-                std::mem::swap(&mut tile_rows, &mut tile_columns);
+                std::mem::swap(&mut rows, &mut columns);
             }
-            (self.epilogue)(Tile { thread, batch, rows: tile_rows, columns: tile_columns });
+            (self.epilogue)(Tile { thread, batch, rows, columns });
+        };
+        // Rows and columns that are finished and have not been told yet.
+        let waiting = Cell::new((0..0, 0..0));
+        let report = |tile_rows: Range<usize>, tile_columns: Range<usize>| {
+            let tile_rows = rows.start + tile_rows.start..rows.start + tile_rows.end;
+            let tile_columns = columns.start + tile_columns.start..columns.start + tile_columns.end;
+            let (mut some_rows, some_columns) = waiting.take();
+            if some_columns == tile_columns && some_rows.end == tile_rows.start {
+                some_rows.end = tile_rows.end;
+            } else {
+                if !some_rows.is_empty() {
+                    finish(some_rows, some_columns);
+                }
+                some_rows = tile_rows;
+            }
+            // Rows of a transposed product are columns of the output, which are short of neighbours: the more, the better.
+            if some_rows.len() * tile_columns.len() >= TOGETHER && !*transposed {
+                finish(some_rows, tile_columns);
+            } else {
+                waiting.set((some_rows, tile_columns));
+            }
         };
         // SAFETY: the offsets lead to elements that the caller vouches for.
         unsafe {
@@ -357,6 +410,10 @@ impl Job<'_> {
                 epilogue: if split.inner == 1 { Some(&report) } else { None },
             }
             .run(*level);
+        }
+        let (rows, columns) = waiting.take();
+        if !rows.is_empty() {
+            finish(rows, columns);
         }
     }
 

@@ -165,6 +165,32 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// Computes some elements of an elementwise layout, counted in row-major order.
+    ///
+    /// # Safety
+    /// As promised to `new`; the elements exist; no other thread works on them.
+    pub unsafe fn elements(&mut self, elements: Range<usize>) {
+        let layout = &self.code.layout;
+        debug_assert_eq!(layout.kind, Kind::Elementwise);
+        let rows: usize = layout.rows.iter().product();
+        let mut element = elements.start;
+        while element < elements.end {
+            let (outer, lane) = (element / rows, element % rows);
+            self.lane = lane;
+            self.lanes = layout.block.min(rows - lane).min(elements.end - element);
+            element += self.lanes;
+            // SAFETY: the caller's promise.
+            unsafe {
+                self.enter_outer(outer);
+                for (number, stage) in self.code.stages.iter().enumerate() {
+                    self.steps(&stage.before);
+                    self.iterations(number, 0..1);
+                    self.steps(&stage.row);
+                }
+            }
+        }
+    }
+
     /// Computes some iterations of one stage of a unit and leaves what was seen, one accumulator for each lane and
     /// reduction, in `partial`.
     ///
@@ -287,6 +313,17 @@ impl<'a> Machine<'a> {
                 self.lanes = layout.block.min(rows - self.lane);
             }
         }
+        // SAFETY: the position exists.
+        unsafe { self.enter_outer(outer) };
+    }
+
+    /// Moves to a position along the outer axes, the lanes being set.
+    ///
+    /// # Safety
+    /// The position exists.
+    unsafe fn enter_outer(&mut self, mut outer: usize) {
+        let code = self.code;
+        let layout = &code.layout;
         // SAFETY: the tables have as many entries as the code has reaches.
         unsafe {
             if !layout.outer.is_empty() {

@@ -179,6 +179,35 @@ impl Compiled {
         }
     }
 
+    /// Whether parts of the only instance can be computed by [`Compiled::run_elements`].
+    pub fn is_elementwise(&self) -> bool {
+        let [only] = &self.instances[..] else { return false };
+        self.variants[*only].early.layout.kind == Kind::Elementwise
+    }
+
+    /// Computes some elements of the only instance, which is elementwise, on the calling thread: ranges counted in
+    /// row-major order of the rows.
+    ///
+    /// # Safety
+    /// As for [`Compiled::run`], but other threads may compute other elements meanwhile.
+    pub unsafe fn run_elements(
+        &self,
+        operand: &(dyn Fn(usize, usize) -> *mut u8 + Sync),
+        parts: impl Iterator<Item = Range<usize>>,
+    ) {
+        let code = self.code(0, operand);
+        with_scratch(scratch_bytes(code), |scratch| {
+            // SAFETY: the scratch memory is this thread's; the rest is the caller's promise.
+            unsafe {
+                let mut machine = Machine::new(code, scratch, |number| operand(0, number));
+                machine.once();
+                for part in parts {
+                    machine.elements(part);
+                }
+            }
+        });
+    }
+
     /// The code for an instance with these operands.
     fn code(&self, instance: usize, operand: &(dyn Fn(usize, usize) -> *mut u8 + Sync)) -> &Code {
         let variants = &self.variants[self.instances[instance]];

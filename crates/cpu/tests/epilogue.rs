@@ -1,0 +1,78 @@
+//! Loop kernels that run on the finished parts of a product, against the interpreter.
+
+use dropforge_cpu::CpuDevice;
+use dropforge_ir::{Array, BinaryKind, DType, Data, Op, Program, UnaryKind, ValueType};
+use dropforge_plan::reference::ReferenceDevice;
+use dropforge_plan::{Argument, Device};
+
+fn sample(ty: &ValueType, seed: usize) -> Array {
+    let number = |i: usize| ((i * 7919 + seed * 104_729 + 13) % 1009) as f32 / 504.5 - 1.0;
+    Array::new(ty.shape.clone(), Data::F32((0..ty.shape.elements()).map(number).collect())).unwrap()
+}
+
+/// tanh(a · b + bias) · scale, the sides as they are or transposed, in `batch` products.
+fn program(batch: usize, m: usize, n: usize, k: usize, turned: [bool; 2]) -> Program {
+    let mut program = Program::new("epilogue");
+    let turn = |rows, columns, turned: bool| {
+        let [rows, columns] = if turned { [columns, rows] } else { [rows, columns] };
+        if batch > 1 { vec![batch, rows, columns] } else { vec![rows, columns] }
+    };
+    let first = usize::from(batch > 1);
+    let axes: Vec<usize> = (0..first).collect();
+    let a = program.input("a", ValueType::new(DType::F32, turn(m, k, turned[0])));
+    let b = program.input("b", ValueType::new(DType::F32, turn(k, n, turned[1])));
+    let dot = Op::Dot {
+        lhs_batch: axes.clone(),
+        rhs_batch: axes,
+        lhs_contract: vec![first + usize::from(!turned[0])],
+        rhs_contract: vec![first + usize::from(turned[1])],
+    };
+    let y = program.apply(dot, &[a, b]).unwrap();
+    let shape = program.shape(y).clone();
+    let bias = program.input("bias", ValueType::new(DType::F32, [n]));
+    let scale = program.input("scale", ValueType::new(DType::F32, shape.clone()));
+    let bias =
+        program.apply(Op::Broadcast { shape: shape.clone(), axes: vec![shape.rank() - 1] }, &[bias]).unwrap();
+    let sum = program.binary(BinaryKind::Add, y, bias).unwrap();
+    let bent = program.unary(UnaryKind::Tanh, sum).unwrap();
+    let scaled = program.binary(BinaryKind::Multiply, bent, scale).unwrap();
+    program.output("y", scaled);
+    program
+}
+
+fn run(device: &dyn Device, program: &Program) -> (Vec<f32>, String) {
+    let inputs: Vec<Array> =
+        program.inputs.iter().enumerate().map(|(seed, port)| sample(program.ty(port.value), seed)).collect();
+    let arguments: Vec<Argument> = inputs.iter().map(Argument::Host).collect();
+    let mut executable = device.load(program, &[]).unwrap();
+    let output = executable.run(&arguments, &[]).unwrap()[0].read().unwrap();
+    (output.as_f32().unwrap().to_vec(), executable.explain())
+}
+
+#[test]
+fn every_shape_of_product_and_every_division_agrees_with_the_interpreter() {
+    let shapes = [
+        (1, 64, 64, 16),
+        (1, 300, 70, 33),
+        (1, 7, 1500, 40),
+        (1, 1500, 7, 40),
+        (1, 130, 2100, 9),
+        (1, 40, 10, 3000),
+        (5, 33, 65, 20),
+        (1, 1, 500, 30),
+        (1, 500, 1, 30),
+    ];
+    for (batch, m, n, k) in shapes {
+        for turned in [[false, false], [false, true], [true, false], [true, true]] {
+            let program = program(batch, m, n, k, turned);
+            let (expected, _) = run(&ReferenceDevice, &program);
+            for threads in [1, 2, 3] {
+                let (found, listing) = run(&CpuDevice::new(threads).unwrap(), &program);
+                let what = format!("{batch} × {m}×{n}×{k} {turned:?} on {threads} threads");
+                assert!(listing.contains("with epilogue"), "{what}: {listing}");
+                let wrong = found.iter().zip(&expected).position(|(a, b)| (a - b).abs() > 2e-5);
+                assert_eq!(wrong, None, "{what}");
+            }
+        }
+    }
+}

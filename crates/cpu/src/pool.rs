@@ -14,12 +14,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-/// How long a worker spins after its last job. The gaps between the kernels of a step are shorter; a wake-up from
-/// parking costs some 20 µs.
-const SPIN: Duration = Duration::from_micros(400);
-/// Within [`SPIN`], the time after which a waiting thread offers its core to others, for the case that there are more
-/// threads than cores.
-const SPIN_WITHOUT_YIELD: Duration = Duration::from_micros(50);
+/// How long a worker spins after its last job until it parks. The gaps between the kernels of a step are shorter; a wake-up
+/// from parking costs some 20 µs.
+const SPIN_FOR_JOB: Duration = Duration::from_micros(100);
+/// How long the submitting thread spins for the others until it parks. Shares are alike, so that it rarely comes to that,
+/// unless another process has taken the core of a worker: the worker can go on at once on the core that is then free.
+/// Spinning on instead made small networks two to five times slower beside a busy process.
+const SPIN_FOR_WORKERS: Duration = Duration::from_micros(50);
 /// Spins between two looks at the clock.
 const SPINS_PER_CLOCK: u32 = 64;
 
@@ -64,6 +65,9 @@ struct Shared {
     job: CacheLine<UnsafeCell<Job>>,
     /// One flag for each worker: parked, or about to be.
     parked: Vec<CacheLine<AtomicBool>>,
+    /// The submitting thread, while it sleeps until the job is done, and whether it does.
+    sleeper: Mutex<Option<Thread>>,
+    asleep: CacheLine<AtomicBool>,
     stop: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
@@ -88,31 +92,24 @@ unsafe fn call_body<F: Fn(usize) + Sync>(body: *const (), thread: usize) {
 /// The job before the first one.
 unsafe fn call_nothing(_: *const (), _: usize) {}
 
-/// Waits in three stages, each cheaper for other threads: spin, then yield, then (where it returns false) give up.
-struct Backoff {
+/// Spins for a while.
+struct Spin {
     start: Option<Instant>,
     spins: u32,
-    yields: bool,
+    patience: Duration,
 }
 
-impl Backoff {
-    fn new() -> Self {
-        Backoff { start: None, spins: 0, yields: false }
+impl Spin {
+    fn new(patience: Duration) -> Self {
+        Spin { start: None, spins: 0, patience }
     }
 
-    /// Passes a little time; false once [`SPIN`] is over.
+    /// Passes a little time; false once it has been enough.
     fn pause(&mut self) -> bool {
         std::hint::spin_loop();
         self.spins += 1;
-        if self.yields {
-            std::thread::yield_now();
-        }
-        if self.yields || self.spins.is_multiple_of(SPINS_PER_CLOCK) {
-            let elapsed = self.start.get_or_insert_with(Instant::now).elapsed();
-            self.yields = elapsed > SPIN_WITHOUT_YIELD;
-            return elapsed < SPIN;
-        }
-        true
+        !self.spins.is_multiple_of(SPINS_PER_CLOCK)
+            || self.start.get_or_insert_with(Instant::now).elapsed() < self.patience
     }
 }
 
@@ -133,19 +130,25 @@ impl Shared {
             if let Err(panic) = result {
                 self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
             }
-            self.unfinished.0.fetch_sub(1, Ordering::Release);
+            // Sequentially consistent on both sides: either the last worker sees the flag, or the submitter the zero.
+            if self.unfinished.0.fetch_sub(1, Ordering::SeqCst) == 1 && self.asleep.0.load(Ordering::SeqCst) {
+                // Left in its place: a worker that comes late would otherwise take it away from the next one.
+                if let Some(thread) = &*self.sleeper.lock().unwrap_or_else(PoisonError::into_inner) {
+                    thread.unpark();
+                }
+            }
         }
     }
 
     /// Returns the new generation once it is not `seen`.
     fn wait_for_job(&self, thread: usize, seen: u64) -> u64 {
-        let mut backoff = Backoff::new();
+        let mut spin = Spin::new(SPIN_FOR_JOB);
         loop {
             let generation = self.generation.0.load(Ordering::Acquire);
             if generation != seen {
                 return generation;
             }
-            if !backoff.pause() {
+            if !spin.pause() {
                 // Sequentially consistent on both sides: either the submitter sees the flag, or this sees the job.
                 let parked = &self.parked[thread - 1].0;
                 parked.store(true, Ordering::SeqCst);
@@ -153,6 +156,23 @@ impl Shared {
                     std::thread::park();
                 }
                 parked.store(false, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Returns when every worker has finished the job.
+    fn wait_for_workers(&self) {
+        let mut spin = Spin::new(SPIN_FOR_WORKERS);
+        while self.unfinished.0.load(Ordering::Acquire) != 0 {
+            if !spin.pause() {
+                *self.sleeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::thread::current());
+                self.asleep.0.store(true, Ordering::SeqCst);
+                while self.unfinished.0.load(Ordering::SeqCst) != 0 {
+                    std::thread::park();
+                }
+                self.asleep.0.store(false, Ordering::Relaxed);
             }
         }
     }
@@ -167,6 +187,8 @@ impl Pool {
             unfinished: CacheLine(AtomicUsize::new(0)),
             job: CacheLine(UnsafeCell::new(Job { body: std::ptr::null(), call: call_nothing })),
             parked: (1..threads).map(|_| CacheLine(AtomicBool::new(false))).collect(),
+            sleeper: Mutex::new(None),
+            asleep: CacheLine(AtomicBool::new(false)),
             stop: AtomicBool::new(false),
             panic: Mutex::new(None),
         });
@@ -208,10 +230,7 @@ impl Pool {
         let own = catch_unwind(AssertUnwindSafe(|| body(0)));
         INSIDE_JOB.set(false);
 
-        let mut backoff = Backoff::new();
-        while shared.unfinished.0.load(Ordering::Acquire) != 0 {
-            backoff.pause();
-        }
+        shared.wait_for_workers();
         let panic = match own {
             Err(panic) => Some(panic),
             Ok(()) => shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take(),
@@ -333,10 +352,28 @@ mod tests {
     }
 
     #[test]
+    fn wakes_a_submitter_that_waits_for_late_workers() {
+        let pool = Pool::new(4);
+        let count = AtomicUsize::new(0);
+        for round in 0..3000u32 {
+            pool.run(|thread| {
+                // Around the time at which the submitter parks, so that both orders of parking and finishing occur.
+                let late = SPIN_FOR_WORKERS * (round % 7 + thread as u32) / 4;
+                let start = Instant::now();
+                while thread > 0 && start.elapsed() < late {
+                    std::hint::spin_loop();
+                }
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        assert_eq!(count.into_inner(), 4 * 3000);
+    }
+
+    #[test]
     fn wakes_parked_workers() {
         let pool = Pool::new(3);
         for _ in 0..5 {
-            std::thread::sleep(4 * SPIN);
+            std::thread::sleep(10 * SPIN_FOR_JOB);
             let count = AtomicUsize::new(0);
             pool.run(|_| {
                 count.fetch_add(1, Ordering::Relaxed);

@@ -132,7 +132,8 @@ impl Layout {
     }
 }
 
-fn aligned(bytes: u64) -> u64 {
+/// Bytes of a place that holds this many.
+pub(crate) fn aligned(bytes: u64) -> u64 {
     bytes.max(1).next_multiple_of(ALIGNMENT)
 }
 

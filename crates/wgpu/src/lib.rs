@@ -9,17 +9,22 @@
 //! different threads.
 
 mod adapter;
+mod blocks;
 mod buffer;
 mod device;
 mod executable;
+mod faults;
 mod gpu;
 mod heap;
 mod layout;
+mod memory;
 mod profile;
+mod staging;
+mod transfer;
 mod tuning;
 mod wgsl;
 mod words;
 
 pub use adapter::{AdapterDescription, Choice, adapters};
 pub use device::WgpuDevice;
-pub use heap::HeapStatistics;
+pub use memory::{LiveBuffer, MemoryStatistics};

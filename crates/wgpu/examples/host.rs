@@ -28,7 +28,13 @@ fn main() -> Outcome<()> {
     measure(&device, "mlp", mlp, &[4, 64], steps)
 }
 
-fn measure(device: &Arc<WgpuDevice>, name: &str, builder: StepBuilder, input: &[usize], steps: u32) -> Outcome<()> {
+fn measure(
+    device: &Arc<WgpuDevice>,
+    name: &str,
+    builder: StepBuilder,
+    input: &[usize],
+    steps: u32,
+) -> Outcome<()> {
     let runtime = Runtime::new(Arc::clone(device) as Arc<dyn Device>);
     let count: usize = input.iter().product();
     let inputs = Data::F32((0..count).map(|i| ((i * 2654435761) % 2003) as f32 / 1000.0 - 1.0).collect());

@@ -37,6 +37,11 @@ impl WgpuDevice {
         self.gpu.info.device_type == wgpu::DeviceType::Cpu
     }
 
+    /// Most bytes of one value, each element taking four: what a kernel can see of a buffer.
+    pub fn largest_value(&self) -> u64 {
+        self.gpu.binding_limit()
+    }
+
     /// What is held of the device's memory.
     pub fn memory(&self) -> MemoryStatistics {
         lock(&self.gpu.heap).statistics()

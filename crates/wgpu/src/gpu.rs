@@ -116,11 +116,15 @@ impl Gpu {
         Error::new(operation, format!("{what}: {} was lost{detail}: {advice}", self.info.name))
     }
 
+    pub fn is_lost(&self) -> bool {
+        self.faults.lost().is_some()
+    }
+
     /// The error of an operation on `what`, if the device was lost or this thread's calls failed since it was last asked.
     pub fn check(&self, operation: &str, what: &str) -> Result<()> {
         match self.faults.take() {
             None => Ok(()),
-            Some(why) if self.faults.lost().is_some() => Err(self.lost_error(operation, what, &why)),
+            Some(why) if self.is_lost() => Err(self.lost_error(operation, what, &why)),
             Some(why) => Err(self.error(operation, what, &why)),
         }
     }
@@ -316,5 +320,69 @@ fn one_line(message: &str) -> String {
         joined.chars().take(LONGEST).chain(['…']).collect()
     } else {
         joined
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapter::{Choice, choose};
+
+    /// A software renderer; `None` where `DROPFORGE_NO_GPU=1` says that there is none.
+    fn gpu() -> Option<Gpu> {
+        match choose(Choice::Software).and_then(|adapter| Gpu::connect(&adapter)) {
+            Ok(gpu) => Some(gpu),
+            Err(_) if std::env::var("DROPFORGE_NO_GPU").as_deref() == Ok("1") => None,
+            Err(error) => panic!("{error} (DROPFORGE_NO_GPU=1 passes without)"),
+        }
+    }
+
+    fn text<T>(result: Result<T>) -> String {
+        result.err().expect("this was to fail").to_string()
+    }
+
+    #[test]
+    fn a_kernel_that_is_not_valid_fails_by_name_and_only_once() {
+        let Some(gpu) = gpu() else { return };
+        for source in [
+            "this is not WGSL",
+            "@compute @workgroup_size(1) fn main() { let x: f32 = 1u; }",
+            "@compute @workgroup_size(100000) fn main() {}",
+            "@group(0) @binding(7) var<storage, read_write> x: array<f32>;
+             @compute @workgroup_size(1) fn main() { x[0] = 1.0; }",
+        ] {
+            let error = text(gpu.pipeline("softmax_7", source, &[true]));
+            assert!(error.starts_with("load: kernel softmax_7 on ") && !error.contains('\n'), "{error}");
+            gpu.check("run", "the next program").unwrap();
+        }
+        let source = "@compute @workgroup_size(1) fn main() {}";
+        gpu.pipeline("fine", source, &[true]).unwrap();
+    }
+
+    #[test]
+    fn what_the_device_refuses_outside_of_a_scope_is_told_to_the_caller() {
+        let Some(gpu) = gpu() else { return };
+        let buffer = gpu.buffer("small", 16, wgpu::BufferUsages::COPY_DST).unwrap();
+        gpu.queue.write_buffer(&buffer, 8, &[0; 16]);
+        let error = text(gpu.check("write", "state w"));
+        assert!(error.starts_with("write: state w on "), "{error}");
+        gpu.check("write", "state w").unwrap();
+        let error = text(gpu.buffer("state w", u64::MAX / 2, wgpu::BufferUsages::COPY_DST));
+        assert!(error.starts_with("allocate: state w of "), "{error}");
+    }
+
+    /// As the driver reports it: through the callback, not through `lose`.
+    #[test]
+    fn a_loss_is_noticed_and_stays() {
+        let Some(gpu) = gpu() else { return };
+        gpu.device.destroy();
+        let error = text(gpu.wait(None, "step 7"));
+        assert!(error.starts_with("wait: step 7: ") && error.contains("was lost"), "{error}");
+        for _ in 0..2 {
+            let error = text(gpu.pipeline("k", "@compute @workgroup_size(1) fn main() {}", &[true]));
+            assert!(error.starts_with("load: kernel k: ") && error.contains("was lost"), "{error}");
+            assert!(text(gpu.staging(64)).contains("was lost"));
+            assert!(text(gpu.check("run", "step 8")).contains("step 8"));
+        }
     }
 }

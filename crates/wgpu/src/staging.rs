@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 struct Flight {
     /// Answers of the device that are still to come.
     outstanding: AtomicU32,
+    /// Whether one of the answers was an error.
     failed: AtomicBool,
 }
 
@@ -78,11 +79,9 @@ impl Readback {
     fn settle(&self, wanted: bool) {
         let mut state = lock(&self.state);
         if let Arrival::Staged(staging, bytes) = &*state {
-            let view = if wanted && !self.flight.failed.load(Ordering::Acquire) {
-                staging.slice(..*bytes).get_mapped_range().ok()
-            } else {
-                None
-            };
+            // Not the flight says whether this worked: it also fails when the executable was dropped meanwhile.
+            let wanted = wanted && !self.gpu.is_lost();
+            let view = wanted.then(|| staging.slice(..*bytes).get_mapped_range().ok()).flatten();
             let arrived = view.map(|view| Box::from(&*view));
             staging.unmap();
             *state = arrived.map_or(Arrival::Missing, Arrival::Arrived);
@@ -201,7 +200,11 @@ pub(crate) struct Ring {
 impl Ring {
     /// Slots for this many bytes to the device and back.
     pub fn new(upload: u64, download: u64) -> Ring {
-        Ring { slots: VecDeque::new(), upload: upload.next_multiple_of(4), download: download.next_multiple_of(4) }
+        Ring {
+            slots: VecDeque::new(),
+            upload: upload.next_multiple_of(4),
+            download: download.next_multiple_of(4),
+        }
     }
 
     /// A slot that is ready to be written; `what` names the program in errors. Slots are made when all others are in

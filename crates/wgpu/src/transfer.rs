@@ -112,7 +112,8 @@ pub(crate) struct Outputs {
 
 impl Outputs {
     pub fn new(program: &Program, layout: &Layout) -> Outputs {
-        let bytes: Vec<u64> = program.outputs.iter().map(|port| stored_bytes(program.ty(port.value))).collect();
+        let bytes: Vec<u64> =
+            program.outputs.iter().map(|port| stored_bytes(program.ty(port.value))).collect();
         let (early, copies) = early_copies(&bytes, &layout.outputs);
         Outputs {
             names: program.outputs.iter().map(|port| format!("output {}", port.name).into()).collect(),

@@ -1,31 +1,26 @@
-//! Host time of a training step: what the calling thread computes per run, whatever the device does meanwhile.
+//! Host time of a training step: how long `run` takes to prepare, encode and submit it.
 //!
-//! `host [steps]`; Linux only, as it reads the thread's own clock. `DROPFORGE_GPU=software` takes the software renderer.
+//! `host [samples]`. The device is idle before each sample, so that a renderer on the same cores does not disturb; the
+//! median is printed, and the least. `DROPFORGE_GPU=software` takes the software renderer.
 
 use dropforge::prelude::{Adam, Sgd, StepBuilder, cross_entropy};
 use dropforge::{Array, Data, Runtime, models};
 use dropforge_plan::Device;
 use dropforge_wgpu::{Choice, WgpuDevice};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// Nanoseconds that this thread has computed.
-fn computed() -> Outcome<f64> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
-    Ok(text.split_whitespace().next().ok_or("no number")?.parse()?)
-}
-
 fn main() -> Outcome<()> {
-    let steps = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(300);
+    let samples = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(100);
     let software = std::env::var("DROPFORGE_GPU").as_deref() == Ok("software");
     let device = Arc::new(WgpuDevice::new(if software { Choice::Software } else { Choice::Best })?);
     println!("on {}", device.name());
     let tiny = StepBuilder::new(models::tinycnn(2), cross_entropy(), Sgd::new(0.01));
-    measure(&device, "tinycnn", tiny, &[2, 3, 8, 8], steps)?;
-    let mlp = StepBuilder::new(models::mlp(10), cross_entropy(), Adam::new(1e-3));
-    measure(&device, "mlp", mlp, &[4, 64], steps)
+    measure(&device, "tinycnn", tiny, &[2, 3, 8, 8], samples)?;
+    let lenet = StepBuilder::new(models::lenet(10), cross_entropy(), Adam::new(1e-3));
+    measure(&device, "lenet", lenet, &[2, 1, 28, 28], samples)
 }
 
 fn measure(
@@ -33,7 +28,7 @@ fn measure(
     name: &str,
     builder: StepBuilder,
     input: &[usize],
-    steps: u32,
+    samples: usize,
 ) -> Outcome<()> {
     let runtime = Runtime::new(Arc::clone(device) as Arc<dyn Device>);
     let count: usize = input.iter().product();
@@ -42,24 +37,24 @@ fn measure(
     let targets = Array::new([input[0]], Data::I32(vec![1; input[0]])).ok_or("sizes")?;
     let mut step = builder.runtime(&runtime).compile(&inputs.ty(), &targets.ty())?;
     let batch = dropforge::compile::Batched { inputs: Arc::new(inputs), targets: Arc::new(targets) };
-    for _ in 0..20 {
-        step.run(&batch)?.loss()?;
-    }
-    for round in 0..3 {
-        let (start, before) = (Instant::now(), computed()?);
-        let mut late = None;
-        for number in 0..steps {
-            let outcome = step.run(&batch)?;
-            if number % 10 == 0
-                && let Some(before) = late.replace(outcome)
-            {
-                before.loss()?;
-            }
-        }
-        let each = (computed()? - before) / f64::from(steps) / 1e3;
+    let mut times: Vec<Duration> = Vec::new();
+    let mut late = None;
+    for _ in 0..samples + 20 {
         device.synchronize()?;
-        let wall = start.elapsed().as_secs_f64() * 1e6 / f64::from(steps);
-        println!("{name} round {round}: {each:.1} µs on the host, {wall:.1} µs a step");
+        let start = Instant::now();
+        let outcome = step.run(&batch)?;
+        times.push(start.elapsed());
+        late = Some(outcome);
     }
+    let loss = late.ok_or("no samples")?.loss()?;
+    times.drain(..20);
+    times.sort_unstable();
+    let dispatches: usize = step.explain().iter().map(|(_, text)| text.matches("workgroups").count()).sum();
+    let micros = |time: Duration| time.as_secs_f64() * 1e6;
+    println!(
+        "{name}: {dispatches} kernels, {:.1} µs on the host (least {:.1}), loss {loss:.3}",
+        micros(times[times.len() / 2]),
+        micros(times[0])
+    );
     Ok(())
 }

@@ -289,7 +289,7 @@ mod tests {
             let mut at = 0;
             for (position, (start, length, _)) in ranges.iter().enumerate() {
                 assert_eq!(*start, at, "ranges overlap or leave a hole");
-                assert!(length % ALIGNMENT == 0 && *length > 0);
+                assert!(length.is_multiple_of(ALIGNMENT) && *length > 0);
                 at += length;
                 let both_free = position > 0 && ranges[position - 1].2 && ranges[position].2;
                 assert!(!both_free, "free neighbours were not merged");
@@ -306,7 +306,7 @@ mod tests {
         let mut last = 0;
         for bytes in (1..100_000).chain([1 << 20, (1 << 20) + 1, CHUNK_BYTES - 1, CHUNK_BYTES]) {
             let class = size_class(bytes);
-            assert!(class >= bytes && class % ALIGNMENT == 0 && class >= last);
+            assert!(class >= bytes && class.is_multiple_of(ALIGNMENT) && class >= last);
             assert!(class - bytes < ALIGNMENT.max(bytes / 8 + 1), "{bytes} takes {class}");
             assert_eq!(size_class(class), class);
             last = class;
@@ -332,7 +332,7 @@ mod tests {
                         let magnitude = 8 + random(19);
                         let bytes = 1 + random(1 << magnitude);
                         let block = take(&mut blocks, bytes);
-                        assert!(block.bytes >= bytes && block.offset % ALIGNMENT == 0);
+                        assert!(block.bytes >= bytes && block.offset.is_multiple_of(ALIGNMENT));
                         live.push(block);
                     }
                     6..9 if !live.is_empty() => {

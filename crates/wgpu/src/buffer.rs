@@ -102,13 +102,16 @@ impl Buffer for WgpuBuffer {
         let gpu = &self.piece.gpu;
         gpu.check("write", &self.describe())?;
         lock(&self.early).take();
-        if let Some(bytes) = wgpu::BufferSize::new(stored_bytes(&self.ty)) {
-            let view = gpu.queue.write_buffer_with(&self.piece.buffer, self.piece.offset(), bytes);
-            if let Some(mut view) = view {
-                words::write(array.data(), view.slice(..));
+        let Some(bytes) = wgpu::BufferSize::new(stored_bytes(&self.ty)) else { return Ok(()) };
+        match gpu.queue.write_buffer_with(&self.piece.buffer, self.piece.offset(), bytes) {
+            Some(mut view) => words::write(array.data(), view.slice(..)),
+            None => {
+                gpu.check("write", &self.describe())?;
+                return Err(gpu.error("write", &self.describe(), "there is no memory to stage it in"));
             }
         }
-        gpu.check("write", &self.describe())
+        gpu.check("write", &self.describe())?;
+        gpu.staged_write(bytes.get(), &self.describe()).map_err(|error| error.named("write"))
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -7,6 +7,7 @@ use dropforge_ir::{Error, Result};
 use std::collections::HashMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -22,6 +23,8 @@ pub(crate) struct Gpu {
     layouts: Mutex<HashMap<Vec<bool>, Arc<Layout>>>,
     pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
     staging: Mutex<HashMap<u64, Vec<wgpu::Buffer>>>,
+    /// Bytes of writes that wait on the host for a submission.
+    staged: AtomicU64,
 }
 
 /// How the bindings of a shader look: the parameters, then storage buffers that are written or only read.
@@ -96,6 +99,7 @@ impl Gpu {
             layouts: Mutex::default(),
             pipelines: Mutex::default(),
             staging: Mutex::default(),
+            staged: AtomicU64::new(0),
         })
     }
 
@@ -210,6 +214,18 @@ impl Gpu {
         };
         staging.unmap();
         taken
+    }
+
+    /// Counts a write that lies on the host until something is submitted. When much has gathered, such as the states of
+    /// a large checkpoint, it is sent and waited for.
+    pub fn staged_write(&self, bytes: u64, what: &str) -> Result<()> {
+        const MOST_BYTES: u64 = 64 << 20;
+        if self.staged.fetch_add(bytes, Ordering::Relaxed) + bytes < MOST_BYTES {
+            return Ok(());
+        }
+        self.staged.store(0, Ordering::Relaxed);
+        let submission = self.queue.submit([]);
+        self.wait(Some(submission), what)
     }
 
     /// Looks at what the device has done, or waits for it; then what waited for that is called.

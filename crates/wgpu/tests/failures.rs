@@ -2,8 +2,15 @@
 
 mod support;
 
-use dropforge_ir::{DType, ValueType, text::parse};
+use dropforge::Runtime;
+use dropforge::prelude::*;
+use dropforge_ir::text::parse;
+use dropforge_ir::{DType, ValueType};
 use dropforge_plan::{Argument, BufferRef, Device};
+use dropforge_wgpu::WgpuDevice;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use support::{counting, device, floats, number, states};
 
 /// Holds an error to what it must say.
@@ -157,4 +164,52 @@ fn wrong_arguments_change_nothing() {
         step.run(&[Argument::Host(&batch)], &[1.0]).unwrap();
     }
     assert_eq!(number(&counter[0]), 40.0);
+}
+
+/// Every file below a folder, with its contents.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.insert(path.clone(), std::fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_lost_device_leaves_the_checkpoint_whole() {
+    let Some(device) = device() else { return };
+    let Some(next) = support::device() else { return };
+    let folder = std::env::temp_dir().join(format!("dropforge-lost-{}", std::process::id()));
+    let (data, _) = datasets::digits(40, 1, 4);
+    let trainer = |device: &Arc<WgpuDevice>| {
+        let net = seq![flatten(), dense(12), relu(), dense(10)];
+        let runtime = Runtime::new(Arc::clone(device) as Arc<dyn Device>);
+        Trainer::new(net, cross_entropy(), Adam::new(1e-3))
+            .batch(16)
+            .runtime(&runtime)
+            .compile(&data)
+            .unwrap()
+    };
+    let device = Arc::new(device);
+    let mut training = trainer(&device);
+    training.epoch(&data).unwrap();
+    training.save(&folder).unwrap();
+    let whole = files(&folder);
+    training.epoch(&data).unwrap();
+    device.lose();
+    let lost = |error: String| assert!(error.contains("lost") && error.contains("checkpoint"), "{error}");
+    lost(training.epoch(&data).unwrap_err().to_string());
+    lost(training.save(&folder).unwrap_err().to_string());
+    drop(training);
+    assert!(files(&folder) == whole, "the checkpoint changed");
+    let mut resumed = trainer(&Arc::new(next));
+    assert!(resumed.resume(&folder).unwrap());
+    assert_eq!(resumed.epochs(), 1);
+    resumed.epoch(&data).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
 }

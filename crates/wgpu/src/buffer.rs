@@ -30,6 +30,7 @@ impl WgpuBuffer {
             encoder.clear_buffer(&piece.buffer, piece.offset(), Some(piece.bytes()));
             gpu.queue.submit([encoder.finish()]);
             gpu.check("allocate", &what)?;
+            gpu.pace(piece.bytes(), &what)?;
         }
         Ok(WgpuBuffer { ty: ty.clone(), piece, name: OnceLock::new(), early: Mutex::new(None) })
     }
@@ -111,7 +112,7 @@ impl Buffer for WgpuBuffer {
             }
         }
         gpu.check("write", &self.describe())?;
-        gpu.staged_write(bytes.get(), &self.describe()).map_err(|error| error.named("write"))
+        gpu.pace(bytes.get(), &self.describe()).map_err(|error| error.named("write"))
     }
 
     fn as_any(&self) -> &dyn Any {

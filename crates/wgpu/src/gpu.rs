@@ -2,7 +2,7 @@
 
 use crate::faults::Faults;
 use crate::heap::Heap;
-use crate::tuning::ALIGNMENT;
+use crate::tuning::{ALIGNMENT, OUTSIDE_BYTES, OUTSIDE_LEAST_BYTES, READ_STAGING_BYTES};
 use dropforge_ir::{Error, Result};
 use std::collections::HashMap;
 use std::future::Future;
@@ -23,8 +23,8 @@ pub(crate) struct Gpu {
     layouts: Mutex<HashMap<Vec<bool>, Arc<Layout>>>,
     pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
     staging: Mutex<HashMap<u64, Vec<wgpu::Buffer>>>,
-    /// Bytes of writes that wait on the host for a submission.
-    staged: AtomicU64,
+    /// Bytes that were written or cleared outside of steps since that was last waited for.
+    outside: AtomicU64,
 }
 
 /// How the bindings of a shader look: the parameters, then storage buffers that are written or only read.
@@ -99,7 +99,7 @@ impl Gpu {
             layouts: Mutex::default(),
             pipelines: Mutex::default(),
             staging: Mutex::default(),
-            staged: AtomicU64::new(0),
+            outside: AtomicU64::new(0),
         })
     }
 
@@ -181,10 +181,9 @@ impl Gpu {
 
     /// Keeps a staging buffer for the next read of its size.
     pub fn return_staging(&self, buffer: wgpu::Buffer) {
-        const KEPT_BYTES: u64 = 64 << 20;
         let mut staging = lock(&self.staging);
         let kept: u64 = staging.values().flatten().map(wgpu::Buffer::size).sum();
-        if kept + buffer.size() <= KEPT_BYTES {
+        if kept + buffer.size() <= READ_STAGING_BYTES {
             staging.entry(buffer.size()).or_default().push(buffer);
         }
     }
@@ -216,14 +215,15 @@ impl Gpu {
         taken
     }
 
-    /// Counts a write that lies on the host until something is submitted. When much has gathered, such as the states of
-    /// a large checkpoint, it is sent and waited for.
-    pub fn staged_write(&self, bytes: u64, what: &str) -> Result<()> {
-        const MOST_BYTES: u64 = 64 << 20;
-        if self.staged.fetch_add(bytes, Ordering::Relaxed) + bytes < MOST_BYTES {
+    /// Counts a write or clearing outside of any step. When much has gathered, such as the states of a large checkpoint, it
+    /// is sent and waited for, so that neither staging memory nor submissions pile up.
+    pub fn pace(&self, bytes: u64, what: &str) -> Result<()> {
+        // Each takes some memory of its own, however small it is.
+        let weight = bytes.max(OUTSIDE_LEAST_BYTES);
+        if self.outside.fetch_add(weight, Ordering::Relaxed) + weight < OUTSIDE_BYTES {
             return Ok(());
         }
-        self.staged.store(0, Ordering::Relaxed);
+        self.outside.store(0, Ordering::Relaxed);
         let submission = self.queue.submit([]);
         self.wait(Some(submission), what)
     }

@@ -24,6 +24,15 @@ pub const LARGE_GRAIN: u64 = 1 << 20;
 /// Bytes of idle device memory that are always kept for reuse; more is kept up to half of what was in use at most.
 pub const KEPT_BYTES: u64 = 256 << 20;
 
+/// Most bytes of staging memory that are kept for reads.
+pub const READ_STAGING_BYTES: u64 = 64 << 20;
+
+/// Bytes that may be written or cleared outside of steps before the host waits for the device.
+pub const OUTSIDE_BYTES: u64 = 64 << 20;
+
+/// What the smallest write counts for among them.
+pub const OUTSIDE_LEAST_BYTES: u64 = 64 << 10;
+
 /// Steps of one executable that may be in flight; each has staging memory of its own.
 pub const STEPS_IN_FLIGHT: usize = 3;
 

@@ -115,6 +115,19 @@ fn programs_without_inputs_run_in_order() {
     assert_eq!(buffers[0].read().unwrap().as_f32().unwrap(), [2f32.powi(40), -2f32.powi(40)]);
 }
 
+/// Writes outside of steps are sent in parts; all of them arrive, in order.
+#[test]
+fn many_writes_arrive_in_order() {
+    let Some(device) = device() else { return };
+    let buffers: Vec<BufferRef> = (0..3).map(|_| device.allocate(&vector(4)).unwrap()).collect();
+    for round in 0..1500 {
+        buffers[round % 3].write(&floats(&[round as f32; 4])).unwrap();
+        drop(device.allocate(&vector(4)).unwrap());
+    }
+    let found: Vec<f32> = buffers.iter().map(number).collect();
+    assert_eq!(found, [1497.0, 1498.0, 1499.0]);
+}
+
 /// An output may become an input, or a state that later steps change after it went to the host.
 #[test]
 fn outputs_serve_as_inputs_and_states() {

@@ -2,100 +2,70 @@
 
 use crate::gpu::{Gpu, lock};
 use crate::heap::Piece;
-use crate::words::{append, stored_bytes, to_array};
+use crate::staging::Readback;
+use crate::words::{self, stored_bytes, to_array};
 use dropforge_ir::{Array, Error, Result, ValueType};
 use dropforge_plan::Buffer;
 use std::any::Any;
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Elements on the device.
 pub(crate) struct WgpuBuffer {
     ty: ValueType,
     pub piece: Piece,
-    /// A copy on its way to the host since the step that made the elements.
-    early: Mutex<Option<Download>>,
-}
-
-/// Bytes on their way to the host.
-pub(crate) struct Download {
-    gpu: Arc<Gpu>,
-    staging: Option<wgpu::Buffer>,
-    bytes: u64,
-    submission: wgpu::SubmissionIndex,
-    arrived: Receiver<std::result::Result<(), wgpu::BufferAsyncError>>,
-}
-
-impl Download {
-    /// Starts to map what a submission copied into staging memory.
-    pub fn start(
-        gpu: &Arc<Gpu>,
-        staging: wgpu::Buffer,
-        bytes: u64,
-        submission: wgpu::SubmissionIndex,
-    ) -> Download {
-        let (tell, arrived) = channel();
-        staging.slice(..bytes).map_async(wgpu::MapMode::Read, move |result| {
-            // Nobody listens if the buffer was dropped meanwhile.
-            let _ = tell.send(result);
-        });
-        Download { gpu: Arc::clone(gpu), staging: Some(staging), bytes, submission, arrived }
-    }
-
-    /// Waits until the bytes are there.
-    fn finish(mut self, ty: &ValueType) -> Result<Array> {
-        let fail =
-            |message: String| Error::new("read", format!("{ty} from {}: {message}", self.gpu.info.name));
-        self.gpu.wait(Some(self.submission.clone()))?;
-        match self.arrived.recv() {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(fail(error.to_string())),
-            Err(_) => return Err(fail("the device gave no answer".into())),
-        }
-        let staging = self.staging.take().ok_or_else(|| fail("it was read before".into()))?;
-        let array = {
-            let view =
-                staging.slice(..self.bytes).get_mapped_range().map_err(|error| fail(error.to_string()))?;
-            to_array(ty, &view)
-        };
-        staging.unmap();
-        self.gpu.return_staging(staging);
-        array.ok_or_else(|| fail("too few bytes came back".into()))
-    }
-}
-
-impl Drop for Download {
-    fn drop(&mut self) {
-        if let Some(staging) = self.staging.take() {
-            // Cancels the mapping if it has not happened yet.
-            staging.unmap();
-            self.gpu.return_staging(staging);
-        }
-    }
+    /// What it is for, if that is known, such as `state fc1.weight`.
+    name: OnceLock<Arc<str>>,
+    /// A copy that went to the host with the step that made the elements, and where it begins there.
+    early: Mutex<Option<(Arc<Readback>, u64)>>,
 }
 
 impl WgpuBuffer {
     /// Zeroed memory for a value.
     pub fn zeroed(gpu: &Arc<Gpu>, ty: &ValueType) -> Result<WgpuBuffer> {
-        let buffer = WgpuBuffer::unwritten(gpu, ty)?;
-        if buffer.piece.used_before {
+        let what: Arc<str> = ty.to_string().into();
+        gpu.check("allocate", &what)?;
+        let piece = Piece::allocate(gpu, &what, stored_bytes(ty))?;
+        if piece.used_before() {
             let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            encoder.clear_buffer(&buffer.piece.buffer, buffer.piece.offset, Some(buffer.piece.bytes));
+            encoder.clear_buffer(&piece.buffer, piece.offset(), Some(piece.bytes()));
             gpu.queue.submit([encoder.finish()]);
+            gpu.check("allocate", &what)?;
+            gpu.pace(piece.bytes(), &what)?;
         }
-        gpu.check("allocate")?;
-        Ok(buffer)
+        Ok(WgpuBuffer { ty: ty.clone(), piece, name: OnceLock::new(), early: Mutex::new(None) })
     }
 
-    /// Memory for a value that is about to be written.
-    pub fn unwritten(gpu: &Arc<Gpu>, ty: &ValueType) -> Result<WgpuBuffer> {
-        let piece = Piece::allocate(gpu, &ty.to_string(), stored_bytes(ty))?;
-        Ok(WgpuBuffer { ty: ty.clone(), piece, early: Mutex::new(None) })
+    /// Memory for an output that is about to be written.
+    pub fn output(gpu: &Arc<Gpu>, ty: &ValueType, name: &Arc<str>) -> Result<WgpuBuffer> {
+        let piece = Piece::allocate(gpu, name, stored_bytes(ty))?;
+        Ok(WgpuBuffer { ty: ty.clone(), piece, name: Arc::clone(name).into(), early: Mutex::new(None) })
     }
 
-    /// Says that the elements are already on their way to the host.
-    pub fn set_early(&mut self, download: Download) {
-        self.early = Mutex::new(Some(download));
+    /// Says that the elements are already on their way to the host, and where they begin there.
+    pub fn set_early(&mut self, readback: Arc<Readback>, offset: u64) {
+        self.early = Mutex::new(Some((readback, offset)));
+    }
+
+    /// Binds it to a program as this state: from then on it changes by itself.
+    pub fn become_state(&self, name: &str) {
+        lock(&self.early).take();
+        let what: Arc<str> = format!("state {name}").into();
+        self.piece.rename(&what);
+        // The first program that it was bound to names it.
+        let _ = self.name.set(what);
+    }
+
+    /// What it is, for errors.
+    fn describe(&self) -> String {
+        match self.name.get() {
+            Some(name) => format!("{name} {}", self.ty),
+            None => self.ty.to_string(),
+        }
+    }
+
+    fn array(&self, stored: &[u8]) -> Result<Array> {
+        to_array(&self.ty, stored)
+            .ok_or_else(|| Error::new("read", format!("{}: too few bytes came back", self.describe())))
     }
 }
 
@@ -105,33 +75,44 @@ impl Buffer for WgpuBuffer {
     }
 
     fn read(&self) -> Result<Array> {
-        if let Some(download) = lock(&self.early).take() {
-            return download.finish(&self.ty);
-        }
         let bytes = stored_bytes(&self.ty);
         if bytes == 0 {
             return Ok(Array::zeros(&self.ty));
         }
-        let gpu = &self.piece.gpu;
-        gpu.check("read")?;
-        let staging = gpu.staging(bytes)?;
+        let early = lock(&self.early).clone();
+        if let Some((readback, offset)) = early {
+            let range = offset as usize..(offset + bytes) as usize;
+            return readback.read(&self.describe(), |all| self.array(all.get(range).unwrap_or_default()))?;
+        }
+        let (gpu, what) = (&self.piece.gpu, self.describe());
+        gpu.check("read", &what)?;
+        let staging = gpu.staging(bytes).map_err(|error| error.named("read"))?;
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(&self.piece.buffer, self.piece.offset, &staging, 0, bytes);
+        encoder.copy_buffer_to_buffer(&self.piece.buffer, self.piece.offset(), &staging, 0, bytes);
         let submission = gpu.queue.submit([encoder.finish()]);
-        Download::start(gpu, staging, bytes, submission).finish(&self.ty)
+        let array = gpu.mapped("read", &what, &staging, bytes, submission, |view| self.array(view))?;
+        gpu.return_staging(staging);
+        array
     }
 
     fn write(&self, array: &Array) -> Result<()> {
-        if array.ty() != self.ty {
-            return Err(Error::new("write", format!("the buffer is {}, got {}", self.ty, array.ty())));
+        if array.shape() != &self.ty.shape || array.data().dtype() != self.ty.dtype {
+            let message = format!("the buffer is {}, got {}", self.describe(), array.ty());
+            return Err(Error::new("write", message));
         }
+        let gpu = &self.piece.gpu;
+        gpu.check("write", &self.describe())?;
         lock(&self.early).take();
-        let mut stored = Vec::with_capacity(stored_bytes(&self.ty) as usize);
-        append(array.data(), &mut stored);
-        if !stored.is_empty() {
-            self.piece.gpu.queue.write_buffer(&self.piece.buffer, self.piece.offset, &stored);
+        let Some(bytes) = wgpu::BufferSize::new(stored_bytes(&self.ty)) else { return Ok(()) };
+        match gpu.queue.write_buffer_with(&self.piece.buffer, self.piece.offset(), bytes) {
+            Some(mut view) => words::write(array.data(), view.slice(..)),
+            None => {
+                gpu.check("write", &self.describe())?;
+                return Err(gpu.error("write", &self.describe(), "there is no memory to stage it in"));
+            }
         }
-        self.piece.gpu.check("write")
+        gpu.check("write", &self.describe())?;
+        gpu.pace(bytes.get(), &self.describe()).map_err(|error| error.named("write"))
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -4,14 +4,21 @@ use crate::adapter::{Choice, choose};
 use crate::buffer::WgpuBuffer;
 use crate::executable::WgpuExecutable;
 use crate::gpu::{Gpu, lock};
-use crate::heap::HeapStatistics;
+use crate::memory::{LiveBuffer, MemoryStatistics, leaks};
 use dropforge_ir::passes::optimize;
 use dropforge_ir::verify::verify;
-use dropforge_ir::{Program, Result, ValueType};
+use dropforge_ir::{Error, Program, Result, ValueType};
 use dropforge_plan::{BufferRef, Device, Executable, plan};
 use std::sync::Arc;
 
 /// A GPU reached through Vulkan, Metal or DirectX 12.
+///
+/// # When the device is lost
+///
+/// A driver that crashes, a machine that takes the device away: from then on every call of the device, its buffers and its
+/// executables returns an error that names the program or buffer it was about. Nothing waits forever. What lay on
+/// the device is gone. Outputs that had been read before can be read again; others may fail. Open a new device
+/// and continue from a checkpoint: files that were written are not touched.
 pub struct WgpuDevice {
     gpu: Arc<Gpu>,
 }
@@ -30,9 +37,51 @@ impl WgpuDevice {
         self.gpu.info.device_type == wgpu::DeviceType::Cpu
     }
 
-    /// What buffers hold of the device's memory; executables hold their own memory besides.
-    pub fn memory(&self) -> HeapStatistics {
+    /// Most bytes of one value, each element taking four: what a kernel can see of a buffer.
+    pub fn largest_value(&self) -> u64 {
+        self.gpu.binding_limit()
+    }
+
+    /// What is held of the device's memory.
+    pub fn memory(&self) -> MemoryStatistics {
         lock(&self.gpu.heap).statistics()
+    }
+
+    /// Bounds the bytes that buffers and executables may take from the device together; without a limit (the default)
+    /// the device's own memory is the bound. What is held already stays, even if it is more.
+    ///
+    /// An allocation beyond the limit first gives back what lies idle, and then fails with an error that says what was
+    /// asked for and what is held.
+    pub fn set_memory_limit(&self, bytes: Option<u64>) {
+        lock(&self.gpu.heap).set_limit(bytes);
+    }
+
+    /// Gives memory without a buffer back to the device. Returns the number of bytes.
+    ///
+    /// That also happens by itself before an allocation fails, and when much more lies idle than was ever in use.
+    pub fn trim(&self) -> u64 {
+        self.gpu.clear_staging();
+        lock(&self.gpu.heap).release()
+    }
+
+    /// The buffers that are alive, by what they are for, to find out who keeps them. Debug builds only: release builds
+    /// do not keep the names and return nothing; [`WgpuDevice::memory`] counts buffers in both.
+    pub fn live_buffers(&self) -> Vec<LiveBuffer> {
+        lock(&self.gpu.heap).live()
+    }
+
+    /// Gives the device up, and says if anything that it made is still alive: a leak, if all of it was to be gone.
+    /// Simply dropping the device is fine too; it stays open for the buffers and executables that are left.
+    ///
+    /// # Errors
+    /// If buffers or executables are alive (their number and bytes; in debug builds also what the buffers are for), or
+    /// the device fails.
+    pub fn close(self) -> Result<()> {
+        self.synchronize()?;
+        match leaks(&self.memory(), &self.live_buffers()) {
+            Some(message) => Err(Error::new("close", format!("{}: {message}", self.name()))),
+            None => Ok(()),
+        }
     }
 
     /// Waits until everything that was started is done.
@@ -40,7 +89,13 @@ impl WgpuDevice {
     /// # Errors
     /// If the device fails.
     pub fn synchronize(&self) -> Result<()> {
-        self.gpu.wait(None)
+        self.gpu.wait(None, "all work")
+    }
+
+    /// Loses the device as a crash of its driver would; for tests of what follows.
+    #[doc(hidden)]
+    pub fn lose(&self) {
+        self.gpu.lose();
     }
 }
 
@@ -60,6 +115,7 @@ impl Device for WgpuDevice {
     }
 
     fn load(&self, program: &Program, states: &[BufferRef]) -> Result<Box<dyn Executable>> {
+        self.gpu.check("load", &program.name)?;
         verify(program)?;
         let plan = plan(&optimize(program)?)?;
         Ok(Box::new(WgpuExecutable::new(&self.gpu, plan, states)?))

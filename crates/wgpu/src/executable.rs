@@ -1,13 +1,15 @@
 //! A plan on the device: dispatches with their pipelines and bind groups, and the memory they share.
 
-use crate::buffer::{Download, WgpuBuffer};
+use crate::buffer::WgpuBuffer;
 use crate::gpu::{Gpu, Pipeline};
+use crate::heap::OwnMemory;
 use crate::layout::{Layout, Spot};
 use crate::profile::Profile;
-use crate::tuning::EARLY_READ_BYTES;
+use crate::staging::{Ring, Slot};
+use crate::transfer::{Outputs, Uploads};
 use crate::wgsl::{self, BufferId, Dispatch, Where};
-use crate::words::{append, stored_bytes};
-use dropforge_ir::{Error, Result, ValueType};
+use crate::words::append;
+use dropforge_ir::{Error, Result};
 use dropforge_plan::explain::explain;
 use dropforge_plan::plan::{Place, Plan};
 use dropforge_plan::{Argument, BufferRef, Executable};
@@ -28,17 +30,21 @@ pub(crate) struct WgpuExecutable {
     plan: Plan,
     layout: Layout,
     /// The memory of inputs, hyperparameters, constants, outputs and intermediate values.
-    chunks: Vec<wgpu::Buffer>,
+    chunks: Vec<OwnMemory>,
+    /// Kept for as long as the kernels that use them: parameters of kernels, scratch memory.
+    _memory: Vec<OwnMemory>,
     steps: Vec<Step>,
+    outputs: Outputs,
+    ring: Ring,
     /// What to say of each kernel in listings.
     notes: Vec<String>,
-    /// Kept alive, and compared with inputs.
+    /// Kept alive for the kernels that use them.
     _states: Vec<Arc<WgpuBuffer>>,
-    upload: Vec<u8>,
     profile: Option<Profile>,
 }
 
-fn own(gpu: &Arc<Gpu>, buffer: &BufferRef, what: &str) -> Result<Arc<WgpuBuffer>> {
+/// A buffer of this device.
+pub(crate) fn own(gpu: &Arc<Gpu>, buffer: &BufferRef, what: &str) -> Result<Arc<WgpuBuffer>> {
     let any: Arc<dyn Any + Send + Sync> = Arc::clone(buffer).into_any();
     any.downcast::<WgpuBuffer>()
         .ok()
@@ -61,22 +67,25 @@ fn check_states(gpu: &Arc<Gpu>, plan: &Plan, states: &[BufferRef]) -> Result<Vec
         }
         own_states.push(own(gpu, buffer, &format!("the buffer of state {}", port.name))?);
     }
+    for (port, buffer) in program.states.iter().zip(&own_states) {
+        buffer.become_state(&port.name);
+    }
     Ok(own_states)
 }
 
 /// Buffers of the device by the names that printers know.
 struct Table<'a> {
-    chunks: &'a [wgpu::Buffer],
+    chunks: &'a [OwnMemory],
     states: Vec<wgpu::Buffer>,
-    scratch: Option<wgpu::Buffer>,
+    scratch: Option<&'a OwnMemory>,
 }
 
 impl Table<'_> {
     fn buffer(&self, id: BufferId) -> Result<&wgpu::Buffer> {
         let found = match id {
-            BufferId::Own(chunk) => self.chunks.get(chunk),
+            BufferId::Own(chunk) => self.chunks.get(chunk).map(|memory| &memory.buffer),
             BufferId::State(number) => self.states.get(number),
-            BufferId::Scratch => self.scratch.as_ref(),
+            BufferId::Scratch => self.scratch.map(|memory| &memory.buffer),
         };
         found.ok_or_else(|| Error::new("load", format!("a kernel asks for {id:?}, which was not made")))
     }
@@ -99,7 +108,7 @@ fn places(
                     buffers.push(piece.buffer.clone());
                     buffers.len() - 1
                 });
-                (BufferId::State(index), piece.offset)
+                (BufferId::State(index), piece.offset())
             }
             (_, Some(Spot { chunk, offset })) => (BufferId::Own(chunk), offset),
             // In the arena, but no kernel touches it.
@@ -114,13 +123,12 @@ fn places(
 
 impl WgpuExecutable {
     pub fn new(gpu: &Arc<Gpu>, plan: Plan, states: &[BufferRef]) -> Result<WgpuExecutable> {
-        gpu.check("load")?;
+        gpu.check("load", &plan.program.name)?;
         let states = check_states(gpu, &plan, states)?;
         let layout = Layout::new(&plan, gpu.binding_limit())?;
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let name = format!("memory of {}", plan.program.name);
-        let chunks: Vec<wgpu::Buffer> =
-            layout.chunks.iter().map(|&bytes| gpu.buffer(&name, bytes, usage)).collect::<Result<_>>()?;
+        let name = format!("the memory of {}", plan.program.name);
+        let memory = |bytes: &u64| OwnMemory::storage(gpu, &name, *bytes);
+        let chunks: Vec<OwnMemory> = layout.chunks.iter().map(memory).collect::<Result<_>>()?;
         let (places, state_buffers) = places(&plan, &layout, &states)?;
         let uniform_words = (gpu.limits.max_uniform_buffer_binding_size / 4) as usize;
         let mut dispatches = Vec::new();
@@ -139,34 +147,47 @@ impl WgpuExecutable {
         }
         let scratch = match scratch_words {
             0 => None,
-            words => Some(gpu.buffer("scratch memory", words as u64 * 4, usage)?),
+            words => {
+                let what = format!("scratch memory of {}", plan.program.name);
+                Some(OwnMemory::storage(gpu, &what, words as u64 * 4)?)
+            }
         };
-        let table = Table { chunks: &chunks, states: state_buffers, scratch };
-        let steps = Self::steps(gpu, &dispatches, &table)?;
+        let table = Table { chunks: &chunks, states: state_buffers, scratch: scratch.as_ref() };
+        let (steps, params) = Self::steps(gpu, &plan.program.name, &dispatches, &table)?;
         for (literal, spot) in plan.constants.iter().zip(&layout.constants) {
             let mut stored = Vec::new();
             let data = dropforge_ir::Data::from_bytes(literal.ty.dtype, literal.bytes())
                 .ok_or_else(|| Error::new("load", format!("a constant does not hold {}", literal.ty)))?;
             append(&data, &mut stored);
             if !stored.is_empty() {
-                gpu.queue.write_buffer(&chunks[spot.chunk], spot.offset, &stored);
+                gpu.queue.write_buffer(&chunks[spot.chunk].buffer, spot.offset, &stored);
             }
         }
-        gpu.check("load")?;
+        gpu.check("load", &plan.program.name)?;
+        let outputs = Outputs::new(&plan.program, &layout);
+        let ring = Ring::new(layout.upload_bytes, outputs.early_bytes());
         Ok(WgpuExecutable {
             gpu: Arc::clone(gpu),
             plan,
             layout,
             chunks,
+            _memory: scratch.into_iter().chain([params]).collect(),
             steps,
+            outputs,
+            ring,
             notes,
             _states: states,
-            upload: Vec::new(),
             profile: None,
         })
     }
 
-    fn steps(gpu: &Arc<Gpu>, dispatches: &[(usize, Dispatch)], table: &Table<'_>) -> Result<Vec<Step>> {
+    /// The dispatches with their pipelines and bindings, and the memory of their parameters.
+    fn steps(
+        gpu: &Arc<Gpu>,
+        program: &str,
+        dispatches: &[(usize, Dispatch)],
+        table: &Table<'_>,
+    ) -> Result<(Vec<Step>, OwnMemory)> {
         // The parameters of all dispatches share one buffer.
         let alignment = gpu.limits.min_uniform_buffer_offset_alignment as usize;
         let mut params: Vec<u8> = Vec::new();
@@ -177,9 +198,10 @@ impl WgpuExecutable {
             params.extend(dispatch.params.iter().flat_map(|word| word.to_ne_bytes()));
         }
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let uniform = gpu.buffer("kernel parameters", params.len() as u64, usage)?;
+        let what = format!("kernel parameters of {program}");
+        let uniform = OwnMemory::new(gpu, &what, params.len() as u64, usage)?;
         if !params.is_empty() {
-            gpu.queue.write_buffer(&uniform, 0, &params);
+            gpu.queue.write_buffer(&uniform.buffer, 0, &params);
         }
         let mut steps = Vec::new();
         for ((kernel, dispatch), start) in dispatches.iter().zip(starts) {
@@ -188,7 +210,7 @@ impl WgpuExecutable {
             let mut entries = vec![wgpu::BindGroupEntry {
                 binding: 0,
                 resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                    buffer: &uniform,
+                    buffer: &uniform.buffer,
                     offset: start,
                     size: std::num::NonZeroU64::new(dispatch.params.len() as u64 * 4),
                 }),
@@ -206,7 +228,7 @@ impl WgpuExecutable {
             })?;
             steps.push(Step { pipeline, bindings, workgroups: dispatch.workgroups, kernel: *kernel });
         }
-        Ok(steps)
+        Ok((steps, uniform))
     }
 
     fn check_arguments(&self, inputs: &[Argument<'_>], hypers: &[f32]) -> Result<()> {
@@ -217,9 +239,15 @@ impl WgpuExecutable {
             return fail(format!("{name} takes {expected} inputs, got {}", inputs.len()));
         }
         for (port, input) in program.inputs.iter().zip(inputs) {
-            let (expected, got) = (program.ty(port.value), input.ty());
-            if *expected != got {
-                return fail(format!("input {} is {expected}, got {got}", port.name));
+            let expected = program.ty(port.value);
+            let fits = match input {
+                Argument::Host(array) => {
+                    *array.shape() == expected.shape && array.data().dtype() == expected.dtype
+                }
+                Argument::Device(buffer) => buffer.ty() == expected,
+            };
+            if !fits {
+                return fail(format!("input {} is {expected}, got {}", port.name, input.ty()));
             }
         }
         if hypers.len() != program.hypers.len() {
@@ -229,119 +257,60 @@ impl WgpuExecutable {
         Ok(())
     }
 
-    /// Sends inputs on the host and hyperparameters up, and encodes copies of those on the device.
-    fn upload(
-        &mut self,
-        encoder: &mut wgpu::CommandEncoder,
-        inputs: &[Argument<'_>],
-        hypers: &[f32],
-    ) -> Result<()> {
-        // Neighbours on the host go up as one piece; `start` is where in memory it begins.
-        self.upload.clear();
-        let mut start = 0;
-        let Some(memory) = self.chunks.first() else { return Ok(()) };
-        let queue = &self.gpu.queue;
-        let flush = |upload: &mut Vec<u8>, start: u64| {
-            if !upload.is_empty() {
-                queue.write_buffer(memory, start, upload);
-                upload.clear();
-            }
-        };
-        for (input, &offset) in inputs.iter().zip(&self.layout.inputs) {
-            match input {
-                Argument::Host(array) => {
-                    if self.upload.is_empty() {
-                        start = offset;
-                    }
-                    self.upload.resize((offset - start) as usize, 0);
-                    append(array.data(), &mut self.upload);
-                }
-                Argument::Device(buffer) => {
-                    flush(&mut self.upload, start);
-                    let own = own(&self.gpu, buffer, "an input")?;
-                    let bytes = stored_bytes(buffer.ty());
-                    if bytes > 0 {
-                        encoder.copy_buffer_to_buffer(
-                            &own.piece.buffer,
-                            own.piece.offset,
-                            memory,
-                            offset,
-                            bytes,
-                        );
-                    }
-                }
-            }
+    /// Encodes one step and submits it; nothing in here fails halfway.
+    fn submit(&self, slot: &mut Slot, uploads: &Uploads<'_>, outputs: Vec<WgpuBuffer>) -> Vec<BufferRef> {
+        let gpu = &self.gpu;
+        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        if let Some(memory) = self.chunks.first() {
+            uploads.encode(&mut encoder, slot, &memory.buffer);
         }
-        if !hypers.is_empty() {
-            if self.upload.is_empty() {
-                start = self.layout.hypers;
+        self.encode_kernels(&mut encoder);
+        self.outputs.encode(&mut encoder, slot, &self.chunks, &outputs);
+        let submission = gpu.queue.submit([encoder.finish()]);
+        let readback = slot.launch(gpu, submission);
+        self.outputs.finish(outputs, readback)
+    }
+
+    fn encode_kernels(&self, encoder: &mut wgpu::CommandEncoder) {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        let mut current: Option<&Arc<Pipeline>> = None;
+        for (index, step) in self.steps.iter().enumerate() {
+            if let Some(profile) = &self.profile {
+                profile.mark(&mut pass, index);
             }
-            self.upload.resize((self.layout.hypers - start) as usize, 0);
-            self.upload.extend(hypers.iter().flat_map(|hyper| hyper.to_ne_bytes()));
+            if !current.is_some_and(|current| Arc::ptr_eq(current, &step.pipeline)) {
+                pass.set_pipeline(&step.pipeline.pipeline);
+                current = Some(&step.pipeline);
+            }
+            pass.set_bind_group(0, &step.bindings, &[]);
+            pass.dispatch_workgroups(step.workgroups[0], step.workgroups[1], step.workgroups[2]);
         }
-        flush(&mut self.upload, start);
-        Ok(())
+        if let Some(profile) = &self.profile {
+            profile.mark(&mut pass, self.steps.len());
+            drop(pass);
+            profile.resolve(encoder);
+        }
     }
 }
 
 impl Executable for WgpuExecutable {
     fn run(&mut self, inputs: &[Argument<'_>], hypers: &[f32]) -> Result<Vec<BufferRef>> {
-        self.gpu.check("run")?;
+        let name = &self.plan.program.name;
+        self.gpu.check("run", name)?;
         self.check_arguments(inputs, hypers)?;
-        let gpu = Arc::clone(&self.gpu);
-        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        self.upload(&mut encoder, inputs, hypers)?;
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            let mut current: Option<&Arc<Pipeline>> = None;
-            for (index, step) in self.steps.iter().enumerate() {
-                if let Some(profile) = &self.profile {
-                    profile.mark(&mut pass, index);
-                }
-                if !current.is_some_and(|current| Arc::ptr_eq(current, &step.pipeline)) {
-                    pass.set_pipeline(&step.pipeline.pipeline);
-                    current = Some(&step.pipeline);
-                }
-                pass.set_bind_group(0, &step.bindings, &[]);
-                pass.dispatch_workgroups(step.workgroups[0], step.workgroups[1], step.workgroups[2]);
-            }
-            if let Some(profile) = &self.profile {
-                profile.mark(&mut pass, self.steps.len());
-            }
-        }
-        if let Some(profile) = &self.profile {
-            profile.resolve(&mut encoder);
-        }
-        let mut outputs = Vec::new();
-        for (port, spot) in self.plan.program.outputs.iter().zip(&self.layout.outputs) {
-            let ty: &ValueType = self.plan.program.ty(port.value);
-            let output = WgpuBuffer::unwritten(&gpu, ty)?;
-            let bytes = stored_bytes(ty);
-            let mut early = None;
-            if bytes > 0 {
-                let memory = &self.chunks[spot.chunk];
-                let piece = &output.piece;
-                encoder.copy_buffer_to_buffer(memory, spot.offset, &piece.buffer, piece.offset, bytes);
-                if bytes <= EARLY_READ_BYTES {
-                    let staging = gpu.staging(bytes)?;
-                    encoder.copy_buffer_to_buffer(memory, spot.offset, &staging, 0, bytes);
-                    early = Some((staging, bytes));
-                }
-            }
-            outputs.push((output, early));
-        }
-        let submission = gpu.queue.submit([encoder.finish()]);
-        gpu.check("run")?;
+        // Everything that can fail comes before the step is encoded.
+        let uploads = Uploads::new(&self.gpu, &self.plan.program, &self.layout, inputs, hypers)?;
+        let outputs = self.outputs.allocate(&self.gpu, &self.plan.program)?;
+        let mut slot = self.ring.acquire(&self.gpu, name).map_err(|error| error.named("run"))?;
+        slot.write(|view| uploads.write(view, inputs, hypers))
+            .map_err(|why| self.gpu.error("run", name, &format!("staging memory: {why}")))?;
+        let outputs = self.submit(&mut slot, &uploads, outputs);
+        self.ring.give_back(slot);
+        self.gpu.check("run", &self.plan.program.name)?;
         if let Some(profile) = &mut self.profile {
-            profile.collect(&gpu)?;
+            profile.collect(&self.gpu)?;
         }
-        let finish = |(mut output, early): (WgpuBuffer, Option<(wgpu::Buffer, u64)>)| -> BufferRef {
-            if let Some((staging, bytes)) = early {
-                output.set_early(Download::start(&gpu, staging, bytes, submission.clone()));
-            }
-            Arc::new(output)
-        };
-        Ok(outputs.into_iter().map(finish).collect())
+        Ok(outputs)
     }
 
     fn peak_bytes(&self) -> usize {

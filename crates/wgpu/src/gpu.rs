@@ -1,10 +1,13 @@
 //! The connection to one GPU: its queue, what it can do, what went wrong, and what is kept across programs.
 
+use crate::faults::Faults;
 use crate::heap::Heap;
-use crate::tuning::ALIGNMENT;
+use crate::tuning::{ALIGNMENT, OUTSIDE_BYTES, OUTSIDE_LEAST_BYTES, READ_STAGING_BYTES};
 use dropforge_ir::{Error, Result};
 use std::collections::HashMap;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -16,11 +19,12 @@ pub(crate) struct Gpu {
     pub limits: wgpu::Limits,
     pub features: wgpu::Features,
     pub heap: Mutex<Heap>,
-    /// The first error that no call could be told about at once.
-    failure: Arc<Mutex<Option<String>>>,
+    faults: Arc<Faults>,
     layouts: Mutex<HashMap<Vec<bool>, Arc<Layout>>>,
     pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
     staging: Mutex<HashMap<u64, Vec<wgpu::Buffer>>>,
+    /// Bytes that were written or cleared outside of steps since that was last waited for.
+    outside: AtomicU64,
 }
 
 /// How the bindings of a shader look: the parameters, then storage buffers that are written or only read.
@@ -79,17 +83,10 @@ impl Gpu {
         };
         let (device, queue) = block_on(adapter.request_device(&descriptor))
             .map_err(|error| Error::new("device", format!("{} cannot be opened: {error}", info.name)))?;
-        let failure = Arc::new(Mutex::new(None));
-        let note = |failure: &Arc<Mutex<Option<String>>>, message: String| {
-            lock(failure).get_or_insert(message);
-        };
-        let (first, second) = (Arc::clone(&failure), Arc::clone(&failure));
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| note(&first, error.to_string())));
-        device.set_device_lost_callback(move |reason, message| {
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                note(&second, format!("the device was lost: {message}"));
-            }
-        });
+        let faults = Arc::new(Faults::default());
+        let (raised, lost) = (Arc::clone(&faults), Arc::clone(&faults));
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| raised.raise(describe(&error))));
+        device.set_device_lost_callback(move |_, message| lost.lose(&message));
         let chunk_limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         Ok(Gpu {
             device,
@@ -98,10 +95,11 @@ impl Gpu {
             features,
             heap: Mutex::new(Heap::new(chunk_limit / ALIGNMENT * ALIGNMENT)),
             limits,
-            failure,
+            faults,
             layouts: Mutex::default(),
             pipelines: Mutex::default(),
             staging: Mutex::default(),
+            outside: AtomicU64::new(0),
         })
     }
 
@@ -111,16 +109,33 @@ impl Gpu {
         limit / ALIGNMENT * ALIGNMENT
     }
 
-    /// The error of an operation, if the device failed since it was last asked.
-    pub fn check(&self, operation: &str) -> Result<()> {
-        match lock(&self.failure).as_ref() {
-            Some(message) => Err(Error::new(operation, format!("{}: {}", self.info.name, one_line(message)))),
+    /// An error on this device; `what` is the program, kernel or buffer that it is about.
+    pub fn error(&self, operation: &str, what: &str, why: &str) -> Error {
+        Error::new(operation, format!("{what} on {}: {}", self.info.name, one_line(why)))
+    }
+
+    fn lost_error(&self, operation: &str, what: &str, why: &str) -> Error {
+        let detail = if why.is_empty() { String::new() } else { format!(" ({})", one_line(why)) };
+        let advice = "what it held is gone; open the device again and continue from a checkpoint";
+        Error::new(operation, format!("{what}: {} was lost{detail}: {advice}", self.info.name))
+    }
+
+    pub fn is_lost(&self) -> bool {
+        self.faults.lost().is_some()
+    }
+
+    /// The error of an operation on `what`, if the device was lost or this thread's calls failed since it was last asked.
+    pub fn check(&self, operation: &str, what: &str) -> Result<()> {
+        match self.faults.take() {
             None => Ok(()),
+            Some(why) if self.is_lost() => Err(self.lost_error(operation, what, &why)),
+            Some(why) => Err(self.error(operation, what, &why)),
         }
     }
 
     /// Runs `work`, and gives the error that the device raised meanwhile.
     pub fn scoped<T>(&self, operation: &str, what: &str, work: impl FnOnce() -> T) -> Result<T> {
+        self.check(operation, what)?;
         let scopes = [
             self.device.push_error_scope(wgpu::ErrorFilter::Internal),
             self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory),
@@ -131,11 +146,10 @@ impl Gpu {
         for scope in scopes.into_iter().rev() {
             found = found.or(block_on(scope.pop()));
         }
+        // What a lost device is asked for fails without an error in any scope.
+        self.check(operation, what)?;
         match found {
-            Some(error) => Err(Error::new(
-                operation,
-                format!("{what} on {}: {}", self.info.name, one_line(&error.to_string())),
-            )),
+            Some(error) => Err(self.error(operation, what, &describe(&error))),
             None => Ok(result),
         }
     }
@@ -158,7 +172,7 @@ impl Gpu {
 
     /// A buffer to read through, of at least this size; give it back with `return_staging` when it is unmapped.
     pub fn staging(&self, bytes: u64) -> Result<wgpu::Buffer> {
-        let size = bytes.max(ALIGNMENT).next_power_of_two();
+        let size = bytes.max(ALIGNMENT).next_power_of_two().min(self.limits.max_buffer_size).max(bytes);
         if let Some(buffer) = lock(&self.staging).get_mut(&size).and_then(Vec::pop) {
             return Ok(buffer);
         }
@@ -167,19 +181,74 @@ impl Gpu {
 
     /// Keeps a staging buffer for the next read of its size.
     pub fn return_staging(&self, buffer: wgpu::Buffer) {
-        const KEPT_BYTES: u64 = 64 << 20;
-        if buffer.size() <= KEPT_BYTES {
-            lock(&self.staging).entry(buffer.size()).or_default().push(buffer);
+        let mut staging = lock(&self.staging);
+        let kept: u64 = staging.values().flatten().map(wgpu::Buffer::size).sum();
+        if kept + buffer.size() <= READ_STAGING_BYTES {
+            staging.entry(buffer.size()).or_default().push(buffer);
         }
     }
 
+    /// Lets go of the staging buffers that are kept for reads.
+    pub fn clear_staging(&self) {
+        lock(&self.staging).clear();
+    }
+
+    /// Hands what a submission copied into staging memory to `take`, once it is there. Unmaps the memory then.
+    pub fn mapped<T>(
+        &self,
+        operation: &str,
+        what: &str,
+        staging: &wgpu::Buffer,
+        bytes: u64,
+        submission: wgpu::SubmissionIndex,
+        take: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T> {
+        let slice = staging.slice(..bytes);
+        // Whether this worked shows below: the range is mapped, or it is not.
+        slice.map_async(wgpu::MapMode::Read, |_| {});
+        self.wait(Some(submission), what).map_err(|error| error.named(operation))?;
+        let taken = match slice.get_mapped_range() {
+            Ok(view) => Ok(take(&view)),
+            Err(error) => Err(self.error(operation, what, &error.to_string())),
+        };
+        staging.unmap();
+        taken
+    }
+
+    /// Counts a write or clearing outside of any step. When much has gathered, such as the states of a large checkpoint, it
+    /// is sent and waited for, so that neither staging memory nor submissions pile up.
+    pub fn pace(&self, bytes: u64, what: &str) -> Result<()> {
+        // Each takes some memory of its own, however small it is.
+        let weight = bytes.max(OUTSIDE_LEAST_BYTES);
+        if self.outside.fetch_add(weight, Ordering::Relaxed) + weight < OUTSIDE_BYTES {
+            return Ok(());
+        }
+        self.outside.store(0, Ordering::Relaxed);
+        let submission = self.queue.submit([]);
+        self.wait(Some(submission), what)
+    }
+
+    /// Looks at what the device has done, or waits for it; then what waited for that is called.
+    pub fn poll(&self, kind: wgpu::PollType, what: &str) -> Result<()> {
+        self.check("wait", what)?;
+        // A device that is lost while it is waited for makes `poll` panic; whoever waits gets an error value instead.
+        match catch_unwind(AssertUnwindSafe(|| self.device.poll(kind))) {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(self.error("wait", what, &error.to_string())),
+            Err(_) => self.faults.lose("it failed while it was waited for"),
+        }
+        self.check("wait", what)
+    }
+
     /// Waits until everything up to a submission is done.
-    pub fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
-        let waiting = wgpu::PollType::Wait { submission_index: submission, timeout: None };
-        self.device
-            .poll(waiting)
-            .map_err(|error| Error::new("wait", format!("{}: {error}", self.info.name)))?;
-        self.check("wait")
+    pub fn wait(&self, submission: Option<wgpu::SubmissionIndex>, what: &str) -> Result<()> {
+        self.poll(wgpu::PollType::Wait { submission_index: submission, timeout: None }, what)
+    }
+
+    /// Loses the device, as a driver would.
+    pub fn lose(&self) {
+        self.device.destroy();
+        self.faults.lose("given up on purpose");
     }
 
     fn layout(&self, writable: &[bool]) -> Arc<Layout> {
@@ -251,13 +320,85 @@ impl Gpu {
     }
 }
 
+/// The text of an error of the device.
+fn describe(error: &wgpu::Error) -> String {
+    match error {
+        wgpu::Error::OutOfMemory { .. } => "the device is out of memory".into(),
+        error => error.to_string(),
+    }
+}
+
 /// A message of the driver without line breaks, not too long.
-pub(crate) fn one_line(message: &str) -> String {
+fn one_line(message: &str) -> String {
     const LONGEST: usize = 600;
     let joined = message.split_whitespace().collect::<Vec<_>>().join(" ");
     if joined.chars().count() > LONGEST {
         joined.chars().take(LONGEST).chain(['…']).collect()
     } else {
         joined
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapter::{Choice, choose};
+
+    /// A software renderer; `None` where `DROPFORGE_NO_GPU=1` says that there is none.
+    fn gpu() -> Option<Gpu> {
+        match choose(Choice::Software).and_then(|adapter| Gpu::connect(&adapter)) {
+            Ok(gpu) => Some(gpu),
+            Err(_) if std::env::var("DROPFORGE_NO_GPU").as_deref() == Ok("1") => None,
+            Err(error) => panic!("{error} (DROPFORGE_NO_GPU=1 passes without)"),
+        }
+    }
+
+    fn text<T>(result: Result<T>) -> String {
+        result.err().expect("this was to fail").to_string()
+    }
+
+    #[test]
+    fn a_kernel_that_is_not_valid_fails_by_name_and_only_once() {
+        let Some(gpu) = gpu() else { return };
+        for source in [
+            "this is not WGSL",
+            "@compute @workgroup_size(1) fn main() { let x: f32 = 1u; }",
+            "@compute @workgroup_size(100000) fn main() {}",
+            "@group(0) @binding(7) var<storage, read_write> x: array<f32>;
+             @compute @workgroup_size(1) fn main() { x[0] = 1.0; }",
+        ] {
+            let error = text(gpu.pipeline("softmax_7", source, &[true]));
+            assert!(error.starts_with("load: kernel softmax_7 on ") && !error.contains('\n'), "{error}");
+            gpu.check("run", "the next program").unwrap();
+        }
+        let source = "@compute @workgroup_size(1) fn main() {}";
+        gpu.pipeline("fine", source, &[true]).unwrap();
+    }
+
+    #[test]
+    fn what_the_device_refuses_outside_of_a_scope_is_told_to_the_caller() {
+        let Some(gpu) = gpu() else { return };
+        let buffer = gpu.buffer("small", 16, wgpu::BufferUsages::COPY_DST).unwrap();
+        gpu.queue.write_buffer(&buffer, 8, &[0; 16]);
+        let error = text(gpu.check("write", "state w"));
+        assert!(error.starts_with("write: state w on "), "{error}");
+        gpu.check("write", "state w").unwrap();
+        let error = text(gpu.buffer("state w", u64::MAX / 2, wgpu::BufferUsages::COPY_DST));
+        assert!(error.starts_with("allocate: state w of "), "{error}");
+    }
+
+    /// As the driver reports it: through the callback, not through `lose`.
+    #[test]
+    fn a_loss_is_noticed_and_stays() {
+        let Some(gpu) = gpu() else { return };
+        gpu.device.destroy();
+        let error = text(gpu.wait(None, "step 7"));
+        assert!(error.starts_with("wait: step 7: ") && error.contains("was lost"), "{error}");
+        for _ in 0..2 {
+            let error = text(gpu.pipeline("k", "@compute @workgroup_size(1) fn main() {}", &[true]));
+            assert!(error.starts_with("load: kernel k: ") && error.contains("was lost"), "{error}");
+            assert!(text(gpu.staging(64)).contains("was lost"));
+            assert!(text(gpu.check("run", "step 8")).contains("step 8"));
+        }
     }
 }

@@ -7,7 +7,7 @@
 
 use crate::tuning::ALIGNMENT;
 use crate::words::stored_bytes;
-use dropforge_ir::{Error, Result};
+use dropforge_ir::{Error, Program, Result};
 use dropforge_plan::plan::{Place, Plan};
 use std::collections::HashMap;
 
@@ -51,7 +51,15 @@ struct Item {
 
 impl Layout {
     /// Finds places in chunks of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// If a value takes more than that; the message names it and the program.
     pub fn new(plan: &Plan, limit: u64) -> Result<Layout> {
+        Layout::find(plan, limit)
+            .map_err(|error| Error::new("load", format!("{}: {}", plan.program.name, error.message())))
+    }
+
+    fn find(plan: &Plan, limit: u64) -> Result<Layout> {
         let mut layout = Layout { spots: vec![None; plan.buffers.len()], ..Layout::default() };
         let end = plan.kernels.len();
         let mut packer = Packer { limit, items: Vec::new(), chunks: Vec::new() };
@@ -62,9 +70,10 @@ impl Layout {
         }
         layout.hypers = at;
         layout.upload_bytes = at + (plan.program.hypers.len() as u64) * 4;
-        packer.place("the inputs", layout.upload_bytes, 0, end)?;
+        packer.place(&inputs_together(&plan.program), layout.upload_bytes, 0, end)?;
         for literal in &plan.constants {
-            let spot = packer.place("a constant", stored_bytes(&literal.ty), 0, end)?;
+            let spot =
+                packer.place(&format!("a constant {}", literal.ty), stored_bytes(&literal.ty), 0, end)?;
             layout.constants.push(spot);
         }
         for output in &plan.program.outputs {
@@ -122,7 +131,7 @@ impl Layout {
         groups.sort_by_key(|group| (std::cmp::Reverse(bytes(group)), lives[&group[0]].0, group[0]));
         for group in &groups {
             let (first, last) = (lives[&group[0]].0, lives[&group[group.len() - 1]].1);
-            let what = plan.buffers[group[0]].ty.to_string();
+            let what = format!("an intermediate value {}", plan.buffers[group[0]].ty);
             let spot = packer.place(&what, bytes(group), first, last)?;
             for &buffer in group {
                 self.spots[buffer] = Some(spot);
@@ -132,7 +141,20 @@ impl Layout {
     }
 }
 
-fn aligned(bytes: u64) -> u64 {
+/// Inputs lie side by side; in errors the largest stands for them.
+fn inputs_together(program: &Program) -> String {
+    let largest = program.inputs.iter().max_by_key(|port| stored_bytes(program.ty(port.value)));
+    match (largest, program.inputs.len()) {
+        (Some(port), 1) => format!("input {} {}", port.name, program.ty(port.value)),
+        (Some(port), count) => {
+            format!("{count} inputs, the largest {} {},", port.name, program.ty(port.value))
+        }
+        (None, _) => "the hyperparameters".into(),
+    }
+}
+
+/// Bytes of a place that holds this many.
+pub(crate) fn aligned(bytes: u64) -> u64 {
     bytes.max(1).next_multiple_of(ALIGNMENT)
 }
 

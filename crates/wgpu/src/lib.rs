@@ -5,21 +5,34 @@
 //! the rest in memory of the executable. Inputs go up with the submission, small outputs come back with it, and nothing
 //! waits until somebody reads.
 //!
+//! The host runs ahead of the device, by a few steps at most. Each step in flight has staging memory that is mapped ahead
+//! (`staging.rs`), into which its inputs are written while the steps before it run. Small outputs are copied to the host
+//! with their step, so that a loss that is read a few steps late costs no wait.
+//!
+//! Buffers are cut from few large chunks (`blocks.rs`, `heap.rs`) and reused; [`WgpuDevice::memory`] tells what is held,
+//! [`WgpuDevice::set_memory_limit`] bounds it, and [`WgpuDevice::live_buffers`] finds what is never let go. What the device
+//! refuses is an error value of the call that asked (`faults.rs`).
+//!
 //! Every element takes one 32-bit word on the device, bytes and truth values too, so that neighbours can be written by
 //! different threads.
 
 mod adapter;
+mod blocks;
 mod buffer;
 mod device;
 mod executable;
+mod faults;
 mod gpu;
 mod heap;
 mod layout;
+mod memory;
 mod profile;
+mod staging;
+mod transfer;
 mod tuning;
 mod wgsl;
 mod words;
 
 pub use adapter::{AdapterDescription, Choice, adapters};
 pub use device::WgpuDevice;
-pub use heap::HeapStatistics;
+pub use memory::{LiveBuffer, MemoryStatistics};

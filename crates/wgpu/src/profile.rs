@@ -1,7 +1,7 @@
 //! Time per kernel, by timestamps between the dispatches of a run.
 
 use crate::gpu::Gpu;
-use dropforge_ir::{Error, Result};
+use dropforge_ir::Result;
 use dropforge_plan::plan::Plan;
 use dropforge_plan::profile;
 
@@ -53,23 +53,15 @@ impl Profile {
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.copy_buffer_to_buffer(&self.resolved, 0, &staging, 0, bytes);
         let submission = gpu.queue.submit([encoder.finish()]);
-        staging.slice(..bytes).map_async(wgpu::MapMode::Read, |_| {});
-        gpu.wait(Some(submission))?;
-        {
-            let view = staging
-                .slice(..bytes)
-                .get_mapped_range()
-                .map_err(|error| Error::new("profile", error.to_string()))?;
-            let stamps: Vec<u64> = view
-                .chunks_exact(8)
+        let stamps: Vec<u64> = gpu.mapped("profile", "timestamps", &staging, bytes, submission, |view| {
+            view.chunks_exact(8)
                 .map(|c| u64::from_ne_bytes([c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]]))
-                .collect();
-            let period = f64::from(gpu.queue.get_timestamp_period());
-            for (total, pair) in self.totals.iter_mut().zip(stamps.windows(2)) {
-                *total += pair[1].saturating_sub(pair[0]) as f64 * period;
-            }
+                .collect()
+        })?;
+        let period = f64::from(gpu.queue.get_timestamp_period());
+        for (total, pair) in self.totals.iter_mut().zip(stamps.windows(2)) {
+            *total += pair[1].saturating_sub(pair[0]) as f64 * period;
         }
-        staging.unmap();
         gpu.return_staging(staging);
         self.runs += 1;
         Ok(())

@@ -15,8 +15,26 @@ pub const BUSY_THREADS: usize = 1 << 17;
 /// Most columns that one thread reduces alone.
 pub const COLUMNS_PER_THREAD: usize = 8;
 
-/// Bytes of a piece of device memory from which buffers are cut.
+/// Least bytes of a piece of device memory from which buffers are cut.
 pub const CHUNK_BYTES: u64 = 16 << 20;
+
+/// Rounding of pieces that hold one large buffer, in bytes.
+pub const LARGE_GRAIN: u64 = 1 << 20;
+
+/// Bytes of idle device memory that are always kept for reuse; more is kept up to half of what was in use at most.
+pub const KEPT_BYTES: u64 = 256 << 20;
+
+/// Most bytes of staging memory that are kept for reads.
+pub const READ_STAGING_BYTES: u64 = 64 << 20;
+
+/// Bytes that may be written or cleared outside of steps before the host waits for the device.
+pub const OUTSIDE_BYTES: u64 = 64 << 20;
+
+/// What the smallest write counts for among them.
+pub const OUTSIDE_LEAST_BYTES: u64 = 64 << 10;
+
+/// Steps of one executable that may be in flight; each has staging memory of its own.
+pub const STEPS_IN_FLIGHT: usize = 3;
 
 /// Alignment of everything on the device, in bytes; what any device asks of the start of a binding.
 pub const ALIGNMENT: u64 = 256;

@@ -1,0 +1,219 @@
+//! What goes into a step and comes out of it: inputs and hyperparameters through staging memory, outputs into buffers.
+
+use crate::buffer::WgpuBuffer;
+use crate::executable::own;
+use crate::gpu::Gpu;
+use crate::heap::OwnMemory;
+use crate::layout::{Layout, Spot, aligned};
+use crate::staging::{Readback, Slot};
+use crate::tuning::EARLY_READ_BYTES;
+use crate::words::{self, stored_bytes};
+use dropforge_ir::{Program, Result};
+use dropforge_plan::{Argument, BufferRef};
+use std::sync::Arc;
+
+/// Where the elements of one step's inputs come from, and where in the executable's first chunk they go.
+pub(crate) struct Uploads<'a> {
+    layout: &'a Layout,
+    /// Ranges that go through staging memory, where they lie just as in the chunk: start and end.
+    staged: Vec<(u64, u64)>,
+    /// Inputs on the device: the buffer, the offset they go to, and their bytes.
+    moved: Vec<(Arc<WgpuBuffer>, u64, u64)>,
+}
+
+impl<'a> Uploads<'a> {
+    /// Sorts the inputs of a step, which fit the program.
+    ///
+    /// # Errors
+    /// If an input lies on another device.
+    pub fn new(
+        gpu: &Arc<Gpu>,
+        program: &Program,
+        layout: &'a Layout,
+        inputs: &[Argument<'_>],
+        hypers: &[f32],
+    ) -> Result<Uploads<'a>> {
+        let mut uploads = Uploads { layout, staged: Vec::new(), moved: Vec::new() };
+        for ((input, &offset), port) in inputs.iter().zip(&layout.inputs).zip(&program.inputs) {
+            let bytes = stored_bytes(program.ty(port.value));
+            match input {
+                Argument::Host(_) => uploads.stage(offset, bytes),
+                Argument::Device(buffer) => {
+                    let own = own(gpu, buffer, &format!("input {}", port.name))?;
+                    if bytes > 0 {
+                        uploads.moved.push((own, offset, bytes));
+                    }
+                }
+            }
+        }
+        uploads.stage(layout.hypers, hypers.len() as u64 * 4);
+        Ok(uploads)
+    }
+
+    /// Adds a range behind the others; neighbours become one.
+    fn stage(&mut self, start: u64, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
+        match self.staged.last_mut() {
+            Some(last) if aligned(last.1) == start => last.1 = start + bytes,
+            _ => self.staged.push((start, start + bytes)),
+        }
+    }
+
+    /// Fills mapped staging memory.
+    pub fn write(&self, view: &mut wgpu::BufferViewMut, inputs: &[Argument<'_>], hypers: &[f32]) {
+        for (input, &offset) in inputs.iter().zip(&self.layout.inputs) {
+            if let Argument::Host(array) = input {
+                let bytes = array.data().len() * 4;
+                words::write(array.data(), view.slice(offset as usize..offset as usize + bytes));
+            }
+        }
+        let start = self.layout.hypers as usize;
+        for (number, hyper) in hypers.iter().enumerate() {
+            let at = start + 4 * number;
+            view.slice(at..at + 4).copy_from_slice(&hyper.to_ne_bytes());
+        }
+    }
+
+    /// Encodes the copies into the first chunk.
+    pub fn encode(&self, encoder: &mut wgpu::CommandEncoder, slot: &Slot, chunk: &wgpu::Buffer) {
+        if let Some(staging) = slot.upload() {
+            for &(start, end) in &self.staged {
+                encoder.copy_buffer_to_buffer(staging, start, chunk, start, end - start);
+            }
+        }
+        for (own, offset, bytes) in &self.moved {
+            encoder.copy_buffer_to_buffer(&own.piece.buffer, own.piece.offset(), chunk, *offset, *bytes);
+        }
+    }
+}
+
+/// A range of a chunk that is copied to the host with the step.
+#[derive(Debug, PartialEq, Eq)]
+struct Early {
+    from: Spot,
+    to: u64,
+    bytes: u64,
+}
+
+/// The outputs of a program: each gets a buffer per step, and small ones are also copied to the host at once.
+pub(crate) struct Outputs {
+    /// What each is for.
+    names: Vec<Arc<str>>,
+    /// Where each lies in the executable's memory.
+    spots: Vec<Spot>,
+    /// Bytes of each.
+    bytes: Vec<u64>,
+    /// For each, where it begins in what is copied to the host, if it is.
+    early: Vec<Option<u64>>,
+    copies: Vec<Early>,
+}
+
+impl Outputs {
+    pub fn new(program: &Program, layout: &Layout) -> Outputs {
+        let bytes: Vec<u64> =
+            program.outputs.iter().map(|port| stored_bytes(program.ty(port.value))).collect();
+        let (early, copies) = early_copies(&bytes, &layout.outputs);
+        Outputs {
+            names: program.outputs.iter().map(|port| format!("output {}", port.name).into()).collect(),
+            spots: layout.outputs.clone(),
+            bytes,
+            early,
+            copies,
+        }
+    }
+
+    /// Bytes that are copied to the host with each step.
+    pub fn early_bytes(&self) -> u64 {
+        self.copies.last().map_or(0, |last| last.to + last.bytes)
+    }
+
+    /// Buffers for the outputs of one step.
+    pub fn allocate(&self, gpu: &Arc<Gpu>, program: &Program) -> Result<Vec<WgpuBuffer>> {
+        let ports = program.outputs.iter().zip(&self.names);
+        ports.map(|(port, name)| WgpuBuffer::output(gpu, program.ty(port.value), name)).collect()
+    }
+
+    /// Encodes the copies into the buffers, and those to the host.
+    pub fn encode(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        slot: &Slot,
+        chunks: &[OwnMemory],
+        outputs: &[WgpuBuffer],
+    ) {
+        for ((output, spot), &bytes) in outputs.iter().zip(&self.spots).zip(&self.bytes) {
+            if bytes > 0 {
+                let (from, piece) = (&chunks[spot.chunk].buffer, &output.piece);
+                encoder.copy_buffer_to_buffer(from, spot.offset, &piece.buffer, piece.offset(), bytes);
+            }
+        }
+        if let Some(staging) = slot.download() {
+            for Early { from, to, bytes } in &self.copies {
+                let chunk = &chunks[from.chunk].buffer;
+                encoder.copy_buffer_to_buffer(chunk, from.offset, staging, *to, *bytes);
+            }
+        }
+    }
+
+    /// The outputs of a step that was submitted.
+    pub fn finish(&self, outputs: Vec<WgpuBuffer>, readback: Option<Arc<Readback>>) -> Vec<BufferRef> {
+        let finish = |(mut output, early): (WgpuBuffer, &Option<u64>)| -> BufferRef {
+            if let (Some(readback), Some(offset)) = (&readback, early) {
+                output.set_early(Arc::clone(readback), *offset);
+            }
+            Arc::new(output)
+        };
+        outputs.into_iter().zip(&self.early).map(finish).collect()
+    }
+}
+
+/// Where small outputs begin in what is copied to the host, and the fewest copies that bring them there.
+fn early_copies(bytes: &[u64], spots: &[Spot]) -> (Vec<Option<u64>>, Vec<Early>) {
+    let mut copies: Vec<Early> = Vec::new();
+    let mut early = Vec::new();
+    let mut end = 0;
+    for (&bytes, &from) in bytes.iter().zip(spots) {
+        if bytes == 0 || bytes > EARLY_READ_BYTES {
+            early.push(None);
+            continue;
+        }
+        let to = if end == 0 { 0 } else { aligned(end) };
+        early.push(Some(to));
+        end = to + bytes;
+        match copies.last_mut() {
+            // Their distance is the same on both sides.
+            Some(last)
+                if last.from.chunk == from.chunk
+                    && from.offset.checked_sub(last.from.offset) == Some(to - last.to) =>
+            {
+                last.bytes = end - last.to;
+            }
+            _ => copies.push(Early { from, to, bytes }),
+        }
+    }
+    (early, copies)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_come_back_in_one_copy() {
+        let at = |chunk, offset| Spot { chunk, offset };
+        let bytes = [4, 0, 300, EARLY_READ_BYTES + 4, 8, 8];
+        let spots = [at(0, 0), at(0, 256), at(0, 256), at(0, 1024), at(0, 9 << 20), at(1, 0)];
+        let (early, copies) = early_copies(&bytes, &spots);
+        assert_eq!(early, [Some(0), None, Some(256), None, Some(768), Some(1024)]);
+        assert_eq!(
+            copies,
+            [
+                Early { from: at(0, 0), to: 0, bytes: 556 },
+                Early { from: at(0, 9 << 20), to: 768, bytes: 8 },
+                Early { from: at(1, 0), to: 1024, bytes: 8 },
+            ]
+        );
+    }
+}

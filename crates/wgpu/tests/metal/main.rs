@@ -1,27 +1,89 @@
+//! Kernels for Metal without a Mac: every kernel is printed in Metal's language as wgpu would print it there, its types are
+//! checked by clang with a header in place of Metal's library, and kernels run as C++ against the interpreter.
+//!
+//! A machine without clang fails, unless `DROPFORGE_NO_CLANG=1` says that none is expected.
+
+mod clang;
+mod execution;
+mod faults;
+mod models;
 mod programs;
 mod translate;
+
+use dropforge_conformance::generate;
 use dropforge_wgpu::{ShaderLimits, shaders};
-#[test]
-fn dump() {
-    let limits = ShaderLimits { storage_bytes: 1 << 30, uniform_bytes: 1 << 16 };
-    let start = std::time::Instant::now();
-    let programs = programs::model_programs();
-    println!("{:?}", start.elapsed());
-    let mut seen = std::collections::HashMap::new();
-    let mut count = 0;
-    for program in &programs {
-        let s = shaders(program, limits).unwrap();
-        for d in s.dispatches {
-            count += 1;
-            let w: Vec<bool> = d.bindings.iter().map(|b| b.1).collect();
-            seen.entry(d.source.clone())
-                .or_insert_with(|| translate::translate(&d.label, &d.source, &w).unwrap());
+use std::collections::HashMap;
+use std::time::Instant;
+use translate::{Kernel, translate};
+
+/// Those of a Mac, whose buffers may be as large as its memory.
+const LIMITS: ShaderLimits = ShaderLimits { storage_bytes: 4 << 30, uniform_bytes: 4 << 30 };
+
+/// Every distinct kernel of some programs.
+fn kernels<'a>(programs: impl IntoIterator<Item = &'a dropforge_ir::Program>) -> Vec<Kernel> {
+    let mut known: HashMap<String, Kernel> = HashMap::new();
+    for program in programs {
+        let shaders = shaders(program, LIMITS).unwrap_or_else(|error| panic!("{}: {error}", program.name));
+        for dispatch in shaders.dispatches {
+            known.entry(dispatch.source).or_insert_with_key(|source| {
+                let written: Vec<bool> = dispatch.bindings.iter().map(|&(_, written)| written).collect();
+                translate(&dispatch.label, source, &written).unwrap_or_else(|message| panic!("{message}"))
+            });
         }
     }
-    println!("{} {count} {} {:?}", programs.len(), seen.len(), start.elapsed());
-    let mut out = String::from("#include <metal_stdlib>\n");
-    for (i, k) in seen.values().enumerate() {
-        out += &format!("namespace k{i} {{\n{}\n}}\n", k.source.replace("#include <simd/simd.h>", ""));
+    known.into_values().collect()
+}
+
+fn check_types(name: &str, kernels: &[Kernel]) {
+    let Some(clang) = clang::find() else { return };
+    let start = Instant::now();
+    let file = clang::folder(name).join("kernels.cpp");
+    std::fs::write(&file, clang::joined(kernels)).unwrap();
+    if let Err(message) = clang.check(&file) {
+        panic!("{message}");
     }
-    std::fs::write("/tmp/wt-metal/target/all.cpp", out).unwrap();
+    println!("{name}: {} kernels have right types ({:.1?})", kernels.len(), start.elapsed());
+}
+
+#[test]
+fn kernels_of_models_have_right_types() {
+    check_types("models", &kernels(&models::full()));
+}
+
+#[test]
+fn kernels_of_cases_have_right_types() {
+    let cases = programs::cases();
+    let tiled = programs::tiled();
+    check_types("cases", &kernels(cases.iter().chain(&tiled).map(|sample| &sample.program)));
+}
+
+#[test]
+fn kernels_of_random_programs_have_right_types() {
+    let programs: Vec<_> = (0..60).map(|seed| generate(seed).program).collect();
+    check_types("random", &kernels(&programs));
+}
+
+fn check_results(name: &str, samples: &[programs::Sample]) {
+    let Some(clang) = clang::find() else { return };
+    let start = Instant::now();
+    let mode = std::env::var("MODE").unwrap_or_default();
+    let mode: Vec<&str> = mode.split_whitespace().collect();
+    let (count, failures) = execution::run(clang, name, samples, &mode);
+    assert!(failures.is_empty(), "{} of {count:?} fail:\n{}", failures.len(), failures.join("\n"));
+    println!("{name}: {count:?} ({:.1?})", start.elapsed());
+}
+
+#[test]
+fn tiled_kernels_agree_with_the_interpreter() {
+    check_results("run-tiled", &programs::tiled());
+}
+
+#[test]
+fn training_steps_agree_with_the_interpreter() {
+    check_results("run-models", &models::small());
+}
+
+#[test]
+fn cases_agree_with_pytorch() {
+    check_results("run-cases", &programs::cases());
 }

@@ -85,10 +85,10 @@ pub fn translate(label: &str, source: &str, written: &[bool]) -> Result<Kernel, 
     let entry = names.entry_point_names[0].clone().map_err(|error| fail(error.to_string()))?;
     let mut parameters = Vec::new();
     let mut shared_bytes = 0usize;
-    let mut shared = module
-        .global_variables
-        .iter()
-        .filter(|(_, variable)| variable.space == naga::AddressSpace::WorkGroup);
+    let used = info.get_entry_point(0);
+    let mut shared = module.global_variables.iter().filter(|(handle, variable)| {
+        variable.space == naga::AddressSpace::WorkGroup && !used[*handle].is_empty()
+    });
     for declared in signature(&text, &entry).ok_or_else(|| fail(format!("no entry point in\n{text}")))? {
         let parameter = if declared.contains("[[threadgroup_position_in_grid]]") {
             Parameter::Workgroup

@@ -24,4 +24,4 @@ mod words;
 pub use adapter::{AdapterDescription, Choice, adapters};
 pub use device::WgpuDevice;
 pub use heap::HeapStatistics;
-pub use shaders::{ShaderDispatch, ShaderLimits, ShaderPlace, Shaders, shaders};
+pub use shaders::{ShaderDispatch, ShaderPlace, Shaders, shaders};

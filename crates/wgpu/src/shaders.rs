@@ -10,15 +10,6 @@ use dropforge_ir::{Data, Error, Program, Result};
 use dropforge_plan::plan;
 use dropforge_plan::plan::{Place, Plan};
 
-/// What a GPU allows, as far as shaders depend on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ShaderLimits {
-    /// Most bytes that a shader sees of one storage buffer.
-    pub storage_bytes: u64,
-    /// Most bytes of the parameters of a dispatch.
-    pub uniform_bytes: u64,
-}
-
 /// Where a value lies. Every element takes one 32-bit word; bytes and truth values are widened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShaderPlace {
@@ -86,10 +77,10 @@ fn place_states(plan: &Plan, limit: u64) -> (Vec<Spot>, Vec<u64>) {
 ///
 /// # Errors
 /// If the program is not valid, or needs something that the device has not.
-pub fn shaders(program: &Program, limits: ShaderLimits) -> Result<Shaders> {
+pub fn shaders(program: &Program, limits: &wgpu::Limits) -> Result<Shaders> {
     verify(program)?;
     let plan = plan(&optimize(program)?)?;
-    let limit = limits.storage_bytes / ALIGNMENT * ALIGNMENT;
+    let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / ALIGNMENT * ALIGNMENT;
     let layout = Layout::new(&plan, limit)?;
     let (states, state_bytes) = place_states(&plan, limit);
     let mut buffers = layout.chunks.clone();
@@ -108,10 +99,11 @@ pub fn shaders(program: &Program, limits: ShaderLimits) -> Result<Shaders> {
         places.push(Where { buffer, word });
     }
     let scratch = buffers.len();
+    let uniform_words = (limits.max_uniform_buffer_binding_size / 4) as usize;
     let mut scratch_words = 0;
     let mut dispatches = Vec::new();
     for kernel in &plan.kernels {
-        let printed = wgsl::print(&plan, kernel, &places, (limits.uniform_bytes / 4) as usize)?;
+        let printed = wgsl::print(&plan, kernel, &places, uniform_words)?;
         scratch_words = scratch_words.max(printed.scratch_words);
         dispatches.extend(printed.dispatches);
     }
@@ -180,15 +172,14 @@ mod tests {
 }",
         )
         .unwrap();
-        let limits = ShaderLimits { storage_bytes: 1 << 20, uniform_bytes: 1 << 16 };
-        let shaders = shaders(&program, limits).unwrap();
+        let shaders = shaders(&program, &wgpu::Limits::default()).unwrap();
         assert_eq!(shaders.inputs, [ShaderPlace { buffer: 0, word: 0 }]);
         assert_eq!(shaders.states, [ShaderPlace { buffer: 1, word: 0 }]);
         assert_eq!(shaders.outputs[0].buffer, 0);
         let first = &shaders.dispatches[0];
         assert!(first.source.contains("fn main("), "{}", first.source);
         assert!(first.bindings.iter().all(|&(buffer, _)| buffer < shaders.buffers.len()));
-        let small = ShaderLimits { storage_bytes: 256, uniform_bytes: 1 << 16 };
-        assert!(super::shaders(&program, small).is_ok());
+        let small = wgpu::Limits { max_buffer_size: 128, ..Default::default() };
+        assert!(super::shaders(&program, &small).is_err());
     }
 }

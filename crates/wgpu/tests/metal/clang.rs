@@ -36,6 +36,16 @@ const LANGUAGE: [&str; 9] = [
     "-cl-single-precision-constant",
 ];
 
+/// Metal's arithmetic unless it is told otherwise, which wgpu does not do: sums may be taken in another order, products
+/// join sums, and nothing is NaN or infinite. A machine without fused multiply-add cannot stand in for that and takes
+/// arithmetic as it is written.
+fn arithmetic() -> &'static [&'static str] {
+    #[cfg(target_arch = "x86_64")]
+    return if std::arch::is_x86_feature_detected!("fma") { &["-ffast-math", "-mfma"] } else { &[] };
+    #[cfg(not(target_arch = "x86_64"))]
+    return &["-ffast-math"];
+}
+
 /// Where the files of a check lie; emptied first.
 pub fn folder(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("metal").join(name);
@@ -60,14 +70,19 @@ impl Clang {
     /// Checks the types of a file, with address spaces that do not mix. The target is one that has half precision.
     pub fn check(self, file: &Path) -> Result<(), String> {
         let mut command = Command::new("clang++");
-        command.args(LANGUAGE).args(["--target=aarch64-linux-gnu", "-fsyntax-only", "-nostdinc", "-nostdinc++"]);
+        command.args(LANGUAGE).args([
+            "--target=aarch64-linux-gnu",
+            "-fsyntax-only",
+            "-nostdinc",
+            "-nostdinc++",
+        ]);
         call(command.arg("-I").arg(shim()).arg(file))
     }
 
-    /// Compiles a file that runs kernels; `mode` are its flags of arithmetic.
-    pub fn compile(self, file: &Path, program: &Path, mode: &[&str]) -> Result<(), String> {
+    /// Compiles a file that runs kernels.
+    pub fn compile(self, file: &Path, program: &Path) -> Result<(), String> {
         let mut command = Command::new("clang++");
-        command.args(LANGUAGE).args(["-O1", "-Wno-everything"]).args(mode);
+        command.args(LANGUAGE).args(["-O1", "-Wno-everything"]).args(arithmetic());
         call(command.arg("-I").arg(shim()).arg(file).arg("-o").arg(program))
     }
 }

@@ -1,9 +1,9 @@
 //! Runs programs through their printed kernels, and compares with what is expected.
 
 use crate::clang::{Clang, folder, joined};
+use crate::limits;
 use crate::programs::Sample;
 use crate::translate::{Kernel, Parameter, translate};
-use crate::LIMITS;
 use dropforge_conformance::compare;
 use dropforge_ir::interpret::Numbers;
 use dropforge_ir::{Array, DType, Data, ValueType};
@@ -36,6 +36,9 @@ struct Running {
     results: Vec<usize>,
 }
 
+/// What is done to the text of a kernel before it is compiled.
+type Change = fn(String) -> String;
+
 /// What was run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Count {
@@ -46,12 +49,18 @@ pub struct Count {
 
 /// Compiles the kernels of these programs, runs them, and gives a line for each program that does not give what it
 /// should.
-pub fn run(clang: Clang, name: &str, samples: &[Sample], mode: &[&str]) -> (Count, Vec<String>) {
+pub fn run(clang: Clang, name: &str, samples: &[Sample]) -> (Count, Vec<String>) {
+    run_with(clang, name, samples, |text| text)
+}
+
+/// As [`run`], with kernels that are changed before.
+pub fn run_with(clang: Clang, name: &str, samples: &[Sample], change: Change) -> (Count, Vec<String>) {
     // As many parts as the machine has cores, each with kernels of its own.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(8);
-    let mut parts: Vec<Vec<&Sample>> = vec![Vec::new(); cores];
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let count = cores.min(samples.len()).clamp(1, 8);
+    let mut parts: Vec<Vec<&Sample>> = vec![Vec::new(); count];
     for (number, sample) in samples.iter().enumerate() {
-        parts[number % cores].push(sample);
+        parts[number % count].push(sample);
     }
     let mut count = Count::default();
     let mut failures = Vec::new();
@@ -59,7 +68,9 @@ pub fn run(clang: Clang, name: &str, samples: &[Sample], mode: &[&str]) -> (Coun
         let threads: Vec<_> = parts
             .iter()
             .enumerate()
-            .map(|(number, part)| scope.spawn(move || run_part(clang, &format!("{name}-{number}"), part, mode)))
+            .map(|(number, part)| {
+                scope.spawn(move || run_part(clang, &format!("{name}-{number}"), part, change))
+            })
             .collect();
         for thread in threads {
             let (part, failed) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -72,22 +83,22 @@ pub fn run(clang: Clang, name: &str, samples: &[Sample], mode: &[&str]) -> (Coun
     (count, failures)
 }
 
-fn run_part(clang: Clang, name: &str, samples: &[&Sample], mode: &[&str]) -> (Count, Vec<String>) {
+fn run_part(clang: Clang, name: &str, samples: &[&Sample], change: Change) -> (Count, Vec<String>) {
     let mut job = Job::default();
     let mut count = Count { programs: samples.len(), ..Count::default() };
     let mut failures = Vec::new();
     let mut running = Vec::new();
     for sample in samples {
-        match shaders(&sample.program, LIMITS).map_err(|error| error.to_string()) {
+        match shaders(&sample.program, &limits()).map_err(|error| error.to_string()) {
             Ok(shaders) => {
                 count.dispatches += shaders.dispatches.len();
-                running.push((*sample, job.add(sample, &shaders)));
+                running.push((*sample, job.add(sample, &shaders, change)));
             }
             Err(error) => failures.push(format!("{}: {error}", sample.name)),
         }
     }
     count.kernels = job.kernels.len();
-    match job.run(clang, &folder(name), mode) {
+    match job.run(clang, &folder(name)) {
         Ok(()) => {
             let wrong = running.iter().filter_map(|(sample, running)| job.check(sample, running));
             failures.extend(wrong);
@@ -119,7 +130,7 @@ fn array(ty: &ValueType, words: &[u32]) -> Array {
 
 impl Job {
     /// Gives a program its memory, filled with what it is given, and appends its dispatches.
-    fn add(&mut self, sample: &Sample, shaders: &Shaders) -> Running {
+    fn add(&mut self, sample: &Sample, shaders: &Shaders, change: Change) -> Running {
         let mut starts = Vec::new();
         for &bytes in &shaders.buffers {
             self.guard();
@@ -149,8 +160,10 @@ impl Job {
         for dispatch in &shaders.dispatches {
             let kernel = self.known.get(&dispatch.source).copied().unwrap_or_else(|| {
                 let written: Vec<bool> = dispatch.bindings.iter().map(|&(_, written)| written).collect();
-                let kernel = translate(&dispatch.label, &dispatch.source, &written);
-                self.kernels.push(kernel.unwrap_or_else(|message| panic!("{}: {message}", sample.name)));
+                let mut kernel = translate(&dispatch.label, &dispatch.source, &written)
+                    .unwrap_or_else(|message| panic!("{}: {message}", sample.name));
+                kernel.source = change(kernel.source);
+                self.kernels.push(kernel);
                 self.known.insert(dispatch.source.clone(), self.kernels.len() - 1);
                 self.kernels.len() - 1
             });
@@ -196,7 +209,7 @@ impl Job {
         text + &format!("const Kernel kernels[] = {{\n{table}}};\nconst unsigned kernel_count = {count};\n")
     }
 
-    fn run(&mut self, clang: Clang, folder: &Path, mode: &[&str]) -> Result<(), String> {
+    fn run(&mut self, clang: Clang, folder: &Path) -> Result<(), String> {
         if self.kernels.is_empty() {
             return Ok(());
         }
@@ -206,7 +219,7 @@ impl Job {
         std::fs::write(&source, self.source()).unwrap();
         std::fs::write(&memory, bytes(&self.memory)).unwrap();
         std::fs::write(&steps, bytes(&self.steps)).unwrap();
-        clang.compile(&source, &program, mode)?;
+        clang.compile(&source, &program)?;
         let output = Command::new(&program).arg(&memory).arg(&steps).output().unwrap();
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);

@@ -90,7 +90,11 @@ pub fn tiled() -> Vec<Sample> {
   output \"df\" = %df
 }}"
         );
-        samples.push(sample(format!("convolution of {channels} to {filters} channels, groups {groups}"), &text, 1e-4));
+        samples.push(sample(
+            format!("convolution of {channels} to {filters} channels, groups {groups}"),
+            &text,
+            1e-4,
+        ));
     }
     for (t, s, d, causal) in [(70, 75, 40, 0), (70, 75, 33, 1), (40, 40, 64, 1)] {
         let text = format!(

@@ -11,6 +11,17 @@ fn f_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
 
 fn f_finite(x: f32) -> bool { return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u; }
 
+// Comparisons that are false on NaN. Compilers may take it that none occurs, and turn a comparison round.
+fn f_ordered(a: f32, b: f32) -> bool {
+    return max(bitcast<u32>(a) & 0x7fffffffu, bitcast<u32>(b) & 0x7fffffffu) <= 0x7f800000u;
+}
+
+fn f_equal(a: f32, b: f32) -> bool { return f_ordered(a, b) && a == b; }
+
+fn f_less(a: f32, b: f32) -> bool { return f_ordered(a, b) && a < b; }
+
+fn f_at_most(a: f32, b: f32) -> bool { return f_ordered(a, b) && a <= b; }
+
 fn f_scale(x: f32, n: i32) -> f32 {
     let half = n >> 1u;
     return x * bitcast<f32>(u32(half + 127) << 23u) * bitcast<f32>(u32(n - half + 127) << 23u);
@@ -156,6 +167,7 @@ fn f_sqrt(x: f32) -> f32 {
 fn f_rsqrt(x: f32) -> f32 { return 1.0 / f_sqrt(x); }
 
 fn f_sign(x: f32) -> f32 {
+    if (f_nan(x)) { return x; }
     if (x > 0.0) { return 1.0; }
     if (x < 0.0) { return -1.0; }
     return x;
@@ -217,7 +229,7 @@ fn f_pow_positive(a: f32, b: f32) -> f32 {
 }
 
 fn f_pow(a: f32, b: f32) -> f32 {
-    if (b == 0.0 || a == 1.0) { return 1.0; }
+    if (f_equal(b, 0.0) || f_equal(a, 1.0)) { return 1.0; }
     if (f_nan(a) || f_nan(b)) { return f_bits(0x7fc00000u); }
     let size = abs(a);
     let endless = f_bits(0x7f800000u);

@@ -164,12 +164,21 @@ fn binary(kind: BinaryKind, dtype: DType, a: &str, b: &str) -> String {
 }
 
 fn compare(kind: CompareKind, dtype: DType, a: &str, b: &str) -> String {
+    if dtype == DType::F32 {
+        return match kind {
+            CompareKind::Equal => format!("f_equal({a}, {b})"),
+            CompareKind::NotEqual => format!("!f_equal({a}, {b})"),
+            CompareKind::Less => format!("f_less({a}, {b})"),
+            CompareKind::LessEqual => format!("f_at_most({a}, {b})"),
+            CompareKind::Greater => format!("f_less({b}, {a})"),
+            CompareKind::GreaterEqual => format!("f_at_most({b}, {a})"),
+        };
+    }
     let number = |x: &str| if dtype == DType::Bool { format!("u32({x})") } else { x.to_string() };
     let (a, b) = (number(a), number(b));
     match kind {
         CompareKind::Equal => format!("{a} == {b}"),
-        // Some compilers take the ordered form for !=, which is false on NaN.
-        CompareKind::NotEqual => format!("!({a} == {b})"),
+        CompareKind::NotEqual => format!("{a} != {b}"),
         CompareKind::Less => format!("{a} < {b}"),
         CompareKind::LessEqual => format!("{a} <= {b}"),
         CompareKind::Greater => format!("{a} > {b}"),
@@ -185,7 +194,7 @@ fn cast(register: DType, into: DType, x: &str) -> String {
         (DType::F32, DType::I32) => format!("f_to_i32({x})"),
         (DType::F32, DType::U32) => format!("f_to_u32({x})"),
         (DType::F32, DType::U8) => format!("f_to_u8({x})"),
-        (DType::F32, DType::Bool) => format!("!({x} == 0.0)"),
+        (DType::F32, DType::Bool) => format!("!f_equal({x}, 0.0)"),
         (DType::I32, DType::Bool) => format!("{x} != 0"),
         (DType::U32 | DType::U8, DType::Bool) => format!("{x} != 0u"),
         (_, DType::F32) => format!("f32({x})"),

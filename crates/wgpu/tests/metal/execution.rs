@@ -1,0 +1,260 @@
+//! Runs programs through their printed kernels, and compares with what is expected.
+
+use crate::clang::{Clang, folder, joined};
+use crate::limits;
+use crate::programs::Sample;
+use crate::translate::{Kernel, Parameter, translate};
+use dropforge_conformance::compare;
+use dropforge_ir::interpret::Numbers;
+use dropforge_ir::{Array, DType, Data, ValueType};
+use dropforge_wgpu::{ShaderPlace, Shaders, shaders};
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
+
+/// Words between buffers, which nobody may write.
+const GUARD: usize = 64;
+
+/// What memory holds before somebody writes, as in `run.h`: a NaN.
+const UNWRITTEN: u32 = 0x7fc0_dead;
+
+/// Memory and dispatches of several programs, with the kernels that they share.
+#[derive(Default)]
+struct Job {
+    memory: Vec<u32>,
+    steps: Vec<u32>,
+    kernels: Vec<Kernel>,
+    /// Position of each kernel by its WGSL.
+    known: HashMap<String, usize>,
+    /// First word of every guard.
+    guards: Vec<usize>,
+}
+
+/// Where the results of a program lie in the memory of a job.
+struct Running {
+    results: Vec<usize>,
+}
+
+/// What is done to the text of a kernel before it is compiled.
+type Change = fn(String) -> String;
+
+/// What was run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Count {
+    pub programs: usize,
+    pub kernels: usize,
+    pub dispatches: usize,
+}
+
+/// Compiles the kernels of these programs, runs them, and gives a line for each program that does not give what it
+/// should.
+pub fn run(clang: Clang, name: &str, samples: &[Sample]) -> (Count, Vec<String>) {
+    run_with(clang, name, samples, |text| text)
+}
+
+/// As [`run`], with kernels that are changed before.
+pub fn run_with(clang: Clang, name: &str, samples: &[Sample], change: Change) -> (Count, Vec<String>) {
+    // As many parts as the machine has cores, each with kernels of its own.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let count = cores.min(samples.len()).clamp(1, 8);
+    let mut parts: Vec<Vec<&Sample>> = vec![Vec::new(); count];
+    for (number, sample) in samples.iter().enumerate() {
+        parts[number % count].push(sample);
+    }
+    let mut count = Count::default();
+    let mut failures = Vec::new();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = parts
+            .iter()
+            .enumerate()
+            .map(|(number, part)| {
+                scope.spawn(move || run_part(clang, &format!("{name}-{number}"), part, change))
+            })
+            .collect();
+        for thread in threads {
+            let (part, failed) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            count.programs += part.programs;
+            count.kernels += part.kernels;
+            count.dispatches += part.dispatches;
+            failures.extend(failed);
+        }
+    });
+    (count, failures)
+}
+
+fn run_part(clang: Clang, name: &str, samples: &[&Sample], change: Change) -> (Count, Vec<String>) {
+    let mut job = Job::default();
+    let mut count = Count { programs: samples.len(), ..Count::default() };
+    let mut failures = Vec::new();
+    let mut running = Vec::new();
+    for sample in samples {
+        match shaders(&sample.program, &limits()).map_err(|error| error.to_string()) {
+            Ok(shaders) => {
+                count.dispatches += shaders.dispatches.len();
+                running.push((*sample, job.add(sample, &shaders, change)));
+            }
+            Err(error) => failures.push(format!("{}: {error}", sample.name)),
+        }
+    }
+    count.kernels = job.kernels.len();
+    match job.run(clang, &folder(name)) {
+        Ok(()) => {
+            let wrong = running.iter().filter_map(|(sample, running)| job.check(sample, running));
+            failures.extend(wrong);
+        }
+        Err(message) => failures.push(message),
+    }
+    (count, failures)
+}
+
+fn words(data: &Data) -> Vec<u32> {
+    match data {
+        Data::F32(values) => values.iter().map(|x| x.to_bits()).collect(),
+        Data::I32(values) => values.iter().map(|&x| x as u32).collect(),
+        Data::U32(values) => values.clone(),
+        Data::U8(values) | Data::Bool(values) => values.iter().map(|&x| u32::from(x)).collect(),
+    }
+}
+
+fn array(ty: &ValueType, words: &[u32]) -> Array {
+    let data = match ty.dtype {
+        DType::F32 => Data::F32(words.iter().map(|&x| f32::from_bits(x)).collect()),
+        DType::I32 => Data::I32(words.iter().map(|&x| x as i32).collect()),
+        DType::U32 => Data::U32(words.to_vec()),
+        DType::U8 => Data::U8(words.iter().map(|&x| x as u8).collect()),
+        DType::Bool => Data::Bool(words.iter().map(|&x| x as u8).collect()),
+    };
+    Array::new(ty.shape.clone(), data).unwrap()
+}
+
+impl Job {
+    /// Gives a program its memory, filled with what it is given, and appends its dispatches.
+    fn add(&mut self, sample: &Sample, shaders: &Shaders, change: Change) -> Running {
+        let mut starts = Vec::new();
+        for &bytes in &shaders.buffers {
+            self.guard();
+            starts.push(self.memory.len());
+            let end = self.memory.len() + (bytes as usize / 4).next_multiple_of(GUARD);
+            self.memory.resize(end, UNWRITTEN);
+        }
+        self.guard();
+        let at = |place: &ShaderPlace| starts[place.buffer] + place.word;
+        let memory = &mut self.memory;
+        let mut put = |place: &ShaderPlace, words: &[u32]| {
+            let start = at(place);
+            memory[start..start + words.len()].copy_from_slice(words);
+        };
+        for (place, array) in shaders.inputs.iter().zip(&sample.inputs) {
+            put(place, &words(array.data()));
+        }
+        for (place, array) in shaders.states.iter().zip(&sample.states) {
+            put(place, &words(array.data()));
+        }
+        for (place, hyper) in shaders.hypers.iter().zip(&sample.hypers) {
+            put(place, &[hyper.to_bits()]);
+        }
+        for (place, words) in &shaders.constants {
+            put(place, words);
+        }
+        for dispatch in &shaders.dispatches {
+            let kernel = self.known.get(&dispatch.source).copied().unwrap_or_else(|| {
+                let written: Vec<bool> = dispatch.bindings.iter().map(|&(_, written)| written).collect();
+                let mut kernel = translate(&dispatch.label, &dispatch.source, &written)
+                    .unwrap_or_else(|message| panic!("{}: {message}", sample.name));
+                kernel.source = change(kernel.source);
+                self.kernels.push(kernel);
+                self.known.insert(dispatch.source.clone(), self.kernels.len() - 1);
+                self.kernels.len() - 1
+            });
+            self.steps.push(kernel as u32);
+            self.steps.extend(dispatch.workgroups);
+            self.steps.push(dispatch.params.len() as u32);
+            self.steps.extend(&dispatch.params);
+            self.steps.push(dispatch.bindings.len() as u32);
+            for &(buffer, _) in &dispatch.bindings {
+                self.steps.extend([starts[buffer] as u32, shaders.buffers[buffer] as u32]);
+            }
+        }
+        Running { results: shaders.outputs.iter().chain(&shaders.states).map(at).collect() }
+    }
+
+    fn guard(&mut self) {
+        self.guards.push(self.memory.len());
+        self.memory.resize(self.memory.len() + GUARD, UNWRITTEN);
+    }
+
+    /// The kernels, a function that calls each, and the table of them.
+    fn source(&self) -> String {
+        let mut text = format!("#include <run.h>\n{}", joined(&self.kernels));
+        let mut table = String::new();
+        for (number, kernel) in self.kernels.iter().enumerate() {
+            let Kernel { entry, threads, shared_bytes, .. } = kernel;
+            let arguments: Vec<String> = kernel.parameters.iter().map(argument).collect();
+            let arguments = arguments.join(", ");
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                text,
+                "static void call_{number}(metal::uint3 workgroup, metal::uint lane, void** buffers, char* shared) {{ \
+                 kernel_{number}::{entry}({arguments}); }}"
+            );
+            let _ = writeln!(
+                table,
+                "{{{:?}, call_{number}, {threads}, {shared_bytes}, {}}},",
+                kernel.label.replace(|c: char| !c.is_ascii() || c.is_control(), "?"),
+                kernel.waits()
+            );
+        }
+        let count = self.kernels.len();
+        text + &format!("const Kernel kernels[] = {{\n{table}}};\nconst unsigned kernel_count = {count};\n")
+    }
+
+    fn run(&mut self, clang: Clang, folder: &Path) -> Result<(), String> {
+        if self.kernels.is_empty() {
+            return Ok(());
+        }
+        let [source, program, memory, steps] =
+            ["kernels.cpp", "run", "memory", "steps"].map(|name| folder.join(name));
+        let bytes = |words: &[u32]| words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<u8>>();
+        std::fs::write(&source, self.source()).unwrap();
+        std::fs::write(&memory, bytes(&self.memory)).unwrap();
+        std::fs::write(&steps, bytes(&self.steps)).unwrap();
+        clang.compile(&source, &program)?;
+        let output = Command::new(&program).arg(&memory).arg(&steps).output().unwrap();
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(format!("the kernels of {} end with {}: {said}", source.display(), output.status));
+        }
+        let bytes = std::fs::read(&memory).unwrap();
+        self.memory = bytes.chunks_exact(4).map(|c| u32::from_ne_bytes([c[0], c[1], c[2], c[3]])).collect();
+        match self.guards.iter().find(|&&start| self.memory[start..start + GUARD] != [UNWRITTEN; GUARD]) {
+            Some(start) => Err(format!("a kernel writes beyond a buffer, at word {start} of the memory")),
+            None => Ok(()),
+        }
+    }
+
+    /// What is wrong with the results of a program.
+    fn check(&self, sample: &Sample, running: &Running) -> Option<String> {
+        let program = &sample.program;
+        let outputs = program.outputs.iter().map(|port| (&port.name, port.value));
+        let ports = outputs.chain(program.states.iter().map(|port| (&port.name, port.value)));
+        for (((port, value), &start), expected) in ports.zip(&running.results).zip(&sample.expected) {
+            let ty = program.ty(value);
+            let got = array(ty, &self.memory[start..start + ty.shape.elements()]);
+            if let Some(message) = compare(expected, &Numbers::from(&got), sample.tolerance) {
+                return Some(format!("{}: {port} {message}", sample.name));
+            }
+        }
+        None
+    }
+}
+
+/// What the entry point gets.
+fn argument(parameter: &Parameter) -> String {
+    match parameter {
+        Parameter::Workgroup => "workgroup".into(),
+        Parameter::Thread => "lane".into(),
+        Parameter::Buffer(slot) => format!("Slot{{buffers[{slot}]}}"),
+        Parameter::Shared(start) => format!("Slot{{shared + {start}}}"),
+    }
+}

@@ -1,0 +1,96 @@
+//! Kernels for Metal without a Mac: every kernel is printed in Metal's language as wgpu would print it there, its types are
+//! checked by clang with a header in place of Metal's library, and kernels run as C++ against the interpreter.
+//!
+//! A machine without clang fails, unless `DROPFORGE_NO_CLANG=1` says that none is expected.
+
+mod clang;
+mod execution;
+mod faults;
+mod models;
+mod programs;
+mod translate;
+
+use dropforge_conformance::generate;
+use dropforge_wgpu::shaders;
+use std::collections::HashMap;
+use std::time::Instant;
+use translate::{Kernel, translate};
+
+/// Those of a Mac, as far as shaders depend on them.
+fn limits() -> wgpu::Limits {
+    const BUFFER: u64 = 4 << 30;
+    wgpu::Limits {
+        max_buffer_size: BUFFER,
+        max_storage_buffer_binding_size: BUFFER,
+        max_uniform_buffer_binding_size: BUFFER,
+        max_compute_workgroup_storage_size: 32 << 10,
+        ..wgpu::Limits::default()
+    }
+}
+
+/// Every distinct kernel of some programs.
+fn kernels<'a>(programs: impl IntoIterator<Item = &'a dropforge_ir::Program>) -> Vec<Kernel> {
+    let mut known: HashMap<String, Kernel> = HashMap::new();
+    for program in programs {
+        let shaders = shaders(program, &limits()).unwrap_or_else(|error| panic!("{}: {error}", program.name));
+        for dispatch in shaders.dispatches {
+            known.entry(dispatch.source).or_insert_with_key(|source| {
+                let written: Vec<bool> = dispatch.bindings.iter().map(|&(_, written)| written).collect();
+                translate(&dispatch.label, source, &written).unwrap_or_else(|message| panic!("{message}"))
+            });
+        }
+    }
+    known.into_values().collect()
+}
+
+fn check_types(name: &str, kernels: &[Kernel]) {
+    let Some(clang) = clang::find() else { return };
+    let start = Instant::now();
+    let file = clang::folder(name).join("kernels.cpp");
+    std::fs::write(&file, clang::joined(kernels)).unwrap();
+    if let Err(message) = clang.check(&file) {
+        panic!("{message}");
+    }
+    println!("{name}: {} kernels have right types ({:.1?})", kernels.len(), start.elapsed());
+}
+
+#[test]
+fn kernels_of_models_have_right_types() {
+    check_types("models", &kernels(&models::full()));
+}
+
+#[test]
+fn kernels_of_cases_have_right_types() {
+    let cases = programs::cases();
+    let tiled = programs::tiled();
+    check_types("cases", &kernels(cases.iter().chain(&tiled).map(|sample| &sample.program)));
+}
+
+#[test]
+fn kernels_of_random_programs_have_right_types() {
+    let programs: Vec<_> = (0..60).map(|seed| generate(seed).program).collect();
+    check_types("random", &kernels(&programs));
+}
+
+fn check_results(name: &str, samples: &[programs::Sample]) {
+    let Some(clang) = clang::find() else { return };
+    let start = Instant::now();
+    let (count, failures) = execution::run(clang, name, samples);
+    assert!(failures.is_empty(), "{} of {count:?} fail:\n{}", failures.len(), failures.join("\n"));
+    println!("{name}: {count:?} ({:.1?})", start.elapsed());
+}
+
+#[test]
+fn tiled_kernels_agree_with_the_interpreter() {
+    check_results("run-tiled", &programs::tiled());
+}
+
+#[test]
+fn training_steps_agree_with_the_interpreter() {
+    check_results("run-models", &models::small());
+}
+
+#[test]
+fn cases_agree_with_pytorch() {
+    check_results("run-cases", &programs::cases());
+}

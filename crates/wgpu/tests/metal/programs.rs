@@ -1,0 +1,142 @@
+//! Programs whose kernels are checked: conformance cases, and shapes that reach every form of the hand-tiled kernels.
+
+use dropforge_conformance::all_cases;
+use dropforge_ir::interpret::{Numbers, run_arrays};
+use dropforge_ir::text::parse;
+use dropforge_ir::{Array, Data, Program, Value};
+
+/// A program with what it is given and what it should give.
+pub struct Sample {
+    pub name: String,
+    pub program: Program,
+    pub inputs: Vec<Array>,
+    pub hypers: Vec<f32>,
+    pub states: Vec<Array>,
+    /// Outputs, then states.
+    pub expected: Vec<Numbers>,
+    /// Allowed difference: absolute up to 1, relative beyond.
+    pub tolerance: f64,
+}
+
+/// The conformance cases, with what PyTorch gave.
+pub fn cases() -> Vec<Sample> {
+    let cases = all_cases().unwrap_or_else(|message| panic!("{message}"));
+    let arrays = |numbers: &[Numbers]| numbers.iter().map(Numbers::to_array).collect();
+    cases
+        .into_iter()
+        .map(|case| Sample {
+            inputs: arrays(&case.inputs),
+            states: arrays(&case.states),
+            hypers: case.hypers,
+            expected: case.expected.into_iter().chain(case.expected_states).collect(),
+            name: case.name,
+            program: case.program,
+            tolerance: case.tolerance,
+        })
+        .collect()
+}
+
+/// A program with numbers that look random, and what the interpreter makes of them.
+fn sample(name: String, text: &str, tolerance: f64) -> Sample {
+    let program = parse(text).unwrap_or_else(|error| panic!("{name}: {error}\n{text}"));
+    let array = |value: Value, seed: usize| {
+        let ty = program.ty(value);
+        let number = |i: usize| (((i * 7919 + seed * 104_729) * 2_654_435_761) % 2003) as f32 / 1001.0 - 1.0;
+        Array::new(ty.shape.clone(), Data::F32((0..ty.shape.elements()).map(number).collect())).unwrap()
+    };
+    let ports = program.inputs.iter().enumerate();
+    let inputs: Vec<Array> = ports.map(|(seed, port)| array(port.value, seed)).collect();
+    let (outputs, _) = run_arrays(&program, &inputs, &[], &[]).unwrap();
+    let expected = outputs.iter().map(Numbers::from).collect();
+    Sample { name, program, inputs, hypers: Vec::new(), states: Vec::new(), expected, tolerance }
+}
+
+/// Shapes that reach the tiles, splits and edges of products, convolutions, attention, reductions and pooling.
+pub fn tiled() -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for (m, n, k) in [(130, 70, 33), (20, 140, 17), (5, 300, 20), (300, 5, 20), (1, 1, 1500), (33, 47, 600)] {
+        let text = format!(
+            "program product {{
+  %a: f32[{m}, {k}] = input \"a\"
+  %b: f32[{k}, {n}] = input \"b\"
+  %c: f32[{n}, {k}] = input \"c\"
+  %d: f32[{k}, {m}] = input \"d\"
+  %x = dot %a, %b {{lhs_batch=[], rhs_batch=[], lhs_contract=[1], rhs_contract=[0]}}
+  %y = dot %d, %c {{lhs_batch=[], rhs_batch=[], lhs_contract=[0], rhs_contract=[1]}}
+  output \"x\" = %x
+  output \"y\" = %y
+}}"
+        );
+        samples.push(sample(format!("product {m}×{n}×{k}"), &text, 2e-4));
+    }
+    for (channels, filters, size, stride, dilation, groups) in
+        [(3, 8, 9, 1, 1, 1), (6, 40, 9, 1, 1, 1), (40, 36, 7, 2, 1, 1), (16, 24, 6, 1, 2, 2)]
+    {
+        let per_group = channels / groups;
+        let out = (size + 4 - 2 * dilation - 1) / stride + 1;
+        let window = format!(
+            "window=[stride:[{stride}, {stride}] low:[2, 2] high:[2, 2] dilation:[{dilation}, {dilation}] groups:{groups}]"
+        );
+        let text = format!(
+            "program convolution {{
+  %x: f32[2, {channels}, {size}, {size}] = input \"x\"
+  %f: f32[{filters}, {per_group}, 3, 3] = input \"f\"
+  %g: f32[2, {filters}, {out}, {out}] = input \"g\"
+  %y = convolution %x, %f {{{window}}}
+  %dx = convolution_input_gradient %g, %f {{{window}, input=[{size}, {size}]}}
+  %df = convolution_filter_gradient %x, %g {{{window}, kernel=[3, 3]}}
+  output \"y\" = %y
+  output \"dx\" = %dx
+  output \"df\" = %df
+}}"
+        );
+        samples.push(sample(
+            format!("convolution of {channels} to {filters} channels, groups {groups}"),
+            &text,
+            1e-4,
+        ));
+    }
+    for (t, s, d, causal) in [(70, 75, 40, 0), (70, 75, 33, 1), (40, 40, 64, 1)] {
+        let text = format!(
+            "program attention {{
+  %q: f32[1, 2, {t}, {d}] = input \"q\"
+  %k: f32[1, 2, {s}, {d}] = input \"k\"
+  %v: f32[1, 2, {s}, {d}] = input \"v\"
+  %g: f32[1, 2, {t}, {d}] = input \"g\"
+  %o, %l = attention %q, %k, %v {{causal={causal}, scale=0.25}}
+  %dq, %dk, %dv = attention_gradient %q, %k, %v, %o, %l, %g {{causal={causal}, scale=0.25}}
+  output \"o\" = %o
+  output \"l\" = %l
+  output \"dq\" = %dq
+  output \"dk\" = %dk
+  output \"dv\" = %dv
+}}"
+        );
+        samples.push(sample(format!("attention {t}×{s}×{d}, causal {causal}"), &text, 1e-4));
+    }
+    for (shape, axis) in [("3, 3000", 1), ("40, 100", 1), ("2100, 6", 0), ("300, 70", 0)] {
+        let text = format!(
+            "program reduction {{
+  %x: f32[{shape}] = input \"x\"
+  %s = reduce_sum %x {{axes=[{axis}]}}
+  %m = reduce_max %x {{axes=[{axis}]}}
+  %l = logsumexp %x {{axes=[{axis}]}}
+  %a = argmax %x {{axis={axis}}}
+  %n, %v = mean_variance %x {{axes=[{axis}]}}
+  %b = broadcast %l {{shape=[{shape}], axes=[{shift}]}}
+  %e = sub %x, %b
+  %p = exp %e
+  output \"s\" = %s
+  output \"m\" = %m
+  output \"l\" = %l
+  output \"a\" = %a
+  output \"n\" = %n
+  output \"v\" = %v
+  output \"p\" = %p
+}}",
+            shift = 1 - axis
+        );
+        samples.push(sample(format!("reduction of [{shape}] along {axis}"), &text, 1e-4));
+    }
+    samples
+}

@@ -1,0 +1,1 @@
+// Printed kernels include this, and use nothing of it.

@@ -1,7 +1,7 @@
 //! Speed and correctness of the portable GPU on this machine.
 //!
-//! `measure [what...]`: `devices`, `check` (conformance and random programs), `product` (matrix products), `loops` (kernels
-//! bound by memory), `models` (training steps), `profile` (time per kernel of the models); all of them if none is named.
+//! `measure [what...]`: `devices`, `check` (conformance and random programs), `product` (matrix products), `kernels`
+//! (attention, convolutions, sums by index), `loops` (kernels bound by memory), `models` (training steps), `profile` (time per kernel of the models); all of them if none is named.
 //! `DROPFORGE_GPU=software` takes the software renderer.
 
 use dropforge::models;
@@ -9,6 +9,7 @@ use dropforge::nn::Scope;
 use dropforge::prelude::{Adam, AdamW, Sgd, StepBuilder, cross_entropy};
 use dropforge::{Array, DType, Data, Runtime, Tensor, ValueType};
 use dropforge_conformance::{check_all, check_random};
+use dropforge_ir::text::parse;
 use dropforge_ir::{BinaryKind, Op, Program, ReduceKind, UnaryKind};
 use dropforge_plan::{Argument, BufferRef, Device, Executable};
 use dropforge_wgpu::{Choice, WgpuDevice, adapters};
@@ -32,6 +33,11 @@ fn main() -> Outcome<()> {
     }
     if wants("product") {
         products(&device)?;
+    }
+    if wants("kernels") {
+        attention(&device)?;
+        convolutions(&device)?;
+        sums_by_index(&device)?;
     }
     if wants("loops") {
         loops(&device)?;
@@ -126,6 +132,110 @@ fn products(device: &Arc<WgpuDevice>) -> Outcome<()> {
             seconds * 1e6,
             flops / seconds / 1e12
         );
+    }
+    Ok(())
+}
+
+/// Seconds of one run of a program given as text.
+fn time_text(device: &Arc<WgpuDevice>, text: &str) -> Outcome<f64> {
+    time(device, loaded(device.as_ref(), &parse(text)?)?.as_mut())
+}
+
+fn attention(device: &Arc<WgpuDevice>) -> Outcome<()> {
+    for (heads, t, d, causal) in
+        [(384usize, 256usize, 64usize, 1), (64, 1024, 32, 0), (32, 1024, 64, 1), (32, 1024, 128, 1)]
+    {
+        let ty = format!("f32[1, {heads}, {t}, {d}]");
+        let mut state = String::from("program p {\n");
+        for name in ["q", "k", "v", "g", "o"] {
+            state += &format!("  %{name}: {ty} = state \"{name}\"\n");
+        }
+        let forward = format!(
+            "{state}  %y, %l = attention %q, %k, %v {{causal={causal}, scale=0.25}}\n  write \"o\" = %y\n}}"
+        );
+        let backward = format!(
+            "{state}  %l: f32[1, {heads}, {t}] = state \"l\"
+  %dq, %dk, %dv = attention_gradient %q, %k, %v, %o, %l, %g {{causal={causal}, scale=0.25}}
+  write \"q\" = %dq\n  write \"k\" = %dk\n  write \"v\" = %dv\n}}"
+        );
+        let product = 2.0 * (heads * t * t * d) as f64 / if causal == 1 { 2.0 } else { 1.0 };
+        for (name, text, products) in [("attention", forward, 2.0), ("its gradient", backward, 5.0)] {
+            let seconds = time_text(device, &text)?;
+            println!(
+                "{name}, {heads} heads of {t}×{d}, causal {causal}: {:.1} µs, {:.2} TFLOP/s",
+                seconds * 1e6,
+                product * products / seconds / 1e12
+            );
+        }
+    }
+    Ok(())
+}
+
+fn convolutions(device: &Arc<WgpuDevice>) -> Outcome<()> {
+    for (channels, filters, size, kernel, stride) in [
+        (64, 64, 32, 3, 1),
+        (128, 128, 16, 3, 1),
+        (512, 512, 4, 3, 1),
+        (64, 128, 32, 3, 2),
+        (256, 512, 8, 1, 2),
+    ] {
+        let (batch, low) = (128usize, kernel / 2);
+        let out = size / stride;
+        let window = format!(
+            "window=[stride:[{stride}, {stride}] low:[{low}, {low}] high:[{low}, {low}] dilation:[1, 1] groups:1]"
+        );
+        let state = format!(
+            "program p {{
+  %x: f32[{batch}, {channels}, {size}, {size}] = state \"x\"
+  %f: f32[{filters}, {channels}, {kernel}, {kernel}] = state \"f\"
+  %g: f32[{batch}, {filters}, {out}, {out}] = state \"g\"\n"
+        );
+        let flops = 2.0 * (batch * out * out * channels * filters * kernel * kernel) as f64;
+        for (name, line) in [
+            ("forward", format!("%y = convolution %x, %f {{{window}}}\n  write \"g\" = %y")),
+            (
+                "gradient of x",
+                format!(
+                    "%y = convolution_input_gradient %g, %f {{{window}, input=[{size}, {size}]}}\n  write \"x\" = %y"
+                ),
+            ),
+            (
+                "gradient of the filter",
+                format!(
+                    "%y = convolution_filter_gradient %x, %g {{{window}, kernel=[{kernel}, {kernel}]}}\n  write \"f\" = %y"
+                ),
+            ),
+        ] {
+            let seconds = time_text(device, &format!("{state}  {line}\n}}"))?;
+            println!(
+                "convolution {channels} to {filters}, {size}×{size}, {kernel}×{kernel} by {stride}, {name}: {:.1} µs, {:.2} TFLOP/s",
+                seconds * 1e6,
+                flops / seconds / 1e12
+            );
+        }
+    }
+    Ok(())
+}
+
+fn sums_by_index(device: &Arc<WgpuDevice>) -> Outcome<()> {
+    for (count, size, inner) in [(16_384, 65, 384), (16_384, 50_257, 384)] {
+        let text = format!(
+            "program p {{
+  %u: f32[{count}, {inner}] = state \"u\"
+  %x: f32[{count}] = state \"x\"
+  %o: f32[{size}, {inner}] = state \"o\"
+  %c: f32[] = constant {}.0
+  %f: f32[{count}] = broadcast %c {{shape=[{count}], axes=[]}}
+  %y = mul %x, %f
+  %z = abs %y
+  %i = cast %z {{to=i32}}
+  %s = scatter_add %u, %i {{axis=0, size={size}}}
+  write \"o\" = %s
+}}",
+            2 * size - 2
+        );
+        let seconds = time_text(device, &text)?;
+        println!("sum of {count} rows of {inner} into {size}: {:.1} µs", seconds * 1e6);
     }
     Ok(())
 }
@@ -285,8 +395,8 @@ fn steps(
     let targets = Data::I32((0..targets).map(|i| ((i * 7919) as i32) % classes).collect());
     let inputs = Array::new(input.to_vec(), inputs).ok_or("sizes")?;
     let targets = Array::new(target_shape, targets).ok_or("sizes")?;
-    let mut step = builder.runtime(&runtime).compile(&inputs.ty(), &targets.ty())?;
     let start = Instant::now();
+    let mut step = builder.runtime(&runtime).compile(&inputs.ty(), &targets.ty())?;
     let batch = dropforge::compile::Batched { inputs: Arc::new(inputs), targets: Arc::new(targets) };
     let first = step.run(&batch)?.loss()?;
     let loaded = start.elapsed();

@@ -1,12 +1,13 @@
 //! A plan on the device: dispatches with their pipelines and bind groups, and the memory they share.
 
 use crate::buffer::WgpuBuffer;
-use crate::gpu::{Gpu, Pipeline};
+use crate::gpu::{Gpu, Pipeline, lock};
 use crate::heap::OwnMemory;
 use crate::layout::{Layout, Spot};
 use crate::profile::Profile;
 use crate::staging::{Ring, Slot};
 use crate::transfer::{Outputs, Uploads};
+use crate::tune;
 use crate::wgsl::{self, BufferId, Dispatch, Where};
 use crate::words::append;
 use dropforge_ir::{Error, Result};
@@ -17,10 +18,10 @@ use std::any::Any;
 use std::sync::Arc;
 
 /// One dispatch, ready to be encoded.
-struct Step {
-    pipeline: Arc<Pipeline>,
-    bindings: wgpu::BindGroup,
-    workgroups: [u32; 3],
+pub(crate) struct Step {
+    pub pipeline: Arc<Pipeline>,
+    pub bindings: wgpu::BindGroup,
+    pub workgroups: [u32; 3],
     /// The kernel of the plan that it belongs to.
     kernel: usize,
 }
@@ -74,10 +75,10 @@ fn check_states(gpu: &Arc<Gpu>, plan: &Plan, states: &[BufferRef]) -> Result<Vec
 }
 
 /// Buffers of the device by the names that printers know.
-struct Table<'a> {
-    chunks: &'a [OwnMemory],
-    states: Vec<wgpu::Buffer>,
-    scratch: Option<&'a OwnMemory>,
+pub(crate) struct Table<'a> {
+    pub chunks: &'a [OwnMemory],
+    pub states: Vec<wgpu::Buffer>,
+    pub scratch: Option<&'a OwnMemory>,
 }
 
 impl Table<'_> {
@@ -130,12 +131,13 @@ impl WgpuExecutable {
         let memory = |bytes: &u64| OwnMemory::storage(gpu, &name, *bytes);
         let chunks: Vec<OwnMemory> = layout.chunks.iter().map(memory).collect::<Result<_>>()?;
         let (places, state_buffers) = places(&plan, &layout, &states)?;
-        let uniform_words = (gpu.limits.max_uniform_buffer_binding_size / 4) as usize;
+        tune::prepare(gpu, &plan);
+        let picked = |class: &str| lock(&gpu.tuned).pick(class);
         let mut dispatches = Vec::new();
         let mut notes = Vec::new();
         let mut scratch_words = 0;
         for (number, kernel) in plan.kernels.iter().enumerate() {
-            let printed = wgsl::print(&plan, kernel, &places, uniform_words)?;
+            let printed = wgsl::print(&plan, kernel, &places, &gpu.limits, &picked)?;
             let groups: Vec<String> = printed
                 .dispatches
                 .iter()
@@ -182,7 +184,7 @@ impl WgpuExecutable {
     }
 
     /// The dispatches with their pipelines and bindings, and the memory of their parameters.
-    fn steps(
+    pub(crate) fn steps(
         gpu: &Arc<Gpu>,
         program: &str,
         dispatches: &[(usize, Dispatch)],
@@ -205,8 +207,7 @@ impl WgpuExecutable {
         }
         let mut steps = Vec::new();
         for ((kernel, dispatch), start) in dispatches.iter().zip(starts) {
-            let writable: Vec<bool> = dispatch.bindings.iter().map(|(_, written)| *written).collect();
-            let pipeline = gpu.pipeline(&dispatch.label, &dispatch.source, &writable)?;
+            let pipeline = gpu.pipeline(&dispatch.label, &dispatch.source, &dispatch.writable())?;
             let mut entries = vec![wgpu::BindGroupEntry {
                 binding: 0,
                 resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {

@@ -2,6 +2,7 @@
 
 use crate::faults::Faults;
 use crate::heap::Heap;
+use crate::tune::Tuned;
 use crate::tuning::{ALIGNMENT, OUTSIDE_BYTES, OUTSIDE_LEAST_BYTES, READ_STAGING_BYTES};
 use dropforge_ir::{Error, Result};
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ pub(crate) struct Gpu {
     pub limits: wgpu::Limits,
     pub features: wgpu::Features,
     pub heap: Mutex<Heap>,
+    pub tuned: Mutex<Tuned>,
     faults: Arc<Faults>,
     layouts: Mutex<HashMap<Vec<bool>, Arc<Layout>>>,
     pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
@@ -89,6 +91,7 @@ impl Gpu {
         device.set_device_lost_callback(move |_, message| lost.lose(&message));
         let chunk_limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         Ok(Gpu {
+            tuned: Mutex::new(Tuned::of(&info)),
             device,
             queue,
             info,

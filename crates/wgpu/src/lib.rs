@@ -13,6 +13,10 @@
 //! [`WgpuDevice::set_memory_limit`] bounds it, and [`WgpuDevice::live_buffers`] finds what is never let go. What the device
 //! refuses is an error value of the call that asked (`faults.rs`).
 //!
+//! Products, convolutions and attention have a choice of tiles, which is made by a short timing at first use and kept in the
+//! user's cache folder (`tune.rs`). Tiles differ in the order in which sums are formed, and so in rounding;
+//! `DROPFORGE_CACHE` names another folder, or, as `off`, pins every choice to a fixed rule.
+//!
 //! Every element takes one 32-bit word on the device, bytes and truth values too, so that neighbours can be written by
 //! different threads.
 
@@ -30,6 +34,7 @@ mod profile;
 mod shaders;
 mod staging;
 mod transfer;
+mod tune;
 mod tuning;
 mod wgsl;
 mod words;

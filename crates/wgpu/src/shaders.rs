@@ -73,7 +73,8 @@ fn place_states(plan: &Plan, limit: u64) -> (Vec<Spot>, Vec<u64>) {
     (spots, buffers)
 }
 
-/// The dispatches that a device with these limits carries out for a program, and the memory that they work on.
+/// The dispatches that a device with these limits carries out for a program where no timing was done, and the memory that
+/// they work on.
 ///
 /// # Errors
 /// If the program is not valid, or needs something that the device has not.
@@ -99,11 +100,10 @@ pub fn shaders(program: &Program, limits: &wgpu::Limits) -> Result<Shaders> {
         places.push(Where { buffer, word });
     }
     let scratch = buffers.len();
-    let uniform_words = (limits.max_uniform_buffer_binding_size / 4) as usize;
     let mut scratch_words = 0;
     let mut dispatches = Vec::new();
     for kernel in &plan.kernels {
-        let printed = wgsl::print(&plan, kernel, &places, uniform_words)?;
+        let printed = wgsl::print(&plan, kernel, &places, limits, &|_| None)?;
         scratch_words = scratch_words.max(printed.scratch_words);
         dispatches.extend(printed.dispatches);
     }

@@ -9,8 +9,11 @@ pub const ELEMENTS_PER_THREAD: usize = 4;
 /// From how many elements on a thread takes several.
 pub const MANY_ELEMENTS: usize = 1 << 20;
 
-/// Threads that a device should have to be busy; reductions and products are split up to this.
+/// Threads that a device should have to be busy; reductions are split up to this.
 pub const BUSY_THREADS: usize = 1 << 17;
+
+/// The same for products, whose threads do more at a time.
+pub const BUSY_PRODUCT_THREADS: usize = 1 << 16;
 
 /// Most columns that one thread reduces alone.
 pub const COLUMNS_PER_THREAD: usize = 8;
@@ -56,3 +59,104 @@ pub const LEAST_PART: usize = 64;
 
 /// Most words that the parts of a product take until they are added.
 pub const MOST_PART_WORDS: usize = 1 << 22;
+
+/// Extents of tiles of a contraction: of a workgroup, and of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tile {
+    /// Along each side of the result, multiples of four times those of a thread.
+    pub m: usize,
+    pub n: usize,
+    /// Along each side, multiples of four.
+    pub thread_m: usize,
+    pub thread_n: usize,
+    /// Along the sum: what is in workgroup memory at once.
+    pub k: usize,
+}
+
+impl Tile {
+    const fn new(m: usize, n: usize, thread_m: usize, thread_n: usize, k: usize) -> Tile {
+        Tile { m, n, thread_m, thread_n, k }
+    }
+
+    pub const fn threads(self) -> usize {
+        self.m / self.thread_m * (self.n / self.thread_n)
+    }
+
+    /// Bytes of workgroup memory: a slice of both operands, with a quad more than needed in each row.
+    pub const fn memory(self) -> usize {
+        self.k * (self.m / 4 + 1 + self.n / 4 + 1) * 16
+    }
+}
+
+/// Tiles, with what a multiplication costs in each while all of it is used: small ones load more for each.
+pub const TILES: [(Tile, f64); 13] = [
+    (Tile::new(128, 128, 8, 8, 16), 1.0),
+    (Tile::new(64, 128, 8, 8, 16), 1.15),
+    (Tile::new(128, 64, 8, 8, 16), 1.15),
+    (Tile::new(64, 64, 8, 4, 16), 1.1),
+    (Tile::new(64, 64, 4, 4, 16), 1.25),
+    (Tile::new(64, 64, 4, 4, 32), 1.2),
+    (Tile::new(32, 128, 4, 4, 16), 1.3),
+    (Tile::new(128, 32, 4, 4, 16), 1.3),
+    (Tile::new(32, 64, 4, 4, 32), 1.35),
+    (Tile::new(32, 32, 4, 4, 16), 1.5),
+    (Tile::new(32, 32, 4, 4, 32), 1.45),
+    (Tile::new(8, 128, 4, 4, 16), 3.0),
+    (Tile::new(128, 8, 4, 4, 16), 3.0),
+];
+
+/// What 16 positions along the sum cost for each element of a thread's tile while the device is just busy, in microseconds of a large device;
+/// with less to do than that, it costs the same.
+pub const SLICE_PRICE: f64 = 0.05;
+
+/// What a second dispatch, which adds the parts of a sum, costs; and each word that it reads.
+pub const SPLIT_PRICE: f64 = 3.5;
+pub const PART_WORD_PRICE: f64 = 2.7e-6;
+
+/// Extents of a workgroup's tile of attention scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttentionTile {
+    /// Rows of the tile: a multiple of four times `each`.
+    pub rows: usize,
+    /// Rows of each thread: 4 or 8.
+    pub each: usize,
+    /// Numbers of a head that are in workgroup memory at once: a power of two, at most the columns of a tile.
+    pub depth: usize,
+}
+
+/// Tiles of attention, the preferred one first; the last fits into the least workgroup memory that there is.
+pub const ATTENTION_TILES: [AttentionTile; 6] = [
+    AttentionTile { rows: 64, each: 8, depth: 8 },
+    AttentionTile { rows: 64, each: 4, depth: 8 },
+    AttentionTile { rows: 128, each: 8, depth: 16 },
+    AttentionTile { rows: 128, each: 8, depth: 8 },
+    AttentionTile { rows: 32, each: 4, depth: 16 },
+    AttentionTile { rows: 32, each: 4, depth: 8 },
+];
+
+/// Milliseconds that a program may spend on timing tiles when it is loaded.
+pub const TIMING_MILLISECONDS: u64 = 200;
+
+/// Microseconds that one candidate runs for at a time.
+pub const CANDIDATE_MICROSECONDS: f64 = 400.0;
+
+/// How often each candidate is timed; the shortest time counts.
+pub const TIMING_ROUNDS: usize = 2;
+
+/// Part of the time of the pick by rule below which another is taken.
+pub const CLEARLY_FASTER: f64 = 0.97;
+
+/// Most candidates that are timed for one contraction.
+pub const MOST_CANDIDATES: usize = 10;
+
+/// Most words of memory for which timing is worth their clearing.
+pub const MOST_TIMED_WORDS: usize = 1 << 26;
+
+/// Floating-point operations per microsecond from which the first guess of a run's length is made.
+pub const GUESSED_RATE: f64 = 1e7;
+
+/// Sums by index look through up to so many indices for each element of the result,
+pub const FEW_INDICES: usize = 32;
+
+/// or make up to so many comparisons in all; beyond, indices are sorted.
+pub const FEW_COMPARISONS: usize = 1 << 22;

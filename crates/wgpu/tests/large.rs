@@ -131,9 +131,17 @@ fn products_of_every_tile() {
 /// More channels than the direct form takes, and sums too long for it.
 #[test]
 fn convolutions_over_tiles() {
-    for (channels, filters, size, stride, dilation, groups) in
-        [(6, 40, 9, 1, 1, 1), (40, 36, 7, 2, 1, 1), (72, 80, 6, 1, 2, 2), (40, 8, 8, 2, 1, 1)]
-    {
+    for (channels, filters, size, stride, dilation, groups) in [
+        (6, 40, 9, 1, 1, 1),
+        (40, 36, 7, 2, 1, 1),
+        (72, 80, 6, 1, 2, 2),
+        (40, 8, 8, 2, 1, 1),
+        // Turned filters, and slices within one tap.
+        (48, 48, 23, 1, 1, 1),
+        (48, 48, 23, 2, 1, 1),
+        (96, 96, 24, 2, 2, 2),
+        (36, 40, 23, 3, 1, 1),
+    ] {
         let per_group = channels / groups;
         let out = (size + 4 - 2 * dilation - 1) / stride + 1;
         let window = format!(
@@ -161,7 +169,9 @@ fn convolutions_over_tiles() {
 /// More queries, keys and numbers than one tile.
 #[test]
 fn attention_over_tiles() {
-    for (t, s, d, causal) in [(70, 130, 70, 0), (70, 130, 33, 1), (130, 70, 64, 1)] {
+    for (t, s, d, causal) in
+        [(70, 130, 70, 0), (70, 130, 33, 1), (130, 70, 64, 1), (66, 65, 20, 1), (64, 128, 130, 0)]
+    {
         check(
             &format!(
                 "program p {{
@@ -179,6 +189,31 @@ fn attention_over_tiles() {
 }}"
             ),
             1e-4,
+        );
+    }
+}
+
+/// More indices than each element looks through, more positions than a digit has values.
+#[test]
+fn sums_by_index() {
+    for (count, size, inner, factor) in
+        [(3000, 65, 40, 40.0), (1500, 700, 70, 400.0), (600, 70_000, 1, 36_000.0)]
+    {
+        check(
+            &format!(
+                "program p {{
+  %u: f32[2, {count}, {inner}] = input \"u\"
+  %x: f32[{count}] = input \"x\"
+  %c: f32[] = constant {factor:?}
+  %f: f32[{count}] = broadcast %c {{shape=[{count}], axes=[]}}
+  %y = mul %x, %f
+  %z = abs %y
+  %i = cast %z {{to=i32}}
+  %s = scatter_add %u, %i {{axis=1, size={size}}}
+  output \"s\" = %s
+}}"
+            ),
+            2e-5,
         );
     }
 }

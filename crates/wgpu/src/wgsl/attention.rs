@@ -1,22 +1,17 @@
 //! Attention and its gradient without a stored score matrix.
 //!
-//! A workgroup takes some queries (keys, for the gradients of keys and values) and goes over the other side in tiles: each
-//! thread scores one row of the tile against all of its workgroup's rows, the tile lying in workgroup memory a few
-//! numbers at a time; then each thread sums its numbers of the results over the tile. The forward pass keeps the
-//! largest score and the sum relative to it as it goes.
+//! The forward pass goes over the keys in tiles and keeps, for each query, the largest score so far and the sum relative to
+//! it. The gradients compute the scores again: one kernel for those of queries, one for those of keys and values, so that
+//! every sum has one owner and a fixed order. Tiles that a causal attention does not see are left out.
 
-use super::movement::{Source, per_element};
+use super::attention_tiles::{COLUMNS, COMPONENTS, Side, Tiles};
+use super::movement::Source;
+use super::pick::{Pick, Tunable, step};
 use super::scalar::float;
-use super::shader::{BufferId, Dispatch, Shader, Slot, Where};
+use super::shader::{BufferId, Dispatch, Shader, Where};
+use crate::tuning::{ATTENTION_TILES, AttentionTile, MOST_CANDIDATES};
 use dropforge_ir::{DType, ValueType};
 use dropforge_plan::plan::Argument;
-
-/// Threads of a workgroup, and rows of a tile.
-const TILE: usize = 64;
-/// Numbers of each row of a tile that lie in workgroup memory at once.
-const SLICE: usize = 32;
-/// Rows that a workgroup takes.
-const ROWS: usize = 8;
 
 /// Extents and attributes of one attention.
 #[derive(Clone, Copy, Debug)]
@@ -39,200 +34,180 @@ impl Attention {
         Attention { heads: q[0] * q[1], t: q[2], s: k[2], d: q[3], causal, scale: scale as f32 }
     }
 
-    /// How many numbers of a row each thread has.
-    fn each(&self) -> usize {
-        self.d.div_ceil(TILE)
-    }
-
-    /// Element `e` of row `row` of this head, of a tensor with `rows` rows.
-    fn row(&self, rows: usize, row: &str, e: &str) -> String {
-        format!("((head * {rows}u + {row}) * {}u + {e})", self.d)
-    }
-
-    /// Statements that run for each number of a row that this thread has; `e` is its position, `{n}` in `body` which of
-    /// the thread's numbers it is.
-    fn for_mine(&self, shader: &mut Shader, body: &str) {
-        for n in 0..self.each() {
-            let body = body.replace("{n}", &n.to_string());
-            let e = format!("let e = lid + {}u;", n * TILE);
-            if self.d.is_multiple_of(TILE) {
-                shader.line(&format!("{{ {e} {body} }}"));
-            } else {
-                shader.line(&format!("{{ {e} if (e < {}u) {{ {body} }} }}", self.d));
-            }
+    /// What there is to choose, within some bytes of workgroup memory; `gradient` says for which operation.
+    pub fn tunable(&self, memory: u32, gradient: bool) -> Tunable {
+        let Attention { heads, t, s, d, causal, .. } = *self;
+        let name = if gradient { "attention-gradient" } else { "attention" };
+        let fits = |tile: &AttentionTile| Tiles { tile: *tile, d }.memory() <= memory as usize;
+        let mut picks: Vec<Pick> =
+            ATTENTION_TILES.into_iter().filter(fits).map(Pick::Attention).take(MOST_CANDIDATES).collect();
+        if picks.is_empty() {
+            picks.push(Pick::Attention(ATTENTION_TILES[ATTENTION_TILES.len() - 1]));
+        }
+        let products = if gradient { 14.0 } else { 4.0 };
+        Tunable {
+            class: format!(
+                "{name}-{}-{}-{}-{}-{causal}",
+                step(heads),
+                step(t),
+                step(s),
+                d.next_multiple_of(16)
+            ),
+            picks,
+            most_parts: 1,
+            memory,
+            flops: products * heads as f64 * t as f64 * s as f64 * d as f64 / if causal { 2.0 } else { 1.0 },
         }
     }
 
-    /// The head and first row of this workgroup, for a tensor with `rows` rows; the number of workgroups.
-    fn begin(&self, shader: &mut Shader, rows: usize) -> usize {
-        let blocks = rows.div_ceil(ROWS);
-        shader.line_head(&format!("var<workgroup> slice: array<f32, {}>;", TILE * (SLICE + 1)));
-        shader.line(&format!("let head = wg / {blocks}u; let first = (wg % {blocks}u) * {ROWS}u;"));
+    /// How far the last key that a query sees lies beyond its own number.
+    fn ahead(&self) -> i64 {
+        self.s as i64 - self.t as i64
+    }
+
+    /// Opens a shader over the rows of one side: the head and the first row of this workgroup, those with most to do
+    /// first. Gives the number of workgroups.
+    fn begin(&self, shader: &mut Shader, tiles: &Tiles, rows: usize, last_first: bool) -> usize {
+        let blocks = rows.div_ceil(tiles.tile.rows);
+        let block = format!("wg / {}u", self.heads);
+        let block = if last_first { format!("{}u - {block}", blocks - 1) } else { block };
+        shader
+            .line(&format!("let head = wg % {}u; let first = ({block}) * {}u;", self.heads, tiles.tile.rows));
+        tiles.begin(shader);
         self.heads * blocks
     }
 
-    /// Brings this workgroup's rows of a source into workgroup memory `name`, times a factor; rows beyond the last are 0.
-    fn bring(&self, shader: &mut Shader, name: &str, source: &Source<'_>, rows: usize, factor: &str) {
-        let d = self.d.max(1);
-        shader.line_head(&format!("var<workgroup> {name}: array<f32, {}>;", ROWS * d));
-        let load = source.load(&self.row(rows, "(first + row)", "e"));
-        shader.line(&format!("for (var i = lid; i < {}u; i += {TILE}u) {{", ROWS * self.d));
-        shader.line(&format!("let row = i / {d}u; let e = i % {d}u; var value = 0.0;"));
-        shader.line(&format!("if (first + row < {rows}u) {{ value = {load} * {factor}; }}"));
-        shader.line(&format!("{name}[i] = value; }}"));
-    }
-
-    /// Declares `{to}0`, `{to}1`, …: the products of row `start + lid` of a source with the workgroup's rows in `with`. The
-    /// tile has `count` rows. Waits before and after workgroup memory is used.
-    fn products(&self, shader: &mut Shader, to: &str, source: &Source<'_>, rows: usize, with: &str) {
-        for row in 0..ROWS {
-            shader.line(&format!("var {to}{row} = 0.0;"));
-        }
-        let (d, width) = (self.d, SLICE + 1);
-        shader.line(&format!("for (var base = 0u; base < {d}u; base += {SLICE}u) {{"));
-        shader.line("workgroupBarrier();");
-        shader.line(&format!("for (var i = lid; i < {}u; i += {TILE}u) {{", TILE * SLICE));
-        shader.line(&format!("let j = i / {SLICE}u; let e = base + i % {SLICE}u; var value = 0.0;"));
-        let load = source.load(&self.row(rows, "(start + j)", "e"));
-        shader.line(&format!("if (j < count && e < {d}u) {{ value = {load}; }}"));
-        shader.line(&format!("slice[j * {width}u + i % {SLICE}u] = value; }}"));
-        shader.line("workgroupBarrier();");
-        shader.line(&format!("let length = min({SLICE}u, {d}u - base);"));
-        shader.line("for (var e = 0u; e < length; e++) {");
-        shader.line(&format!("let value = slice[lid * {width}u + e];"));
-        for row in 0..ROWS {
-            let at = row * d;
-            shader.line(&format!("{to}{row} = fma({with}[{at}u + base + e], value, {to}{row});"));
-        }
-        shader.line("} }");
-    }
-
-    /// Adds the rows of the tile of a source, times what `weights` holds for them, to the sums `{sum}{row}_{n}`.
-    fn gather(&self, shader: &mut Shader, sum: &str, source: &Source<'_>, rows: usize, weights: &str) {
-        let element = source.load(&self.row(rows, "(start + i)", "e"));
-        let mut body = format!("for (var i = 0u; i < count; i++) {{ let value = {element};");
-        for row in 0..ROWS {
-            let at = row * TILE;
-            body += &format!(" {sum}{row}_{{n}} = fma({weights}[{at}u + i], value, {sum}{row}_{{n}});");
-        }
-        self.for_mine(shader, &(body + " }"));
-    }
-
-    fn declare_sums(&self, shader: &mut Shader, sum: &str) {
-        for row in 0..ROWS {
-            for n in 0..self.each() {
-                shader.line(&format!("var {sum}{row}_{n} = 0.0;"));
-            }
-        }
-    }
-
-    /// Stores the sums of all rows; `factor` may use `{row}`.
-    fn store_sums(&self, shader: &mut Shader, sum: &str, slot: &Slot, rows: usize, factor: &str) {
-        for row in 0..ROWS {
-            let index = self.row(rows, &format!("(first + {row}u)"), "e");
-            let factor = factor.replace("{row}", &row.to_string());
-            let store = slot.store(DType::F32, &index, &format!("{sum}{row}_{{n}}{factor}"));
-            shader.line(&format!("if (first + {row}u < {rows}u) {{"));
-            self.for_mine(shader, &store);
-            shader.line("}");
-        }
-    }
-
-    /// Whether query `i` sees key `j`; both are expressions.
-    fn sees(&self, i: &str, j: &str) -> String {
-        if self.causal {
-            format!("(i32({j}) <= i32({i}) + {})", self.s as i64 - self.t as i64)
-        } else {
-            "true".into()
-        }
-    }
-
     /// End of the keys that the last query of this workgroup sees.
-    fn end_of_keys(&self) -> String {
+    fn end_of_keys(&self, tiles: &Tiles) -> String {
         if self.causal {
-            let last = format!("i32(min(first + {}u, {}u))", ROWS - 1, self.t - 1);
-            format!("u32(clamp({last} + {}, 0, {}))", self.s as i64 + 1 - self.t as i64, self.s)
+            let last = format!("i32(min(first + {}u, {}u))", tiles.tile.rows - 1, self.t - 1);
+            format!("u32(clamp({last} + {}, 0, {}))", self.ahead() + 1, self.s)
         } else {
             format!("{}u", self.s)
         }
     }
 
+    /// Where rows are queries and columns keys: gives `hidden` to what is beyond the last key or not seen.
+    fn hide_keys(&self, shader: &mut Shader, tiles: &Tiles, name: &str, hidden: &str) {
+        let mut some = vec![format!("start + {COLUMNS}u > {}u", self.s)];
+        if self.causal {
+            some.push(format!("i32(start + {}u) > i32(first) + {}", COLUMNS - 1, self.ahead()));
+        }
+        shader.line(&format!("if ({}) {{", some.join(" || ")));
+        for (i, row) in tiles.my_rows() {
+            for (c, component) in COMPONENTS.iter().enumerate() {
+                let column = format!("start + across * 4u + {c}u");
+                let mut hides = vec![format!("{column} >= {}u", self.s)];
+                if self.causal {
+                    hides.push(format!("i32({column}) > i32{row} + {}", self.ahead()));
+                }
+                shader.line(&format!("if ({}) {{ {name}{i}.{component} = {hidden}; }}", hides.join(" || ")));
+            }
+        }
+        shader.line("}");
+    }
+
+    /// The same where rows are keys and columns queries.
+    fn hide_queries(&self, shader: &mut Shader, tiles: &Tiles, name: &str, hidden: &str) {
+        let mut some = vec![format!("start + {COLUMNS}u > {}u", self.t)];
+        if self.causal {
+            some.push(format!("i32(first + {}u) > i32(start) + {}", tiles.tile.rows - 1, self.ahead()));
+        }
+        shader.line(&format!("if ({}) {{", some.join(" || ")));
+        for (i, row) in tiles.my_rows() {
+            for (c, component) in COMPONENTS.iter().enumerate() {
+                let column = format!("start + across * 4u + {c}u");
+                let mut hides = vec![format!("{column} >= {}u", self.t)];
+                if self.causal {
+                    hides.push(format!("i32{row} > i32({column}) + {}", self.ahead()));
+                }
+                shader.line(&format!("if ({}) {{ {name}{i}.{component} = {hidden}; }}", hides.join(" || ")));
+            }
+        }
+        shader.line("}");
+    }
+
+    /// Arguments q, k, v; results the output and the logsumexp of each query's scores.
     pub fn forward(
         &self,
         label: &str,
         args: &[Argument],
         places: &[Where],
         results: &[Where],
+        pick: Pick,
     ) -> Vec<Dispatch> {
+        let Pick::Attention(tile) = pick else { return Vec::new() };
         if self.heads * self.t == 0 {
             return Vec::new();
         }
+        let tiles = Tiles { tile, d: self.d };
         let mut shader = Shader::default();
         let [q, k, v] = [0, 1, 2].map(|index| Source::new(&mut shader, &args[index], places[index]));
         let output = shader.operand(results[0], true);
         let statistics = shader.operand(results[1], true);
-        let groups = self.begin(&mut shader, self.t);
-        self.bring(&mut shader, "query", &q, self.t, &float(self.scale));
-        shader.line_head(&format!("var<workgroup> weights: array<f32, {}>;", ROWS * TILE));
-        for name in ["largest", "total", "shrink"] {
-            shader.line_head(&format!("var<workgroup> {name}: array<f32, {ROWS}>;"));
+        let groups = self.begin(&mut shader, &tiles, self.t, self.causal);
+        let queries = Side::new(&mut shader, "q", &q);
+        let keys = Side::new(&mut shader, "k", &k);
+        let values = Side::new(&mut shader, "v", &v);
+        let (rows, each) = (tiles.tile.rows, tiles.tile.each);
+        // For each row: what scores are relative to, and the factor of what was found before.
+        for name in ["bases", "shrinks"] {
+            shader.line_head(&format!("var<workgroup> {name}: array<vec4<f32>, {}>;", rows / 4));
         }
-        shader
-            .line(&format!("if (lid < {ROWS}u) {{ largest[lid] = f_bits(0xff800000u); total[lid] = 0.0; }}"));
-        self.declare_sums(&mut shader, "sum");
-        shader.line(&format!("let end = {};", self.end_of_keys()));
-        shader.line(&format!("for (var start = 0u; start < end; start += {TILE}u) {{"));
-        shader.line(&format!("let count = min({TILE}u, end - start); let j = start + lid;"));
-        self.products(&mut shader, "score", &k, self.s, "query");
-        for row in 0..ROWS {
-            let sees = self.sees(&format!("(first + {row}u)"), "j");
-            shader.line(&format!("if (!(lid < count && {sees})) {{ score{row} = f_bits(0xff800000u); }}"));
-            shader.line(&format!("weights[{}u + lid] = score{row};", row * TILE));
+        shader.line("var largest = f_bits(0xff800000u);");
+        for i in 0..each {
+            shader.line(&format!("var total{i} = 0.0;"));
         }
-        shader.line("workgroupBarrier();");
-        // One thread per row finds the largest score.
-        shader.line(&format!("if (lid < {ROWS}u) {{ var top = largest[lid];"));
-        shader.line(&format!(
-            "for (var i = 0u; i < count; i++) {{ top = f_max(top, weights[lid * {TILE}u + i]); }}"
-        ));
-        let unseen = "bitcast<u32>(top) == 0xff800000u";
-        shader.line(&format!("shrink[lid] = select(f_exp(largest[lid] - top), 1.0, {unseen});"));
-        shader.line("largest[lid] = top; }");
-        shader.line("workgroupBarrier();");
-        for row in 0..ROWS {
-            // A score of minus infinity has no weight, also while the largest is minus infinity.
+        tiles.declare(&mut shader, "sum");
+        shader.line(&format!("let end = {};", self.end_of_keys(&tiles)));
+        shader.line(&format!("for (var start = 0u; start < end; start += {COLUMNS}u) {{"));
+        tiles.scores(&mut shader, "score", &queries, &keys);
+        for i in 0..each {
+            shader.line(&format!("score{i} *= {};", float(self.scale)));
+        }
+        self.hide_keys(&mut shader, &tiles, "score", "f_bits(0xff800000u)");
+        for i in 0..each {
             shader.line(&format!(
-                "weights[{}u + lid] = select(f_exp(score{row} - largest[{row}]), 0.0, bitcast<u32>(score{row}) == 0xff800000u);",
-                row * TILE
+                "let top{i} = max(max(score{i}.x, score{i}.y), max(score{i}.z, score{i}.w));"
             ));
         }
+        tiles.collect(&mut shader, "top");
+        shader.line(&format!("if (lid < {rows}u) {{ var top = largest;"));
+        tiles.over_collected(&mut shader, "top = max(top, part);");
+        // While the largest is minus infinity, nothing has a weight.
+        shader.line("let base = select(top, 0.0, bitcast<u32>(top) == 0xff800000u);");
+        shader.line("bases[lid >> 2u][lid & 3u] = base;");
+        shader.line("shrinks[lid >> 2u][lid & 3u] = f_exp(largest - base); largest = top; }");
         shader.line("workgroupBarrier();");
-        shader.line(&format!("if (lid < {ROWS}u) {{ var more = total[lid] * shrink[lid];"));
-        shader.line(&format!("for (var i = 0u; i < count; i++) {{ more += weights[lid * {TILE}u + i]; }}"));
-        shader.line("total[lid] = more; }");
-        for row in 0..ROWS {
-            for n in 0..self.each() {
-                shader.line(&format!("sum{row}_{n} *= shrink[{row}];"));
-            }
+        for i in 0..each {
+            let (base, shrink) = (tiles.entry("bases", false, i), tiles.entry("shrinks", false, i));
+            shader.line(&format!(
+                "{{ let base = {base}; score{i} = {}; }}",
+                exponentials(&format!("score{i}"), "base")
+            ));
+            shader.line(&format!(
+                "total{i} = total{i} * {shrink} + ((score{i}.x + score{i}.y) + (score{i}.z + score{i}.w));"
+            ));
         }
-        self.gather(&mut shader, "sum", &v, self.s, "weights");
+        tiles.keep(&mut shader, "score");
+        tiles.for_gathered(&mut shader, |i, n| format!("sum{i}_{n} *= {};", tiles.entry("shrinks", true, i)));
+        tiles.gather(&mut shader, "sum", &values);
         shader.line("}");
-        shader.line("workgroupBarrier();");
+        tiles.collect(&mut shader, "total");
+        shader.line(&format!("if (lid < {rows}u) {{ var total = 0.0;"));
+        tiles.over_collected(&mut shader, "total += part;");
         // Queries that see nothing have sums of 0.
-        self.store_sums(
-            &mut shader,
-            "sum",
-            &output,
-            self.t,
-            " / select(total[{row}], 1.0, total[{row}] == 0.0)",
-        );
+        shader.line("bases[lid >> 2u][lid & 3u] = select(total, 1.0, total == 0.0);");
         let store = statistics.store(
             DType::F32,
             &format!("(head * {}u + first + lid)", self.t),
-            "largest[lid] + f_log(total[lid])",
+            "largest + f_log(total)",
         );
-        shader.line(&format!("if (lid < {ROWS}u && first + lid < {}u) {{ {store} }}", self.t));
-        vec![shader.finish(label, TILE, groups)]
+        shader.line(&format!("if (first + lid < {}u) {{ {store} }} }}", self.t));
+        shader.line("workgroupBarrier();");
+        tiles.for_gathered(&mut shader, |i, n| format!("sum{i}_{n} /= {};", tiles.entry("bases", true, i)));
+        tiles.store(&mut shader, "sum", &output, self.t);
+        vec![shader.finish(label, tiles.threads(), groups)]
     }
 
     /// Arguments q, k, v, output, logsumexp, output gradient; results the gradients of q, k and v. Also the words of scratch
@@ -243,72 +218,86 @@ impl Attention {
         args: &[Argument],
         places: &[Where],
         results: &[Where],
+        pick: Pick,
     ) -> (Vec<Dispatch>, usize) {
+        let Pick::Attention(tile) = pick else { return (Vec::new(), 0) };
         let mut all = Vec::new();
         if self.heads * self.t > 0 {
             all.push(self.shared_parts(&format!("{label}, shared parts"), args, places));
-            all.push(self.query_gradient(&format!("{label}, queries"), args, places, results[0]));
+            all.push(self.query_gradient(&format!("{label}, queries"), args, places, results[0], tile));
         }
         if self.heads * self.s > 0 {
-            all.push(self.key_gradients(&format!("{label}, keys"), args, places, [results[1], results[2]]));
+            let results = [results[1], results[2]];
+            all.push(self.key_gradients(&format!("{label}, keys"), args, places, results, tile));
         }
         (all, self.heads * self.t)
     }
 
     /// The product of output and output gradient of each query, into scratch memory.
     fn shared_parts(&self, label: &str, args: &[Argument], places: &[Where]) -> Dispatch {
+        const THREADS: usize = 256;
+        const LANES: usize = 16;
+        const PER_GROUP: usize = THREADS / LANES;
+        let queries = self.heads * self.t;
         let mut shader = Shader::default();
         let [output, gradient] = [3, 5].map(|index| Source::new(&mut shader, &args[index], places[index]));
-        let scratch = shader.operand(Where { buffer: BufferId::Scratch, word: 0 }, true);
+        let scratch = shader.operand(SHARED, true);
+        shader.line_head(&format!("var<workgroup> sums: array<f32, {THREADS}>;"));
+        shader.line(&format!("let lane = lid % {LANES}u; let i = wg * {PER_GROUP}u + lid / {LANES}u;"));
+        shader.line("var sum = 0.0;");
+        shader.line(&format!("if (i < {queries}u) {{"));
+        shader.line(&format!("for (var e = lane; e < {}u; e += {LANES}u) {{", self.d));
         let index = format!("(i * {}u + e)", self.d);
-        let body = [
-            "var sum = 0.0;".to_string(),
-            format!(
-                "for (var e = 0u; e < {}u; e++) {{ sum = fma({}, {}, sum); }}",
-                self.d,
-                output.load(&index),
-                gradient.load(&index)
-            ),
-            scratch.store(DType::F32, "i", "sum"),
-        ];
-        per_element(shader, label, self.heads * self.t, &body)
+        shader.line(&format!("sum = fma({}, {}, sum); }} }}", output.load(&index), gradient.load(&index)));
+        shader.line("sums[lid] = sum; workgroupBarrier();");
+        shader.line(&format!("if (lane == 0u && i < {queries}u) {{"));
+        shader.line(&format!(
+            "for (var other = 1u; other < {LANES}u; other++) {{ sum += sums[lid + other]; }}"
+        ));
+        shader.line(&format!("{} }}", scratch.store(DType::F32, "i", "sum")));
+        shader.finish(label, THREADS, queries.div_ceil(PER_GROUP))
     }
 
-    fn query_gradient(&self, label: &str, args: &[Argument], places: &[Where], result: Where) -> Dispatch {
+    fn query_gradient(
+        &self,
+        label: &str,
+        args: &[Argument],
+        places: &[Where],
+        result: Where,
+        tile: AttentionTile,
+    ) -> Dispatch {
+        let tiles = Tiles { tile, d: self.d };
         let mut shader = Shader::default();
         let [q, k, v, statistics, gradient] =
             [0, 1, 2, 4, 5].map(|index| Source::new(&mut shader, &args[index], places[index]));
-        let shared = shader.operand(Where { buffer: BufferId::Scratch, word: 0 }, false);
+        let shared = shader.operand(SHARED, false);
         let target = shader.operand(result, true);
-        let groups = self.begin(&mut shader, self.t);
-        self.bring(&mut shader, "query", &q, self.t, &float(self.scale));
-        self.bring(&mut shader, "change", &gradient, self.t, "1.0");
-        shader.line_head(&format!("var<workgroup> weights: array<f32, {}>;", ROWS * TILE));
-        self.declare_sums(&mut shader, "sum");
-        for row in 0..ROWS {
-            let at = format!("(head * {}u + min(first + {row}u, {}u))", self.t, self.t - 1);
+        let groups = self.begin(&mut shader, &tiles, self.t, self.causal);
+        let queries = Side::new(&mut shader, "q", &q);
+        let changes = Side::new(&mut shader, "g", &gradient);
+        let keys = Side::new(&mut shader, "k", &k);
+        let values = Side::new(&mut shader, "v", &v);
+        tiles.declare(&mut shader, "sum");
+        for (i, row) in tiles.my_rows() {
+            let at = format!("(head * {}u + min({row}, {}u))", self.t, self.t - 1);
             let (total, part) = (statistics.load(&at), shared.load(DType::F32, &at));
-            shader.line(&format!("let total{row} = {total}; let part{row} = {part};"));
+            shader.line(&format!("let total{i} = {total}; let part{i} = {part};"));
         }
-        shader.line(&format!("let end = {};", self.end_of_keys()));
-        shader.line(&format!("for (var start = 0u; start < end; start += {TILE}u) {{"));
-        shader.line(&format!("let count = min({TILE}u, end - start); let j = start + lid;"));
-        self.products(&mut shader, "score", &k, self.s, "query");
-        self.products(&mut shader, "pull", &v, self.s, "change");
-        for row in 0..ROWS {
-            let sees = self.sees(&format!("(first + {row}u)"), "j");
-            shader.line(&format!("var weight{row} = 0.0;"));
-            shader.line(&format!(
-                "if (lid < count && {sees}) {{ weight{row} = f_exp(score{row} - total{row}) * (pull{row} - part{row}) * {}; }}",
-                float(self.scale)
-            ));
-            shader.line(&format!("weights[{}u + lid] = weight{row};", row * TILE));
+        shader.line(&format!("let end = {};", self.end_of_keys(&tiles)));
+        shader.line(&format!("for (var start = 0u; start < end; start += {COLUMNS}u) {{"));
+        tiles.scores(&mut shader, "score", &queries, &keys);
+        tiles.scores(&mut shader, "pull", &changes, &values);
+        let scale = float(self.scale);
+        for (i, _) in tiles.my_rows() {
+            let weights = exponentials(&format!("(score{i} * {scale})"), &format!("total{i}"));
+            shader.line(&format!("score{i} = {weights} * (pull{i} - vec4<f32>(part{i})) * {scale};"));
         }
-        shader.line("workgroupBarrier();");
-        self.gather(&mut shader, "sum", &k, self.s, "weights");
+        self.hide_keys(&mut shader, &tiles, "score", "0.0");
+        tiles.keep(&mut shader, "score");
+        tiles.gather(&mut shader, "sum", &keys);
         shader.line("}");
-        self.store_sums(&mut shader, "sum", &target, self.t, "");
-        shader.finish(label, TILE, groups)
+        tiles.store(&mut shader, "sum", &target, self.t);
+        shader.finish(label, tiles.threads(), groups)
     }
 
     fn key_gradients(
@@ -317,51 +306,64 @@ impl Attention {
         args: &[Argument],
         places: &[Where],
         results: [Where; 2],
+        tile: AttentionTile,
     ) -> Dispatch {
+        let tiles = Tiles { tile, d: self.d };
         let mut shader = Shader::default();
         let [q, k, v, statistics, gradient] =
             [0, 1, 2, 4, 5].map(|index| Source::new(&mut shader, &args[index], places[index]));
-        let shared = shader.operand(Where { buffer: BufferId::Scratch, word: 0 }, false);
+        let shared = shader.operand(SHARED, false);
         let [key_slot, value_slot] = results.map(|result| shader.operand(result, true));
-        let groups = self.begin(&mut shader, self.s);
-        self.bring(&mut shader, "key", &k, self.s, &float(self.scale));
-        self.bring(&mut shader, "value_row", &v, self.s, "1.0");
-        for name in ["weights", "pulls"] {
-            shader.line_head(&format!("var<workgroup> {name}: array<f32, {}>;", ROWS * TILE));
-        }
-        self.declare_sums(&mut shader, "key_sum");
-        self.declare_sums(&mut shader, "value_sum");
+        let groups = self.begin(&mut shader, &tiles, self.s, false);
+        let queries = Side::new(&mut shader, "q", &q);
+        let changes = Side::new(&mut shader, "g", &gradient);
+        let keys = Side::new(&mut shader, "k", &k);
+        let values = Side::new(&mut shader, "v", &v);
+        tiles.declare(&mut shader, "key_sum");
+        tiles.declare(&mut shader, "value_sum");
         // The first query that sees the first key of this workgroup.
-        let begin = if self.causal {
-            format!("u32(max(i32(first) + {}, 0))", self.t as i64 - self.s as i64)
-        } else {
-            "0u".into()
+        let begin =
+            if self.causal { format!("u32(max(i32(first) - {}, 0))", self.ahead()) } else { "0u".into() };
+        shader.line(&format!("for (var start = {begin}; start < {}u; start += {COLUMNS}u) {{", self.t));
+        tiles.scores(&mut shader, "score", &keys, &queries);
+        let at = |c: usize| {
+            format!("(head * {}u + min(start + across * 4u + {c}u, {}u))", self.t, self.t.max(1) - 1)
         };
-        shader.line(&format!("for (var start = {begin}; start < {}u; start += {TILE}u) {{", self.t));
-        shader.line(&format!("let count = min({TILE}u, {}u - start); let i = start + lid;", self.t));
-        self.products(&mut shader, "score", &q, self.t, "key");
-        self.products(&mut shader, "pull", &gradient, self.t, "value_row");
-        let at = format!("(head * {}u + min(i, {}u))", self.t, self.t.max(1) - 1);
-        let (total, part) = (statistics.load(&at), shared.load(DType::F32, &at));
-        shader.line(&format!("let total = {total}; let part = {part};"));
-        for row in 0..ROWS {
-            let sees = self.sees("i", &format!("(first + {row}u)"));
-            shader.line(&format!("var weight{row} = 0.0;"));
-            shader
-                .line(&format!("if (lid < count && {sees}) {{ weight{row} = f_exp(score{row} - total); }}"));
-            shader.line(&format!("weights[{}u + lid] = weight{row};", row * TILE));
-            shader.line(&format!(
-                "pulls[{}u + lid] = weight{row} * (pull{row} - part) * {};",
-                row * TILE,
-                float(self.scale)
-            ));
+        let quad = |load: &dyn Fn(&str) -> String| {
+            let four: Vec<String> = (0..4).map(|c| load(&at(c))).collect();
+            format!("vec4<f32>({})", four.join(", "))
+        };
+        let totals = quad(&|at| statistics.load(at));
+        let parts = quad(&|at| shared.load(DType::F32, at));
+        let scale = float(self.scale);
+        shader.line(&format!("let totals = {totals}; let parts = {parts};"));
+        for (i, _) in tiles.my_rows() {
+            let relative = format!("(score{i} * {scale} - totals)");
+            shader.line(&format!("score{i} = {};", exponentials(&relative, "0.0")));
         }
-        shader.line("workgroupBarrier();");
-        self.gather(&mut shader, "value_sum", &gradient, self.t, "weights");
-        self.gather(&mut shader, "key_sum", &q, self.t, "pulls");
+        self.hide_queries(&mut shader, &tiles, "score", "0.0");
+        tiles.keep(&mut shader, "score");
+        tiles.gather(&mut shader, "value_sum", &changes);
+        tiles.scores(&mut shader, "pull", &values, &changes);
+        for (i, _) in tiles.my_rows() {
+            shader.line(&format!("pull{i} = score{i} * (pull{i} - parts) * {scale};"));
+        }
+        // Weights of 0 stay 0 whatever the pull.
+        self.hide_queries(&mut shader, &tiles, "pull", "0.0");
+        tiles.keep(&mut shader, "pull");
+        tiles.gather(&mut shader, "key_sum", &queries);
         shader.line("}");
-        self.store_sums(&mut shader, "key_sum", &key_slot, self.s, "");
-        self.store_sums(&mut shader, "value_sum", &value_slot, self.s, "");
-        shader.finish(label, TILE, groups)
+        tiles.store(&mut shader, "key_sum", &key_slot, self.s);
+        tiles.store(&mut shader, "value_sum", &value_slot, self.s);
+        shader.finish(label, tiles.threads(), groups)
     }
+}
+
+/// Where the kernels of the gradient find what they share.
+const SHARED: Where = Where { buffer: BufferId::Scratch, word: 0 };
+
+/// e to the power of each component of a quad, less a number.
+fn exponentials(quad: &str, less: &str) -> String {
+    let four: Vec<String> = COMPONENTS.iter().map(|c| format!("f_exp({quad}.{c} - {less})")).collect();
+    format!("vec4<f32>({})", four.join(", "))
 }

@@ -1,8 +1,10 @@
 //! Convolutions as contractions whose operands are gathered on the way.
 
-use super::contraction::{Operands, Sizes, dispatches};
+use super::contraction::{Operands, Sizes, dispatches, tunable};
+use super::index::constant;
 use super::movement::per_element;
-use super::shader::{BufferId, Dispatch, Shader, Slot, Where};
+use super::pick::{Pick, Tunable, step};
+use super::shader::{BufferId, Dispatch, Shader, Where};
 use dropforge_ir::{ConvolutionWindow, DType};
 
 /// Which of the three tensors of a convolution is computed from the other two.
@@ -32,21 +34,44 @@ pub(crate) struct Convolution<'a> {
 
 impl Convolution<'_> {
     /// The dispatches, and the words of scratch memory that they need.
-    pub fn dispatches(&self, label: &str) -> (Vec<Dispatch>, usize) {
-        if let Some(direct) = self.direct(label) {
-            return (vec![direct], 0);
+    pub fn dispatches(&self, label: &str, pick: Pick) -> (Vec<Dispatch>, usize) {
+        if self.is_direct() {
+            return (vec![self.direct(label)], 0);
         }
-        let Sizes { z, m, n, k } = self.sizes();
-        // Tiles read filters with neighbouring channels of the result side by side; for the gradient of x they are brought
-        // into that order first.
-        let words = z * m * k;
-        if self.direction != Direction::Input || words == 0 || words > n * m {
-            return dispatches(label, self.sizes(), self, 0);
+        let Pick::Contraction(tile, _) = pick else { return (Vec::new(), 0) };
+        let Sizes { z, m, k, .. } = self.sizes();
+        let words = if self.is_turned() { z * m * k } else { 0 };
+        let (mut all, mut scratch) = (Vec::new(), words);
+        if self.is_turned() {
+            all.push(self.turn(&format!("{label}, turned filters")));
         }
-        let turned = Turned(self);
-        let (mut all, scratch) = dispatches(label, self.sizes(), &turned, words);
-        all.insert(0, turned.turn(&format!("{label}, turned filters")));
+        for phase in self.phases() {
+            let gathered = Gathered { convolution: self, phase, depth: tile.k };
+            let (more, end) = dispatches(label, gathered.sizes(), &gathered, words, pick);
+            all.extend(more);
+            scratch = scratch.max(end);
+        }
         (all, scratch)
+    }
+
+    /// What there is to choose, within some bytes of workgroup memory.
+    pub fn tunable(&self, memory: u32) -> Tunable {
+        let sizes = self.sizes();
+        let phase = |phase| Gathered { convolution: self, phase, depth: 0 }.sizes();
+        let largest = self.phases().into_iter().map(phase).max_by_key(|phase| phase.k);
+        let Sizes { z, m, n, k } = largest.unwrap_or(sizes);
+        let stride = self.window.stride.iter().product::<usize>();
+        let [zs, ms, ns, ks] = [z, m, n, k].map(step);
+        let (direction, taps) = (self.direction, self.taps());
+        let class = format!("convolution-{direction:?}-{zs}-{ms}-{ns}-{ks}-{taps}-{stride}");
+        let flops = if self.is_direct() { 0.0 } else { sizes.flops() };
+        Tunable { flops, ..tunable(class, Sizes { z, m, n, k }, memory) }
+    }
+
+    /// Whether filters are brought into another order first.
+    fn is_turned(&self) -> bool {
+        let Sizes { z, m, n, k } = self.sizes();
+        self.direction != Direction::Filter && n >= LEAST_TURNED && z * m * k > 0
     }
 
     fn out_per_group(&self) -> usize {
@@ -63,6 +88,44 @@ impl Convolution<'_> {
             Direction::Filter => (self.out_per_group(), inner * taps, batch * positions),
         };
         Sizes { z: self.window.groups, m, n, k }
+    }
+
+    /// Channels that are summed over.
+    fn channels(&self) -> usize {
+        if self.direction == Direction::Forward { self.filter[1] } else { self.out_per_group() }
+    }
+
+    /// The contractions that this convolution consists of: one, but for the gradient of x with strides, where each class of
+    /// pixels meets taps of its own.
+    fn phases(&self) -> Vec<[Phase; 2]> {
+        let axis = |axis: usize| -> Vec<Phase> {
+            if self.direction != Direction::Input {
+                return vec![Phase::all(self.filter[2 + axis])];
+            }
+            let stride = self.window.stride[axis];
+            (0..stride.min(self.x[2 + axis])).map(|first| self.phase(axis, first)).collect()
+        };
+        let columns = axis(1);
+        axis(0).into_iter().flat_map(|y| columns.iter().map(move |&x| [y, x])).collect()
+    }
+
+    fn phase(&self, axis: usize, first: usize) -> Phase {
+        let window = self.window;
+        let (stride, dilation) = (window.stride[axis], window.dilation[axis]);
+        let at = |tap: usize| (first + window.low[axis]) as i64 - (tap * dilation) as i64;
+        let meets: Vec<usize> =
+            (0..self.filter[2 + axis]).filter(|&tap| at(tap) % stride as i64 == 0).collect();
+        let first_tap = meets.first().copied().unwrap_or(0);
+        let tap_step = meets.get(1).map_or(1, |second| second - first_tap);
+        Phase {
+            first,
+            extent: self.x[2 + axis].saturating_sub(first).div_ceil(stride),
+            taps: meets.len(),
+            first_tap,
+            tap_step,
+            start: at(first_tap).div_euclid(stride as i64),
+            step: tap_step * dilation / stride,
+        }
     }
 
     /// Element of the filter for the output channel `o` within group `z`, input channel `i` of the group and tap `t`.
@@ -106,36 +169,6 @@ impl Convolution<'_> {
         }
     }
 
-    /// The function `load_b` of the gradient of x.
-    fn load_gradient(&self, slot: &Slot) -> String {
-        let (pixels, taps, w) = ((self.x[2] * self.x[3]).max(1), self.taps(), self.window);
-        let mut find = format!(
-            "let o = k / {taps}u; let t = k % {taps}u; let b = n / {pixels}u; let q = n % {pixels}u; \
-             var y = q / {}u + {}u - (t / {}u) * {}u; var x = q % {}u + {}u - (t % {}u) * {}u;",
-            self.x[3],
-            w.low[0],
-            self.filter[3],
-            w.dilation[0],
-            self.x[3],
-            w.low[1],
-            self.filter[3],
-            w.dilation[1]
-        );
-        // Below 0 wraps to beyond any extent, before and after the division by a stride.
-        for (axis, name) in ["y", "x"].into_iter().enumerate() {
-            let stride = w.stride[axis];
-            if stride > 1 {
-                find += &format!(
-                    " if ({name} > 0x7fffffffu || {name} % {stride}u != 0u) {{ return 0.0; }} {name} = {name} / {stride}u;"
-                );
-            }
-        }
-        let (rows, columns) = (self.output[2], self.output[3]);
-        find += &format!(" if (y >= {rows}u || x >= {columns}u) {{ return 0.0; }}");
-        let load = slot.load(DType::F32, &self.output_index("b", "o", &format!("(y * {columns}u + x)")));
-        format!("fn load_b(z: u32, k: u32, n: u32) -> f32 {{ {find} return {load}; }}")
-    }
-
     fn x_index(&self, b: &str, i: &str) -> String {
         let [_, channels, h, w] = self.x;
         let inner = self.filter[1];
@@ -149,114 +182,246 @@ impl Convolution<'_> {
     fn taps(&self) -> usize {
         (self.filter[2] * self.filter[3]).max(1)
     }
-}
 
-/// The gradient of x with filters in scratch memory, ordered by group, k and channel of x.
-struct Turned<'a, 'b>(&'b Convolution<'a>);
+    /// Adds `load_filter(z, c, t, m)`: what joins the summed channel `c` and channel `m` of the result at tap `t`.
+    pub(super) fn load_filter(&self, shader: &mut Shader) {
+        let slot = shader.operand(self.places[1], false);
+        let index = match self.direction {
+            Direction::Forward => self.filter_index("m", "c", "t"),
+            _ => self.filter_index("c", "m", "t"),
+        };
+        let load = slot.load(DType::F32, &index);
+        shader.line_head(&format!(
+            "fn load_filter(z: u32, c: u32, t: u32, m: u32) -> f32 {{ return {load}; }}"
+        ));
+    }
 
-impl Turned<'_, '_> {
-    const SCRATCH: Where = Where { buffer: BufferId::Scratch, word: 0 };
-
+    /// Brings filters into scratch memory, ordered by group, tap, summed channel and channel of the result, so that tiles
+    /// find neighbouring channels of the result side by side.
     fn turn(&self, label: &str) -> Dispatch {
-        let Sizes { z, m, k, .. } = self.0.sizes();
+        let Sizes { z, m, k, .. } = self.sizes();
+        let (channels, taps) = (self.channels(), self.taps());
         let mut shader = Shader::default();
-        self.0.loads(&mut shader);
-        let scratch = shader.operand(Turned::SCRATCH, true);
+        self.load_filter(&mut shader);
+        let scratch = shader.operand(TURNED, true);
         let body = [
-            format!("let m = i % {m}u; let k = (i / {m}u) % {k}u; let z = i / {}u;", m * k),
-            scratch.store(DType::F32, "i", "load_a(z, m, k)"),
+            format!("let m = i % {m}u; let c = (i / {m}u) % {channels}u;"),
+            format!("let t = (i / {}u) % {taps}u; let z = i / {}u;", m * channels, m * k),
+            scratch.store(DType::F32, "i", "load_filter(z, c, t, m)"),
         ];
         per_element(shader, label, z * m * k, &body)
     }
 }
 
-impl Operands for Turned<'_, '_> {
-    fn loads(&self, shader: &mut Shader) {
-        let Sizes { m, k, .. } = self.0.sizes();
-        let scratch = shader.operand(Turned::SCRATCH, false);
-        let gradient = shader.operand(self.0.places[0], false);
-        let load = scratch.load(DType::F32, &format!("((z * {k}u + k) * {m}u + m)"));
-        shader.line_head(&format!("fn load_a(z: u32, m: u32, k: u32) -> f32 {{ return {load}; }}"));
-        shader.line_head(&self.0.load_gradient(&gradient));
-    }
+/// From how many positions of the result on filters are turned first.
+const LEAST_TURNED: usize = 1024;
 
-    fn stores(&self, shader: &mut Shader) {
-        self.0.stores(shader);
-    }
+/// Where turned filters lie.
+const TURNED: Where = Where { buffer: BufferId::Scratch, word: 0 };
 
-    fn along_k(&self) -> [bool; 2] {
-        [false, false]
+/// The pixels along one axis that meet the same taps, and these taps. For other directions than the gradient of x, all taps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Phase {
+    /// First pixel; the next is a stride away.
+    first: usize,
+    /// Number of pixels.
+    extent: usize,
+    /// Number of taps, the first and the step to the next.
+    taps: usize,
+    first_tap: usize,
+    tap_step: usize,
+    /// The position of the output that the first pixel meets with the first tap, and how far the next tap goes back.
+    start: i64,
+    step: usize,
+}
+
+impl Phase {
+    fn all(taps: usize) -> Phase {
+        Phase { first: 0, extent: 0, taps, first_tap: 0, tap_step: 1, start: 0, step: 1 }
     }
 }
 
-impl Operands for Convolution<'_> {
+/// A convolution, or a phase of it, as a contraction.
+struct Gathered<'a, 'b> {
+    convolution: &'b Convolution<'a>,
+    phase: [Phase; 2],
+    /// Length of the tile's slices.
+    depth: usize,
+}
+
+impl Gathered<'_, '_> {
+    fn sizes(&self) -> Sizes {
+        let whole = self.convolution.sizes();
+        if self.convolution.direction != Direction::Input {
+            return whole;
+        }
+        let [y, x] = self.phase;
+        let n = self.convolution.x[0] * y.extent * x.extent;
+        Sizes { n, k: self.convolution.channels() * y.taps * x.taps, ..whole }
+    }
+
+    /// The statements that split k into the summed channel `c` and the number `j` of the tap. Taps come first where
+    /// slices do not cross channels: a whole slice then meets the same pixels.
+    fn split(&self) -> String {
+        let (channels, taps) =
+            (self.convolution.channels(), (self.phase[0].taps * self.phase[1].taps).max(1));
+        if channels > 0 && channels.is_multiple_of(self.depth) {
+            format!("let j = k0 / {channels}u; let c = k0 % {channels}u + dk;")
+        } else {
+            format!("let k = k0 + dk; let c = k / {taps}u; let j = k % {taps}u;")
+        }
+    }
+
+    /// The number of tap `j` in the filter.
+    fn tap(&self) -> String {
+        let [y, x] = self.phase;
+        let kw = self.convolution.filter[3];
+        if y.taps * x.taps == self.convolution.taps() {
+            return "let t = j;".into();
+        }
+        let across = x.taps.max(1);
+        format!(
+            "let t = ((j / {across}u) * {}u + {}u) * {kw}u + (j % {across}u) * {}u + {}u;",
+            y.tap_step, y.first_tap, x.tap_step, x.first_tap
+        )
+    }
+
+    fn load_filters(&self, shader: &mut Shader) {
+        let convolution = self.convolution;
+        let (split, tap) = (self.split(), self.tap());
+        let takes = "(z: u32, k0: u32, dk: u32, m: u32)";
+        if !self.convolution.is_turned() {
+            convolution.load_filter(shader);
+            shader.line_head(&format!(
+                "fn load_a{takes} -> f32 {{ {split} {tap} return load_filter(z, c, t, m); }}"
+            ));
+            return;
+        }
+        let scratch = shader.operand(TURNED, false);
+        let m = convolution.sizes().m;
+        let index =
+            format!("(((z * {}u + t) * {}u + c) * {m}u + m)", convolution.taps(), convolution.channels());
+        let one = scratch.load(DType::F32, &index);
+        shader.line_head(&format!("fn load_a{takes} -> f32 {{ {split} {tap} return {one}; }}"));
+        if m.is_multiple_of(4) {
+            let four = scratch.quad(&index);
+            shader.line_head(&format!(
+                "fn load_a4{takes} -> vec4<f32> {{ {split} {tap} return bitcast<vec4<f32>>({four}); }}"
+            ));
+        }
+    }
+
+    /// The function `load_b` of the gradient of x.
+    fn load_gradient(&self, shader: &mut Shader) {
+        let convolution = self.convolution;
+        let slot = shader.operand(convolution.places[0], false);
+        let [y, x] = self.phase;
+        let (rows, columns) = (convolution.output[2], convolution.output[3]);
+        let pixel = self.pixel();
+        let split = self.split();
+        let across = x.taps.max(1);
+        // Below 0 wraps to beyond any extent.
+        let load =
+            slot.load(DType::F32, &convolution.output_index("b", "c", &format!("(oy * {columns}u + ox)")));
+        shader.line_head(&format!(
+            "fn load_b(z: u32, k0: u32, dk: u32, n: u32) -> f32 {{ {split} {pixel} \
+             let oy = py + {} - (j / {across}u) * {}u; let ox = px + {} - (j % {across}u) * {}u; \
+             if (oy >= {rows}u || ox >= {columns}u) {{ return 0.0; }} return {load}; }}",
+            constant(y.start),
+            y.step,
+            constant(x.start),
+            x.step
+        ));
+    }
+
+    /// The statements that split `n` into image, row and column of the phase.
+    fn pixel(&self) -> String {
+        let [height, width] = self.phase.map(|phase| phase.extent.max(1));
+        format!(
+            "let b = n / {}u; let py = (n / {width}u) % {height}u; let px = n % {width}u;",
+            height * width
+        )
+    }
+}
+
+impl Operands for Gathered<'_, '_> {
+    fn prepare(&self, shader: &mut Shader, loads: bool, _stores: bool) {
+        if loads && self.quads()[0] {
+            shader.bind_as_quads(BufferId::Scratch);
+        }
+    }
+
     fn loads(&self, shader: &mut Shader) {
-        let (positions, taps) = (self.positions(), self.taps());
-        let [first, second] = [self.places[0], self.places[1]].map(|place| shader.operand(place, false));
-        let head_a = "fn load_a(z: u32, m: u32, k: u32) -> f32 {";
-        let head_b = "fn load_b(z: u32, k: u32, n: u32) -> f32 {";
-        let (a, b) = match self.direction {
+        let convolution = self.convolution;
+        let (positions, taps) = (convolution.positions(), convolution.taps());
+        let (meet, guard) = (convolution.meet("t", "p"), convolution.guard());
+        match convolution.direction {
+            Direction::Input => {
+                self.load_filters(shader);
+                self.load_gradient(shader);
+            }
             Direction::Forward => {
-                let (meet, guard) = (self.meet("t", "p"), self.guard());
-                let index = self.x_index("b", "i");
-                (
-                    format!("return {};", second.load(DType::F32, &self.filter_index("m", "0u", "k"))),
-                    format!(
-                        "let b = n / {positions}u; let p = n % {positions}u; let i = k / {taps}u; let t = k % {taps}u; \
-                         {meet} {guard} return {};",
-                        first.load(DType::F32, &index)
-                    ),
-                )
+                self.load_filters(shader);
+                let (split, tap) = (self.split(), self.tap());
+                let slot = shader.operand(convolution.places[0], false);
+                let load = slot.load(DType::F32, &convolution.x_index("b", "c"));
+                shader.line_head(&format!(
+                    "fn load_b(z: u32, k0: u32, dk: u32, n: u32) -> f32 {{ {split} {tap} \
+                     let b = n / {positions}u; let p = n % {positions}u; {meet} {guard} return {load}; }}"
+                ));
             }
             Direction::Filter => {
-                let (meet, guard) = (self.meet("t", "p"), self.guard());
-                let split = format!("let b = k / {positions}u; let p = k % {positions}u;");
-                (
-                    format!("{split} return {};", second.load(DType::F32, &self.output_index("b", "m", "p"))),
-                    format!(
-                        "{split} let i = n / {taps}u; let t = n % {taps}u; {meet} {guard} return {};",
-                        first.load(DType::F32, &self.x_index("b", "i"))
-                    ),
-                )
+                let [image, output] = [0, 1].map(|index| shader.operand(convolution.places[index], false));
+                let split = format!("let k = k0 + dk; let b = k / {positions}u; let p = k % {positions}u;");
+                let a = output.load(DType::F32, &convolution.output_index("b", "m", "p"));
+                let b = image.load(DType::F32, &convolution.x_index("b", "i"));
+                shader.line_head(&format!(
+                    "fn load_a(z: u32, k0: u32, dk: u32, m: u32) -> f32 {{ {split} return {a}; }}"
+                ));
+                shader.line_head(&format!(
+                    "fn load_b(z: u32, k0: u32, dk: u32, n: u32) -> f32 {{ {split} \
+                     let i = n / {taps}u; let t = n % {taps}u; {meet} {guard} return {b}; }}"
+                ));
             }
-            Direction::Input => {
-                let split = format!("let o = k / {taps}u; let t = k % {taps}u;");
-                let load = second.load(DType::F32, &self.filter_index("o", "m", "t"));
-                shader.line_head(&format!("{head_a} {split} return {load}; }}"));
-                shader.line_head(&self.load_gradient(&first));
-                return;
-            }
-        };
-        shader.line_head(&format!("{head_a} {a} }}"));
-        shader.line_head(&format!("{head_b} {b} }}"));
+        }
     }
 
     fn stores(&self, shader: &mut Shader) {
-        let slot = shader.operand(self.places[2], true);
-        let positions = self.positions();
-        let index = match self.direction {
+        let convolution = self.convolution;
+        let slot = shader.operand(convolution.places[2], true);
+        let positions = convolution.positions();
+        let (find, index) = match convolution.direction {
             Direction::Forward => {
-                self.output_index(&format!("(n / {positions}u)"), "m", &format!("(n % {positions}u)"))
+                let (b, p) = (format!("(n / {positions}u)"), format!("(n % {positions}u)"));
+                (String::new(), convolution.output_index(&b, "m", &p))
             }
-            Direction::Filter => self.filter_index("m", "0u", "n"),
+            Direction::Filter => (String::new(), convolution.filter_index("m", "0u", "n")),
             Direction::Input => {
-                let pixels = (self.x[2] * self.x[3]).max(1);
-                format!(
-                    "(((n / {pixels}u) * {}u + z * {}u + m) * {pixels}u + n % {pixels}u)",
-                    self.x[1], self.filter[1]
-                )
+                let ([y, x], stride) = (self.phase, convolution.window.stride);
+                let find = format!(
+                    "{} let y = py * {}u + {}u; let x = px * {}u + {}u;",
+                    self.pixel(),
+                    stride[0],
+                    y.first,
+                    stride[1],
+                    x.first
+                );
+                (find, convolution.x_index("b", "m"))
             }
         };
         let store = slot.store(DType::F32, &index, "value");
-        shader.line_head(&format!("fn store(z: u32, m: u32, n: u32, value: f32) {{ {store} }}"));
+        shader.line_head(&format!("fn store(z: u32, m: u32, n: u32, value: f32) {{ {find} {store} }}"));
     }
 
     fn along_k(&self) -> [bool; 2] {
-        match self.direction {
-            Direction::Forward => [true, false],
-            // Taps of one filter, and neighbouring pixels.
-            Direction::Input => [true, false],
+        match self.convolution.direction {
+            // Taps of one filter, unless it was turned, and neighbouring positions.
+            Direction::Forward | Direction::Input => [!self.convolution.is_turned(), false],
             Direction::Filter => [true, true],
         }
+    }
+
+    fn quads(&self) -> [bool; 2] {
+        [self.convolution.is_turned() && self.convolution.sizes().m.is_multiple_of(4), false]
     }
 }

@@ -2,7 +2,6 @@
 //! workgroup memory. Each element of the image is loaded once for all channels of the result, without the detour
 //! over tiles.
 
-use super::contraction::Operands;
 use super::convolution::{Convolution, Direction};
 use super::shader::{Dispatch, Shader};
 use dropforge_ir::DType;
@@ -19,26 +18,27 @@ const FEW_POSITIONS: usize = 8192;
 const LONG_SUM: usize = 512;
 
 impl Convolution<'_> {
-    /// The dispatch of this form, where it pays.
-    pub fn direct(&self, label: &str) -> Option<Dispatch> {
+    /// Whether this form pays.
+    pub fn is_direct(&self) -> bool {
+        let sizes = self.sizes();
+        let taps = self.filter[2] * self.filter[3];
+        self.direction != Direction::Filter
+            && sizes.m <= MOST_CHANNELS
+            && (sizes.n >= FEW_POSITIONS || sizes.k <= LONG_SUM)
+            && taps * sizes.m.div_ceil(4) <= FILTER_QUADS
+            && sizes.z * sizes.m * sizes.n * sizes.k > 0
+    }
+
+    /// The dispatch of this form.
+    pub fn direct(&self, label: &str) -> Dispatch {
         let sizes = self.sizes();
         let taps = self.filter[2] * self.filter[3];
         let quads = sizes.m.div_ceil(4);
-        let pays = self.direction != Direction::Filter
-            && sizes.m <= MOST_CHANNELS
-            && (sizes.n >= FEW_POSITIONS || sizes.k <= LONG_SUM)
-            && taps * quads <= FILTER_QUADS
-            && sizes.z * sizes.m * sizes.n * sizes.k > 0;
-        pays.then(|| self.print_direct(label, taps, quads))
-    }
-
-    fn print_direct(&self, label: &str, taps: usize, quads: usize) -> Dispatch {
-        let sizes = self.sizes();
         let channels = sizes.k / taps;
         let together = (FILTER_QUADS / (taps * quads)).clamp(1, channels);
         let mut shader = Shader::default();
-        self.loads(&mut shader);
-        self.stores(&mut shader);
+        self.load_filter(&mut shader);
+        let result = shader.operand(self.places[2], true);
         let groups = sizes.n.div_ceil(THREADS);
         shader.line_head(&format!("var<workgroup> filters: array<vec4<f32>, {}>;", together * taps * quads));
         shader.line(&format!("let z = wg / {groups}u; let n = (wg % {groups}u) * {THREADS}u + lid;"));
@@ -51,11 +51,15 @@ impl Convolution<'_> {
         shader.line(&format!("let count = min({together}u, {channels}u - first);"));
         shader.line("workgroupBarrier();");
         shader.line(&format!("for (var e = lid; e < count * {}u; e += {THREADS}u) {{", taps * quads));
-        shader.line(&format!("let m = (e % {quads}u) * 4u; let k = first * {taps}u + e / {quads}u;"));
+        shader.line(&format!(
+            "let m = (e % {quads}u) * 4u; let c = first + e / {}u; let t = (e / {quads}u) % {taps}u;",
+            taps * quads
+        ));
         shader.line("var f = vec4<f32>(0.0);");
         for component in 0..4 {
             let m = format!("m + {component}u");
-            shader.line(&format!("if ({m} < {}u) {{ f[{component}] = load_a(z, {m}, k); }}", sizes.m));
+            shader
+                .line(&format!("if ({m} < {}u) {{ f[{component}] = load_filter(z, c, t, {m}); }}", sizes.m));
         }
         shader.line("filters[e] = f; }");
         shader.line("workgroupBarrier();");
@@ -76,8 +80,12 @@ impl Convolution<'_> {
         shader.line("} } } }");
         shader.line("if (inside) {");
         for m in 0..sizes.m {
-            let component = ["x", "y", "z", "w"][m % 4];
-            shader.line(&format!("store(z, {m}u, n, sum{}.{component});", m / 4));
+            let index = match self.direction {
+                Direction::Forward => self.output_index("image", &format!("{m}u"), "p"),
+                _ => format!("({} + p)", self.x_plane(&format!("{m}u"))),
+            };
+            let value = format!("sum{}.{}", m / 4, ["x", "y", "z", "w"][m % 4]);
+            shader.line(&result.store(DType::F32, &index, &value));
         }
         shader.line("}");
         let slot = shader.operand(self.places[0], false);
@@ -114,14 +122,15 @@ impl Convolution<'_> {
     /// First element of the plane of a channel of this thread's image and group.
     fn plane(&self, channel: &str) -> String {
         match self.direction {
-            Direction::Forward => format!(
-                "(image * {}u + z * {}u + {channel}) * {}u",
-                self.x[1],
-                self.filter[1],
-                self.x[2] * self.x[3]
-            ),
+            Direction::Forward => self.x_plane(channel),
             _ => format!("({})", self.output_index("image", channel, "0u")),
         }
+    }
+
+    /// First element of channel `channel` of x, of this thread's image and group.
+    fn x_plane(&self, channel: &str) -> String {
+        let [_, channels, height, width] = self.x;
+        format!("(image * {channels}u + z * {}u + {channel}) * {}u", self.filter[1], height * width)
     }
 
     /// Where tap `tap` meets an axis, and whether it does.

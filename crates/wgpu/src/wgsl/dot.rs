@@ -1,7 +1,8 @@
 //! Matrix products of strided operands.
 
-use super::contraction::{Operands, Sizes, dispatches};
+use super::contraction::{Operands, Sizes, dispatches, print_stores, tunable};
 use super::index::{constant, position, sum};
+use super::pick::{Pick, Tunable, step};
 use super::shader::{Dispatch, Shader, Where};
 use dropforge_ir::DType;
 use dropforge_plan::plan::Argument;
@@ -27,6 +28,18 @@ impl Axes {
 
     fn at(&self, number: &str) -> String {
         position(number, &self.extents, &self.strides)
+    }
+
+    /// Whether all steps, the last `but` axes left out, are multiples of four.
+    fn skips_quads(&self, but: usize) -> bool {
+        let axes = self.extents.iter().zip(&self.strides).rev().filter(|(extent, _)| **extent > 1);
+        axes.skip(but).all(|(_, stride)| stride % 4 == 0)
+    }
+
+    /// Whether positions come in fours that lie side by side.
+    fn is_of_quads(&self) -> bool {
+        let last = self.extents.iter().zip(&self.strides).rev().find(|(extent, _)| **extent > 1);
+        last.is_some_and(|(extent, stride)| *stride == 1 && extent % 4 == 0) && self.skips_quads(1)
     }
 
     /// Step from one position to the next.
@@ -58,11 +71,31 @@ impl Side {
         }
     }
 
-    fn load(&self, shader: &mut Shader, signature: &str, free: &str) {
+    /// Adds the functions that load one element and, where that is possible, four.
+    fn load(&self, shader: &mut Shader, letter: char, free: &str) {
         let slot = shader.operand(self.place, false);
         let index =
             sum(&[constant(self.offset), self.batch.at("z"), self.free.at(free), self.contract.at("k")]);
-        shader.line_head(&format!("fn {signature} -> f32 {{ return {}; }}", slot.load(DType::F32, &index)));
+        let takes = format!("(z: u32, k0: u32, dk: u32, {free}: u32)");
+        let one = slot.load(DType::F32, &index);
+        shader.line_head(&format!("fn load_{letter}{takes} -> f32 {{ let k = k0 + dk; return {one}; }}"));
+        if self.quads() {
+            let four = slot.quad(&index);
+            shader.line_head(&format!(
+                "fn load_{letter}4{takes} -> vec4<f32> {{ let k = k0 + dk; return bitcast<vec4<f32>>({four}); }}"
+            ));
+        }
+    }
+
+    /// Whether neighbours come in whole quads: all other steps, and the start, are multiples of four words.
+    fn quads(&self) -> bool {
+        let fast = if self.along_k() { &self.contract } else { &self.free };
+        let slow = if self.along_k() { &self.free } else { &self.contract };
+        self.place.word.is_multiple_of(4)
+            && self.offset % 4 == 0
+            && fast.is_of_quads()
+            && slow.skips_quads(0)
+            && self.batch.skips_quads(0)
     }
 
     fn along_k(&self) -> bool {
@@ -79,20 +112,38 @@ struct Product {
 }
 
 impl Operands for Product {
+    fn prepare(&self, shader: &mut Shader, loads: bool, stores: bool) {
+        for side in [&self.lhs, &self.rhs] {
+            if loads && side.quads() {
+                shader.bind_as_quads(side.place.buffer);
+            }
+        }
+        if stores && self.stores_quads() {
+            shader.bind_as_quads(self.result.buffer);
+        }
+    }
+
     fn loads(&self, shader: &mut Shader) {
-        self.lhs.load(shader, "load_a(z: u32, m: u32, k: u32)", "m");
-        self.rhs.load(shader, "load_b(z: u32, k: u32, n: u32)", "n");
+        self.lhs.load(shader, 'a', "m");
+        self.rhs.load(shader, 'b', "n");
     }
 
     fn stores(&self, shader: &mut Shader) {
+        let quads = self.stores_quads();
         let slot = shader.operand(self.result, true);
-        let index = format!("((z * {}u + m) * {}u + n)", self.sizes.m, self.sizes.n);
-        let store = slot.store(DType::F32, &index, "value");
-        shader.line_head(&format!("fn store(z: u32, m: u32, n: u32, value: f32) {{ {store} }}"));
+        print_stores(shader, &slot, &format!("((z * {}u + m) * {}u + n)", self.sizes.m, self.sizes.n), quads);
     }
 
     fn along_k(&self) -> [bool; 2] {
         [self.lhs.along_k(), self.rhs.along_k()]
+    }
+
+    fn quads(&self) -> [bool; 2] {
+        [self.lhs.quads(), self.rhs.quads()]
+    }
+
+    fn stores_quads(&self) -> bool {
+        self.result.word.is_multiple_of(4) && self.sizes.n.is_multiple_of(4)
     }
 }
 
@@ -104,17 +155,37 @@ pub(crate) struct DotAxes<'a> {
     pub rhs_contract: &'a [usize],
 }
 
-/// The dispatches of a product, and the words of scratch memory that they need.
-pub(crate) fn dot(
-    label: &str,
-    axes: &DotAxes<'_>,
-    args: &[Argument],
-    places: [Where; 2],
-    result: Where,
-) -> (Vec<Dispatch>, usize) {
-    let lhs = Side::new(&args[0], places[0], axes.lhs_batch, axes.lhs_contract);
-    let rhs = Side::new(&args[1], places[1], axes.rhs_batch, axes.rhs_contract);
-    let sizes =
-        Sizes { z: lhs.batch.count(), m: lhs.free.count(), n: rhs.free.count(), k: lhs.contract.count() };
-    dispatches(label, sizes, &Product { lhs, rhs, result, sizes }, 0)
+/// A product of two arguments.
+pub(crate) struct Dot {
+    product: Product,
+}
+
+impl Dot {
+    pub fn new(axes: &DotAxes<'_>, args: &[Argument], places: [Where; 2], result: Where) -> Dot {
+        let lhs = Side::new(&args[0], places[0], axes.lhs_batch, axes.lhs_contract);
+        let rhs = Side::new(&args[1], places[1], axes.rhs_batch, axes.rhs_contract);
+        let sizes =
+            Sizes { z: lhs.batch.count(), m: lhs.free.count(), n: rhs.free.count(), k: lhs.contract.count() };
+        Dot { product: Product { lhs, rhs, result, sizes } }
+    }
+
+    /// What there is to choose, within some bytes of workgroup memory.
+    pub fn tunable(&self, memory: u32) -> Tunable {
+        let sizes = self.product.sizes;
+        let lie = |side: &Side| match (side.along_k(), side.quads()) {
+            (false, false) => "m",
+            (false, true) => "m4",
+            (true, false) => "k",
+            (true, true) => "k4",
+        };
+        let Sizes { z, m, n, k } = sizes;
+        let [z, m, n, k] = [z, m, n, k].map(step);
+        let (lhs, rhs) = (lie(&self.product.lhs), lie(&self.product.rhs));
+        tunable(format!("dot-{z}-{m}-{n}-{k}-{lhs}-{rhs}"), sizes, memory)
+    }
+
+    /// The dispatches, and the words of scratch memory that they need.
+    pub fn dispatches(&self, label: &str, pick: Pick) -> (Vec<Dispatch>, usize) {
+        dispatches(label, self.product.sizes, &self.product, 0, pick)
+    }
 }

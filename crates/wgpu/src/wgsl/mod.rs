@@ -1,6 +1,7 @@
 //! From the kernels of a plan to WGSL. Printers only print: what is computed stands in the plan.
 
 mod attention;
+mod attention_tiles;
 mod contraction;
 mod convolution;
 mod direct;
@@ -9,17 +10,21 @@ mod functions;
 mod index;
 mod loops;
 mod movement;
+mod pick;
 mod pool;
 mod reduction;
 mod rows;
 mod scalar;
+mod scatter;
 mod shader;
+mod tile;
 
+pub(crate) use pick::{Pick, Tunable};
 pub(crate) use shader::{BufferId, Dispatch, Where};
 
 use attention::Attention;
 use convolution::{Convolution, Direction};
-use dot::DotAxes;
+use dot::{Dot, DotAxes};
 use dropforge_ir::{Error, Op, PoolWindow, Result, Shape, ValueType};
 use dropforge_plan::explain::title;
 use dropforge_plan::plan::{Argument, Kernel, Plan, Work};
@@ -32,22 +37,30 @@ pub(crate) struct Printed {
     pub scratch_words: usize,
 }
 
-/// Prints a kernel; `places` says where each buffer of the plan lies.
+/// Prints a kernel; `places` says where each buffer of the plan lies, `limits` what shaders may use, `picked` what was picked
+/// for a class of kernels.
 ///
 /// # Errors
 /// If the kernel is a library operation that this device does not know, or its operands are laid out in a way it does not.
-pub(crate) fn print(plan: &Plan, kernel: &Kernel, places: &[Where], uniform_words: usize) -> Result<Printed> {
+pub(crate) fn print(
+    plan: &Plan,
+    kernel: &Kernel,
+    places: &[Where],
+    limits: &wgpu::Limits,
+    picked: &dyn Fn(&str) -> Option<Pick>,
+) -> Result<Printed> {
     let label = title(plan, kernel);
     let (dispatches, scratch_words) = match &kernel.work {
         Work::Loop { kernel, instances } => {
+            let uniform_words = (limits.max_uniform_buffer_binding_size / 4) as usize;
             loops::dispatches(&label, kernel, instances, |buffer| places[buffer], uniform_words)
         }
         Work::Copy { from, to } => {
             (vec![movement::copy(&label, &plan.buffers[*from].ty, places[*from], places[*to])], 0)
         }
         Work::Call { op, args, results } => {
-            let call = Call { plan, label: &label, args, results, places };
-            call.print(op).map_err(|error| error.at(&kernel.origin))?
+            let call = Call { plan, label: &label, args, results, places, limits };
+            call.print(op, picked).map_err(|error| error.at(&kernel.origin))?
         }
     };
     let dispatches = dispatches
@@ -57,6 +70,14 @@ pub(crate) fn print(plan: &Plan, kernel: &Kernel, places: &[Where], uniform_word
     Ok(Printed { dispatches, scratch_words })
 }
 
+/// What there is to choose for a kernel, if anything.
+pub(crate) fn tunable(plan: &Plan, kernel: &Kernel, limits: &wgpu::Limits) -> Option<Tunable> {
+    let Work::Call { op, args, results } = &kernel.work else { return None };
+    let nowhere = vec![Where { buffer: BufferId::Own(0), word: 0 }; plan.buffers.len()];
+    let call = Call { plan, label: "", args, results, places: &nowhere, limits };
+    call.tunable(op)
+}
+
 /// A library operation with its operands.
 struct Call<'a> {
     plan: &'a Plan,
@@ -64,6 +85,7 @@ struct Call<'a> {
     args: &'a [Argument],
     results: &'a [usize],
     places: &'a [Where],
+    limits: &'a wgpu::Limits,
 }
 
 impl Call<'_> {
@@ -87,50 +109,58 @@ impl Call<'_> {
         (0..self.results.len()).map(|index| self.result(index)).collect()
     }
 
-    fn print(&self, op: &Op) -> Result<(Vec<Dispatch>, usize)> {
-        let (label, args) = (self.label, self.args);
-        let one = |dispatch: Dispatch| Ok((vec![dispatch], 0));
-        match op {
-            Op::Dot { lhs_batch, rhs_batch, lhs_contract, rhs_contract } => {
-                let axes = DotAxes { lhs_batch, rhs_batch, lhs_contract, rhs_contract };
-                Ok(dot::dot(label, &axes, args, [self.arg(0), self.arg(1)], self.result(0)))
-            }
-            Op::Convolution { window } => {
-                let (x, filter) = (four(&args[0].ty.shape), four(&args[1].ty.shape));
-                let output = four(&self.result_type(0).shape);
-                self.convolution(Convolution {
-                    direction: Direction::Forward,
-                    window,
-                    x,
-                    filter,
-                    output,
-                    places: [self.arg(0), self.arg(1), self.result(0)],
-                })
-            }
+    fn memory(&self) -> u32 {
+        self.limits.max_compute_workgroup_storage_size
+    }
+
+    fn dot(&self, op: &Op) -> Option<Dot> {
+        let Op::Dot { lhs_batch, rhs_batch, lhs_contract, rhs_contract } = op else { return None };
+        let axes = DotAxes { lhs_batch, rhs_batch, lhs_contract, rhs_contract };
+        Some(Dot::new(&axes, self.args, [self.arg(0), self.arg(1)], self.result(0)))
+    }
+
+    fn convolution<'op>(&self, op: &'op Op) -> Option<Convolution<'op>> {
+        let (first, second) = (four(&self.args.first()?.ty.shape)?, four(&self.args.get(1)?.ty.shape)?);
+        let result = four(&self.result_type(0).shape)?;
+        let (direction, window, [x, filter, output]) = match op {
+            Op::Convolution { window } => (Direction::Forward, window, [first, second, result]),
             Op::ConvolutionInputGradient { window, .. } => {
-                let (output, filter) = (four(&args[0].ty.shape), four(&args[1].ty.shape));
-                let x = four(&self.result_type(0).shape);
-                self.convolution(Convolution {
-                    direction: Direction::Input,
-                    window,
-                    x,
-                    filter,
-                    output,
-                    places: [self.arg(0), self.arg(1), self.result(0)],
-                })
+                (Direction::Input, window, [result, second, first])
             }
             Op::ConvolutionFilterGradient { window, .. } => {
-                let (x, output) = (four(&args[0].ty.shape), four(&args[1].ty.shape));
-                let filter = four(&self.result_type(0).shape);
-                self.convolution(Convolution {
-                    direction: Direction::Filter,
-                    window,
-                    x,
-                    filter,
-                    output,
-                    places: [self.arg(0), self.arg(1), self.result(0)],
-                })
+                (Direction::Filter, window, [first, result, second])
             }
+            _ => return None,
+        };
+        let places = [self.arg(0), self.arg(1), self.result(0)];
+        Some(Convolution { direction, window, x, filter, output, places })
+    }
+
+    fn attention(&self, op: &Op) -> Option<Attention> {
+        match op {
+            Op::Attention { causal, scale } | Op::AttentionGradient { causal, scale } => {
+                Some(Attention::new(&self.args[0].ty, &self.args[1].ty, *causal != 0, scale.0))
+            }
+            _ => None,
+        }
+    }
+
+    /// What there is to choose.
+    fn tunable(&self, op: &Op) -> Option<Tunable> {
+        let gradient = matches!(op, Op::AttentionGradient { .. });
+        let dot = self.dot(op).map(|dot| dot.tunable(self.memory()));
+        let convolution = || self.convolution(op).map(|convolution| convolution.tunable(self.memory()));
+        let attention = || self.attention(op).map(|attention| attention.tunable(self.memory(), gradient));
+        dot.or_else(convolution).or_else(attention)
+    }
+
+    fn print(&self, op: &Op, picked: &dyn Fn(&str) -> Option<Pick>) -> Result<(Vec<Dispatch>, usize)> {
+        let (label, args) = (self.label, self.args);
+        let one = |dispatch: Dispatch| Ok((vec![dispatch], 0));
+        if let Some(tunable) = self.tunable(op) {
+            return self.print_picked(op, tunable.pick(picked));
+        }
+        match op {
             Op::MaxPool { window } => one(pool::max_pool(
                 label,
                 window,
@@ -178,30 +208,36 @@ impl Call<'_> {
             }
             Op::ScatterAdd { axis, .. } => {
                 let places = [self.arg(0), self.arg(1), self.result(0)];
-                one(movement::scatter_add(label, *axis, args, self.result_type(0), places))
-            }
-            Op::Attention { causal, scale } => {
-                let attention = Attention::new(&args[0].ty, &args[1].ty, *causal != 0, scale.0);
-                Ok((attention.forward(label, args, &self.arg_places(), &self.result_places()), 0))
-            }
-            Op::AttentionGradient { causal, scale } => {
-                let attention = Attention::new(&args[0].ty, &args[1].ty, *causal != 0, scale.0);
-                Ok(attention.gradient(label, args, &self.arg_places(), &self.result_places()))
+                Ok(scatter::scatter_add(label, *axis, args, self.result_type(0), places))
             }
             other => Err(Error::new(other.name(), "the portable GPU has no kernel for it")),
         }
     }
 
-    fn convolution(&self, convolution: Convolution<'_>) -> Result<(Vec<Dispatch>, usize)> {
-        let is_plain = |arg: &Argument| {
-            let strides = arg.ty.shape.strides();
-            let mut axes = arg.strides.iter().zip(strides).zip(arg.ty.shape.iter());
-            arg.offset == 0 && axes.all(|((&given, plain), &extent)| extent <= 1 || given == plain as i64)
-        };
-        if !self.args.iter().all(is_plain) {
-            return Err(Error::new("convolution", "its arguments do not lie row-major"));
+    /// A kernel with choices.
+    fn print_picked(&self, op: &Op, pick: Pick) -> Result<(Vec<Dispatch>, usize)> {
+        if let Some(dot) = self.dot(op) {
+            return Ok(dot.dispatches(self.label, pick));
         }
-        Ok(convolution.dispatches(self.label))
+        if let Some(convolution) = self.convolution(op) {
+            let is_plain = |arg: &Argument| {
+                let strides = arg.ty.shape.strides();
+                let mut axes = arg.strides.iter().zip(strides).zip(arg.ty.shape.iter());
+                arg.offset == 0 && axes.all(|((&given, plain), &extent)| extent <= 1 || given == plain as i64)
+            };
+            if !self.args.iter().all(is_plain) {
+                return Err(Error::new("convolution", "its arguments do not lie row-major"));
+            }
+            return Ok(convolution.dispatches(self.label, pick));
+        }
+        let (args, results) = (self.arg_places(), self.result_places());
+        match self.attention(op) {
+            Some(attention) if matches!(op, Op::Attention { .. }) => {
+                Ok((attention.forward(self.label, self.args, &args, &results, pick), 0))
+            }
+            Some(attention) => Ok(attention.gradient(self.label, self.args, &args, &results, pick)),
+            None => Err(Error::new(op.name(), "the portable GPU has no kernel for it")),
+        }
     }
 
     /// The window of the pooling that made the positions of a pooling gradient, if this program has it.
@@ -217,6 +253,6 @@ impl Call<'_> {
     }
 }
 
-fn four(shape: &Shape) -> [usize; 4] {
-    [shape[0], shape[1], shape[2], shape[3]]
+fn four(shape: &Shape) -> Option<[usize; 4]> {
+    shape.as_ref().try_into().ok()
 }

@@ -1,4 +1,4 @@
-//! Operations that move elements: pad, concat, gather and its transpose, copies. A thread makes one element of the result.
+//! Operations that move elements: pad, concat, gather, copies. A thread makes one element of the result.
 
 use super::index::{constant, position, sum};
 use super::scalar::float;
@@ -86,7 +86,8 @@ pub(crate) struct Padding<'a> {
     pub value: f64,
 }
 
-fn number(dtype: DType, value: f64) -> String {
+/// A number of an element type.
+pub(crate) fn number(dtype: DType, value: f64) -> String {
     match dtype {
         DType::F32 => float(value as f32),
         DType::I32 if value as i32 == i32::MIN => "(-2147483647 - 1)".into(),
@@ -163,7 +164,7 @@ pub(crate) fn concat(
 }
 
 /// Extents before and behind an axis.
-fn around(shape: &Shape, axis: usize) -> (usize, usize) {
+pub(crate) fn around(shape: &Shape, axis: usize) -> (usize, usize) {
     (shape[..axis].iter().product(), shape[axis + 1..].iter().product())
 }
 
@@ -194,33 +195,4 @@ pub(crate) fn gather(
     body.push(target.store(dtype, "i", &number(dtype, 0.0)));
     body.push("}".into());
     per_element(shader, label, result.shape.elements(), &body)
-}
-
-/// Each element of the result looks for the slices that are added to it; indices come in order, so sums do too.
-pub(crate) fn scatter_add(
-    label: &str,
-    axis: usize,
-    args: &[Argument],
-    result: &ValueType,
-    places: [Where; 3],
-) -> Dispatch {
-    let mut shader = Shader::default();
-    let updates = Source::new(&mut shader, &args[0], places[0]);
-    let indices = Source::new(&mut shader, &args[1], places[1]);
-    let target = shader.operand(places[2], true);
-    let size = result.shape[axis];
-    let (outer, inner) = around(&result.shape, axis);
-    let count = args[1].ty.shape.elements();
-    let dtype = result.dtype;
-    let body = vec![
-        format!("let outer = i / {}u;", (size * inner).max(1)),
-        format!("let position = (i / {}u) % {}u;", inner.max(1), size.max(1)),
-        format!("var sum = {};", number(dtype, 0.0)),
-        format!("for (var j = 0u; j < {count}u; j++) {{"),
-        format!("if (bitcast<u32>({}) == position) {{", indices.load("j")),
-        format!("let e = (outer * {count}u + j) * {inner}u + i % {}u;", inner.max(1)),
-        format!("sum += {}; }} }}", updates.load("e")),
-        target.store(dtype, "i", "sum"),
-    ];
-    per_element(shader, label, outer * size * inner, &body)
 }

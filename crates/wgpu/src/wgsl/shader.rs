@@ -39,10 +39,19 @@ pub(crate) struct Dispatch {
     pub workgroups: [u32; 3],
 }
 
+impl Dispatch {
+    /// Whether each of the storage buffers is written.
+    pub fn writable(&self) -> Vec<bool> {
+        self.bindings.iter().map(|(_, written)| *written).collect()
+    }
+}
+
 /// An operand of a shader.
 #[derive(Clone, Debug)]
 pub(crate) struct Slot {
     binding: usize,
+    /// Whether the binding holds quads of words.
+    quads: bool,
     /// Expression of the first word.
     offset: String,
 }
@@ -50,10 +59,20 @@ pub(crate) struct Slot {
 impl Slot {
     /// The word at an index, an expression of type u32.
     pub fn word(&self, index: &str) -> String {
-        if index == "0u" {
-            return format!("b{}[{}]", self.binding, self.offset);
+        let at = self.at(index);
+        if self.quads {
+            return format!("b{}[({at}) >> 2u][({at}) & 3u]", self.binding);
         }
-        format!("b{}[{} + {index}]", self.binding, self.offset)
+        format!("b{}[{at}]", self.binding)
+    }
+
+    fn at(&self, index: &str) -> String {
+        if index == "0u" { self.offset.clone() } else { format!("{} + {index}", self.offset) }
+    }
+
+    /// The four words from an index on, where the binding holds quads and the word is the first of one.
+    pub fn quad(&self, index: &str) -> String {
+        format!("b{}[({}) >> 2u]", self.binding, self.at(index))
     }
 
     /// The element at an index, in the type of registers.
@@ -93,6 +112,8 @@ pub(crate) fn wgsl_type(dtype: DType) -> &'static str {
 #[derive(Default)]
 pub(crate) struct Shader {
     bindings: Vec<(BufferId, bool)>,
+    /// Buffers that are bound as quads of words.
+    quads: Vec<BufferId>,
     params: Vec<u32>,
     /// Declarations and functions of the module.
     pub head: String,
@@ -112,16 +133,20 @@ impl Shader {
         index + 1
     }
 
+    /// Binds a buffer as quads of words, so that four neighbours are loaded at once; before any operand in it is made.
+    pub fn bind_as_quads(&mut self, buffer: BufferId) {
+        self.quads.push(buffer);
+    }
+
     /// An operand whose first word is a parameter.
     pub fn operand(&mut self, place: Where, written: bool) -> Slot {
-        let binding = self.binding(place.buffer, written);
         let offset = self.param(place.word);
-        Slot { binding, offset }
+        self.operand_at(place.buffer, written, offset)
     }
 
     /// An operand whose first word is a variable of the entry point.
     pub fn operand_at(&mut self, buffer: BufferId, written: bool, offset: String) -> Slot {
-        Slot { binding: self.binding(buffer, written), offset }
+        Slot { binding: self.binding(buffer, written), quads: self.quads.contains(&buffer), offset }
     }
 
     /// A parameter, as the expression that reads it.
@@ -166,11 +191,14 @@ impl Shader {
             "@group(0) @binding(0) var<uniform> P: array<vec4<u32>, {}>;",
             self.params.len() / 4
         );
-        for (index, (_, written)) in self.bindings.iter().enumerate() {
+        for (index, (buffer, written)) in self.bindings.iter().enumerate() {
             let access = if *written { "read_write" } else { "read" };
+            let element = if self.quads.contains(buffer) { "vec4<u32>" } else { "u32" };
             let number = index + 1;
-            let _ =
-                writeln!(text, "@group(0) @binding({number}) var<storage, {access}> b{number}: array<u32>;");
+            let _ = writeln!(
+                text,
+                "@group(0) @binding({number}) var<storage, {access}> b{number}: array<{element}>;"
+            );
         }
         let beyond =
             if height > 1 { format!("    if (wg >= {groups}u) {{ return; }}\n") } else { String::new() };

@@ -154,7 +154,7 @@ impl Attention {
         for name in ["bases", "shrinks"] {
             shader.line_head(&format!("var<workgroup> {name}: array<vec4<f32>, {}>;", rows / 4));
         }
-        shader.line("var largest = f_bits(0xff800000u);");
+        shader.line(&format!("var largest = {UNSEEN};"));
         for i in 0..each {
             shader.line(&format!("var total{i} = 0.0;"));
         }
@@ -165,7 +165,7 @@ impl Attention {
         for i in 0..each {
             shader.line(&format!("score{i} *= {};", float(self.scale)));
         }
-        self.hide_keys(&mut shader, &tiles, "score", "f_bits(0xff800000u)");
+        self.hide_keys(&mut shader, &tiles, "score", UNSEEN);
         for i in 0..each {
             shader.line(&format!(
                 "let top{i} = max(max(score{i}.x, score{i}.y), max(score{i}.z, score{i}.w));"
@@ -174,8 +174,8 @@ impl Attention {
         tiles.collect(&mut shader, "top");
         shader.line(&format!("if (lid < {rows}u) {{ var top = largest;"));
         tiles.over_collected(&mut shader, "top = max(top, part);");
-        // While the largest is minus infinity, nothing has a weight.
-        shader.line("let base = select(top, 0.0, bitcast<u32>(top) == 0xff800000u);");
+        // While nothing was seen, nothing has a weight.
+        shader.line(&format!("let base = select(top, 0.0, top == {UNSEEN});"));
         shader.line("bases[lid >> 2u][lid & 3u] = base;");
         shader.line("shrinks[lid >> 2u][lid & 3u] = f_exp(largest - base); largest = top; }");
         shader.line("workgroupBarrier();");
@@ -358,6 +358,10 @@ impl Attention {
         shader.finish(label, tiles.threads(), groups)
     }
 }
+
+/// The score of what a query does not see. Not minus infinity: Metal's arithmetic may take for granted that differences are
+/// finite.
+const UNSEEN: &str = "-3.0e38";
 
 /// Where the kernels of the gradient find what they share.
 const SHARED: Where = Where { buffer: BufferId::Scratch, word: 0 };

@@ -27,8 +27,9 @@ const NAMES: [&str; 9] = [
 
 /// Steps before the clock starts, the first one apart.
 const WARM_UP: usize = 5;
-/// Steps between two readings of the loss.
-const UNREAD: usize = 2;
+/// Steps between two readings of the loss, at most, and how long one is not read.
+const UNREAD: usize = 10;
+const UNREAD_SECONDS: f64 = 0.05;
 
 /// Steps whose kernels are timed for `--profile`.
 const PROFILED: usize = 50;
@@ -74,11 +75,14 @@ pub fn run(args: &Bench) -> Outcome {
     }
     let (started, mut steps) = (Instant::now(), 0);
     let (last_loss, seconds) = loop {
-        for _ in 1..UNREAD {
-            step.run(&batch)?;
-        }
-        let loss = step.run(&batch)?.loss()?;
-        steps += UNREAD;
+        let (begin, first) = (Instant::now(), steps);
+        let loss = loop {
+            let outcome = step.run(&batch)?;
+            steps += 1;
+            if steps - first == UNREAD || begin.elapsed().as_secs_f64() > UNREAD_SECONDS {
+                break outcome.loss()?;
+            }
+        };
         let seconds = started.elapsed().as_secs_f64();
         if seconds > args.seconds {
             break (loss, seconds);

@@ -11,7 +11,7 @@
 //! error. `CUBECL_WGPU_DEFAULT_DEVICE` (say, `DiscreteGpu(0)` or `Cpu`) chooses among adapters.
 //!
 //! As in `dropforge bench`, each step takes its batch from the host, every parameter trains, and the loss is read back
-//! every two steps. The clock starts after at least five steps and two seconds, when burn has chosen its kernels.
+//! every ten steps. The clock starts after at least five steps and two seconds, when burn has chosen its kernels.
 
 mod data;
 mod models;
@@ -31,7 +31,7 @@ const WARM_UP: usize = 5;
 /// How long to step before the clock starts, at least.
 const WARM_UP_TIME: Duration = Duration::from_secs(2);
 /// Steps between two readings of the loss.
-const UNREAD: usize = 2;
+const UNREAD: usize = 10;
 
 /// Inputs and classes on the host.
 struct Batch {

@@ -40,6 +40,20 @@ fn from_training_to_prediction() {
 }
 
 #[test]
+fn a_profile_lists_the_kernels_of_every_batch_size() {
+    let folder = Folder::new("profile");
+    folder.write("linear.toml", LINEAR);
+    let text = folder.succeed(&format!("{MODEL} --epochs 2 --out text --profile"));
+    for what in
+        ["batches of 20", "batches of 10", "measured peak", "the mean of 8 runs", "the mean of 2 runs", "dot"]
+    {
+        assert!(text.contains(what), "{what}: {text}");
+    }
+    let lines = folder.succeed(&format!("{MODEL} --epochs 1 --out lines --profile --json"));
+    assert_eq!(lines.matches(r#""event":"profile""#).count(), 2, "{lines}");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_bits() {
     let folder = Folder::new("seed");
     folder.write("linear.toml", LINEAR);

@@ -159,9 +159,7 @@ impl Shared {
             }
         }
     }
-}
 
-impl Shared {
     /// Returns when every worker has finished the job.
     fn wait_for_workers(&self) {
         let mut spin = Spin::new(SPIN_FOR_WORKERS);

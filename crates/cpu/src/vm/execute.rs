@@ -6,17 +6,13 @@ use super::random::Draw;
 use super::reduce::{Accumulator, RowInfo};
 use super::reduce_lanes::ColumnInfo;
 use super::transfer::Walk;
+use crate::memory::AlignedBuffer;
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// A line of memory, so that scratch space is aligned.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Line(#[allow(dead_code, reason = "memory is used through pointers")] [u8; 64]);
-
 thread_local! {
     /// Scratch memory of the thread, shared by all kernels so that it stays in the cache.
-    static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: RefCell<AlignedBuffer> = RefCell::new(AlignedBuffer::new(0));
 }
 
 /// Bytes that a thread needs to run some code.
@@ -32,11 +28,10 @@ fn tables_bytes(code: &Code) -> usize {
 /// Calls `body` with scratch memory of this thread. The memory grows at first use only.
 pub(super) fn with_scratch(bytes: usize, body: impl FnOnce(*mut u8)) {
     SCRATCH.with_borrow_mut(|scratch| {
-        let lines = bytes.div_ceil(64);
-        if scratch.len() < lines {
-            scratch.resize(lines, Line([0; 64]));
+        if scratch.as_bytes().len() < bytes {
+            *scratch = AlignedBuffer::new(bytes.div_ceil(size_of::<f32>()));
         }
-        body(scratch.as_mut_ptr().cast());
+        body(scratch.as_bytes_mut().as_mut_ptr());
     });
 }
 

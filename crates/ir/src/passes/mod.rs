@@ -1,6 +1,7 @@
 //! Passes: pure functions from program to program, in one visible list.
 
 mod dead_code;
+mod factors;
 mod pads;
 mod pooling;
 mod simplify;
@@ -11,6 +12,7 @@ use crate::program::Program;
 use crate::verify::verify;
 
 pub use dead_code::remove_dead_code;
+pub use factors::gather_factors;
 pub use pads::join_padded_pieces;
 pub use pooling::{mask_before_spreading, pool_before_activation};
 pub use simplify::simplify;
@@ -36,6 +38,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "pool-before-activation (ReLU)", run: pool_before_activation },
     Pass { name: "dead-code", run: remove_dead_code },
     Pass { name: "pool-before-activation (bias)", run: pool_before_activation },
+    Pass { name: "gather-factors", run: gather_factors },
     Pass { name: "simplify", run: simplify },
     Pass { name: "common-subexpressions", run: merge_common_subexpressions },
     Pass { name: "dead-code", run: remove_dead_code },

@@ -78,7 +78,7 @@ pub(crate) struct RowMajorProduct<'a> {
 }
 
 impl RowMajorProduct<'_> {
-    /// Runs the product, and a loop kernel on each part of it that is finished.
+    /// Runs the product, and a loop kernel on each part of it that is finished; `product` is its operand that is the product.
     ///
     /// # Safety
     /// As for [`Call::run`]; and the kernel is elementwise, visits the elements of the product in row-major order and writes
@@ -88,6 +88,7 @@ impl RowMajorProduct<'_> {
         args: [*mut u8; 2],
         result: *mut u8,
         kernel: &vm::Compiled,
+        product: usize,
         operand: &(dyn Fn(usize, usize) -> *mut u8 + Sync),
         scratch: &Scratch,
         shared: &Shared,
@@ -99,7 +100,8 @@ impl RowMajorProduct<'_> {
             let rhs = args[1].cast::<f32>().cast_const().offset(self.offsets[1]);
             let scratch = scratch.take().as_mut_ptr();
             self.matmul.run_with(lhs, rhs, result.cast(), scratch, &shared.pool, &|tile| {
-                kernel.run_elements(operand, tile.ranges(self.rows, self.columns));
+                let aside = tile.aside.map(|_| product);
+                kernel.run_elements(operand, aside, tile.ranges(self.rows, self.columns));
             });
         }
     }
@@ -243,6 +245,13 @@ impl Call {
         let Call::Product { matmul, offsets } = self else { return None };
         let (rows, columns) = matmul.row_major_output()?;
         Some(RowMajorProduct { matmul, offsets, rows, columns })
+    }
+
+    /// Says that nobody needs the product but the loop kernel that follows it element by element.
+    pub(crate) fn put_product_aside(&mut self) {
+        if let Call::Product { matmul, .. } = self {
+            matmul.put_output_aside();
+        }
     }
 
     /// Runs the operation.

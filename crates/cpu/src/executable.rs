@@ -23,6 +23,8 @@ enum Prepared {
     Epilogue {
         compiled: Box<vm::Compiled>,
         operands: Vec<usize>,
+        /// Which of the operands is the product.
+        product: usize,
     },
     Call {
         call: Box<Call>,
@@ -70,22 +72,29 @@ impl CpuExecutable {
         let threads = shared.pool.threads();
         let mut scratch_bytes = 0;
         let mut prepared = Vec::with_capacity(plan.kernels.len());
-        for step in &plan.kernels {
-            prepared.push(match &step.work {
+        for (number, step) in plan.kernels.iter().enumerate() {
+            let next = match &step.work {
                 Work::Loop { kernel, instances } => {
                     let rows: Vec<Vec<usize>> =
                         instances.iter().map(|instance| instance.rows.clone()).collect();
                     let mut operands: Vec<Vec<usize>> =
                         instances.iter().map(|instance| instance.operands.clone()).collect();
                     let compiled = Box::new(vm::Compiled::new(kernel, &rows, threads, shared.level));
-                    let product = matches!(
-                        prepared.last(),
-                        Some(Prepared::Call { call, .. }) if call.as_row_major_product().is_some()
-                    );
-                    if step.is_epilogue && product && compiled.is_elementwise() {
-                        Prepared::Epilogue { compiled, operands: operands.swap_remove(0) }
-                    } else {
-                        Prepared::Loop { compiled, operands }
+                    match prepared.last_mut() {
+                        Some(Prepared::Call { call, results, .. })
+                            if step.is_epilogue
+                                && compiled.is_elementwise()
+                                && call.as_row_major_product().is_some() =>
+                        {
+                            if is_used_by_next_only(&plan, number - 1, results[0]) {
+                                call.put_product_aside();
+                                scratch_bytes = scratch_bytes.max(call.scratch_bytes());
+                            }
+                            let operands = operands.swap_remove(0);
+                            let product = operands.iter().position(|operand| *operand == results[0]);
+                            Prepared::Epilogue { compiled, product: product.unwrap_or(0), operands }
+                        }
+                        _ => Prepared::Loop { compiled, operands },
                     }
                 }
                 Work::Call { op, args, results } => {
@@ -101,7 +110,8 @@ impl CpuExecutable {
                 Work::Copy { from, to } => {
                     Prepared::Copy { from: *from, to: *to, bytes: plan.buffers[*from].ty.bytes() }
                 }
-            });
+            };
+            prepared.push(next);
         }
         let mut constants = Vec::new();
         for literal in &plan.constants {
@@ -172,16 +182,16 @@ impl CpuExecutable {
     }
 
     /// The loop that runs as part of the product with this number.
-    fn epilogue(&self, product: usize) -> Option<(&vm::Compiled, &[usize])> {
+    fn epilogue(&self, product: usize) -> Option<(&vm::Compiled, &[usize], usize)> {
         match self.prepared.get(product + 1)? {
-            Prepared::Epilogue { compiled, operands } => Some((compiled, operands)),
+            Prepared::Epilogue { compiled, operands, product } => Some((compiled, operands, *product)),
             _ => None,
         }
     }
 
     fn run_kernel(&mut self, index: usize) {
         let pool = &self.shared.pool;
-        if let Some((compiled, operands)) = self.epilogue(index)
+        if let Some((compiled, operands, position)) = self.epilogue(index)
             && let Prepared::Call { call, args, results } = &self.prepared[index]
             && let Some(product) = call.as_row_major_product()
         {
@@ -193,6 +203,7 @@ impl CpuExecutable {
                     args,
                     self.pointers[results[0]].0,
                     compiled,
+                    position,
                     &operand,
                     &self.scratch,
                     &self.shared,
@@ -229,6 +240,13 @@ impl CpuExecutable {
             }
         }
     }
+}
+
+/// Whether only this kernel and the one after it touch a buffer, which is in the arena.
+fn is_used_by_next_only(plan: &Plan, kernel: usize, buffer: usize) -> bool {
+    let others = plan.kernels.iter().enumerate().filter(|(number, _)| ![kernel, kernel + 1].contains(number));
+    matches!(plan.buffers[buffer].place, Place::Arena(_))
+        && others.into_iter().all(|(_, other)| !other.buffers().contains(&buffer))
 }
 
 /// Bytes that can be read where a value is empty: one element of any type.

@@ -238,18 +238,86 @@ impl<'a> Planner<'a> {
         needed
     }
 
-    /// Units in an order in which each comes after those it reads from, as close to the program's order as that allows.
-    fn order(&self) -> Vec<usize> {
-        let units = &self.fusion.units;
-        let mut waiting = vec![0; units.len()];
-        let mut readers: Vec<Vec<usize>> = vec![Vec::new(); units.len()];
-        for (number, unit) in units.iter().enumerate() {
+    /// For each unit the units that store what it reads, each once.
+    fn sources(&self) -> Vec<Vec<usize>> {
+        let of_unit = |unit: &Unit| {
             let mut sources: Vec<usize> =
                 self.reads(unit).iter().filter_map(|value| self.stored_by.get(value).copied()).collect();
             sources.sort_unstable();
             sources.dedup();
-            waiting[number] = sources.len();
-            for source in sources {
+            sources
+        };
+        self.fusion.units.iter().map(of_unit).collect()
+    }
+
+    /// Products with the update of a state that reads nothing else of theirs than each element at its own place, and alone
+    /// does so: the update can follow its product at once, while the gradient is in the caches, instead of waiting for
+    /// the end of the step. For that the product has to wait for whatever else the update needs, and for all that read
+    /// the old state; these are added to its `sources`.
+    fn pair_updates(
+        &self,
+        emitted: &[Option<Emitted>],
+        sources: &mut [Vec<usize>],
+    ) -> HashMap<usize, usize> {
+        let units = &self.fusion.units;
+        let mut readers: HashMap<Value, Vec<usize>> = HashMap::new();
+        for (number, unit) in units.iter().enumerate() {
+            for value in self.reads(unit) {
+                readers.entry(value).or_default().push(number);
+            }
+        }
+        let ends: HashSet<Value> = results(self.program).into_iter().collect();
+        let mut pairs = HashMap::new();
+        let mut paired = HashSet::new();
+        for (product, unit) in units.iter().enumerate() {
+            let Unit::Call(node) = unit else { continue };
+            let node = self.program.node(*node);
+            let gradient = node.results[0];
+            if !matches!(node.op, Op::Dot { .. }) || ends.contains(&gradient) {
+                continue;
+            }
+            let Some([update]) = readers.get(&gradient).map(Vec::as_slice) else { continue };
+            let Some(kernel) = &emitted[*update] else { continue };
+            let written: HashSet<Value> = kernel.results().collect();
+            let replaced: Vec<Value> = self
+                .program
+                .states
+                .iter()
+                .filter(|state| state.write.is_some_and(|write| written.contains(&write)))
+                .map(|state| state.value)
+                .collect();
+            if replaced.is_empty() || paired.contains(update) || !kernel.visits_in_order(gradient, self.program) {
+                continue;
+            }
+            let mut before: Vec<usize> = replaced
+                .iter()
+                .flat_map(|state| readers.get(state).cloned().unwrap_or_default())
+                .chain(sources[*update].iter().copied())
+                .filter(|&other| other != *update && other != product)
+                .collect();
+            before.sort_unstable();
+            before.dedup();
+            let reads_replaced = self.reads(unit).iter().any(|value| replaced.contains(value));
+            if reads_replaced || before.iter().any(|&other| comes_after(sources, other, product)) {
+                continue;
+            }
+            sources[product].extend(before);
+            sources[product].sort_unstable();
+            sources[product].dedup();
+            pairs.insert(product, *update);
+            paired.insert(*update);
+        }
+        pairs
+    }
+
+    /// Units in an order in which each comes after its sources, as close to the program's order as that allows, and the
+    /// second of a pair right after the first.
+    fn order(&self, sources: &[Vec<usize>], pairs: &HashMap<usize, usize>) -> Vec<usize> {
+        let units = &self.fusion.units;
+        let mut waiting: Vec<usize> = sources.iter().map(Vec::len).collect();
+        let mut readers: Vec<Vec<usize>> = vec![Vec::new(); units.len()];
+        for (number, sources) in sources.iter().enumerate() {
+            for &source in sources {
                 readers[source].push(number);
             }
         }
@@ -257,12 +325,21 @@ impl<'a> Planner<'a> {
         let mut ready: BinaryHeap<_> =
             (0..units.len()).filter(|&number| waiting[number] == 0).map(urgency).collect();
         let mut order = Vec::new();
-        while let Some(Reverse((_, number))) = ready.pop() {
-            order.push(number);
-            for &reader in &readers[number] {
-                waiting[reader] -= 1;
-                if waiting[reader] == 0 {
-                    ready.push(urgency(reader));
+        while let Some(Reverse((_, first))) = ready.pop() {
+            let mut next = Some(first);
+            while let Some(number) = next.take() {
+                order.push(number);
+                let second = pairs.get(&number).copied();
+                for &reader in &readers[number] {
+                    waiting[reader] -= 1;
+                    if waiting[reader] > 0 {
+                        continue;
+                    }
+                    if Some(reader) == second {
+                        next = second;
+                    } else {
+                        ready.push(urgency(reader));
+                    }
                 }
             }
         }
@@ -271,20 +348,21 @@ impl<'a> Planner<'a> {
     }
 
     fn build(mut self) -> Result<Plan> {
-        let order = self.order();
-        let mut drafts: Vec<Draft> = order
-            .into_iter()
-            .map(|unit| {
-                let emitted = match &self.fusion.units[unit] {
-                    Unit::Group(group) => Some(emit(self.program, &self.fusion.views, group, |value| {
-                        self.stored_by.get(&value) == Some(&unit)
-                    })),
-                    Unit::Call(_) => None,
-                };
-                Draft { unit, emitted }
+        let mut emitted: Vec<Option<Emitted>> = (0..self.fusion.units.len())
+            .map(|unit| match &self.fusion.units[unit] {
+                Unit::Group(group) => Some(emit(self.program, &self.fusion.views, group, |value| {
+                    self.stored_by.get(&value) == Some(&unit)
+                })),
+                Unit::Call(_) => None,
             })
             .collect();
-        let steps = self.merge_instances(&mut drafts);
+        let mut sources = self.sources();
+        let pairs = self.pair_updates(&emitted, &mut sources);
+        let order = self.order(&sources, &pairs);
+        let mut drafts: Vec<Draft> =
+            order.into_iter().map(|unit| Draft { unit, emitted: emitted[unit].take() }).collect();
+        let paired: HashSet<usize> = pairs.into_values().collect();
+        let steps = self.merge_instances(&mut drafts, &paired);
         for step in &steps {
             for draft in step {
                 for value in self.touched(draft) {
@@ -344,19 +422,16 @@ impl<'a> Planner<'a> {
     }
 
     /// Equal elementwise kernels whose results nobody in the program reads become one kernel with several instances, in
-    /// the place of the last of them.
-    fn merge_instances(&self, drafts: &mut Vec<Draft>) -> Vec<Vec<Draft>> {
+    /// the place of the last of them, except the units in `alone`.
+    fn merge_instances(&self, drafts: &mut Vec<Draft>, alone: &HashSet<usize>) -> Vec<Vec<Draft>> {
         let ends: HashSet<Value> = results(self.program).into_iter().collect();
         let read: HashSet<Value> = self.fusion.units.iter().flat_map(|unit| self.reads(unit)).collect();
         let mut last: HashMap<LoopKernel, usize> = HashMap::new();
         let mut steps: Vec<Vec<Draft>> = Vec::new();
         for draft in drafts.drain(..) {
-            let key = draft.emitted.as_ref().and_then(|emitted| {
-                let written =
-                    emitted.operands.iter().zip(&emitted.kernel.written).filter(|(_, written)| **written);
-                let is_end = written
-                    .map(|(value, _)| value)
-                    .all(|value| ends.contains(value) && !read.contains(value));
+            let emitted = draft.emitted.as_ref().filter(|_| !alone.contains(&draft.unit));
+            let key = emitted.and_then(|emitted| {
+                let is_end = emitted.results().all(|value| ends.contains(&value) && !read.contains(&value));
                 (is_end && emitted.kernel.columns.is_empty() && emitted.rows.len() == 1)
                     .then(|| emitted.kernel.clone())
             });
@@ -591,4 +666,19 @@ impl<'a> Planner<'a> {
         }
         copies
     }
+}
+
+/// Whether a unit has to wait for another, directly or not.
+fn comes_after(sources: &[Vec<usize>], unit: usize, other: usize) -> bool {
+    let mut seen = HashSet::new();
+    let mut open = vec![unit];
+    while let Some(unit) = open.pop() {
+        if unit == other {
+            return true;
+        }
+        if seen.insert(unit) {
+            open.extend(&sources[unit]);
+        }
+    }
+    false
 }

@@ -59,9 +59,27 @@ pub(super) struct Product<'a> {
     pub output: Output,
     /// Room for [`scratch`] elements, aligned to a cache line.
     pub scratch: *mut f32,
-    /// Called with the rows and columns that are finished.
-    pub epilogue: Option<&'a dyn Fn(Range<usize>, Range<usize>)>,
+    /// What to do with finished parts of the output.
+    pub finish: Option<Finish<'a>>,
 }
+
+/// What to do with finished parts of the output.
+#[derive(Clone, Copy)]
+pub(super) struct Finish<'a> {
+    /// Called with the rows and columns that are finished, and where they start.
+    pub call: &'a dyn Fn(Range<usize>, Range<usize>, *const f32),
+    /// Rows are put together until they have so many elements.
+    pub together: usize,
+    /// Room for [`ASIDE`] elements, aligned to a cache line, where finished parts are put instead of into the output, row
+    /// after row; only for a product of at most one segment.
+    pub aside: Option<*mut f32>,
+}
+
+/// Elements of a part that is put aside, at most.
+pub(super) const ASIDE: usize = TOGETHER + MAX_ROWS * BLOCK_COLUMNS;
+/// Elements of finished tiles that are put together, where they lie side by side: enough that starting the epilogue
+/// costs little, few enough to stay in the nearest caches.
+pub(super) const TOGETHER: usize = 8 << 10;
 
 /// Whether the right side of `n` × `k` elements is read from memory rather than from a cache.
 fn is_streamed(n: usize, k: usize) -> bool {
@@ -199,8 +217,22 @@ impl Product<'_> {
                     pack_panel::<V>(from, across, inner, count, steps, to, tile_columns);
                 }
             }
+            // First of the finished rows that have not been reported.
+            let mut unreported = 0;
             for tile in 0..row_tiles {
                 let rows = share(self.m, row_tiles, tile);
+                let aside = self.finish.and_then(|finish| finish.aside);
+                let output = match aside {
+                    Some(pointer) => {
+                        let pointer = pointer.add((rows.start - unreported) * columns.len());
+                        Output { pointer, row: columns.len() as isize, column: 1 }
+                    }
+                    None => {
+                        let start = rows.start as isize * self.output.row
+                            + columns.start as isize * self.output.column;
+                        Output { pointer: self.output.pointer.wrapping_offset(start), ..self.output }
+                    }
+                };
                 let left = segment.left.wrapping_offset(rows.start as isize * self.left.across);
                 let (left, left_step) = if self.left.across == 1 && panels == 1 {
                     (left, self.left.inner)
@@ -218,16 +250,14 @@ impl Product<'_> {
                         let packed = right_pack.add(panel * steps * tile_columns);
                         (packed.cast_const(), tile_columns as isize)
                     };
-                    let column = columns.start + first;
-                    let out = rows.start as isize * self.output.row + column as isize * self.output.column;
                     let arguments = TileArguments {
                         left,
                         left_step,
                         right,
                         right_step,
                         steps,
-                        out: self.output.pointer.wrapping_offset(out),
-                        out_row: self.output.row,
+                        out: output.pointer.wrapping_offset(first as isize * output.column),
+                        out_row: output.row,
                         columns: count,
                         accumulate: !segment.first,
                         ahead: next.as_ref().map_or(Ahead::NOTHING, |next| {
@@ -235,16 +265,21 @@ impl Product<'_> {
                         }),
                     };
                     let vectors = count.div_ceil(V::LANES);
-                    if self.output.column == 1 {
+                    if output.column == 1 {
                         compute_tile::<V, 1>(rows.len(), vectors, arguments);
                     } else {
                         self.scattered_tile::<V>(rows.len(), vectors, arguments);
                     }
                 }
-                if let Some(epilogue) = self.epilogue
+                if let Some(finish) = self.finish
                     && segment.last
+                    && ((rows.end - unreported) * columns.len() >= finish.together || tile + 1 == row_tiles)
                 {
-                    epilogue(rows, columns.clone());
+                    let start = unreported as isize * self.output.row
+                        + columns.start as isize * self.output.column;
+                    let first = aside.unwrap_or(self.output.pointer.wrapping_offset(start));
+                    (finish.call)(unreported..rows.end, columns.clone(), first);
+                    unreported = rows.end;
                 }
             }
         }

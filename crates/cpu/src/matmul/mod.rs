@@ -21,9 +21,8 @@ pub use dot::{Axis, DotAxes};
 
 use crate::pool::{Pool, share};
 use crate::simd::Level;
-use block::{Operand, Output, Product};
+use block::{Finish, Operand, Output, Product};
 use split::Split;
-use std::cell::Cell;
 use std::ops::Range;
 
 /// Strides of one matrix of a product, in elements; they may be zero or negative.
@@ -144,19 +143,29 @@ pub struct Tile {
     pub rows: Range<usize>,
     /// Columns of the output.
     pub columns: Range<usize>,
+    /// Where the first element lies and the distance between rows, if the tile is not in the output but aside.
+    pub aside: Option<(*const f32, usize)>,
 }
 
 impl Tile {
-    /// The elements of the tile in an output `[batch, m, n]` without gaps, in row-major order, as few ranges as there are.
-    pub fn ranges(&self, m: usize, n: usize) -> impl Iterator<Item = Range<usize>> + use<> {
-        let Tile { batch, rows, columns, .. } = self.clone();
+    /// The elements of the tile in an output `[batch, m, n]` without gaps, in row-major order, as few ranges as there are,
+    /// each with the address of its first element if the tile lies aside.
+    pub fn ranges(
+        &self,
+        m: usize,
+        n: usize,
+    ) -> impl Iterator<Item = (Range<usize>, Option<*const f32>)> + use<> {
+        let Tile { batch, rows, columns, aside, .. } = self.clone();
         let first = batch * m * n;
-        let whole = columns.len() == n;
         // Whole rows follow one another.
+        let whole = columns.len() == n && aside.is_none_or(|(_, stride)| stride == n);
         let steps = if whole { rows.start..rows.start + usize::from(!rows.is_empty()) } else { rows.clone() };
-        steps.map(move |row| match whole {
-            true => first + rows.start * n..first + rows.end * n,
-            false => first + row * n + columns.start..first + row * n + columns.end,
+        steps.map(move |row| {
+            let elements = match whole {
+                true => first + rows.start * n..first + rows.end * n,
+                false => first + row * n + columns.start..first + row * n + columns.end,
+            };
+            (elements, aside.map(|(pointer, stride)| pointer.wrapping_add((row - rows.start) * stride)))
         })
     }
 }
@@ -172,11 +181,9 @@ pub struct Matmul {
     transposed: bool,
     split: Split,
     level: Level,
+    /// Whether tiles are put aside for the epilogue instead of into the output.
+    aside: bool,
 }
-
-/// Elements of finished tiles that are put together for the epilogue, where they lie side by side: enough that starting
-/// it costs little, few enough to stay in the nearest caches.
-const TOGETHER: usize = 8 << 10;
 
 /// Elements to spare in a thread's scratch, so that it can start at a cache line.
 const ALIGN: usize = 16;
@@ -192,7 +199,17 @@ impl Matmul {
         let transposed = split::prefers_transposed(&shape, level.lanes());
         let shape = if transposed { shape.transposed() } else { shape };
         let split = Split::choose(&shape, threads.max(1), level.lanes());
-        Matmul { shape, transposed, split, level }
+        Matmul { shape, transposed, split, level, aside: false }
+    }
+
+    /// Says that nobody but the epilogue of [`Matmul::run_with`] needs the output: where tiles are finished at once, they
+    /// are put aside in the caches and the output's memory is not written. Returns whether that is so.
+    pub fn put_output_aside(&mut self) -> bool {
+        let segments = self.shape.outer.iter().product::<usize>() * self.split.blocks;
+        // What is one element for the whole product is read before the first tile.
+        let elements = self.shape.batch.iter().product::<usize>() * self.shape.m * self.shape.n;
+        self.aside = !self.transposed && self.split.inner == 1 && segments <= 1 && elements > 1;
+        self.aside
     }
 
     /// Rows and columns of the output, if all its elements follow one another in row-major order, batches too.
@@ -215,7 +232,8 @@ impl Matmul {
     }
 
     fn thread_scratch(&self) -> usize {
-        block::scratch(&self.shape, &self.split, self.level.lanes()) + ALIGN
+        let aside = if self.aside { block::ASIDE + ALIGN } else { 0 };
+        block::scratch(&self.shape, &self.split, self.level.lanes()) + ALIGN + aside
     }
 
     /// Elements of the outputs of parts of the contracted axis.
@@ -245,7 +263,7 @@ impl Matmul {
     /// the caches. The tiles cover the output exactly once. With `k` = 0 they do so too.
     ///
     /// # Safety
-    /// As for [`Matmul::run`]. The epilogue may access the output in its tile only.
+    /// As for [`Matmul::run`]. The epilogue may access the output in its tile only, or the tile where it lies aside.
     pub unsafe fn run_with(
         &self,
         lhs: *const f32,
@@ -347,32 +365,15 @@ impl Job<'_> {
             let batch = offset(&shape.batch, &strides.batch, batch);
             batch + row as isize * strides.row + column as isize * strides.column
         };
-        let finish = |mut rows: Range<usize>, mut columns: Range<usize>| {
+        let finish = |tile_rows: Range<usize>, tile_columns: Range<usize>, first: *const f32| {
+            let stride = tile_columns.len();
+            let mut rows = rows.start + tile_rows.start..rows.start + tile_rows.end;
+            let mut columns = columns.start + tile_columns.start..columns.start + tile_columns.end;
             if *transposed {
                 std::mem::swap(&mut rows, &mut columns);
             }
-            (self.epilogue)(Tile { thread, batch, rows, columns });
-        };
-        // Rows and columns that are finished and have not been told yet.
-        let waiting = Cell::new((0..0, 0..0));
-        let report = |tile_rows: Range<usize>, tile_columns: Range<usize>| {
-            let tile_rows = rows.start + tile_rows.start..rows.start + tile_rows.end;
-            let tile_columns = columns.start + tile_columns.start..columns.start + tile_columns.end;
-            let (mut some_rows, some_columns) = waiting.take();
-            if some_columns == tile_columns && some_rows.end == tile_rows.start {
-                some_rows.end = tile_rows.end;
-            } else {
-                if !some_rows.is_empty() {
-                    finish(some_rows, some_columns);
-                }
-                some_rows = tile_rows;
-            }
-            // Rows of a transposed product are columns of the output, which are short of neighbours: the more, the better.
-            if some_rows.len() * tile_columns.len() >= TOGETHER && !*transposed {
-                finish(some_rows, tile_columns);
-            } else {
-                waiting.set((some_rows, tile_columns));
-            }
+            let aside = self.matmul.aside.then_some((first, stride));
+            (self.epilogue)(Tile { thread, batch, rows, columns, aside });
         };
         // SAFETY: the offsets lead to elements that the caller vouches for.
         unsafe {
@@ -384,7 +385,16 @@ impl Job<'_> {
                 let pointer = partial.add(rows.start * shape.n + columns.start);
                 Output { pointer, row: shape.n as isize, column: 1 }
             };
+            let aligned = |scratch: *mut f32| scratch.add(scratch.align_offset(64).min(ALIGN));
             let scratch = self.scratch.add(thread * self.matmul.thread_scratch());
+            let packs = block::scratch(shape, split, level.lanes()) + ALIGN;
+            let finish = Finish {
+                call: &finish,
+                // Rows of a transposed product are columns of the output, which are short of neighbours: the more, the
+                // better.
+                together: if *transposed { usize::MAX } else { block::TOGETHER },
+                aside: self.matmul.aside.then(|| aligned(scratch.add(packs))),
+            };
             let segments = shape.outer.iter().product::<usize>() * split.blocks;
             Product {
                 m: rows.len(),
@@ -406,14 +416,10 @@ impl Job<'_> {
                     outer: &shape.rhs.outer,
                 },
                 output,
-                scratch: scratch.add(scratch.align_offset(64).min(ALIGN)),
-                epilogue: if split.inner == 1 { Some(&report) } else { None },
+                scratch: aligned(scratch),
+                finish: (split.inner == 1).then_some(finish),
             }
             .run(*level);
-        }
-        let (rows, columns) = waiting.take();
-        if !rows.is_empty() {
-            finish(rows, columns);
         }
     }
 
@@ -461,6 +467,6 @@ impl Job<'_> {
             }
         }
         let (rows, columns) = if *transposed { (columns, rows) } else { (rows, columns) };
-        (self.epilogue)(Tile { thread, batch: 0, rows, columns });
+        (self.epilogue)(Tile { thread, batch: 0, rows, columns, aside: None });
     }
 }

@@ -56,6 +56,8 @@ pub(super) struct Machine<'a> {
     rows: usize,
     /// Coordinates of the column of a rowwise layout.
     columns: [usize; MAX_AXES],
+    /// Where the block after this one starts, in elements from its start, if that is not where it ends.
+    ahead: Option<isize>,
 }
 
 impl<'a> Machine<'a> {
@@ -65,6 +67,20 @@ impl<'a> Machine<'a> {
     /// `scratch` has [`scratch_bytes`] bytes, aligned to 64, for this machine alone as long as it lives. What `operand`
     /// gives covers every access of the kernel.
     pub unsafe fn new(code: &'a Code, scratch: *mut u8, operand: impl Fn(usize) -> *mut u8) -> Machine<'a> {
+        // SAFETY: the caller's promise.
+        unsafe { Machine::with_operand_aside(code, scratch, None, operand) }
+    }
+
+    /// As [`Machine::new`] with an operand that will be moved from place to place in the caches.
+    ///
+    /// # Safety
+    /// As for [`Machine::new`].
+    pub unsafe fn with_operand_aside(
+        code: &'a Code,
+        scratch: *mut u8,
+        aside: Option<usize>,
+        operand: impl Fn(usize) -> *mut u8,
+    ) -> Machine<'a> {
         // SAFETY: the tables fit by the definition of `scratch_bytes`.
         unsafe {
             let slots = scratch.cast::<*mut u32>();
@@ -88,6 +104,9 @@ impl<'a> Machine<'a> {
             for &number in code.unit_moves.iter().filter(|_| code.streams) {
                 let reach = &code.reaches[number];
                 let (Some(slot), Width::Lanes) = (reach.slot, reach.width) else { continue };
+                if Some(reach.operand) == aside {
+                    continue;
+                }
                 let address = (*operands.add(reach.operand)).wrapping_offset(4 * reach.offset as isize);
                 // Until the first unit, slots hold the addresses of first elements.
                 let is_known =
@@ -111,8 +130,18 @@ impl<'a> Machine<'a> {
                 row: 0,
                 rows: 0,
                 columns: [0; MAX_AXES],
+                ahead: None,
             }
         }
+    }
+
+    /// Moves the first element of an operand.
+    ///
+    /// # Safety
+    /// What is accessed from now on lies there.
+    pub unsafe fn move_operand(&mut self, number: usize, first: *mut u8) {
+        // SAFETY: the table has an entry for every operand.
+        unsafe { *self.operands.add(number) = first };
     }
 
     /// Computes what never changes during a run.
@@ -160,11 +189,12 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Computes some elements of an elementwise layout, counted in row-major order.
+    /// Computes some elements of an elementwise layout, counted in row-major order. `next` is where those start that will be
+    /// computed after them.
     ///
     /// # Safety
     /// As promised to `new`; the elements exist; no other thread works on them.
-    pub unsafe fn elements(&mut self, elements: Range<usize>) {
+    pub unsafe fn elements(&mut self, elements: Range<usize>, next: Option<usize>) {
         let layout = &self.code.layout;
         debug_assert_eq!(layout.kind, Kind::Elementwise);
         let rows: usize = layout.rows.iter().product();
@@ -173,6 +203,8 @@ impl<'a> Machine<'a> {
             let (outer, lane) = (element / rows, element % rows);
             self.lane = lane;
             self.lanes = layout.block.min(rows - lane).min(elements.end - element);
+            let ends = element + self.lanes == elements.end;
+            self.ahead = next.filter(|_| ends).map(|next| next as isize - element as isize);
             element += self.lanes;
             // SAFETY: the caller's promise.
             unsafe {
@@ -349,7 +381,8 @@ impl<'a> Machine<'a> {
                 let position =
                     *self.positions.add(number) + steps(&reach.looped, &self.columns) + start as i64;
                 let base = *self.operands.add(reach.operand);
-                let address = base.offset(position as isize * reach.size as isize);
+                // An operand that lies aside starts outside of its memory.
+                let address = base.wrapping_offset(position as isize * reach.size as isize);
                 *self.slots.add(slot as usize) = address.cast();
             }
         }
@@ -480,15 +513,16 @@ impl<'a> Machine<'a> {
         }
         let bytes = 4 * self.lanes;
         let share = bytes.div_ceil(64).div_ceil(steps.len().max(1)) * 64;
-        let mut start = bytes;
+        let next = 4 * self.ahead.unwrap_or(self.lanes as isize);
+        let mut start = 0;
         for step in steps {
             // SAFETY: streams are slots of the table; the rest is the caller's promise.
             unsafe {
                 for stream in 0..self.stream_count {
                     let slot = *self.slots.add(*self.streams.add(stream));
                     prefetch(
-                        slot.cast::<u8>().wrapping_add(start),
-                        share.min(2 * bytes - start.min(2 * bytes)),
+                        slot.cast::<u8>().wrapping_offset(next).wrapping_add(start),
+                        share.min(bytes - start.min(bytes)),
                     );
                 }
                 start += share;

@@ -186,23 +186,30 @@ impl Compiled {
     }
 
     /// Computes some elements of the only instance, which is elementwise, on the calling thread: ranges counted in
-    /// row-major order of the rows.
+    /// row-major order of the rows. The elements of the operand `aside`, if there is one, lie one after another from the
+    /// address that comes with each range, instead of where `operand` says.
     ///
     /// # Safety
-    /// As for [`Compiled::run`], but other threads may compute other elements meanwhile.
+    /// As for [`Compiled::run`], but other threads may compute other elements meanwhile. Nothing is written to the operand
+    /// `aside`, and its elements lie where the ranges say.
     pub unsafe fn run_elements(
         &self,
         operand: &(dyn Fn(usize, usize) -> *mut u8 + Sync),
-        parts: impl Iterator<Item = Range<usize>>,
+        aside: Option<usize>,
+        parts: impl Iterator<Item = (Range<usize>, Option<*const f32>)>,
     ) {
         let code = self.code(0, operand);
+        let mut parts = parts.peekable();
         with_scratch(scratch_bytes(code), |scratch| {
             // SAFETY: the scratch memory is this thread's; the rest is the caller's promise.
             unsafe {
-                let mut machine = Machine::new(code, scratch, |number| operand(0, number));
+                let mut machine = Machine::with_operand_aside(code, scratch, aside, |number| operand(0, number));
                 machine.once();
-                for part in parts {
-                    machine.elements(part);
+                while let Some((elements, first)) = parts.next() {
+                    if let (Some(operand), Some(first)) = (aside, first) {
+                        machine.move_operand(operand, first.wrapping_sub(elements.start).cast_mut().cast());
+                    }
+                    machine.elements(elements, parts.peek().map(|(next, _)| next.start));
                 }
             }
         });

@@ -51,7 +51,8 @@ impl Moments {
         let count = next.cast(DType::F32);
         let correction = |log_beta: &str| -(&count * hyper(log_beta)).expm1();
         let step_size = hyper("lr") / correction("log_beta1");
-        let root_correction = correction("log_beta2").sqrt();
+        // Its inverse, since a division for every element would take longer than all the rest.
+        let inverse_root_correction = correction("log_beta2").rsqrt();
         for Parameter { name, value, gradient } in parameters {
             let slot = |kind: &str| state(format!("{}.{kind}.{name}", self.name), value.ty().clone());
             let (value_kept, gradient) = if self.decoupled {
@@ -72,7 +73,7 @@ impl Moments {
             } else {
                 new_second
             };
-            let denominator = spread.sqrt() / &root_correction + hyper("eps");
+            let denominator = spread.sqrt() * &inverse_root_correction + hyper("eps");
             scope.write_state(value, &(value_kept - &step_size * (new_first / denominator)));
         }
     }

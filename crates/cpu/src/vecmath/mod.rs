@@ -14,6 +14,7 @@ pub(crate) mod operations;
 mod portable;
 #[cfg(test)]
 mod tests;
+pub(crate) mod update;
 
 use crate::simd::Level;
 use dropforge_ir::{DType, UnaryKind};

@@ -4,6 +4,7 @@ use super::layout::Layout;
 use super::reduce::Reducer;
 use super::reduce_lanes::LaneReducer;
 use crate::vecmath::block::BlockFn;
+use crate::vecmath::update::{BLOCKS, RESULTS, SINGLES, UpdateFn};
 
 /// A place of lanes, by its position in a thread's table of addresses.
 pub(super) type Slot = u16;
@@ -42,6 +43,8 @@ pub(super) struct Reach {
 pub(super) enum Step {
     /// A block function.
     Function { function: BlockFn, to: Slot, arguments: [Slot; 3], width: Width },
+    /// Several values in one pass.
+    Update { function: UpdateFn, to: [Slot; RESULTS], blocks: [Slot; BLOCKS], singles: [Slot; SINGLES] },
     /// Memory to a block.
     Gather { function: BlockFn, reach: usize, to: Slot },
     /// A block to memory.

@@ -10,6 +10,7 @@ use super::{random::Words, superinstruction, tuning};
 use crate::simd::Level as Simd;
 use crate::vecmath::block::pick;
 use crate::vecmath::operations::{Operation, block_function, may_be_single};
+use crate::vecmath::update::{BLOCKS, RESULTS, SINGLES, UpdateKind, update_function};
 use dropforge_ir::DType;
 use dropforge_plan::kernel::{Access, Affine, Level, LoopKernel, Register};
 use std::collections::HashMap;
@@ -247,8 +248,11 @@ impl<'a> Compiler<'a> {
         for item in items {
             let Item::Store { from, access } = item else { continue };
             let class = self.class(*from);
-            let is_computed =
-                items.iter().any(|other| matches!(other, Item::Compute { to, .. } if to == from));
+            let is_computed = items.iter().any(|other| match other {
+                Item::Compute { to, .. } => to == from,
+                Item::Update { to, .. } => to.contains(from),
+                _ => false,
+            });
             let full = self.full_width(level);
             let rate = if level == Level::Domain { Rate::Iteration } else { Rate::Unit };
             let fits = class.width == full
@@ -362,6 +366,7 @@ impl<'a> Compiler<'a> {
                 self.values.insert(*to, slot);
             }
             Item::Compute { operation, to, arguments } => self.compute(*operation, *to, arguments, level),
+            Item::Update { kind, to, blocks, singles } => self.update(*kind, to, blocks, singles),
         }
     }
 
@@ -493,19 +498,39 @@ impl<'a> Compiler<'a> {
         for &slot in &slots[..arguments.len()] {
             self.read(slot);
         }
-        let slot = match self.direct.get(&to) {
-            Some(&reach) => {
-                let reach = &self.code.reaches[reach];
-                let slot = reach.slot.expect("direct stores are in memory");
-                let (operand, index) = self.loads[&slot].clone();
-                self.early.push((operand, index, self.time));
-                slot
-            }
-            None => self.new_value(class, level),
-        };
+        let slot = self.target(to, level);
         let function = block_function(operation, single, self.level);
         self.push(part, Step::Function { function, to: slot, arguments: slots, width: class.width });
         self.values.insert(to, slot);
+    }
+
+    /// Where a value is computed: in the memory where it is stored, or in a slot of its own.
+    fn target(&mut self, to: Register, level: Level) -> Slot {
+        let Some(&reach) = self.direct.get(&to) else { return self.new_value(self.class(to), level) };
+        let slot = self.code.reaches[reach].slot.expect("direct stores are in memory");
+        let (operand, index) = self.loads[&slot].clone();
+        self.early.push((operand, index, self.time));
+        slot
+    }
+
+    /// An update, of elements of the domain.
+    fn update(&mut self, kind: UpdateKind, to: &[Register], blocks: &[Register], singles: &[Register]) {
+        let mut arguments = ([0; BLOCKS], [0; SINGLES]);
+        for (slot, &register) in arguments.0.iter_mut().zip(blocks) {
+            *slot = self.values[&register];
+            self.read(*slot);
+        }
+        for (slot, &register) in arguments.1.iter_mut().zip(singles) {
+            *slot = self.values[&register];
+        }
+        let mut targets = [0; RESULTS];
+        for (target, &register) in targets.iter_mut().zip(to) {
+            *target = self.target(register, Level::Domain);
+            self.values.insert(register, *target);
+        }
+        let function = update_function(kind, self.level);
+        let (blocks, singles) = arguments;
+        self.push(Part::Body, Step::Update { function, to: targets, blocks, singles });
     }
 
     fn reduce(&mut self, kind: dropforge_plan::kernel::Reduction, from: Register, to: &[Register]) {

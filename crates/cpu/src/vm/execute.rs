@@ -1,12 +1,13 @@
 //! Carrying out compiled code on one thread.
 
-use super::code::{Code, Home, ReduceCode, Step, Width};
+use super::code::{Code, Home, ReduceCode, Slot, Step, Width};
 use super::layout::{Kind, MAX_AXES};
 use super::random::Draw;
 use super::reduce::{Accumulator, RowInfo};
 use super::reduce_lanes::ColumnInfo;
 use super::transfer::Walk;
 use crate::memory::AlignedBuffer;
+use crate::vecmath::update::{BLOCKS, RESULTS, SINGLES, UpdateFn, UpdatePointers};
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -511,6 +512,12 @@ impl<'a> Machine<'a> {
             // SAFETY: the caller's promise.
             return unsafe { self.steps(steps) };
         }
+        if let [Step::Update { function, to, blocks, singles }] = steps {
+            // It asks for memory itself.
+            let ahead = 4 * self.ahead.unwrap_or(self.lanes as isize);
+            // SAFETY: the caller's promise.
+            return unsafe { self.update(*function, *to, *blocks, *singles, Some(ahead)) };
+        }
         let bytes = 4 * self.lanes;
         let share = bytes.div_ceil(64).div_ceil(steps.len().max(1)) * 64;
         let next = 4 * self.ahead.unwrap_or(self.lanes as isize);
@@ -554,6 +561,9 @@ impl<'a> Machine<'a> {
                     let (_, count) = self.range(*width);
                     function(self.slot(*to), self.slot(*a), self.slot(*b), self.slot(*c), count);
                 }
+                Step::Update { function, to, blocks, singles } => {
+                    self.update(*function, *to, *blocks, *singles, None);
+                }
                 Step::Gather { function, reach, to } => {
                     let (walk, address, count) = self.walk(*reach);
                     let walk: *const Walk = &walk;
@@ -583,6 +593,36 @@ impl<'a> Machine<'a> {
                     function(self.slot(*to), self.slot(*from), columns, std::ptr::null(), self.rows);
                 }
             }
+        }
+    }
+
+    /// Several values in one pass. `ahead` is the distance from memory to what will be needed of it next, in bytes.
+    ///
+    /// # Safety
+    /// The compiler made the slots for these tables; slots have room for a block.
+    #[inline(always)]
+    unsafe fn update(
+        &self,
+        function: UpdateFn,
+        to: [Slot; RESULTS],
+        blocks: [Slot; BLOCKS],
+        singles: [Slot; SINGLES],
+        ahead: Option<isize>,
+    ) {
+        // SAFETY: the caller's promise; streams are slots of the table.
+        unsafe {
+            // Results that lie where blocks do may be listed instead of these.
+            let is_stream = |slot: Slot| {
+                let listed = |stream: usize| *self.slots.add(*self.streams.add(stream));
+                (0..self.stream_count).any(|stream| listed(stream) == self.slot(slot))
+            };
+            let pointers = UpdatePointers {
+                blocks: blocks.map(|slot| self.slot(slot).cast_const()),
+                singles: singles.map(|slot| self.slot(slot).cast_const()),
+                results: to.map(|slot| self.slot(slot)),
+                ahead: blocks.map(|slot| ahead.filter(|_| is_stream(slot))),
+            };
+            function(&pointers, self.lanes);
         }
     }
 

@@ -20,6 +20,7 @@ mod superinstruction;
 mod tests;
 mod transfer;
 mod tuning;
+mod updates;
 
 use crate::pool::{Pool, share};
 use crate::simd::Level;

@@ -3,7 +3,9 @@
 use super::code::Width;
 use super::compile::{Class, Rate};
 use super::layout::{Kind, Layout};
+use super::updates::find_updates;
 use crate::vecmath::operations::Operation;
+use crate::vecmath::update::UpdateKind;
 use dropforge_ir::{BinaryKind, DType};
 use dropforge_plan::kernel::{Access, Affine, Instruction, Level, LoopKernel, Reduce, Register};
 use std::collections::HashMap;
@@ -17,12 +19,15 @@ pub(super) enum Item {
     Index { to: Register, index: Affine },
     Random { to: Register, seed: usize, step: usize, stream: u32, index: Affine },
     Compute { operation: Operation, to: Register, arguments: Vec<Register> },
+    /// An optimizer's update, with several results that are all stored.
+    Update { kind: UpdateKind, to: Vec<Register>, blocks: Vec<Register>, singles: Vec<Register> },
 }
 
 impl Item {
+    /// The only register that is computed.
     pub fn target(&self) -> Option<Register> {
         match self {
-            Item::Store { .. } => None,
+            Item::Store { .. } | Item::Update { .. } => None,
             Item::Load { to, .. }
             | Item::Immediate { to, .. }
             | Item::Index { to, .. }
@@ -31,11 +36,12 @@ impl Item {
         }
     }
 
-    fn sources(&self) -> &[Register] {
+    pub fn sources(&self) -> Vec<Register> {
         match self {
-            Item::Store { from, .. } => std::slice::from_ref(from),
-            Item::Compute { arguments, .. } => arguments,
-            _ => &[],
+            Item::Store { from, .. } => vec![*from],
+            Item::Compute { arguments, .. } => arguments.clone(),
+            Item::Update { blocks, singles, .. } => blocks.iter().chain(singles).copied().collect(),
+            _ => Vec::new(),
         }
     }
 }
@@ -72,6 +78,7 @@ pub(super) fn lower(kernel: &LoopKernel, layout: &Layout) -> Program {
         stages.iter_mut().for_each(|stage| stage.domain.clear());
     }
     let classes = classify(kernel, layout, &stages);
+    stages.iter_mut().for_each(|stage| find_updates(&mut stage.domain, &classes));
     merge(&mut stages, &classes);
     drop_unneeded(&mut stages);
     Program { stages, classes }
@@ -183,7 +190,7 @@ fn merge(stages: &mut [ItemStage], classes: &[Class]) {
     let mut products: HashMap<Register, [Register; 2]> = HashMap::new();
     for stage in stages.iter() {
         for item in stage.domain.iter().chain(&stage.row) {
-            for &source in item.sources() {
+            for source in item.sources() {
                 readers.entry(source).or_default().push(item.target());
             }
             if let Item::Compute {
@@ -244,7 +251,7 @@ fn drop_unneeded(stages: &mut [ItemStage]) {
         for item in stage.domain.iter().chain(&stage.row) {
             match item.target() {
                 Some(to) => {
-                    sources.insert(to, item.sources().to_vec());
+                    sources.insert(to, item.sources());
                 }
                 None => needed.extend(item.sources()),
             }

@@ -1,7 +1,7 @@
 //! The product of one thread's part: loops over blocks that fit the caches.
 
 use super::micro::{Ahead, TileArguments, VECTORS, compute_tile, tile_rows};
-use super::pack::pack_panel;
+use super::pack::{pack_panel, pack_panels_by_rows};
 use super::split::Split;
 use super::{MatmulShape, offset};
 use crate::pool::share;
@@ -151,7 +151,7 @@ impl Kernel for Product<'_> {
             for index in segments.clone() {
                 let last = index + 1 == segments.end;
                 let segment = Segment { first: index == segments.start, last, ..self.segment(index) };
-                let next = if !streamed {
+                let next = if !streamed || (self.right.across == 1 && self.k >= 64) {
                     None
                 } else if !last {
                     Some(self.segment(index + 1).at_column(&self.right, columns.start))
@@ -207,10 +207,14 @@ impl Product<'_> {
             let right_pack = self.scratch.add(self.k.div_ceil(self.blocks) * left_width);
             let right = segment.right.wrapping_offset(columns.start as isize * self.right.across);
             let panels = columns.len().div_ceil(tile_columns);
+            let by_rows = self.right.across == 1 && !in_place && self.k >= 64;
+            if by_rows {
+                pack_panels_by_rows::<V>(right, self.right.inner, columns.len(), steps, right_pack, tile_columns);
+            }
             for panel in 0..panels {
                 let first = panel * tile_columns;
                 let count = (columns.len() - first).min(tile_columns);
-                if !in_place || count < tile_columns {
+                if !by_rows && (!in_place || count < tile_columns) {
                     let from = right.wrapping_offset(first as isize * self.right.across);
                     let to = right_pack.add(panel * steps * tile_columns);
                     let (across, inner) = (self.right.across, self.right.inner);

@@ -37,6 +37,42 @@ pub(crate) unsafe fn pack_panel<V: Vector>(
     }
 }
 
+/// Copies `count` columns of `steps` rows, which are contiguous, to panels one after another, each as [`pack_panel`]
+/// makes it. Walks along the rows, and asks for those that come next: where rows are far apart in memory, that is much
+/// faster than walking along the panels.
+///
+/// # Safety
+/// As [`pack_panel`] for each panel.
+#[inline(always)]
+pub(crate) unsafe fn pack_panels_by_rows<V: Vector>(
+    from: *const f32,
+    inner: isize,
+    count: usize,
+    steps: usize,
+    to: *mut f32,
+    width: usize,
+) {
+    /// Rows from the one that is copied to the one that is asked for.
+    const AHEAD: usize = 2;
+    for step in 0..steps {
+        let row = from.wrapping_offset(step as isize * inner);
+        let next = row.wrapping_offset(inner * AHEAD.min(steps - 1 - step) as isize);
+        let mut column = 0;
+        while column < count {
+            let part = (count - column).min(V::LANES);
+            let (panel, within) = (column / width, column % width);
+            // SAFETY: the caller's promise.
+            unsafe {
+                V::prefetch(next.wrapping_add(column));
+                let from = row.add(column);
+                let vector = if part == V::LANES { V::load(from) } else { V::load_partial(from, part) };
+                vector.store(to.add(panel * steps * width + step * width + within));
+            }
+            column += part;
+        }
+    }
+}
+
 /// The elements of a step are contiguous.
 ///
 /// # Safety

@@ -253,15 +253,8 @@ fn maxima_of_pairs<V: Vector>(
                 best = V::select(better, value, best);
                 index = V::select(better, first.add(V::splat(offset as f32)), index);
             }
-            if left == V::LANES {
-                best.store(values.as_mut_ptr().add(x));
-                index.store_i32(indices.as_mut_ptr().add(x));
-            } else {
-                best.store_partial(values.as_mut_ptr().add(x), left);
-                let mut rest = [0; MAX_LANES];
-                index.store_i32(rest.as_mut_ptr());
-                indices[x..].copy_from_slice(&rest[..left]);
-            }
+            best.store_partial(values.as_mut_ptr().add(x), left);
+            index.store_i32(indices.as_mut_ptr().add(x), left);
         }
     }
 }
@@ -373,13 +366,8 @@ fn spread_pairs<V: Vector>(gradient: &[f32], indices: &[i32], y: usize, width: u
         let left = V::LANES.min(count - x);
         // SAFETY: two rows of `2 * count` elements are in the plane by the assertion, `count` elements in both slices.
         unsafe {
-            let (value, index) = if left == V::LANES {
-                (V::load(gradient.as_ptr().add(x)), V::load_i32(indices.as_ptr().add(x)))
-            } else {
-                let mut rest = [0; MAX_LANES];
-                rest[..left].copy_from_slice(&indices[x..]);
-                (V::load_partial(gradient.as_ptr().add(x), left), V::load_i32(rest.as_ptr()))
-            };
+            let value = V::load_partial(gradient.as_ptr().add(x), left);
+            let index = V::load_i32(indices.as_ptr().add(x), left);
             let first = columns.add(V::splat((top + 2 * x) as f32));
             let mut parts = [V::zero(); 4];
             for (part, offset) in parts.iter_mut().zip([0, 1, width, width + 1]) {

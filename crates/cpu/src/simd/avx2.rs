@@ -47,8 +47,8 @@ impl Vector for Avx2 {
         Avx2(unsafe { _mm256_maskload_ps(from, first(count)) })
     }
     #[inline(always)]
-    unsafe fn load_i32(from: *const i32) -> Self {
-        Avx2(unsafe { _mm256_cvtepi32_ps(_mm256_loadu_si256(from.cast())) })
+    unsafe fn load_i32(from: *const i32, count: usize) -> Self {
+        Avx2(unsafe { _mm256_cvtepi32_ps(_mm256_maskload_epi32(from, first(count))) })
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
@@ -59,8 +59,8 @@ impl Vector for Avx2 {
         unsafe { _mm256_maskstore_ps(to, first(count), self.0) }
     }
     #[inline(always)]
-    unsafe fn store_i32(self, to: *mut i32) {
-        unsafe { _mm256_storeu_si256(to.cast(), _mm256_cvtps_epi32(self.0)) }
+    unsafe fn store_i32(self, to: *mut i32, count: usize) {
+        unsafe { _mm256_maskstore_epi32(to, first(count), _mm256_cvtps_epi32(self.0)) }
     }
     #[inline(always)]
     fn prefetch(address: *const f32) {

@@ -43,8 +43,8 @@ impl Vector for Avx512 {
         Avx512(unsafe { _mm512_maskz_loadu_ps(first(count), from) })
     }
     #[inline(always)]
-    unsafe fn load_i32(from: *const i32) -> Self {
-        Avx512(unsafe { _mm512_cvtepi32_ps(_mm512_loadu_si512(from.cast())) })
+    unsafe fn load_i32(from: *const i32, count: usize) -> Self {
+        Avx512(unsafe { _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(first(count), from)) })
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
@@ -55,8 +55,8 @@ impl Vector for Avx512 {
         unsafe { _mm512_mask_storeu_ps(to, first(count), self.0) }
     }
     #[inline(always)]
-    unsafe fn store_i32(self, to: *mut i32) {
-        unsafe { _mm512_storeu_si512(to.cast(), _mm512_cvtps_epi32(self.0)) }
+    unsafe fn store_i32(self, to: *mut i32, count: usize) {
+        unsafe { _mm512_mask_storeu_epi32(to, first(count), _mm512_cvtps_epi32(self.0)) }
     }
     #[inline(always)]
     fn prefetch(address: *const f32) {

@@ -45,10 +45,10 @@ pub(crate) trait Vector: Copy {
     /// # Safety
     /// `count` readable numbers.
     unsafe fn load_partial(from: *const f32, count: usize) -> Self;
-    /// Loads integers and converts them.
+    /// Loads `count <= LANES` integers and converts them, the other lanes are zero.
     /// # Safety
-    /// `LANES` readable numbers.
-    unsafe fn load_i32(from: *const i32) -> Self;
+    /// `count` readable numbers.
+    unsafe fn load_i32(from: *const i32, count: usize) -> Self;
     /// # Safety
     /// `LANES` writable numbers.
     unsafe fn store(self, to: *mut f32);
@@ -56,10 +56,10 @@ pub(crate) trait Vector: Copy {
     /// # Safety
     /// `count` writable numbers.
     unsafe fn store_partial(self, to: *mut f32, count: usize);
-    /// Stores integral numbers as integers.
+    /// Stores the first `count <= LANES` numbers, which are integral, as integers.
     /// # Safety
-    /// `LANES` writable numbers.
-    unsafe fn store_i32(self, to: *mut i32);
+    /// `count` writable numbers.
+    unsafe fn store_i32(self, to: *mut i32, count: usize);
 
     /// Asks for the cache line at this address, which need not be valid.
     #[inline(always)]

@@ -41,8 +41,12 @@ impl Vector for Neon {
         }
     }
     #[inline(always)]
-    unsafe fn load_i32(from: *const i32) -> Self {
-        Neon(unsafe { vcvtq_f32_s32(vld1q_s32(from)) })
+    unsafe fn load_i32(from: *const i32, count: usize) -> Self {
+        let mut numbers = [0i32; 4];
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, numbers.as_mut_ptr(), count);
+            Neon(vcvtq_f32_s32(vld1q_s32(numbers.as_ptr())))
+        }
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
@@ -57,8 +61,12 @@ impl Vector for Neon {
         }
     }
     #[inline(always)]
-    unsafe fn store_i32(self, to: *mut i32) {
-        unsafe { vst1q_s32(to, vcvtnq_s32_f32(self.0)) }
+    unsafe fn store_i32(self, to: *mut i32, count: usize) {
+        let mut numbers = [0i32; 4];
+        unsafe {
+            vst1q_s32(numbers.as_mut_ptr(), vcvtnq_s32_f32(self.0));
+            std::ptr::copy_nonoverlapping(numbers.as_ptr(), to, count);
+        }
     }
     #[inline(always)]
     fn add(self, other: Self) -> Self {

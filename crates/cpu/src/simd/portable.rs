@@ -52,10 +52,13 @@ impl Vector for Portable {
         Portable(result)
     }
     #[inline(always)]
-    unsafe fn load_i32(from: *const i32) -> Self {
-        // SAFETY: the caller's promise.
-        let integers: [i32; LANES] = unsafe { *from.cast() };
-        Portable(integers.map(|integer| integer as f32))
+    unsafe fn load_i32(from: *const i32, count: usize) -> Self {
+        let mut result = [0.0; LANES];
+        for (i, number) in result.iter_mut().enumerate().take(count) {
+            // SAFETY: the caller's promise.
+            *number = unsafe { *from.add(i) } as f32;
+        }
+        Portable(result)
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
@@ -70,9 +73,11 @@ impl Vector for Portable {
         }
     }
     #[inline(always)]
-    unsafe fn store_i32(self, to: *mut i32) {
-        // SAFETY: the caller's promise.
-        unsafe { *to.cast() = self.0.map(|number| number as i32) }
+    unsafe fn store_i32(self, to: *mut i32, count: usize) {
+        for (i, number) in self.0.iter().enumerate().take(count) {
+            // SAFETY: the caller's promise.
+            unsafe { *to.add(i) = *number as i32 };
+        }
     }
     #[inline(always)]
     fn add(self, other: Self) -> Self {

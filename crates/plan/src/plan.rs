@@ -254,11 +254,7 @@ impl<'a> Planner<'a> {
     /// does so: the update can follow its product at once, while the gradient is in the caches, instead of waiting for
     /// the end of the step. For that the product has to wait for whatever else the update needs, and for all that read
     /// the old state; these are added to its `sources`.
-    fn pair_updates(
-        &self,
-        emitted: &[Option<Emitted>],
-        sources: &mut [Vec<usize>],
-    ) -> HashMap<usize, usize> {
+    fn pair_updates(&self, emitted: &[Option<Emitted>], sources: &mut [Vec<usize>]) -> HashMap<usize, usize> {
         let units = &self.fusion.units;
         let mut readers: HashMap<Value, Vec<usize>> = HashMap::new();
         for (number, unit) in units.iter().enumerate() {
@@ -286,7 +282,10 @@ impl<'a> Planner<'a> {
                 .filter(|state| state.write.is_some_and(|write| written.contains(&write)))
                 .map(|state| state.value)
                 .collect();
-            if replaced.is_empty() || paired.contains(update) || !kernel.visits_in_order(gradient, self.program) {
+            if replaced.is_empty()
+                || paired.contains(update)
+                || !kernel.visits_in_order(gradient, self.program)
+            {
                 continue;
             }
             let mut before: Vec<usize> = replaced

@@ -209,7 +209,14 @@ impl Product<'_> {
             let panels = columns.len().div_ceil(tile_columns);
             let by_rows = self.right.across == 1 && !in_place && self.k >= 64;
             if by_rows {
-                pack_panels_by_rows::<V>(right, self.right.inner, columns.len(), steps, right_pack, tile_columns);
+                pack_panels_by_rows::<V>(
+                    right,
+                    self.right.inner,
+                    columns.len(),
+                    steps,
+                    right_pack,
+                    tile_columns,
+                );
             }
             for panel in 0..panels {
                 let first = panel * tile_columns;
@@ -279,8 +286,8 @@ impl Product<'_> {
                     && segment.last
                     && ((rows.end - unreported) * columns.len() >= finish.together || tile + 1 == row_tiles)
                 {
-                    let start = unreported as isize * self.output.row
-                        + columns.start as isize * self.output.column;
+                    let start =
+                        unreported as isize * self.output.row + columns.start as isize * self.output.column;
                     let first = aside.unwrap_or(self.output.pointer.wrapping_offset(start));
                     (finish.call)(unreported..rows.end, columns.clone(), first);
                     unreported = rows.end;

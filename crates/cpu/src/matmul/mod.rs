@@ -10,6 +10,7 @@
 
 mod block;
 mod dot;
+mod inner;
 pub(crate) mod micro;
 pub(crate) mod pack;
 mod split;
@@ -22,6 +23,7 @@ pub use dot::{Axis, DotAxes};
 use crate::pool::{Pool, share};
 use crate::simd::Level;
 use block::{Finish, Operand, Output, Product};
+use inner::InnerProduct;
 use split::Split;
 use std::ops::Range;
 
@@ -181,6 +183,8 @@ pub struct Matmul {
     transposed: bool,
     split: Split,
     level: Level,
+    /// Whether vectors run along the contracted axis.
+    is_inner: bool,
     /// Whether tiles are put aside for the epilogue instead of into the output.
     aside: bool,
 }
@@ -196,10 +200,16 @@ impl Matmul {
 
     fn with_level(shape: MatmulShape, threads: usize, level: Level) -> Matmul {
         shape.check();
-        let transposed = split::prefers_transposed(&shape, level.lanes());
+        let threads = threads.max(1);
+        let is_inner = inner::suits(&shape, threads);
+        let transposed = !is_inner && split::prefers_transposed(&shape, level.lanes());
         let shape = if transposed { shape.transposed() } else { shape };
-        let split = Split::choose(&shape, threads.max(1), level.lanes());
-        Matmul { shape, transposed, split, level, aside: false }
+        let split = if is_inner {
+            Split { rows: 1, columns: 1, inner: threads, blocks: threads, workers: threads }
+        } else {
+            Split::choose(&shape, threads, level.lanes())
+        };
+        Matmul { shape, transposed, split, level, is_inner, aside: false }
     }
 
     /// Says that nobody but the epilogue of [`Matmul::run_with`] needs the output: where tiles are finished at once, they
@@ -208,7 +218,8 @@ impl Matmul {
         let segments = self.shape.outer.iter().product::<usize>() * self.split.blocks;
         // What is one element for the whole product is read before the first tile.
         let elements = self.shape.batch.iter().product::<usize>() * self.shape.m * self.shape.n;
-        self.aside = !self.transposed && self.split.inner == 1 && segments <= 1 && elements > 1;
+        self.aside =
+            !self.is_inner && !self.transposed && self.split.inner == 1 && segments <= 1 && elements > 1;
         self.aside
     }
 
@@ -232,13 +243,21 @@ impl Matmul {
     }
 
     fn thread_scratch(&self) -> usize {
+        if self.is_inner {
+            return inner::scratch(&self.shape) + ALIGN;
+        }
         let aside = if self.aside { block::ASIDE + ALIGN } else { 0 };
         block::scratch(&self.shape, &self.split, self.level.lanes()) + ALIGN + aside
     }
 
+    /// Whether the contracted axis is computed in parts that are then added.
+    fn has_partial_outputs(&self) -> bool {
+        self.split.inner > 1 || self.is_inner
+    }
+
     /// Elements of the outputs of parts of the contracted axis.
     fn partial_outputs(&self) -> usize {
-        if self.split.inner > 1 { self.split.inner * self.shape.m * self.shape.n } else { 0 }
+        if self.has_partial_outputs() { self.split.inner * self.shape.m * self.shape.n } else { 0 }
     }
 
     /// Computes the product, replacing what is in `out`.
@@ -278,7 +297,12 @@ impl Matmul {
         let workers = self.split.workers;
         if workers == 1 {
             // SAFETY: the caller's promise.
-            unsafe { job.thread(0, 1) };
+            unsafe {
+                job.thread(0, 1);
+                if self.has_partial_outputs() {
+                    job.add_partial_outputs(0, 1);
+                }
+            }
             return;
         }
         // The division is the one that was settled, whatever the pool has.
@@ -288,7 +312,7 @@ impl Matmul {
                 unsafe { job.thread(part, workers) };
             }
         });
-        if self.split.inner > 1 {
+        if self.has_partial_outputs() {
             pool.split(workers, 1, |_, parts| {
                 for part in parts {
                     // SAFETY: as above; the partial outputs are finished.
@@ -387,6 +411,22 @@ impl Job<'_> {
             };
             let aligned = |scratch: *mut f32| scratch.add(scratch.align_offset(64).min(ALIGN));
             let scratch = self.scratch.add(thread * self.matmul.thread_scratch());
+            if self.matmul.is_inner {
+                // One thread's product goes through a partial output too, so that the output may have any strides.
+                let product = InnerProduct {
+                    m: shape.m,
+                    n: shape.n,
+                    steps: share(shape.k, split.inner, inner),
+                    left: self.lhs.offset(at(&shape.lhs, 0, 0)),
+                    left_row: shape.lhs.row,
+                    right: self.rhs.offset(at(&shape.rhs, 0, 0)),
+                    right_column: shape.rhs.column,
+                    output: self.partial_output(inner),
+                    scratch: aligned(scratch),
+                };
+                product.run(*level);
+                return;
+            }
             let packs = block::scratch(shape, split, level.lanes()) + ALIGN;
             let finish = Finish {
                 call: &finish,

@@ -62,7 +62,9 @@ fn check(shape: &MatmulShape) {
         for threads in [1, 2, 3, 5] {
             let pool = Pool::new(threads);
             let matmul = Matmul::with_level(shape.clone(), threads, level);
-            let run = || {
+            let mut aside = matmul.clone();
+            let is_aside = aside.put_output_aside();
+            let run = |matmul: &Matmul| {
                 let mut out = vec![7.0; o.len()];
                 let mut scratch = vec![f32::NAN; matmul.scratch()];
                 let finished = Mutex::new(Vec::new());
@@ -71,27 +73,43 @@ fn check(shape: &MatmulShape) {
                     let lhs = lhs.as_ptr().wrapping_offset(-l.start);
                     let rhs = rhs.as_ptr().wrapping_offset(-r.start);
                     let out = out.as_mut_ptr().wrapping_offset(-o.start);
-                    let note = |tile: Tile| finished.lock().unwrap().push(tile);
+                    let note = |tile: Tile| {
+                        assert!(tile.thread < threads);
+                        for row in tile.rows.clone() {
+                            for column in tile.columns.clone() {
+                                let inside =
+                                    row as isize * shape.out.row + column as isize * shape.out.column;
+                                let place = offset(&shape.batch, &shape.out.batch, tile.batch) + inside;
+                                let value = tile.aside.map(|(first, stride)| {
+                                    *first.add((row - tile.rows.start) * stride + column - tile.columns.start)
+                                });
+                                finished.lock().unwrap().push(([tile.batch, row, column], place, value));
+                            }
+                        }
+                    };
                     matmul.run_with(lhs, rhs, out, scratch.as_mut_ptr(), &pool, &note);
                 }
                 let mut times = vec![0; shape.batch.iter().product::<usize>() * shape.m * shape.n];
-                for tile in finished.into_inner().unwrap() {
-                    assert!(tile.thread < threads);
-                    for row in tile.rows {
-                        for column in tile.columns.clone() {
-                            times[(tile.batch * shape.m + row) * shape.n + column] += 1;
-                        }
+                for ([batch, row, column], place, value) in finished.into_inner().unwrap() {
+                    times[(batch * shape.m + row) * shape.n + column] += 1;
+                    if let Some(value) = value {
+                        let out = &mut out[(place - o.start) as usize];
+                        assert_eq!(*out, 7.0, "nothing is written where tiles lie aside: {shape:?}");
+                        *out = value;
                     }
                 }
                 assert!(times.iter().all(|&times| times == 1), "{shape:?} {:?}", matmul.split);
                 out
             };
-            let out = run();
+            let out = run(&matmul);
             for (i, (&have, &want)) in out.iter().zip(&expected).enumerate() {
                 let close = (have - want).abs() <= 1e-6 * (summands.sqrt() + 1.0) * 2.0;
                 assert!(close, "{have} instead of {want} at {i}: {shape:?} {:?} {level:?}", matmul.split);
             }
-            assert_eq!(out, run(), "not deterministic: {shape:?}");
+            assert_eq!(out, run(&matmul), "not deterministic: {shape:?}");
+            if is_aside {
+                assert_eq!(out, run(&aside), "put aside: {shape:?}");
+            }
         }
     }
 }
@@ -109,6 +127,19 @@ fn awkward_extents() {
     check(&MatmulShape::contiguous(40, 70, 700));
     check(&MatmulShape::contiguous(3, 2, 5000));
     check(&MatmulShape::contiguous(31, 1100, 330));
+}
+
+#[test]
+fn long_rows_with_long_columns() {
+    for (m, n, k, wide) in
+        [(32, 70, 20_500, false), (5, 3, 21_000, true), (1, 1, 20_480, false), (7, 13, 30_001, true)]
+    {
+        let shape = MatmulShape::contiguous(m, n, k);
+        // The right side's columns are contiguous; rows of the output may have gaps.
+        let rhs = MatrixStrides { row: 1, column: k as isize, ..Default::default() };
+        let out = MatrixStrides { row: 2 * n as isize, column: 2, ..Default::default() };
+        check(&MatmulShape { rhs, out: if wide { out } else { shape.out.clone() }, ..shape });
+    }
 }
 
 #[test]

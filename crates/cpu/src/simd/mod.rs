@@ -234,11 +234,18 @@ mod tests {
                     }
                 }
                 let mut integers = [0i32; MAX_LANES];
-                a.store_i32(integers.as_mut_ptr());
-                for i in 0..lanes {
-                    assert_eq!(integers[i], i as i32 - 5);
+                for count in 0..=lanes {
+                    integers.fill(7);
+                    a.store_i32(integers.as_mut_ptr(), count);
+                    for i in 0..MAX_LANES {
+                        assert_eq!(integers[i], if i < count { i as i32 - 5 } else { 7 });
+                    }
+                    V::load_i32(integers.as_ptr(), count).store(out.as_mut_ptr());
+                    for i in 0..lanes {
+                        assert_eq!(out[i], if i < count { i as f32 - 5.0 } else { 0.0 });
+                    }
                 }
-                let equal = V::load_i32(integers.as_ptr()).equal(V::splat(-3.0));
+                let equal = V::load_i32(integers.as_ptr(), lanes).equal(V::splat(-3.0));
                 V::select(equal, V::splat(1.0), V::zero()).store(out.as_mut_ptr());
                 for i in 0..lanes {
                     assert_eq!(out[i], if i == 2 { 1.0 } else { 0.0 });

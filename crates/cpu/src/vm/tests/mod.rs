@@ -4,6 +4,7 @@ mod build;
 mod elements;
 mod kernels;
 mod reductions;
+mod updates;
 
 use super::{Compiled, Layout, compile};
 use crate::pool::Pool;

@@ -1,6 +1,6 @@
 //! The portable GPU as a device.
 
-use crate::adapter::{Choice, choose};
+use crate::adapter::Choice;
 use crate::buffer::WgpuBuffer;
 use crate::executable::WgpuExecutable;
 use crate::gpu::{Gpu, lock};
@@ -24,12 +24,12 @@ pub struct WgpuDevice {
 }
 
 impl WgpuDevice {
-    /// Opens an adapter.
+    /// Opens an adapter. Threads that open or close devices at the same time wait for each other.
     ///
     /// # Errors
     /// If there is none such, or its driver refuses.
     pub fn new(choice: Choice) -> Result<WgpuDevice> {
-        Ok(WgpuDevice { gpu: Arc::new(Gpu::connect(&choose(choice)?)?) })
+        Ok(WgpuDevice { gpu: Arc::new(Gpu::open(choice)?) })
     }
 
     /// Whether this is a renderer that computes on the CPU.

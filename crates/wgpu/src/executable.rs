@@ -27,7 +27,6 @@ pub(crate) struct Step {
 }
 
 pub(crate) struct WgpuExecutable {
-    gpu: Arc<Gpu>,
     plan: Plan,
     layout: Layout,
     /// The memory of inputs, hyperparameters, constants, outputs and intermediate values.
@@ -42,6 +41,8 @@ pub(crate) struct WgpuExecutable {
     /// Kept alive for the kernels that use them.
     _states: Vec<Arc<WgpuBuffer>>,
     profile: Option<Profile>,
+    /// Last, so that it is dropped after what belongs to it.
+    gpu: Arc<Gpu>,
 }
 
 /// A buffer of this device.

@@ -308,13 +308,11 @@ mod tests {
 
     #[test]
     fn every_candidate_is_timed() {
-        let choice = crate::Choice::Software;
-        let adapter = match crate::adapter::choose(choice) {
-            Ok(adapter) => adapter,
+        let gpu = match Gpu::open(crate::Choice::Software) {
+            Ok(gpu) => Arc::new(gpu),
             Err(_) if std::env::var("DROPFORGE_NO_GPU").as_deref() == Ok("1") => return,
             Err(error) => panic!("{error} (DROPFORGE_NO_GPU=1 passes without)"),
         };
-        let gpu = Arc::new(Gpu::connect(&adapter).unwrap());
         let text = "program p {
   %a: f32[1, 2, 40, 24] = input \"a\"
   %o, %l = attention %a, %a, %a {causal=1, scale=0.25}

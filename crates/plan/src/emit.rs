@@ -43,7 +43,11 @@ impl Walk {
 impl Emitted {
     /// The values that the kernel writes.
     pub fn results(&self) -> impl Iterator<Item = Value> + '_ {
-        self.operands.iter().zip(&self.kernel.written).filter(|(_, written)| **written).map(|(value, _)| *value)
+        self.operands
+            .iter()
+            .zip(&self.kernel.written)
+            .filter(|(_, written)| **written)
+            .map(|(value, _)| *value)
     }
 
     /// Whether the kernel is elementwise over just the elements of this value, and reads each of them at its own place.

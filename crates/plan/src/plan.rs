@@ -87,9 +87,9 @@ pub struct Kernel {
     pub nodes: Vec<NodeId>,
     /// Where the last of them comes from.
     pub origin: Origin,
-    /// Whether a device may run it on each part of the product that the kernel before computes, as soon as that part is
-    /// finished: it visits just the elements of that product, in row-major order, and writes nothing that the kernel before
-    /// reads.
+    /// Whether a device may run it on each part of the product or convolution that the kernel before computes, as soon as
+    /// that part is finished: it visits just the elements of that result, in row-major order, and writes nothing that the
+    /// kernel before reads.
     pub is_epilogue: bool,
 }
 
@@ -162,6 +162,17 @@ fn own_results(program: &Program) -> Result<Program> {
         new.outputs[index].value = own(&mut new, value)?;
     }
     Ok(new)
+}
+
+/// Whether an operation sums products, and so may have an epilogue.
+fn is_contraction(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Dot { .. }
+            | Op::Convolution { .. }
+            | Op::ConvolutionInputGradient { .. }
+            | Op::ConvolutionFilterGradient { .. }
+    )
 }
 
 /// A kernel before buffers are numbered.
@@ -254,11 +265,7 @@ impl<'a> Planner<'a> {
     /// does so: the update can follow its product at once, while the gradient is in the caches, instead of waiting for
     /// the end of the step. For that the product has to wait for whatever else the update needs, and for all that read
     /// the old state; these are added to its `sources`.
-    fn pair_updates(
-        &self,
-        emitted: &[Option<Emitted>],
-        sources: &mut [Vec<usize>],
-    ) -> HashMap<usize, usize> {
+    fn pair_updates(&self, emitted: &[Option<Emitted>], sources: &mut [Vec<usize>]) -> HashMap<usize, usize> {
         let units = &self.fusion.units;
         let mut readers: HashMap<Value, Vec<usize>> = HashMap::new();
         for (number, unit) in units.iter().enumerate() {
@@ -286,7 +293,10 @@ impl<'a> Planner<'a> {
                 .filter(|state| state.write.is_some_and(|write| written.contains(&write)))
                 .map(|state| state.value)
                 .collect();
-            if replaced.is_empty() || paired.contains(update) || !kernel.visits_in_order(gradient, self.program) {
+            if replaced.is_empty()
+                || paired.contains(update)
+                || !kernel.visits_in_order(gradient, self.program)
+            {
                 continue;
             }
             let mut before: Vec<usize> = replaced
@@ -310,9 +320,14 @@ impl<'a> Planner<'a> {
         pairs
     }
 
-    /// Units in an order in which each comes after its sources, as close to the program's order as that allows, and the
-    /// second of a pair right after the first.
-    fn order(&self, sources: &[Vec<usize>], pairs: &HashMap<usize, usize>) -> Vec<usize> {
+    /// Units in an order in which each comes after its sources, as close to the program's order as that allows; but the
+    /// second of a pair, or else what may be the epilogue of a product or convolution, comes right after it.
+    fn order(
+        &self,
+        emitted: &[Option<Emitted>],
+        sources: &[Vec<usize>],
+        pairs: &HashMap<usize, usize>,
+    ) -> Vec<usize> {
         let units = &self.fusion.units;
         let mut waiting: Vec<usize> = sources.iter().map(Vec::len).collect();
         let mut readers: Vec<Vec<usize>> = vec![Vec::new(); units.len()];
@@ -335,8 +350,10 @@ impl<'a> Planner<'a> {
                     if waiting[reader] > 0 {
                         continue;
                     }
-                    if Some(reader) == second {
-                        next = second;
+                    let follows =
+                        second.is_none() && next.is_none() && self.may_end(number, &emitted[reader]);
+                    if Some(reader) == second || follows {
+                        next = Some(reader);
                     } else {
                         ready.push(urgency(reader));
                     }
@@ -345,6 +362,17 @@ impl<'a> Planner<'a> {
         }
         assert_eq!(order.len(), units.len(), "fusion made kernels that wait for each other");
         order
+    }
+
+    /// Whether a loop kernel may be the epilogue of a unit, as far as can be told before values have places: see
+    /// [`Planner::is_epilogue`]. One that updates a state may not: others may have to read the old state first.
+    fn may_end(&self, product: usize, emitted: &Option<Emitted>) -> bool {
+        let (Unit::Call(node), Some(emitted)) = (&self.fusion.units[product], emitted) else { return false };
+        let node = self.program.node(*node);
+        let updates = |value: Value| self.program.states.iter().any(|state| state.write == Some(value));
+        is_contraction(&node.op)
+            && emitted.visits_in_order(node.results[0], self.program)
+            && !emitted.results().any(updates)
     }
 
     fn build(mut self) -> Result<Plan> {
@@ -358,7 +386,7 @@ impl<'a> Planner<'a> {
             .collect();
         let mut sources = self.sources();
         let pairs = self.pair_updates(&emitted, &mut sources);
-        let order = self.order(&sources, &pairs);
+        let order = self.order(&emitted, &sources, &pairs);
         let mut drafts: Vec<Draft> =
             order.into_iter().map(|unit| Draft { unit, emitted: emitted[unit].take() }).collect();
         let paired: HashSet<usize> = pairs.into_values().collect();
@@ -493,8 +521,8 @@ impl<'a> Planner<'a> {
         direct
     }
 
-    /// Whether this step may run on each finished part of the product of the step before: see [`Kernel::is_epilogue`].
-    /// Results must have been placed, except those in the arena.
+    /// Whether this step may run on each finished part of the product or convolution of the step before: see
+    /// [`Kernel::is_epilogue`]. Results must have been placed, except those in the arena.
     fn is_epilogue(&self, steps: &[Vec<Draft>], step: usize) -> bool {
         let Some(before) = step.checked_sub(1) else { return false };
         let ([product], [draft]) = (&steps[before][..], &steps[step][..]) else { return false };
@@ -502,7 +530,7 @@ impl<'a> Planner<'a> {
             return false;
         };
         let node = self.program.node(*node);
-        if !matches!(node.op, Op::Dot { .. }) {
+        if !is_contraction(&node.op) {
             return false;
         }
         let read = self.reads(&self.fusion.units[product.unit]);

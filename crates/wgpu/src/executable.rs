@@ -127,7 +127,8 @@ impl WgpuExecutable {
     pub fn new(gpu: &Arc<Gpu>, plan: Plan, states: &[BufferRef]) -> Result<WgpuExecutable> {
         gpu.check("load", &plan.program.name)?;
         let states = check_states(gpu, &plan, states)?;
-        let layout = Layout::new(&plan, gpu.binding_limit())?;
+        let fused = wgsl::fused(&plan, &gpu.limits);
+        let layout = Layout::new(&plan, &fused, gpu.binding_limit())?;
         let name = format!("the memory of {}", plan.program.name);
         let memory = |bytes: &u64| OwnMemory::storage(gpu, &name, *bytes);
         let chunks: Vec<OwnMemory> = layout.chunks.iter().map(memory).collect::<Result<_>>()?;
@@ -138,13 +139,19 @@ impl WgpuExecutable {
         let mut notes = Vec::new();
         let mut scratch_words = 0;
         for (number, kernel) in plan.kernels.iter().enumerate() {
-            let printed = wgsl::print(&plan, kernel, &places, &gpu.limits, &picked)?;
+            if fused[number] {
+                notes.push("epilogue, its time is that of the kernel before".into());
+                continue;
+            }
+            let epilogue = wgsl::epilogue(&plan, &fused, number, &places);
+            let printed = wgsl::print(&plan, kernel, epilogue.as_ref(), &places, &gpu.limits, &picked)?;
             let groups: Vec<String> = printed
                 .dispatches
                 .iter()
                 .map(|dispatch| (dispatch.workgroups[0] * dispatch.workgroups[1]).to_string())
                 .collect();
-            notes.push(format!("workgroups {}", groups.join(" + ")));
+            let with = if epilogue.is_some() { " with epilogue" } else { "" };
+            notes.push(format!("workgroups {}{with}", groups.join(" + ")));
             scratch_words = scratch_words.max(printed.scratch_words);
             dispatches.extend(printed.dispatches.into_iter().map(|dispatch| (number, dispatch)));
         }

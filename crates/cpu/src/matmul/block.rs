@@ -279,8 +279,8 @@ impl Product<'_> {
                     && segment.last
                     && ((rows.end - unreported) * columns.len() >= finish.together || tile + 1 == row_tiles)
                 {
-                    let start = unreported as isize * self.output.row
-                        + columns.start as isize * self.output.column;
+                    let start =
+                        unreported as isize * self.output.row + columns.start as isize * self.output.column;
                     let first = aside.unwrap_or(self.output.pointer.wrapping_offset(start));
                     (finish.call)(unreported..rows.end, columns.clone(), first);
                     unreported = rows.end;

@@ -204,7 +204,8 @@ impl Compiled {
         with_scratch(scratch_bytes(code), |scratch| {
             // SAFETY: the scratch memory is this thread's; the rest is the caller's promise.
             unsafe {
-                let mut machine = Machine::with_operand_aside(code, scratch, aside, |number| operand(0, number));
+                let mut machine =
+                    Machine::with_operand_aside(code, scratch, aside, |number| operand(0, number));
                 machine.once();
                 while let Some((elements, first)) = parts.next() {
                     if let (Some(operand), Some(first)) = (aside, first) {

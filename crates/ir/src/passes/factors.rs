@@ -134,7 +134,8 @@ fn sum(p: &mut Program, axes: &[usize], x: Value) -> Result<Option<Value>> {
     }
     let Some(factors) = Factors::of(p, &[x]) else { return Ok(None) };
     let is_constant = |&value: &Value| repeated_axes(p, value).iter().all(|axis| !axes.contains(axis));
-    let (constant, varying): (Vec<Value>, Vec<Value>) = factors.repeated.iter().partition(|value| is_constant(value));
+    let (constant, varying): (Vec<Value>, Vec<Value>) =
+        factors.repeated.iter().partition(|value| is_constant(value));
     let moves = !constant.is_empty() || factors.number.is_some() || factors.is_negated;
     if factors.whole.is_empty() && varying.is_empty() || !moves {
         return Ok(None);

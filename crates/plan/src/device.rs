@@ -2,6 +2,7 @@
 
 use dropforge_ir::{Array, Program, Result, ValueType};
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Memory of a device that outlives runs. Clones share it.
@@ -49,6 +50,10 @@ impl Argument<'_> {
     }
 }
 
+/// What a device chose where kernels can be computed in several ways that differ in speed and rounding, such as tiles of
+/// products: a word for each class of kernels. Both mean something to this sort of device only.
+pub type Choices = BTreeMap<String, String>;
+
 /// A program that is ready to run, bound to its states.
 pub trait Executable: Send {
     /// Runs the whole step: reads inputs and states, writes states, returns the outputs in the program's order. The
@@ -95,4 +100,21 @@ pub trait Device: Send + Sync {
     /// # Errors
     /// If the program is not valid, or a state's buffer has another type or belongs to another device.
     fn load(&self, program: &Program, states: &[BufferRef]) -> Result<Box<dyn Executable>>;
+
+    /// As [`Device::load`], with the choices that `choices` names; those that the device makes itself are added. Who keeps
+    /// them can load the same programs later, in another process, and get the same bits. A choice that the device does not
+    /// know, or that does not fit, is made anew.
+    ///
+    /// # Errors
+    /// As [`Device::load`].
+    fn load_with(
+        &self,
+        program: &Program,
+        states: &[BufferRef],
+        choices: &mut Choices,
+    ) -> Result<Box<dyn Executable>> {
+        // Where nothing is chosen, nothing has to be kept.
+        let _ = choices;
+        self.load(program, states)
+    }
 }

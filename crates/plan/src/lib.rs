@@ -15,5 +15,5 @@ pub mod simulate;
 mod tuning;
 mod view;
 
-pub use device::{Argument, Buffer, BufferRef, Device, Executable};
+pub use device::{Argument, Buffer, BufferRef, Choices, Device, Executable};
 pub use plan::{Plan, plan};

@@ -8,7 +8,7 @@ use crate::memory::{LiveBuffer, MemoryStatistics, leaks};
 use dropforge_ir::passes::optimize;
 use dropforge_ir::verify::verify;
 use dropforge_ir::{Error, Program, Result, ValueType};
-use dropforge_plan::{BufferRef, Device, Executable, plan};
+use dropforge_plan::{BufferRef, Choices, Device, Executable, plan};
 use std::sync::Arc;
 
 /// A GPU reached through Vulkan, Metal or DirectX 12.
@@ -115,9 +115,18 @@ impl Device for WgpuDevice {
     }
 
     fn load(&self, program: &Program, states: &[BufferRef]) -> Result<Box<dyn Executable>> {
+        self.load_with(program, states, &mut Choices::new())
+    }
+
+    fn load_with(
+        &self,
+        program: &Program,
+        states: &[BufferRef],
+        choices: &mut Choices,
+    ) -> Result<Box<dyn Executable>> {
         self.gpu.check("load", &program.name)?;
         verify(program)?;
         let plan = plan(&optimize(program)?)?;
-        Ok(Box::new(WgpuExecutable::new(&self.gpu, plan, states)?))
+        Ok(Box::new(WgpuExecutable::new(&self.gpu, plan, states, choices)?))
     }
 }

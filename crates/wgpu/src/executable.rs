@@ -8,12 +8,12 @@ use crate::profile::Profile;
 use crate::staging::{Ring, Slot};
 use crate::transfer::{Outputs, Uploads};
 use crate::tune;
-use crate::wgsl::{self, BufferId, Dispatch, Where};
+use crate::wgsl::{self, BufferId, Dispatch, Picker, Tunable, Where};
 use crate::words::append;
 use dropforge_ir::{Error, Result};
 use dropforge_plan::explain::explain;
 use dropforge_plan::plan::{Place, Plan};
-use dropforge_plan::{Argument, BufferRef, Executable};
+use dropforge_plan::{Argument, BufferRef, Choices, Executable};
 use std::any::Any;
 use std::sync::Arc;
 
@@ -124,7 +124,12 @@ fn places(
 }
 
 impl WgpuExecutable {
-    pub fn new(gpu: &Arc<Gpu>, plan: Plan, states: &[BufferRef]) -> Result<WgpuExecutable> {
+    pub fn new(
+        gpu: &Arc<Gpu>,
+        plan: Plan,
+        states: &[BufferRef],
+        choices: &mut Choices,
+    ) -> Result<WgpuExecutable> {
         gpu.check("load", &plan.program.name)?;
         let states = check_states(gpu, &plan, states)?;
         let fused = wgsl::fused(&plan, &gpu.limits);
@@ -133,8 +138,9 @@ impl WgpuExecutable {
         let memory = |bytes: &u64| OwnMemory::storage(gpu, &name, *bytes);
         let chunks: Vec<OwnMemory> = layout.chunks.iter().map(memory).collect::<Result<_>>()?;
         let (places, state_buffers) = places(&plan, &layout, &states)?;
-        tune::prepare(gpu, &plan);
-        let picked = |class: &str| lock(&gpu.tuned).pick(class);
+        tune::prepare(gpu, &plan, choices);
+        let known = |class: &str| lock(&gpu.tuned).pick(class);
+        let mut picker = Picker::new(choices, &known);
         let mut dispatches = Vec::new();
         let mut notes = Vec::new();
         let mut scratch_words = 0;
@@ -144,7 +150,8 @@ impl WgpuExecutable {
                 continue;
             }
             let epilogue = wgsl::epilogue(&plan, &fused, number, &places);
-            let printed = wgsl::print(&plan, kernel, epilogue.as_ref(), &places, &gpu.limits, &picked)?;
+            let mut pick = |tunable: &Tunable| picker.pick(tunable);
+            let printed = wgsl::print(&plan, kernel, epilogue.as_ref(), &places, &gpu.limits, &mut pick)?;
             let groups: Vec<String> = printed
                 .dispatches
                 .iter()

@@ -2,11 +2,12 @@
 
 use crate::layout::{Layout, Spot};
 use crate::tuning::ALIGNMENT;
-use crate::wgsl::{self, BufferId, Where};
+use crate::wgsl::{self, BufferId, Picker, Tunable, Where};
 use crate::words::{append, stored_bytes};
 use dropforge_ir::passes::optimize;
 use dropforge_ir::verify::verify;
 use dropforge_ir::{Data, Error, Program, Result};
+use dropforge_plan::Choices;
 use dropforge_plan::plan;
 use dropforge_plan::plan::{Place, Plan};
 
@@ -103,9 +104,12 @@ pub fn shaders(program: &Program, limits: &wgpu::Limits) -> Result<Shaders> {
     let scratch = buffers.len();
     let mut scratch_words = 0;
     let mut dispatches = Vec::new();
+    let mut choices = Choices::new();
+    let mut picker = Picker::new(&mut choices, &|_| None);
     for (number, kernel) in plan.kernels.iter().enumerate().filter(|(number, _)| !fused[*number]) {
         let epilogue = wgsl::epilogue(&plan, &fused, number, &places);
-        let printed = wgsl::print(&plan, kernel, epilogue.as_ref(), &places, limits, &|_| None)?;
+        let mut pick = |tunable: &Tunable| picker.pick(tunable);
+        let printed = wgsl::print(&plan, kernel, epilogue.as_ref(), &places, limits, &mut pick)?;
         scratch_words = scratch_words.max(printed.scratch_words);
         dispatches.extend(printed.dispatches);
     }

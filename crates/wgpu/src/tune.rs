@@ -6,8 +6,9 @@
 //! adapter, driver and version of this crate. A program spends no more than a bounded time on this; classes left over take
 //! the choice by rule, and are timed when another program has them.
 //!
-//! Tiles differ in the order in which sums are formed, so another choice may round differently. With the same file, and
-//! all classes in it, results are the same bits. `DROPFORGE_CACHE=off` times nothing and takes every choice by rule;
+//! Tiles differ in the order in which sums are formed, so another choice may round differently. What a program was loaded
+//! with is told to whoever loads it, and what is given when it is loaded again comes first ([`dropforge_plan::Choices`]): runs
+//! keep it with their checkpoints. `DROPFORGE_CACHE=off` times nothing and takes every choice by rule;
 //! `DROPFORGE_CACHE=<folder>` keeps the file there, to be copied along. Software renderers always go by rule.
 
 use crate::executable::{Step, Table, WgpuExecutable};
@@ -19,6 +20,7 @@ use crate::tuning::{
 };
 use crate::wgsl::{self, BufferId, Dispatch, Pick, Tunable, Where};
 use dropforge_ir::Result;
+use dropforge_plan::Choices;
 use dropforge_plan::plan::{Kernel, Plan, Work};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -118,8 +120,8 @@ fn hash(text: &str) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
-/// Times the classes of a plan that are not known yet, those with most work first.
-pub(crate) fn prepare(gpu: &Arc<Gpu>, plan: &Plan) {
+/// Times the classes of a plan that are neither given nor known yet, those with most work first.
+pub(crate) fn prepare(gpu: &Arc<Gpu>, plan: &Plan, given: &Choices) {
     let mut waiting: HashMap<String, (f64, usize, Tunable)> = HashMap::new();
     {
         let tuned = lock(&gpu.tuned);
@@ -128,7 +130,8 @@ pub(crate) fn prepare(gpu: &Arc<Gpu>, plan: &Plan) {
         }
         for (number, kernel) in plan.kernels.iter().enumerate() {
             let Some(tunable) = wgsl::tunable(plan, kernel, &gpu.limits) else { continue };
-            if tunable.flops > 0.0 && tunable.picks.len() > 1 && tuned.pick(&tunable.class).is_none() {
+            let is_open = !given.contains_key(&tunable.class) && tuned.pick(&tunable.class).is_none();
+            if tunable.flops > 0.0 && tunable.picks.len() > 1 && is_open {
                 let flops = tunable.flops;
                 let class = tunable.class.clone();
                 waiting.entry(class).or_insert((0.0, number, tunable)).0 += flops;
@@ -250,7 +253,8 @@ fn fastest(gpu: &Arc<Gpu>, plan: &Plan, kernel: &Kernel, tunable: &Tunable) -> R
     let mut candidates: Vec<(Pick, Vec<(usize, Dispatch)>)> = Vec::new();
     let mut scratch_words = 0;
     for &pick in &tunable.picks {
-        let printed = wgsl::print(plan, kernel, None, &places, &gpu.limits, &|_| Some(pick))?;
+        let printed =
+            wgsl::print(plan, kernel, None, &places, &gpu.limits, &mut |tunable| tunable.fit(Some(pick)))?;
         scratch_words = scratch_words.max(printed.scratch_words);
         candidates.push((pick, printed.dispatches.into_iter().map(|dispatch| (0, dispatch)).collect()));
     }
@@ -321,14 +325,19 @@ mod tests {
 }";
         let plan = dropforge_plan::plan(&dropforge_ir::text::parse(text).unwrap()).unwrap();
         // A software renderer goes by rule unless told otherwise.
-        prepare(&gpu, &plan);
+        prepare(&gpu, &plan, &Choices::new());
         assert!(lock(&gpu.tuned).picks.is_empty());
         lock(&gpu.tuned).active = true;
         // What is left when the time is up comes next time.
-        (0..2).for_each(|_| prepare(&gpu, &plan));
+        (0..2).for_each(|_| prepare(&gpu, &plan, &Choices::new()));
         let tuned = lock(&gpu.tuned);
         let classes: Vec<&str> = tuned.picks.keys().map(String::as_str).collect();
         assert_eq!(classes, ["attention-2-40-40-32-true", "dot-2-40-40-24-k4-k4"]);
+        drop(tuned);
+        lock(&gpu.tuned).picks.clear();
+        let given = Choices::from([("dot-2-40-40-24-k4-k4".into(), "given".into())]);
+        (0..2).for_each(|_| prepare(&gpu, &plan, &given));
+        assert_eq!(lock(&gpu.tuned).picks.keys().collect::<Vec<_>>(), ["attention-2-40-40-32-true"]);
     }
 
     #[test]

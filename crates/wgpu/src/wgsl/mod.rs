@@ -22,7 +22,7 @@ mod shader;
 mod tile;
 
 pub(crate) use epilogue::{Epilogue, epilogue, fused, unstored};
-pub(crate) use pick::{Pick, Tunable};
+pub(crate) use pick::{Pick, Picker, Tunable};
 pub(crate) use shader::{BufferId, Dispatch, Where};
 
 use attention::Attention;
@@ -42,7 +42,7 @@ pub(crate) struct Printed {
 }
 
 /// Prints a kernel, and the epilogue that it is to end with; `places` says where each buffer of the plan lies, `limits` what
-/// shaders may use, `picked` what was picked for a class of kernels.
+/// shaders may use, `pick` picks where there is a choice.
 ///
 /// # Errors
 /// If the kernel is a library operation that this device does not know, or its operands are laid out in a way it does not.
@@ -52,7 +52,7 @@ pub(crate) fn print(
     epilogue: Option<&Epilogue<'_>>,
     places: &[Where],
     limits: &wgpu::Limits,
-    picked: &dyn Fn(&str) -> Option<Pick>,
+    pick: &mut dyn FnMut(&Tunable) -> Pick,
 ) -> Result<Printed> {
     let label = title(plan, kernel);
     let (dispatches, scratch_words) = match &kernel.work {
@@ -65,7 +65,7 @@ pub(crate) fn print(
         }
         Work::Call { op, args, results } => {
             let call = Call { plan, label: &label, args, results, places, epilogue, limits };
-            call.print(op, picked).map_err(|error| error.at(&kernel.origin))?
+            call.print(op, pick).map_err(|error| error.at(&kernel.origin))?
         }
     };
     let dispatches = dispatches
@@ -165,11 +165,11 @@ impl Call<'_> {
         dot.or_else(convolution).or_else(attention)
     }
 
-    fn print(&self, op: &Op, picked: &dyn Fn(&str) -> Option<Pick>) -> Result<(Vec<Dispatch>, usize)> {
+    fn print(&self, op: &Op, pick: &mut dyn FnMut(&Tunable) -> Pick) -> Result<(Vec<Dispatch>, usize)> {
         let (label, args) = (self.label, self.args);
         let one = |dispatch: Dispatch| Ok((vec![dispatch], 0));
         if let Some(tunable) = self.tunable(op) {
-            return self.print_picked(op, tunable.pick(picked));
+            return self.print_picked(op, pick(&tunable));
         }
         match op {
             Op::MaxPool { window } => one(pool::max_pool(

@@ -1,6 +1,7 @@
 //! What every device offers: buffers that stay, and executables that run a whole step in one call.
 
-use dropforge_ir::{Array, Program, Result, ValueType};
+use crate::statistics::MemoryStatistics;
+use dropforge_ir::{Array, Error, Program, Result, ValueType};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -87,6 +88,26 @@ pub trait Device: Send + Sync {
     /// Whether it is a GPU, or a program that stands in for one.
     fn is_gpu(&self) -> bool {
         false
+    }
+
+    /// What is held of the device's memory; `None` where the device does not count it.
+    fn memory_statistics(&self) -> Option<MemoryStatistics> {
+        None
+    }
+
+    /// Bounds the bytes that buffers and programs may take of the device's memory together; `None` lifts the bound. What is
+    /// held already stays, even if it is more; an allocation beyond the bound fails, and says what is held.
+    ///
+    /// # Errors
+    /// If the device does not count its memory.
+    fn limit_memory(&self, bytes: Option<u64>) -> Result<()> {
+        match bytes {
+            None => Ok(()),
+            Some(_) => Err(Error::new(
+                "memory limit",
+                format!("{} does not count its memory; a limit needs a GPU", self.name()),
+            )),
+        }
     }
 
     /// Memory for a value, zeroed.

@@ -4,11 +4,11 @@ use crate::adapter::Choice;
 use crate::buffer::WgpuBuffer;
 use crate::executable::WgpuExecutable;
 use crate::gpu::{Gpu, lock};
-use crate::memory::{LiveBuffer, MemoryStatistics, leaks};
+use crate::memory::{LiveBuffer, leaks};
 use dropforge_ir::passes::optimize;
 use dropforge_ir::verify::verify;
 use dropforge_ir::{Error, Program, Result, ValueType};
-use dropforge_plan::{BufferRef, Choices, Device, Executable, plan};
+use dropforge_plan::{BufferRef, Choices, Device, Executable, MemoryStatistics, plan};
 use std::sync::Arc;
 
 /// A GPU reached through Vulkan, Metal or DirectX 12.
@@ -108,6 +108,15 @@ impl Device for WgpuDevice {
 
     fn is_gpu(&self) -> bool {
         true
+    }
+
+    fn memory_statistics(&self) -> Option<MemoryStatistics> {
+        Some(self.memory())
+    }
+
+    fn limit_memory(&self, bytes: Option<u64>) -> Result<()> {
+        self.set_memory_limit(bytes);
+        Ok(())
     }
 
     fn allocate(&self, ty: &ValueType) -> Result<BufferRef> {

@@ -4,6 +4,7 @@ use crate::buffer::WgpuBuffer;
 use crate::gpu::{Gpu, Pipeline, lock};
 use crate::heap::OwnMemory;
 use crate::layout::{Layout, Spot};
+use crate::peak;
 use crate::profile::Profile;
 use crate::staging::{Ring, Slot};
 use crate::transfer::{Outputs, Uploads};
@@ -342,7 +343,10 @@ impl Executable for WgpuExecutable {
     }
 
     fn profile(&self) -> String {
+        let Some(profile) = &self.profile else { return String::new() };
         let kernels: Vec<usize> = self.steps.iter().map(|step| step.kernel).collect();
-        self.profile.as_ref().map(|profile| profile.table(&self.plan, &kernels)).unwrap_or_default()
+        // What cannot be measured is left out; a device that fails says so in the next run.
+        let peak = self.gpu.peak.get_or_init(|| peak::measure(&self.gpu).ok().flatten());
+        profile.table(&self.plan, &kernels, peak.as_ref(), |kernel| self.notes[kernel].clone())
     }
 }

@@ -7,11 +7,12 @@ use crate::heap::Heap;
 use crate::tune::Tuned;
 use crate::tuning::{ALIGNMENT, OUTSIDE_BYTES, OUTSIDE_LEAST_BYTES, READ_STAGING_BYTES};
 use dropforge_ir::{Error, Result};
+use dropforge_plan::profile::Peak;
 use std::collections::HashMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// Everything that a device, its buffers and its executables share.
@@ -23,6 +24,8 @@ pub(crate) struct Gpu {
     pub features: wgpu::Features,
     pub heap: Mutex<Heap>,
     pub tuned: Mutex<Tuned>,
+    /// What the device reaches at best, once that was asked for.
+    pub peak: OnceLock<Option<Peak>>,
     faults: Arc<Faults>,
     layouts: Mutex<HashMap<Vec<bool>, Arc<Layout>>>,
     pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
@@ -113,6 +116,7 @@ impl Gpu {
         let chunk_limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         Ok(Gpu {
             tuned: Mutex::new(Tuned::of(&info)),
+            peak: OnceLock::new(),
             device,
             queue,
             info,

@@ -23,6 +23,7 @@
 mod adapter;
 mod blocks;
 mod buffer;
+mod clock;
 mod device;
 mod driver;
 mod executable;
@@ -31,6 +32,7 @@ mod gpu;
 mod heap;
 mod layout;
 mod memory;
+mod peak;
 mod profile;
 mod shaders;
 mod staging;
@@ -42,5 +44,6 @@ mod words;
 
 pub use adapter::{AdapterDescription, Choice, adapters};
 pub use device::WgpuDevice;
-pub use memory::{LiveBuffer, MemoryStatistics};
+pub use dropforge_plan::MemoryStatistics;
+pub use memory::LiveBuffer;
 pub use shaders::{ShaderDispatch, ShaderPlace, Shaders, shaders};

@@ -11,6 +11,7 @@
 //! keep it with their checkpoints. `DROPFORGE_CACHE=off` times nothing and takes every choice by rule;
 //! `DROPFORGE_CACHE=<folder>` keeps the file there, to be copied along. Software renderers always go by rule.
 
+use crate::clock::Clock;
 use crate::executable::{Step, Table, WgpuExecutable};
 use crate::gpu::{Gpu, lock};
 use crate::heap::OwnMemory;
@@ -180,70 +181,6 @@ fn places(plan: &Plan, kernel: &Kernel) -> (Vec<Where>, usize) {
 /// What memory and errors are about.
 const WHAT: &str = "the timing of tiles";
 
-/// Takes the time of dispatches: by timestamps on the device, or from outside where it has none.
-struct Clock {
-    stamps: Option<(wgpu::QuerySet, wgpu::Buffer)>,
-}
-
-impl Clock {
-    fn new(gpu: &Gpu) -> Result<Clock> {
-        if !gpu.features.contains(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES) {
-            return Ok(Clock { stamps: None });
-        }
-        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
-        let resolved = gpu.buffer("timestamps", 16, usage)?;
-        let set = gpu.device.create_query_set(&wgpu::QuerySetDescriptor {
-            label: Some("candidates"),
-            ty: wgpu::QueryType::Timestamp,
-            count: 2,
-        });
-        Ok(Clock { stamps: Some((set, resolved)) })
-    }
-
-    /// Seconds of this many runs.
-    fn time(&self, gpu: &Gpu, steps: &[Step], runs: usize) -> Result<f64> {
-        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            let mark = |pass: &mut wgpu::ComputePass<'_>, index: u32| {
-                if let Some((set, _)) = &self.stamps {
-                    pass.write_timestamp(set, index);
-                }
-            };
-            mark(&mut pass, 0);
-            for step in (0..runs).flat_map(|_| steps) {
-                pass.set_pipeline(&step.pipeline.pipeline);
-                pass.set_bind_group(0, &step.bindings, &[]);
-                pass.dispatch_workgroups(step.workgroups[0], step.workgroups[1], step.workgroups[2]);
-            }
-            mark(&mut pass, 1);
-        }
-        let mut staging = None;
-        if let Some((set, resolved)) = &self.stamps {
-            let buffer = gpu.staging(16)?;
-            encoder.resolve_query_set(set, 0..2, resolved, 0);
-            encoder.copy_buffer_to_buffer(resolved, 0, &buffer, 0, 16);
-            staging = Some(buffer);
-        }
-        let start = Instant::now();
-        let submission = gpu.queue.submit([encoder.finish()]);
-        let Some(staging) = staging else {
-            gpu.wait(Some(submission), WHAT)?;
-            return Ok(start.elapsed().as_secs_f64());
-        };
-        let ticks = gpu.mapped("load", WHAT, &staging, 16, submission, |view| {
-            let stamp = |at: usize| {
-                let mut bytes = [0; 8];
-                bytes.copy_from_slice(&view[at..at + 8]);
-                u64::from_ne_bytes(bytes)
-            };
-            stamp(8).saturating_sub(stamp(0))
-        })?;
-        gpu.return_staging(staging);
-        Ok(ticks as f64 * f64::from(gpu.queue.get_timestamp_period()) * 1e-9)
-    }
-}
-
 /// The candidate that takes the least time; nothing if the kernel is too large to try.
 fn fastest(gpu: &Arc<Gpu>, plan: &Plan, kernel: &Kernel, tunable: &Tunable) -> Result<Option<Pick>> {
     let (places, words) = places(plan, kernel);
@@ -278,7 +215,7 @@ fn fastest(gpu: &Arc<Gpu>, plan: &Plan, kernel: &Kernel, tunable: &Tunable) -> R
         let (steps, params) = WgpuExecutable::steps(gpu, WHAT, &dispatches, &table)?;
         ready.push(Candidate { pick, steps, _params: params, seconds: f64::INFINITY });
     }
-    let clock = Clock::new(gpu)?;
+    let clock = Clock::new(gpu, WHAT)?;
     let guess = tunable.flops / GUESSED_RATE + 5.0;
     let runs = (CANDIDATE_MICROSECONDS / guess).clamp(1.0, 50.0) as usize;
     for round in 0..=TIMING_ROUNDS {

@@ -11,6 +11,7 @@ mod functions;
 mod index;
 mod loops;
 mod movement;
+pub(crate) mod peak;
 mod pick;
 mod pool;
 mod quads;

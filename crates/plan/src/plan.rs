@@ -128,6 +128,17 @@ pub struct Plan {
     pub lower_bound_bytes: usize,
 }
 
+impl Plan {
+    /// Whether only this kernel and the one after it touch a buffer, which is in the arena: where both run as one, the
+    /// buffer need not be filled.
+    pub fn is_used_by_next_only(&self, kernel: usize, buffer: usize) -> bool {
+        let others =
+            self.kernels.iter().enumerate().filter(|(number, _)| ![kernel, kernel + 1].contains(number));
+        matches!(self.buffers[buffer].place, Place::Arena(_))
+            && others.into_iter().all(|(_, other)| !other.buffers().contains(&buffer))
+    }
+}
+
 /// Plans an optimised program.
 ///
 /// # Errors

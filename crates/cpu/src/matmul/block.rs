@@ -209,7 +209,14 @@ impl Product<'_> {
             let panels = columns.len().div_ceil(tile_columns);
             let by_rows = self.right.across == 1 && !in_place && self.k >= 64;
             if by_rows {
-                pack_panels_by_rows::<V>(right, self.right.inner, columns.len(), steps, right_pack, tile_columns);
+                pack_panels_by_rows::<V>(
+                    right,
+                    self.right.inner,
+                    columns.len(),
+                    steps,
+                    right_pack,
+                    tile_columns,
+                );
             }
             for panel in 0..panels {
                 let first = panel * tile_columns;

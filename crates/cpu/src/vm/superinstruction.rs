@@ -13,14 +13,41 @@ use std::collections::HashMap;
 /// An instruction, computing ones in one form.
 #[derive(Clone, Debug)]
 pub(super) enum Item {
-    Load { to: Register, access: Access },
-    Store { from: Register, access: Access },
-    Immediate { to: Register, bits: u32 },
-    Index { to: Register, index: Affine },
-    Random { to: Register, seed: usize, step: usize, stream: u32, index: Affine },
-    Compute { operation: Operation, to: Register, arguments: Vec<Register> },
+    Load {
+        to: Register,
+        access: Access,
+    },
+    Store {
+        from: Register,
+        access: Access,
+    },
+    Immediate {
+        to: Register,
+        bits: u32,
+    },
+    Index {
+        to: Register,
+        index: Affine,
+    },
+    Random {
+        to: Register,
+        seed: usize,
+        step: usize,
+        stream: u32,
+        index: Affine,
+    },
+    Compute {
+        operation: Operation,
+        to: Register,
+        arguments: Vec<Register>,
+    },
     /// An optimizer's update, with several results that are all stored.
-    Update { kind: UpdateKind, to: Vec<Register>, blocks: Vec<Register>, singles: Vec<Register> },
+    Update {
+        kind: UpdateKind,
+        to: Vec<Register>,
+        blocks: Vec<Register>,
+        singles: Vec<Register>,
+    },
 }
 
 impl Item {

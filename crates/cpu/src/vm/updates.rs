@@ -157,7 +157,8 @@ fn find(items: &[Item], classes: &[Class], kind: UpdateKind, formula: &Formula) 
     items.iter().enumerate().find_map(|(at, item)| {
         let Item::Compute { to: root, .. } = item else { return None };
         let found = definitions.unify(formula, *root, &Match::default())?;
-        let list = |map: &HashMap<usize, Register>| (0..map.len()).map(|number| map[&number]).collect::<Vec<_>>();
+        let list =
+            |map: &HashMap<usize, Register>| (0..map.len()).map(|number| map[&number]).collect::<Vec<_>>();
         let (blocks, singles, to) = (list(&found.blocks), list(&found.singles), list(&found.results));
         let one_class = blocks.iter().chain(&to).all(|one| classes[one.index()] == classes[root.index()]);
         (one_class && to.iter().all(|one| stored.contains(one)))

@@ -8,7 +8,7 @@ use super::shader::{Shader, Slot, Where};
 use crate::tuning::MOST_EPILOGUE_WORK;
 use dropforge_ir::{DType, Op, UnaryKind};
 use dropforge_plan::kernel::{Instance, Instruction, LoopKernel};
-use dropforge_plan::plan::{Kernel, Place, Plan, Work};
+use dropforge_plan::plan::{Kernel, Plan, Work};
 
 /// For each kernel of a plan, whether it is printed into the one before it.
 pub(crate) fn fused(plan: &Plan, limits: &wgpu::Limits) -> Vec<bool> {
@@ -62,18 +62,10 @@ fn work(kernel: &LoopKernel) -> usize {
     instructions.map(one).sum()
 }
 
-/// Whether a kernel other than `product` and the one after it touches what it computes, or it stays after a run.
-fn is_kept(plan: &Plan, product: usize, result: usize) -> bool {
-    let others =
-        plan.kernels.iter().enumerate().filter(|(number, _)| !(product..=product + 1).contains(number));
-    !matches!(plan.buffers[result].place, Place::Arena(_))
-        || others.into_iter().any(|(_, kernel)| kernel.buffers().contains(&result))
-}
-
 /// The value that nobody has in memory because the epilogue of the kernel with this number takes it from registers.
 pub(crate) fn unstored(plan: &Plan, product: usize) -> Option<usize> {
     match &plan.kernels[product].work {
-        Work::Call { results, .. } if !is_kept(plan, product, results[0]) => Some(results[0]),
+        Work::Call { results, .. } if plan.is_used_by_next_only(product, results[0]) => Some(results[0]),
         _ => None,
     }
 }
@@ -102,7 +94,13 @@ pub(crate) fn epilogue<'a>(
     let Work::Call { results, .. } = &plan.kernels[product].work else { return None };
     let given = instance.operands.iter().position(|operand| *operand == results[0])?;
     let operands = instance.operands.iter().map(|&operand| places[operand]).collect();
-    Some(Epilogue { kernel, instance, operands, given, keeps: is_kept(plan, product, results[0]) })
+    Some(Epilogue {
+        kernel,
+        instance,
+        operands,
+        given,
+        keeps: !plan.is_used_by_next_only(product, results[0]),
+    })
 }
 
 /// Where the elements of a contraction go: into their place, through an epilogue, or both.

@@ -38,6 +38,38 @@ pub struct Machine {
     /// Threads of the CPU [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
+    /// Most memory to take of a GPU, such as 2GiB or 500MB [default: all there is]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub memory_limit: Option<u64>,
+}
+
+/// A size in bytes: a number with or without a unit.
+fn bytes(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 9] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+        ("KB", 1000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("TB", 1_000_000_000_000),
+        ("B", 1),
+    ];
+    let unit = |&&(name, _): &&(&str, u64)| {
+        let start = text.len().checked_sub(name.len());
+        start.and_then(|start| text.get(start..)).is_some_and(|end| end.eq_ignore_ascii_case(name))
+    };
+    let (number, factor) = match UNITS.iter().find(unit) {
+        Some((name, factor)) => (&text[..text.len() - name.len()], *factor),
+        None => (text, 1),
+    };
+    match number.trim().parse::<f64>() {
+        Ok(number) if number >= 0.0 && number * factor as f64 <= u64::MAX as f64 => {
+            Ok((number * factor as f64) as u64)
+        }
+        _ => Err("give a size such as 2GiB, 500MB or 1000000".into()),
+    }
 }
 
 #[derive(Args)]
@@ -221,4 +253,18 @@ pub struct Explain {
     pub batch: usize,
     #[command(flatten)]
     pub machine: Machine,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn sizes_have_units() {
+        let sizes = ["0", "17", "2GiB", "1.5 KiB", "500mb", "3B", "1TB"].map(|text| bytes(text).unwrap());
+        assert_eq!(sizes, [0, 17, 2 << 30, 1536, 500_000_000, 3, 1_000_000_000_000]);
+        for wrong in ["", "GiB", "-1", "1 parsec", "nan", "1e99", "inf", "2GiBs", "é"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -111,9 +111,11 @@ pub fn run(args: &Bench) -> Outcome {
         for _ in 0..PROFILED {
             step.run(&batch)?;
         }
+        let memory = runtime.memory();
         for (_, listing) in step.profile() {
             line(listing)?;
         }
+        machine::print_memory(false, memory)?;
     }
     Ok(())
 }

@@ -2,7 +2,9 @@
 
 use crate::args::Machine;
 use crate::output::Outcome;
-use dropforge::{Runtime, devices};
+use crate::output::line;
+use dropforge::{MemoryStatistics, Runtime, devices};
+use serde_json::json;
 
 /// Used unless another device is named.
 pub const DEFAULT: &str = "cpu";
@@ -10,5 +12,23 @@ pub const DEFAULT: &str = "cpu";
 /// The device that is asked for, or `usual`.
 pub fn open(machine: &Machine, usual: &str) -> Outcome<Runtime> {
     let name = machine.device.as_deref().unwrap_or(usual);
-    Ok(devices::open(name, machine.threads.map(|threads| threads as usize))?)
+    let runtime = devices::open(name, machine.threads.map(|threads| threads as usize))?;
+    if machine.memory_limit.is_some() {
+        runtime.limit_memory(machine.memory_limit)?;
+    }
+    Ok(runtime)
+}
+
+/// Prints what a device has told of its memory, if it does.
+pub fn print_memory(json: bool, memory: Option<MemoryStatistics>) -> Outcome {
+    match memory {
+        None => Ok(()),
+        Some(memory) if json => line(json!({
+            "event": "memory", "held_bytes": memory.held(), "peak_held_bytes": memory.peak_held,
+            "buffers": memory.buffers, "in_use_bytes": memory.in_use, "peak_bytes": memory.peak,
+            "cached_bytes": memory.cached, "executables_bytes": memory.executables, "limit_bytes": memory.limit,
+            "fragmentation": memory.fragmentation(), "hit_rate": memory.hit_rate(),
+        })),
+        Some(memory) => line(format_args!("device memory: {memory}")),
+    }
 }

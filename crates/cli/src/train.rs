@@ -312,6 +312,8 @@ fn finish(json: bool, trainer: &mut Trainer, data: &OpenData, path: &Path, start
 
 /// The kernels of the training step; a last batch with fewer samples has a program of its own.
 fn print_profile(json: bool, trainer: &Trainer) -> Outcome {
+    // Asked for first: to find out what the device reaches at best takes memory, too.
+    let memory = trainer.step().runtime().memory();
     for (batch, table) in trainer.step().profile() {
         if json {
             line(json!({ "event": "profile", "batch": batch, "table": table }))?;
@@ -319,5 +321,5 @@ fn print_profile(json: bool, trainer: &Trainer) -> Outcome {
             line(format_args!("\nbatches of {batch}\n{}", table.trim_end()))?;
         }
     }
-    Ok(())
+    machine::print_memory(json, memory)
 }

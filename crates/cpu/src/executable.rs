@@ -86,7 +86,7 @@ impl CpuExecutable {
                                 && compiled.is_elementwise()
                                 && call.as_row_major_product().is_some() =>
                         {
-                            if is_used_by_next_only(&plan, number - 1, results[0]) {
+                            if plan.is_used_by_next_only(number - 1, results[0]) {
                                 call.put_product_aside();
                                 scratch_bytes = scratch_bytes.max(call.scratch_bytes());
                             }
@@ -240,13 +240,6 @@ impl CpuExecutable {
             }
         }
     }
-}
-
-/// Whether only this kernel and the one after it touch a buffer, which is in the arena.
-fn is_used_by_next_only(plan: &Plan, kernel: usize, buffer: usize) -> bool {
-    let others = plan.kernels.iter().enumerate().filter(|(number, _)| ![kernel, kernel + 1].contains(number));
-    matches!(plan.buffers[buffer].place, Place::Arena(_))
-        && others.into_iter().all(|(_, other)| !other.buffers().contains(&buffer))
 }
 
 /// Bytes that can be read where a value is empty: one element of any type.

@@ -43,6 +43,7 @@ pub use tensor::{
 
 pub use dropforge_data as data;
 pub use dropforge_ir::{Array, DType, Data, Shape, ValueType};
+pub use dropforge_plan::MemoryStatistics;
 
 /// Data sets that are built in or read from the files they usually come in.
 pub mod datasets {

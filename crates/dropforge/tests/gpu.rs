@@ -3,6 +3,7 @@
 //! Runs on a software renderer unless `DROPFORGE_GPU=best`; a machine without any fails, unless `DROPFORGE_NO_GPU=1`.
 #![cfg(feature = "gpu")]
 
+use dropforge::compile::Choices;
 use dropforge::data::Dataset;
 use dropforge::models::lenet;
 use dropforge::prelude::*;
@@ -89,5 +90,51 @@ fn a_run_goes_on_with_the_same_bits_and_moves_between_devices() {
     let mut moved = trainer(net(), &data, &cpu());
     assert!(moved.resume(&folder).unwrap());
     assert_close(&losses(&mut moved, &data, 2), &rest, 1e-4);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Every state, as bits.
+fn bits(trainer: &Trainer) -> Vec<Vec<u8>> {
+    trainer.step().states().iter().map(|state| state.read().unwrap().data().bytes().to_vec()).collect()
+}
+
+/// What is picked for products differs from process to process on a GPU, and rounds differently.
+#[test]
+fn a_run_goes_on_with_what_the_device_had_chosen_then() {
+    let Some(gpu) = gpu() else { return };
+    let folder = std::env::temp_dir().join(format!("dropforge-choices-{}", std::process::id()));
+    let (data, test) = datasets::digits(40, 24, 6);
+    let new = || trainer(seq![flatten(), dense(40), relu(), dense(10)], &data, &gpu);
+    let mut whole = new();
+    // Other tiles than this device takes by itself, as if they had been the fastest.
+    let usual = whole.step().choices().clone();
+    let other = |choice: &String| {
+        let thin = "tile:8:128:4:4:16:1";
+        let wide = "tile:64:64:4:4:32:9";
+        assert!(choice.starts_with("tile:"), "{choice}");
+        if choice.as_str() == wide { thin } else { wide }
+    };
+    let forced: Choices =
+        usual.iter().map(|(class, choice)| (class.clone(), other(choice).to_string())).collect();
+    whole.set_choices(&forced).unwrap();
+    losses(&mut whole, &data, 1);
+    whole.validate(&test).unwrap();
+    assert!(forced.iter().all(|(class, choice)| whole.step().choices().get(class) == Some(choice)));
+    whole.save(&folder).unwrap();
+    let rest = losses(&mut whole, &data, 2);
+    let mut resumed = new();
+    assert_eq!(*resumed.step().choices(), usual);
+    assert!(resumed.resume(&folder).unwrap());
+    assert!(forced.iter().all(|(class, choice)| resumed.step().choices().get(class) == Some(choice)));
+    assert_eq!(losses(&mut resumed, &data, 2), rest);
+    assert!(bits(&resumed) == bits(&whole), "other bits");
+    // Without what was kept, the same run rounds differently: that is what keeping it is for.
+    let checkpoint = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let checkpoint = checkpoint.into_iter().find(|path| path.is_dir()).unwrap();
+    std::fs::remove_file(checkpoint.join("choices.toml")).unwrap();
+    let mut forgetful = new();
+    assert!(forgetful.resume(&folder).unwrap());
+    assert_close(&losses(&mut forgetful, &data, 2), &rest, 1e-4);
+    assert!(bits(&forgetful) != bits(&whole), "the tiles made no difference");
     std::fs::remove_dir_all(&folder).unwrap();
 }

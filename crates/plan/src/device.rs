@@ -1,7 +1,9 @@
 //! What every device offers: buffers that stay, and executables that run a whole step in one call.
 
-use dropforge_ir::{Array, Program, Result, ValueType};
+use crate::statistics::MemoryStatistics;
+use dropforge_ir::{Array, Error, Program, Result, ValueType};
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Memory of a device that outlives runs. Clones share it.
@@ -49,6 +51,10 @@ impl Argument<'_> {
     }
 }
 
+/// What a device chose where kernels can be computed in several ways that differ in speed and rounding, such as tiles of
+/// products: a word for each class of kernels. Both mean something to this sort of device only.
+pub type Choices = BTreeMap<String, String>;
+
 /// A program that is ready to run, bound to its states.
 pub trait Executable: Send {
     /// Runs the whole step: reads inputs and states, writes states, returns the outputs in the program's order. The
@@ -84,6 +90,26 @@ pub trait Device: Send + Sync {
         false
     }
 
+    /// What is held of the device's memory; `None` where the device does not count it.
+    fn memory_statistics(&self) -> Option<MemoryStatistics> {
+        None
+    }
+
+    /// Bounds the bytes that buffers and programs may take of the device's memory together; `None` lifts the bound. What is
+    /// held already stays, even if it is more; an allocation beyond the bound fails, and says what is held.
+    ///
+    /// # Errors
+    /// If the device does not count its memory.
+    fn limit_memory(&self, bytes: Option<u64>) -> Result<()> {
+        match bytes {
+            None => Ok(()),
+            Some(_) => Err(Error::new(
+                "memory limit",
+                format!("{} does not count its memory; a limit needs a GPU", self.name()),
+            )),
+        }
+    }
+
     /// Memory for a value, zeroed.
     ///
     /// # Errors
@@ -95,4 +121,21 @@ pub trait Device: Send + Sync {
     /// # Errors
     /// If the program is not valid, or a state's buffer has another type or belongs to another device.
     fn load(&self, program: &Program, states: &[BufferRef]) -> Result<Box<dyn Executable>>;
+
+    /// As [`Device::load`], with the choices that `choices` names; those that the device makes itself are added. Who keeps
+    /// them can load the same programs later, in another process, and get the same bits. A choice that the device does not
+    /// know, or that does not fit, is made anew.
+    ///
+    /// # Errors
+    /// As [`Device::load`].
+    fn load_with(
+        &self,
+        program: &Program,
+        states: &[BufferRef],
+        choices: &mut Choices,
+    ) -> Result<Box<dyn Executable>> {
+        // Where nothing is chosen, nothing has to be kept.
+        let _ = choices;
+        self.load(program, states)
+    }
 }

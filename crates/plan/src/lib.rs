@@ -12,8 +12,10 @@ pub mod plan;
 pub mod profile;
 pub mod reference;
 pub mod simulate;
+mod statistics;
 mod tuning;
 mod view;
 
-pub use device::{Argument, Buffer, BufferRef, Device, Executable};
+pub use device::{Argument, Buffer, BufferRef, Choices, Device, Executable};
 pub use plan::{Plan, plan};
+pub use statistics::MemoryStatistics;

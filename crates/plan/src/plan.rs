@@ -87,9 +87,9 @@ pub struct Kernel {
     pub nodes: Vec<NodeId>,
     /// Where the last of them comes from.
     pub origin: Origin,
-    /// Whether a device may run it on each part of the product that the kernel before computes, as soon as that part is
-    /// finished: it visits just the elements of that product, in row-major order, and writes nothing that the kernel before
-    /// reads.
+    /// Whether a device may run it on each part of the product or convolution that the kernel before computes, as soon as
+    /// that part is finished: it visits just the elements of that result, in row-major order, and writes nothing that the
+    /// kernel before reads.
     pub is_epilogue: bool,
 }
 
@@ -128,6 +128,17 @@ pub struct Plan {
     pub lower_bound_bytes: usize,
 }
 
+impl Plan {
+    /// Whether only this kernel and the one after it touch a buffer, which is in the arena: where both run as one, the
+    /// buffer need not be filled.
+    pub fn is_used_by_next_only(&self, kernel: usize, buffer: usize) -> bool {
+        let others =
+            self.kernels.iter().enumerate().filter(|(number, _)| ![kernel, kernel + 1].contains(number));
+        matches!(self.buffers[buffer].place, Place::Arena(_))
+            && others.into_iter().all(|(_, other)| !other.buffers().contains(&buffer))
+    }
+}
+
 /// Plans an optimised program.
 ///
 /// # Errors
@@ -162,6 +173,17 @@ fn own_results(program: &Program) -> Result<Program> {
         new.outputs[index].value = own(&mut new, value)?;
     }
     Ok(new)
+}
+
+/// Whether an operation sums products, and so may have an epilogue.
+fn is_contraction(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Dot { .. }
+            | Op::Convolution { .. }
+            | Op::ConvolutionInputGradient { .. }
+            | Op::ConvolutionFilterGradient { .. }
+    )
 }
 
 /// A kernel before buffers are numbered.
@@ -309,9 +331,14 @@ impl<'a> Planner<'a> {
         pairs
     }
 
-    /// Units in an order in which each comes after its sources, as close to the program's order as that allows, and the
-    /// second of a pair right after the first.
-    fn order(&self, sources: &[Vec<usize>], pairs: &HashMap<usize, usize>) -> Vec<usize> {
+    /// Units in an order in which each comes after its sources, as close to the program's order as that allows; but the
+    /// second of a pair, or else what may be the epilogue of a product or convolution, comes right after it.
+    fn order(
+        &self,
+        emitted: &[Option<Emitted>],
+        sources: &[Vec<usize>],
+        pairs: &HashMap<usize, usize>,
+    ) -> Vec<usize> {
         let units = &self.fusion.units;
         let mut waiting: Vec<usize> = sources.iter().map(Vec::len).collect();
         let mut readers: Vec<Vec<usize>> = vec![Vec::new(); units.len()];
@@ -334,8 +361,10 @@ impl<'a> Planner<'a> {
                     if waiting[reader] > 0 {
                         continue;
                     }
-                    if Some(reader) == second {
-                        next = second;
+                    let follows =
+                        second.is_none() && next.is_none() && self.may_end(number, &emitted[reader]);
+                    if Some(reader) == second || follows {
+                        next = Some(reader);
                     } else {
                         ready.push(urgency(reader));
                     }
@@ -344,6 +373,17 @@ impl<'a> Planner<'a> {
         }
         assert_eq!(order.len(), units.len(), "fusion made kernels that wait for each other");
         order
+    }
+
+    /// Whether a loop kernel may be the epilogue of a unit, as far as can be told before values have places: see
+    /// [`Planner::is_epilogue`]. One that updates a state may not: others may have to read the old state first.
+    fn may_end(&self, product: usize, emitted: &Option<Emitted>) -> bool {
+        let (Unit::Call(node), Some(emitted)) = (&self.fusion.units[product], emitted) else { return false };
+        let node = self.program.node(*node);
+        let updates = |value: Value| self.program.states.iter().any(|state| state.write == Some(value));
+        is_contraction(&node.op)
+            && emitted.visits_in_order(node.results[0], self.program)
+            && !emitted.results().any(updates)
     }
 
     fn build(mut self) -> Result<Plan> {
@@ -357,7 +397,7 @@ impl<'a> Planner<'a> {
             .collect();
         let mut sources = self.sources();
         let pairs = self.pair_updates(&emitted, &mut sources);
-        let order = self.order(&sources, &pairs);
+        let order = self.order(&emitted, &sources, &pairs);
         let mut drafts: Vec<Draft> =
             order.into_iter().map(|unit| Draft { unit, emitted: emitted[unit].take() }).collect();
         let paired: HashSet<usize> = pairs.into_values().collect();
@@ -492,8 +532,8 @@ impl<'a> Planner<'a> {
         direct
     }
 
-    /// Whether this step may run on each finished part of the product of the step before: see [`Kernel::is_epilogue`].
-    /// Results must have been placed, except those in the arena.
+    /// Whether this step may run on each finished part of the product or convolution of the step before: see
+    /// [`Kernel::is_epilogue`]. Results must have been placed, except those in the arena.
     fn is_epilogue(&self, steps: &[Vec<Draft>], step: usize) -> bool {
         let Some(before) = step.checked_sub(1) else { return false };
         let ([product], [draft]) = (&steps[before][..], &steps[step][..]) else { return false };
@@ -501,7 +541,7 @@ impl<'a> Planner<'a> {
             return false;
         };
         let node = self.program.node(*node);
-        if !matches!(node.op, Op::Dot { .. }) {
+        if !is_contraction(&node.op) {
             return false;
         }
         let read = self.reads(&self.fusion.units[product.unit]);

@@ -1,5 +1,6 @@
 //! Which GPUs there are, and which one is taken.
 
+use crate::driver::Turn;
 use crate::gpu::block_on;
 use dropforge_ir::{Error, Result};
 
@@ -42,12 +43,8 @@ pub struct AdapterDescription {
     pub is_software: bool,
 }
 
-fn all() -> Vec<wgpu::Adapter> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-        backends: wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12,
-        ..wgpu::InstanceDescriptor::new_without_display_handle()
-    });
-    let mut adapters = block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+fn all(turn: &Turn) -> Vec<wgpu::Adapter> {
+    let mut adapters = block_on(turn.instance().enumerate_adapters(wgpu::Backends::all()));
     adapters.sort_by_key(|adapter| rank(adapter.get_info().device_type));
     adapters
 }
@@ -113,12 +110,13 @@ fn describe(adapter: &wgpu::Adapter) -> AdapterDescription {
 
 /// The GPUs of this machine, the best first; software renderers come last.
 pub fn adapters() -> Vec<AdapterDescription> {
-    all().iter().map(describe).collect()
+    let turn = Turn::take();
+    all(&turn).iter().map(describe).collect()
 }
 
 /// The adapter that a choice means.
-pub(crate) fn choose(choice: Choice) -> Result<wgpu::Adapter> {
-    let mut found = all();
+pub(crate) fn choose(turn: &Turn, choice: Choice) -> Result<wgpu::Adapter> {
+    let mut found = all(turn);
     let is_software = |adapter: &wgpu::Adapter| adapter.get_info().device_type == wgpu::DeviceType::Cpu;
     let position = match choice {
         Choice::Best => (!found.is_empty()).then_some(0),

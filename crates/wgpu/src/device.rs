@@ -1,14 +1,14 @@
 //! The portable GPU as a device.
 
-use crate::adapter::{Choice, choose};
+use crate::adapter::Choice;
 use crate::buffer::WgpuBuffer;
 use crate::executable::WgpuExecutable;
 use crate::gpu::{Gpu, lock};
-use crate::memory::{LiveBuffer, MemoryStatistics, leaks};
+use crate::memory::{LiveBuffer, leaks};
 use dropforge_ir::passes::optimize;
 use dropforge_ir::verify::verify;
 use dropforge_ir::{Error, Program, Result, ValueType};
-use dropforge_plan::{BufferRef, Device, Executable, plan};
+use dropforge_plan::{BufferRef, Choices, Device, Executable, MemoryStatistics, plan};
 use std::sync::Arc;
 
 /// A GPU reached through Vulkan, Metal or DirectX 12.
@@ -24,12 +24,12 @@ pub struct WgpuDevice {
 }
 
 impl WgpuDevice {
-    /// Opens an adapter.
+    /// Opens an adapter. Threads that open or close devices at the same time wait for each other.
     ///
     /// # Errors
     /// If there is none such, or its driver refuses.
     pub fn new(choice: Choice) -> Result<WgpuDevice> {
-        Ok(WgpuDevice { gpu: Arc::new(Gpu::connect(&choose(choice)?)?) })
+        Ok(WgpuDevice { gpu: Arc::new(Gpu::open(choice)?) })
     }
 
     /// Whether this is a renderer that computes on the CPU.
@@ -110,14 +110,32 @@ impl Device for WgpuDevice {
         true
     }
 
+    fn memory_statistics(&self) -> Option<MemoryStatistics> {
+        Some(self.memory())
+    }
+
+    fn limit_memory(&self, bytes: Option<u64>) -> Result<()> {
+        self.set_memory_limit(bytes);
+        Ok(())
+    }
+
     fn allocate(&self, ty: &ValueType) -> Result<BufferRef> {
         Ok(Arc::new(WgpuBuffer::zeroed(&self.gpu, ty)?))
     }
 
     fn load(&self, program: &Program, states: &[BufferRef]) -> Result<Box<dyn Executable>> {
+        self.load_with(program, states, &mut Choices::new())
+    }
+
+    fn load_with(
+        &self,
+        program: &Program,
+        states: &[BufferRef],
+        choices: &mut Choices,
+    ) -> Result<Box<dyn Executable>> {
         self.gpu.check("load", &program.name)?;
         verify(program)?;
         let plan = plan(&optimize(program)?)?;
-        Ok(Box::new(WgpuExecutable::new(&self.gpu, plan, states)?))
+        Ok(Box::new(WgpuExecutable::new(&self.gpu, plan, states, choices)?))
     }
 }

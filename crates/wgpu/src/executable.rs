@@ -4,16 +4,17 @@ use crate::buffer::WgpuBuffer;
 use crate::gpu::{Gpu, Pipeline, lock};
 use crate::heap::OwnMemory;
 use crate::layout::{Layout, Spot};
+use crate::peak;
 use crate::profile::Profile;
 use crate::staging::{Ring, Slot};
 use crate::transfer::{Outputs, Uploads};
 use crate::tune;
-use crate::wgsl::{self, BufferId, Dispatch, Where};
+use crate::wgsl::{self, BufferId, Dispatch, Picker, Tunable, Where};
 use crate::words::append;
 use dropforge_ir::{Error, Result};
 use dropforge_plan::explain::explain;
 use dropforge_plan::plan::{Place, Plan};
-use dropforge_plan::{Argument, BufferRef, Executable};
+use dropforge_plan::{Argument, BufferRef, Choices, Executable};
 use std::any::Any;
 use std::sync::Arc;
 
@@ -27,7 +28,6 @@ pub(crate) struct Step {
 }
 
 pub(crate) struct WgpuExecutable {
-    gpu: Arc<Gpu>,
     plan: Plan,
     layout: Layout,
     /// The memory of inputs, hyperparameters, constants, outputs and intermediate values.
@@ -42,6 +42,8 @@ pub(crate) struct WgpuExecutable {
     /// Kept alive for the kernels that use them.
     _states: Vec<Arc<WgpuBuffer>>,
     profile: Option<Profile>,
+    /// Last, so that it is dropped after what belongs to it.
+    gpu: Arc<Gpu>,
 }
 
 /// A buffer of this device.
@@ -123,27 +125,41 @@ fn places(
 }
 
 impl WgpuExecutable {
-    pub fn new(gpu: &Arc<Gpu>, plan: Plan, states: &[BufferRef]) -> Result<WgpuExecutable> {
+    pub fn new(
+        gpu: &Arc<Gpu>,
+        plan: Plan,
+        states: &[BufferRef],
+        choices: &mut Choices,
+    ) -> Result<WgpuExecutable> {
         gpu.check("load", &plan.program.name)?;
         let states = check_states(gpu, &plan, states)?;
-        let layout = Layout::new(&plan, gpu.binding_limit())?;
+        let fused = wgsl::fused(&plan, &gpu.limits);
+        let layout = Layout::new(&plan, &fused, gpu.binding_limit())?;
         let name = format!("the memory of {}", plan.program.name);
         let memory = |bytes: &u64| OwnMemory::storage(gpu, &name, *bytes);
         let chunks: Vec<OwnMemory> = layout.chunks.iter().map(memory).collect::<Result<_>>()?;
         let (places, state_buffers) = places(&plan, &layout, &states)?;
-        tune::prepare(gpu, &plan);
-        let picked = |class: &str| lock(&gpu.tuned).pick(class);
+        tune::prepare(gpu, &plan, choices);
+        let known = |class: &str| lock(&gpu.tuned).pick(class);
+        let mut picker = Picker::new(choices, &known);
         let mut dispatches = Vec::new();
         let mut notes = Vec::new();
         let mut scratch_words = 0;
         for (number, kernel) in plan.kernels.iter().enumerate() {
-            let printed = wgsl::print(&plan, kernel, &places, &gpu.limits, &picked)?;
+            if fused[number] {
+                notes.push("epilogue, its time is that of the kernel before".into());
+                continue;
+            }
+            let epilogue = wgsl::epilogue(&plan, &fused, number, &places);
+            let mut pick = |tunable: &Tunable| picker.pick(tunable);
+            let printed = wgsl::print(&plan, kernel, epilogue.as_ref(), &places, &gpu.limits, &mut pick)?;
             let groups: Vec<String> = printed
                 .dispatches
                 .iter()
                 .map(|dispatch| (dispatch.workgroups[0] * dispatch.workgroups[1]).to_string())
                 .collect();
-            notes.push(format!("workgroups {}", groups.join(" + ")));
+            let with = if epilogue.is_some() { " with epilogue" } else { "" };
+            notes.push(format!("workgroups {}{with}", groups.join(" + ")));
             scratch_words = scratch_words.max(printed.scratch_words);
             dispatches.extend(printed.dispatches.into_iter().map(|dispatch| (number, dispatch)));
         }
@@ -327,7 +343,10 @@ impl Executable for WgpuExecutable {
     }
 
     fn profile(&self) -> String {
+        let Some(profile) = &self.profile else { return String::new() };
         let kernels: Vec<usize> = self.steps.iter().map(|step| step.kernel).collect();
-        self.profile.as_ref().map(|profile| profile.table(&self.plan, &kernels)).unwrap_or_default()
+        // What cannot be measured is left out; a device that fails says so in the next run.
+        let peak = self.gpu.peak.get_or_init(|| peak::measure(&self.gpu).ok().flatten());
+        profile.table(&self.plan, &kernels, peak.as_ref(), |kernel| self.notes[kernel].clone())
     }
 }

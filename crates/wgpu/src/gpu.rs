@@ -1,15 +1,18 @@
 //! The connection to one GPU: its queue, what it can do, what went wrong, and what is kept across programs.
 
+use crate::adapter::{Choice, choose};
+use crate::driver::Turn;
 use crate::faults::Faults;
 use crate::heap::Heap;
 use crate::tune::Tuned;
 use crate::tuning::{ALIGNMENT, OUTSIDE_BYTES, OUTSIDE_LEAST_BYTES, READ_STAGING_BYTES};
 use dropforge_ir::{Error, Result};
+use dropforge_plan::profile::Peak;
 use std::collections::HashMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// Everything that a device, its buffers and its executables share.
@@ -21,12 +24,22 @@ pub(crate) struct Gpu {
     pub features: wgpu::Features,
     pub heap: Mutex<Heap>,
     pub tuned: Mutex<Tuned>,
+    /// What the device reaches at best, once that was asked for.
+    pub peak: OnceLock<Option<Peak>>,
     faults: Arc<Faults>,
     layouts: Mutex<HashMap<Vec<bool>, Arc<Layout>>>,
     pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
     staging: Mutex<HashMap<u64, Vec<wgpu::Buffer>>>,
     /// Bytes that were written or cleared outside of steps since that was last waited for.
     outside: AtomicU64,
+    /// Taken when this is dropped, and given back when everything above is: fields are dropped in order.
+    closing: Option<Turn>,
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        self.closing = Some(Turn::take());
+    }
 }
 
 /// How the bindings of a shader look: the parameters, then storage buffers that are written or only read.
@@ -68,7 +81,18 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 impl Gpu {
-    pub fn connect(adapter: &wgpu::Adapter) -> Result<Gpu> {
+    /// Opens the adapter that a choice means.
+    pub fn open(choice: Choice) -> Result<Gpu> {
+        let turn = Turn::take();
+        let opened = choose(&turn, choice).and_then(|adapter| Gpu::connect(&adapter));
+        if opened.is_err() {
+            turn.forget_instance();
+        }
+        opened
+    }
+
+    /// To be called by whoever has a turn.
+    fn connect(adapter: &wgpu::Adapter) -> Result<Gpu> {
         let info = adapter.get_info();
         let limits = adapter.limits();
         let wanted = wgpu::Features::SHADER_F16
@@ -92,6 +116,7 @@ impl Gpu {
         let chunk_limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         Ok(Gpu {
             tuned: Mutex::new(Tuned::of(&info)),
+            peak: OnceLock::new(),
             device,
             queue,
             info,
@@ -103,6 +128,7 @@ impl Gpu {
             pipelines: Mutex::default(),
             staging: Mutex::default(),
             outside: AtomicU64::new(0),
+            closing: None,
         })
     }
 
@@ -345,11 +371,10 @@ fn one_line(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapter::{Choice, choose};
 
     /// A software renderer; `None` where `DROPFORGE_NO_GPU=1` says that there is none.
     fn gpu() -> Option<Gpu> {
-        match choose(Choice::Software).and_then(|adapter| Gpu::connect(&adapter)) {
+        match Gpu::open(Choice::Software) {
             Ok(gpu) => Some(gpu),
             Err(_) if std::env::var("DROPFORGE_NO_GPU").as_deref() == Ok("1") => None,
             Err(error) => panic!("{error} (DROPFORGE_NO_GPU=1 passes without)"),

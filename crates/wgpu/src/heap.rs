@@ -2,8 +2,9 @@
 
 use crate::blocks::{Block, Blocks};
 use crate::gpu::{Gpu, lock};
-use crate::memory::{LiveBuffer, MemoryStatistics};
+use crate::memory::LiveBuffer;
 use dropforge_ir::{Error, Result};
+use dropforge_plan::MemoryStatistics;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,6 +15,8 @@ pub(crate) struct Heap {
     chunks: Vec<Option<wgpu::Buffer>>,
     /// Bytes of memory that executables hold for themselves.
     executables: u64,
+    /// Most bytes that were taken from the device at once.
+    peak_held: u64,
     /// Most bytes to take from the device.
     limit: Option<u64>,
     /// What each live block is for, by chunk and offset; kept in debug builds only.
@@ -40,6 +43,7 @@ impl Heap {
             blocks: Blocks::new(most_chunk),
             chunks: Vec::new(),
             executables: 0,
+            peak_held: 0,
             limit: None,
             names: cfg!(debug_assertions).then(BTreeMap::new),
         }
@@ -53,6 +57,7 @@ impl Heap {
             in_use: counts.in_use,
             requested: counts.requested,
             peak: counts.peak,
+            peak_held: self.peak_held,
             cached: counts.reserved - counts.in_use,
             largest_free,
             scattered: counts.reserved - counts.in_use - largest_free_sum,
@@ -78,6 +83,11 @@ impl Heap {
 
     fn held(&self) -> u64 {
         self.blocks.counts().reserved + self.executables
+    }
+
+    /// To be called after something was taken from the device.
+    fn has_grown(&mut self) {
+        self.peak_held = self.peak_held.max(self.held());
     }
 
     /// Gives chunks without a block back to the device.
@@ -161,6 +171,7 @@ impl Piece {
                     heap.chunks.push(None);
                 }
                 heap.chunks[index] = Some(buffer);
+                heap.has_grown();
                 heap.blocks.take_new(bytes)
             }
         };
@@ -215,6 +226,7 @@ impl OwnMemory {
         let mut heap = lock(&gpu.heap);
         let buffer = heap.create(gpu, what, &[bytes.max(4)], usage)?;
         heap.executables += buffer.size();
+        heap.has_grown();
         Ok(OwnMemory { buffer, gpu: Arc::clone(gpu) })
     }
 

@@ -6,6 +6,7 @@
 //! replaces an argument) share one here.
 
 use crate::tuning::ALIGNMENT;
+use crate::wgsl::unstored;
 use crate::words::stored_bytes;
 use dropforge_ir::{Error, Program, Result};
 use dropforge_plan::plan::{Place, Plan};
@@ -50,16 +51,16 @@ struct Item {
 }
 
 impl Layout {
-    /// Finds places in chunks of at most `limit` bytes.
+    /// Finds places in chunks of at most `limit` bytes, where the kernels that `fused` marks run as part of the one before.
     ///
     /// # Errors
     /// If a value takes more than that; the message names it and the program.
-    pub fn new(plan: &Plan, limit: u64) -> Result<Layout> {
-        Layout::find(plan, limit)
+    pub fn new(plan: &Plan, fused: &[bool], limit: u64) -> Result<Layout> {
+        Layout::find(plan, fused, limit)
             .map_err(|error| Error::new("load", format!("{}: {}", plan.program.name, error.message())))
     }
 
-    fn find(plan: &Plan, limit: u64) -> Result<Layout> {
+    fn find(plan: &Plan, fused: &[bool], limit: u64) -> Result<Layout> {
         let mut layout = Layout { spots: vec![None; plan.buffers.len()], ..Layout::default() };
         let end = plan.kernels.len();
         let mut packer = Packer { limit, items: Vec::new(), chunks: Vec::new() };
@@ -82,7 +83,7 @@ impl Layout {
             layout.outputs.push(spot);
         }
         let fixed: u64 = packer.chunks.iter().sum();
-        layout.place_arena(plan, &mut packer)?;
+        layout.place_arena(plan, fused, &mut packer)?;
         for (number, info) in plan.buffers.iter().enumerate() {
             let spot = match info.place {
                 Place::Input(port) => Spot { chunk: 0, offset: layout.inputs[port] },
@@ -98,13 +99,21 @@ impl Layout {
         Ok(layout)
     }
 
-    fn place_arena(&mut self, plan: &Plan, packer: &mut Packer) -> Result<()> {
+    fn place_arena(&mut self, plan: &Plan, fused: &[bool], packer: &mut Packer) -> Result<()> {
         let mut lives: HashMap<usize, (usize, usize)> = HashMap::new();
         for (step, kernel) in plan.kernels.iter().enumerate() {
+            // What is read by a kernel with an epilogue stays until that is done: both run at the same time.
+            let has_epilogue = fused.get(step + 1) == Some(&true);
+            let last = step + usize::from(has_epilogue);
             for buffer in kernel.buffers() {
                 if matches!(plan.buffers[buffer].place, Place::Arena(_)) {
-                    lives.entry(buffer).or_insert((step, step)).1 = step;
+                    lives.entry(buffer).or_insert((step, step)).1 = last;
                 }
+            }
+        }
+        for product in (0..plan.kernels.len()).filter(|product| fused.get(product + 1) == Some(&true)) {
+            if let Some(value) = unstored(plan, product) {
+                lives.remove(&value);
             }
         }
         // In order of birth, so that a chain of replacements ends in one group.

@@ -11,7 +11,7 @@
 //!
 //! Buffers are cut from few large chunks (`blocks.rs`, `heap.rs`) and reused; [`WgpuDevice::memory`] tells what is held,
 //! [`WgpuDevice::set_memory_limit`] bounds it, and [`WgpuDevice::live_buffers`] finds what is never let go. What the device
-//! refuses is an error value of the call that asked (`faults.rs`).
+//! refuses is an error value of the call that asked (`faults.rs`). Devices are opened and closed one at a time (`driver.rs`).
 //!
 //! Products, convolutions and attention have a choice of tiles, which is made by a short timing at first use and kept in the
 //! user's cache folder (`tune.rs`). Tiles differ in the order in which sums are formed, and so in rounding;
@@ -23,13 +23,16 @@
 mod adapter;
 mod blocks;
 mod buffer;
+mod clock;
 mod device;
+mod driver;
 mod executable;
 mod faults;
 mod gpu;
 mod heap;
 mod layout;
 mod memory;
+mod peak;
 mod profile;
 mod shaders;
 mod staging;
@@ -41,5 +44,6 @@ mod words;
 
 pub use adapter::{AdapterDescription, Choice, adapters};
 pub use device::WgpuDevice;
-pub use memory::{LiveBuffer, MemoryStatistics};
+pub use dropforge_plan::MemoryStatistics;
+pub use memory::LiveBuffer;
 pub use shaders::{ShaderDispatch, ShaderPlace, Shaders, shaders};

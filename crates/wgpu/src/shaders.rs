@@ -2,11 +2,12 @@
 
 use crate::layout::{Layout, Spot};
 use crate::tuning::ALIGNMENT;
-use crate::wgsl::{self, BufferId, Where};
+use crate::wgsl::{self, BufferId, Picker, Tunable, Where};
 use crate::words::{append, stored_bytes};
 use dropforge_ir::passes::optimize;
 use dropforge_ir::verify::verify;
 use dropforge_ir::{Data, Error, Program, Result};
+use dropforge_plan::Choices;
 use dropforge_plan::plan;
 use dropforge_plan::plan::{Place, Plan};
 
@@ -82,7 +83,8 @@ pub fn shaders(program: &Program, limits: &wgpu::Limits) -> Result<Shaders> {
     verify(program)?;
     let plan = plan(&optimize(program)?)?;
     let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / ALIGNMENT * ALIGNMENT;
-    let layout = Layout::new(&plan, limit)?;
+    let fused = wgsl::fused(&plan, limits);
+    let layout = Layout::new(&plan, &fused, limit)?;
     let (states, state_bytes) = place_states(&plan, limit);
     let mut buffers = layout.chunks.clone();
     let first_state = buffers.len();
@@ -102,8 +104,12 @@ pub fn shaders(program: &Program, limits: &wgpu::Limits) -> Result<Shaders> {
     let scratch = buffers.len();
     let mut scratch_words = 0;
     let mut dispatches = Vec::new();
-    for kernel in &plan.kernels {
-        let printed = wgsl::print(&plan, kernel, &places, limits, &|_| None)?;
+    let mut choices = Choices::new();
+    let mut picker = Picker::new(&mut choices, &|_| None);
+    for (number, kernel) in plan.kernels.iter().enumerate().filter(|(number, _)| !fused[*number]) {
+        let epilogue = wgsl::epilogue(&plan, &fused, number, &places);
+        let mut pick = |tunable: &Tunable| picker.pick(tunable);
+        let printed = wgsl::print(&plan, kernel, epilogue.as_ref(), &places, limits, &mut pick)?;
         scratch_words = scratch_words.max(printed.scratch_words);
         dispatches.extend(printed.dispatches);
     }

@@ -60,10 +60,11 @@ impl Flight {
 
 /// Small outputs of one step, on their way to the host or there.
 pub(crate) struct Readback {
-    gpu: Arc<Gpu>,
     state: Mutex<Arrival>,
     flight: Arc<Flight>,
     submission: wgpu::SubmissionIndex,
+    /// Last, so that it is dropped after what belongs to it.
+    gpu: Arc<Gpu>,
 }
 
 enum Arrival {

@@ -6,10 +6,12 @@
 //! adapter, driver and version of this crate. A program spends no more than a bounded time on this; classes left over take
 //! the choice by rule, and are timed when another program has them.
 //!
-//! Tiles differ in the order in which sums are formed, so another choice may round differently. With the same file, and
-//! all classes in it, results are the same bits. `DROPFORGE_CACHE=off` times nothing and takes every choice by rule;
+//! Tiles differ in the order in which sums are formed, so another choice may round differently. What a program was loaded
+//! with is told to whoever loads it, and what is given when it is loaded again comes first ([`dropforge_plan::Choices`]): runs
+//! keep it with their checkpoints. `DROPFORGE_CACHE=off` times nothing and takes every choice by rule;
 //! `DROPFORGE_CACHE=<folder>` keeps the file there, to be copied along. Software renderers always go by rule.
 
+use crate::clock::Clock;
 use crate::executable::{Step, Table, WgpuExecutable};
 use crate::gpu::{Gpu, lock};
 use crate::heap::OwnMemory;
@@ -19,6 +21,7 @@ use crate::tuning::{
 };
 use crate::wgsl::{self, BufferId, Dispatch, Pick, Tunable, Where};
 use dropforge_ir::Result;
+use dropforge_plan::Choices;
 use dropforge_plan::plan::{Kernel, Plan, Work};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -118,8 +121,8 @@ fn hash(text: &str) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
-/// Times the classes of a plan that are not known yet, those with most work first.
-pub(crate) fn prepare(gpu: &Arc<Gpu>, plan: &Plan) {
+/// Times the classes of a plan that are neither given nor known yet, those with most work first.
+pub(crate) fn prepare(gpu: &Arc<Gpu>, plan: &Plan, given: &Choices) {
     let mut waiting: HashMap<String, (f64, usize, Tunable)> = HashMap::new();
     {
         let tuned = lock(&gpu.tuned);
@@ -128,7 +131,8 @@ pub(crate) fn prepare(gpu: &Arc<Gpu>, plan: &Plan) {
         }
         for (number, kernel) in plan.kernels.iter().enumerate() {
             let Some(tunable) = wgsl::tunable(plan, kernel, &gpu.limits) else { continue };
-            if tunable.flops > 0.0 && tunable.picks.len() > 1 && tuned.pick(&tunable.class).is_none() {
+            let is_open = !given.contains_key(&tunable.class) && tuned.pick(&tunable.class).is_none();
+            if tunable.flops > 0.0 && tunable.picks.len() > 1 && is_open {
                 let flops = tunable.flops;
                 let class = tunable.class.clone();
                 waiting.entry(class).or_insert((0.0, number, tunable)).0 += flops;
@@ -177,70 +181,6 @@ fn places(plan: &Plan, kernel: &Kernel) -> (Vec<Where>, usize) {
 /// What memory and errors are about.
 const WHAT: &str = "the timing of tiles";
 
-/// Takes the time of dispatches: by timestamps on the device, or from outside where it has none.
-struct Clock {
-    stamps: Option<(wgpu::QuerySet, wgpu::Buffer)>,
-}
-
-impl Clock {
-    fn new(gpu: &Gpu) -> Result<Clock> {
-        if !gpu.features.contains(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES) {
-            return Ok(Clock { stamps: None });
-        }
-        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
-        let resolved = gpu.buffer("timestamps", 16, usage)?;
-        let set = gpu.device.create_query_set(&wgpu::QuerySetDescriptor {
-            label: Some("candidates"),
-            ty: wgpu::QueryType::Timestamp,
-            count: 2,
-        });
-        Ok(Clock { stamps: Some((set, resolved)) })
-    }
-
-    /// Seconds of this many runs.
-    fn time(&self, gpu: &Gpu, steps: &[Step], runs: usize) -> Result<f64> {
-        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            let mark = |pass: &mut wgpu::ComputePass<'_>, index: u32| {
-                if let Some((set, _)) = &self.stamps {
-                    pass.write_timestamp(set, index);
-                }
-            };
-            mark(&mut pass, 0);
-            for step in (0..runs).flat_map(|_| steps) {
-                pass.set_pipeline(&step.pipeline.pipeline);
-                pass.set_bind_group(0, &step.bindings, &[]);
-                pass.dispatch_workgroups(step.workgroups[0], step.workgroups[1], step.workgroups[2]);
-            }
-            mark(&mut pass, 1);
-        }
-        let mut staging = None;
-        if let Some((set, resolved)) = &self.stamps {
-            let buffer = gpu.staging(16)?;
-            encoder.resolve_query_set(set, 0..2, resolved, 0);
-            encoder.copy_buffer_to_buffer(resolved, 0, &buffer, 0, 16);
-            staging = Some(buffer);
-        }
-        let start = Instant::now();
-        let submission = gpu.queue.submit([encoder.finish()]);
-        let Some(staging) = staging else {
-            gpu.wait(Some(submission), WHAT)?;
-            return Ok(start.elapsed().as_secs_f64());
-        };
-        let ticks = gpu.mapped("load", WHAT, &staging, 16, submission, |view| {
-            let stamp = |at: usize| {
-                let mut bytes = [0; 8];
-                bytes.copy_from_slice(&view[at..at + 8]);
-                u64::from_ne_bytes(bytes)
-            };
-            stamp(8).saturating_sub(stamp(0))
-        })?;
-        gpu.return_staging(staging);
-        Ok(ticks as f64 * f64::from(gpu.queue.get_timestamp_period()) * 1e-9)
-    }
-}
-
 /// The candidate that takes the least time; nothing if the kernel is too large to try.
 fn fastest(gpu: &Arc<Gpu>, plan: &Plan, kernel: &Kernel, tunable: &Tunable) -> Result<Option<Pick>> {
     let (places, words) = places(plan, kernel);
@@ -250,7 +190,8 @@ fn fastest(gpu: &Arc<Gpu>, plan: &Plan, kernel: &Kernel, tunable: &Tunable) -> R
     let mut candidates: Vec<(Pick, Vec<(usize, Dispatch)>)> = Vec::new();
     let mut scratch_words = 0;
     for &pick in &tunable.picks {
-        let printed = wgsl::print(plan, kernel, &places, &gpu.limits, &|_| Some(pick))?;
+        let printed =
+            wgsl::print(plan, kernel, None, &places, &gpu.limits, &mut |tunable| tunable.fit(Some(pick)))?;
         scratch_words = scratch_words.max(printed.scratch_words);
         candidates.push((pick, printed.dispatches.into_iter().map(|dispatch| (0, dispatch)).collect()));
     }
@@ -274,7 +215,7 @@ fn fastest(gpu: &Arc<Gpu>, plan: &Plan, kernel: &Kernel, tunable: &Tunable) -> R
         let (steps, params) = WgpuExecutable::steps(gpu, WHAT, &dispatches, &table)?;
         ready.push(Candidate { pick, steps, _params: params, seconds: f64::INFINITY });
     }
-    let clock = Clock::new(gpu)?;
+    let clock = Clock::new(gpu, WHAT)?;
     let guess = tunable.flops / GUESSED_RATE + 5.0;
     let runs = (CANDIDATE_MICROSECONDS / guess).clamp(1.0, 50.0) as usize;
     for round in 0..=TIMING_ROUNDS {
@@ -308,13 +249,11 @@ mod tests {
 
     #[test]
     fn every_candidate_is_timed() {
-        let choice = crate::Choice::Software;
-        let adapter = match crate::adapter::choose(choice) {
-            Ok(adapter) => adapter,
+        let gpu = match Gpu::open(crate::Choice::Software) {
+            Ok(gpu) => Arc::new(gpu),
             Err(_) if std::env::var("DROPFORGE_NO_GPU").as_deref() == Ok("1") => return,
             Err(error) => panic!("{error} (DROPFORGE_NO_GPU=1 passes without)"),
         };
-        let gpu = Arc::new(Gpu::connect(&adapter).unwrap());
         let text = "program p {
   %a: f32[1, 2, 40, 24] = input \"a\"
   %o, %l = attention %a, %a, %a {causal=1, scale=0.25}
@@ -323,14 +262,19 @@ mod tests {
 }";
         let plan = dropforge_plan::plan(&dropforge_ir::text::parse(text).unwrap()).unwrap();
         // A software renderer goes by rule unless told otherwise.
-        prepare(&gpu, &plan);
+        prepare(&gpu, &plan, &Choices::new());
         assert!(lock(&gpu.tuned).picks.is_empty());
         lock(&gpu.tuned).active = true;
         // What is left when the time is up comes next time.
-        (0..2).for_each(|_| prepare(&gpu, &plan));
+        (0..2).for_each(|_| prepare(&gpu, &plan, &Choices::new()));
         let tuned = lock(&gpu.tuned);
         let classes: Vec<&str> = tuned.picks.keys().map(String::as_str).collect();
         assert_eq!(classes, ["attention-2-40-40-32-true", "dot-2-40-40-24-k4-k4"]);
+        drop(tuned);
+        lock(&gpu.tuned).picks.clear();
+        let given = Choices::from([("dot-2-40-40-24-k4-k4".into(), "given".into())]);
+        (0..2).for_each(|_| prepare(&gpu, &plan, &given));
+        assert_eq!(lock(&gpu.tuned).picks.keys().collect::<Vec<_>>(), ["attention-2-40-40-32-true"]);
     }
 
     #[test]

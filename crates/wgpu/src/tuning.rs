@@ -134,6 +134,9 @@ pub const ATTENTION_TILES: [AttentionTile; 6] = [
     AttentionTile { rows: 32, each: 4, depth: 8 },
 ];
 
+/// Most operations on each element in an epilogue; beyond, it is a kernel of its own, which has more threads.
+pub const MOST_EPILOGUE_WORK: usize = 64;
+
 /// Milliseconds that a program may spend on timing tiles when it is loaded.
 pub const TIMING_MILLISECONDS: u64 = 200;
 

@@ -1,6 +1,9 @@
 //! Shapes that the conformance cases are too small for: rows split over workgroups, every tile of products, split inner
 //! axes; against the interpreter.
 
+#[path = "support/shapes.rs"]
+mod shapes;
+
 use dropforge_conformance::compare;
 use dropforge_ir::interpret::Numbers;
 use dropforge_ir::text::parse;
@@ -8,6 +11,7 @@ use dropforge_ir::{Array, Data};
 use dropforge_plan::reference::ReferenceDevice;
 use dropforge_plan::{Argument, Device};
 use dropforge_wgpu::{Choice, WgpuDevice};
+use shapes::Convolved;
 
 /// Runs a program on both devices, with inputs and states that look random.
 fn check(text: &str, tolerance: f64) {
@@ -110,59 +114,49 @@ fn products_of_every_tile() {
         (33, 47, 1000),
         (64, 1, 70),
     ] {
-        check(
-            &format!(
-                "program p {{
-  %a: f32[{m}, {k}] = input \"a\"
-  %b: f32[{k}, {n}] = input \"b\"
-  %c: f32[{n}, {k}] = input \"c\"
-  %d: f32[{k}, {m}] = input \"d\"
-  %x = dot %a, %b {{lhs_batch=[], rhs_batch=[], lhs_contract=[1], rhs_contract=[0]}}
-  %y = dot %d, %c {{lhs_batch=[], rhs_batch=[], lhs_contract=[0], rhs_contract=[1]}}
-  output \"x\" = %x
-  output \"y\" = %y
-}}"
-            ),
-            2e-4,
-        );
+        check(&shapes::products(m, n, k), 2e-4);
     }
 }
 
 /// More channels than the direct form takes, and sums too long for it.
 #[test]
 fn convolutions_over_tiles() {
-    for (channels, filters, size, stride, dilation, groups) in [
-        (6, 40, 9, 1, 1, 1),
-        (40, 36, 7, 2, 1, 1),
-        (72, 80, 6, 1, 2, 2),
-        (40, 8, 8, 2, 1, 1),
+    for of in [
+        [6, 40, 9, 1, 1, 1],
+        [40, 36, 7, 2, 1, 1],
+        [72, 80, 6, 1, 2, 2],
+        [40, 8, 8, 2, 1, 1],
         // Turned filters, and slices within one tap.
-        (48, 48, 23, 1, 1, 1),
-        (48, 48, 23, 2, 1, 1),
-        (96, 96, 24, 2, 2, 2),
-        (36, 40, 23, 3, 1, 1),
+        [48, 48, 23, 1, 1, 1],
+        [48, 48, 23, 2, 1, 1],
+        [96, 96, 24, 2, 2, 2],
+        [36, 40, 23, 3, 1, 1],
     ] {
-        let per_group = channels / groups;
-        let out = (size + 4 - 2 * dilation - 1) / stride + 1;
-        let window = format!(
-            "window=[stride:[{stride}, {stride}] low:[2, 2] high:[2, 2] dilation:[{dilation}, {dilation}] groups:{groups}]"
-        );
-        check(
-            &format!(
-                "program p {{
-  %x: f32[2, {channels}, {size}, {size}] = input \"x\"
-  %f: f32[{filters}, {per_group}, 3, 3] = input \"f\"
-  %g: f32[2, {filters}, {out}, {out}] = input \"g\"
-  %y = convolution %x, %f {{{window}}}
-  %dx = convolution_input_gradient %g, %f {{{window}, input=[{size}, {size}]}}
-  %df = convolution_filter_gradient %x, %g {{{window}, kernel=[3, 3]}}
-  output \"y\" = %y
-  output \"dx\" = %dx
-  output \"df\" = %df
-}}"
-            ),
-            1e-4,
-        );
+        check(&Convolved::new(of).all(), 1e-4);
+    }
+}
+
+/// Elementwise kernels that are printed into the products and convolutions before them, one dispatch less each: with whole
+/// quads and without, split sums, few channels and many, strides, and where the product itself is wanted, too.
+#[test]
+fn epilogues() {
+    let products = [(1, 64, 48, 32), (2, 33, 47, 20), (3, 4, 8, 3000), (2, 130, 68, 9), (1, 3, 5, 2000)];
+    let products = products.into_iter().flat_map(|(z, m, n, k)| shapes::products_with_epilogues(z, m, n, k));
+    let convolutions = [
+        [6, 40, 9, 1, 1, 1],
+        [40, 36, 7, 2, 1, 1],
+        [16, 24, 6, 1, 2, 2],
+        [48, 48, 24, 1, 1, 1],
+        [36, 40, 23, 3, 1, 1],
+    ];
+    let convolutions = convolutions.into_iter().flat_map(|of| Convolved::new(of).with_epilogues());
+    for text in products.chain(convolutions) {
+        check(&text, 2e-4);
+        let dispatches = |buffers: u32| {
+            let limits = wgpu::Limits { max_storage_buffers_per_shader_stage: buffers, ..Default::default() };
+            dropforge_wgpu::shaders(&parse(&text).unwrap(), &limits).unwrap().dispatches.len()
+        };
+        assert_eq!(dispatches(8), dispatches(0) - 1, "{text}");
     }
 }
 
@@ -172,24 +166,7 @@ fn attention_over_tiles() {
     for (t, s, d, causal) in
         [(70, 130, 70, 0), (70, 130, 33, 1), (130, 70, 64, 1), (66, 65, 20, 1), (64, 128, 130, 0)]
     {
-        check(
-            &format!(
-                "program p {{
-  %q: f32[1, 2, {t}, {d}] = input \"q\"
-  %k: f32[1, 2, {s}, {d}] = input \"k\"
-  %v: f32[1, 2, {s}, {d}] = input \"v\"
-  %g: f32[1, 2, {t}, {d}] = input \"g\"
-  %o, %l = attention %q, %k, %v {{causal={causal}, scale=0.25}}
-  %dq, %dk, %dv = attention_gradient %q, %k, %v, %o, %l, %g {{causal={causal}, scale=0.25}}
-  output \"o\" = %o
-  output \"l\" = %l
-  output \"dq\" = %dq
-  output \"dk\" = %dk
-  output \"dv\" = %dv
-}}"
-            ),
-            1e-4,
-        );
+        check(&shapes::attention(t, s, d, causal), 1e-4);
     }
 }
 

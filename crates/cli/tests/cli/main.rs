@@ -1,5 +1,7 @@
 //! The tool from the outside: what it prints, writes, and refuses.
 
 mod common;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod mistakes;
 mod runs;

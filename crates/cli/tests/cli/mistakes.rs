@@ -77,6 +77,8 @@ fn every_mistake_is_one_line() {
         #[cfg(not(feature = "gpu"))]
         ("train --device gpu", &["--features gpu", "--device cpu"]),
         ("train --threads 0", &["--threads"]),
+        ("train --memory-limit much", &["--memory-limit", "2GiB"]),
+        ("train --data digits:20 --memory-limit 2GiB", &["cpu", "memory", "GPU"]),
         ("train --data digits:20 --out run", &["run", "--resume"]),
         ("train --data digits:20 --out file", &["file"]),
         ("train --data digits:20 --out file/below", &["file/below"]),

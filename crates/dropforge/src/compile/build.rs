@@ -1,6 +1,5 @@
 //! Tracing a network into programs, and loading these on a device.
 
-use super::Compilation;
 use super::states::States;
 use crate::error::{Error, Result};
 use crate::loss::Loss;
@@ -10,8 +9,7 @@ use crate::optim::{Optimizer, Parameter, clip_by_global_norm};
 use crate::tensor::lower::{Leaves, Lowering};
 use crate::tensor::{Runtime, Tensor, gradients};
 use dropforge_ir::{DType, Program, ValueType};
-use dropforge_plan::{BufferRef, Executable};
-use std::time::Instant;
+use dropforge_plan::{BufferRef, Choices, Executable};
 
 /// The outputs that a program of a network may have, by name.
 pub(crate) const PREDICTION: &str = "prediction";
@@ -175,29 +173,21 @@ fn assemble(
 }
 
 impl Traced {
-    /// Loads the program over the states, which are made where they are new.
+    /// Loads the program over the states, which are made where they are new, with the choices made before.
     pub fn load(
         &self,
-        program: &'static str,
-        batch: usize,
         states: &mut States,
         runtime: &Runtime,
         seed: u64,
-        started: Instant,
-    ) -> Result<(Compiled, Compilation)> {
+        choices: &mut Choices,
+    ) -> Result<Compiled> {
         let mut buffers = states.provide(&self.declared, runtime, seed)?;
         for tensor in &self.captured {
             buffers.push(captured_buffer(tensor, runtime)?);
         }
-        let executable = runtime.device().load(&self.program, &buffers)?;
-        let compilation = Compilation {
-            program,
-            batch,
-            seconds: started.elapsed().as_secs_f64(),
-            peak_bytes: executable.peak_bytes(),
-        };
+        let executable = runtime.device().load_with(&self.program, &buffers, choices)?;
         let outputs = self.program.outputs.iter().map(|output| output.name.clone()).collect();
-        Ok((Compiled { executable, hypers: self.hypers.clone(), outputs }, compilation))
+        Ok(Compiled { executable, hypers: self.hypers.clone(), outputs })
     }
 }
 

@@ -8,6 +8,8 @@ mod states;
 mod step;
 mod summary;
 
+pub use dropforge_plan::Choices;
+
 pub use batch::{Batched, IntoBatch, IntoSample};
 pub use network::{Network, NetworkBuilder};
 pub use states::{State, States};

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::nn::Layer;
 use crate::tensor::{Runtime, Tensor};
 use dropforge_ir::{Array, Shape, ValueType};
-use dropforge_plan::{Argument, Executable};
+use dropforge_plan::{Argument, Choices, Executable};
 use std::collections::HashMap;
 use std::time::Instant;
 
@@ -25,7 +25,9 @@ pub struct Network {
     pub(super) states: States,
     pub(super) runtime: Runtime,
     pub(super) seed: u64,
-    pub(super) compilations: Vec<Compilation>,
+    compilations: Vec<Compilation>,
+    /// What the device chose for the programs so far.
+    choices: Choices,
     predict: Programs,
     summary: Summary,
     output: ValueType,
@@ -46,6 +48,13 @@ impl Programs {
         let (compiled, used) = self.by_size.get_mut(&size)?;
         *used = self.clock;
         Some(compiled)
+    }
+
+    /// Lets go of all programs; gives the sizes there were.
+    pub fn clear(&mut self) -> Vec<usize> {
+        let mut sizes: Vec<usize> = self.by_size.drain().map(|(size, _)| size).collect();
+        sizes.sort_unstable();
+        sizes
     }
 
     pub fn contains(&self, size: usize) -> bool {
@@ -137,6 +146,7 @@ impl NetworkBuilder {
             runtime,
             seed: self.seed,
             compilations: Vec::new(),
+            choices: Choices::new(),
             predict: Programs::default(),
             summary: Summary::new(&traced),
             output,
@@ -192,16 +202,59 @@ impl Network {
         if !self.predict.contains(batch) {
             let started = Instant::now();
             let traced = trace_predict(&*self.net, &with_batch(batch, &self.sample))?;
-            let (compiled, compilation) =
-                traced.load("predict", batch, &mut self.states, &self.runtime, self.seed, started)?;
+            let compiled = self.load(&traced, "predict", batch, started)?;
             self.predict.insert(batch, compiled);
-            self.compilations.push(compilation);
         }
         let compiled = self.predict.get(batch).ok_or_else(|| Error::new("the program is gone"))?;
         let hypers: Vec<f32> = compiled.hypers.iter().map(|(_, value)| *value as f32).collect();
         let outputs = compiled.executable.run(&[Argument::Host(inputs)], &hypers)?;
         let prediction = compiled.output(PREDICTION).and_then(|index| outputs.get(index));
         Ok(prediction.ok_or_else(|| Error::new("the program gave no prediction"))?.read()?)
+    }
+
+    /// Loads a program of this network, traced since `started`.
+    pub(super) fn load(
+        &mut self,
+        traced: &Traced,
+        program: &'static str,
+        batch: usize,
+        started: Instant,
+    ) -> Result<Compiled> {
+        let compiled = traced.load(&mut self.states, &self.runtime, self.seed, &mut self.choices)?;
+        self.compilations.push(Compilation {
+            program,
+            batch,
+            seconds: started.elapsed().as_secs_f64(),
+            peak_bytes: compiled.executable.peak_bytes(),
+        });
+        Ok(compiled)
+    }
+
+    /// What the device chose for the programs so far, where its kernels can be computed in several ways that round
+    /// differently (tiles of products on a GPU); empty on devices that do not choose. Together with the states it makes
+    /// what follows repeatable bit for bit.
+    pub fn choices(&self) -> &Choices {
+        &self.choices
+    }
+
+    /// Goes by these choices from the next run on, those of [`Network::choices`] on the same device at another time. Programs
+    /// that were loaded with others are loaded again when they are needed.
+    pub fn set_choices(&mut self, choices: &Choices) {
+        if self.adopt(choices) {
+            self.clear();
+        }
+    }
+
+    /// Lets go of the programs for predictions.
+    pub(super) fn clear(&mut self) {
+        self.predict.clear();
+    }
+
+    /// Takes choices over; gives whether programs were loaded with others.
+    pub(super) fn adopt(&mut self, choices: &Choices) -> bool {
+        let differ = self.choices.iter().any(|(class, choice)| choices.get(class) != Some(choice));
+        self.choices.clone_from(choices);
+        differ
     }
 
     /// The batch size of inputs of this type, which must fit.

@@ -11,7 +11,7 @@ use crate::nn::{Layer, STEP};
 use crate::optim::Optimizer;
 use crate::tensor::Runtime;
 use dropforge_ir::{Array, Data, ValueType};
-use dropforge_plan::{Argument, BufferRef};
+use dropforge_plan::{Argument, BufferRef, Choices};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -119,7 +119,7 @@ impl StepBuilder {
         let train = step.trace_train(batch)?;
         written_states_are_used(&train, &step.trace_evaluate(batch)?)?;
         step.classes = train.classes;
-        let compiled = step.load(&train, "train", batch, started)?;
+        let compiled = step.network.load(&train, "train", batch, started)?;
         step.train.insert(batch, compiled);
         Ok(step)
     }
@@ -232,12 +232,7 @@ impl Step {
     pub fn run(&mut self, batch: impl IntoBatch) -> Result<Outcome> {
         let batch = batch.into_batch(&self.network.sample, &self.target)?;
         let samples = self.check(&batch)?;
-        if !self.train.contains(samples) {
-            let started = Instant::now();
-            let traced = self.trace_train(samples)?;
-            let compiled = self.load(&traced, "train", samples, started)?;
-            self.train.insert(samples, compiled);
-        }
+        self.load_train(samples)?;
         let settings = self.optimizer.hyperparameters();
         let compiled = self.train.get(samples).ok_or_else(|| Error::new("the program is gone"))?;
         let hypers = hypers(compiled, &self.chosen, &settings);
@@ -259,12 +254,7 @@ impl Step {
     pub fn evaluate(&mut self, batch: impl IntoBatch) -> Result<Evaluation> {
         let batch = batch.into_batch(&self.network.sample, &self.target)?;
         let samples = self.check(&batch)?;
-        if !self.evaluate.contains(samples) {
-            let started = Instant::now();
-            let traced = self.trace_evaluate(samples)?;
-            let compiled = self.load(&traced, "evaluate", samples, started)?;
-            self.evaluate.insert(samples, compiled);
-        }
+        self.load_evaluate(samples)?;
         let compiled = self.evaluate.get(samples).ok_or_else(|| Error::new("the program is gone"))?;
         let hypers = hypers(compiled, &self.chosen, &[]);
         let inputs = [Argument::Host(&batch.inputs), Argument::Host(&batch.targets)];
@@ -348,9 +338,55 @@ impl Step {
     }
 
     /// All states by name: parameters, running statistics, what the optimizer keeps, step count and seed. Reading all of
-    /// them saves the whole training; writing them back resumes it, bit for bit.
+    /// them saves the whole training; writing them back resumes it, bit for bit if [`Step::choices`] are kept, too.
     pub fn states(&self) -> &States {
         self.network.states()
+    }
+
+    /// What the device chose for the programs so far; see [`Network::choices`].
+    pub fn choices(&self) -> &Choices {
+        self.network.choices()
+    }
+
+    /// Goes by these choices from the next step on; see [`Network::set_choices`]. Programs that were loaded with others are
+    /// loaded again.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn set_choices(&mut self, choices: &Choices) -> Result<()> {
+        if !self.network.adopt(choices) {
+            return Ok(());
+        }
+        self.network.clear();
+        for batch in self.train.clear() {
+            self.load_train(batch)?;
+        }
+        for batch in self.evaluate.clear() {
+            self.load_evaluate(batch)?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that there is a training program for this batch size.
+    fn load_train(&mut self, batch: usize) -> Result<()> {
+        if !self.train.contains(batch) {
+            let started = Instant::now();
+            let traced = self.trace_train(batch)?;
+            let compiled = self.network.load(&traced, "train", batch, started)?;
+            self.train.insert(batch, compiled);
+        }
+        Ok(())
+    }
+
+    /// Makes sure that there is an evaluating program for this batch size.
+    fn load_evaluate(&mut self, batch: usize) -> Result<()> {
+        if !self.evaluate.contains(batch) {
+            let started = Instant::now();
+            let traced = self.trace_evaluate(batch)?;
+            let compiled = self.network.load(&traced, "evaluate", batch, started)?;
+            self.evaluate.insert(batch, compiled);
+        }
+        Ok(())
     }
 
     /// The network alone, with its states.
@@ -407,20 +443,6 @@ impl Step {
 
     fn types(&self, batch: usize) -> (ValueType, ValueType) {
         (with_batch(batch, &self.network.sample), with_batch(batch, &self.target))
-    }
-
-    fn load(
-        &mut self,
-        traced: &Traced,
-        program: &'static str,
-        batch: usize,
-        started: Instant,
-    ) -> Result<Compiled> {
-        let network = &mut self.network;
-        let (compiled, compilation) =
-            traced.load(program, batch, &mut network.states, &network.runtime, network.seed, started)?;
-        network.compilations.push(compilation);
-        Ok(compiled)
     }
 
     /// The number of samples of a batch that fits.

@@ -5,7 +5,7 @@ use super::gradient::walk;
 use super::lower::{Leaves, Lowering};
 use super::node::Source;
 use dropforge_ir::{Array, Op, Program, Result, Value, ValueType};
-use dropforge_plan::{Argument, BufferRef, Device, Executable};
+use dropforge_plan::{Argument, BufferRef, Device, Executable, MemoryStatistics};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -78,6 +78,20 @@ impl Runtime {
     /// The device.
     pub fn device(&self) -> &Arc<dyn Device> {
         &self.0.device
+    }
+
+    /// What is held of the device's memory; `None` where the device does not count it, which a GPU does.
+    pub fn memory(&self) -> Option<MemoryStatistics> {
+        self.0.device.memory_statistics()
+    }
+
+    /// Bounds the bytes that tensors, states and programs may take of the device's memory together; `None` lifts the bound.
+    /// What would take more fails, with an error that says what was asked for and what is held.
+    ///
+    /// # Errors
+    /// If the device does not count its memory.
+    pub fn limit_memory(&self, bytes: Option<u64>) -> crate::Result<()> {
+        Ok(self.0.device.limit_memory(bytes)?)
     }
 
     /// How many programs are kept compiled for tensors used directly.

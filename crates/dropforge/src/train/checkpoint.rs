@@ -1,11 +1,12 @@
 //! Checkpoints: everything of a training run, on the device and on the host, as files that belong together.
 
+use super::chosen::Chosen;
 use super::disk;
 use super::report::table;
-use super::run_dir::{MODEL, OPTIMIZER, RunDir, STATE, read_latest};
+use super::run_dir::{CHOICES, MODEL, OPTIMIZER, RunDir, STATE, read_latest};
 use super::safetensors::{self, read_safetensors};
 use super::state::State;
-use crate::compile::{State as DeviceState, States};
+use crate::compile::{Network, State as DeviceState, States};
 use crate::nn::StateKind;
 use crate::{Error, Result};
 use dropforge_ir::{Array, ValueType};
@@ -19,10 +20,12 @@ fn is_model(kind: StateKind) -> bool {
 }
 
 /// Adds a checkpoint to a run, and writes its table of metrics.
-pub(super) fn save(run: &RunDir, states: &States, state: &State) -> Result<()> {
+pub(super) fn save(run: &RunDir, network: &Network, state: &State) -> Result<()> {
+    let states = network.states();
     run.add_checkpoint(|folder| {
         write_states(&folder.join(MODEL), states, is_model)?;
         write_states(&folder.join(OPTIMIZER), states, |kind| !is_model(kind))?;
+        Chosen::of(network).write(&folder.join(CHOICES))?;
         let text = state.to_text()?;
         disk::write_file(&folder.join(STATE), &mut |out| {
             out.write_all(text.as_bytes()).map_err(|error| Error::new(format!("cannot write: {error}")))
@@ -37,29 +40,37 @@ fn write_states(path: &Path, states: &States, wanted: impl Fn(StateKind) -> bool
     disk::write_file(path, &mut |out| safetensors::write(out, &tensors, |index| states[index].read()))
 }
 
-/// Reads the newest checkpoint of a run into the states, if there is one and all of it fits a run like `now`.
-pub(super) fn load(run: &Path, states: &States, now: &State) -> Result<Option<State>> {
+/// Reads the newest checkpoint of a run into the states, if there is one and all of it fits a run like `now`. What the
+/// device had chosen is left to the caller.
+pub(super) fn load(run: &Path, states: &States, now: &State) -> Result<Option<(State, Option<Chosen>)>> {
     let read = |folder: &Path| {
         let path = folder.join(STATE);
         let text = fs::read_to_string(&path).map_err(|error| disk::cannot("read", &path, &error))?;
         let state = State::parse(&text).and_then(|state| now.check_continues(&state).map(|()| state));
         let state = state.map_err(|error| error.context(path.display()))?;
-        Ok((state, read_fitting(&folder.join(MODEL), states, is_model)?, {
-            read_fitting(&folder.join(OPTIMIZER), states, |kind| !is_model(kind))?
-        }))
+        let model = read_fitting(&folder.join(MODEL), states, is_model)?;
+        let optimizer = read_fitting(&folder.join(OPTIMIZER), states, |kind| !is_model(kind))?;
+        Ok(((state, Chosen::read(&folder.join(CHOICES))?), model, optimizer))
     };
-    let Some((state, model, optimizer)) = read_latest(run, read)? else { return Ok(None) };
+    let Some((host, model, optimizer)) = read_latest(run, read)? else { return Ok(None) };
     write_all(states, model.into_iter().chain(optimizer))?;
-    Ok(Some(state))
+    Ok(Some(host))
 }
 
-/// Reads the weights of the newest checkpoint of a run into the states of its network.
-pub(super) fn load_model(run: &Path, states: &States) -> Result<()> {
-    let read = |folder: &Path| read_fitting(&folder.join(MODEL), states, is_model);
-    let Some(model) = read_latest(run, read)? else {
+/// Reads the weights of the newest checkpoint of a run into its network, which then goes by what the device had chosen.
+pub(super) fn load_model(run: &Path, network: &mut Network) -> Result<()> {
+    let read = |folder: &Path| {
+        let model = read_fitting(&folder.join(MODEL), network.states(), is_model)?;
+        Ok((model, Chosen::read(&folder.join(CHOICES))?))
+    };
+    let Some((model, chosen)) = read_latest(run, read)? else {
         return Err(Error::new(format!("{}: the run has no checkpoint yet", run.display())));
     };
-    write_all(states, model)
+    write_all(network.states(), model)?;
+    if let Some(choices) = chosen.as_ref().and_then(|chosen| chosen.for_device_of(network)) {
+        network.set_choices(choices);
+    }
+    Ok(())
 }
 
 fn write_all(states: &States, arrays: impl IntoIterator<Item = (String, Array)>) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Training: epochs over data, learning-rate schedules, and runs on disk that survive being stopped.
 
 mod checkpoint;
+mod chosen;
 mod config;
 mod data_spec;
 mod disk;

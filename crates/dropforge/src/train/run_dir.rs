@@ -9,6 +9,7 @@
 //!     model.safetensors      weights and running statistics
 //!     optimizer.safetensors  moments, step counts, state of the random numbers
 //!     state.toml             position in the data, sums of the metrics, finished epochs
+//!     choices.toml           what the device chose among ways that round differently; where it did
 //! ```
 //!
 //! A checkpoint is one unit: weights, optimizer and position belong together or are not there. An older one is removed
@@ -30,6 +31,8 @@ pub(crate) const MODEL: &str = "model.safetensors";
 pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
 /// File of a checkpoint with what lives on the host.
 pub(crate) const STATE: &str = "state.toml";
+/// File of a checkpoint with what the device chose.
+pub(crate) const CHOICES: &str = "choices.toml";
 
 /// The folder of a training run, opened for writing by this process alone.
 #[derive(Debug)]

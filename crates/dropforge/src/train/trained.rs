@@ -26,8 +26,9 @@ impl Trained {
         let run = run.as_ref();
         let config = RunConfig::read(run)?;
         let net = config.model.build(config.inputs.classes.len())?;
-        let network = NetworkBuilder::new(net).runtime(runtime).compile(config.inputs.shape.as_slice())?;
-        load_model(run, network.states())?;
+        let mut network =
+            NetworkBuilder::new(net).runtime(runtime).compile(config.inputs.shape.as_slice())?;
+        load_model(run, &mut network)?;
         Ok(Trained { config, network })
     }
 

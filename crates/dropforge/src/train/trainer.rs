@@ -6,7 +6,7 @@ use super::run_dir::RunDir;
 use super::source::{IntoSource, batch_types};
 use super::state::State;
 use super::{Moment, Schedule, checkpoint};
-use crate::compile::{Step, StepBuilder};
+use crate::compile::{Choices, Step, StepBuilder};
 use crate::loss::Loss;
 use crate::nn::Layer;
 use crate::optim::Optimizer;
@@ -293,7 +293,7 @@ impl Trainer {
     }
 
     fn save_to(&self, run: &RunDir) -> Result<()> {
-        checkpoint::save(run, self.step.states(), &self.state)
+        checkpoint::save(run, self.step.network(), &self.state)
     }
 
     /// Writes checkpoints to this run while training, whenever so much time has passed since the last one.
@@ -315,17 +315,30 @@ impl Trainer {
         Ok(())
     }
 
-    /// Goes on where the last checkpoint of a run was written. Returns whether there was one; if not, nothing changes.
+    /// Goes on where the last checkpoint of a run was written. Returns whether there was one; if not, nothing changes. On
+    /// the same device it goes by what the device had chosen then, so that the run goes on with the same bits.
     ///
     /// # Errors
     /// There is no such folder, the checkpoint cannot be read, or it is one of another network, optimizer, seed or batch
     /// size; the message says what differs. Nothing changes then either.
     pub fn resume(&mut self, run: impl AsRef<Path>) -> Result<bool> {
-        let Some(state) = checkpoint::load(run.as_ref(), self.step.states(), &self.state)? else {
+        let Some((state, chosen)) = checkpoint::load(run.as_ref(), self.step.states(), &self.state)? else {
             return Ok(false);
         };
+        let choices = chosen.as_ref().and_then(|chosen| chosen.for_device_of(self.step.network()));
+        if let Some(choices) = choices {
+            self.step.set_choices(choices)?;
+        }
         self.state = state;
         Ok(true)
+    }
+
+    /// Goes by these choices of the device from the next step on; see [`Step::set_choices`].
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn set_choices(&mut self, choices: &Choices) -> Result<()> {
+        self.step.set_choices(choices)
     }
 
     /// Takes the time of each kernel of the training step from the next step on; [`Step::profile`] tells.

@@ -6,6 +6,7 @@
 //! tile of sums. Where `out` is small and `k` long, `k` is split; the parts are added in fixed order by a second
 //! dispatch.
 
+use super::epilogue::Target;
 use super::pick::{Pick, Tunable};
 use super::shader::{BufferId, Dispatch, Shader, Slot, Where};
 use super::tile::{self, Job};
@@ -42,7 +43,8 @@ pub(crate) trait Operands {
     /// [`Operands::quads`] says so, also `load_a4` and `load_b4` of the same arguments, for four neighbours. All are u32.
     fn loads(&self, shader: &mut Shader);
 
-    /// Adds the function `store(z, m, n, value)`, and `store4` for four neighbours along n where it can.
+    /// Adds the function `store(z, m, n, value)`, and `store4` for four neighbours along n where
+    /// [`Operands::stores_quads`] says so.
     fn stores(&self, shader: &mut Shader);
 
     /// Whether neighbours in memory are neighbours along k, for `a` and `b`.
@@ -132,14 +134,28 @@ pub(crate) fn dispatches(
     (vec![first, second], start + elements * parts)
 }
 
-/// Adds the functions `store` and, for quads, `store4`, to a place that is plain in `z`, `m` and `n`.
-pub(crate) fn print_stores(shader: &mut Shader, slot: &Slot, index: &str, quads: bool) {
+/// Adds the functions `store` and, for quads, `store4`, to memory.
+fn print_stores(shader: &mut Shader, slot: &Slot, index: &str, quads: bool) {
     let store = slot.store(DType::F32, index, "value");
     shader.line_head(&format!("fn store(z: u32, m: u32, n: u32, value: f32) {{ {store} }}"));
     if quads {
         let quad = slot.quad(index);
         shader.line_head(&format!(
             "fn store4(z: u32, m: u32, n: u32, value: vec4<f32>) {{ {quad} = bitcast<vec4<u32>>(value); }}"
+        ));
+    }
+}
+
+/// Adds the functions `store` and, for quads, `store4`, to a target; the statements `find` prepare for `index`, the number of
+/// the element for `z`, `m` and `n`.
+pub(crate) fn print_finish(shader: &mut Shader, target: &Target<'_>, find: &str, index: &str, quads: bool) {
+    target.print(shader, quads);
+    shader.line_head(&format!(
+        "fn store(z: u32, m: u32, n: u32, value: f32) {{ {find} finish({index}, value); }}"
+    ));
+    if quads {
+        shader.line_head(&format!(
+            "fn store4(z: u32, m: u32, n: u32, value: vec4<f32>) {{ {find} finish4({index}, value); }}"
         ));
     }
 }

@@ -1,6 +1,7 @@
 //! Convolutions as contractions whose operands are gathered on the way.
 
-use super::contraction::{Operands, Sizes, dispatches, tunable};
+use super::contraction::{Operands, Sizes, dispatches, print_finish, tunable};
+use super::epilogue::Target;
 use super::index::constant;
 use super::movement::per_element;
 use super::pick::{Pick, Tunable, step};
@@ -28,8 +29,9 @@ pub(crate) struct Convolution<'a> {
     pub filter: [usize; 4],
     /// `[batch, out, oh, ow]`
     pub output: [usize; 4],
-    /// The arguments in the operation's order, then the result.
-    pub places: [Where; 3],
+    /// The arguments in the operation's order.
+    pub places: [Where; 2],
+    pub target: Target<'a>,
 }
 
 impl Convolution<'_> {
@@ -345,9 +347,12 @@ impl Gathered<'_, '_> {
 }
 
 impl Operands for Gathered<'_, '_> {
-    fn prepare(&self, shader: &mut Shader, loads: bool, _stores: bool) {
+    fn prepare(&self, shader: &mut Shader, loads: bool, stores: bool) {
         if loads && self.quads()[0] {
             shader.bind_as_quads(BufferId::Scratch);
+        }
+        if stores && self.stores_quads() {
+            self.convolution.target.prepare(shader);
         }
     }
 
@@ -388,7 +393,6 @@ impl Operands for Gathered<'_, '_> {
 
     fn stores(&self, shader: &mut Shader) {
         let convolution = self.convolution;
-        let slot = shader.operand(convolution.places[2], true);
         let positions = convolution.positions();
         let (find, index) = match convolution.direction {
             Direction::Forward => {
@@ -409,8 +413,19 @@ impl Operands for Gathered<'_, '_> {
                 (find, convolution.x_index("b", "m"))
             }
         };
-        let store = slot.store(DType::F32, &index, "value");
-        shader.line_head(&format!("fn store(z: u32, m: u32, n: u32, value: f32) {{ {find} {store} }}"));
+        print_finish(shader, &convolution.target, &find, &index, self.stores_quads());
+    }
+
+    /// Whether neighbours along n are neighbours in memory, four at a time.
+    fn stores_quads(&self) -> bool {
+        let convolution = self.convolution;
+        let together = match convolution.direction {
+            Direction::Forward => convolution.positions(),
+            Direction::Filter => convolution.sizes().n,
+            Direction::Input if convolution.window.stride == [1, 1] => convolution.x[2] * convolution.x[3],
+            Direction::Input => 1,
+        };
+        together.is_multiple_of(4) && convolution.target.takes_quads()
     }
 
     fn along_k(&self) -> [bool; 2] {

@@ -38,7 +38,7 @@ impl Convolution<'_> {
         let together = (FILTER_QUADS / (taps * quads)).clamp(1, channels);
         let mut shader = Shader::default();
         self.load_filter(&mut shader);
-        let result = shader.operand(self.places[2], true);
+        self.target.print(&mut shader, false);
         let groups = sizes.n.div_ceil(THREADS);
         shader.line_head(&format!("var<workgroup> filters: array<vec4<f32>, {}>;", together * taps * quads));
         shader.line(&format!("let z = wg / {groups}u; let n = (wg % {groups}u) * {THREADS}u + lid;"));
@@ -85,7 +85,7 @@ impl Convolution<'_> {
                 _ => format!("({} + p)", self.x_plane(&format!("{m}u"))),
             };
             let value = format!("sum{}.{}", m / 4, ["x", "y", "z", "w"][m % 4]);
-            shader.line(&result.store(DType::F32, &index, &value));
+            shader.line(&format!("finish({index}, {value});"));
         }
         shader.line("}");
         let slot = shader.operand(self.places[0], false);

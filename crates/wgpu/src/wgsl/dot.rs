@@ -1,6 +1,7 @@
 //! Matrix products of strided operands.
 
-use super::contraction::{Operands, Sizes, dispatches, print_stores, tunable};
+use super::contraction::{Operands, Sizes, dispatches, print_finish, tunable};
+use super::epilogue::Target;
 use super::index::{constant, position, sum};
 use super::pick::{Pick, Tunable, step};
 use super::shader::{Dispatch, Shader, Where};
@@ -104,14 +105,14 @@ impl Side {
     }
 }
 
-struct Product {
+struct Product<'a> {
     lhs: Side,
     rhs: Side,
-    result: Where,
+    target: Target<'a>,
     sizes: Sizes,
 }
 
-impl Operands for Product {
+impl Operands for Product<'_> {
     fn prepare(&self, shader: &mut Shader, loads: bool, stores: bool) {
         for side in [&self.lhs, &self.rhs] {
             if loads && side.quads() {
@@ -119,7 +120,7 @@ impl Operands for Product {
             }
         }
         if stores && self.stores_quads() {
-            shader.bind_as_quads(self.result.buffer);
+            self.target.prepare(shader);
         }
     }
 
@@ -129,9 +130,8 @@ impl Operands for Product {
     }
 
     fn stores(&self, shader: &mut Shader) {
-        let quads = self.stores_quads();
-        let slot = shader.operand(self.result, true);
-        print_stores(shader, &slot, &format!("((z * {}u + m) * {}u + n)", self.sizes.m, self.sizes.n), quads);
+        let index = format!("((z * {}u + m) * {}u + n)", self.sizes.m, self.sizes.n);
+        print_finish(shader, &self.target, "", &index, self.stores_quads());
     }
 
     fn along_k(&self) -> [bool; 2] {
@@ -143,7 +143,7 @@ impl Operands for Product {
     }
 
     fn stores_quads(&self) -> bool {
-        self.result.word.is_multiple_of(4) && self.sizes.n.is_multiple_of(4)
+        self.target.takes_quads() && self.sizes.n.is_multiple_of(4)
     }
 }
 
@@ -156,17 +156,17 @@ pub(crate) struct DotAxes<'a> {
 }
 
 /// A product of two arguments.
-pub(crate) struct Dot {
-    product: Product,
+pub(crate) struct Dot<'a> {
+    product: Product<'a>,
 }
 
-impl Dot {
-    pub fn new(axes: &DotAxes<'_>, args: &[Argument], places: [Where; 2], result: Where) -> Dot {
+impl<'a> Dot<'a> {
+    pub fn new(axes: &DotAxes<'_>, args: &[Argument], places: [Where; 2], target: Target<'a>) -> Dot<'a> {
         let lhs = Side::new(&args[0], places[0], axes.lhs_batch, axes.lhs_contract);
         let rhs = Side::new(&args[1], places[1], axes.rhs_batch, axes.rhs_contract);
         let sizes =
             Sizes { z: lhs.batch.count(), m: lhs.free.count(), n: rhs.free.count(), k: lhs.contract.count() };
-        Dot { product: Product { lhs, rhs, result, sizes } }
+        Dot { product: Product { lhs, rhs, target, sizes } }
     }
 
     /// What there is to choose, within some bytes of workgroup memory.

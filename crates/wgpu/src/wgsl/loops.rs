@@ -60,7 +60,7 @@ fn single(
         .collect();
     let rows: usize = instance.rows.iter().product();
     let per_thread = if rows >= MANY_ELEMENTS { ELEMENTS_PER_THREAD } else { 1 };
-    let scene = Scene { kernel, rows: &instance.rows, slots: &slots, row: "r", column: "0u" };
+    let scene = Scene::of_rows(kernel, &instance.rows, &slots, "r");
     if per_thread > 1 {
         shader.line(&format!("for (var u = 0u; u < {per_thread}u; u++) {{"));
         shader.line(&format!("let r = (wg * {per_thread}u + u) * {WORKGROUP}u + lid;"));
@@ -122,7 +122,7 @@ fn several(
     shader.line(&format!("let r = (wg - param_at(base)) * {WORKGROUP}u + lid;"));
     shader.line("if (r < param_at(base + 1u)) {");
     // One row axis, so that its extent does not matter.
-    let scene = Scene { kernel, rows: &[usize::MAX], slots: &slots, row: "r", column: "0u" };
+    let scene = Scene::of_rows(kernel, &[usize::MAX], &slots, "r");
     print_stages(&mut shader, &scene);
     shader.line("}");
     shader.finish(label, WORKGROUP, groups)

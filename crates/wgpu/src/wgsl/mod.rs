@@ -6,12 +6,15 @@ mod contraction;
 mod convolution;
 mod direct;
 mod dot;
+mod epilogue;
 mod functions;
 mod index;
 mod loops;
 mod movement;
+pub(crate) mod peak;
 mod pick;
 mod pool;
+mod quads;
 mod reduction;
 mod rows;
 mod scalar;
@@ -19,7 +22,8 @@ mod scatter;
 mod shader;
 mod tile;
 
-pub(crate) use pick::{Pick, Tunable};
+pub(crate) use epilogue::{Epilogue, epilogue, fused, unstored};
+pub(crate) use pick::{Pick, Picker, Tunable};
 pub(crate) use shader::{BufferId, Dispatch, Where};
 
 use attention::Attention;
@@ -28,6 +32,7 @@ use dot::{Dot, DotAxes};
 use dropforge_ir::{Error, Op, PoolWindow, Result, Shape, ValueType};
 use dropforge_plan::explain::title;
 use dropforge_plan::plan::{Argument, Kernel, Plan, Work};
+use epilogue::Target;
 use movement::Padding;
 
 /// The dispatches of one kernel.
@@ -37,17 +42,18 @@ pub(crate) struct Printed {
     pub scratch_words: usize,
 }
 
-/// Prints a kernel; `places` says where each buffer of the plan lies, `limits` what shaders may use, `picked` what was picked
-/// for a class of kernels.
+/// Prints a kernel, and the epilogue that it is to end with; `places` says where each buffer of the plan lies, `limits` what
+/// shaders may use, `pick` picks where there is a choice.
 ///
 /// # Errors
 /// If the kernel is a library operation that this device does not know, or its operands are laid out in a way it does not.
 pub(crate) fn print(
     plan: &Plan,
     kernel: &Kernel,
+    epilogue: Option<&Epilogue<'_>>,
     places: &[Where],
     limits: &wgpu::Limits,
-    picked: &dyn Fn(&str) -> Option<Pick>,
+    pick: &mut dyn FnMut(&Tunable) -> Pick,
 ) -> Result<Printed> {
     let label = title(plan, kernel);
     let (dispatches, scratch_words) = match &kernel.work {
@@ -59,8 +65,8 @@ pub(crate) fn print(
             (vec![movement::copy(&label, &plan.buffers[*from].ty, places[*from], places[*to])], 0)
         }
         Work::Call { op, args, results } => {
-            let call = Call { plan, label: &label, args, results, places, limits };
-            call.print(op, picked).map_err(|error| error.at(&kernel.origin))?
+            let call = Call { plan, label: &label, args, results, places, epilogue, limits };
+            call.print(op, pick).map_err(|error| error.at(&kernel.origin))?
         }
     };
     let dispatches = dispatches
@@ -74,7 +80,7 @@ pub(crate) fn print(
 pub(crate) fn tunable(plan: &Plan, kernel: &Kernel, limits: &wgpu::Limits) -> Option<Tunable> {
     let Work::Call { op, args, results } = &kernel.work else { return None };
     let nowhere = vec![Where { buffer: BufferId::Own(0), word: 0 }; plan.buffers.len()];
-    let call = Call { plan, label: "", args, results, places: &nowhere, limits };
+    let call = Call { plan, label: "", args, results, places: &nowhere, epilogue: None, limits };
     call.tunable(op)
 }
 
@@ -85,6 +91,7 @@ struct Call<'a> {
     args: &'a [Argument],
     results: &'a [usize],
     places: &'a [Where],
+    epilogue: Option<&'a Epilogue<'a>>,
     limits: &'a wgpu::Limits,
 }
 
@@ -113,13 +120,18 @@ impl Call<'_> {
         self.limits.max_compute_workgroup_storage_size
     }
 
-    fn dot(&self, op: &Op) -> Option<Dot> {
-        let Op::Dot { lhs_batch, rhs_batch, lhs_contract, rhs_contract } = op else { return None };
-        let axes = DotAxes { lhs_batch, rhs_batch, lhs_contract, rhs_contract };
-        Some(Dot::new(&axes, self.args, [self.arg(0), self.arg(1)], self.result(0)))
+    /// Where a contraction goes.
+    fn target(&self) -> Target<'_> {
+        Target { place: self.result(0), epilogue: self.epilogue }
     }
 
-    fn convolution<'op>(&self, op: &'op Op) -> Option<Convolution<'op>> {
+    fn dot(&self, op: &Op) -> Option<Dot<'_>> {
+        let Op::Dot { lhs_batch, rhs_batch, lhs_contract, rhs_contract } = op else { return None };
+        let axes = DotAxes { lhs_batch, rhs_batch, lhs_contract, rhs_contract };
+        Some(Dot::new(&axes, self.args, [self.arg(0), self.arg(1)], self.target()))
+    }
+
+    fn convolution<'op>(&'op self, op: &'op Op) -> Option<Convolution<'op>> {
         let (first, second) = (four(&self.args.first()?.ty.shape)?, four(&self.args.get(1)?.ty.shape)?);
         let result = four(&self.result_type(0).shape)?;
         let (direction, window, [x, filter, output]) = match op {
@@ -132,8 +144,8 @@ impl Call<'_> {
             }
             _ => return None,
         };
-        let places = [self.arg(0), self.arg(1), self.result(0)];
-        Some(Convolution { direction, window, x, filter, output, places })
+        let places = [self.arg(0), self.arg(1)];
+        Some(Convolution { direction, window, x, filter, output, places, target: self.target() })
     }
 
     fn attention(&self, op: &Op) -> Option<Attention> {
@@ -154,11 +166,11 @@ impl Call<'_> {
         dot.or_else(convolution).or_else(attention)
     }
 
-    fn print(&self, op: &Op, picked: &dyn Fn(&str) -> Option<Pick>) -> Result<(Vec<Dispatch>, usize)> {
+    fn print(&self, op: &Op, pick: &mut dyn FnMut(&Tunable) -> Pick) -> Result<(Vec<Dispatch>, usize)> {
         let (label, args) = (self.label, self.args);
         let one = |dispatch: Dispatch| Ok((vec![dispatch], 0));
         if let Some(tunable) = self.tunable(op) {
-            return self.print_picked(op, tunable.pick(picked));
+            return self.print_picked(op, pick(&tunable));
         }
         match op {
             Op::MaxPool { window } => one(pool::max_pool(

@@ -1,6 +1,7 @@
 //! What a printer may choose without changing what is computed, up to rounding.
 
 use crate::tuning::{ATTENTION_TILES, AttentionTile, TILES, Tile};
+use dropforge_plan::Choices;
 
 /// One choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +59,8 @@ pub(crate) struct Tunable {
 
 impl Tunable {
     /// What was picked for this class, if it can be done here, or else the choice by rule.
-    pub fn pick(&self, picked: &dyn Fn(&str) -> Option<Pick>) -> Pick {
-        match (self.picks[0], picked(&self.class)) {
+    pub fn fit(&self, picked: Option<Pick>) -> Pick {
+        match (self.picks[0], picked) {
             (Pick::Contraction(..), Some(Pick::Contraction(tile, parts)))
                 if tile.memory() <= self.memory as usize =>
             {
@@ -68,6 +69,33 @@ impl Tunable {
             (Pick::Attention(_), Some(pick)) if self.picks.contains(&pick) => pick,
             (rule, _) => rule,
         }
+    }
+}
+
+/// Picks for the kernels of a program: what is given for their class, or else what the device knows of it, or else the
+/// choice by rule. The first kernel of a class decides for all of it, and what it decides is added to what is given, so that
+/// the same is picked whenever that is given again.
+pub(crate) struct Picker<'a> {
+    given: &'a mut Choices,
+    known: &'a dyn Fn(&str) -> Option<Pick>,
+}
+
+impl<'a> Picker<'a> {
+    pub fn new(given: &'a mut Choices, known: &'a dyn Fn(&str) -> Option<Pick>) -> Picker<'a> {
+        Picker { given, known }
+    }
+
+    pub fn pick(&mut self, tunable: &Tunable) -> Pick {
+        if tunable.flops == 0.0 {
+            // There is nothing to choose.
+            return tunable.picks[0];
+        }
+        let given = self.given.get(&tunable.class).and_then(|text| Pick::parse(text));
+        let pick = tunable.fit(given.or_else(|| (self.known)(&tunable.class)));
+        if given.is_none() {
+            self.given.insert(tunable.class.clone(), pick.text());
+        }
+        pick
     }
 }
 
@@ -93,6 +121,28 @@ mod tests {
         {
             assert_eq!(Pick::parse(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_is_given_comes_before_what_is_known_and_the_rule_comes_last() {
+        let [rule, known, given] = [0, 1, 2].map(|tile| Pick::Contraction(TILES[tile].0, 2));
+        let class = |name: &str| Tunable {
+            class: name.into(),
+            picks: vec![rule],
+            most_parts: 3,
+            memory: 1 << 20,
+            flops: 1.0,
+        };
+        let knows = |class: &str| (class != "new").then_some(known);
+        let mut choices = Choices::from([("a".into(), given.text()), ("b".into(), "nonsense".into())]);
+        let mut picker = Picker::new(&mut choices, &knows);
+        assert_eq!(["a", "b", "new"].map(|name| picker.pick(&class(name))), [given, known, rule]);
+        // The first of a class decides, whatever the rule says of others.
+        let other = Tunable { picks: vec![given], ..class("new") };
+        assert_eq!(picker.pick(&other), rule);
+        let found: Vec<_> = choices.into_iter().collect();
+        let expected = [("a", given), ("b", known), ("new", rule)];
+        assert_eq!(found, expected.map(|(name, pick)| (name.to_string(), pick.text())));
     }
 
     #[test]

@@ -214,7 +214,7 @@ impl Writer<'_, '_> {
         if columns == 0 || (stage.domain.is_empty() && accumulators.is_empty()) {
             return;
         }
-        let scene = Scene { kernel, rows: extents, slots: self.slots, row: "r", column: "c" };
+        let scene = Scene { column: "c", ..Scene::of_rows(kernel, extents, self.slots, "r") };
         self.shader.line(&format!("if (is_row) {{ let column_end = {end};"));
         self.shader.line(&format!("for (var c = {start} + lane; c < column_end; c += {lanes}u) {{"));
         for instruction in &stage.domain {
@@ -347,7 +347,7 @@ impl Writer<'_, '_> {
     fn row_part(&mut self, number: usize, with_stores: bool) {
         let Rows { kernel, extents, lanes, .. } = *self.rows;
         let stage = &kernel.stages[number];
-        let scene = Scene { kernel, rows: extents, slots: self.slots, row: "r", column: "0u" };
+        let scene = Scene::of_rows(kernel, extents, self.slots, "r");
         let is_store = |instruction: &&Instruction| matches!(instruction, Instruction::Store { .. });
         for instruction in stage.row.iter().filter(|instruction| !is_store(instruction)) {
             self.shader.line(&scene.print(instruction, false));

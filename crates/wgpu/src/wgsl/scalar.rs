@@ -14,20 +14,47 @@ pub(crate) struct Scene<'a> {
     /// Expressions of the numbers of the row and of the column.
     pub row: &'a str,
     pub column: &'a str,
+    /// An operand whose element is at hand, and the expression of it.
+    pub given: Option<(usize, &'a str)>,
+    /// Which of four neighbours along the last row axis is meant, if they are printed together.
+    pub lane: Option<Lane<'a>>,
+}
+
+/// One of four neighbours, of which `row` numbers the first.
+#[derive(Clone, Copy)]
+pub(crate) struct Lane<'a> {
+    pub number: usize,
+    /// For each register, whether it is the same for all four.
+    pub shared: &'a [bool],
 }
 
 pub(crate) fn name(register: Register) -> String {
     format!("v{}", register.0)
 }
 
-impl Scene<'_> {
+impl<'a> Scene<'a> {
+    /// Of a kernel without columns, the element that `row` numbers.
+    pub fn of_rows(kernel: &'a LoopKernel, rows: &'a [usize], slots: &'a [Slot], row: &'a str) -> Scene<'a> {
+        Scene { kernel, rows, slots, row, column: "0u", given: None, lane: None }
+    }
+
     /// The position that an affine function gives.
     pub fn position(&self, index: &Affine) -> String {
+        let step = index.rows.last().copied().unwrap_or(0);
+        let lane = self.lane.map_or(0, |lane| lane.number as i64);
         sum(&[
-            constant(index.offset),
+            constant(index.offset + lane * step),
             position(self.row, self.rows, &index.rows),
             position(self.column, &self.kernel.columns, &index.columns),
         ])
+    }
+
+    /// The name of a register here.
+    pub fn name(&self, register: Register) -> String {
+        match self.lane {
+            Some(lane) if !lane.shared[register.index()] => format!("{}_{}", name(register), lane.number),
+            _ => name(register),
+        }
     }
 
     fn dtype(&self, register: Register) -> DType {
@@ -40,15 +67,15 @@ impl Scene<'_> {
             return self.slots[access.operand].store(
                 access.dtype,
                 &self.position(&access.index),
-                &name(*from),
+                &self.name(*from),
             );
         }
         let value = self.value(instruction);
         match instruction.target() {
             Some(to) if declare => {
-                format!("let {}: {} = {value};", name(to), wgsl_type(self.dtype(to)))
+                format!("let {}: {} = {value};", self.name(to), wgsl_type(self.dtype(to)))
             }
-            Some(to) => format!("{} = {value};", name(to)),
+            Some(to) => format!("{} = {value};", self.name(to)),
             None => String::new(),
         }
     }
@@ -56,18 +83,23 @@ impl Scene<'_> {
     fn value(&self, instruction: &Instruction) -> String {
         match instruction {
             Instruction::Store { .. } => String::new(),
-            Instruction::Load { access, .. } => {
-                self.slots[access.operand].load(access.dtype, &self.position(&access.index))
-            }
+            Instruction::Load { access, .. } => match self.given {
+                Some((operand, value)) if operand == access.operand => value.to_string(),
+                _ => self.slots[access.operand].load(access.dtype, &self.position(&access.index)),
+            },
             Instruction::Immediate { to, bits } => immediate(self.dtype(*to), *bits),
             Instruction::Index { index, .. } => format!("bitcast<i32>({})", self.position(index)),
-            Instruction::Unary { kind, x, .. } => unary(*kind, self.dtype(*x), &name(*x)),
-            Instruction::Binary { kind, a, b, .. } => binary(*kind, self.dtype(*a), &name(*a), &name(*b)),
-            Instruction::Compare { kind, a, b, .. } => compare(*kind, self.dtype(*a), &name(*a), &name(*b)),
-            Instruction::Select { condition, a, b, .. } => {
-                format!("select({}, {}, {})", name(*b), name(*a), name(*condition))
+            Instruction::Unary { kind, x, .. } => unary(*kind, self.dtype(*x), &self.name(*x)),
+            Instruction::Binary { kind, a, b, .. } => {
+                binary(*kind, self.dtype(*a), &self.name(*a), &self.name(*b))
             }
-            Instruction::Cast { into, x, .. } => cast(self.dtype(*x), *into, &name(*x)),
+            Instruction::Compare { kind, a, b, .. } => {
+                compare(*kind, self.dtype(*a), &self.name(*a), &self.name(*b))
+            }
+            Instruction::Select { condition, a, b, .. } => {
+                format!("select({}, {}, {})", self.name(*b), self.name(*a), self.name(*condition))
+            }
+            Instruction::Cast { into, x, .. } => cast(self.dtype(*x), *into, &self.name(*x)),
             Instruction::RandomBits { seed, step, stream, index, .. } => {
                 let (seed, step) = (&self.slots[*seed], &self.slots[*step]);
                 format!(

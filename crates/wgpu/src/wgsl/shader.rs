@@ -75,26 +75,44 @@ impl Slot {
         format!("b{}[({}) >> 2u]", self.binding, self.at(index))
     }
 
+    /// An operand that no shader reaches.
+    pub fn none() -> Slot {
+        Slot { binding: 0, quads: false, offset: String::new() }
+    }
+
+    /// Whether [`Slot::quad`] works, for indices that are multiples of four.
+    pub fn has_quads(&self) -> bool {
+        self.quads
+    }
+
     /// The element at an index, in the type of registers.
     pub fn load(&self, dtype: DType, index: &str) -> String {
-        let word = self.word(index);
-        match dtype {
-            DType::F32 => format!("bitcast<f32>({word})"),
-            DType::I32 => format!("bitcast<i32>({word})"),
-            DType::U32 | DType::U8 => word,
-            DType::Bool => format!("({word} != 0u)"),
-        }
+        from_word(dtype, &self.word(index))
     }
 
     /// The statement that stores a value of the type of registers.
     pub fn store(&self, dtype: DType, index: &str, value: &str) -> String {
-        let word = self.word(index);
-        match dtype {
-            DType::F32 | DType::I32 => format!("{word} = bitcast<u32>({value});"),
-            DType::U32 => format!("{word} = {value};"),
-            DType::U8 => format!("{word} = {value} & 255u;"),
-            DType::Bool => format!("{word} = select(0u, 1u, {value});"),
-        }
+        format!("{} = {};", self.word(index), to_word(dtype, value))
+    }
+}
+
+/// The element that is stored as a word, in the type of registers.
+pub(crate) fn from_word(dtype: DType, word: &str) -> String {
+    match dtype {
+        DType::F32 => format!("bitcast<f32>({word})"),
+        DType::I32 => format!("bitcast<i32>({word})"),
+        DType::U32 | DType::U8 => word.into(),
+        DType::Bool => format!("({word} != 0u)"),
+    }
+}
+
+/// The word as which a value of the type of registers is stored.
+pub(crate) fn to_word(dtype: DType, value: &str) -> String {
+    match dtype {
+        DType::F32 | DType::I32 => format!("bitcast<u32>({value})"),
+        DType::U32 => value.into(),
+        DType::U8 => format!("{value} & 255u"),
+        DType::Bool => format!("select(0u, 1u, {value})"),
     }
 }
 

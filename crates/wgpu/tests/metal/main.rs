@@ -8,6 +8,8 @@ mod execution;
 mod faults;
 mod models;
 mod programs;
+#[path = "../support/shapes.rs"]
+mod shapes;
 mod translate;
 
 use dropforge_conformance::generate;
@@ -24,6 +26,7 @@ fn limits() -> wgpu::Limits {
         max_storage_buffer_binding_size: BUFFER,
         max_uniform_buffer_binding_size: BUFFER,
         max_compute_workgroup_storage_size: 32 << 10,
+        max_storage_buffers_per_shader_stage: 29,
         ..wgpu::Limits::default()
     }
 }
@@ -70,6 +73,18 @@ fn kernels_of_cases_have_right_types() {
 fn kernels_of_random_programs_have_right_types() {
     let programs: Vec<_> = (0..60).map(|seed| generate(seed).program).collect();
     check_types("random", &kernels(&programs));
+}
+
+/// Elementwise kernels are printed into the products and convolutions that they follow.
+#[test]
+fn epilogues_save_dispatches() {
+    let without = wgpu::Limits { max_storage_buffers_per_shader_stage: 0, ..limits() };
+    for program in models::full() {
+        let count = |limits| shaders(&program, limits).unwrap().dispatches.len();
+        let (with, without) = (count(&limits()), count(&without));
+        println!("{}: {with} dispatches, {without} without epilogues", program.name);
+        assert!(with < without);
+    }
 }
 
 fn check_results(name: &str, samples: &[programs::Sample]) {

@@ -1,5 +1,6 @@
 //! Programs whose kernels are checked: conformance cases, and shapes that reach every form of the hand-tiled kernels.
 
+use crate::shapes::{self, Convolved};
 use dropforge_conformance::all_cases;
 use dropforge_ir::interpret::{Numbers, run_arrays};
 use dropforge_ir::text::parse;
@@ -46,72 +47,33 @@ fn sample(name: String, text: &str, tolerance: f64) -> Sample {
     };
     let ports = program.inputs.iter().enumerate();
     let inputs: Vec<Array> = ports.map(|(seed, port)| array(port.value, seed)).collect();
-    let (outputs, _) = run_arrays(&program, &inputs, &[], &[]).unwrap();
-    let expected = outputs.iter().map(Numbers::from).collect();
-    Sample { name, program, inputs, hypers: Vec::new(), states: Vec::new(), expected, tolerance }
+    let ports = program.states.iter().enumerate();
+    let states: Vec<Array> = ports.map(|(seed, port)| array(port.value, seed + 100)).collect();
+    let (outputs, written) = run_arrays(&program, &inputs, &states, &[]).unwrap();
+    let expected = outputs.iter().chain(&written).map(Numbers::from).collect();
+    Sample { name, program, inputs, hypers: Vec::new(), states, expected, tolerance }
 }
 
 /// Shapes that reach the tiles, splits and edges of products, convolutions, attention, reductions and pooling.
 pub fn tiled() -> Vec<Sample> {
     let mut samples = Vec::new();
     for (m, n, k) in [(130, 70, 33), (20, 140, 17), (5, 300, 20), (300, 5, 20), (1, 1, 1500), (33, 47, 600)] {
-        let text = format!(
-            "program product {{
-  %a: f32[{m}, {k}] = input \"a\"
-  %b: f32[{k}, {n}] = input \"b\"
-  %c: f32[{n}, {k}] = input \"c\"
-  %d: f32[{k}, {m}] = input \"d\"
-  %x = dot %a, %b {{lhs_batch=[], rhs_batch=[], lhs_contract=[1], rhs_contract=[0]}}
-  %y = dot %d, %c {{lhs_batch=[], rhs_batch=[], lhs_contract=[0], rhs_contract=[1]}}
-  output \"x\" = %x
-  output \"y\" = %y
-}}"
-        );
-        samples.push(sample(format!("product {m}×{n}×{k}"), &text, 2e-4));
+        samples.push(sample(format!("product {m}×{n}×{k}"), &shapes::products(m, n, k), 2e-4));
     }
-    for (channels, filters, size, stride, dilation, groups) in
-        [(3, 8, 9, 1, 1, 1), (6, 40, 9, 1, 1, 1), (40, 36, 7, 2, 1, 1), (16, 24, 6, 1, 2, 2)]
-    {
-        let per_group = channels / groups;
-        let out = (size + 4 - 2 * dilation - 1) / stride + 1;
-        let window = format!(
-            "window=[stride:[{stride}, {stride}] low:[2, 2] high:[2, 2] dilation:[{dilation}, {dilation}] groups:{groups}]"
-        );
-        let text = format!(
-            "program convolution {{
-  %x: f32[2, {channels}, {size}, {size}] = input \"x\"
-  %f: f32[{filters}, {per_group}, 3, 3] = input \"f\"
-  %g: f32[2, {filters}, {out}, {out}] = input \"g\"
-  %y = convolution %x, %f {{{window}}}
-  %dx = convolution_input_gradient %g, %f {{{window}, input=[{size}, {size}]}}
-  %df = convolution_filter_gradient %x, %g {{{window}, kernel=[3, 3]}}
-  output \"y\" = %y
-  output \"dx\" = %dx
-  output \"df\" = %df
-}}"
-        );
-        samples.push(sample(
-            format!("convolution of {channels} to {filters} channels, groups {groups}"),
-            &text,
-            1e-4,
-        ));
+    for of in [[3, 8, 9, 1, 1, 1], [6, 40, 9, 1, 1, 1], [40, 36, 7, 2, 1, 1], [16, 24, 6, 1, 2, 2]] {
+        let text = Convolved::new(of).all();
+        samples.push(sample(format!("convolution {of:?}"), &text, 1e-4));
+        for text in Convolved::new(of).with_epilogues() {
+            samples.push(sample(format!("convolution {of:?} with epilogue"), &text, 1e-4));
+        }
+    }
+    for (z, m, n, k) in [(1, 20, 36, 17), (2, 33, 47, 20), (3, 4, 8, 1500)] {
+        for text in shapes::products_with_epilogues(z, m, n, k) {
+            samples.push(sample(format!("product {z}×{m}×{n}×{k} with epilogue"), &text, 2e-4));
+        }
     }
     for (t, s, d, causal) in [(70, 75, 40, 0), (70, 75, 33, 1), (40, 40, 64, 1)] {
-        let text = format!(
-            "program attention {{
-  %q: f32[1, 2, {t}, {d}] = input \"q\"
-  %k: f32[1, 2, {s}, {d}] = input \"k\"
-  %v: f32[1, 2, {s}, {d}] = input \"v\"
-  %g: f32[1, 2, {t}, {d}] = input \"g\"
-  %o, %l = attention %q, %k, %v {{causal={causal}, scale=0.25}}
-  %dq, %dk, %dv = attention_gradient %q, %k, %v, %o, %l, %g {{causal={causal}, scale=0.25}}
-  output \"o\" = %o
-  output \"l\" = %l
-  output \"dq\" = %dq
-  output \"dk\" = %dk
-  output \"dv\" = %dv
-}}"
-        );
+        let text = shapes::attention(t, s, d, causal);
         samples.push(sample(format!("attention {t}×{s}×{d}, causal {causal}"), &text, 1e-4));
     }
     for (shape, axis) in [("3, 3000", 1), ("40, 100", 1), ("2100, 6", 0), ("300, 70", 0)] {

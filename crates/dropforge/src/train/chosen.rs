@@ -1,0 +1,74 @@
+//! The part of a checkpoint that says what the device had chosen, so that a run goes on with the same bits.
+
+use super::config::toml_message;
+use super::disk;
+use crate::compile::Network;
+use crate::{Error, Result};
+use dropforge_plan::Choices;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::Path;
+
+/// What a device chose for the programs of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Chosen {
+    /// The name of the device; choices mean nothing to others.
+    device: String,
+    choices: Choices,
+}
+
+impl Chosen {
+    /// What was chosen so far for a network.
+    pub fn of(network: &Network) -> Chosen {
+        Chosen { device: network.runtime().device().name(), choices: network.choices().clone() }
+    }
+
+    /// The choices, if they are of the device that a network is on.
+    pub fn for_device_of(&self, network: &Network) -> Option<&Choices> {
+        (self.device == network.runtime().device().name()).then_some(&self.choices)
+    }
+
+    /// Writes the file, or none where nothing was chosen.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        if self.choices.is_empty() {
+            return Ok(());
+        }
+        let text = toml::to_string(self).map_err(|error| Error::new(format!("choices: {error}")))?;
+        disk::write_file(path, &mut |out| {
+            out.write_all(text.as_bytes()).map_err(|error| Error::new(format!("cannot write: {error}")))
+        })
+    }
+
+    /// Reads the file; `None` where there is none.
+    pub fn read(path: &Path) -> Result<Option<Chosen>> {
+        let text = match fs::read_to_string(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            text => text.map_err(|error| disk::cannot("read", path, &error))?,
+        };
+        let parsed = toml::from_str(&text).map_err(|error| Error::new(toml_message(&text, &error)));
+        parsed.map(Some).map_err(|error| error.context(path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_read_back_and_only_where_there_is_something_to_say() {
+        let folder = std::env::temp_dir().join(format!("dropforge-chosen-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("choices.toml");
+        let mut chosen = Chosen { device: "a \"GPU\" (Vulkan)".into(), choices: Choices::new() };
+        chosen.write(&path).unwrap();
+        assert_eq!(Chosen::read(&path).unwrap(), None);
+        chosen.choices.insert("dot-1-64-k4".into(), "tile:64:64:4:4:16:1".into());
+        chosen.write(&path).unwrap();
+        assert_eq!(Chosen::read(&path).unwrap(), Some(chosen));
+        fs::write(&path, "device = 3\n").unwrap();
+        let error = Chosen::read(&path).unwrap_err().to_string();
+        assert!(error.contains("choices.toml: line 1") && error.contains("a string"), "{error}");
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -1,0 +1,172 @@
+//! Epilogues: the elementwise kernel that follows a product or a convolution, printed into the place where that stores.
+//!
+//! It saves a dispatch, reading the product back, and storing it at all where nobody else reads it.
+
+use super::quads;
+use super::scalar::Scene;
+use super::shader::{Shader, Slot, Where};
+use crate::tuning::MOST_EPILOGUE_WORK;
+use dropforge_ir::{DType, Op, UnaryKind};
+use dropforge_plan::kernel::{Instance, Instruction, LoopKernel};
+use dropforge_plan::plan::{Kernel, Plan, Work};
+
+/// For each kernel of a plan, whether it is printed into the one before it.
+pub(crate) fn fused(plan: &Plan, limits: &wgpu::Limits) -> Vec<bool> {
+    (0..plan.kernels.len()).map(|number| number > 0 && is_fused(plan, number, limits)).collect()
+}
+
+fn is_fused(plan: &Plan, number: usize, limits: &wgpu::Limits) -> bool {
+    let (before, kernel) = (&plan.kernels[number - 1], &plan.kernels[number]);
+    let (Work::Call { op, args, results }, Some((epilogue, instance))) = (&before.work, elementwise(kernel))
+    else {
+        return false;
+    };
+    let contracts = matches!(
+        op,
+        Op::Dot { .. }
+            | Op::Convolution { .. }
+            | Op::ConvolutionInputGradient { .. }
+            | Op::ConvolutionFilterGradient { .. }
+    );
+    // At worst each operand lies in another buffer, and the parts of a sum in one more.
+    let buffers = args.len() + instance.operands.len() + 1;
+    kernel.is_epilogue
+        && contracts
+        && plan.buffers[results[0]].ty.dtype == DType::F32
+        && buffers <= limits.max_storage_buffers_per_shader_stage as usize
+        && work(epilogue) <= MOST_EPILOGUE_WORK
+}
+
+/// The loop of a kernel without columns, over one set of buffers.
+fn elementwise(kernel: &Kernel) -> Option<(&LoopKernel, &Instance)> {
+    match &kernel.work {
+        Work::Loop { kernel, instances } if kernel.columns.is_empty() && instances.len() == 1 => {
+            Some((kernel, &instances[0]))
+        }
+        _ => None,
+    }
+}
+
+/// About how many operations an element takes.
+fn work(kernel: &LoopKernel) -> usize {
+    let instructions = kernel.stages.iter().flat_map(|stage| stage.domain.iter().chain(&stage.row));
+    let one = |instruction: &Instruction| match instruction {
+        Instruction::RandomBits { .. } => 100,
+        Instruction::Unary { kind, .. } => match kind {
+            UnaryKind::Negate | UnaryKind::Absolute | UnaryKind::Relu | UnaryKind::Not => 1,
+            _ => 20,
+        },
+        Instruction::Immediate { .. } => 0,
+        _ => 1,
+    };
+    instructions.map(one).sum()
+}
+
+/// The value that nobody has in memory because the epilogue of the kernel with this number takes it from registers.
+pub(crate) fn unstored(plan: &Plan, product: usize) -> Option<usize> {
+    match &plan.kernels[product].work {
+        Work::Call { results, .. } if plan.is_used_by_next_only(product, results[0]) => Some(results[0]),
+        _ => None,
+    }
+}
+
+/// A loop kernel that is run on each element of a contraction.
+pub(crate) struct Epilogue<'a> {
+    kernel: &'a LoopKernel,
+    instance: &'a Instance,
+    operands: Vec<Where>,
+    /// The operand that the contraction computes.
+    given: usize,
+    /// Whether the contraction itself is to be stored, too.
+    keeps: bool,
+}
+
+/// The epilogue of the kernel with this number, if it has one by what [`fused`] said; `places` says where each buffer of the
+/// plan lies.
+pub(crate) fn epilogue<'a>(
+    plan: &'a Plan,
+    fused: &[bool],
+    product: usize,
+    places: &[Where],
+) -> Option<Epilogue<'a>> {
+    let kernel = plan.kernels.get(product + 1).filter(|_| fused[product + 1])?;
+    let (kernel, instance) = elementwise(kernel)?;
+    let Work::Call { results, .. } = &plan.kernels[product].work else { return None };
+    let given = instance.operands.iter().position(|operand| *operand == results[0])?;
+    let operands = instance.operands.iter().map(|&operand| places[operand]).collect();
+    Some(Epilogue {
+        kernel,
+        instance,
+        operands,
+        given,
+        keeps: !plan.is_used_by_next_only(product, results[0]),
+    })
+}
+
+/// Where the elements of a contraction go: into their place, through an epilogue, or both.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub place: Where,
+    pub epilogue: Option<&'a Epilogue<'a>>,
+}
+
+impl Target<'_> {
+    /// Whether four neighbours can go at once, if the first of them always has a number that is a multiple of four.
+    pub fn takes_quads(&self) -> bool {
+        let in_quads = |epilogue: &Epilogue<'_>| quads::come_in_quads(&epilogue.instance.rows);
+        self.place.word.is_multiple_of(4) && self.epilogue.is_none_or(in_quads)
+    }
+
+    fn is_stored(&self) -> bool {
+        self.epilogue.is_none_or(|epilogue| epilogue.keeps)
+    }
+
+    /// Binds as quads what is met in quads; before any operand is made.
+    pub fn prepare(&self, shader: &mut Shader) {
+        if self.is_stored() {
+            shader.bind_as_quads(self.place.buffer);
+        }
+        if let Some(epilogue) = self.epilogue {
+            for operand in quads::operands_in_quads(epilogue.kernel, &epilogue.operands) {
+                if operand != epilogue.given {
+                    shader.bind_as_quads(epilogue.operands[operand].buffer);
+                }
+            }
+        }
+    }
+
+    /// Adds the function `finish(i, value)` for the element with number `i` of the row-major result and, if `quads`,
+    /// `finish4` for it and the three after it, where [`Target::prepare`] was called and [`Target::takes_quads`].
+    pub fn print(&self, shader: &mut Shader, quads: bool) {
+        let (mut one, mut four) = (Vec::new(), Vec::new());
+        if self.is_stored() {
+            let slot = shader.operand(self.place, true);
+            one.push(slot.store(DType::F32, "i", "value"));
+            if quads {
+                four.push(format!("{} = bitcast<vec4<u32>>(value);", slot.quad("i")));
+            }
+        }
+        if let Some(Epilogue { kernel, instance, operands, given, .. }) = self.epilogue {
+            let slots: Vec<Slot> = operands
+                .iter()
+                .zip(&kernel.written)
+                .enumerate()
+                .map(|(number, (&place, &written))| match number {
+                    number if number == *given => Slot::none(),
+                    _ => shader.operand(place, written),
+                })
+                .collect();
+            let scene = Scene::of_rows(kernel, &instance.rows, &slots, "i");
+            let scene = Scene { given: Some((*given, "value")), ..scene };
+            let instructions = kernel.stages.iter().flat_map(|stage| stage.domain.iter().chain(&stage.row));
+            one.extend(instructions.map(|instruction| scene.print(instruction, true)));
+            if quads {
+                four.extend(quads::print(&scene, operands));
+            }
+        }
+        shader.line_head(&format!("fn finish(i: u32, value: f32) {{ {} }}", one.join(" ")));
+        if quads {
+            shader.line_head(&format!("fn finish4(i: u32, value: vec4<f32>) {{ {} }}", four.join(" ")));
+        }
+    }
+}

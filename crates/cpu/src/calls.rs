@@ -77,8 +77,17 @@ pub(crate) struct RowMajorProduct<'a> {
     columns: usize,
 }
 
+/// A loop kernel that runs on finished parts of a product.
+pub(crate) struct Following<'a> {
+    pub kernel: &'a vm::Compiled,
+    /// Where its operands lie, as for [`vm::Compiled::run`].
+    pub operand: &'a (dyn Fn(usize, usize) -> *mut u8 + Sync),
+    /// Which of them is the product.
+    pub product: usize,
+}
+
 impl RowMajorProduct<'_> {
-    /// Runs the product, and a loop kernel on each part of it that is finished; `product` is its operand that is the product.
+    /// Runs the product, and a loop kernel on each part of it that is finished.
     ///
     /// # Safety
     /// As for [`Call::run`]; and the kernel is elementwise, visits the elements of the product in row-major order and writes
@@ -87,9 +96,7 @@ impl RowMajorProduct<'_> {
         &self,
         args: [*mut u8; 2],
         result: *mut u8,
-        kernel: &vm::Compiled,
-        product: usize,
-        operand: &(dyn Fn(usize, usize) -> *mut u8 + Sync),
+        following: &Following,
         scratch: &Scratch,
         shared: &Shared,
     ) {
@@ -100,8 +107,9 @@ impl RowMajorProduct<'_> {
             let rhs = args[1].cast::<f32>().cast_const().offset(self.offsets[1]);
             let scratch = scratch.take().as_mut_ptr();
             self.matmul.run_with(lhs, rhs, result.cast(), scratch, &shared.pool, &|tile| {
-                let aside = tile.aside.map(|_| product);
-                kernel.run_elements(operand, aside, tile.ranges(self.rows, self.columns));
+                let aside = tile.aside.map(|_| following.product);
+                let parts = tile.ranges(self.rows, self.columns);
+                following.kernel.run_elements(following.operand, aside, parts);
             });
         }
     }

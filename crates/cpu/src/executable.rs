@@ -1,6 +1,6 @@
 //! A plan loaded on the CPU: everything is prepared once, and a run only follows the list.
 
-use crate::calls::{Call, Scratch};
+use crate::calls::{Call, Following, Scratch};
 use crate::device::{CpuBuffer, Shared};
 use crate::memory::AlignedBuffer;
 use crate::vm;
@@ -191,7 +191,7 @@ impl CpuExecutable {
 
     fn run_kernel(&mut self, index: usize) {
         let pool = &self.shared.pool;
-        if let Some((compiled, operands, position)) = self.epilogue(index)
+        if let Some((kernel, operands, position)) = self.epilogue(index)
             && let Prepared::Call { call, args, results } = &self.prepared[index]
             && let Some(product) = call.as_row_major_product()
         {
@@ -199,15 +199,9 @@ impl CpuExecutable {
             let operand = |_: usize, operand: usize| self.pointers[operands[operand]].0;
             // SAFETY: as below; the plan says that the loop may follow the product element by element.
             unsafe {
-                product.run_with(
-                    args,
-                    self.pointers[results[0]].0,
-                    compiled,
-                    position,
-                    &operand,
-                    &self.scratch,
-                    &self.shared,
-                );
+                let following = Following { kernel, operand: &operand, product: position };
+                let result = self.pointers[results[0]].0;
+                product.run_with(args, result, &following, &self.scratch, &self.shared);
             }
             return;
         }

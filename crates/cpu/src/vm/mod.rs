@@ -132,7 +132,7 @@ impl Compiled {
         let cost: f64 = layouts.iter().map(|layout| layout.estimate(kernel)).sum();
         let threads = threads.min((cost / grain) as usize).max(1);
         let division = match &layouts[..] {
-            [layout] if shares_columns(layout, threads) => {
+            [layout] if shares_columns(layout, threads) || keeps_images(kernel, layout, threads) => {
                 Division::Columns(Columns::new(&variants[0].early, threads))
             }
             _ => Division::Units(divide(&layouts, threads)),
@@ -241,6 +241,19 @@ fn shares_columns(layout: &Layout, threads: usize) -> bool {
         && uneven
         && iterations >= 2 * threads
         && matches!(layout.kind, Kind::Streamed | Kind::Rowwise)
+}
+
+/// Whether threads share the columns of one pass over several runs, such as the images of a batch, although there are rows
+/// enough: other kernels give each thread some of the images, so that these are still in its cache.
+fn keeps_images(kernel: &LoopKernel, layout: &Layout, threads: usize) -> bool {
+    let iterations = layout.iterations();
+    let is_even = iterations % threads == 0 || iterations >= 8 * threads;
+    threads > 1
+        && kernel.stages.len() == 1
+        && layout.kind == Kind::Streamed
+        && layout.columns.len() > 1
+        && iterations >= threads
+        && is_even
 }
 
 /// Divides the units of all instances by their elements.

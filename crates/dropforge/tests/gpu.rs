@@ -123,7 +123,8 @@ fn a_run_goes_on_with_what_the_device_had_chosen_then() {
     whole.save(&folder).unwrap();
     let rest = losses(&mut whole, &data, 2);
     let mut resumed = new();
-    assert_eq!(*resumed.step().choices(), usual);
+    // A real GPU may have timed others meanwhile, but hardly these for all.
+    assert!(forced.iter().any(|(class, choice)| resumed.step().choices().get(class) != Some(choice)));
     assert!(resumed.resume(&folder).unwrap());
     assert!(forced.iter().all(|(class, choice)| resumed.step().choices().get(class) == Some(choice)));
     assert_eq!(losses(&mut resumed, &data, 2), rest);

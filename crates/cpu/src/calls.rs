@@ -45,7 +45,14 @@ pub(crate) enum Call {
     /// A product; the offsets are the first elements of the two sides.
     Product { matmul: Matmul, offsets: [isize; 2] },
     /// A convolution in one of its directions.
-    Convolution { algorithm: Algorithm, direction: Direction, shape: ConvShape, scratch: usize },
+    Convolution {
+        algorithm: Algorithm,
+        direction: Direction,
+        shape: ConvShape,
+        scratch: usize,
+        /// Whether the output is pooled: see [`Call::pool_output`].
+        is_pooled: bool,
+    },
     /// A joining of arguments, each with so many elements for each of `outer` positions.
     Concat { outer: usize, lengths: Vec<usize>, element: usize },
     /// A padding with the bits of an element.
@@ -141,7 +148,7 @@ impl Call {
                 };
                 let algorithm = conv::choose(&shape, direction, shared.level, threads);
                 let scratch = conv::scratch_len(algorithm, direction, &shape, shared.level, threads);
-                Call::Convolution { algorithm, direction, shape, scratch }
+                Call::Convolution { algorithm, direction, shape, scratch, is_pooled: false }
             };
         Ok(match op {
             Op::Dot { .. } => {
@@ -242,7 +249,10 @@ impl Call {
     /// The choice, for listings.
     pub(crate) fn describe(&self) -> String {
         match self {
-            Call::Convolution { algorithm, .. } => format!("{algorithm:?}").to_lowercase(),
+            Call::Convolution { algorithm, is_pooled, .. } => {
+                let pool = if *is_pooled { " with pool" } else { "" };
+                format!("{algorithm:?}{pool}").to_lowercase()
+            }
             Call::Interpreted { .. } => "interpreted".into(),
             _ => String::new(),
         }
@@ -253,6 +263,40 @@ impl Call {
         let Call::Product { matmul, offsets } = self else { return None };
         let (rows, columns) = matmul.row_major_output()?;
         Some(RowMajorProduct { matmul, offsets, rows, columns })
+    }
+
+    /// The windows, if this is a max-pool or the gradient of one.
+    pub(crate) fn pool_shape(&self) -> Option<&PoolShape> {
+        match self {
+            Call::MaxPool { shape } | Call::MaxPoolGradient { window: Some(shape), .. } => Some(shape),
+            _ => None,
+        }
+    }
+
+    /// Whether this is a convolution that can be computed together with a max-pool of its output.
+    pub(crate) fn can_pool_output(&self, windows: &PoolShape) -> bool {
+        matches!(self, Call::Convolution { algorithm, shape, .. }
+            if conv::supports_pool(*algorithm, shape)
+                && windows.is_two_by_two()
+                && windows.input == shape.output()
+                && windows.planes == shape.batch * shape.out_channels)
+    }
+
+    /// Makes a convolution that [`Call::can_pool_output`] do so. Forward it then has the two results of the pool; its gradients
+    /// take the gradient of the pooled output, and have the positions as a third argument.
+    pub(crate) fn pool_output(&mut self, shared: &Shared) {
+        if let Call::Convolution { direction, shape, scratch, is_pooled, .. } = self {
+            *is_pooled = true;
+            *scratch = conv::pooled_scratch_len(*direction, shape, shared.level, shared.pool.threads());
+        }
+    }
+
+    /// Whether this is a gradient of a convolution.
+    pub(crate) fn is_convolution_gradient(&self) -> bool {
+        matches!(
+            self,
+            Call::Convolution { direction: Direction::InputGradient | Direction::FilterGradient, .. }
+        )
     }
 
     /// Says that nobody needs the product but the loop kernel that follows it element by element.
@@ -292,6 +336,28 @@ impl Call {
                     let (lhs, rhs) = (lhs.offset(offsets[0]), rhs.offset(offsets[1]));
                     matmul.run(lhs, rhs, result(0).cast(), scratch.as_mut_ptr(), &shared.pool);
                 }
+            }
+            Call::Convolution { is_pooled: true, direction, shape, .. } => {
+                let (input, filter) = (shape.input_len(), shape.filter_len());
+                let pooled = shape.output_len() / shape.output().iter().product::<usize>()
+                    * shape.output().iter().map(|extent| extent / 2).product::<usize>();
+                let is_forward = *direction == Direction::Forward;
+                let [a, b, out] = match direction {
+                    Direction::Forward => [input, filter, pooled],
+                    Direction::InputGradient => [pooled, filter, input],
+                    Direction::FilterGradient => [input, pooled, filter],
+                };
+                // SAFETY: forward there is a second result with a position for each pooled value, backward a third argument.
+                let (positions, out_positions): (&[i32], &mut [i32]) = unsafe {
+                    if is_forward {
+                        (&[], std::slice::from_raw_parts_mut(result(1).cast::<i32>(), pooled))
+                    } else {
+                        (std::slice::from_raw_parts(arg(2).cast::<i32>(), pooled), &mut [])
+                    }
+                };
+                let (a, b, out) = (floats(0, a), floats(1, b), target(out));
+                let operands = conv::Operands { a, b, positions, out, out_positions };
+                conv::run_pooled(*direction, shape, operands, scratch, &shared.pool, shared.level);
             }
             Call::Convolution { algorithm, direction, shape, .. } => {
                 let (input, filter, output) = (shape.input_len(), shape.filter_len(), shape.output_len());

@@ -36,6 +36,8 @@ enum Prepared {
         to: usize,
         bytes: usize,
     },
+    /// A max-pool, or the gradient of one, that convolutions compute.
+    Pooled,
 }
 
 /// A program on the CPU.
@@ -113,6 +115,7 @@ impl CpuExecutable {
             };
             prepared.push(next);
         }
+        scratch_bytes = scratch_bytes.max(join_pools(&plan, &mut prepared, shared));
         let mut constants = Vec::new();
         for literal in &plan.constants {
             let mut memory = allocate(literal.bytes().len(), "a constant")?;
@@ -177,6 +180,7 @@ impl CpuExecutable {
             }
             Prepared::Call { call, .. } => call.describe(),
             Prepared::Epilogue { .. } => "epilogue, its time is the product's".into(),
+            Prepared::Pooled => "its time is the convolution's".into(),
             Prepared::Loop { .. } | Prepared::Copy { .. } => String::new(),
         }
     }
@@ -224,8 +228,8 @@ impl CpuExecutable {
                     );
                 }
             }
-            // The kernel before has run it.
-            Prepared::Epilogue { .. } => {}
+            // Another kernel runs it.
+            Prepared::Epilogue { .. } | Prepared::Pooled => {}
             Prepared::Copy { from, to, bytes } => {
                 // SAFETY: a copy joins two different buffers of one size.
                 unsafe {
@@ -234,6 +238,58 @@ impl CpuExecutable {
             }
         }
     }
+}
+
+/// Lets convolutions compute the max-pools of their outputs, and the gradients of these, where they can and nobody else needs
+/// what comes in between. Returns the bytes of scratch space that this takes.
+fn join_pools(plan: &Plan, prepared: &mut [Prepared], shared: &Shared) -> usize {
+    let mut scratch_bytes = 0;
+    for number in 0..prepared.len() {
+        let Prepared::Call { call, args, results } = &prepared[number] else { continue };
+        let Some(windows) = call.pool_shape().copied() else { continue };
+        let (args, results) = (args.clone(), results.clone());
+        let can_pool = |kernel: usize| matches!(&prepared[kernel], Prepared::Call { call, .. } if call.can_pool_output(&windows));
+        if results.len() == 2 {
+            let follows = plan.kernels[number].is_epilogue
+                && plan.is_used_by_next_only(number - 1, args[0])
+                && can_pool(number - 1);
+            if !follows {
+                continue;
+            }
+            if let Prepared::Call { call, results: pooled, .. } = &mut prepared[number - 1] {
+                call.pool_output(shared);
+                scratch_bytes = scratch_bytes.max(call.scratch_bytes());
+                *pooled = results;
+            }
+        } else {
+            let spread = results[0];
+            let touches = |kernel: &usize| plan.kernels[*kernel].buffers().contains(&spread);
+            let readers: Vec<usize> = (number + 1..prepared.len()).filter(touches).collect();
+            let are_gradients = readers.iter().all(|&reader| {
+                matches!(&prepared[reader], Prepared::Call { call, args, .. }
+                    if call.is_convolution_gradient() && args.iter().filter(|arg| **arg == spread).count() == 1)
+            });
+            let is_free = plan.kernels[number].is_deferrable
+                && matches!(plan.buffers[spread].place, Place::Arena(_))
+                && are_gradients
+                && readers.iter().all(|&reader| can_pool(reader));
+            if !is_free {
+                continue;
+            }
+            for reader in readers {
+                if let Prepared::Call { call, args: inputs, .. } = &mut prepared[reader] {
+                    call.pool_output(shared);
+                    scratch_bytes = scratch_bytes.max(call.scratch_bytes());
+                    for input in inputs.iter_mut().filter(|input| **input == spread) {
+                        *input = args[0];
+                    }
+                    inputs.push(args[1]);
+                }
+            }
+        }
+        prepared[number] = Prepared::Pooled;
+    }
+    scratch_bytes
 }
 
 /// Bytes that can be read where a value is empty: one element of any type.

@@ -70,7 +70,7 @@ impl PoolShape {
     }
 
     /// Whether windows of 2×2 lie side by side: the case with kernels of its own.
-    fn is_two_by_two(&self) -> bool {
+    pub(crate) fn is_two_by_two(&self) -> bool {
         self.kernel == [2; 2] && self.stride == [2; 2] && self.pad_low == [0; 2] && self.pad_high == [0; 2]
             // Vectors hold indices as numbers.
             && self.input_plane() < 1 << 24

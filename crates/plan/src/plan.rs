@@ -89,8 +89,11 @@ pub struct Kernel {
     pub origin: Origin,
     /// Whether a device may run it on each part of the product or convolution that the kernel before computes, as soon as
     /// that part is finished: it visits just the elements of that result, in row-major order, and writes nothing that the
-    /// kernel before reads.
+    /// kernel before reads. Or it is a max-pool of the convolution before.
     pub is_epilogue: bool,
+    /// Whether what it reads stays until the last reader of its result is done, so that a device may compute the result where it
+    /// is read: for gradients of max-pools that only gradients of convolutions read.
+    pub is_deferrable: bool,
 }
 
 impl Kernel {
@@ -411,11 +414,17 @@ impl<'a> Planner<'a> {
         }
         let direct = self.place_results(&steps);
         let epilogues: Vec<bool> = (0..steps.len()).map(|step| self.is_epilogue(&steps, step)).collect();
-        let placement = self.place_arena(&steps, &direct, &epilogues);
+        let deferred = self.deferred(&steps);
+        let placement = self.place_arena(&steps, &direct, &epilogues, &deferred);
         let mut kernels: Vec<Kernel> = steps
             .iter()
             .zip(epilogues)
-            .map(|(step, is_epilogue)| Kernel { is_epilogue, ..self.kernel(step) })
+            .zip(&deferred)
+            .map(|((step, is_epilogue), last)| Kernel {
+                is_epilogue,
+                is_deferrable: last.is_some(),
+                ..self.kernel(step)
+            })
             .collect();
         kernels.extend(self.final_copies());
         Ok(Plan {
@@ -537,6 +546,13 @@ impl<'a> Planner<'a> {
     fn is_epilogue(&self, steps: &[Vec<Draft>], step: usize) -> bool {
         let Some(before) = step.checked_sub(1) else { return false };
         let ([product], [draft]) = (&steps[before][..], &steps[step][..]) else { return false };
+        if let (Unit::Call(first), Unit::Call(second)) =
+            (&self.fusion.units[product.unit], &self.fusion.units[draft.unit])
+        {
+            let (first, second) = (self.program.node(*first), self.program.node(*second));
+            return matches!((&first.op, &second.op), (Op::Convolution { .. }, Op::MaxPool { .. }))
+                && second.args[0] == first.results[0];
+        }
         let (Unit::Call(node), Some(emitted)) = (&self.fusion.units[product.unit], &draft.emitted) else {
             return false;
         };
@@ -554,6 +570,35 @@ impl<'a> Planner<'a> {
                 !read.contains(value) && replaced.is_none_or(|state| !read.contains(&state))
             });
         keeps_what_is_read && emitted.visits_in_order(node.results[0], self.program)
+    }
+
+    /// For each step the last that reads its result, if what it reads has to stay for as long: see
+    /// [`Kernel::is_deferrable`].
+    fn deferred(&self, steps: &[Vec<Draft>]) -> Vec<Option<usize>> {
+        let call = |step: usize| match &steps[step][..] {
+            [Draft { unit, .. }] => match self.fusion.units[*unit] {
+                Unit::Call(node) => Some(self.program.node(node)),
+                Unit::Group(_) => None,
+            },
+            _ => None,
+        };
+        let is_gradient = |op: &Op| {
+            matches!(op, Op::ConvolutionInputGradient { .. } | Op::ConvolutionFilterGradient { .. })
+        };
+        let last_reader = |step: usize| {
+            let node = call(step).filter(|node| matches!(node.op, Op::MaxPoolGradient { .. }))?;
+            let result = node.results[0];
+            let reads = |reader: &usize| {
+                steps[*reader]
+                    .iter()
+                    .any(|draft| self.reads(&self.fusion.units[draft.unit]).contains(&result))
+            };
+            let readers: Vec<usize> = (step + 1..steps.len()).filter(reads).collect();
+            let only_gradients =
+                readers.iter().all(|&reader| call(reader).is_some_and(|node| is_gradient(&node.op)));
+            readers.last().copied().filter(|_| only_gradients)
+        };
+        (0..steps.len()).map(last_reader).collect()
     }
 
     /// Whether in this step a result may lie where an argument lies.
@@ -579,6 +624,7 @@ impl<'a> Planner<'a> {
         steps: &[Vec<Draft>],
         direct: &HashSet<Value>,
         epilogues: &[bool],
+        deferred: &[Option<usize>],
     ) -> Placement {
         let in_arena = |planner: &Self, value: Value| {
             !planner.program.definition(value).op.is_leaf() && !direct.contains(&value)
@@ -592,6 +638,13 @@ impl<'a> Planner<'a> {
                         // What a product reads stays until its epilogue is done, since they may run at the same time.
                         span.1 = step + usize::from(epilogues.get(step + 1) == Some(&true));
                     }
+                }
+            }
+        }
+        for (drafts, last) in steps.iter().zip(deferred) {
+            for value in drafts.iter().flat_map(|draft| self.reads(&self.fusion.units[draft.unit])) {
+                if let (Some(last), Some(span)) = (last, spans.get_mut(&self.numbers[&value])) {
+                    span.1 = span.1.max(*last);
                 }
             }
         }
@@ -686,7 +739,7 @@ impl<'a> Planner<'a> {
                 }
             }
         };
-        Kernel { work, nodes, origin, is_epilogue: false }
+        Kernel { work, nodes, origin, is_epilogue: false, is_deferrable: false }
     }
 
     /// Copies into the states whose new value had to be computed beside the old one.
@@ -700,7 +753,13 @@ impl<'a> Planner<'a> {
             if self.buffers[from].place != Place::State(index) {
                 let to = self.number(old);
                 let work = Work::Copy { from, to };
-                copies.push(Kernel { work, nodes: Vec::new(), origin, is_epilogue: false });
+                copies.push(Kernel {
+                    work,
+                    nodes: Vec::new(),
+                    origin,
+                    is_epilogue: false,
+                    is_deferrable: false,
+                });
             }
         }
         copies

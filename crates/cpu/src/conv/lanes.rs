@@ -6,8 +6,9 @@
 //! The input gradient adds each output gradient to the pixels it came from, a row at a time in registers, so that it
 //! does no work for padding.
 
+use super::lanes_pool::{pool_block, spread_block};
 use super::layout::{Block, align, whole_lines, with_alignment};
-use super::{ConvShape, Direction};
+use super::{ConvShape, Direction, Operands};
 use crate::pool::{Disjoint, Pool};
 use crate::simd::{Kernel, Level, Vector};
 use std::ops::Range;
@@ -36,6 +37,8 @@ pub(super) struct Plan<'a> {
     output: usize,
     /// Elements of a filter with one partial sum for each lane; zero where no filter is computed.
     sums: usize,
+    /// Elements of a block of pooled outputs; zero where outputs are not pooled.
+    pooled: usize,
 }
 
 /// The scratch memory of one thread.
@@ -43,6 +46,8 @@ struct Piece<'a> {
     input: &'a mut [f32],
     output: &'a mut [f32],
     sums: &'a mut [f32],
+    /// Pooled values and the positions that they come from, half each.
+    pooled: &'a mut [f32],
 }
 
 /// The blocks of images that one thread computes.
@@ -51,13 +56,23 @@ struct Blocks<'a> {
     blocks: Range<usize>,
     a: &'a [f32],
     b: &'a [f32],
+    /// Positions of the pooled gradient, for all images.
+    positions: &'a [i32],
     /// What these blocks give, unless that is a filter.
     out: &'a mut [f32],
+    /// The positions of pooled outputs of these blocks.
+    out_positions: &'a mut [i32],
     piece: Piece<'a>,
 }
 
 impl<'a> Plan<'a> {
-    pub fn new(direction: Direction, shape: &'a ConvShape, level: Level, threads: usize) -> Self {
+    pub fn new(
+        direction: Direction,
+        shape: &'a ConvShape,
+        is_pooled: bool,
+        level: Level,
+        threads: usize,
+    ) -> Self {
         let lanes = level.lanes();
         let [height, width] = shape.padded();
         Plan {
@@ -73,40 +88,51 @@ impl<'a> Plan<'a> {
             } else {
                 0
             },
+            pooled: if is_pooled {
+                whole_lines(shape.out_channels * shape.pooled_plane() * lanes)
+            } else {
+                0
+            },
         }
     }
 
     fn piece_len(&self) -> usize {
-        self.input + self.output + self.sums
+        self.input + self.output + self.sums + 2 * self.pooled
     }
 
     pub fn scratch_len(&self) -> usize {
         with_alignment(self.threads * self.piece_len())
     }
 
-    pub fn run(&self, a: &[f32], b: &[f32], out: &mut [f32], scratch: &mut [f32], pool: &Pool) {
+    pub fn run(&self, operands: Operands, scratch: &mut [f32], pool: &Pool) {
+        let Operands { a, b, positions, out, out_positions } = operands;
         let blocks = self.shape.batch.div_ceil(self.lanes);
         let scratch = &mut align(scratch)[..self.threads * self.piece_len()];
         let pieces = Disjoint::new(scratch);
         let image = match self.direction {
+            Direction::Forward if self.pooled > 0 => self.shape.out_channels * self.shape.pooled_plane(),
             Direction::Forward => self.shape.out_channels * self.shape.output_plane(),
             Direction::InputGradient => self.shape.in_channels * self.shape.input_plane(),
             Direction::FilterGradient => 0,
         };
+        let pooled_image = if self.direction == Direction::Forward && self.pooled > 0 { image } else { 0 };
         let images = Disjoint::new(out);
+        let image_positions = Disjoint::new(out_positions);
         pool.split(blocks, 1, |thread, blocks| {
             let range = blocks.start * self.lanes..self.shape.batch.min(blocks.end * self.lanes);
             // SAFETY: each thread has its own piece and its own images.
-            let (piece, out) = unsafe {
+            let (piece, out, out_positions) = unsafe {
                 (
                     pieces.part(thread * self.piece_len()..(thread + 1) * self.piece_len()),
                     images.part(range.start * image..range.end * image),
+                    image_positions.part(range.start * pooled_image..range.end * pooled_image),
                 )
             };
             let (input, rest) = piece.split_at_mut(self.input);
-            let (output, sums) = rest.split_at_mut(self.output);
-            let piece = Piece { input, output, sums };
-            self.level.call(Blocks { plan: self, blocks, a, b, out, piece });
+            let (output, rest) = rest.split_at_mut(self.output);
+            let (sums, pooled) = rest.split_at_mut(self.sums);
+            let piece = Piece { input, output, sums, pooled };
+            self.level.call(Blocks { plan: self, blocks, a, b, positions, out, out_positions, piece });
         });
         if self.direction == Direction::FilterGradient {
             self.reduce(blocks.min(self.threads), out, scratch, pool);
@@ -157,10 +183,14 @@ impl Kernel for Blocks<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Blocks { plan, blocks, a, b, out, piece } = self;
+        let Blocks { plan, blocks, a, b, positions, out, out_positions, piece } = self;
         let shape = plan.shape;
         let inputs = shape.in_channels * shape.input_plane();
         let outputs = shape.out_channels * shape.output_plane();
+        let pooled = shape.out_channels * shape.pooled_plane();
+        let (pooled_values, pooled_positions) = piece.pooled.split_at_mut(plan.pooled);
+        let pooled_places = [pooled_values.as_mut_ptr(), pooled_positions.as_mut_ptr()];
+        let is_pooled = plan.pooled > 0;
         let first = blocks.start * V::LANES;
         piece.sums.fill(0.0);
         if plan.direction != Direction::InputGradient {
@@ -178,11 +208,23 @@ impl Kernel for Blocks<'_> {
                     Direction::Forward => {
                         spread_input::<V>(shape, lanes, a.as_ptr().add(image * inputs), input);
                         forward::<V>(shape, input, b.as_ptr(), output);
-                        let planes = out.as_mut_ptr().add((image - first) * outputs);
-                        output_block(shape, lanes).gather::<V>(output, planes);
+                        if is_pooled {
+                            let start = (image - first) * pooled;
+                            let to = (out.as_mut_ptr().add(start), out_positions.as_mut_ptr().add(start));
+                            pool_block::<V>(shape, lanes, output, pooled_places, to);
+                        } else {
+                            let planes = out.as_mut_ptr().add((image - first) * outputs);
+                            output_block(shape, lanes).gather::<V>(output, planes);
+                        }
                     }
                     Direction::InputGradient => {
-                        output_block(shape, lanes).spread::<V>(a.as_ptr().add(image * outputs), output);
+                        if is_pooled {
+                            let start = image * pooled;
+                            let from = (a.as_ptr().add(start), positions.as_ptr().add(start));
+                            spread_block::<V>(shape, lanes, from, pooled_places, output);
+                        } else {
+                            output_block(shape, lanes).spread::<V>(a.as_ptr().add(image * outputs), output);
+                        }
                         input_gradient::<V>(shape, output, b.as_ptr(), input);
                         gather_input::<V>(
                             shape,
@@ -193,7 +235,13 @@ impl Kernel for Blocks<'_> {
                     }
                     Direction::FilterGradient => {
                         spread_input::<V>(shape, lanes, a.as_ptr().add(image * inputs), input);
-                        output_block(shape, lanes).spread::<V>(b.as_ptr().add(image * outputs), output);
+                        if is_pooled {
+                            let start = image * pooled;
+                            let from = (b.as_ptr().add(start), positions.as_ptr().add(start));
+                            spread_block::<V>(shape, lanes, from, pooled_places, output);
+                        } else {
+                            output_block(shape, lanes).spread::<V>(b.as_ptr().add(image * outputs), output);
+                        }
                         filter_gradient::<V>(shape, input, output, piece.sums.as_mut_ptr());
                     }
                 }

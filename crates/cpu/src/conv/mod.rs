@@ -18,6 +18,7 @@ mod direct;
 mod direct_filter;
 mod general;
 mod lanes;
+mod lanes_pool;
 mod layout;
 #[cfg(test)]
 mod tests;
@@ -116,6 +117,12 @@ impl ConvShape {
     fn output_plane(&self) -> usize {
         let [height, width] = self.output();
         height * width
+    }
+
+    /// Elements of an output plane after a max-pool of 2×2.
+    fn pooled_plane(&self) -> usize {
+        let [height, width] = self.output();
+        (height / 2) * (width / 2)
     }
 
     /// Elements of the input.
@@ -222,9 +229,71 @@ pub fn scratch_len(
             direct_filter::Plan::new(shape, level, threads).scratch_len()
         }
         Algorithm::Direct => direct::Plan::new(direction, shape, level, threads).scratch_len(),
-        Algorithm::Lanes => lanes::Plan::new(direction, shape, level, threads).scratch_len(),
+        Algorithm::Lanes => lanes::Plan::new(direction, shape, false, level, threads).scratch_len(),
         Algorithm::Winograd => winograd::Plan::new(direction, shape, level, threads).scratch_len(),
     }
+}
+
+/// Whether `algorithm` computes this together with a max-pool of the output by windows of 2×2 that lie side by side.
+pub fn supports_pool(algorithm: Algorithm, shape: &ConvShape) -> bool {
+    // Positions are held as numbers, and something must be left.
+    algorithm == Algorithm::Lanes && shape.output_plane() < 1 << 24 && shape.pooled_plane() > 0
+}
+
+/// The scratch memory that [`run_pooled`] needs with `threads` threads, in `f32` elements.
+pub fn pooled_scratch_len(direction: Direction, shape: &ConvShape, level: Level, threads: usize) -> usize {
+    lanes::Plan::new(direction, shape, true, level, threads).scratch_len()
+}
+
+/// The operands of a convolution whose output is pooled: values and positions take the place of the output, and a gradient of
+/// the values with their positions that of the output's gradient.
+pub struct Operands<'a> {
+    /// As for [`run`].
+    pub a: &'a [f32],
+    /// As for [`run`].
+    pub b: &'a [f32],
+    /// Where in its plane each element of the pooled gradient belongs; empty forward.
+    pub positions: &'a [i32],
+    /// The result.
+    pub out: &'a mut [f32],
+    /// Where in its plane each pooled value comes from; empty backward.
+    pub out_positions: &'a mut [i32],
+}
+
+/// As [`run`], with a max-pool of 2×2 after the output; [`supports_pool`] says where that can be.
+///
+/// # Panics
+/// As [`run`].
+pub fn run_pooled(
+    direction: Direction,
+    shape: &ConvShape,
+    operands: Operands,
+    scratch: &mut [f32],
+    pool: &Pool,
+    level: Level,
+) {
+    shape.check();
+    assert!(
+        supports(Algorithm::Lanes, direction, shape) && supports_pool(Algorithm::Lanes, shape),
+        "cannot pool {direction:?} of {shape:?}"
+    );
+    let (input, filter) = (shape.input_len(), shape.filter_len());
+    let pooled = shape.batch * shape.out_channels * shape.pooled_plane();
+    let lengths = match direction {
+        Direction::Forward => [input, filter, 0, pooled, pooled],
+        Direction::InputGradient => [pooled, filter, pooled, input, 0],
+        Direction::FilterGradient => [input, pooled, pooled, filter, 0],
+    };
+    let Operands { a, b, positions, out, out_positions } = &operands;
+    let found = [a.len(), b.len(), positions.len(), out.len(), out_positions.len()];
+    assert_eq!(found, lengths, "operands of {direction:?} of {shape:?}");
+    let plan = lanes::Plan::new(direction, shape, true, level, pool.threads());
+    assert!(scratch.len() >= plan.scratch_len(), "scratch of {} elements is too short", scratch.len());
+    if lengths.iter().take(2).any(|&length| length == 0) {
+        operands.out.fill(0.0);
+        return;
+    }
+    plan.run(operands, scratch, pool);
 }
 
 /// Computes a convolution; see the [module](self) for what `a`, `b` and `out` are. `out` is overwritten.
@@ -271,7 +340,10 @@ pub fn run(
         Algorithm::Direct => {
             direct::Plan::new(direction, shape, level, threads).run(a, b, out, scratch, pool)
         }
-        Algorithm::Lanes => lanes::Plan::new(direction, shape, level, threads).run(a, b, out, scratch, pool),
+        Algorithm::Lanes => {
+            let operands = Operands { a, b, positions: &[], out, out_positions: &mut [] };
+            lanes::Plan::new(direction, shape, false, level, threads).run(operands, scratch, pool);
+        }
         Algorithm::Winograd => {
             winograd::Plan::new(direction, shape, level, threads).run(a, b, out, scratch, pool)
         }

@@ -355,13 +355,18 @@ impl<'a> Machine<'a> {
         // SAFETY: the tables have as many entries as the code has reaches.
         unsafe {
             if !layout.outer.is_empty() {
-                let mut coordinates = [0; MAX_AXES];
-                for (axis, &extent) in layout.outer.iter().enumerate().rev() {
-                    coordinates[axis] = outer % extent;
-                    outer /= extent;
-                }
                 for (number, reach) in code.reaches.iter().enumerate() {
-                    *self.positions.add(number) = reach.offset + steps(&reach.outer, &coordinates);
+                    *self.positions.add(number) = reach.offset;
+                }
+                for (axis, &extent) in layout.outer.iter().enumerate().rev() {
+                    let coordinate = (outer % extent) as i64;
+                    outer /= extent;
+                    if coordinate == 0 {
+                        continue;
+                    }
+                    for (number, reach) in code.reaches.iter().enumerate() {
+                        *self.positions.add(number) += reach.outer[axis] * coordinate;
+                    }
                 }
             }
             self.columns = [0; MAX_AXES];

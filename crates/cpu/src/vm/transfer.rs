@@ -28,18 +28,17 @@ impl<'a> Runs<'a> {
     unsafe fn new(walk: &Walk, count: usize) -> Runs<'a> {
         // SAFETY: the caller's promise.
         let axes = unsafe { std::slice::from_raw_parts(walk.axes, walk.rank) };
-        let mut coordinates = [0; super::layout::MAX_AXES];
-        let (mut number, mut position) = (walk.start, 0);
+        // Filled where it stays: what is written in parts and then moved as a whole makes the processor wait.
+        let mut runs =
+            Runs { axes, coordinates: [0; super::layout::MAX_AXES], position: 0, left: count };
+        let mut number = walk.start;
         for (axis, &(extent, stride)) in axes.iter().enumerate().rev() {
-            if axis == 0 {
-                coordinates[0] = number;
-            } else {
-                coordinates[axis] = number % extent;
-                number /= extent;
-            }
-            position += coordinates[axis] as i64 * stride;
+            let coordinate = if axis == 0 { number } else { number % extent };
+            number /= extent.max(1);
+            runs.coordinates[axis] = coordinate;
+            runs.position += coordinate as i64 * stride;
         }
-        Runs { axes, coordinates, position, left: count }
+        runs
     }
 
     /// The next runs that are equally far from each other.

@@ -290,13 +290,13 @@ fn products_of_f32_read_the_halves_that_were_cast() {
     }"#;
     let plan = check(&text::parse(source).unwrap());
     let read = |name: &str| -> Vec<DType> {
-        let calls = plan.kernels.iter().filter_map(|kernel| match &kernel.work {
+        let mut calls = plan.kernels.iter().filter_map(|kernel| match &kernel.work {
             Work::Call { op, args, .. } if op.name() == name => {
                 Some(args.iter().map(|arg| arg.ty.dtype).collect())
             }
             _ => None,
         });
-        calls.last().unwrap()
+        calls.next().unwrap()
     };
     assert_eq!(read("dot"), [DType::F16, DType::BF16]);
     // A convolution reads its filter row by row, and so the mirrored one is an f32 copy.

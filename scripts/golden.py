@@ -10,6 +10,7 @@ from golden_cases import (
     composed,
     contraction,
     elementwise,
+    half,
     indexing,
     movement,
     programs,
@@ -32,4 +33,5 @@ indexing.random_cases()
 attention.attention_cases()
 composed.composed_cases()
 programs.program_cases()
+half.half_cases()
 write_files()

@@ -4,8 +4,11 @@ A case names its inputs, the body of a program in the text form (with names inst
 that computes the same with PyTorch. Floats are computed in f64 from inputs that are exact in f32, so that the
 expected values are the true ones and a tolerance measures the device alone. `gradients` asks for the derivatives
 of sum(first output * direction) by the named inputs.
+
+Within `halves` the same cases are written for f16 or bf16: inputs and expected values are rounded to it.
 """
 
+import contextlib
 import itertools
 import math
 import pathlib
@@ -16,6 +19,28 @@ import torch
 ROOT = pathlib.Path(__file__).resolve().parents[2] / "cases" / "conformance"
 inf, nan = math.inf, math.nan
 INT_MIN, INT_MAX, UINT_MAX = -(2**31), 2**31 - 1, 2**32 - 1
+FLOATS = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
+# The largest relative distance of two neighbours.
+STEPS = {"f16": 2.0**-10, "bf16": 2.0**-7}
+
+# What stands for f32 at the moment, and which cases are written.
+float_type = "f32"
+is_wanted = lambda name: True
+
+
+@contextlib.contextmanager
+def halves(dtype, wanted):
+    """Cases of f32 whose name `wanted` accepts are written for a half type; all others are left out."""
+    global float_type, is_wanted
+    before, float_type, is_wanted = (float_type, is_wanted), dtype, wanted
+    yield
+    float_type, is_wanted = before
+
+
+def rounded(array, dtype):
+    """The nearest numbers of a float type, in f64."""
+    exact = torch.tensor(np.asarray(array, dtype=np.float64))
+    return exact.to(FLOATS[dtype]).to(torch.float64).numpy()
 
 
 def philox(seed, step, stream, count):
@@ -39,7 +64,7 @@ class Given:
         self.type = f"{dtype}{self.shape}"
 
     def torch(self):
-        if self.dtype == "f32":
+        if self.dtype in FLOATS:
             return torch.tensor(self.array.astype(np.float64))
         return torch.tensor(self.array.astype(bool if self.dtype == "bool" else np.int64))
 
@@ -48,10 +73,12 @@ def count_of(shape):
     return int(np.prod(shape, dtype=np.int64))
 
 
-def uniform(seed, shape, low=-1.0, high=1.0):
+def uniform(seed, shape, low=-1.0, high=1.0, dtype=None):
     words = philox((seed, 0), 0, 0, count_of(shape)).astype(np.float64)
     numbers = low + (high - low) * (np.floor(words / 256) / 2.0**24)
-    return Given("f32", shape, numbers.astype(np.float32), f"uniform({seed}, {low!r}, {high!r})")
+    text = f"uniform({seed}, {low!r}, {high!r})"
+    dtype = dtype or float_type
+    return Given(dtype, shape, rounded(numbers.astype(np.float32), dtype), text)
 
 
 def integers(seed, shape, low, high, dtype="i32"):
@@ -61,9 +88,14 @@ def integers(seed, shape, low, high, dtype="i32"):
 
 
 def given(dtype, elements, shape=None):
-    array = np.array(elements, dtype=np.float32 if dtype == "f32" else np.int64)
+    if dtype == "f32":
+        dtype = float_type
+    is_float = dtype in FLOATS
+    array = np.array(elements, dtype=np.float32 if is_float else np.int64)
+    if is_float:
+        array = rounded(array, dtype)
     shape = array.shape if shape is None else shape
-    return Given(dtype, shape, array, listing(array, dtype == "f32"))
+    return Given(dtype, shape, array, listing(array, is_float, dtype))
 
 
 def f32(elements, shape=None):
@@ -74,16 +106,22 @@ def i32(elements, shape=None):
     return given("i32", elements, shape)
 
 
-def number(x, is_float):
+def number(x, is_float, dtype="f32"):
     if not is_float:
         return str(int(x))
     with np.errstate(over="ignore"):
         text = str(np.float32(x))
+        if dtype == "f16":
+            text = str(np.float16(x))
+        elif dtype == "bf16" and math.isfinite(x):
+            exact = rounded([x], dtype)[0]
+            short = (f"{x:.{digits}g}" for digits in range(1, 10))
+            text = next(text for text in short if rounded([float(text)], dtype)[0] == exact)
     return text[:-2] if text.endswith(".0") else text
 
 
-def listing(array, is_float):
-    return "[" + ", ".join(number(x, is_float) for x in np.asarray(array).reshape(-1)) + "]"
+def listing(array, is_float, dtype="f32"):
+    return "[" + ", ".join(number(x, is_float, dtype) for x in np.asarray(array).reshape(-1)) + "]"
 
 
 files = {}
@@ -101,14 +139,26 @@ def case(
     hypers=None,
     outputs=None,
     smooth=True,
+    wide=("lse",),
 ):
     """Adds one case to the file named by what stands before the last slash.
 
     `compute` is called with the inputs, then states, then hyperparameters and returns a dict from output names
     to values (`state:name` for a state after the run), or one value, the output y. The body must define the
     values that are returned, under their names, and write the states. `smooth` says whether finite differences
-    make sense.
+    make sense, and `wide` which results stay f32 within `halves`.
+
+    For halves a tolerance that allows f32 some error allows one step of the half type more, and eight steps where gradients
+    round on the way; one below a rounding of f32 stays, since then the nearest number is asked for.
     """
+    if float_type != "f32":
+        floats = [x for x in [*inputs.values(), *(states or {}).values()] if x.dtype == float_type]
+        if not floats or not is_wanted(name):
+            return
+        name, body, smooth = f"halves/{float_type}/{name}", body.replace("f32", float_type), False
+        tolerance = 1e-6 if tolerance is None else tolerance
+        if gradients or tolerance > 1e-7:
+            tolerance += STEPS[float_type] * (8 if gradients else 1)
     assert name not in names, name
     names.add(name)
     file, _, short = name.rpartition("/")
@@ -154,7 +204,10 @@ def case(
     for key, value in results.items():
         value = torch.as_tensor(value).detach()
         sort, key = ("state ", key[6:]) if key.startswith("state:") else ("", key)
-        text.append(f'expect {sort}"{key}" = {listing(value.numpy(), value.is_floating_point())}')
+        dtype = "f32" if key in wide else float_type
+        if value.is_floating_point():
+            value = value.to(torch.float64)
+        text.append(f'expect {sort}"{key}" = {listing(value.numpy(), value.is_floating_point(), dtype)}')
     files.setdefault(file, []).append("\n".join(text) + "\n")
 
 

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Elements stand in a list or come from `uniform(seed, low, high)` or `integers(seed, low, high)` (both ends included),
-//! which take the words of Philox with key `(seed, 0)`. `state` and `hyper` lines give the other ports, `expect state` the
+//! which take the words of Philox with key `(seed, 0)`; floats are rounded to their type. `state` and `hyper` lines give the other ports, `expect state` the
 //! states after the run. `differentiate "loss" by "x", "w"` appends gradients to the program, as outputs `gradient x` and
 //! `gradient w`; `not smooth` behind it says that finite differences make no sense. Everything else that a case does not
 //! name is an error, as is an output without an expectation.
@@ -22,7 +22,7 @@ use dropforge_ir::gradient::append_gradients;
 use dropforge_ir::interpret::Numbers;
 use dropforge_ir::random::random_bits;
 use dropforge_ir::text::parse;
-use dropforge_ir::{DType, Program, Value, ValueType};
+use dropforge_ir::{Program, Value, ValueType};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -296,9 +296,7 @@ fn elements(text: &str, ty: &ValueType) -> Result<Numbers, String> {
             _ => return Err(format!("there is no generator {name}")),
         };
     }
-    if ty.dtype == DType::F32 {
-        numbers.iter_mut().for_each(|x| *x = f64::from(*x as f32));
-    }
+    numbers.iter_mut().for_each(|x| *x = ty.dtype.round(*x));
     let given = numbers.len();
     Numbers::new(ty.clone(), numbers).ok_or_else(|| format!("{given} elements of these values are no {ty}"))
 }

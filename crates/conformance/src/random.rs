@@ -2,20 +2,22 @@
 
 use crate::compare::report;
 use crate::dice::Dice;
-use crate::generate::{Sample, generate};
+use crate::generate::{Sample, generate, half_type, rounding_error};
 use crate::runner::{quietly, run_twice};
 use crate::shrink::shrink;
-use dropforge_ir::DType;
 use dropforge_ir::interpret::{Numbers, Precision, run};
 use dropforge_plan::Device;
 use std::ops::Range;
 
 /// Allowed difference of a well-conditioned result: absolute up to 1, relative beyond.
 const TOLERANCE: f64 = 1e-5;
+/// The same for programs with halves, in roundings to the coarsest type.
+const ROUNDINGS: f64 = 2.0;
 /// How far arguments are moved to see how much a result hangs on them, relative: 16 roundings.
 const JITTER: f64 = 1e-6;
-/// Results that move further than this are not compared.
+/// Results that move further than this are not compared; with halves they move by more.
 const UNSTABLE: f64 = 1e-2;
+const UNSTABLE_HALVES: f64 = 1e-1;
 
 /// Runs the random programs of these seeds on a device and compares outputs and states with the interpreter in double
 /// precision. The allowed difference grows with how much a result moves when the program's arguments move by a few
@@ -63,6 +65,10 @@ fn listing(sample: &Sample) -> String {
 }
 
 fn check_sample(device: &dyn Device, sample: &Sample) -> Result<(), String> {
+    let (tolerance, unstable) = match half_type(&sample.program) {
+        Some(dtype) => (ROUNDINGS * rounding_error(dtype), UNSTABLE_HALVES),
+        None => (TOLERANCE, UNSTABLE),
+    };
     let expected = run_moved(sample, Precision::Double, None)?;
     let [first, second] = quietly(|| {
         run_twice(device, &sample.program, &sample.inputs, &sample.states, &sample.hypers)
@@ -83,10 +89,10 @@ fn check_sample(device: &dyn Device, sample: &Sample) -> Result<(), String> {
         };
         let sensitivity = moved.iter().map(distance).fold(0.0, f64::max);
         let scale = expected.elements().iter().fold(1.0f64, |scale, x| scale.max(x.abs()));
-        if sensitivity > UNSTABLE * scale {
+        if sensitivity > unstable * scale {
             continue;
         }
-        let allowed = |want: f64| TOLERANCE * want.abs().max(1.0) + 5.0 * sensitivity;
+        let allowed = |want: f64| tolerance * want.abs().max(1.0) + 5.0 * sensitivity;
         if let Some(message) = report(expected, &Numbers::from(&first[index]), allowed) {
             return Err(format!("{name} {message}"));
         }
@@ -106,7 +112,7 @@ fn run_moved(sample: &Sample, precision: Precision, trial: Option<u32>) -> Resul
     };
     let mut shifted = |all: &[Numbers]| -> Vec<Numbers> {
         let one = |numbers: &Numbers| {
-            if numbers.ty().dtype != DType::F32 {
+            if !numbers.ty().dtype.is_float() {
                 return numbers.clone();
             }
             let elements = numbers.elements().iter().map(|&x| shift(x)).collect();

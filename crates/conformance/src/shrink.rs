@@ -2,7 +2,7 @@
 
 use crate::generate::Sample;
 use dropforge_ir::interpret::{Numbers, Precision, values};
-use dropforge_ir::{DType, Op, Program, Value};
+use dropforge_ir::{Op, Program, Value};
 
 /// A smaller sample that fails as well: first the earliest single value that fails as the only output, or else as few
 /// outputs and writes as possible, then inputs in place of whatever need not be computed.
@@ -115,7 +115,7 @@ fn restrict(sample: &Sample, kept: &Kept, cut: Option<Value>) -> Option<Sample> 
             map[value.index()] = Some(result);
         }
         if let Some(value) = cut.filter(|value| node.results.contains(value) && needed[value.index()]) {
-            made.inputs.push(to_single(&known[value.index()])?);
+            made.inputs.push(to_type(&known[value.index()])?);
             map[value.index()] = Some(new.input(format!("cut{}", value.0), old.ty(value).clone()));
         }
     }
@@ -131,9 +131,7 @@ fn restrict(sample: &Sample, kept: &Kept, cut: Option<Value>) -> Option<Sample> 
     Some(made)
 }
 
-fn to_single(numbers: &Numbers) -> Option<Numbers> {
-    if numbers.ty().dtype != DType::F32 {
-        return Some(numbers.clone());
-    }
-    Numbers::new(numbers.ty().clone(), numbers.elements().iter().map(|&x| f64::from(x as f32)).collect())
+fn to_type(numbers: &Numbers) -> Option<Numbers> {
+    let dtype = numbers.ty().dtype;
+    Numbers::new(numbers.ty().clone(), numbers.elements().iter().map(|&x| dtype.round(x)).collect())
 }

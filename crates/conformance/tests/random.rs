@@ -3,11 +3,11 @@
 use dropforge_conformance::{check_random, check_random_gradients, generate, seeds_from_environment};
 use dropforge_ir::text::parse;
 use dropforge_ir::verify::verify;
-use dropforge_ir::{Node, Op, Program, Result, UnaryKind, Value, ValueType};
+use dropforge_ir::{DType, Node, Op, Program, Result, UnaryKind, Value, ValueType};
 use dropforge_plan::reference::ReferenceDevice;
 use dropforge_plan::simulate::SimulatedDevice;
 use dropforge_plan::{BufferRef, Device, Executable};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 #[test]
 fn the_interpreter_in_single_precision() {
@@ -28,6 +28,7 @@ fn gradients() {
 #[test]
 fn random_programs_cover_the_operations() {
     let mut counts: HashMap<&'static str, usize> = HashMap::new();
+    let mut halves: HashMap<DType, HashSet<&'static str>> = HashMap::new();
     let (mut nodes, mut writes) = (0, 0);
     for seed in 0..300 {
         let program = generate(seed).program;
@@ -38,9 +39,16 @@ fn random_programs_cover_the_operations() {
         writes += program.states.iter().filter(|state| state.write.is_some()).count();
         for node in program.nodes().iter().filter(|node| !matches!(node.op, Op::Constant(_))) {
             *counts.entry(node.op.name()).or_default() += 1;
+            for &arg in &node.args {
+                halves.entry(program.dtype(arg)).or_default().insert(node.op.name());
+            }
         }
     }
     assert!(nodes > 15_000 && writes > 500, "{nodes} nodes, {writes} writes");
+    for dtype in [DType::F16, DType::BF16] {
+        let on_halves = halves.get(&dtype).map_or(0, HashSet::len);
+        assert!(on_halves > 40, "{on_halves} operations are ever on {dtype}");
+    }
     let expected = "input state hyper iota select cast reshape permute broadcast slice pad flip concat \
         exp log tanh erf relu floor not add mul div pow max rem and shr eq lt reduce_sum reduce_max reduce_min reduce_prod \
         argmax logsumexp mean_variance dot convolution convolution_input_gradient convolution_filter_gradient max_pool \

@@ -6,13 +6,16 @@ use crate::attention::{
 };
 use crate::conv::{self, Algorithm, ConvShape, Direction};
 use crate::device::Shared;
+use crate::halves::OnHalves;
 use crate::matmul::{Axis, DotAxes, Matmul};
 use crate::memory::AlignedBuffer;
 use crate::movement::{Element, IndexedShape, Padding, concat, gather, pad, scatter_add};
 use crate::pooling::{self, PoolShape};
 use crate::vm;
 use dropforge_ir::interpret::{Numbers, Precision, apply};
-use dropforge_ir::{Array, ConvolutionWindow, Data, Error, Literal, Op, PoolWindow, Result, ValueType};
+use dropforge_ir::{
+    Array, ConvolutionWindow, DType, Data, Error, Literal, Op, PoolWindow, Result, ValueType,
+};
 use dropforge_plan::plan::Argument;
 use std::cell::UnsafeCell;
 
@@ -72,6 +75,8 @@ pub(crate) enum Call {
     Attention { attention: Attention, offsets: [isize; 3] },
     /// The gradients of attention; the offsets are the first elements of query, key, value and the output's gradient.
     AttentionGradient { gradient: AttentionGradient, offsets: [isize; 4] },
+    /// An operation on halves by the kernel of f32.
+    OnHalves(Box<OnHalves>),
     /// By the plain interpreter: for operations that no kernel serves.
     Interpreted { op: Op, args: Vec<ValueType>, results: Vec<ValueType> },
 }
@@ -131,6 +136,13 @@ impl Call {
         source: impl Fn(usize) -> &'a Op,
         shared: &Shared,
     ) -> Result<Call> {
+        let dtypes = args.iter().map(|arg| arg.ty.dtype).chain(results.iter().map(|ty| ty.dtype));
+        let only_moves = matches!(op, Op::Concat { .. } | Op::Pad { .. } | Op::Gather { .. });
+        if !only_moves && dtypes.into_iter().any(DType::is_half) {
+            // A function of the plain type, or this one would be made for ever deeper closures.
+            let source: &dyn Fn(usize) -> &'a Op = &source;
+            return Ok(Call::OnHalves(Box::new(OnHalves::new(op, args, results, source, shared)?)));
+        }
         let threads = shared.pool.threads();
         let convolution =
             |direction: Direction, window: &ConvolutionWindow, x: &ValueType, filter: &ValueType| {
@@ -236,14 +248,19 @@ impl Call {
 
     /// Scratch space that a run needs, in bytes.
     pub(crate) fn scratch_bytes(&self) -> usize {
-        let elements = match self {
+        self.scratch() * size_of::<f32>()
+    }
+
+    /// Scratch space that a run needs, in elements.
+    pub(crate) fn scratch(&self) -> usize {
+        match self {
             Call::Product { matmul, .. } => matmul.scratch(),
             Call::Convolution { scratch, .. } => *scratch,
             Call::Attention { attention, .. } => attention.scratch(),
             Call::AttentionGradient { gradient, .. } => gradient.scratch(),
+            Call::OnHalves(call) => call.scratch(),
             _ => 0,
-        };
-        elements * size_of::<f32>()
+        }
     }
 
     /// The choice, for listings.
@@ -254,6 +271,7 @@ impl Call {
                 format!("{algorithm:?}{pool}").to_lowercase()
             }
             Call::Interpreted { .. } => "interpreted".into(),
+            Call::OnHalves(call) => call.describe(),
             _ => String::new(),
         }
     }
@@ -318,8 +336,21 @@ impl Call {
         scratch: &Scratch,
         shared: &Shared,
     ) {
-        // SAFETY: one call at a time runs, so that it has the scratch space for itself.
-        let scratch = unsafe { scratch.take() };
+        // SAFETY: one call at a time runs, so that it has the scratch space for itself; the caller promises the rest.
+        unsafe { self.run_on(arg, result, scratch.take(), shared) }
+    }
+
+    /// As [`Call::run`], with [`Call::scratch`] elements of scratch space.
+    ///
+    /// # Safety
+    /// As for [`Call::run`].
+    pub(crate) unsafe fn run_on(
+        &self,
+        arg: &dyn Fn(usize) -> *mut u8,
+        result: &dyn Fn(usize) -> *mut u8,
+        scratch: &mut [f32],
+        shared: &Shared,
+    ) {
         // SAFETY: the caller promises memory of these sizes that nobody else uses, and results that overlap nothing.
         let floats = |index: usize, length: usize| unsafe {
             std::slice::from_raw_parts(arg(index).cast::<f32>(), length)
@@ -374,6 +405,12 @@ impl Call {
             | Call::Gather { element: 4, .. } => {
                 // SAFETY: as this function's.
                 unsafe { self.move_elements::<u32>(arg, result, shared) };
+            }
+            Call::Concat { element: 2, .. }
+            | Call::Pad { element: 2, .. }
+            | Call::Gather { element: 2, .. } => {
+                // SAFETY: as this function's.
+                unsafe { self.move_elements::<u16>(arg, result, shared) };
             }
             Call::Concat { .. } | Call::Pad { .. } | Call::Gather { .. } => {
                 // SAFETY: as this function's.
@@ -460,6 +497,8 @@ impl Call {
                     gradient.run(&pointers, scratch, pool);
                 }
             }
+            // SAFETY: as this function's.
+            Call::OnHalves(call) => unsafe { call.run(arg, result, scratch, shared) },
             Call::Interpreted { op, args, results } => {
                 let read = |(index, ty): (usize, &ValueType)| -> Result<Numbers> {
                     // SAFETY: the argument holds that many bytes.
@@ -537,6 +576,12 @@ trait Bits {
 impl Bits for u32 {
     fn from_bits(bytes: [u8; 4]) -> u32 {
         u32::from_le_bytes(bytes)
+    }
+}
+
+impl Bits for u16 {
+    fn from_bits(bytes: [u8; 4]) -> u16 {
+        u16::from_le_bytes([bytes[0], bytes[1]])
     }
 }
 

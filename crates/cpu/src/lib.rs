@@ -5,6 +5,7 @@ mod calls;
 pub mod conv;
 mod device;
 mod executable;
+mod halves;
 pub mod matmul;
 pub mod memory;
 pub mod movement;

@@ -1,7 +1,7 @@
 //! How parameters start.
 
 use dropforge_ir::random::random_bits;
-use dropforge_ir::{Array, Data, Shape, ValueType};
+use dropforge_ir::{Array, BF16, Data, F16, Shape, ValueType};
 
 /// How a parameter or state starts. The numbers depend on the seed of the run and the name of the parameter alone.
 ///
@@ -110,6 +110,8 @@ impl Init {
         };
         let data = match ty.dtype {
             dropforge_ir::DType::F32 => Data::F32(elements),
+            dropforge_ir::DType::F16 => Data::F16(elements.into_iter().map(F16::from_f32).collect()),
+            dropforge_ir::DType::BF16 => Data::BF16(elements.into_iter().map(BF16::from_f32).collect()),
             dropforge_ir::DType::I32 => Data::I32(elements.into_iter().map(|x| x as i32).collect()),
             dropforge_ir::DType::U32 => Data::U32(elements.into_iter().map(|x| x as u32).collect()),
             dropforge_ir::DType::U8 => Data::U8(elements.into_iter().map(|x| x as u8).collect()),

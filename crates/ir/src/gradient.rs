@@ -2,28 +2,28 @@
 //!
 //! [`append_gradients`] walks the nodes between the loss and the values of interest once, backwards, and appends the
 //! nodes that compute the gradients. The rules use the operations of the program themselves, so gradients can be
-//! differentiated again wherever the operations they use have rules.
+//! differentiated again wherever the operations they use have rules. A gradient has the type of its value.
 
 use crate::error::{Error, Result};
 use crate::op::{BinaryKind, CompareKind, Op, ReduceKind, UnaryKind};
 use crate::program::{Node, Program, Value};
-use crate::types::{DType, Literal, Real, Shape, ValueType};
+use crate::types::{Literal, Real, Shape};
 
 /// Appends the gradients of `loss` with respect to each of `wrt`, and returns them in that order.
 ///
 /// # Errors
-/// If the loss is no f32 scalar, an operation on the way has no gradient rule, or the loss does not depend on one of
+/// If the loss is no float scalar, an operation on the way has no gradient rule, or the loss does not depend on one of
 /// the values through differentiable operations: a missing gradient is never silently zero.
 pub fn append_gradients(program: &mut Program, loss: Value, wrt: &[Value]) -> Result<Vec<Value>> {
     let unfit = |message: String| Error::new("gradient", message);
-    if *program.ty(loss) != ValueType::scalar(DType::F32) {
+    if !program.dtype(loss).is_float() || program.shape(loss).rank() != 0 {
         let message = format!("the loss must be one float, got {}; take its mean or sum", program.ty(loss));
         return Err(unfit(message).at(&program.definition(loss).origin));
     }
     let active = active_values(program, wrt);
     let origin = program.current_origin.clone();
     let mut gradients: Vec<Option<Value>> = vec![None; program.value_count()];
-    gradients[loss.index()] = Some(program.constant(Literal::f32(1.0)));
+    gradients[loss.index()] = Some(program.constant(Literal::scalar(program.dtype(loss), 1.0)));
     for index in (0..=program.definition_id(loss).index()).rev() {
         let node = &program.nodes()[index];
         let reached = node.results.iter().any(|value| gradients[value.index()].is_some());
@@ -436,7 +436,7 @@ impl Rule<'_> {
                 let p = &mut *self.program;
                 let extreme = p.expand(y, &shape, axes)?;
                 let hit = p.compare(CompareKind::Equal, x, extreme)?;
-                let ones = p.apply(Op::Cast { to: DType::F32 }, &[hit])?;
+                let ones = p.apply(Op::Cast { to: p.dtype(x) }, &[hit])?;
                 let count = p.reduce(ReduceKind::Sum, ones, axes)?;
                 let share = p.binary(BinaryKind::Divide, g, count)?;
                 let share = p.expand(share, &shape, axes)?;

@@ -11,6 +11,7 @@ pub mod array;
 mod attribute;
 pub mod error;
 pub mod gradient;
+mod half;
 pub mod interpret;
 pub mod op;
 pub mod passes;
@@ -23,6 +24,7 @@ pub mod verify;
 
 pub use array::{Array, Data};
 pub use error::{Error, Result};
+pub use half::{BF16, F16};
 pub use op::{BinaryKind, CompareKind, ConvolutionWindow, Op, PoolWindow, ReduceKind, UnaryKind};
 pub use program::{Node, NodeId, Origin, Program, Value};
 pub use shape_rule::infer;

@@ -28,7 +28,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// Functions of one element. All but `Not` (bool) take and give f32; `Negate`, `Absolute` and `Sign` take i32 too.
+    /// Functions of one element. All but `Not` (bool) take and give floats; `Negate`, `Absolute` and `Sign` take i32 too.
     UnaryKind {
         /// −x
         Negate = "neg",
@@ -75,7 +75,7 @@ kinds! {
 
 kinds! {
     /// Functions of two elements of one shape and type. `And`, `Or`, `Xor` take bool, i32 and u32; shifts take u32;
-    /// the others f32, i32 and u32 (integers wrap; division by integer zero and its
+    /// the others floats, i32 and u32 (integers wrap; division by integer zero and its
     /// remainder are 0).
     BinaryKind {
         /// a + b
@@ -86,7 +86,7 @@ kinds! {
         Multiply = "mul",
         /// a / b, integers truncate
         Divide = "div",
-        /// a^b, f32 only
+        /// a^b, floats only
         Power = "pow",
         /// the larger; NaN if either is
         Maximum = "max",
@@ -126,7 +126,7 @@ kinds! {
 }
 
 kinds! {
-    /// Reductions over axes, of f32 or i32. Over no elements they give 0, −∞, +∞ and 1 (the type's least and greatest
+    /// Reductions over axes, of floats or i32. Over no elements they give 0, −∞, +∞ and 1 (the type's least and greatest
     /// for integers).
     ReduceKind {
         /// sum of the elements
@@ -197,6 +197,11 @@ attribute_struct!(PoolWindow { kernel, stride, low, high });
 macro_rules! operations {
     ($($(#[$doc:meta])* $variant:ident = $name:literal { $($(#[$field_doc:meta])* $field:ident : $type:ty),* $(,)? }),* $(,)?) => {
         /// An operation with its attributes. Arguments and results are values of a [`crate::Program`].
+        ///
+        /// *Floats* are f32, f16 and bf16. Float arguments of one operation have one type, which its float results have
+        /// too, unless it says otherwise. Every element of a result is rounded once, from an exact answer or one
+        /// computed in f32 or wider: sums of products, of windows, of elements with equal indices and along axes
+        /// accumulate in f32 at least, whatever the type.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         pub enum Op {
             /// The value of an input of the program, by position.
@@ -290,7 +295,7 @@ operations! {
     /// `condition ? a : b` for each element; arguments condition (bool), a, b, all of one shape.
     Select = "select" {},
     /// Conversion of each element. Float to integer truncates towards zero and saturates, NaN gives 0; integer to integer
-    /// wraps; to bool is `x != 0`.
+    /// wraps; to bool is `x != 0`; to f16 and bf16 rounds, integers by way of f32.
     Cast = "cast" {
         /// Type of the result.
         to: DType,
@@ -367,6 +372,10 @@ operations! {
     },
     /// Sums products over contracted axes. Result axes: batch axes in the order given, then the left side's free axes,
     /// then the right side's.
+    ///
+    /// The sums are f32 or wider, and a result of f16 or bf16 is rounded from them once. For a result of f32 from factors of
+    /// f16 or bf16 (a mixed product), cast the factors to f32: that loses nothing, plans read them as they lie without
+    /// carrying the casts out, and devices take their matrix units where they have some. Convolutions likewise.
     Dot = "dot" {
         /// Batch axes of the left argument.
         lhs_batch: Vec<usize>,
@@ -435,7 +444,7 @@ operations! {
         size: usize,
     },
     /// Scaled dot-product attention. Arguments q `[b, h, t, d]`, k and v `[b, h, s, d]`; results: output `[b, h, t, d]` and
-    /// the logsumexp of the scaled scores `[b, h, t]`. A query that sees no key gives zeros and −∞.
+    /// the logsumexp of the scaled scores `[b, h, t]`, which is f32 whatever the type of the others. A query that sees no key gives zeros and −∞.
     Attention = "attention" {
         /// 1 if position t may only look at positions up to t (+ s − t), else 0.
         causal: usize,

@@ -74,9 +74,9 @@ fn rule(op: &Op, args: &[&ValueType]) -> Rule {
             let fits = match kind {
                 UnaryKind::Not => x.dtype == DType::Bool,
                 UnaryKind::Negate | UnaryKind::Absolute | UnaryKind::Sign => {
-                    matches!(x.dtype, DType::F32 | DType::I32)
+                    x.dtype.is_float() || x.dtype == DType::I32
                 }
-                _ => x.dtype == DType::F32,
+                _ => x.dtype.is_float(),
             };
             if !fits {
                 return Err(format!("is not defined for {x}"));
@@ -91,8 +91,8 @@ fn rule(op: &Op, args: &[&ValueType]) -> Rule {
                     matches!(dtype, DType::Bool | DType::I32 | DType::U32)
                 }
                 BinaryKind::ShiftLeft | BinaryKind::ShiftRight => dtype == DType::U32,
-                BinaryKind::Power => dtype == DType::F32,
-                _ => matches!(dtype, DType::F32 | DType::I32 | DType::U32),
+                BinaryKind::Power => dtype.is_float(),
+                _ => dtype.is_float() || matches!(dtype, DType::I32 | DType::U32),
             };
             if !fits {
                 return Err(format!("is not defined for {dtype}; cast first"));
@@ -201,7 +201,7 @@ fn rule(op: &Op, args: &[&ValueType]) -> Rule {
         }
         Op::Reduce { axes, .. } => {
             check_axes(axes, &args[0].shape)?;
-            if !matches!(args[0].dtype, DType::F32 | DType::I32) {
+            if !args[0].dtype.is_float() && args[0].dtype != DType::I32 {
                 return Err(format!("is not defined for {}; cast first", args[0].dtype));
             }
             one(args[0].dtype, args[0].shape.without(axes))
@@ -217,17 +217,17 @@ fn rule(op: &Op, args: &[&ValueType]) -> Rule {
         Op::LogSumExp { axes } => {
             float(args[0])?;
             check_axes(axes, &args[0].shape)?;
-            one(DType::F32, args[0].shape.without(axes))
+            one(args[0].dtype, args[0].shape.without(axes))
         }
         Op::MeanVariance { axes } => {
             float(args[0])?;
             check_axes(axes, &args[0].shape)?;
-            let ty = ValueType::new(DType::F32, args[0].shape.without(axes));
+            let ty = ValueType::new(args[0].dtype, args[0].shape.without(axes));
             Ok(vec![ty.clone(), ty])
         }
         Op::Dot { lhs_batch, rhs_batch, lhs_contract, rhs_contract } => {
             float(args[0])?;
-            float(args[1])?;
+            same_float(args[0], args[1])?;
             let (lhs, rhs) = (&args[0].shape, &args[1].shape);
             for (batch, contract, shape) in [(lhs_batch, lhs_contract, lhs), (rhs_batch, rhs_contract, rhs)] {
                 let mut all: Vec<usize> = batch.iter().chain(contract).copied().collect();
@@ -249,16 +249,16 @@ fn rule(op: &Op, args: &[&ValueType]) -> Rule {
             let mut result = extents(lhs_batch, lhs);
             result.extend(free(lhs, lhs_batch, lhs_contract));
             result.extend(free(rhs, rhs_batch, rhs_contract));
-            one(DType::F32, result.into())
+            one(args[0].dtype, result.into())
         }
         Op::Convolution { window } => {
-            let (x, filter) = (image(args[0])?, image(args[1])?);
+            let (x, filter) = images(args)?;
             check_groups(x[1], filter[0], filter[1], window, &args[0].shape, &args[1].shape)?;
             let [height, width] = convolution_output([x[2], x[3]], [filter[2], filter[3]], window)?;
-            one(DType::F32, [x[0], filter[0], height, width].into())
+            one(args[0].dtype, [x[0], filter[0], height, width].into())
         }
         Op::ConvolutionInputGradient { window, input } => {
-            let (gradient, filter) = (image(args[0])?, image(args[1])?);
+            let (gradient, filter) = images(args)?;
             if convolution_output(*input, [filter[2], filter[3]], window)? != [gradient[2], gradient[3]] {
                 return Err(format!(
                     "{} is not the output for an input of {}",
@@ -269,10 +269,13 @@ fn rule(op: &Op, args: &[&ValueType]) -> Rule {
             if gradient[1] != filter[0] || window.groups == 0 || filter[0] % window.groups != 0 {
                 return Err(format!("channels differ, {} and {}", args[0].shape, args[1].shape));
             }
-            one(DType::F32, [gradient[0], filter[1].saturating_mul(window.groups), input[0], input[1]].into())
+            one(
+                args[0].dtype,
+                [gradient[0], filter[1].saturating_mul(window.groups), input[0], input[1]].into(),
+            )
         }
         Op::ConvolutionFilterGradient { window, kernel } => {
-            let (x, gradient) = (image(args[0])?, image(args[1])?);
+            let (x, gradient) = images(args)?;
             if convolution_output([x[2], x[3]], *kernel, window)? != [gradient[2], gradient[3]]
                 || x[0] != gradient[0]
             {
@@ -281,25 +284,25 @@ fn rule(op: &Op, args: &[&ValueType]) -> Rule {
             if window.groups == 0 || x[1] % window.groups != 0 || gradient[1] % window.groups != 0 {
                 return Err(format!("{} groups do not divide the channels", window.groups));
             }
-            one(DType::F32, [gradient[1], x[1] / window.groups, kernel[0], kernel[1]].into())
+            one(args[0].dtype, [gradient[1], x[1] / window.groups, kernel[0], kernel[1]].into())
         }
         Op::MaxPool { window } => {
             let x = image(args[0])?;
             let [height, width] = pool_output([x[2], x[3]], window)?;
             let shape = Shape::from([x[0], x[1], height, width]);
-            Ok(vec![ValueType::new(DType::F32, shape.clone()), ValueType::new(DType::I32, shape)])
+            Ok(vec![ValueType::new(args[0].dtype, shape.clone()), ValueType::new(DType::I32, shape)])
         }
         Op::MaxPoolGradient { input } => {
             let gradient = image(args[0])?;
             if args[1].dtype != DType::I32 || args[1].shape != args[0].shape {
                 return Err(format!("positions {} do not belong to the gradient {}", args[1], args[0]));
             }
-            one(DType::F32, [gradient[0], gradient[1], input[0], input[1]].into())
+            one(args[0].dtype, [gradient[0], gradient[1], input[0], input[1]].into())
         }
         Op::WindowSum { window } => {
             let x = image(args[0])?;
             let [height, width] = pool_output([x[2], x[3]], window)?;
-            one(DType::F32, [x[0], x[1], height, width].into())
+            one(args[0].dtype, [x[0], x[1], height, width].into())
         }
         Op::WindowSumTranspose { window, input } => {
             let gradient = image(args[0])?;
@@ -310,7 +313,7 @@ fn rule(op: &Op, args: &[&ValueType]) -> Rule {
                     Shape::from(*input)
                 ));
             }
-            one(DType::F32, [gradient[0], gradient[1], input[0], input[1]].into())
+            one(args[0].dtype, [gradient[0], gradient[1], input[0], input[1]].into())
         }
         Op::Gather { axis } => {
             let shape = &args[0].shape;
@@ -330,7 +333,7 @@ fn rule(op: &Op, args: &[&ValueType]) -> Rule {
             }
             let result =
                 updates[..*axis].iter().chain([size]).chain(&updates[axis + index.rank()..]).copied();
-            one(DType::F32, result.collect())
+            one(args[0].dtype, result.collect())
         }
         Op::Attention { .. } => {
             let (q, _) = attention_shapes(args)?;
@@ -371,6 +374,15 @@ fn float(x: &ValueType) -> std::result::Result<(), String> {
     if x.dtype.is_float() { Ok(()) } else { Err(format!("needs floats, got {x}; cast first")) }
 }
 
+/// That two arguments are floats of one type.
+fn same_float(a: &ValueType, b: &ValueType) -> std::result::Result<(), String> {
+    float(b)?;
+    if a.dtype != b.dtype {
+        return Err(format!("types differ, {} and {}; cast one", a.dtype, b.dtype));
+    }
+    Ok(())
+}
+
 fn indices(x: &ValueType) -> std::result::Result<(), String> {
     if x.dtype == DType::I32 { Ok(()) } else { Err(format!("indices must be i32, got {x}")) }
 }
@@ -397,9 +409,17 @@ fn image(x: &ValueType) -> std::result::Result<[usize; 4], String> {
         .map_err(|_| format!("needs [batch, channels, height, width], got {}", x.shape))
 }
 
+/// Two images of one type.
+fn images(args: &[&ValueType]) -> std::result::Result<([usize; 4], [usize; 4]), String> {
+    let both = (image(args[0])?, image(args[1])?);
+    same_float(args[0], args[1])?;
+    Ok(both)
+}
+
 fn attention_shapes(args: &[&ValueType]) -> std::result::Result<([usize; 4], [usize; 4]), String> {
     let (q, k) = (image(args[0])?, image(args[1])?);
     image(args[2])?;
+    same_float(args[0], args[1])?;
     if args[1] != args[2] {
         return Err(format!("keys {} and values {} differ", args[1].shape, args[2].shape));
     }

@@ -1,5 +1,6 @@
 //! Element types, shapes and literals.
 
+use crate::half::{BF16, F16};
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,6 +9,10 @@ use std::sync::Arc;
 pub enum DType {
     /// 32-bit IEEE float.
     F32,
+    /// 16-bit IEEE float: results are computed in f32 or wider and rounded once.
+    F16,
+    /// The front half of an f32: results are computed in f32 or wider and rounded once.
+    BF16,
     /// 32-bit signed integer: class indices, positions.
     I32,
     /// 32-bit unsigned integer: random bits, counters.
@@ -20,12 +25,14 @@ pub enum DType {
 
 impl DType {
     /// Every type, for tables and tests.
-    pub const ALL: [DType; 5] = [DType::F32, DType::I32, DType::U32, DType::U8, DType::Bool];
+    pub const ALL: [DType; 7] =
+        [DType::F32, DType::F16, DType::BF16, DType::I32, DType::U32, DType::U8, DType::Bool];
 
     /// Bytes of one stored element.
     pub fn size(self) -> usize {
         match self {
             DType::F32 | DType::I32 | DType::U32 => 4,
+            DType::F16 | DType::BF16 => 2,
             DType::U8 | DType::Bool => 1,
         }
     }
@@ -34,6 +41,8 @@ impl DType {
     pub fn name(self) -> &'static str {
         match self {
             DType::F32 => "f32",
+            DType::F16 => "f16",
+            DType::BF16 => "bf16",
             DType::I32 => "i32",
             DType::U32 => "u32",
             DType::U8 => "u8",
@@ -48,7 +57,22 @@ impl DType {
 
     /// Whether gradients flow through values of this type.
     pub fn is_float(self) -> bool {
-        self == DType::F32
+        self == DType::F32 || self.is_half()
+    }
+
+    /// Whether this is one of the floats of 16 bits.
+    pub fn is_half(self) -> bool {
+        matches!(self, DType::F16 | DType::BF16)
+    }
+
+    /// The nearest number of a float type, rounded once; numbers of other types as they are.
+    pub fn round(self, number: f64) -> f64 {
+        match self {
+            DType::F32 => f64::from(number as f32),
+            DType::F16 => F16::from_f64(number).into(),
+            DType::BF16 => BF16::from_f64(number).into(),
+            DType::I32 | DType::U32 | DType::U8 | DType::Bool => number,
+        }
     }
 }
 
@@ -238,6 +262,8 @@ impl Literal {
     pub fn scalar(dtype: DType, value: f64) -> Literal {
         let bytes: Vec<u8> = match dtype {
             DType::F32 => (value as f32).to_le_bytes().to_vec(),
+            DType::F16 => F16::from_f64(value).to_bits().to_le_bytes().to_vec(),
+            DType::BF16 => BF16::from_f64(value).to_bits().to_le_bytes().to_vec(),
             DType::I32 => (value as i32).to_le_bytes().to_vec(),
             DType::U32 => (value as u32).to_le_bytes().to_vec(),
             DType::U8 => vec![value as u8],
@@ -254,8 +280,11 @@ impl Literal {
     /// The elements as numbers, exact for every type.
     pub fn to_f64(&self) -> Vec<f64> {
         let word = |chunk: &[u8]| [chunk[0], chunk[1], chunk[2], chunk[3]];
+        let halves = || self.bytes.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]]));
         match self.ty.dtype {
             DType::F32 => self.bytes.chunks_exact(4).map(|c| f32::from_le_bytes(word(c)) as f64).collect(),
+            DType::F16 => halves().map(|bits| F16::from_bits(bits).into()).collect(),
+            DType::BF16 => halves().map(|bits| BF16::from_bits(bits).into()).collect(),
             DType::I32 => self.bytes.chunks_exact(4).map(|c| i32::from_le_bytes(word(c)) as f64).collect(),
             DType::U32 => self.bytes.chunks_exact(4).map(|c| u32::from_le_bytes(word(c)) as f64).collect(),
             DType::U8 | DType::Bool => self.bytes.iter().map(|&byte| byte as f64).collect(),

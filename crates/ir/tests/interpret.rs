@@ -1,5 +1,6 @@
 //! What the interpreter promises beyond the values of operations, which the conformance cases check.
 
+use dropforge_ir::gradient::append_gradients;
 use dropforge_ir::interpret::{Numbers, Precision, apply, run, run_arrays, values};
 use dropforge_ir::text::parse;
 use dropforge_ir::{Array, DType, Data, Op, UnaryKind, ValueType};
@@ -76,8 +77,79 @@ fn numbers_are_values_of_their_type() {
     assert!(Numbers::new(ValueType::new(DType::F32, [2]), vec![1.0]).is_none());
 }
 
+/// Every operation rounds to the type of its result; what it sums on the way is not rounded.
+#[test]
+fn half_types_round_each_result_once() {
+    let program = parse(
+        r#"program halves {
+            %x: f16[3] = input "x"
+            %w: bf16[2] = input "w"
+            %sum: f16[] = reduce_sum %x {axes=[0]}
+            %dot: f16[] = dot %x, %x {lhs_batch=[], rhs_batch=[], lhs_contract=[0], rhs_contract=[0]}
+            %square: f16[3] = mul %x, %x
+            %late: f16[] = reduce_sum %square {axes=[0]}
+            %wide: f32[3] = cast %x {to=f32}
+            %mixed: f32[] = dot %wide, %wide {lhs_batch=[], rhs_batch=[], lhs_contract=[0], rhs_contract=[0]}
+            %twice: bf16[2] = add %w, %w
+            output "sum" = %sum
+            output "dot" = %dot
+            output "late" = %late
+            output "mixed" = %mixed
+            output "twice" = %twice
+        }"#,
+    )
+    .unwrap();
+    let numbers = |dtype, x: &[f64]| Numbers::new(ValueType::new(dtype, [x.len()]), x.to_vec()).unwrap();
+    // 2049 is no f16: inputs are rounded as well.
+    let inputs = [numbers(DType::F16, &[2049.0, 1.0, -2047.0]), numbers(DType::BF16, &[3e38, 257.0])];
+    let results = |precision| -> Vec<Vec<f64>> {
+        let outcome = run(&program, &inputs, &[], &[], precision).unwrap();
+        outcome.outputs.into_iter().map(Numbers::into_elements).collect()
+    };
+    let exact = 2048.0 * 2048.0 + 1.0 + 2047.0 * 2047.0;
+    let expected = [
+        vec![2.0],
+        vec![f64::INFINITY],
+        vec![f64::INFINITY],
+        vec![f64::from(exact as f32)],
+        vec![f64::INFINITY, 512.0],
+    ];
+    assert_eq!(results(Precision::Single), expected);
+    assert_eq!(results(Precision::Double)[4], [6e38, 514.0]);
+}
+
+#[test]
+fn gradients_have_the_types_of_their_values() {
+    let mut program = parse(
+        r#"program mixed {
+            %x: f16[2] = input "x"
+            %w: f32[2] = input "w"
+            %narrow: f16[2] = cast %w {to=f16}
+            %y: f16[2] = mul %x, %narrow
+            %wide: f32[2] = cast %y {to=f32}
+            %loss: f32[] = reduce_max %wide {axes=[0]}
+            output "loss" = %loss
+        }"#,
+    )
+    .unwrap();
+    let (x, w, loss) = (program.inputs[0].value, program.inputs[1].value, program.outputs[0].value);
+    let gradients = append_gradients(&mut program, loss, &[x, w]).unwrap();
+    let dtypes: Vec<DType> = gradients.iter().map(|&gradient| program.dtype(gradient)).collect();
+    assert_eq!(dtypes, [DType::F16, DType::F32]);
+    let mut half_loss =
+        parse("program p {\n%x: bf16[2] = input \"x\"\n%y = reduce_sum %x {axes=[0]}\noutput \"y\" = %y\n}")
+            .unwrap();
+    let (x, loss) = (half_loss.inputs[0].value, half_loss.outputs[0].value);
+    let gradient = append_gradients(&mut half_loss, loss, &[x]).unwrap()[0];
+    assert_eq!(half_loss.dtype(gradient), DType::BF16);
+}
+
 #[test]
 fn operations_check_their_arguments() {
+    let half = Numbers::new(ValueType::new(DType::F16, [1]), vec![1.0]).unwrap();
+    let dot = Op::Dot { lhs_batch: vec![], rhs_batch: vec![], lhs_contract: vec![0], rhs_contract: vec![0] };
+    let error = apply(&dot, &[&half, &floats(&[1.0])], Precision::Single).unwrap_err();
+    assert_eq!(error.to_string(), "dot: types differ, f16 and f32; cast one");
     let error = apply(&Op::Select {}, &[&floats(&[1.0])], Precision::Single).unwrap_err();
     assert_eq!(error.to_string(), "select: takes 3 arguments, got 1");
     assert!(apply(&Op::Input(0), &[], Precision::Single).is_err());

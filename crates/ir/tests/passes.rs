@@ -3,7 +3,7 @@
 
 use dropforge_ir::interpret::run_arrays;
 use dropforge_ir::passes::optimize;
-use dropforge_ir::{Array, DType, Data, Program, text};
+use dropforge_ir::{Array, DType, Data, F16, Program, text};
 use std::path::Path;
 
 /// Both programs give the same on some numbers, with negative ones and ties among them.
@@ -14,6 +14,7 @@ fn assert_same_meaning(file: &str, a: &Program, b: &Program) {
             DType::F32 => {
                 Data::F32((0..count).map(|i| ((i * 37 + seed * 11) % 23) as f32 / 4.0 - 3.0).collect())
             }
+            DType::F16 => Data::F16((0..count).map(|i| F16::from_f32((i * 37 % 23) as f32 / 4.0)).collect()),
             DType::I32 => Data::I32((0..count).map(|i| (i % 3) as i32).collect()),
             other => Data::zeros(other, count),
         };

@@ -5,7 +5,7 @@ use crate::kernel::{
     Access, Affine, Instruction, Level, LoopKernel, Reduce, Reduction, Register, RegisterInfo, Stage,
 };
 use crate::view::{View, Views, is_view, reshape_strides};
-use dropforge_ir::{DType, NodeId, Op, Program, ReduceKind, Shape, Value, ValueType};
+use dropforge_ir::{BinaryKind, DType, NodeId, Op, Program, ReduceKind, Shape, UnaryKind, Value, ValueType};
 use std::collections::{HashMap, HashSet};
 
 /// A kernel with the extents of its rows and the value behind each operand.
@@ -109,6 +109,8 @@ struct Emitter<'a> {
     kernel: LoopKernel,
     operands: Vec<Value>,
     registers: HashMap<Value, Register>,
+    /// Results of half types before they are rounded.
+    unrounded: HashMap<Value, Register>,
     loads: HashMap<LoadKey, (Register, Instruction)>,
     immediates: HashMap<(u32, DType, Level), (Register, Instruction)>,
     /// What the domain part of the current stage has already computed.
@@ -132,6 +134,7 @@ impl<'a> Emitter<'a> {
             kernel: LoopKernel::default(),
             operands: Vec::new(),
             registers: HashMap::new(),
+            unrounded: HashMap::new(),
             loads: HashMap::new(),
             immediates: HashMap::new(),
             done: HashSet::new(),
@@ -187,10 +190,11 @@ impl<'a> Emitter<'a> {
                 }
             } else if let Some(kind) = reduction(&node.op) {
                 let from = self.argument(id, 0, Level::Domain);
-                let to =
+                let to: Vec<Register> =
                     node.results.iter().map(|&result| self.result_register(result, Level::Row)).collect();
                 self.row_done.extend(&to);
-                self.current().reductions.push(Reduce { kind, from, to });
+                let halves = node.results.iter().map(|&result| self.rounds_to(result, &node.op)).collect();
+                self.push_reduction(kind, from, to, halves);
             }
         }
         for &(id, level) in &here {
@@ -214,6 +218,34 @@ impl<'a> Emitter<'a> {
         }
     }
 
+    /// A reduction, and the rounding of its results to the half types that are named.
+    fn push_reduction(
+        &mut self,
+        kind: Reduction,
+        from: Register,
+        to: Vec<Register>,
+        halves: Vec<Option<DType>>,
+    ) {
+        let mut exact = Vec::new();
+        for (&to, half) in to.iter().zip(halves) {
+            exact.push(match half {
+                None => to,
+                Some(into) => {
+                    let x = self.new_register(DType::F32, Level::Row);
+                    self.current().row.push(Instruction::Cast { to, from: DType::F32, into, x });
+                    x
+                }
+            });
+        }
+        self.current().reductions.push(Reduce { kind, from, to: exact });
+    }
+
+    /// The half type to which a result has to be rounded; none if it is exact already.
+    fn rounds_to(&self, result: Value, op: &Op) -> Option<DType> {
+        let dtype = self.program.dtype(result);
+        (dtype.is_half() && !gives_halves(op)).then_some(dtype)
+    }
+
     fn current(&mut self) -> &mut Stage {
         self.kernel.stages.last_mut().expect("a stage is open")
     }
@@ -226,7 +258,7 @@ impl<'a> Emitter<'a> {
     }
 
     fn new_register(&mut self, dtype: DType, level: Level) -> Register {
-        let dtype = if dtype == DType::U8 { DType::U32 } else { dtype };
+        let dtype = register_type(dtype);
         self.kernel.registers.push(RegisterInfo { dtype, level });
         Register(u16::try_from(self.kernel.registers.len() - 1).expect("groups are bounded"))
     }
@@ -323,7 +355,7 @@ impl<'a> Emitter<'a> {
 
     fn immediate(&mut self, dtype: DType, number: f64, level: Level) -> Register {
         let bits = match dtype {
-            DType::F32 => (number as f32).to_bits(),
+            DType::F32 | DType::F16 | DType::BF16 => (number as f32).to_bits(),
             DType::I32 => (number as i32) as u32,
             DType::U32 | DType::U8 => number as u32,
             DType::Bool => u32::from(number != 0.0),
@@ -392,14 +424,33 @@ impl<'a> Emitter<'a> {
             Op::RandomBits { .. } => Vec::new(),
             _ => (0..node.args.len()).map(|arg| self.argument(id, arg, level)).collect(),
         };
-        let to = self.result_register(result, level);
+        if let Op::Cast { .. } = node.op
+            && let Some(register) = self.exact_cast(id, args[0])
+        {
+            self.registers.insert(result, register);
+            return register;
+        }
+        let rounded = self.result_register(result, level);
+        let half = self.rounds_to(result, &node.op);
+        let to = match (half, self.unrounded.get(&result)) {
+            (None, _) => rounded,
+            (Some(_), Some(&register)) => register,
+            (Some(_), None) => {
+                let register = self.new_register(DType::F32, level);
+                self.unrounded.insert(result, register);
+                register
+            }
+        };
         let instruction = match &node.op {
             Op::Unary { kind } => Instruction::Unary { kind: *kind, to, x: args[0] },
             Op::Binary { kind } => Instruction::Binary { kind: *kind, to, a: args[0], b: args[1] },
             Op::Compare { kind } => Instruction::Compare { kind: *kind, to, a: args[0], b: args[1] },
             Op::Select {} => Instruction::Select { to, condition: args[0], a: args[1], b: args[2] },
             Op::Cast { to: into } => {
-                Instruction::Cast { to, from: self.program.dtype(node.args[0]), into: *into, x: args[0] }
+                // To a half by way of f32, from a half as from f32.
+                let wide = |dtype: DType| if dtype.is_half() { DType::F32 } else { dtype };
+                let from = wide(self.program.dtype(node.args[0]));
+                Instruction::Cast { to, from, into: wide(*into), x: args[0] }
             }
             Op::RandomBits { shape, stream } => {
                 let seed = self.operand(self.views.view(node.args[0]).root);
@@ -411,11 +462,29 @@ impl<'a> Emitter<'a> {
             op => unreachable!("{} is never fused", op.name()),
         };
         match level {
-            Level::Domain => self.done.insert(to),
-            Level::Row => self.row_done.insert(to),
+            Level::Domain => self.done.insert(rounded),
+            Level::Row => self.row_done.insert(rounded),
         };
-        self.push(instruction, level);
-        to
+        match (half, &instruction) {
+            (None, _) => self.push(instruction, level),
+            // Narrowing is the rounding.
+            (Some(into), Instruction::Cast { from: DType::F32, x, .. }) => {
+                let (from, x) = (DType::F32, *x);
+                self.push(Instruction::Cast { to: rounded, from, into, x }, level);
+            }
+            (Some(into), _) => {
+                self.push(instruction, level);
+                self.push(Instruction::Cast { to: rounded, from: DType::F32, into, x: to }, level);
+            }
+        }
+        rounded
+    }
+
+    /// The register of a cast's argument, if the result is the same in it: a half as an f32.
+    fn exact_cast(&self, id: NodeId, arg: Register) -> Option<Register> {
+        let node = self.program.node(id);
+        let widens = self.program.dtype(node.args[0]).is_half() && node.op == (Op::Cast { to: DType::F32 });
+        widens.then_some(arg)
     }
 
     fn finish(mut self) -> Emitted {
@@ -479,6 +548,29 @@ impl<'a> Emitter<'a> {
             .flatten()
             .filter(|first| orders.iter().all(|order| *order == Some(*first)));
         walk
+    }
+}
+
+/// The type of a register that holds values of a type.
+fn register_type(dtype: DType) -> DType {
+    match dtype {
+        DType::U8 => DType::U32,
+        DType::F16 | DType::BF16 => DType::F32,
+        dtype => dtype,
+    }
+}
+
+/// Whether an operation on halves gives halves without rounding, where it gives floats.
+fn gives_halves(op: &Op) -> bool {
+    use UnaryKind::{Absolute, Ceil, Floor, Negate, Relu, Round, Sign};
+    match op {
+        Op::Unary { kind } => matches!(kind, Negate | Absolute | Sign | Relu | Floor | Ceil | Round),
+        Op::Binary { kind } => {
+            matches!(kind, BinaryKind::Maximum | BinaryKind::Minimum | BinaryKind::Remainder)
+        }
+        Op::Reduce { kind, .. } => matches!(kind, ReduceKind::Max | ReduceKind::Min),
+        Op::Select {} => true,
+        _ => false,
     }
 }
 

@@ -7,6 +7,7 @@
 //! Afterwards kernels over the same domain that read the same large value are merged.
 
 use crate::kernel::Level;
+use crate::mixed::argument_view;
 use crate::tuning::{MAX_GROUP_NODES, MAX_GROUP_OPERANDS};
 use crate::view::{View, Views, is_row_major, is_view, reshape_strides};
 use dropforge_ir::{NodeId, Op, Program, Shape, Value};
@@ -92,6 +93,14 @@ fn reads_view(op: &Op, arg: usize, view: &View, shape: &Shape) -> bool {
         }
         _ => view.is_contiguous(shape),
     }
+}
+
+/// How a library operation reads one of its arguments.
+pub fn call_view(program: &Program, views: &Views, node: NodeId, arg: usize) -> View {
+    let node = program.node(node);
+    let value = node.args[arg];
+    let fits = |view: &View| reads_view(&node.op, arg, view, program.shape(value));
+    argument_view(program, views, &node.op, value, fits)
 }
 
 /// Decides which nodes share a kernel.
@@ -203,6 +212,9 @@ impl<'a> Fuser<'a> {
         if !self.is_call(consumer) && self.program.splat(value).is_some() {
             return None;
         }
+        if self.is_call(consumer) {
+            return Some(call_view(self.program, &self.views, consumer, arg).root);
+        }
         let root = self.views.view(value).root;
         let counting =
             matches!(self.program.definition(root).op, Op::Iota { .. }) && !self.views.copies[root.index()];
@@ -221,7 +233,7 @@ impl<'a> Fuser<'a> {
     }
 
     fn place(&mut self, id: NodeId) {
-        if !self.is_computed(id) {
+        if !self.is_computed(id) || !self.is_needed(id) {
             return;
         }
         if self.is_call(id) {
@@ -256,6 +268,12 @@ impl<'a> Fuser<'a> {
         }
         let group = self.alone(id);
         self.add_unit(Unit::Group(group));
+    }
+
+    /// Whether anything that is computed reads the node: a cast that products read through may be left without.
+    fn is_needed(&self, id: NodeId) -> bool {
+        let has_home = |one: &Use| !self.homes[one.consumer.index()].is_empty();
+        self.leaves_program.contains(&id) || self.uses[id.index()].iter().any(has_home)
     }
 
     fn add_unit(&mut self, unit: Unit) {

@@ -15,6 +15,10 @@
 //! needs what an earlier stage computed repeats the instruction with the same register, so that a device that
 //! still holds the value may skip the repetition and one that streams over long rows may recompute it. Row registers
 //! live until the end of the kernel.
+//!
+//! Values of f16 and bf16 live in F32 registers: a load widens them, a store rounds. Instructions compute in f32, and a result
+//! of half type is rounded by a cast behind the instruction or reduction that made it (left out where the result is a half
+//! anyway, as of a maximum), so that a fused kernel gives what its operations would give one by one.
 
 use dropforge_ir::{BinaryKind, CompareKind, DType, UnaryKind};
 
@@ -38,7 +42,8 @@ pub enum Level {
     Row,
 }
 
-/// Element type and level of a register. `U8` never occurs: bytes are widened to `U32` when loaded.
+/// Element type and level of a register. `U8` never occurs: bytes are widened to `U32` when loaded, as `F16` and `BF16` are
+/// to `F32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RegisterInfo {
     /// F32, I32, U32 or Bool.
@@ -142,13 +147,14 @@ pub enum Instruction {
         /// Taken where false.
         b: Register,
     },
-    /// Conversion to the type of `to`; `from` U8 was loaded as U32. A cast to U8 leaves the low byte in a U32 register.
+    /// Conversion to the type of `to`; `from` U8 was loaded as U32. A cast to U8 leaves the low byte in a U32 register. A
+    /// cast into F16 or BF16 is always from F32 and rounds to the nearest number of that type, in an F32 register.
     Cast {
         /// Target.
         to: Register,
-        /// Type before; differs from the register's only for U8.
+        /// Type before: the register's, except for U8.
         from: DType,
-        /// Type after; differs from the register's only for U8.
+        /// Type after: the register's, except for U8, F16 and BF16.
         into: DType,
         /// Argument.
         x: Register,

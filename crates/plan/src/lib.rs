@@ -8,6 +8,7 @@ pub mod explain;
 mod fuse;
 pub mod kernel;
 mod memory;
+mod mixed;
 pub mod plan;
 pub mod profile;
 pub mod reference;

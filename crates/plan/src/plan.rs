@@ -1,7 +1,7 @@
 //! Plans: the kernels of a program in order, with every value in a place of its own.
 
 use crate::emit::{Emitted, Walk, emit};
-use crate::fuse::{Fusion, Unit, fuse, results};
+use crate::fuse::{Fusion, Unit, call_view, fuse, results};
 use crate::kernel::{Instance, LoopKernel};
 use crate::memory::{Lifetime, Placement, place};
 use crate::view::View;
@@ -42,7 +42,8 @@ pub struct BufferInfo {
 pub struct Argument {
     /// Position in the table of buffers.
     pub buffer: usize,
-    /// Type and shape of the argument as the operation sees it.
+    /// Shape of the argument as the operation sees it, and its type in memory: f16 or bf16 where a product or convolution of
+    /// f32 reads what was cast to f32.
     pub ty: ValueType,
     /// First element, in elements of the buffer.
     pub offset: i64,
@@ -233,12 +234,15 @@ impl<'a> Planner<'a> {
         let mut reads = Vec::new();
         for id in unit.nodes() {
             let node = self.program.node(id);
-            for &arg in &node.args {
+            for (position, &arg) in node.args.iter().enumerate() {
                 let fused = matches!(unit, Unit::Group(_)) && !matches!(node.op, Op::RandomBits { .. });
                 if fused && self.program.splat(arg).is_some() {
                     continue;
                 }
-                let root = self.fusion.views.view(arg).root;
+                let root = match unit {
+                    Unit::Call(_) => call_view(self.program, &self.fusion.views, id, position).root,
+                    Unit::Group(_) => self.fusion.views.view(arg).root,
+                };
                 let counting = matches!(self.program.definition(root).op, Op::Iota { .. })
                     && !self.fusion.views.copies[root.index()];
                 if !counting && !unit.contains(self.program.definition_id(root)) {
@@ -722,19 +726,18 @@ impl<'a> Planner<'a> {
                     .collect(),
             },
             (unit, None) => {
-                let node = self.program.node(unit.nodes()[0]);
-                let argument = |&arg: &Value| {
-                    let View { root, offset, strides } = self.fusion.views.view(arg).clone();
-                    Argument {
-                        buffer: self.numbers[&root],
-                        ty: self.program.ty(arg).clone(),
-                        offset,
-                        strides,
-                    }
+                let id = unit.nodes()[0];
+                let node = self.program.node(id);
+                let argument = |position: usize| {
+                    let View { root, offset, strides } =
+                        call_view(self.program, &self.fusion.views, id, position);
+                    let shape = self.program.shape(node.args[position]).clone();
+                    let ty = ValueType { dtype: self.program.dtype(root), shape };
+                    Argument { buffer: self.numbers[&root], ty, offset, strides }
                 };
                 Work::Call {
                     op: node.op.clone(),
-                    args: node.args.iter().map(argument).collect(),
+                    args: (0..node.args.len()).map(argument).collect(),
                     results: node.results.iter().map(|value| self.numbers[value]).collect(),
                 }
             }

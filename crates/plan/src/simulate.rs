@@ -3,12 +3,13 @@
 
 use crate::device::{BufferRef, Device, Executable};
 use crate::kernel::{Access, Affine, Instance, Instruction, Level, LoopKernel, Reduction, Register};
+use crate::mixed::reads_through_casts;
 use crate::plan::{Place, Plan, Work, plan};
 use crate::reference::{ReferenceDevice, planned_executable};
 use dropforge_ir::interpret::{Numbers, Precision, apply};
 use dropforge_ir::passes::optimize;
 use dropforge_ir::random::random_bits;
-use dropforge_ir::{Array, DType, Data, Error, Op, Program, ReduceKind, Result, Shape, ValueType};
+use dropforge_ir::{Array, BF16, DType, Data, Error, F16, Op, Program, ReduceKind, Result, Shape, ValueType};
 
 /// The device of literal plans, for tests of everything between programs and devices.
 #[derive(Clone, Copy, Debug, Default)]
@@ -103,6 +104,8 @@ impl Memory<'_> {
         let word = || [bytes[0], bytes[1], bytes[2], bytes[3]];
         match dtype {
             DType::F32 => f32::from_ne_bytes(word()).into(),
+            DType::F16 => F16::from_bits(u16::from_ne_bytes([bytes[0], bytes[1]])).into(),
+            DType::BF16 => BF16::from_bits(u16::from_ne_bytes([bytes[0], bytes[1]])).into(),
             DType::I32 => i32::from_ne_bytes(word()).into(),
             DType::U32 => u32::from_ne_bytes(word()).into(),
             DType::U8 | DType::Bool => bytes[0].into(),
@@ -114,6 +117,8 @@ impl Memory<'_> {
         let bytes = &mut self.bytes(buffer)[at..at + dtype.size()];
         match dtype {
             DType::F32 => bytes.copy_from_slice(&(number as f32).to_ne_bytes()),
+            DType::F16 => bytes.copy_from_slice(&F16::from_f64(number).to_bits().to_ne_bytes()),
+            DType::BF16 => bytes.copy_from_slice(&BF16::from_f64(number).to_bits().to_ne_bytes()),
             DType::I32 => bytes.copy_from_slice(&(number as i32).to_ne_bytes()),
             DType::U32 => bytes.copy_from_slice(&(number as u32).to_ne_bytes()),
             DType::U8 | DType::Bool => bytes[0] = number as u32 as u8,
@@ -135,7 +140,12 @@ impl Memory<'_> {
                 for arg in args {
                     let positions = positions(&arg.ty.shape, arg.offset, &arg.strides);
                     let elements = positions.map(|at| self.read(arg.buffer, arg.ty.dtype, at)).collect();
-                    numbers.push(Numbers::new(arg.ty.clone(), elements).expect("read as the type says"));
+                    // Halves that a product reads in place of the f32 they were cast to are just that.
+                    let mut ty = arg.ty.clone();
+                    if reads_through_casts(op) {
+                        ty.dtype = self.plan.buffers[results[0]].ty.dtype;
+                    }
+                    numbers.push(Numbers::new(ty, elements).expect("read as the type says"));
                 }
                 let computed = apply(op, &numbers.iter().collect::<Vec<_>>(), Precision::Single)?;
                 for (&result, numbers) in results.iter().zip(computed) {
@@ -278,6 +288,7 @@ impl<'a, 'b> LoopRun<'a, 'b> {
             Instruction::Binary { kind, .. } => op(Op::Binary { kind: *kind })?,
             Instruction::Compare { kind, .. } => op(Op::Compare { kind: *kind })?,
             Instruction::Select { .. } => op(Op::Select {})?,
+            // Narrowed values stay in wide registers.
             Instruction::Cast { into, .. } => op(Op::Cast { to: *into })?,
             Instruction::RandomBits { seed, step, stream, index, .. } => {
                 let seed = self.instance.operands[*seed];

@@ -3,7 +3,8 @@
 use dropforge_ir::gradient::append_gradients;
 use dropforge_ir::passes::optimize;
 use dropforge_ir::{
-    Array, BinaryKind, CompareKind, DType, Data, Op, Program, ReduceKind, UnaryKind, Value, ValueType, text,
+    Array, BF16, BinaryKind, CompareKind, DType, Data, F16, Op, Program, ReduceKind, UnaryKind, Value,
+    ValueType, text,
 };
 use dropforge_plan::plan::Work;
 use dropforge_plan::reference::ReferenceDevice;
@@ -15,6 +16,8 @@ fn sample(ty: &ValueType, seed: usize) -> Array {
     let number = |i: usize| ((i * 7919 + seed * 104_729 + 13) % 1009) as f32 / 504.5 - 1.0;
     let data = match ty.dtype {
         DType::F32 => Data::F32((0..count).map(number).collect()),
+        DType::F16 => Data::F16((0..count).map(|i| F16::from_f32(number(i))).collect()),
+        DType::BF16 => Data::BF16((0..count).map(|i| BF16::from_f32(number(i))).collect()),
         DType::I32 => Data::I32((0..count).map(|i| ((i * 31 + seed) % 3) as i32).collect()),
         DType::U32 => Data::U32((0..count).map(|i| i as u32).collect()),
         DType::U8 => Data::U8((0..count).map(|i| i as u8).collect()),
@@ -231,4 +234,72 @@ fn loops_that_keep_what_a_product_reads_may_be_its_epilogue() {
         program.output("y", sum);
     });
     assert!(!visits_in_another_order.contains(&true));
+}
+
+/// Fused kernels round each result to its half type, as its operation does: the same bits as one by one.
+#[test]
+fn halves_are_rounded_inside_kernels() {
+    for half in ["f16", "bf16"] {
+        let source = r#"program halves {
+            %x: half[6, 40] = input "x"
+            %w: half[6, 40] = state "w"
+            %n: i32[6, 40] = iota {shape=[6, 40], axis=1}
+            %count: half[6, 40] = cast %n {to=half}
+            %a = mul %x, %w
+            %b = add %a, %count
+            %c = sub %b, %count
+            %top = reduce_max %c {axes=[1]}
+            %all = broadcast %top {shape=[6, 40], axes=[0]}
+            %d = sub %c, %all
+            %total = reduce_sum %d {axes=[1]}
+            %mean: half[6], %variance: half[6] = mean_variance %d {axes=[1]}
+            %sum = add %total, %variance
+            %wide: f32[6, 40] = cast %d {to=f32}
+            %squares = mul %wide, %wide
+            write "w" = %d
+            output "c" = %c
+            output "sum" = %sum
+            output "mean" = %mean
+            output "squares" = %squares
+        }"#;
+        let plan = check(&text::parse(&source.replace("half", half)).unwrap());
+        assert_eq!((plan.kernels.len(), loops(&plan)), (1, 1));
+    }
+}
+
+#[test]
+fn products_of_f32_read_the_halves_that_were_cast() {
+    let source = r#"program mixed {
+        %x: f16[8, 2, 3] = input "x"
+        %w: bf16[6, 4] = state "w"
+        %f: f16[5, 2, 2, 2] = state "f"
+        %i: f16[1, 2, 4, 4] = input "i"
+        %wide: f32[8, 2, 3] = cast %x {to=f32}
+        %flat: f32[8, 6] = reshape %wide {shape=[8, 6]}
+        %turned: f32[6, 8] = permute %flat {order=[1, 0]}
+        %other: f32[6, 4] = cast %w {to=f32}
+        %y: f32[8, 4] = dot %turned, %other {lhs_batch=[], rhs_batch=[], lhs_contract=[0], rhs_contract=[0]}
+        %image: f32[1, 2, 4, 4] = cast %i {to=f32}
+        %filter: f32[5, 2, 2, 2] = cast %f {to=f32}
+        %mirrored: f32[5, 2, 2, 2] = flip %filter {axes=[2]}
+        %z: f32[1, 5, 3, 3] = convolution %image, %mirrored {window=[stride:[1, 1] low:[0, 0] high:[0, 0] dilation:[1, 1] groups:1]}
+        %shifted: f32[1, 2, 4, 4] = add %image, %image
+        output "y" = %y
+        output "z" = %z
+        output "shifted" = %shifted
+    }"#;
+    let plan = check(&text::parse(source).unwrap());
+    let read = |name: &str| -> Vec<DType> {
+        let mut calls = plan.kernels.iter().filter_map(|kernel| match &kernel.work {
+            Work::Call { op, args, .. } if op.name() == name => {
+                Some(args.iter().map(|arg| arg.ty.dtype).collect())
+            }
+            _ => None,
+        });
+        calls.next().unwrap()
+    };
+    assert_eq!(read("dot"), [DType::F16, DType::BF16]);
+    // A convolution reads its filter row by row, and so the mirrored one is an f32 copy.
+    assert_eq!(read("convolution"), [DType::F16, DType::F32]);
+    assert_eq!(loops(&plan), 3, "the filter's cast, its copy, and the sum, which reads the halves itself");
 }

@@ -34,6 +34,22 @@ const ELEMENTS: usize = 6000;
 const PRODUCTS: usize = 150_000;
 /// Largest element, so that errors are not blown up.
 const LARGEST: f64 = 1e3;
+/// Elements further apart than this are not mixed up by rounding errors.
+const GAP: f64 = 1e-3;
+/// The same in programs with halves, in roundings.
+const GAP_IN_ROUNDINGS: f64 = 16.0;
+
+/// The coarsest half type among a program's values, if there is one.
+pub fn half_type(program: &Program) -> Option<DType> {
+    let has = |dtype| (0..program.value_count() as u32).any(|value| program.dtype(Value(value)) == dtype);
+    [DType::BF16, DType::F16].into_iter().find(|&dtype| has(dtype))
+}
+
+/// The largest relative error of rounding to a half type.
+pub fn rounding_error(dtype: DType) -> f64 {
+    let step = (1..).find(|&bits| dtype.round(1.0 + 0.5f64.powi(bits)) == 1.0);
+    0.5f64.powi(step.expect("fractions are finite"))
+}
 
 /// The random program of a seed.
 pub fn generate(seed: u64) -> Sample {
@@ -54,6 +70,8 @@ struct Builder {
     exact: Vec<bool>,
     /// Whether the program shall have gradients, and so avoids operations without a rule.
     differentiate: bool,
+    /// The half type that some floats have.
+    half: Option<DType>,
     extents: &'static [usize],
 }
 
@@ -67,16 +85,25 @@ impl Builder {
             1 => &[1, 3, 257, 1031],
             _ => &[1, 2, 3, 4, 5, 7, 8, 11, 17],
         };
+        let half = dice.percent(30).then(|| dice.pick(&[DType::F16, DType::BF16]));
         let program = Program::new(format!("seed_{seed}"));
         let sample =
             Sample { program, inputs: Vec::new(), states: Vec::new(), hypers: Vec::new(), gradients: None };
         let mut builder =
-            Builder { dice, sample, values: Vec::new(), exact: Vec::new(), differentiate, extents };
+            Builder { dice, sample, values: Vec::new(), exact: Vec::new(), differentiate, half, extents };
         for _ in 0..2 {
-            let shape = builder.shape();
-            builder.port(DType::F32, shape);
+            let (dtype, shape) = (builder.float_type(), builder.shape());
+            builder.port(dtype, shape);
         }
         builder
+    }
+
+    /// The type of a new float.
+    fn float_type(&mut self) -> DType {
+        match self.half {
+            Some(half) if self.dice.percent(60) => half,
+            _ => DType::F32,
+        }
     }
 
     fn shape(&mut self) -> Shape {
@@ -93,12 +120,12 @@ impl Builder {
     fn port(&mut self, dtype: DType, shape: Shape) -> Value {
         let whole = self.dice.percent(25);
         let (low, high) = match dtype {
-            DType::F32 => (-3, 3),
+            DType::F32 | DType::F16 | DType::BF16 => (-3, 3),
             DType::I32 => (-9, 9),
             DType::U32 | DType::U8 => (0, 200),
             DType::Bool => (0, 1),
         };
-        if dtype == DType::F32 && !whole {
+        if dtype.is_float() && !whole {
             let range = self.dice.pick(&[(-1.0, 1.0), (-2.0, 2.0), (0.2, 1.5)]);
             return self.port_of(dtype, shape, |dice| dice.uniform(range.0, range.1), false);
         }
@@ -119,7 +146,7 @@ impl Builder {
         exact: bool,
     ) -> Value {
         let ty = ValueType { dtype, shape };
-        let elements = (0..ty.shape.elements()).map(|_| number(&mut self.dice)).collect();
+        let elements = (0..ty.shape.elements()).map(|_| dtype.round(number(&mut self.dice))).collect();
         let numbers = Numbers::new(ty.clone(), elements).expect("the elements are of the type");
         let state = self.dice.percent(50);
         let sample = &mut self.sample;
@@ -153,7 +180,7 @@ impl Builder {
 
     fn record(&mut self, results: Vec<Numbers>, exact: bool) {
         for numbers in results {
-            self.exact.push(exact || numbers.ty().dtype != DType::F32);
+            self.exact.push(exact || !numbers.ty().dtype.is_float());
             self.values.push(numbers);
         }
     }
@@ -170,17 +197,21 @@ impl Builder {
             return None;
         }
         let numbers: Vec<&Numbers> = args.iter().map(|arg| &self.values[arg.index()]).collect();
+        let gap = self.half.map_or(GAP, |half| GAP_IN_ROUNDINGS * rounding_error(half));
         let exact_args = args.iter().all(|arg| self.exact[arg.index()]);
-        if !stability::is_stable(&op, &numbers, exact_args, &mut self.dice) {
+        if !stability::is_stable(&op, &numbers, exact_args, gap, &mut self.dice) {
             return None;
         }
         let results = apply(&op, &numbers, Precision::Double).ok()?;
         let moderate = |x: &f64| x.is_finite() && x.abs() <= LARGEST;
-        let float = |numbers: &&Numbers| numbers.ty().dtype == DType::F32;
+        let float = |numbers: &&Numbers| numbers.ty().dtype.is_float();
         if !results.iter().filter(float).all(|numbers| numbers.elements().iter().all(moderate)) {
             return None;
         }
-        let whole = results.iter().all(|numbers| numbers.elements().iter().all(|x| x.fract() == 0.0));
+        let whole = results.iter().all(|numbers| {
+            let dtype = numbers.ty().dtype;
+            numbers.elements().iter().all(|&x| x.fract() == 0.0 && dtype.round(x) == x)
+        });
         let exact = exact_args && whole && stability::keeps_whole_numbers(&op);
         let values = self.sample.program.push(op, args).ok()?;
         self.record(results, exact);
@@ -203,11 +234,11 @@ impl Builder {
     }
 
     fn float(&mut self) -> Value {
-        match self.find(|ty| ty.dtype == DType::F32) {
+        match self.find(|ty| ty.dtype.is_float()) {
             Some(value) => value,
             None => {
-                let shape = self.shape();
-                self.port(DType::F32, shape)
+                let (dtype, shape) = (self.float_type(), self.shape());
+                self.port(dtype, shape)
             }
         }
     }
@@ -229,7 +260,12 @@ impl Builder {
         let Sample { program, inputs, states, hypers, .. } = &self.sample;
         let hypers: Vec<f64> = hypers.iter().map(|&x| f64::from(x)).collect();
         let Ok(all) = values(program, inputs, states, &hypers, Precision::Double) else { return false };
-        all.iter().flat_map(Numbers::elements).all(|x| x.is_finite() && x.abs() < 1e5 || x.fract() == 0.0)
+        all.iter().all(|numbers| {
+            let is_half = numbers.ty().dtype.is_half();
+            let (largest, whole) = if is_half { (1e4, false) } else { (1e5, true) };
+            let moderate = |x: &f64| x.is_finite() && x.abs() < largest || (whole && x.fract() == 0.0);
+            numbers.elements().iter().all(moderate)
+        })
     }
 
     /// Appends a loss over some values and its gradients by all float ports it depends on: the gradients, then the loss,
@@ -248,7 +284,7 @@ impl Builder {
                 if matches!(node.op, Op::Attention { .. }) { &node.results[..1] } else { &node.results }
             })
             .copied()
-            .filter(|&value| !read[value.index()] && program.dtype(value) == DType::F32)
+            .filter(|&value| !read[value.index()] && program.dtype(value).is_float())
             .collect();
         let share = self.dice.pick(&[30, 100]);
         let mut loss: Option<Value> = None;
@@ -262,6 +298,10 @@ impl Builder {
             let share = program.full(ty.clone(), 1.0 / ty.shape.elements() as f64).ok()?;
             let weighted = program.binary(BinaryKind::Multiply, x, share).ok()?;
             let mean = program.reduce(ReduceKind::Sum, weighted, &axes).ok()?;
+            let mean = match ty.dtype {
+                DType::F32 => mean,
+                _ => program.apply(Op::Cast { to: DType::F32 }, &[mean]).ok()?,
+            };
             loss = Some(match loss {
                 None => mean,
                 Some(sum) => program.binary(BinaryKind::Add, sum, mean).ok()?,
@@ -272,14 +312,17 @@ impl Builder {
         let mut used = vec![false; program.value_count()];
         used[loss.index()] = true;
         for node in program.nodes().iter().rev() {
-            if node.results.iter().any(|result| used[result.index()]) && carries_gradients(&node.op) {
+            let is_used = node.results.iter().any(|result| used[result.index()]);
+            let between_floats =
+                matches!(node.op, Op::Cast { to } if to.is_float()) && program.dtype(node.args[0]).is_float();
+            if is_used && (carries_gradients(&node.op) || between_floats) {
                 node.args.iter().for_each(|arg| used[arg.index()] = true);
             }
         }
         let inputs = program.inputs.iter().map(|port| port.value);
         let ports = inputs.chain(program.states.iter().map(|port| port.value));
         let by: Vec<Value> =
-            ports.filter(|&value| used[value.index()] && program.dtype(value) == DType::F32).collect();
+            ports.filter(|&value| used[value.index()] && program.dtype(value).is_float()).collect();
         if by.is_empty() {
             return None;
         }
@@ -326,7 +369,7 @@ impl Builder {
     }
 }
 
-/// Whether a gradient passes from the results to the arguments.
+/// Whether a gradient passes from the results to the arguments; casts between floats pass it as well.
 fn carries_gradients(op: &Op) -> bool {
     use dropforge_ir::UnaryKind::{Ceil, Floor, Not, Round, Sign};
     !matches!(

@@ -107,7 +107,10 @@ impl Builder {
     }
 
     fn cast(&mut self) -> Option<Value> {
-        let from = self.dice.pick(&DType::ALL);
+        let from = match self.dice.pick(&DType::ALL) {
+            half if half.is_half() => self.half.unwrap_or(DType::F32),
+            other => other,
+        };
         let x = match self.find(|ty| ty.dtype == from) {
             Some(x) => x,
             None => {
@@ -115,7 +118,8 @@ impl Builder {
                 self.port(from, shape)
             }
         };
-        let to = self.dice.pick(&[DType::F32, DType::F32, DType::I32, DType::U32, DType::U8, DType::Bool]);
+        let narrow = self.half.unwrap_or(DType::F32);
+        let to = self.dice.pick(&[DType::F32, narrow, DType::I32, DType::U32, DType::U8, DType::Bool]);
         let y = self.apply(Op::Cast { to }, &[x])?;
         let back = self.apply(Op::Cast { to: DType::F32 }, &[y])?;
         // Keep whole numbers from growing beyond what stays moderate.
@@ -161,7 +165,7 @@ impl Builder {
                     |most: usize| (0..rank).map(|_| self.dice.below(most + 1)).collect::<Vec<_>>();
                 let (low, high, interior) = (amounts(2), amounts(2), amounts(1));
                 let value = Real(self.dice.pick(&[0.0, 0.0, 1.0, -0.5]));
-                let value = if self.ty(x).dtype == DType::F32 { value } else { Real(0.0) };
+                let value = if self.ty(x).dtype.is_float() { value } else { Real(0.0) };
                 Op::Pad { low, high, interior, value }
             }
             _ => Op::Flip { axes: self.dice.subset(rank) },
@@ -243,7 +247,7 @@ impl Builder {
             return self.apply(Op::Unary { kind: UnaryKind::Exp }, &[difference]);
         }
         let both = self.push(Op::MeanVariance { axes }, &[x])?;
-        let epsilon = self.constant(Literal::f32(0.1));
+        let epsilon = self.constant(Literal::scalar(self.ty(x).dtype, 0.1));
         let variance_shape = self.ty(both[1]).shape.clone();
         let epsilon = self.repeat(epsilon, &variance_shape, vec![])?;
         let shifted = self.apply(Op::Binary { kind: BinaryKind::Add }, &[both[1], epsilon])?;
@@ -255,7 +259,13 @@ impl Builder {
     }
 
     fn dot(&mut self) -> Option<Value> {
-        let a = self.float();
+        let mut a = self.float();
+        let narrow = self.ty(a).dtype;
+        // Some products of halves have a result of f32.
+        let mixed = narrow.is_half() && self.dice.percent(40);
+        if mixed {
+            a = self.apply(Op::Cast { to: DType::F32 }, &[a])?;
+        }
         let shape = self.ty(a).shape.clone();
         // Each axis of the left side is free, contracted or a batch axis.
         let roles: Vec<usize> = (0..shape.rank()).map(|_| self.dice.pick(&[0, 0, 1, 2])).collect();
@@ -273,14 +283,15 @@ impl Builder {
             axes.iter().filter_map(|axis| right.iter().position(|(_, from)| from == axis)).collect::<Vec<_>>()
         };
         let (rhs_batch, rhs_contract) = (place(&lhs_batch), place(&lhs_contract));
-        let ty = ValueType::new(DType::F32, right.iter().map(|&(extent, _)| extent).collect::<Shape>());
+        let ty = ValueType::new(narrow, right.iter().map(|&(extent, _)| extent).collect::<Shape>());
         if ty.shape.elements() > super::ELEMENTS {
             return None;
         }
         let b = match self.find(|other| *other == ty) {
             Some(b) if self.dice.percent(50) => b,
-            _ => self.port(DType::F32, ty.shape),
+            _ => self.port(narrow, ty.shape),
         };
+        let b = if mixed { self.apply(Op::Cast { to: DType::F32 }, &[b])? } else { b };
         let y = self.apply(Op::Dot { lhs_batch, rhs_batch, lhs_contract, rhs_contract }, &[a, b])?;
         if self.dice.percent(40) { self.bias(y) } else { Some(y) }
     }
@@ -292,7 +303,7 @@ impl Builder {
             return Some(y);
         }
         let axis = self.dice.below(shape.rank());
-        let bias = self.port(DType::F32, [shape[axis]].into());
+        let bias = self.port(self.ty(y).dtype, [shape[axis]].into());
         let bias = self.repeat(bias, &shape, vec![axis])?;
         let sum = self.apply(Op::Binary { kind: BinaryKind::Add }, &[y, bias])?;
         let kind = self.dice.pick(&[UnaryKind::Relu, UnaryKind::Tanh, UnaryKind::Sigmoid, UnaryKind::Erf]);
@@ -301,7 +312,7 @@ impl Builder {
 
     /// A float with four axes: one that is there, one reshaped, or a new one.
     fn image(&mut self) -> Value {
-        let image = |ty: &ValueType| ty.dtype == DType::F32 && ty.shape.rank() == 4 && !ty.shape.contains(&0);
+        let image = |ty: &ValueType| ty.dtype.is_float() && ty.shape.rank() == 4 && !ty.shape.contains(&0);
         let found = if self.dice.percent(60) { self.find(image) } else { None };
         if let Some(x) = found {
             return x;
@@ -313,7 +324,8 @@ impl Builder {
             self.dice.pick(&[1, 2, 4, 5, 8, 9, 13]),
         ]
         .into();
-        self.port(DType::F32, shape)
+        let dtype = self.float_type();
+        self.port(dtype, shape)
     }
 
     fn convolution(&mut self) -> Option<Value> {
@@ -333,7 +345,7 @@ impl Builder {
         if out * (channels / groups) * kernel[0] * kernel[1] > super::ELEMENTS {
             return None;
         }
-        let filter = self.port(DType::F32, [out, channels / groups, kernel[0], kernel[1]].into());
+        let filter = self.port(self.ty(x).dtype, [out, channels / groups, kernel[0], kernel[1]].into());
         let y = self.apply(Op::Convolution { window }, &[x, filter])?;
         if self.dice.percent(60) { self.bias(y) } else { Some(y) }
     }
@@ -377,12 +389,11 @@ impl Builder {
 
     fn attention(&mut self) -> Option<Value> {
         let q = self.image();
-        let shape = self.ty(q).shape.clone();
+        let ValueType { dtype, shape } = self.ty(q).clone();
         let keys = self.dice.pick(&[1, 2, 5, 8, shape[2]]);
         let other: Shape = [shape[0], shape[1], keys, shape[3]].into();
-        let k =
-            if keys == shape[2] && self.dice.percent(50) { q } else { self.port(DType::F32, other.clone()) };
-        let v = if self.dice.percent(20) { k } else { self.port(DType::F32, other) };
+        let k = if keys == shape[2] && self.dice.percent(50) { q } else { self.port(dtype, other.clone()) };
+        let v = if self.dice.percent(20) { k } else { self.port(dtype, other) };
         let scale = Real(self.dice.pick(&[0.25, 0.5, 1.0]));
         // A causal query that sees no key has the statistics −∞, which is refused.
         let op = Op::Attention { causal: self.dice.below(2), scale };
@@ -444,7 +455,7 @@ impl Builder {
 
     fn concat(&mut self) -> Option<Value> {
         let x = self.float();
-        let shape = self.ty(x).shape.clone();
+        let ValueType { dtype, shape } = self.ty(x).clone();
         if shape.rank() == 0 {
             return None;
         }
@@ -452,7 +463,7 @@ impl Builder {
         let mut parts = vec![x];
         for _ in 0..self.dice.between(0, 2) {
             let found = self.find(|ty| {
-                ty.dtype == DType::F32
+                ty.dtype == dtype
                     && ty.shape.rank() == shape.rank()
                     && (0..shape.rank()).all(|i| i == axis || ty.shape[i] == shape[i])
             })?;

@@ -4,18 +4,16 @@ use crate::dice::Dice;
 use dropforge_ir::interpret::{Numbers, Precision, apply};
 use dropforge_ir::{BinaryKind, DType, Op, ReduceKind, UnaryKind};
 
-/// Elements further apart than this are not mixed up by rounding errors.
-const GAP: f64 = 1e-3;
-
-/// Whether an operation, and its gradient, are smooth around these arguments.
-pub fn is_stable(op: &Op, args: &[&Numbers], exact: bool, dice: &mut Dice) -> bool {
+/// Whether an operation, and its gradient, are smooth around these arguments. Elements further apart than `gap` are not
+/// mixed up by rounding errors.
+pub fn is_stable(op: &Op, args: &[&Numbers], exact: bool, gap: f64, dice: &mut Dice) -> bool {
     let all = |test: &dyn Fn(f64) -> bool| args[0].elements().iter().all(|&x| test(x));
     let pairs = |test: &dyn Fn(f64, f64) -> bool| {
         args[0].elements().iter().zip(args[1].elements()).all(|(&a, &b)| test(a, b))
     };
-    let apart = |a: f64, b: f64| (a - b).abs() > GAP * (1.0 + a.abs());
+    let apart = |a: f64, b: f64| (a - b).abs() > gap * (1.0 + a.abs());
     let off_whole = |x: f64| apart(x, x.round());
-    let float = args.first().is_some_and(|arg| arg.ty().dtype == DType::F32);
+    let float = args.first().is_some_and(|arg| arg.ty().dtype.is_float());
     match op {
         Op::Unary { kind } if float => match kind {
             UnaryKind::Exp | UnaryKind::ExpMinusOne => all(&|x| x < 6.0),
@@ -41,27 +39,27 @@ pub fn is_stable(op: &Op, args: &[&Numbers], exact: bool, dice: &mut Dice) -> bo
         Op::Cast { to: DType::U32 } if float => all(&|x| x >= 0.0 && (exact || off_whole(x))),
         Op::Cast { to: DType::U8 } if float => all(&|x| (0.0..255.0).contains(&x) && (exact || off_whole(x))),
         Op::Reduce { kind: ReduceKind::Max | ReduceKind::Min, .. } if float => {
-            exact || same_choice(op, args[0], dice)
+            exact || same_choice(op, args[0], gap, dice)
         }
-        Op::ArgMax { .. } | Op::MaxPool { .. } => exact || same_choice(op, args[0], dice),
+        Op::ArgMax { .. } | Op::MaxPool { .. } => exact || same_choice(op, args[0], gap, dice),
         _ => true,
     }
 }
 
 /// Whether an extreme stays where it is when the elements move a little. Two elements that are both the extreme do not.
-fn same_choice(op: &Op, x: &Numbers, dice: &mut Dice) -> bool {
+fn same_choice(op: &Op, x: &Numbers, gap: f64, dice: &mut Dice) -> bool {
     let Op::Reduce { kind, axes } = op else {
         let Ok(before) = apply(op, &[x], Precision::Double) else { return false };
         return (0..3).all(|_| {
-            let moved = x.elements().iter().map(|x| x + GAP * (1.0 + x.abs()) * dice.uniform(-1.0, 1.0)).collect();
+            let moved = x.elements().iter().map(|x| x + gap * (1.0 + x.abs()) * dice.uniform(-1.0, 1.0)).collect();
             let moved = Numbers::new(x.ty().clone(), moved).map(|moved| apply(op, &[&moved], Precision::Double));
             // The last result of both operations are the positions.
             matches!(moved, Some(Ok(after)) if after.last().map(Numbers::elements) == before.last().map(Numbers::elements))
         });
     };
     let sign = if *kind == ReduceKind::Max { 1.0 } else { -1.0 };
-    // Σ e^((x − m) / GAP) counts the elements within reach of the extreme m: it is below 2 if there is but one.
-    let scaled = x.elements().iter().map(|x| sign * x / (GAP / 5.0)).collect();
+    // Σ e^((x − m) / gap) counts the elements within reach of the extreme m: it is below 2 if there is but one.
+    let scaled = x.elements().iter().map(|x| sign * x / (gap / 5.0)).collect();
     let Some(scaled) = Numbers::new(x.ty().clone(), scaled) else { return false };
     let largest =
         apply(&Op::Reduce { kind: ReduceKind::Max, axes: axes.clone() }, &[&scaled], Precision::Double);

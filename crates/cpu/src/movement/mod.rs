@@ -12,7 +12,7 @@ pub use copy::StridedCopy;
 pub use gather::{IndexedShape, gather, scatter_add};
 pub use join::{Padding, concat, pad};
 
-/// What tensors are made of, to a kernel that only moves it: bytes (bool) or words of four bytes.
+/// What tensors are made of, to a kernel that only moves it: bytes (bool), halves of two or words of four bytes.
 pub trait Element: Copy + Default + Send + Sync + PartialEq + private::Sealed {}
 
 mod private {
@@ -22,7 +22,7 @@ mod private {
 macro_rules! elements {
     ($($type:ty)*) => { $(impl private::Sealed for $type {} impl Element for $type {})* };
 }
-elements!(u8 f32 i32 u32);
+elements!(u8 u16 f32 i32 u32);
 
 /// Elements below which a thread more does not pay.
 const GRAIN: usize = 8 << 10;

@@ -1,4 +1,4 @@
-//! AVX2 with FMA: 8 lanes.
+//! AVX2 with FMA and F16C: 8 lanes.
 
 use super::lanes::Lanes;
 use std::arch::x86_64::*;
@@ -17,6 +17,16 @@ fn first(count: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(EDGE.as_ptr().add(8 - count).cast()) }
 }
 
+/// Lanes of 16 bits out of the lower parts of 32.
+#[inline(always)]
+fn pack(x: __m256i) -> __m128i {
+    // SAFETY: the type is named only on machines with AVX2.
+    unsafe {
+        let low = _mm256_and_si256(x, _mm256_set1_epi32(0xffff));
+        _mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256::<1>(low))
+    }
+}
+
 macro_rules! simple {
     ($($name:ident($($arg:ident: $ty:ty),*) -> $result:ty = $body:expr;)*) => {
         $(#[inline(always)]
@@ -26,7 +36,7 @@ macro_rules! simple {
     };
 }
 
-// SAFETY of the blocks below: the type is named only on machines with AVX2 and FMA (see `lanes`); pointers are as the
+// SAFETY of the blocks below: the type is named only on machines with AVX2, FMA and F16C (see `lanes`); pointers are as the
 // caller promises.
 #[allow(clippy::undocumented_unsafe_blocks, reason = "one comment for all of them, above")]
 impl Lanes for Avx2 {
@@ -92,6 +102,22 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn first(count: usize) -> __m256i {
         first(count)
+    }
+    #[inline(always)]
+    unsafe fn load_halves(from: *const u16) -> __m256i {
+        unsafe { _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store_halves(x: __m256i, to: *mut u16) {
+        unsafe { _mm_storeu_si128(to.cast(), pack(x)) }
+    }
+    #[inline(always)]
+    fn widen_binary16(bits: __m256i) -> __m256 {
+        unsafe { _mm256_cvtph_ps(pack(bits)) }
+    }
+    #[inline(always)]
+    fn narrow_binary16(x: __m256) -> __m256i {
+        unsafe { _mm256_cvtepu16_epi32(_mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x)) }
     }
     #[inline(always)]
     fn swap<const BIT: usize>(x: __m256i) -> __m256i {

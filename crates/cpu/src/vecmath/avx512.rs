@@ -91,6 +91,22 @@ impl Lanes for Avx512 {
         first(count)
     }
     #[inline(always)]
+    unsafe fn load_halves(from: *const u16) -> __m512i {
+        unsafe { _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store_halves(x: __m512i, to: *mut u16) {
+        unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(x)) }
+    }
+    #[inline(always)]
+    fn widen_binary16(bits: __m512i) -> __m512 {
+        unsafe { _mm512_cvtph_ps(_mm512_cvtepi32_epi16(bits)) }
+    }
+    #[inline(always)]
+    fn narrow_binary16(x: __m512) -> __m512i {
+        unsafe { _mm512_cvtepu16_epi32(_mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x)) }
+    }
+    #[inline(always)]
     fn swap<const BIT: usize>(x: __m512i) -> __m512i {
         unsafe {
             match BIT {

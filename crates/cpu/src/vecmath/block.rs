@@ -23,7 +23,7 @@ pub(crate) trait Block {
 /// # Safety
 /// As [`BlockFn`].
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
 unsafe fn with_avx512<B: Block>(to: *mut u32, a: *const u32, b: *const u32, c: *const u32, count: usize) {
     // SAFETY: the caller's promise.
     unsafe { B::run::<Avx512>(to, a, b, c, count) }
@@ -32,7 +32,7 @@ unsafe fn with_avx512<B: Block>(to: *mut u32, a: *const u32, b: *const u32, c: *
 /// # Safety
 /// As [`BlockFn`].
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn with_avx2<B: Block>(to: *mut u32, a: *const u32, b: *const u32, c: *const u32, count: usize) {
     // SAFETY: the caller's promise.
     unsafe { B::run::<Avx2>(to, a, b, c, count) }

@@ -93,6 +93,45 @@ pub(crate) trait Lanes: Copy + 'static {
     /// Exchanges lanes whose numbers differ in the bit `BIT` (1, 2, 4, …).
     fn swap<const BIT: usize>(x: Self::I) -> Self::I;
 
+    /// `COUNT` elements of 16 bits, zeros above.
+    /// # Safety
+    /// `COUNT` readable elements.
+    #[inline(always)]
+    unsafe fn load_halves(from: *const u16) -> Self::I {
+        let mut lanes = [0u32; 16];
+        // SAFETY: the array has room for a vector; the caller's promise.
+        unsafe {
+            for (lane, element) in lanes.iter_mut().enumerate().take(Self::COUNT) {
+                *element = (*from.add(lane)).into();
+            }
+            Self::load(lanes.as_ptr())
+        }
+    }
+    /// The lower 16 bits of each lane.
+    /// # Safety
+    /// `COUNT` writable elements.
+    #[inline(always)]
+    unsafe fn store_halves(x: Self::I, to: *mut u16) {
+        let mut lanes = [0u32; 16];
+        // SAFETY: as above.
+        unsafe {
+            Self::store(x, lanes.as_mut_ptr());
+            for (lane, &element) in lanes.iter().enumerate().take(Self::COUNT) {
+                *to.add(lane) = element as u16;
+            }
+        }
+    }
+    /// The numbers of binary16 with these bits.
+    #[inline(always)]
+    fn widen_binary16(bits: Self::I) -> Self::F {
+        super::half::widen_binary16::<Self>(bits)
+    }
+    /// The bits of the nearest numbers of binary16.
+    #[inline(always)]
+    fn narrow_binary16(x: Self::F) -> Self::I {
+        super::half::narrow_binary16::<Self>(x)
+    }
+
     #[inline(always)]
     fn select(mask: Self::M, yes: Self::F, no: Self::F) -> Self::F {
         Self::float(Self::select_bits(mask, Self::bits(yes), Self::bits(no)))

@@ -9,6 +9,7 @@ mod avx2;
 mod avx512;
 pub(crate) mod block;
 pub(crate) mod functions;
+pub(crate) mod half;
 pub(crate) mod lanes;
 pub(crate) mod operations;
 mod portable;

@@ -2,6 +2,7 @@
 
 use super::block::{Binary, Block, BlockFn, Map1, Map2, Map3, Ternary, Unary, pick};
 use super::functions;
+use super::half::{BFloat16, Binary16, Half};
 use super::lanes::Lanes;
 use crate::simd::Level;
 use dropforge_ir::{BinaryKind, CompareKind, DType, UnaryKind};
@@ -78,6 +79,16 @@ macro_rules! int_binary {
             }
         }
     )*};
+}
+
+/// The nearest number of a half type, as f32.
+struct RoundTo<H>(std::marker::PhantomData<H>);
+
+impl<H: Half> Unary for RoundTo<H> {
+    #[inline(always)]
+    fn apply<V: Lanes>(x: V::I) -> V::I {
+        V::bits(H::widen::<V>(H::narrow::<V>(V::float(x))))
+    }
 }
 
 float_unary! {
@@ -449,6 +460,11 @@ fn compare(kind: CompareKind, dtype: DType, single: [bool; 3], level: Level) -> 
 fn cast(from: DType, into: DType, level: Level) -> BlockFn {
     match (from, into) {
         (DType::F32, DType::F32) => map1::<Copy>(level),
+        (DType::F32, DType::F16) => map1::<RoundTo<Binary16>>(level),
+        (DType::F32, DType::BF16) => map1::<RoundTo<BFloat16>>(level),
+        // Plans widen when they load and narrow from f32 only.
+        (DType::F16 | DType::BF16, into) => cast(DType::F32, into, level),
+        (from, DType::F16 | DType::BF16) => unreachable!("a cast from {from} to a half goes by way of f32"),
         (DType::F32, DType::I32) => map1::<FloatToInt>(level),
         (DType::F32, DType::U32) => map1::<FloatToUnsigned>(level),
         (DType::F32, DType::U8) => map1::<FloatToByte>(level),

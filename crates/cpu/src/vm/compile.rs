@@ -5,10 +5,13 @@ use super::layout::{Kind, Layout};
 use super::reduce::{Accumulator, Reducer};
 use super::reduce_lanes::{LANE_ARRAYS, LaneReducer};
 use super::superinstruction::{Item, Program};
-use super::transfer::{Gather, GatherBytes, Positions, Scatter, ScatterBytes, Spread};
+use super::transfer::{
+    Gather, GatherBytes, GatherHalves, Positions, Scatter, ScatterBytes, ScatterHalves, Spread,
+};
 use super::{random::Words, superinstruction, tuning};
 use crate::simd::Level as Simd;
 use crate::vecmath::block::pick;
+use crate::vecmath::half::{BFloat16, Binary16};
 use crate::vecmath::operations::{Operation, block_function, may_be_single};
 use crate::vecmath::update::{BLOCKS, RESULTS, SINGLES, UpdateKind, update_function};
 use dropforge_ir::DType;
@@ -395,10 +398,11 @@ impl<'a> Compiler<'a> {
             return;
         }
         let slot = self.new_value(class, level);
-        let function = if access.dtype.size() == 4 {
-            pick::<Gather>(self.level)
-        } else {
-            pick::<GatherBytes>(self.level)
+        let function = match access.dtype {
+            DType::F16 => pick::<GatherHalves<Binary16>>(self.level),
+            DType::BF16 => pick::<GatherHalves<BFloat16>>(self.level),
+            dtype if dtype.size() == 4 => pick::<Gather>(self.level),
+            _ => pick::<GatherBytes>(self.level),
         };
         self.readings.push((access.operand, access.index.clone(), self.time));
         self.push(part, Step::Gather { function, reach, to: slot });
@@ -431,10 +435,11 @@ impl<'a> Compiler<'a> {
         } else {
             self.argument(from, full).0
         };
-        let function = if access.dtype.size() == 4 {
-            pick::<Scatter>(self.level)
-        } else {
-            pick::<ScatterBytes>(self.level)
+        let function = match access.dtype {
+            DType::F16 => pick::<ScatterHalves<Binary16>>(self.level),
+            DType::BF16 => pick::<ScatterHalves<BFloat16>>(self.level),
+            dtype if dtype.size() == 4 => pick::<Scatter>(self.level),
+            _ => pick::<ScatterBytes>(self.level),
         };
         self.read(slot);
         self.push(part, Step::Scatter { function, reach, from: slot });

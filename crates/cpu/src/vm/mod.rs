@@ -133,7 +133,7 @@ impl Compiled {
         let threads = threads.min((cost / grain) as usize).max(1);
         let division = match &layouts[..] {
             [layout] if shares_columns(layout, threads) || keeps_images(kernel, layout, threads) => {
-                Division::Columns(Columns::new(&variants[0].early, threads))
+                Division::Columns(Columns::new(&variants[0], threads))
             }
             _ => Division::Units(divide(&layouts, threads)),
         };
@@ -284,12 +284,15 @@ fn divide(layouts: &[&Layout], threads: usize) -> Vec<Vec<Share>> {
 }
 
 impl Columns {
-    fn new(code: &Code, threads: usize) -> Columns {
+    fn new(variants: &Variants, threads: usize) -> Columns {
+        let code = &variants.early;
         let units = code.layout.units();
         let lanes = if code.layout.kind == Kind::Rowwise { code.layout.block } else { 1 };
         let reductions = code.stages.iter().map(|stage| stage.reductions.len()).max().unwrap_or(0);
         let per_unit = lanes * reductions;
-        let row_words = code.row_area.len().div_ceil(8);
+        // Either of the variants may run, and they keep different values.
+        let late_bytes = variants.late.as_ref().map_or(0, |late| late.row_area.len());
+        let row_words = code.row_area.len().max(late_bytes).div_ceil(8);
         let nothing = Accumulator { wide: [0.0; 2], word: 0, index: 0, seen: 0 };
         Columns {
             units,
@@ -312,6 +315,7 @@ impl Columns {
         let (rows, partials) = (Shared(rows), Shared(partials));
         let iterations = code.layout.iterations();
         let bytes = scratch_bytes(code);
+        assert!(code.row_area.len() <= 8 * self.row_words, "row values of the kernel have no room");
         for stage in 0..code.stages.len() {
             let work = |thread: usize| {
                 with_scratch(bytes, |scratch| {

@@ -1,6 +1,7 @@
-//! Moving elements between memory and blocks where they do not lie one after another, or are bytes.
+//! Moving elements between memory and blocks where they do not lie one after another, or are bytes or halves.
 
 use crate::vecmath::block::Block;
+use crate::vecmath::half::{Half, narrow_run, widen_run};
 use crate::vecmath::lanes::Lanes;
 
 /// The lanes to be moved: what the fourth argument of these block functions points to.
@@ -247,6 +248,72 @@ impl Block for ScatterBytes {
                     } else {
                         for i in 0..length {
                             *to.offset(i as isize * stride) = *from.add(i) as u8;
+                        }
+                    }
+                    from = from.add(length);
+                    to = to.wrapping_offset(step);
+                }
+            }
+        }
+    }
+}
+
+/// As [`Gather`], from halves, which become f32.
+pub(super) struct GatherHalves<H>(std::marker::PhantomData<H>);
+
+impl<H: Half> Block for GatherHalves<H> {
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(to: *mut u32, a: *const u32, b: *const u32, _: *const u32, count: usize) {
+        // SAFETY: as for `Gather`; chunks are at most a vector, for which the array has room.
+        unsafe {
+            let mut runs = Runs::new(&*b.cast::<Walk>(), count);
+            let mut to = to;
+            while let Some(Group { position, length, stride, runs, step }) = runs.next() {
+                let mut from = a.cast::<u16>().offset(position);
+                for _ in 0..runs {
+                    if stride == 1 {
+                        widen_run::<V, H>(to, from, length);
+                    } else {
+                        for start in (0..length).step_by(V::COUNT) {
+                            let mut chunk = [0u16; 16];
+                            let chunk_length = (length - start).min(V::COUNT);
+                            for (i, bits) in chunk.iter_mut().enumerate().take(chunk_length) {
+                                *bits = *from.offset((start + i) as isize * stride);
+                            }
+                            widen_run::<V, H>(to.add(start), chunk.as_ptr(), chunk_length);
+                        }
+                    }
+                    to = to.add(length);
+                    from = from.wrapping_offset(step);
+                }
+            }
+        }
+    }
+}
+
+/// As [`Scatter`], to halves, to which f32 are rounded.
+pub(super) struct ScatterHalves<H>(std::marker::PhantomData<H>);
+
+impl<H: Half> Block for ScatterHalves<H> {
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(to: *mut u32, a: *const u32, b: *const u32, _: *const u32, count: usize) {
+        // SAFETY: as for `Gather`; chunks are at most a vector, for which the array has room.
+        unsafe {
+            let mut runs = Runs::new(&*b.cast::<Walk>(), count);
+            let mut from = a;
+            while let Some(Group { position, length, stride, runs, step }) = runs.next() {
+                let mut to = to.cast::<u16>().offset(position);
+                for _ in 0..runs {
+                    if stride == 1 {
+                        narrow_run::<V, H>(to, from, length);
+                    } else {
+                        for start in (0..length).step_by(V::COUNT) {
+                            let mut chunk = [0u16; 16];
+                            let chunk_length = (length - start).min(V::COUNT);
+                            narrow_run::<V, H>(chunk.as_mut_ptr(), from.add(start), chunk_length);
+                            for (i, &bits) in chunk.iter().enumerate().take(chunk_length) {
+                                *to.offset((start + i) as isize * stride) = bits;
+                            }
                         }
                     }
                     from = from.add(length);

@@ -182,6 +182,8 @@ impl Outcome {
 fn scalar(buffer: &BufferRef) -> Result<f64> {
     let value = match buffer.read()?.data() {
         Data::F32(v) => v.first().map(|&x| f64::from(x)),
+        Data::F16(v) => v.first().map(|&x| f64::from(x)),
+        Data::BF16(v) => v.first().map(|&x| f64::from(x)),
         Data::I32(v) => v.first().map(|&x| f64::from(x)),
         Data::U32(v) => v.first().map(|&x| f64::from(x)),
         Data::U8(v) | Data::Bool(v) => v.first().map(|&x| f64::from(x)),

@@ -30,7 +30,7 @@ impl Operand for f32 {
     #[track_caller]
     fn beside(&self, other: &Tensor, name: &str) -> Tensor {
         let dtype = other.dtype();
-        if dtype != DType::F32 && self.fract() != 0.0 {
+        if !dtype.is_float() && self.fract() != 0.0 {
             return fail(name, format!("{self} is no {dtype}; cast the tensor to f32 first"), &[other]);
         }
         constant(Literal::scalar(dtype, f64::from(*self)), Some(other))

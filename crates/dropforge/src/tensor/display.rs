@@ -61,9 +61,19 @@ fn write_element(f: &mut fmt::Formatter<'_>, array: &Array, offset: usize) -> fm
             Some(digits) => write!(f, "{:.digits$}", v[offset]),
             None => write!(f, "{:?}", v[offset]),
         },
+        Data::F16(v) => write_half(f, &v[offset], v[offset].to_f32()),
+        Data::BF16(v) => write_half(f, &v[offset], v[offset].to_f32()),
         Data::I32(v) => write!(f, "{}", v[offset]),
         Data::U32(v) => write!(f, "{}", v[offset]),
         Data::U8(v) => write!(f, "{}", v[offset]),
         Data::Bool(v) => write!(f, "{}", v[offset] != 0),
+    }
+}
+
+/// With as many digits as asked for, or as few as tell it from other halves.
+fn write_half(f: &mut fmt::Formatter<'_>, half: &dyn fmt::Debug, x: f32) -> fmt::Result {
+    match f.precision() {
+        Some(digits) => write!(f, "{x:.digits$}"),
+        None => write!(f, "{half:?}"),
     }
 }

@@ -138,6 +138,8 @@ impl Entry {
 fn format_name(dtype: DType) -> &'static str {
     match dtype {
         DType::F32 => "F32",
+        DType::F16 => "F16",
+        DType::BF16 => "BF16",
         DType::I32 => "I32",
         DType::U32 => "U32",
         DType::U8 => "U8",

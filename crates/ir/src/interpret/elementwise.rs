@@ -1,6 +1,6 @@
 //! Functions of single elements.
 
-use super::Numbers;
+use super::{Numbers, Precision};
 use crate::op::{BinaryKind, CompareKind, UnaryKind};
 use crate::types::DType;
 
@@ -39,7 +39,7 @@ pub fn unary(kind: UnaryKind, x: &Numbers) -> Vec<f64> {
 pub fn binary(kind: BinaryKind, a: &Numbers, b: &Numbers) -> Vec<f64> {
     let pairs = a.elements.iter().zip(&b.elements);
     match a.ty.dtype {
-        DType::F32 => pairs.map(|(&a, &b)| float_binary(kind, a, b)).collect(),
+        DType::F32 | DType::F16 | DType::BF16 => pairs.map(|(&a, &b)| float_binary(kind, a, b)).collect(),
         DType::I32 => pairs.map(|(&a, &b)| f64::from(signed_binary(kind, a as i32, b as i32))).collect(),
         DType::U32 | DType::U8 | DType::Bool => {
             pairs.map(|(&a, &b)| f64::from(unsigned_binary(kind, a as u32, b as u32))).collect()
@@ -125,10 +125,11 @@ pub fn select(condition: &Numbers, a: &Numbers, b: &Numbers) -> Vec<f64> {
     condition.elements.iter().zip(pairs).map(|(&c, (&a, &b))| if c != 0.0 { a } else { b }).collect()
 }
 
-pub fn cast(to: DType, x: &Numbers) -> Vec<f64> {
-    let from_float = x.ty.dtype == DType::F32;
+pub fn cast(to: DType, x: &Numbers, precision: Precision) -> Vec<f64> {
+    let from_float = x.ty.dtype.is_float();
     let function = |x: f64| match to {
-        DType::F32 => x,
+        DType::F16 | DType::BF16 if !from_float => precision.round(DType::F32, x),
+        DType::F32 | DType::F16 | DType::BF16 => x,
         DType::Bool => f64::from(u8::from(x != 0.0)),
         // `as` from a float saturates, from an integer wraps.
         DType::I32 if from_float => f64::from(x as i32),

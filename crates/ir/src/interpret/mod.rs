@@ -1,9 +1,9 @@
 //! The meaning of programs: a plain interpreter, too simple to be wrong.
 //!
 //! Every element is held as an `f64`, which represents all values of all element types exactly. Each operation computes
-//! in f64, sums included, and rounds its results once: to f32 in [`Precision::Single`], not at all in
+//! in f64, sums included, and rounds its results once: to their type in [`Precision::Single`], not at all in
 //! [`Precision::Double`], where the floats of a program are f64 throughout. Single is what devices are compared with;
-//! double is what finite differences need, and the exact answer against which single precision errors are measured.
+//! double is what finite differences need, and the exact answer against which the errors of rounding are measured.
 
 mod attention;
 mod contraction;
@@ -14,6 +14,7 @@ mod window;
 
 use crate::array::{Array, Data};
 use crate::error::{Error, Result};
+use crate::half::{BF16, F16};
 use crate::op::Op;
 use crate::program::{Port, Program};
 use crate::random::random_bits;
@@ -23,16 +24,16 @@ use crate::types::{DType, Literal, Shape, ValueType};
 /// How the floats of a program are rounded after each operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
-    /// To f32, as on devices.
+    /// To their type, as on devices.
     Single,
     /// To f64.
     Double,
 }
 
 impl Precision {
-    fn round(self, number: f64) -> f64 {
+    fn round(self, dtype: DType, number: f64) -> f64 {
         match self {
-            Precision::Single => f64::from(number as f32),
+            Precision::Single => dtype.round(number),
             Precision::Double => number,
         }
     }
@@ -50,7 +51,9 @@ impl Numbers {
     /// bool type. Floats are taken as they are.
     pub fn new(ty: ValueType, elements: Vec<f64>) -> Option<Numbers> {
         let (least, greatest) = match ty.dtype {
-            DType::F32 => return (ty.shape.elements() == elements.len()).then_some(Numbers { ty, elements }),
+            DType::F32 | DType::F16 | DType::BF16 => {
+                return (ty.shape.elements() == elements.len()).then_some(Numbers { ty, elements });
+            }
             DType::I32 => (f64::from(i32::MIN), f64::from(i32::MAX)),
             DType::U32 => (0.0, f64::from(u32::MAX)),
             DType::U8 => (0.0, 255.0),
@@ -81,11 +84,13 @@ impl Numbers {
         self.elements
     }
 
-    /// The numbers as an array, floats rounded to f32.
+    /// The numbers as an array, floats rounded to their type.
     pub fn to_array(&self) -> Array {
         let elements = self.elements.iter();
         let data = match self.ty.dtype {
             DType::F32 => Data::F32(elements.map(|&x| x as f32).collect()),
+            DType::F16 => Data::F16(elements.map(|&x| F16::from_f64(x)).collect()),
+            DType::BF16 => Data::BF16(elements.map(|&x| BF16::from_f64(x)).collect()),
             DType::I32 => Data::I32(elements.map(|&x| x as i32).collect()),
             DType::U32 => Data::U32(elements.map(|&x| x as u32).collect()),
             DType::U8 => Data::U8(elements.map(|&x| x as u8).collect()),
@@ -99,6 +104,8 @@ impl From<&Array> for Numbers {
     fn from(array: &Array) -> Numbers {
         let elements = match array.data() {
             Data::F32(v) => v.iter().map(|&x| f64::from(x)).collect(),
+            Data::F16(v) => v.iter().map(|&x| f64::from(x)).collect(),
+            Data::BF16(v) => v.iter().map(|&x| f64::from(x)).collect(),
             Data::I32(v) => v.iter().map(|&x| f64::from(x)).collect(),
             Data::U32(v) => v.iter().map(|&x| f64::from(x)).collect(),
             Data::U8(v) => v.iter().map(|&x| f64::from(x)).collect(),
@@ -184,7 +191,7 @@ pub fn values(
             Op::State(port) => vec![rounded(&states[*port], precision)],
             Op::Hyper(port) => vec![Numbers {
                 ty: ValueType::scalar(DType::F32),
-                elements: vec![precision.round(hypers[*port])],
+                elements: vec![precision.round(DType::F32, hypers[*port])],
             }],
             Op::Constant(literal) => vec![Numbers::from(literal)],
             op => {
@@ -216,8 +223,8 @@ fn check(program: &Program, sort: &str, ports: Vec<(&String, &ValueType)>, given
 
 fn rounded(numbers: &Numbers, precision: Precision) -> Numbers {
     let mut result = numbers.clone();
-    if result.ty.dtype == DType::F32 {
-        result.elements.iter_mut().for_each(|x| *x = precision.round(*x));
+    if result.ty.dtype.is_float() {
+        result.elements.iter_mut().for_each(|x| *x = precision.round(numbers.ty.dtype, *x));
     }
     result
 }
@@ -241,7 +248,7 @@ pub fn apply(op: &Op, args: &[&Numbers], precision: Precision) -> Result<Vec<Num
         Op::Binary { kind } => one(elementwise::binary(*kind, x(0), x(1))),
         Op::Compare { kind } => one(elementwise::compare(*kind, x(0), x(1))),
         Op::Select {} => one(elementwise::select(x(0), x(1), x(2))),
-        Op::Cast { to } => one(elementwise::cast(*to, x(0))),
+        Op::Cast { to } => one(elementwise::cast(*to, x(0), precision)),
         Op::Reshape { .. } => one(x(0).elements.clone()),
         Op::Permute { order } => one(movement::permute(x(0), order, result)),
         Op::Broadcast { axes, .. } => one(movement::broadcast(x(0), axes, result)),

@@ -3,7 +3,6 @@
 use super::elementwise::{maximum, minimum};
 use super::{Numbers, indices, offset};
 use crate::op::ReduceKind;
-use crate::types::DType;
 
 /// The elements that belong to each element of the result, in row-major order.
 fn groups(x: &Numbers, axes: &[usize]) -> Vec<Vec<f64>> {
@@ -23,11 +22,11 @@ fn groups(x: &Numbers, axes: &[usize]) -> Vec<Vec<f64>> {
 pub fn reduce(kind: ReduceKind, x: &Numbers, axes: &[usize]) -> Vec<f64> {
     let fold = |group: Vec<f64>| {
         let group = group.into_iter();
-        match (kind, x.ty.dtype) {
-            (ReduceKind::Sum, DType::F32) => group.fold(0.0, |sum, x| sum + x),
-            (ReduceKind::Product, DType::F32) => group.fold(1.0, |product, x| product * x),
-            (ReduceKind::Max, DType::F32) => group.fold(f64::NEG_INFINITY, maximum),
-            (ReduceKind::Min, DType::F32) => group.fold(f64::INFINITY, minimum),
+        match (kind, x.ty.dtype.is_float()) {
+            (ReduceKind::Sum, true) => group.fold(0.0, |sum, x| sum + x),
+            (ReduceKind::Product, true) => group.fold(1.0, |product, x| product * x),
+            (ReduceKind::Max, true) => group.fold(f64::NEG_INFINITY, maximum),
+            (ReduceKind::Min, true) => group.fold(f64::INFINITY, minimum),
             (ReduceKind::Sum, _) => f64::from(group.fold(0i32, |sum, x| sum.wrapping_add(x as i32))),
             (ReduceKind::Product, _) => {
                 f64::from(group.fold(1i32, |product, x| product.wrapping_mul(x as i32)))

@@ -91,7 +91,14 @@ fn rewrite(p: &mut Program, node: &Node, args: &[Value]) -> Result<Option<Value>
         }
         Op::Flip { axes } => Ok(axes.iter().all(|&axis| p.shape(x)[axis] == 1).then_some(x)),
         Op::Concat { .. } => Ok((args.len() == 1).then_some(x)),
-        Op::Cast { to } => Ok((p.dtype(x) == *to).then_some(x)),
+        Op::Cast { to } => Ok(match inner.op {
+            _ if p.dtype(x) == *to => Some(x),
+            // Back from a wider type, which has kept every bit.
+            Op::Cast { to: DType::F32 } if to.is_half() && p.dtype(inner.args[0]) == *to => {
+                Some(inner.args[0])
+            }
+            _ => None,
+        }),
         Op::Reduce { axes, .. } => {
             if axes.iter().all(|&axis| p.shape(x)[axis] == 1) {
                 let shape = p.shape(x).without(axes);
@@ -142,7 +149,7 @@ fn binary(p: &mut Program, kind: BinaryKind, args: &[Value]) -> Result<Option<Va
         (BinaryKind::Multiply, _, Some(-1.0)) if float => Some(p.unary(UnaryKind::Negate, a)?),
         (BinaryKind::Multiply, Some(-1.0), _) if float => Some(p.unary(UnaryKind::Negate, b)?),
         // Division by a power of two is the same multiplication, and much cheaper.
-        (BinaryKind::Divide, _, Some(number)) if float && is_power_of_two(number) => {
+        (BinaryKind::Divide, _, Some(number)) if float && has_exact_reciprocal(p.dtype(a), number) => {
             let factor = p.splat_like(1.0 / number, b)?;
             Some(p.binary(BinaryKind::Multiply, a, factor)?)
         }
@@ -153,20 +160,21 @@ fn binary(p: &mut Program, kind: BinaryKind, args: &[Value]) -> Result<Option<Va
     })
 }
 
-/// Whether a float is ±2^n with a reciprocal that is exact in f32.
-fn is_power_of_two(number: f64) -> bool {
+/// Whether a float is ±2^n with a reciprocal that is exact in its type, and in f32 no subnormal number.
+fn has_exact_reciprocal(dtype: DType, number: f64) -> bool {
     let bits = (number as f32).to_bits();
     let exponent = (bits >> 23) & 0xff;
-    bits & 0x007f_ffff == 0 && (2..253).contains(&exponent)
+    bits & 0x007f_ffff == 0 && (2..253).contains(&exponent) && dtype.round(1.0 / number) == 1.0 / number
 }
 
-/// Arithmetic on constants that are the same everywhere, done in f32.
+/// Arithmetic on constants that are the same everywhere, done in f32; rounding that to a half type is rounding the exact
+/// result, since f32 has more than twice the bits.
 fn fold_scalars(p: &mut Program, node: &Node, args: &[Value]) -> Result<Option<Value>> {
     let ty = match &node.op {
         Op::Unary { .. } | Op::Binary { .. } => p.ty(args[0]).clone(),
         _ => return Ok(None),
     };
-    if ty.dtype != DType::F32 {
+    if !ty.dtype.is_float() {
         return Ok(None);
     }
     let Some(numbers) = args.iter().map(|&arg| p.splat(arg).map(|x| x as f32)).collect::<Option<Vec<f32>>>()

@@ -16,7 +16,7 @@
 //! One statement a line, values numbered from 0 in the order in which they are made. The type of a result is checked
 //! against the shape rule, or may be left out (`%5 = relu %4`) except for inputs, states and constants. What stands
 //! behind `//` is a comment: the origin of a node is printed there and not read back. Constants are exact: floats print
-//! with the fewest digits that read back as the same f32; a NaN whose bits matter prints as `nan:0x7fc00001`.
+//! with the fewest digits that read back as the same number; a NaN whose bits matter prints as `nan:0x7fc00001`.
 //! Names stand in double quotes with the escapes of Rust; the program's name may go without if it is plain.
 //! What is printed from a parsed program is the text it was parsed from, comments aside.
 

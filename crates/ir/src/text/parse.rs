@@ -2,6 +2,7 @@
 
 use crate::attribute::Attribute;
 use crate::error::{Error, Result};
+use crate::half::{BF16, F16};
 use crate::op::Op;
 use crate::program::{Program, Value};
 use crate::shape_rule::MAX_ELEMENTS;
@@ -348,15 +349,31 @@ fn unescape(chars: &mut std::str::Chars<'_>) -> Option<char> {
 }
 
 fn element_bytes(dtype: DType, text: &str, bytes: &mut Vec<u8>) -> Option<()> {
+    let nan = text.strip_prefix("nan:0x");
     match dtype {
         DType::F32 => {
-            let number = match text.strip_prefix("nan:0x") {
+            let number = match nan {
                 Some(bits) => {
                     Some(f32::from_bits(u32::from_str_radix(bits, 16).ok()?)).filter(|x| x.is_nan())?
                 }
                 None => text.parse::<f32>().ok()?,
             };
             bytes.extend(number.to_le_bytes());
+        }
+        DType::F16 | DType::BF16 => {
+            let is_f16 = dtype == DType::F16;
+            let bits = match nan {
+                Some(bits) => {
+                    let bits = u16::from_str_radix(bits, 16).ok()?;
+                    let infinity = if is_f16 { 0x7c00 } else { 0x7f80 };
+                    Some(bits).filter(|bits| bits & 0x7fff > infinity)?
+                }
+                None => {
+                    let number = text.parse::<f64>().ok()?;
+                    if is_f16 { F16::from_f64(number).to_bits() } else { BF16::from_f64(number).to_bits() }
+                }
+            };
+            bytes.extend(bits.to_le_bytes());
         }
         DType::I32 => bytes.extend(text.parse::<i32>().ok()?.to_le_bytes()),
         DType::U32 => bytes.extend(text.parse::<u32>().ok()?.to_le_bytes()),

@@ -1,5 +1,6 @@
 //! Printing.
 
+use crate::half::{BF16, F16};
 use crate::op::Op;
 use crate::program::{Node, Program};
 use crate::types::{DType, Literal};
@@ -60,12 +61,15 @@ impl Program {
 
 /// The elements of a literal: one alone, or all in a flat list.
 fn literal_text(literal: &Literal) -> String {
+    let halves = || literal.bytes().chunks_exact(2).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
     let elements: Vec<String> = match literal.ty.dtype {
         DType::F32 => literal
             .bytes()
             .chunks_exact(4)
             .map(|bytes| float_text(f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])))
             .collect(),
+        DType::F16 => halves().map(|bits| half_text(bits, 0x7e00, &F16::from_bits(bits))).collect(),
+        DType::BF16 => halves().map(|bits| half_text(bits, 0x7fc0, &BF16::from_bits(bits))).collect(),
         DType::Bool => literal.bytes().iter().map(|&byte| (byte != 0).to_string()).collect(),
         _ => literal.to_f64().iter().map(f64::to_string).collect(),
     };
@@ -80,4 +84,10 @@ fn float_text(x: f32) -> String {
         return format!("nan:{:#010x}", x.to_bits());
     }
     format!("{x:?}")
+}
+
+/// A number of 16 bits, and the bits of any NaN but `usual_nan`.
+fn half_text(bits: u16, usual_nan: u16, x: &impl fmt::Debug) -> String {
+    let text = format!("{x:?}");
+    if text == "NaN" && bits != usual_nan { format!("nan:{bits:#06x}") } else { text }
 }

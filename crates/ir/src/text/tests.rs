@@ -24,6 +24,10 @@ fn everything() -> Program {
     let u = p.apply(Op::Cast { to: DType::U32 }, &[x]).unwrap();
     let b = p.apply(Op::Cast { to: DType::Bool }, &[x]).unwrap();
     p.apply(Op::Cast { to: DType::U8 }, &[x]).unwrap();
+    for to in [DType::F16, DType::BF16] {
+        let half = p.apply(Op::Cast { to }, &[x]).unwrap();
+        p.binary(BinaryKind::Multiply, half, half).unwrap();
+    }
     p.unary(UnaryKind::Not, b).unwrap();
     for &kind in BinaryKind::ALL {
         use BinaryKind::*;
@@ -81,6 +85,12 @@ fn everything() -> Program {
         p.constant(Literal::f32(number));
     }
     p.constant(Literal::f32(f32::from_bits(0x7fc0_1234)));
+    for bits in [0u16, 0x8001, 0x3555, 0x7bff, 0x7c00, 0xff80, 0x7e00, 0xfe00, 0x7fc0, 0x7c01, 0x7f81] {
+        for dtype in [DType::F16, DType::BF16] {
+            let ty = ValueType::scalar(dtype);
+            p.constant(Literal::from_bytes(ty, &bits.to_le_bytes()).unwrap());
+        }
+    }
     p.constant(Literal::scalar(DType::Bool, 1.0));
     p.constant(Literal::scalar(DType::U8, 200.0));
     p.constant(Literal::i32(i32::MIN));
@@ -170,6 +180,7 @@ fn errors_name_the_line_and_what_was_expected() {
     check_error("%y = relu %x {size=3}", "line 3: relu has no attribute size");
     check_error("%y, %z = relu %x", "line 3: the operation has 1 results, 2 are named");
     check_error("%y: f32[2] = constant [1.0]", "line 3: f32[2] has 2 elements, found 1");
+    check_error("%y: f16[] = constant nan:0x7c00", "line 3: expected an element of f16, found `nan:0x7c00`");
     check_error("%y: i32[] = constant 1.5", "line 3: expected an element of i32, found `1.5`");
     check_error("%y = constant 1.5", "line 3: expected a type, as in %0: f32[2] = constant …");
     check_error("%y: f32[2] = input \"x\"", "line 3: two ports of this sort are named \"x\"");

@@ -391,3 +391,27 @@ fn r_beats_i32(x: i32, i: i32, y: i32, j: i32) -> bool {
     if (x != y) { return x > y; }
     return i < j;
 }
+
+// The nearest number of 5 bits of exponent and 10 of fraction, ties to even.
+fn f_round_to_f16(x: f32) -> f32 {
+    let bits = bitcast<u32>(x);
+    let magnitude = bits & 0x7fffffffu;
+    let sign = bits & 0x80000000u;
+    // From what rounds to 2^16 on: infinity, or NaN, which stays.
+    if (magnitude >= 0x477ff000u) {
+        return bitcast<f32>(sign | select(0x7f800000u, magnitude, magnitude > 0x7f800000u));
+    }
+    // Below 2^-14 steps are as large as those of f32 next to 1/2.
+    if (magnitude < 0x38800000u) {
+        let steps = bitcast<u32>(bitcast<f32>(magnitude) + 0.5) - 0x3f000000u;
+        return bitcast<f32>(sign | bitcast<u32>(f32(steps) * 5.9604644775390625e-8));
+    }
+    return bitcast<f32>(sign | ((magnitude + 0xfffu + ((magnitude >> 13u) & 1u)) & 0xffffe000u));
+}
+
+// The nearest number of 8 bits of exponent and 7 of fraction, ties to even.
+fn f_round_to_bf16(x: f32) -> f32 {
+    let bits = bitcast<u32>(x);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) { return x; }
+    return bitcast<f32>((bits + 0x7fffu + ((bits >> 16u) & 1u)) & 0xffff0000u);
+}

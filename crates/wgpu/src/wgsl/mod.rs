@@ -66,7 +66,9 @@ pub(crate) fn print(
         }
         Work::Call { op, args, results } => {
             let call = Call { plan, label: &label, args, results, places, epilogue, limits };
-            call.print(op, pick).map_err(|error| error.at(&kernel.origin))?
+            let (mut dispatches, words) = call.print(op, pick).map_err(|error| error.at(&kernel.origin))?;
+            dispatches.extend(call.roundings());
+            (dispatches, words)
         }
     };
     let dispatches = dispatches
@@ -106,6 +108,12 @@ impl Call<'_> {
 
     fn result_type(&self, index: usize) -> &ValueType {
         &self.plan.buffers[self.results[index]].ty
+    }
+
+    /// Operations compute in f32: what brings results of half types to their type.
+    fn roundings(&self) -> Vec<Dispatch> {
+        let halves = (0..self.results.len()).filter(|&index| self.result_type(index).dtype.is_half());
+        halves.map(|index| movement::round(self.label, self.result_type(index), self.result(index))).collect()
     }
 
     fn arg_places(&self) -> Vec<Where> {

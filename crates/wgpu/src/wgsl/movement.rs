@@ -79,6 +79,14 @@ pub(crate) fn copy(label: &str, ty: &ValueType, from: Where, to: Where) -> Dispa
     per_element(shader, label, ty.shape.elements(), &body)
 }
 
+/// Rounds the elements of a value to its half type, in place.
+pub(crate) fn round(label: &str, ty: &ValueType, place: Where) -> Dispatch {
+    let mut shader = Shader::default();
+    let slot = shader.operand(place, true);
+    let body = [slot.store(ty.dtype, "i", &slot.load(ty.dtype, "i"))];
+    per_element(shader, &format!("{label}, rounded to {}", ty.dtype), ty.shape.elements(), &body)
+}
+
 /// Extents of padding.
 pub(crate) struct Padding<'a> {
     pub low: &'a [usize],
@@ -89,7 +97,7 @@ pub(crate) struct Padding<'a> {
 /// A number of an element type.
 pub(crate) fn number(dtype: DType, value: f64) -> String {
     match dtype {
-        DType::F32 => float(value as f32),
+        DType::F32 | DType::F16 | DType::BF16 => float(dtype.round(value) as f32),
         DType::I32 if value as i32 == i32::MIN => "(-2147483647 - 1)".into(),
         DType::I32 => format!("i32({})", value as i32),
         DType::U32 | DType::U8 => format!("{}u", value as u32),

@@ -1,7 +1,7 @@
 //! Instructions of loop kernels on single elements.
 
 use super::index::{constant, position, sum};
-use super::shader::{Slot, wgsl_type};
+use super::shader::{Slot, rounded, wgsl_type};
 use dropforge_ir::{BinaryKind, CompareKind, DType, UnaryKind};
 use dropforge_plan::kernel::{Affine, Instruction, LoopKernel, Register};
 
@@ -117,7 +117,7 @@ impl<'a> Scene<'a> {
 /// A number by its bits.
 pub(crate) fn immediate(dtype: DType, bits: u32) -> String {
     match dtype {
-        DType::F32 => float(f32::from_bits(bits)),
+        DType::F32 | DType::F16 | DType::BF16 => float(f32::from_bits(bits)),
         DType::I32 if bits == 0x8000_0000 => "(-2147483647 - 1)".into(),
         DType::I32 => format!("i32({})", bits as i32),
         DType::U32 | DType::U8 => format!("{bits}u"),
@@ -223,10 +223,11 @@ fn cast(register: DType, into: DType, x: &str) -> String {
     match (register, into) {
         (DType::F32, DType::F32) | (DType::I32, DType::I32) | (DType::Bool, DType::Bool) => x.into(),
         (DType::U32 | DType::U8, DType::U32) => x.into(),
+        (_, DType::F16 | DType::BF16) => rounded(into, x),
         (DType::F32, DType::I32) => format!("f_to_i32({x})"),
         (DType::F32, DType::U32) => format!("f_to_u32({x})"),
         (DType::F32, DType::U8) => format!("f_to_u8({x})"),
-        (DType::F32, DType::Bool) => format!("!f_equal({x}, 0.0)"),
+        (DType::F32 | DType::F16 | DType::BF16, DType::Bool) => format!("!f_equal({x}, 0.0)"),
         (DType::I32, DType::Bool) => format!("{x} != 0"),
         (DType::U32 | DType::U8, DType::Bool) => format!("{x} != 0u"),
         (_, DType::F32) => format!("f32({x})"),

@@ -99,7 +99,7 @@ impl Slot {
 /// The element that is stored as a word, in the type of registers.
 pub(crate) fn from_word(dtype: DType, word: &str) -> String {
     match dtype {
-        DType::F32 => format!("bitcast<f32>({word})"),
+        DType::F32 | DType::F16 | DType::BF16 => format!("bitcast<f32>({word})"),
         DType::I32 => format!("bitcast<i32>({word})"),
         DType::U32 | DType::U8 => word.into(),
         DType::Bool => format!("({word} != 0u)"),
@@ -110,16 +110,26 @@ pub(crate) fn from_word(dtype: DType, word: &str) -> String {
 pub(crate) fn to_word(dtype: DType, value: &str) -> String {
     match dtype {
         DType::F32 | DType::I32 => format!("bitcast<u32>({value})"),
+        DType::F16 | DType::BF16 => format!("bitcast<u32>({})", rounded(dtype, value)),
         DType::U32 => value.into(),
         DType::U8 => format!("{value} & 255u"),
         DType::Bool => format!("select(0u, 1u, {value})"),
     }
 }
 
+/// A float rounded to a half type.
+pub(crate) fn rounded(dtype: DType, value: &str) -> String {
+    match dtype {
+        DType::F16 => format!("f_round_to_f16({value})"),
+        DType::BF16 => format!("f_round_to_bf16({value})"),
+        _ => value.into(),
+    }
+}
+
 /// The WGSL type of registers of an element type.
 pub(crate) fn wgsl_type(dtype: DType) -> &'static str {
     match dtype {
-        DType::F32 => "f32",
+        DType::F32 | DType::F16 | DType::BF16 => "f32",
         DType::I32 => "i32",
         DType::U32 | DType::U8 => "u32",
         DType::Bool => "bool",

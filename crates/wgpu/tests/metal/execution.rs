@@ -6,7 +6,7 @@ use crate::programs::Sample;
 use crate::translate::{Kernel, Parameter, translate};
 use dropforge_conformance::compare;
 use dropforge_ir::interpret::Numbers;
-use dropforge_ir::{Array, DType, Data, ValueType};
+use dropforge_ir::{Array, BF16, DType, Data, F16, ValueType};
 use dropforge_wgpu::{ShaderPlace, Shaders, shaders};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -111,6 +111,8 @@ fn run_part(clang: Clang, name: &str, samples: &[&Sample], change: Change) -> (C
 fn words(data: &Data) -> Vec<u32> {
     match data {
         Data::F32(values) => values.iter().map(|x| x.to_bits()).collect(),
+        Data::F16(values) => values.iter().map(|x| x.to_f32().to_bits()).collect(),
+        Data::BF16(values) => values.iter().map(|x| x.to_f32().to_bits()).collect(),
         Data::I32(values) => values.iter().map(|&x| x as u32).collect(),
         Data::U32(values) => values.clone(),
         Data::U8(values) | Data::Bool(values) => values.iter().map(|&x| u32::from(x)).collect(),
@@ -120,6 +122,8 @@ fn words(data: &Data) -> Vec<u32> {
 fn array(ty: &ValueType, words: &[u32]) -> Array {
     let data = match ty.dtype {
         DType::F32 => Data::F32(words.iter().map(|&x| f32::from_bits(x)).collect()),
+        DType::F16 => Data::F16(words.iter().map(|&x| F16::from_f32(f32::from_bits(x))).collect()),
+        DType::BF16 => Data::BF16(words.iter().map(|&x| BF16::from_f32(f32::from_bits(x))).collect()),
         DType::I32 => Data::I32(words.iter().map(|&x| x as i32).collect()),
         DType::U32 => Data::U32(words.to_vec()),
         DType::U8 => Data::U8(words.iter().map(|&x| x as u8).collect()),

@@ -3,7 +3,7 @@
 use super::Buffer;
 use dropforge_ir::interpret::{Numbers, Precision, apply};
 use dropforge_ir::random::random_bits;
-use dropforge_ir::{BinaryKind, CompareKind, DType, Op, ReduceKind, Shape, UnaryKind, ValueType};
+use dropforge_ir::{BF16, BinaryKind, CompareKind, DType, F16, Op, ReduceKind, Shape, UnaryKind, ValueType};
 use dropforge_plan::kernel::*;
 
 /// A kernel under construction; instructions go to the last stage.
@@ -53,7 +53,7 @@ impl Builder {
     }
 
     pub fn load(&mut self, operand: usize, dtype: DType, index: Affine) -> Register {
-        let to = self.register(if dtype == DType::U8 { DType::U32 } else { dtype }, self.level);
+        let to = self.register(register_type(dtype), self.level);
         self.push(Instruction::Load { to, access: Access { operand, dtype, index } });
         to
     }
@@ -106,7 +106,7 @@ impl Builder {
     }
 
     pub fn cast(&mut self, from: DType, into: DType, x: Register) -> Register {
-        let to = self.register(if into == DType::U8 { DType::U32 } else { into }, self.level);
+        let to = self.register(register_type(into), self.level);
         self.push(Instruction::Cast { to, from, into, x });
         to
     }
@@ -126,6 +126,15 @@ impl Builder {
                 self.push(instruction);
             }
         }
+    }
+}
+
+/// The type of a register for values of a type.
+pub fn register_type(dtype: DType) -> DType {
+    match dtype {
+        DType::U8 => DType::U32,
+        DType::F16 | DType::BF16 => DType::F32,
+        dtype => dtype,
     }
 }
 
@@ -219,6 +228,14 @@ impl Reference<'_> {
                     match access.dtype {
                         DType::F32 => {
                             buffer.bytes[start..start + 4].copy_from_slice(&(number as f32).to_ne_bytes());
+                        }
+                        DType::F16 => {
+                            let bits = F16::from_f64(number).to_bits();
+                            buffer.bytes[start..start + 2].copy_from_slice(&bits.to_ne_bytes());
+                        }
+                        DType::BF16 => {
+                            let bits = BF16::from_f64(number).to_bits();
+                            buffer.bytes[start..start + 2].copy_from_slice(&bits.to_ne_bytes());
                         }
                         DType::I32 => {
                             buffer.bytes[start..start + 4].copy_from_slice(&(number as i32).to_ne_bytes());

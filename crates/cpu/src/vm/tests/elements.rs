@@ -1,6 +1,6 @@
 //! Every instruction.
 
-use super::build::{Builder, affine, steps};
+use super::build::{Builder, affine, register_type, steps};
 use super::{Buffer, check};
 use dropforge_ir::{BinaryKind, CompareKind, DType, UnaryKind};
 
@@ -31,6 +31,7 @@ fn buffer(dtype: DType, count: usize, seed: u32) -> Buffer {
     let words = words(count, seed);
     match dtype {
         DType::F32 => Buffer::floats(&floats(count, seed)),
+        DType::F16 | DType::BF16 => Buffer::halves(dtype, &floats(count, seed)),
         DType::I32 => Buffer::ints(&words.iter().map(|&word| word as i32).collect::<Vec<_>>()),
         DType::U32 => Buffer::words(&words),
         DType::U8 => Buffer::bytes(dtype, &words.iter().map(|&word| (word >> 8) as u8).collect::<Vec<_>>()),
@@ -111,8 +112,16 @@ fn casts() {
         for into in DType::ALL {
             let count = 333;
             let mut builder = Builder::new(1, &[], 2);
-            let x = builder.load(0, from, affine(0, &[1], &[]));
-            let y = builder.cast(from, into, x);
+            let mut x = builder.load(0, from, affine(0, &[1], &[]));
+            let mut wide = register_type(from);
+            if from == DType::U8 {
+                wide = from;
+            }
+            if into.is_half() && wide != DType::F32 {
+                x = builder.cast(wide, DType::F32, x);
+                wide = DType::F32;
+            }
+            let y = builder.cast(wide, into, x);
             builder.store(1, into, affine(0, &[1], &[]), y);
             let mut x = buffer(from, count, 1);
             if from == DType::F32 {

@@ -203,6 +203,25 @@ fn results_in_the_place_of_arguments_that_are_read_later() {
     check_instances(&builder.kernel, &[vec![20]], &[vec![0, 0, 1, 2]], &buffers, 1e-5);
 }
 
+/// Threads that share the columns keep row values for each other, which are more where rows are not read in place.
+#[test]
+fn shared_columns_with_a_row_result_in_the_place_of_an_argument() {
+    let (rows, columns) = (17, 192);
+    let mut builder = Builder::new(1, &[columns], 4);
+    let x = builder.load(0, DType::F32, affine(0, &[1], &[rows as i64]));
+    let sum = builder.reduce(Reduction::Sum, x)[0];
+    builder.rows();
+    let row = affine(0, &[1], &[0]);
+    let old = builder.load(1, DType::F32, row.clone());
+    let new = builder.binary(BinaryKind::Add, old, sum);
+    let change = builder.binary(BinaryKind::Multiply, new, old);
+    let last = builder.unary(UnaryKind::Absolute, change);
+    builder.store(2, DType::F32, row.clone(), new);
+    builder.store(3, DType::F32, row, last);
+    let buffers = [numbers(rows * columns, 1), numbers(rows, 2), Buffer::zeros(DType::F32, rows)];
+    check_instances(&builder.kernel, &[vec![rows]], &[vec![0, 1, 1, 2]], &buffers, 1e-5);
+}
+
 #[test]
 fn a_state_of_one_number_is_read_before_it_is_written() {
     // A running mean over the memory of the old one, used by every column of a second stage.

@@ -10,7 +10,7 @@ use super::{Compiled, Layout, compile};
 use crate::pool::Pool;
 use crate::simd::Level as Simd;
 use build::reference;
-use dropforge_ir::DType;
+use dropforge_ir::{BF16, DType, F16};
 use dropforge_plan::kernel::LoopKernel;
 
 /// Elements of an operand.
@@ -33,6 +33,13 @@ impl Buffer {
         Buffer { dtype: DType::U32, bytes: x.iter().flat_map(|x| x.to_ne_bytes()).collect() }
     }
 
+    pub fn halves(dtype: DType, x: &[f32]) -> Buffer {
+        let bits = |x: f32| {
+            if dtype == DType::F16 { F16::from_f32(x).to_bits() } else { BF16::from_f32(x).to_bits() }
+        };
+        Buffer { dtype, bytes: x.iter().flat_map(|&x| bits(x).to_ne_bytes()).collect() }
+    }
+
     pub fn bytes(dtype: DType, x: &[u8]) -> Buffer {
         Buffer { dtype, bytes: x.to_vec() }
     }
@@ -45,6 +52,16 @@ impl Buffer {
         let word = |chunk: &[u8]| [chunk[0], chunk[1], chunk[2], chunk[3]];
         match self.dtype {
             DType::F32 => self.bytes.chunks(4).map(|c| f32::from_ne_bytes(word(c)).into()).collect(),
+            DType::F16 => self
+                .bytes
+                .chunks(2)
+                .map(|c| F16::from_bits(u16::from_ne_bytes([c[0], c[1]])).into())
+                .collect(),
+            DType::BF16 => self
+                .bytes
+                .chunks(2)
+                .map(|c| BF16::from_bits(u16::from_ne_bytes([c[0], c[1]])).into())
+                .collect(),
             DType::I32 => self.bytes.chunks(4).map(|c| i32::from_ne_bytes(word(c)).into()).collect(),
             DType::U32 => self.bytes.chunks(4).map(|c| u32::from_ne_bytes(word(c)).into()).collect(),
             DType::U8 | DType::Bool => self.bytes.iter().map(|&byte| byte.into()).collect(),

@@ -30,8 +30,7 @@ impl<'a> Runs<'a> {
         // SAFETY: the caller's promise.
         let axes = unsafe { std::slice::from_raw_parts(walk.axes, walk.rank) };
         // Filled where it stays: what is written in parts and then moved as a whole makes the processor wait.
-        let mut runs =
-            Runs { axes, coordinates: [0; super::layout::MAX_AXES], position: 0, left: count };
+        let mut runs = Runs { axes, coordinates: [0; super::layout::MAX_AXES], position: 0, left: count };
         let mut number = walk.start;
         for (axis, &(extent, stride)) in axes.iter().enumerate().rev() {
             let coordinate = if axis == 0 { number } else { number % extent };

@@ -73,6 +73,15 @@ enum Pass {
     Rows,
 }
 
+/// Who holds what the threads of a row are about to merge.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// Each lane has its own.
+    ByLanes,
+    /// Each subgroup, where lanes merge in these, has all that the parts of a stage kept; else it is spread over all lanes.
+    ByParts,
+}
+
 /// A kernel with columns, applied to operands.
 pub(crate) struct Rows<'a> {
     kernel: &'a LoopKernel,
@@ -175,6 +184,10 @@ impl<'a> Rows<'a> {
         let group = if is_part { format!("(wg / {parts}u)") } else { "wg".into() };
         shader.line(&format!("let row = {group} * {per_group}u + {row};"));
         shader.line(&format!("let lane = {lane};"));
+        if self.subgroup.is_some() {
+            // Lanes of a row in one subgroup.
+            shader.line(&format!("let width = min({lanes}u, subgroup_lanes);"));
+        }
         shader.line(&format!("let is_row = row < {}u;", self.rows));
         shader.line(&format!("let r = min(row, {}u);", self.rows - 1));
         for (index, register) in self.kernel.registers.iter().enumerate() {
@@ -189,12 +202,12 @@ impl<'a> Rows<'a> {
         match pass {
             Pass::Whole => (0..count).for_each(|stage| {
                 writer.accumulate(stage, "0u", &format!("{}u", self.steps()));
-                writer.finish_stage(stage, true);
+                writer.finish_stage(stage, Held::ByLanes, true);
             }),
             Pass::Stage(last) => {
                 (0..last).for_each(|stage| {
                     writer.fetch(stage);
-                    writer.finish_stage(stage, false);
+                    writer.finish_stage(stage, Held::ByParts, false);
                 });
                 let part = self.steps().div_ceil(parts);
                 writer.shader.line(&format!("let part = wg % {parts}u;"));
@@ -204,7 +217,7 @@ impl<'a> Rows<'a> {
             }
             Pass::Rows => (0..count).for_each(|stage| {
                 writer.fetch(stage);
-                writer.finish_stage(stage, true);
+                writer.finish_stage(stage, Held::ByParts, true);
             }),
         }
         let groups = self.rows.div_ceil(per_group) * if is_part { parts } else { 1 };
@@ -229,6 +242,14 @@ fn takes_quads(kernel: &LoopKernel, places: &[Where], stores_parts: bool) -> boo
     };
     let mut all = kernel.stages.iter().flat_map(|stage| stage.domain.iter().chain(&stage.row));
     quads::come_in_quads(&kernel.columns) && !found.is_empty() && (stores_parts || !all.any(is_alone))
+}
+
+/// The parts of accumulators, by name and type.
+fn named<'a>(accumulators: &'a [Accumulator<'_>]) -> impl Iterator<Item = (String, &'static str)> + 'a {
+    let parts = |one: &'a Accumulator<'_>| {
+        one.parts().into_iter().enumerate().map(|(part, (ty, _))| (one.part(part), ty))
+    };
+    accumulators.iter().flat_map(parts)
 }
 
 /// What selects each component of a kept value, and its type.
@@ -320,7 +341,7 @@ impl Writer<'_, '_> {
         if accumulators.is_empty() {
             return;
         }
-        self.merge(&accumulators);
+        self.merge(&accumulators, Held::ByLanes);
         let words = self.kept(number);
         self.shader.line("if (is_row && lane == 0u) {");
         for (accumulator, words) in accumulators.iter().zip(words) {
@@ -343,7 +364,12 @@ impl Writer<'_, '_> {
         self.declare(&accumulators);
         let Lanes { lanes, parts, .. } = self.rows.lanes;
         let words = self.kept(number);
-        self.shader.line(&format!("for (var part = lane; part < {parts}u; part += {lanes}u) {{"));
+        let (first, step) = match self.rows.subgroup {
+            // Each subgroup by itself, so that none has to wait for another.
+            Some(_) => ("lane % width".into(), "width".into()),
+            None => ("lane".to_string(), format!("{lanes}u")),
+        };
+        self.shader.line(&format!("for (var part = {first}; part < {parts}u; part += {step}) {{"));
         for (accumulator, words) in accumulators.iter().zip(words) {
             let others: Vec<String> = accumulator
                 .parts()
@@ -364,9 +390,9 @@ impl Writer<'_, '_> {
     }
 
     /// Merges lanes, gives results to registers, and runs the row instructions.
-    fn finish_stage(&mut self, number: usize, with_stores: bool) {
+    fn finish_stage(&mut self, number: usize, held: Held, with_stores: bool) {
         let accumulators = self.rows.accumulators(number);
-        self.merge(&accumulators);
+        self.merge(&accumulators, held);
         for accumulator in &accumulators {
             self.shader.line(&accumulator.end());
         }
@@ -374,52 +400,56 @@ impl Writer<'_, '_> {
     }
 
     /// Merges the lanes of each row pairwise, always in the same order, and gives every lane the result.
-    fn merge(&mut self, accumulators: &[Accumulator<'_>]) {
+    fn merge(&mut self, accumulators: &[Accumulator<'_>], held: Held) {
         match self.rows.subgroup {
             _ if self.rows.lanes.lanes == 1 || accumulators.is_empty() => {}
-            Some(least) => self.merge_in_subgroups(accumulators, least),
+            Some(least) => self.merge_in_subgroups(accumulators, held, least),
             None => self.merge_in_memory(accumulators),
         }
     }
 
-    /// Lanes of a subgroup, of which there are at least `least`, exchange what they have; several subgroups of a row merge
-    /// in workgroup memory.
-    fn merge_in_subgroups(&mut self, accumulators: &[Accumulator<'_>], least: usize) {
-        let lanes = self.rows.lanes.lanes;
-        let names: Vec<(String, &'static str)> = accumulators
-            .iter()
-            .flat_map(|one| one.parts().into_iter().enumerate().map(|(part, (ty, _))| (one.part(part), ty)))
-            .collect();
-        self.shader.line(&format!("{{ let width = min({lanes}u, subgroup_lanes);"));
-        self.shader.line("for (var apart = 1u; apart < width; apart <<= 1u) {");
-        for (name, _) in &names {
-            self.shader.line(&format!("let other_{name} = subgroupShuffleXor({name}, apart);"));
-        }
-        self.merge_named(accumulators, |name| format!("other_{name}"));
-        self.shader.line("}");
-        if lanes <= least {
-            // Lanes merged in different orders; all take what the first of the row has.
-            for (name, _) in &names {
-                self.shader.line(&format!(
-                    "{name} = subgroupShuffle({name}, subgroup_lane & {}u);",
-                    !(lanes as u32 - 1)
-                ));
+    /// Lanes of a subgroup, of which there are at least `least`, exchange what they have; several subgroups of a row meet in
+    /// workgroup memory.
+    fn merge_in_subgroups(&mut self, accumulators: &[Accumulator<'_>], held: Held, least: usize) {
+        let Lanes { lanes, parts, .. } = self.rows.lanes;
+        match held {
+            Held::ByParts => {
+                let holders = parts.next_power_of_two();
+                self.exchange(accumulators, &format!("min({holders}u, width)"));
             }
-        } else {
-            for (name, ty) in &names {
-                let pieces = WORKGROUP / least;
-                self.shader.line_head(&format!("var<workgroup> s{name}: array<{ty}, {pieces}>;"));
+            Held::ByLanes => self.exchange(accumulators, "width"),
+        }
+        if held == Held::ByLanes && lanes > least {
+            self.shader.line(&format!("{{ let pieces = {lanes}u / width; let first = (lid - lane) / width;"));
+            for (name, ty) in named(accumulators) {
+                let most = WORKGROUP / least;
+                self.shader.line_head(&format!("var<workgroup> s{name}: array<{ty}, {most}>;"));
                 self.shader.line(&format!("if (lid % width == 0u) {{ s{name}[lid / width] = {name}; }}"));
             }
             self.shader.line("workgroupBarrier();");
-            self.shader.line("let piece = (lid - lane) / width;");
-            for (name, _) in &names {
-                self.shader.line(&format!("{name} = s{name}[piece];"));
+            self.shader.line("let holders = min(pieces, width); let own = lane % holders;");
+            for (name, _) in named(accumulators) {
+                self.shader.line(&format!("{name} = s{name}[first + own];"));
             }
-            self.shader.line(&format!("for (var i = 1u; i < {lanes}u / width; i++) {{"));
-            self.merge_named(accumulators, |name| format!("s{name}[piece + i]"));
+            self.shader.line("for (var i = own + holders; i < pieces; i += holders) {");
+            self.merge_named(accumulators, |name| format!("s{name}[first + i]"));
+            self.shader.line("}");
+            self.exchange(accumulators, "holders");
             self.shader.line("}");
         }
+        // Lanes merged in different orders; all take what the first of each subgroup has, which is the same in all of a row.
+        for (name, _) in named(accumulators) {
+            self.shader.line(&format!("{name} = subgroupShuffle({name}, subgroup_lane & ~(width - 1u));"));
+        }
+    }
+
+    /// Each lane merges with those of the next `count`, a power of two, in its subgroup.
+    fn exchange(&mut self, accumulators: &[Accumulator<'_>], count: &str) {
+        self.shader.line(&format!("for (var apart = 1u; apart < {count}; apart <<= 1u) {{"));
+        for (name, _) in named(accumulators) {
+            self.shader.line(&format!("let other_{name} = subgroupShuffleXor({name}, apart);"));
+        }
+        self.merge_named(accumulators, |name| format!("other_{name}"));
         self.shader.line("}");
     }
 

@@ -108,6 +108,15 @@ fn missing_barriers_are_found() {
 }
 
 #[test]
+fn values_of_the_wrong_thread_are_found() {
+    let Some(clang) = clang::find() else { return };
+    let damage = |text: String| text.replace("metal::simd_shuffle_xor(", "metal::simd_shuffle(");
+    let samples = programs::reductions();
+    let (_, failures) = execution::run_with(clang, "no-exchange", &samples[..1], machine(), damage);
+    assert!(failures.len() == 1 && failures[0].contains("differ"), "{failures:?}");
+}
+
+#[test]
 fn barriers_that_some_threads_miss_are_found() {
     let Some(clang) = clang::find() else { return };
     let damage = |text: String| {

@@ -1,7 +1,8 @@
 //! Speed and correctness of the portable GPU on this machine.
 //!
 //! `measure [what...]`: `devices`, `check` (conformance and random programs), `product` (matrix products), `kernels`
-//! (attention, convolutions, sums by index), `loops` (kernels bound by memory), `models` (training steps), `profile` (time per kernel of the models); all of them if none is named.
+//! (attention, convolutions, sums by index), `loops` (kernels bound by memory), `printing` (loop kernels with and without
+//! quads and subgroups), `models` (training steps), `profile` (time per kernel of the models); all of them if none is named.
 //! `DROPFORGE_GPU=software` takes the software renderer.
 
 use dropforge::models;
@@ -17,6 +18,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+#[path = "support/printing.rs"]
+mod printing;
+
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Outcome<()> {
@@ -26,7 +30,8 @@ fn main() -> Outcome<()> {
         adapters().iter().for_each(|adapter| println!("{adapter:?}"));
     }
     let software = std::env::var("DROPFORGE_GPU").as_deref() == Ok("software");
-    let device = Arc::new(WgpuDevice::new(if software { Choice::Software } else { Choice::Best })?);
+    let choice = if software { Choice::Software } else { Choice::Best };
+    let device = Arc::new(WgpuDevice::new(choice)?);
     println!("on {}", device.name());
     if wants("check") {
         check(&device);
@@ -41,6 +46,9 @@ fn main() -> Outcome<()> {
     }
     if wants("loops") {
         loops(&device)?;
+    }
+    if wants("printing") {
+        printing::compare(choice)?;
     }
     if wants("models") {
         train(&device, false);

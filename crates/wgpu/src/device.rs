@@ -5,6 +5,7 @@ use crate::buffer::WgpuBuffer;
 use crate::executable::WgpuExecutable;
 use crate::gpu::{Gpu, lock};
 use crate::memory::{LiveBuffer, leaks};
+use crate::printing::Printing;
 use dropforge_ir::passes::optimize;
 use dropforge_ir::verify::verify;
 use dropforge_ir::{Error, Program, Result, ValueType};
@@ -30,6 +31,16 @@ impl WgpuDevice {
     /// If there is none such, or its driver refuses.
     pub fn new(choice: Choice) -> Result<WgpuDevice> {
         Ok(WgpuDevice { gpu: Arc::new(Gpu::open(choice)?) })
+    }
+
+    /// As [`WgpuDevice::new`], with loop kernels that are printed as `change` makes of what suits the adapter: for comparisons.
+    ///
+    /// # Errors
+    /// As [`WgpuDevice::new`]. Programs fail to load if their kernels use what the adapter lacks.
+    pub fn printing(choice: Choice, change: impl FnOnce(Printing) -> Printing) -> Result<WgpuDevice> {
+        let mut gpu = Gpu::open(choice)?;
+        gpu.printing = change(gpu.printing);
+        Ok(WgpuDevice { gpu: Arc::new(gpu) })
     }
 
     /// Whether this is a renderer that computes on the CPU.

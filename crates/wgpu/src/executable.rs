@@ -152,7 +152,15 @@ impl WgpuExecutable {
             }
             let epilogue = wgsl::epilogue(&plan, &fused, number, &places);
             let mut pick = |tunable: &Tunable| picker.pick(tunable);
-            let printed = wgsl::print(&plan, kernel, epilogue.as_ref(), &places, &gpu.limits, &mut pick)?;
+            let printed = wgsl::print(
+                &plan,
+                kernel,
+                epilogue.as_ref(),
+                &places,
+                &gpu.limits,
+                &gpu.printing,
+                &mut pick,
+            )?;
             let groups: Vec<String> = printed
                 .dispatches
                 .iter()

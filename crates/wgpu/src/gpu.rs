@@ -4,6 +4,7 @@ use crate::adapter::{Choice, choose};
 use crate::driver::Turn;
 use crate::faults::Faults;
 use crate::heap::Heap;
+use crate::printing::Printing;
 use crate::tune::Tuned;
 use crate::tuning::{ALIGNMENT, OUTSIDE_BYTES, OUTSIDE_LEAST_BYTES, READ_STAGING_BYTES};
 use dropforge_ir::{Error, Result};
@@ -22,6 +23,8 @@ pub(crate) struct Gpu {
     pub info: wgpu::AdapterInfo,
     pub limits: wgpu::Limits,
     pub features: wgpu::Features,
+    /// How its loop kernels are printed.
+    pub printing: Printing,
     pub heap: Mutex<Heap>,
     pub tuned: Mutex<Tuned>,
     /// What the device reaches at best, once that was asked for.
@@ -119,6 +122,7 @@ impl Gpu {
             peak: OnceLock::new(),
             device,
             queue,
+            printing: Printing::of(&info, features),
             info,
             features,
             heap: Mutex::new(Heap::new(chunk_limit / ALIGNMENT * ALIGNMENT)),

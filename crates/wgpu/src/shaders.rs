@@ -1,6 +1,7 @@
 //! The shaders of a program without a GPU: what a device would run, for whoever wants to read or check it.
 
 use crate::layout::{Layout, Spot};
+use crate::printing::Printing;
 use crate::tuning::ALIGNMENT;
 use crate::wgsl::{self, BufferId, Picker, Tunable, Where};
 use crate::words::{append, stored_bytes};
@@ -74,12 +75,12 @@ fn place_states(plan: &Plan, limit: u64) -> (Vec<Spot>, Vec<u64>) {
     (spots, buffers)
 }
 
-/// The dispatches that a device with these limits carries out for a program where no timing was done, and the memory that
+/// The dispatches that a device with these limits, for which loop kernels are printed like this, carries out for a program where no timing was done, and the memory that
 /// they work on.
 ///
 /// # Errors
 /// If the program is not valid, or needs something that the device has not.
-pub fn shaders(program: &Program, limits: &wgpu::Limits) -> Result<Shaders> {
+pub fn shaders(program: &Program, limits: &wgpu::Limits, printing: &Printing) -> Result<Shaders> {
     verify(program)?;
     let plan = plan(&optimize(program)?)?;
     let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / ALIGNMENT * ALIGNMENT;
@@ -109,7 +110,7 @@ pub fn shaders(program: &Program, limits: &wgpu::Limits) -> Result<Shaders> {
     for (number, kernel) in plan.kernels.iter().enumerate().filter(|(number, _)| !fused[*number]) {
         let epilogue = wgsl::epilogue(&plan, &fused, number, &places);
         let mut pick = |tunable: &Tunable| picker.pick(tunable);
-        let printed = wgsl::print(&plan, kernel, epilogue.as_ref(), &places, limits, &mut pick)?;
+        let printed = wgsl::print(&plan, kernel, epilogue.as_ref(), &places, limits, printing, &mut pick)?;
         scratch_words = scratch_words.max(printed.scratch_words);
         dispatches.extend(printed.dispatches);
     }
@@ -178,7 +179,7 @@ mod tests {
 }",
         )
         .unwrap();
-        let shaders = shaders(&program, &wgpu::Limits::default()).unwrap();
+        let shaders = shaders(&program, &wgpu::Limits::default(), &Printing::default()).unwrap();
         assert_eq!(shaders.inputs, [ShaderPlace { buffer: 0, word: 0 }]);
         assert_eq!(shaders.states, [ShaderPlace { buffer: 1, word: 0 }]);
         assert_eq!(shaders.outputs[0].buffer, 0);
@@ -186,6 +187,6 @@ mod tests {
         assert!(first.source.contains("fn main("), "{}", first.source);
         assert!(first.bindings.iter().all(|&(buffer, _)| buffer < shaders.buffers.len()));
         let small = wgpu::Limits { max_buffer_size: 128, ..Default::default() };
-        assert!(super::shaders(&program, &small).is_err());
+        assert!(super::shaders(&program, &small, &Printing::default()).is_err());
     }
 }

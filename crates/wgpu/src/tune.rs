@@ -190,8 +190,9 @@ fn fastest(gpu: &Arc<Gpu>, plan: &Plan, kernel: &Kernel, tunable: &Tunable) -> R
     let mut candidates: Vec<(Pick, Vec<(usize, Dispatch)>)> = Vec::new();
     let mut scratch_words = 0;
     for &pick in &tunable.picks {
-        let printed =
-            wgsl::print(plan, kernel, None, &places, &gpu.limits, &mut |tunable| tunable.fit(Some(pick)))?;
+        let printed = wgsl::print(plan, kernel, None, &places, &gpu.limits, &gpu.printing, &mut |tunable| {
+            tunable.fit(Some(pick))
+        })?;
         scratch_words = scratch_words.max(printed.scratch_words);
         candidates.push((pick, printed.dispatches.into_iter().map(|dispatch| (0, dispatch)).collect()));
     }

@@ -6,6 +6,9 @@ pub const WORKGROUP: usize = 256;
 /// Elements that each thread of an elementwise kernel takes once there are many.
 pub const ELEMENTS_PER_THREAD: usize = 4;
 
+/// From how many elements on each thread of a loop kernel takes four neighbours: with less, more threads are worth more.
+pub const QUADS_FROM: usize = 1 << 16;
+
 /// From how many elements on a thread takes several.
 pub const MANY_ELEMENTS: usize = 1 << 20;
 

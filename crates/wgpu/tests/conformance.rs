@@ -4,28 +4,51 @@
 //! A machine without either fails, unless `DROPFORGE_NO_GPU=1` says that none is expected.
 
 use dropforge_conformance::{check_all, check_random, seeds_from_environment};
-use dropforge_wgpu::{Choice, WgpuDevice};
+use dropforge_wgpu::{Choice, Printing, WgpuDevice};
 
-fn device() -> Option<WgpuDevice> {
+fn device(change: impl FnOnce(Printing) -> Printing) -> Option<WgpuDevice> {
     let choice = match std::env::var("DROPFORGE_GPU").as_deref() {
         Ok("best") => Choice::Best,
         _ => Choice::Software,
     };
-    match WgpuDevice::new(choice) {
+    match WgpuDevice::printing(choice, change) {
         Ok(device) => Some(device),
         Err(_) if std::env::var("DROPFORGE_NO_GPU").as_deref() == Ok("1") => None,
         Err(error) => panic!("{error} (DROPFORGE_NO_GPU=1 passes without)"),
     }
 }
 
+/// As kernels with many elements are printed.
+fn quads(printing: Printing) -> Printing {
+    Printing { quads_from: 0, ..printing }
+}
+
 #[test]
 fn cases_agree_with_pytorch() {
-    let Some(device) = device() else { return };
+    let Some(device) = device(|printing| printing) else { return };
+    check_all(&device, &[]);
+}
+
+#[test]
+fn cases_agree_with_pytorch_in_quads() {
+    let Some(device) = device(quads) else { return };
+    check_all(&device, &[]);
+}
+
+#[test]
+fn cases_agree_with_pytorch_without_subgroups() {
+    let Some(device) = device(Printing::plain) else { return };
     check_all(&device, &[]);
 }
 
 #[test]
 fn random_programs_agree_with_the_interpreter() {
-    let Some(device) = device() else { return };
+    let Some(device) = device(|printing| printing) else { return };
+    check_random(&device, seeds_from_environment(0..60));
+}
+
+#[test]
+fn random_programs_agree_with_the_interpreter_in_quads() {
+    let Some(device) = device(quads) else { return };
     check_random(&device, seeds_from_environment(0..60));
 }

@@ -10,7 +10,7 @@ use dropforge_ir::text::parse;
 use dropforge_ir::{Array, Data};
 use dropforge_plan::reference::ReferenceDevice;
 use dropforge_plan::{Argument, Device};
-use dropforge_wgpu::{Choice, WgpuDevice};
+use dropforge_wgpu::{Choice, Printing, WgpuDevice};
 use shapes::Convolved;
 
 /// Runs a program on both devices, with inputs and states that look random.
@@ -154,7 +154,10 @@ fn epilogues() {
         check(&text, 2e-4);
         let dispatches = |buffers: u32| {
             let limits = wgpu::Limits { max_storage_buffers_per_shader_stage: buffers, ..Default::default() };
-            dropforge_wgpu::shaders(&parse(&text).unwrap(), &limits).unwrap().dispatches.len()
+            dropforge_wgpu::shaders(&parse(&text).unwrap(), &limits, &Printing::default())
+                .unwrap()
+                .dispatches
+                .len()
         };
         assert_eq!(dispatches(8), dispatches(0) - 1, "{text}");
     }

@@ -87,39 +87,30 @@ impl Attention {
         }
     }
 
-    /// Where rows are queries and columns keys: gives `hidden` to what is beyond the last key or not seen.
-    fn hide_keys(&self, shader: &mut Shader, tiles: &Tiles, name: &str, hidden: &str) {
-        let mut some = vec![format!("start + {COLUMNS}u > {}u", self.s)];
+    /// Gives `hidden` to scores of columns beyond the last one and of keys that a query does not see.
+    fn hide(&self, shader: &mut Shader, tiles: &Tiles, rows: Rows, name: &str, hidden: &str) {
+        let ahead = self.ahead();
+        // Whether a key lies beyond what a query sees, each as an expression of a row or a column.
+        let is_unseen = |row: &str, column: &str| match rows {
+            Rows::Queries => format!("i32({column}) > i32({row}) + {ahead}"),
+            Rows::Keys => format!("i32({row}) > i32({column}) + {ahead}"),
+        };
+        // The pair of the tile whose key is the furthest beyond its query.
+        let (columns, row, column) = match rows {
+            Rows::Queries => (self.s, "first".into(), format!("start + {}u", COLUMNS - 1)),
+            Rows::Keys => (self.t, format!("first + {}u", tiles.tile.rows - 1), "start".into()),
+        };
+        let mut some = vec![format!("start + {COLUMNS}u > {columns}u")];
         if self.causal {
-            some.push(format!("i32(start + {}u) > i32(first) + {}", COLUMNS - 1, self.ahead()));
+            some.push(is_unseen(&row, &column));
         }
         shader.line(&format!("if ({}) {{", some.join(" || ")));
         for (i, row) in tiles.my_rows() {
             for (c, component) in COMPONENTS.iter().enumerate() {
                 let column = format!("start + across * 4u + {c}u");
-                let mut hides = vec![format!("{column} >= {}u", self.s)];
+                let mut hides = vec![format!("{column} >= {columns}u")];
                 if self.causal {
-                    hides.push(format!("i32({column}) > i32{row} + {}", self.ahead()));
-                }
-                shader.line(&format!("if ({}) {{ {name}{i}.{component} = {hidden}; }}", hides.join(" || ")));
-            }
-        }
-        shader.line("}");
-    }
-
-    /// The same where rows are keys and columns queries.
-    fn hide_queries(&self, shader: &mut Shader, tiles: &Tiles, name: &str, hidden: &str) {
-        let mut some = vec![format!("start + {COLUMNS}u > {}u", self.t)];
-        if self.causal {
-            some.push(format!("i32(first + {}u) > i32(start) + {}", tiles.tile.rows - 1, self.ahead()));
-        }
-        shader.line(&format!("if ({}) {{", some.join(" || ")));
-        for (i, row) in tiles.my_rows() {
-            for (c, component) in COMPONENTS.iter().enumerate() {
-                let column = format!("start + across * 4u + {c}u");
-                let mut hides = vec![format!("{column} >= {}u", self.t)];
-                if self.causal {
-                    hides.push(format!("i32{row} > i32({column}) + {}", self.ahead()));
+                    hides.push(is_unseen(&row, &column));
                 }
                 shader.line(&format!("if ({}) {{ {name}{i}.{component} = {hidden}; }}", hides.join(" || ")));
             }
@@ -165,7 +156,7 @@ impl Attention {
         for i in 0..each {
             shader.line(&format!("score{i} *= {};", float(self.scale)));
         }
-        self.hide_keys(&mut shader, &tiles, "score", UNSEEN);
+        self.hide(&mut shader, &tiles, Rows::Queries, "score", UNSEEN);
         for i in 0..each {
             shader.line(&format!(
                 "let top{i} = max(max(score{i}.x, score{i}.y), max(score{i}.z, score{i}.w));"
@@ -292,7 +283,7 @@ impl Attention {
             let weights = exponentials(&format!("(score{i} * {scale})"), &format!("total{i}"));
             shader.line(&format!("score{i} = {weights} * (pull{i} - vec4<f32>(part{i})) * {scale};"));
         }
-        self.hide_keys(&mut shader, &tiles, "score", "0.0");
+        self.hide(&mut shader, &tiles, Rows::Queries, "score", "0.0");
         tiles.keep(&mut shader, "score");
         tiles.gather(&mut shader, "sum", &keys);
         shader.line("}");
@@ -341,7 +332,7 @@ impl Attention {
             let relative = format!("(score{i} * {scale} - totals)");
             shader.line(&format!("score{i} = {};", exponentials(&relative, "0.0")));
         }
-        self.hide_queries(&mut shader, &tiles, "score", "0.0");
+        self.hide(&mut shader, &tiles, Rows::Keys, "score", "0.0");
         tiles.keep(&mut shader, "score");
         tiles.gather(&mut shader, "value_sum", &changes);
         tiles.scores(&mut shader, "pull", &values, &changes);
@@ -349,7 +340,7 @@ impl Attention {
             shader.line(&format!("pull{i} = score{i} * (pull{i} - parts) * {scale};"));
         }
         // Weights of 0 stay 0 whatever the pull.
-        self.hide_queries(&mut shader, &tiles, "pull", "0.0");
+        self.hide(&mut shader, &tiles, Rows::Keys, "pull", "0.0");
         tiles.keep(&mut shader, "pull");
         tiles.gather(&mut shader, "key_sum", &queries);
         shader.line("}");
@@ -357,6 +348,13 @@ impl Attention {
         tiles.store(&mut shader, "value_sum", &value_slot, self.s);
         shader.finish(label, tiles.threads(), groups)
     }
+}
+
+/// What the rows of a tile of scores are; its columns are the other.
+#[derive(Clone, Copy)]
+enum Rows {
+    Queries,
+    Keys,
 }
 
 /// The score of what a query does not see. Not minus infinity: Metal's arithmetic may take for granted that differences are

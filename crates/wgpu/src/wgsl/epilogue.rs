@@ -2,7 +2,7 @@
 //!
 //! It saves a dispatch, reading the product back, and storing it at all where nobody else reads it.
 
-use super::quads;
+use super::quads::{self, Along, instructions};
 use super::scalar::Scene;
 use super::shader::{Shader, Slot, Where};
 use crate::tuning::MOST_EPILOGUE_WORK;
@@ -49,7 +49,6 @@ fn elementwise(kernel: &Kernel) -> Option<(&LoopKernel, &Instance)> {
 
 /// About how many operations an element takes.
 fn work(kernel: &LoopKernel) -> usize {
-    let instructions = kernel.stages.iter().flat_map(|stage| stage.domain.iter().chain(&stage.row));
     let one = |instruction: &Instruction| match instruction {
         Instruction::RandomBits { .. } => 100,
         Instruction::Unary { kind, .. } => match kind {
@@ -59,7 +58,7 @@ fn work(kernel: &LoopKernel) -> usize {
         Instruction::Immediate { .. } => 0,
         _ => 1,
     };
-    instructions.map(one).sum()
+    instructions(kernel).map(one).sum()
 }
 
 /// The value that nobody has in memory because the epilogue of the kernel with this number takes it from registers.
@@ -127,7 +126,9 @@ impl Target<'_> {
             shader.bind_as_quads(self.place.buffer);
         }
         if let Some(epilogue) = self.epilogue {
-            for operand in quads::operands_in_quads(epilogue.kernel, &epilogue.operands) {
+            for operand in
+                quads::operands_in_quads(instructions(epilogue.kernel), Along::Rows, &epilogue.operands)
+            {
                 if operand != epilogue.given {
                     shader.bind_as_quads(epilogue.operands[operand].buffer);
                 }
@@ -158,10 +159,9 @@ impl Target<'_> {
                 .collect();
             let scene = Scene::of_rows(kernel, &instance.rows, &slots, "i");
             let scene = Scene { given: Some((*given, "value")), ..scene };
-            let instructions = kernel.stages.iter().flat_map(|stage| stage.domain.iter().chain(&stage.row));
-            one.extend(instructions.map(|instruction| scene.print(instruction, true)));
+            one.extend(instructions(kernel).map(|instruction| scene.print(instruction, true)));
             if quads {
-                four.extend(quads::print(&scene, operands));
+                four.extend(quads::print(&scene, instructions(kernel), Along::Rows, operands));
             }
         }
         shader.line_head(&format!("fn finish(i: u32, value: f32) {{ {} }}", one.join(" ")));

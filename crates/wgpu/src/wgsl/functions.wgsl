@@ -342,6 +342,16 @@ fn r_lse(acc: vec2<f32>, x: f32) -> vec2<f32> {
     return vec2<f32>(acc.x, acc.y + f_exp(x - acc.x));
 }
 
+fn r_lse_four(acc: vec2<f32>, x: vec4<f32>) -> vec2<f32> {
+    let top = max(max(x.x, x.y), max(x.z, x.w));
+    if (!f_finite((x.x + x.y) + (x.z + x.w)) || f_nan(acc.x) || acc.x > 3.4e38) {
+        return r_lse(r_lse(r_lse(r_lse(acc, x.x), x.y), x.z), x.w);
+    }
+    let base = max(acc.x, top);
+    let sum = (f_exp(x.x - base) + f_exp(x.y - base)) + (f_exp(x.z - base) + f_exp(x.w - base));
+    return vec2<f32>(base, fma(acc.y, f_exp(acc.x - base), sum));
+}
+
 fn r_lse_merge(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
     if (f_nan(a.x)) { return a; }
     if (f_nan(b.x)) { return b; }
@@ -362,6 +372,15 @@ fn r_moments(acc: vec3<f32>, x: f32) -> vec3<f32> {
     let d = x - acc.y;
     let mean = acc.y + d / n;
     return vec3<f32>(n, mean, fma(d, x - mean, acc.z));
+}
+
+fn r_moments_four(acc: vec3<f32>, x: vec4<f32>) -> vec3<f32> {
+    let mean = ((x.x + x.y) + (x.z + x.w)) * 0.25;
+    if (!f_finite(mean)) {
+        return r_moments(r_moments(r_moments(r_moments(acc, x.x), x.y), x.z), x.w);
+    }
+    let d = x - vec4<f32>(mean);
+    return r_moments_merge(acc, vec3<f32>(4.0, mean, dot(d, d)));
 }
 
 fn r_moments_merge(a: vec3<f32>, b: vec3<f32>) -> vec3<f32> {

@@ -26,6 +26,7 @@ pub(crate) use epilogue::{Epilogue, epilogue, fused, unstored};
 pub(crate) use pick::{Pick, Picker, Tunable};
 pub(crate) use shader::{BufferId, Dispatch, Where};
 
+use crate::printing::Printing;
 use attention::Attention;
 use convolution::{Convolution, Direction};
 use dot::{Dot, DotAxes};
@@ -43,7 +44,7 @@ pub(crate) struct Printed {
 }
 
 /// Prints a kernel, and the epilogue that it is to end with; `places` says where each buffer of the plan lies, `limits` what
-/// shaders may use, `pick` picks where there is a choice.
+/// shaders may use, `printing` what loop kernels use, `pick` picks where there is a choice.
 ///
 /// # Errors
 /// If the kernel is a library operation that this device does not know, or its operands are laid out in a way it does not.
@@ -53,13 +54,14 @@ pub(crate) fn print(
     epilogue: Option<&Epilogue<'_>>,
     places: &[Where],
     limits: &wgpu::Limits,
+    printing: &Printing,
     pick: &mut dyn FnMut(&Tunable) -> Pick,
 ) -> Result<Printed> {
     let label = title(plan, kernel);
     let (dispatches, scratch_words) = match &kernel.work {
         Work::Loop { kernel, instances } => {
             let uniform_words = (limits.max_uniform_buffer_binding_size / 4) as usize;
-            loops::dispatches(&label, kernel, instances, |buffer| places[buffer], uniform_words)
+            loops::dispatches(&label, kernel, instances, |buffer| places[buffer], uniform_words, *printing)
         }
         Work::Copy { from, to } => {
             (vec![movement::copy(&label, &plan.buffers[*from].ty, places[*from], places[*to])], 0)

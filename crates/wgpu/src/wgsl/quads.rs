@@ -1,34 +1,69 @@
-//! Kernels without columns, printed for four neighbouring elements at once: what they load and store side by side goes in
-//! one piece, and what is the same for all four is computed once.
+//! Instructions of loop kernels, printed for four neighbouring elements at once: what they load and store side by side goes
+//! in one piece, and what is the same for all four is computed once.
 
 use super::scalar::{Lane, Scene};
 use super::shader::{Slot, Where, from_word, to_word, wgsl_type};
-use dropforge_plan::kernel::{Access, Instruction, LoopKernel};
+use dropforge_plan::kernel::{Access, Affine, Instruction, LoopKernel, Register};
+
+/// Along which axis four elements are neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Along {
+    /// The last axis of the rows.
+    Rows,
+    /// The last axis of the columns.
+    Columns,
+}
+
+impl Along {
+    /// The step from one neighbour to the next.
+    pub fn step(self, index: &Affine) -> i64 {
+        let steps = if self == Along::Rows { &index.rows } else { &index.columns };
+        steps.last().copied().unwrap_or(0)
+    }
+
+    /// The steps along all other axes.
+    fn others(self, index: &Affine) -> impl Iterator<Item = &i64> {
+        let (rows, columns) = (index.rows.len(), index.columns.len());
+        let (rows, columns) = match self {
+            Along::Rows => (rows.saturating_sub(1), columns),
+            Along::Columns => (rows, columns.saturating_sub(1)),
+        };
+        index.rows[..rows].iter().chain(&index.columns[..columns])
+    }
+}
 
 /// Whether four neighbours, of which the first has a number that is a multiple of four, always stand in one row of the last
 /// axis.
-pub(crate) fn come_in_quads(rows: &[usize]) -> bool {
-    rows.last().is_some_and(|extent| extent.is_multiple_of(4))
+pub(crate) fn come_in_quads(extents: &[usize]) -> bool {
+    extents.last().is_some_and(|extent| extent.is_multiple_of(4))
 }
 
 /// Whether the elements that four such neighbours meet are a quad of words, in memory of which the operand begins at `word`.
-fn meets_quads(access: &Access, word: u32) -> bool {
-    let Some((last, others)) = access.index.rows.split_last() else { return false };
-    *last == 1
+fn meets_quads(access: &Access, along: Along, word: u32) -> bool {
+    along.step(&access.index) == 1
         && access.index.offset % 4 == 0
         && word.is_multiple_of(4)
-        && others.iter().all(|stride| stride % 4 == 0)
+        && along.others(&access.index).all(|step| step % 4 == 0)
 }
 
-/// The operands whose elements a kernel meets in quads, for rows that come in quads; the buffers of these are worth binding
-/// as such.
-pub(crate) fn operands_in_quads(kernel: &LoopKernel, places: &[Where]) -> Vec<usize> {
-    let mut found: Vec<usize> = instructions(kernel)
-        .filter_map(|instruction| match instruction {
-            Instruction::Load { access, .. } | Instruction::Store { access, .. } => Some(access),
-            _ => None,
-        })
-        .filter(|access| meets_quads(access, places[access.operand].word))
+/// The operand that an instruction loads or stores.
+fn access(instruction: &Instruction) -> Option<&Access> {
+    match instruction {
+        Instruction::Load { access, .. } | Instruction::Store { access, .. } => Some(access),
+        _ => None,
+    }
+}
+
+/// The operands that instructions meet in quads; the buffers of these are worth binding as such.
+pub(crate) fn operands_in_quads<'a>(
+    instructions: impl IntoIterator<Item = &'a Instruction>,
+    along: Along,
+    places: &[Where],
+) -> Vec<usize> {
+    let mut found: Vec<usize> = instructions
+        .into_iter()
+        .filter_map(access)
+        .filter(|access| meets_quads(access, along, places[access.operand].word))
         .map(|access| access.operand)
         .collect();
     found.sort_unstable();
@@ -36,21 +71,38 @@ pub(crate) fn operands_in_quads(kernel: &LoopKernel, places: &[Where]) -> Vec<us
     found
 }
 
-fn instructions(kernel: &LoopKernel) -> impl Iterator<Item = &Instruction> {
+/// Whether instructions meet every operand in quads, or one element of it for all four: then four neighbours may reach beyond
+/// the last element, into what is left of the place of a value.
+pub(crate) fn meet_only_quads<'a>(
+    instructions: impl IntoIterator<Item = &'a Instruction>,
+    along: Along,
+    places: &[Where],
+) -> bool {
+    instructions.into_iter().filter_map(access).all(|access| {
+        along.step(&access.index) == 0 || meets_quads(access, along, places[access.operand].word)
+    })
+}
+
+/// The instructions of a kernel without columns.
+pub(crate) fn instructions(kernel: &LoopKernel) -> impl Iterator<Item = &Instruction> + Clone {
     kernel.stages.iter().flat_map(|stage| stage.domain.iter().chain(&stage.row))
 }
 
 /// For each register, whether it is the same for four neighbours; `given` is an operand that never is.
-fn shared(kernel: &LoopKernel, given: Option<usize>) -> Vec<bool> {
+fn shared<'a>(
+    kernel: &LoopKernel,
+    instructions: impl IntoIterator<Item = &'a Instruction>,
+    along: Along,
+    given: Option<usize>,
+) -> Vec<bool> {
     let mut shared = vec![true; kernel.registers.len()];
-    for instruction in instructions(kernel) {
-        let stays = |step: Option<&i64>| step.is_none_or(|&step| step == 0);
+    for instruction in instructions {
         let is_shared = match instruction {
             Instruction::Load { access, .. } => {
-                given != Some(access.operand) && stays(access.index.rows.last())
+                given != Some(access.operand) && along.step(&access.index) == 0
             }
             Instruction::Index { index, .. } | Instruction::RandomBits { index, .. } => {
-                stays(index.rows.last())
+                along.step(index) == 0
             }
             other => other.sources().iter().all(|source| shared[source.index()]),
         };
@@ -61,23 +113,40 @@ fn shared(kernel: &LoopKernel, given: Option<usize>) -> Vec<bool> {
     shared
 }
 
-/// The statements for the four elements from the one on that `scene` means. Where an element is given, it is the expression
-/// of a vector of four of them.
-pub(crate) fn print(scene: &Scene<'_>, places: &[Where]) -> Vec<String> {
-    let shared = shared(scene.kernel, scene.given.map(|(operand, _)| operand));
-    let in_quads =
-        |slot: &Slot, access: &Access| slot.has_quads() && meets_quads(access, places[access.operand].word);
-    let given: Vec<String> = ["x", "y", "z", "w"]
-        .iter()
-        .map(|component| scene.given.map_or(String::new(), |(_, value)| format!("{value}.{component}")))
-        .collect();
-    let lane = |number: usize| Scene {
+/// The names of a register for the four elements from the one on that `scene` means.
+pub(crate) fn names<'a>(
+    scene: &Scene<'_>,
+    instructions: impl IntoIterator<Item = &'a Instruction>,
+    along: Along,
+    register: Register,
+) -> [String; 4] {
+    let shared = shared(scene.kernel, instructions, along, None);
+    [0, 1, 2, 3]
+        .map(|number| Scene { lane: Some(Lane { number, along, shared: &shared }), ..*scene }.name(register))
+}
+
+/// The statements of instructions for the four elements from the one on that `scene` means. Where an element is given, it
+/// is the expression of a vector of four of them.
+pub(crate) fn print<'a>(
+    scene: &Scene<'_>,
+    instructions: impl IntoIterator<Item = &'a Instruction> + Clone,
+    along: Along,
+    places: &[Where],
+) -> Vec<String> {
+    const COMPONENTS: [&str; 4] = ["x", "y", "z", "w"];
+    let shared = shared(scene.kernel, instructions.clone(), along, scene.given.map(|(operand, _)| operand));
+    let given = COMPONENTS
+        .map(|component| scene.given.map_or(String::new(), |(_, value)| format!("{value}.{component}")));
+    let lanes: [Scene<'_>; 4] = [0, 1, 2, 3].map(|number| Scene {
         given: scene.given.map(|(operand, _)| (operand, given[number].as_str())),
-        lane: Some(Lane { number, shared: &shared }),
+        lane: Some(Lane { number, along, shared: &shared }),
         ..*scene
+    });
+    let in_quads = |slot: &Slot, access: &Access| {
+        slot.has_quads() && meets_quads(access, along, places[access.operand].word)
     };
     let mut lines = Vec::new();
-    for instruction in instructions(scene.kernel) {
+    for instruction in instructions {
         match instruction {
             Instruction::Load { to, access }
                 if in_quads(&scene.slots[access.operand], access)
@@ -87,21 +156,21 @@ pub(crate) fn print(scene: &Scene<'_>, places: &[Where]) -> Vec<String> {
                 let whole = format!("q{}", to.0);
                 lines.push(format!("let {whole} = {quad};"));
                 let ty = wgsl_type(scene.kernel.registers[to.index()].dtype);
-                for (number, component) in ["x", "y", "z", "w"].into_iter().enumerate() {
+                for (lane, component) in lanes.iter().zip(COMPONENTS) {
                     let value = from_word(access.dtype, &format!("{whole}.{component}"));
-                    lines.push(format!("let {}: {ty} = {value};", lane(number).name(*to)));
+                    lines.push(format!("let {}: {ty} = {value};", lane.name(*to)));
                 }
             }
             Instruction::Store { from, access } if in_quads(&scene.slots[access.operand], access) => {
                 let words: Vec<String> =
-                    (0..4).map(|number| to_word(access.dtype, &lane(number).name(*from))).collect();
+                    lanes.iter().map(|lane| to_word(access.dtype, &lane.name(*from))).collect();
                 let quad = scene.slots[access.operand].quad(&scene.position(&access.index));
                 lines.push(format!("{quad} = vec4<u32>({});", words.join(", ")));
             }
             other => {
                 let is_one = other.target().is_some_and(|to| shared[to.index()]);
-                let lanes = if is_one { 1 } else { 4 };
-                lines.extend((0..lanes).map(|number| lane(number).print(other, true)));
+                let count = if is_one { 1 } else { 4 };
+                lines.extend(lanes[..count].iter().map(|lane| lane.print(other, true)));
             }
         }
     }

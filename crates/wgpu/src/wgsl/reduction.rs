@@ -41,14 +41,27 @@ impl<'a> Accumulator<'a> {
         format!("{}_{index}", self.prefix)
     }
 
-    /// The statement by which the element of a column joins.
-    pub fn add(&self, column: &str) -> String {
-        let (x, a) = (name(self.reduce.from), self.part(0));
+    /// The statement by which the element `x` of a column joins.
+    pub fn add(&self, column: &str, x: &str) -> String {
+        let a = self.part(0);
         match self.reduce.kind {
             Reduction::LogSumExp => format!("{a} = r_lse({a}, {x});"),
             Reduction::MeanVariance => format!("{a} = r_moments({a}, {x});"),
-            Reduction::ArgMax => self.arg_max(&x, &format!("i32({column})")),
-            _ => self.merge(&[x]),
+            Reduction::ArgMax => self.arg_max(x, &format!("i32({column})")),
+            _ => self.merge(&[x.to_string()]),
+        }
+    }
+
+    /// The statement by which the elements `x` of a column and the three after it join.
+    pub fn add_four(&self, column: &str, x: &[String; 4]) -> String {
+        let a = self.part(0);
+        match self.reduce.kind {
+            Reduction::LogSumExp => format!("{a} = r_lse_four({a}, vec4<f32>({}));", x.join(", ")),
+            Reduction::MeanVariance => format!("{a} = r_moments_four({a}, vec4<f32>({}));", x.join(", ")),
+            _ => {
+                let numbered = x.iter().enumerate();
+                numbered.map(|(number, x)| self.add(&format!("{column} + {number}u"), x) + " ").collect()
+            }
         }
     }
 

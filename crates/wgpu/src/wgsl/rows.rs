@@ -4,9 +4,11 @@
 //! stage, which leaves what its parts keep in scratch memory. Whoever needs the result of a stage merges the parts, always
 //! in the same order.
 
+use super::quads::{self, Along};
 use super::reduction::Accumulator;
-use super::scalar::Scene;
+use super::scalar::{Scene, name};
 use super::shader::{BufferId, Dispatch, Shader, Slot, Where, wgsl_type};
+use crate::printing::Printing;
 use crate::tuning::{
     BUSY_GROUPS, BUSY_THREADS, COLUMNS_PER_THREAD, LEAST_SPLIT_COLUMNS, MOST_PARTS, WORKGROUP,
 };
@@ -24,8 +26,8 @@ struct Lanes {
 }
 
 impl Lanes {
-    fn choose(kernel: &LoopKernel, rows: usize) -> Lanes {
-        let columns: usize = kernel.columns.iter().product();
+    /// Whether neighbouring threads should stand in neighbouring rows.
+    fn along_rows(kernel: &LoopKernel, rows: usize) -> bool {
         let mut votes = 0i64;
         for instruction in kernel.stages.iter().flat_map(|stage| &stage.domain) {
             if let Instruction::Load { access, .. } | Instruction::Store { access, .. } = instruction {
@@ -33,13 +35,18 @@ impl Lanes {
                 votes += i64::from(is_one(&access.index.rows)) - i64::from(is_one(&access.index.columns));
             }
         }
-        let along_rows = votes > 0 && rows > 1;
+        votes > 0 && rows > 1
+    }
+
+    /// `together` are the columns that a thread takes at once.
+    fn choose(kernel: &LoopKernel, rows: usize, along_rows: bool, together: usize) -> Lanes {
+        let columns: usize = kernel.columns.iter().product();
         let mut lanes = columns.div_ceil(COLUMNS_PER_THREAD).next_power_of_two().min(WORKGROUP);
         if along_rows {
             // Enough neighbouring rows for whole memory transactions.
             lanes = lanes.min(WORKGROUP / rows.next_power_of_two().clamp(1, 32));
         }
-        while lanes < WORKGROUP && lanes < columns && rows * lanes < BUSY_THREADS && !along_rows {
+        while lanes < WORKGROUP && lanes * together < columns && rows * lanes < BUSY_THREADS && !along_rows {
             lanes *= 2;
         }
         if columns <= COLUMNS_PER_THREAD {
@@ -66,6 +73,15 @@ enum Pass {
     Rows,
 }
 
+/// Who holds what the threads of a row are about to merge.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// Each lane has its own.
+    ByLanes,
+    /// Each subgroup, where lanes merge in these, has all that the parts of a stage kept; else it is spread over all lanes.
+    ByParts,
+}
+
 /// A kernel with columns, applied to operands.
 pub(crate) struct Rows<'a> {
     kernel: &'a LoopKernel,
@@ -74,13 +90,29 @@ pub(crate) struct Rows<'a> {
     rows: usize,
     columns: usize,
     lanes: Lanes,
+    /// Whether a thread takes four neighbouring columns at once.
+    in_quads: bool,
+    /// Fewest lanes of a subgroup, if those of a row exchange values within it.
+    subgroup: Option<usize>,
 }
 
 impl<'a> Rows<'a> {
-    pub fn new(kernel: &'a LoopKernel, extents: &'a [usize], operands: Vec<Where>) -> Rows<'a> {
+    pub fn new(
+        kernel: &'a LoopKernel,
+        extents: &'a [usize],
+        operands: Vec<Where>,
+        printing: Printing,
+    ) -> Rows<'a> {
         let rows = extents.iter().product();
-        let lanes = Lanes::choose(kernel, rows);
-        Rows { kernel, extents, operands, rows, columns: kernel.columns.iter().product(), lanes }
+        let columns = kernel.columns.iter().product();
+        let along_rows = Lanes::along_rows(kernel, rows);
+        let in_quads = !along_rows
+            && rows * columns >= printing.quads_from
+            && takes_quads(kernel, &operands, printing.stores_parts);
+        let lanes = Lanes::choose(kernel, rows, along_rows, if in_quads { 4 } else { 1 });
+        let subgroup =
+            printing.subgroup.filter(|_| !along_rows && lanes.lanes > 1).map(|least| least as usize);
+        Rows { kernel, extents, operands, rows, columns, lanes, in_quads, subgroup }
     }
 
     /// The dispatches, and the words of scratch memory that they need.
@@ -120,9 +152,22 @@ impl<'a> Rows<'a> {
         stage.reductions.iter().map(width).sum()
     }
 
+    /// Columns, or quads of columns, of a row.
+    fn steps(&self) -> usize {
+        if self.in_quads { self.columns / 4 } else { self.columns }
+    }
+
     fn print(&self, label: &str, pass: Pass) -> Dispatch {
         let Lanes { lanes, along_rows, parts } = self.lanes;
         let mut shader = Shader::default();
+        if self.subgroup.is_some() {
+            shader.number_by_subgroups();
+        }
+        if self.in_quads {
+            for operand in operands_in_quads(self.kernel, &self.operands) {
+                shader.bind_as_quads(self.operands[operand].buffer);
+            }
+        }
         let slots: Vec<Slot> = self
             .operands
             .iter()
@@ -139,6 +184,10 @@ impl<'a> Rows<'a> {
         let group = if is_part { format!("(wg / {parts}u)") } else { "wg".into() };
         shader.line(&format!("let row = {group} * {per_group}u + {row};"));
         shader.line(&format!("let lane = {lane};"));
+        if self.subgroup.is_some() {
+            // Lanes of a row in one subgroup.
+            shader.line(&format!("let width = min({lanes}u, subgroup_lanes);"));
+        }
         shader.line(&format!("let is_row = row < {}u;", self.rows));
         shader.line(&format!("let r = min(row, {}u);", self.rows - 1));
         for (index, register) in self.kernel.registers.iter().enumerate() {
@@ -152,28 +201,55 @@ impl<'a> Rows<'a> {
         let count = self.kernel.stages.len();
         match pass {
             Pass::Whole => (0..count).for_each(|stage| {
-                writer.accumulate(stage, "0u", &format!("{}u", self.columns));
-                writer.finish_stage(stage, true);
+                writer.accumulate(stage, "0u", &format!("{}u", self.steps()));
+                writer.finish_stage(stage, Held::ByLanes, true);
             }),
             Pass::Stage(last) => {
                 (0..last).for_each(|stage| {
                     writer.fetch(stage);
-                    writer.finish_stage(stage, false);
+                    writer.finish_stage(stage, Held::ByParts, false);
                 });
-                let part = self.columns.div_ceil(parts);
+                let part = self.steps().div_ceil(parts);
                 writer.shader.line(&format!("let part = wg % {parts}u;"));
-                let end = format!("min((part + 1u) * {part}u, {}u)", self.columns);
+                let end = format!("min((part + 1u) * {part}u, {}u)", self.steps());
                 writer.accumulate(last, &format!("part * {part}u"), &end);
                 writer.keep(last);
             }
             Pass::Rows => (0..count).for_each(|stage| {
                 writer.fetch(stage);
-                writer.finish_stage(stage, true);
+                writer.finish_stage(stage, Held::ByParts, true);
             }),
         }
         let groups = self.rows.div_ceil(per_group) * if is_part { parts } else { 1 };
         shader.finish(label, WORKGROUP, groups)
     }
+}
+
+/// The operands whose elements the columns of a kernel meet in quads.
+fn operands_in_quads(kernel: &LoopKernel, places: &[Where]) -> Vec<usize> {
+    quads::operands_in_quads(kernel.stages.iter().flat_map(|stage| &stage.domain), Along::Columns, places)
+}
+
+/// Whether threads may take four neighbouring columns at once, and have something of it.
+fn takes_quads(kernel: &LoopKernel, places: &[Where], stores_parts: bool) -> bool {
+    let found = operands_in_quads(kernel, places);
+    let is_bound = |buffer: BufferId| found.iter().any(|&operand| places[operand].buffer == buffer);
+    let is_alone = |instruction: &Instruction| match instruction {
+        Instruction::Store { access, .. } => {
+            is_bound(places[access.operand].buffer) && !found.contains(&access.operand)
+        }
+        _ => false,
+    };
+    let mut all = kernel.stages.iter().flat_map(|stage| stage.domain.iter().chain(&stage.row));
+    quads::come_in_quads(&kernel.columns) && !found.is_empty() && (stores_parts || !all.any(is_alone))
+}
+
+/// The parts of accumulators, by name and type.
+fn named<'a>(accumulators: &'a [Accumulator<'_>]) -> impl Iterator<Item = (String, &'static str)> + 'a {
+    let parts = |one: &'a Accumulator<'_>| {
+        one.parts().into_iter().enumerate().map(|(part, (ty, _))| (one.part(part), ty))
+    };
+    accumulators.iter().flat_map(parts)
 }
 
 /// What selects each component of a kept value, and its type.
@@ -204,9 +280,9 @@ impl Writer<'_, '_> {
         }
     }
 
-    /// The domain part of a stage, over the columns from `start` to `end`.
+    /// The domain part of a stage, over the columns, or quads of columns, from `start` to `end`.
     fn accumulate(&mut self, number: usize, start: &str, end: &str) {
-        let Rows { kernel, extents, columns, lanes, .. } = *self.rows;
+        let Rows { kernel, extents, columns, lanes, in_quads, ref operands, .. } = *self.rows;
         let lanes = lanes.lanes;
         let accumulators = self.rows.accumulators(number);
         self.declare(&accumulators);
@@ -216,12 +292,24 @@ impl Writer<'_, '_> {
         }
         let scene = Scene { column: "c", ..Scene::of_rows(kernel, extents, self.slots, "r") };
         self.shader.line(&format!("if (is_row) {{ let column_end = {end};"));
-        self.shader.line(&format!("for (var c = {start} + lane; c < column_end; c += {lanes}u) {{"));
-        for instruction in &stage.domain {
-            self.shader.line(&scene.print(instruction, true));
-        }
-        for accumulator in &accumulators {
-            self.shader.line(&accumulator.add("c"));
+        self.shader.line(&format!("for (var i = {start} + lane; i < column_end; i += {lanes}u) {{"));
+        if in_quads {
+            self.shader.line("let c = i << 2u;");
+            for line in quads::print(&scene, &stage.domain, Along::Columns, operands) {
+                self.shader.line(&line);
+            }
+            for accumulator in &accumulators {
+                let names = quads::names(&scene, &stage.domain, Along::Columns, accumulator.reduce.from);
+                self.shader.line(&accumulator.add_four("c", &names));
+            }
+        } else {
+            self.shader.line("let c = i;");
+            for instruction in &stage.domain {
+                self.shader.line(&scene.print(instruction, true));
+            }
+            for accumulator in &accumulators {
+                self.shader.line(&accumulator.add("c", &name(accumulator.reduce.from)));
+            }
         }
         self.shader.line("} }");
     }
@@ -253,7 +341,7 @@ impl Writer<'_, '_> {
         if accumulators.is_empty() {
             return;
         }
-        self.merge(&accumulators);
+        self.merge(&accumulators, Held::ByLanes);
         let words = self.kept(number);
         self.shader.line("if (is_row && lane == 0u) {");
         for (accumulator, words) in accumulators.iter().zip(words) {
@@ -276,7 +364,12 @@ impl Writer<'_, '_> {
         self.declare(&accumulators);
         let Lanes { lanes, parts, .. } = self.rows.lanes;
         let words = self.kept(number);
-        self.shader.line(&format!("for (var part = lane; part < {parts}u; part += {lanes}u) {{"));
+        let (first, step) = match self.rows.subgroup {
+            // Each subgroup by itself, so that none has to wait for another.
+            Some(_) => ("lane % width".into(), "width".into()),
+            None => ("lane".to_string(), format!("{lanes}u")),
+        };
+        self.shader.line(&format!("for (var part = {first}; part < {parts}u; part += {step}) {{"));
         for (accumulator, words) in accumulators.iter().zip(words) {
             let others: Vec<String> = accumulator
                 .parts()
@@ -297,9 +390,9 @@ impl Writer<'_, '_> {
     }
 
     /// Merges lanes, gives results to registers, and runs the row instructions.
-    fn finish_stage(&mut self, number: usize, with_stores: bool) {
+    fn finish_stage(&mut self, number: usize, held: Held, with_stores: bool) {
         let accumulators = self.rows.accumulators(number);
-        self.merge(&accumulators);
+        self.merge(&accumulators, held);
         for accumulator in &accumulators {
             self.shader.line(&accumulator.end());
         }
@@ -307,11 +400,71 @@ impl Writer<'_, '_> {
     }
 
     /// Merges the lanes of each row pairwise, always in the same order, and gives every lane the result.
-    fn merge(&mut self, accumulators: &[Accumulator<'_>]) {
-        let Lanes { lanes, along_rows, .. } = self.rows.lanes;
-        if lanes == 1 || accumulators.is_empty() {
-            return;
+    fn merge(&mut self, accumulators: &[Accumulator<'_>], held: Held) {
+        match self.rows.subgroup {
+            _ if self.rows.lanes.lanes == 1 || accumulators.is_empty() => {}
+            Some(least) => self.merge_in_subgroups(accumulators, held, least),
+            None => self.merge_in_memory(accumulators),
         }
+    }
+
+    /// Lanes of a subgroup, of which there are at least `least`, exchange what they have; several subgroups of a row meet in
+    /// workgroup memory.
+    fn merge_in_subgroups(&mut self, accumulators: &[Accumulator<'_>], held: Held, least: usize) {
+        let Lanes { lanes, parts, .. } = self.rows.lanes;
+        match held {
+            Held::ByParts => {
+                let holders = parts.next_power_of_two();
+                self.exchange(accumulators, &format!("min({holders}u, width)"));
+            }
+            Held::ByLanes => self.exchange(accumulators, "width"),
+        }
+        if held == Held::ByLanes && lanes > least {
+            self.shader.line(&format!("{{ let pieces = {lanes}u / width; let first = (lid - lane) / width;"));
+            for (name, ty) in named(accumulators) {
+                let most = WORKGROUP / least;
+                self.shader.line_head(&format!("var<workgroup> s{name}: array<{ty}, {most}>;"));
+                self.shader.line(&format!("if (lid % width == 0u) {{ s{name}[lid / width] = {name}; }}"));
+            }
+            self.shader.line("workgroupBarrier();");
+            self.shader.line("let holders = min(pieces, width); let own = lane % holders;");
+            for (name, _) in named(accumulators) {
+                self.shader.line(&format!("{name} = s{name}[first + own];"));
+            }
+            self.shader.line("for (var i = own + holders; i < pieces; i += holders) {");
+            self.merge_named(accumulators, |name| format!("s{name}[first + i]"));
+            self.shader.line("}");
+            self.exchange(accumulators, "holders");
+            self.shader.line("}");
+        }
+        // Lanes merged in different orders; all take what the first of each subgroup has, which is the same in all of a row.
+        for (name, _) in named(accumulators) {
+            self.shader.line(&format!("{name} = subgroupShuffle({name}, subgroup_lane & ~(width - 1u));"));
+        }
+    }
+
+    /// Each lane merges with those of the next `count`, a power of two, in its subgroup.
+    fn exchange(&mut self, accumulators: &[Accumulator<'_>], count: &str) {
+        self.shader.line(&format!("for (var apart = 1u; apart < {count}; apart <<= 1u) {{"));
+        for (name, _) in named(accumulators) {
+            self.shader.line(&format!("let other_{name} = subgroupShuffleXor({name}, apart);"));
+        }
+        self.merge_named(accumulators, |name| format!("other_{name}"));
+        self.shader.line("}");
+    }
+
+    /// Joins each part of accumulators with another that is found by its name.
+    fn merge_named(&mut self, accumulators: &[Accumulator<'_>], other: impl Fn(&str) -> String) {
+        for accumulator in accumulators {
+            let others: Vec<String> =
+                (0..accumulator.parts().len()).map(|part| other(&accumulator.part(part))).collect();
+            self.shader.line(&accumulator.merge(&others));
+        }
+    }
+
+    /// Lanes merge in workgroup memory.
+    fn merge_in_memory(&mut self, accumulators: &[Accumulator<'_>]) {
+        let Lanes { lanes, along_rows, .. } = self.rows.lanes;
         let step = if along_rows { WORKGROUP / lanes } else { 1 };
         let shared = |accumulator: &Accumulator<'_>, part: usize| format!("s{}", accumulator.part(part));
         let parts: Vec<(&Accumulator<'_>, usize, &'static str)> = accumulators

@@ -1,6 +1,7 @@
 //! Instructions of loop kernels on single elements.
 
 use super::index::{constant, position, sum};
+use super::quads::Along;
 use super::shader::{Slot, rounded, wgsl_type};
 use dropforge_ir::{BinaryKind, CompareKind, DType, UnaryKind};
 use dropforge_plan::kernel::{Affine, Instruction, LoopKernel, Register};
@@ -16,14 +17,15 @@ pub(crate) struct Scene<'a> {
     pub column: &'a str,
     /// An operand whose element is at hand, and the expression of it.
     pub given: Option<(usize, &'a str)>,
-    /// Which of four neighbours along the last row axis is meant, if they are printed together.
+    /// Which of four neighbours is meant, if they are printed together.
     pub lane: Option<Lane<'a>>,
 }
 
-/// One of four neighbours, of which `row` numbers the first.
+/// One of four neighbours, of which `row` and `column` mean the first.
 #[derive(Clone, Copy)]
 pub(crate) struct Lane<'a> {
     pub number: usize,
+    pub along: Along,
     /// For each register, whether it is the same for all four.
     pub shared: &'a [bool],
 }
@@ -40,10 +42,9 @@ impl<'a> Scene<'a> {
 
     /// The position that an affine function gives.
     pub fn position(&self, index: &Affine) -> String {
-        let step = index.rows.last().copied().unwrap_or(0);
-        let lane = self.lane.map_or(0, |lane| lane.number as i64);
+        let beyond = self.lane.map_or(0, |lane| lane.number as i64 * lane.along.step(index));
         sum(&[
-            constant(index.offset + lane * step),
+            constant(index.offset + beyond),
             position(self.row, self.rows, &index.rows),
             position(self.column, &self.kernel.columns, &index.columns),
         ])

@@ -143,6 +143,8 @@ pub(crate) struct Shader {
     /// Buffers that are bound as quads of words.
     quads: Vec<BufferId>,
     params: Vec<u32>,
+    /// Whether threads are numbered along subgroups.
+    by_subgroups: bool,
     /// Declarations and functions of the module.
     pub head: String,
     /// Statements of the entry point.
@@ -203,6 +205,12 @@ impl Shader {
         self.body.push('\n');
     }
 
+    /// Numbers threads so that those of a subgroup follow one another, of which the entry point then knows `subgroup_lanes`,
+    /// the number of its lanes, and `subgroup_lane`, this thread's.
+    pub fn number_by_subgroups(&mut self) {
+        self.by_subgroups = true;
+    }
+
     /// The dispatch of `groups` workgroups of `threads` threads. The entry point knows `wg`, its workgroup, and `lid`, its
     /// thread; workgroups beyond `groups` do nothing.
     pub fn finish(mut self, label: &str, threads: usize, groups: usize) -> Dispatch {
@@ -230,9 +238,18 @@ impl Shader {
         }
         let beyond =
             if height > 1 { format!("    if (wg >= {groups}u) {{ return; }}\n") } else { String::new() };
+        let (thread, number) = if self.by_subgroups {
+            (
+                "@builtin(subgroup_id) subgroup: u32, @builtin(subgroup_size) subgroup_lanes: u32, \
+                 @builtin(subgroup_invocation_id) subgroup_lane: u32",
+                "    let lid = subgroup * subgroup_lanes + subgroup_lane;\n",
+            )
+        } else {
+            ("@builtin(local_invocation_index) lid: u32", "")
+        };
         let main = format!(
-            "@compute @workgroup_size({threads}) fn main(@builtin(workgroup_id) wid: vec3<u32>, \
-             @builtin(local_invocation_index) lid: u32) {{\n    let wg = wid.x + {width}u * wid.y;\n{beyond}{}}}\n",
+            "@compute @workgroup_size({threads}) fn main(@builtin(workgroup_id) wid: vec3<u32>, {thread}) {{\n\
+             {number}    let wg = wid.x + {width}u * wid.y;\n{beyond}{}}}\n",
             self.body
         );
         text.push_str(&functions::needed_by(&format!("{}{main}", self.head)));

@@ -38,10 +38,14 @@ const LANGUAGE: [&str; 9] = [
 
 /// Metal's arithmetic unless it is told otherwise, which wgpu does not do: sums may be taken in another order, products
 /// join sums, and nothing is NaN or infinite. A machine without fused multiply-add cannot stand in for that and takes
-/// arithmetic as it is written.
+/// arithmetic as it is written. Vectors are divided as numbers are: an estimate would make 1/∞ NaN.
 fn arithmetic() -> &'static [&'static str] {
     #[cfg(target_arch = "x86_64")]
-    return if std::arch::is_x86_feature_detected!("fma") { &["-ffast-math", "-mfma"] } else { &[] };
+    return if std::arch::is_x86_feature_detected!("fma") {
+        &["-ffast-math", "-mfma", "-mrecip=none"]
+    } else {
+        &[]
+    };
     #[cfg(not(target_arch = "x86_64"))]
     return &["-ffast-math"];
 }

@@ -7,7 +7,7 @@ use crate::translate::{Kernel, Parameter, translate};
 use dropforge_conformance::compare;
 use dropforge_ir::interpret::Numbers;
 use dropforge_ir::{Array, BF16, DType, Data, F16, ValueType};
-use dropforge_wgpu::{ShaderPlace, Shaders, shaders};
+use dropforge_wgpu::{Printing, ShaderPlace, Shaders, shaders};
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -36,6 +36,14 @@ struct Running {
     results: Vec<usize>,
 }
 
+/// For what machine kernels are printed, and on what machine they run.
+#[derive(Clone, Copy)]
+pub struct Machine {
+    pub printing: Printing,
+    /// Threads of a subgroup.
+    pub subgroup: u32,
+}
+
 /// What is done to the text of a kernel before it is compiled.
 type Change = fn(String) -> String;
 
@@ -49,12 +57,18 @@ pub struct Count {
 
 /// Compiles the kernels of these programs, runs them, and gives a line for each program that does not give what it
 /// should.
-pub fn run(clang: Clang, name: &str, samples: &[Sample]) -> (Count, Vec<String>) {
-    run_with(clang, name, samples, |text| text)
+pub fn run(clang: Clang, name: &str, samples: &[Sample], machine: Machine) -> (Count, Vec<String>) {
+    run_with(clang, name, samples, machine, |text| text)
 }
 
 /// As [`run`], with kernels that are changed before.
-pub fn run_with(clang: Clang, name: &str, samples: &[Sample], change: Change) -> (Count, Vec<String>) {
+pub fn run_with(
+    clang: Clang,
+    name: &str,
+    samples: &[Sample],
+    machine: Machine,
+    change: Change,
+) -> (Count, Vec<String>) {
     // As many parts as the machine has cores, each with kernels of its own.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let count = cores.min(samples.len()).clamp(1, 8);
@@ -69,7 +83,7 @@ pub fn run_with(clang: Clang, name: &str, samples: &[Sample], change: Change) ->
             .iter()
             .enumerate()
             .map(|(number, part)| {
-                scope.spawn(move || run_part(clang, &format!("{name}-{number}"), part, change))
+                scope.spawn(move || run_part(clang, &format!("{name}-{number}"), part, machine, change))
             })
             .collect();
         for thread in threads {
@@ -83,13 +97,19 @@ pub fn run_with(clang: Clang, name: &str, samples: &[Sample], change: Change) ->
     (count, failures)
 }
 
-fn run_part(clang: Clang, name: &str, samples: &[&Sample], change: Change) -> (Count, Vec<String>) {
+fn run_part(
+    clang: Clang,
+    name: &str,
+    samples: &[&Sample],
+    machine: Machine,
+    change: Change,
+) -> (Count, Vec<String>) {
     let mut job = Job::default();
     let mut count = Count { programs: samples.len(), ..Count::default() };
     let mut failures = Vec::new();
     let mut running = Vec::new();
     for sample in samples {
-        match shaders(&sample.program, &limits()).map_err(|error| error.to_string()) {
+        match shaders(&sample.program, &limits(), &machine.printing).map_err(|error| error.to_string()) {
             Ok(shaders) => {
                 count.dispatches += shaders.dispatches.len();
                 running.push((*sample, job.add(sample, &shaders, change)));
@@ -98,7 +118,7 @@ fn run_part(clang: Clang, name: &str, samples: &[&Sample], change: Change) -> (C
         }
     }
     count.kernels = job.kernels.len();
-    match job.run(clang, &folder(name)) {
+    match job.run(clang, &folder(name), machine.subgroup) {
         Ok(()) => {
             let wrong = running.iter().filter_map(|(sample, running)| job.check(sample, running));
             failures.extend(wrong);
@@ -189,8 +209,8 @@ impl Job {
     }
 
     /// The kernels, a function that calls each, and the table of them.
-    fn source(&self) -> String {
-        let mut text = format!("#include <run.h>\n{}", joined(&self.kernels));
+    fn source(&self, subgroup: u32) -> String {
+        let mut text = format!("#define SUBGROUP {subgroup}u\n#include <run.h>\n{}", joined(&self.kernels));
         let mut table = String::new();
         for (number, kernel) in self.kernels.iter().enumerate() {
             let Kernel { entry, threads, shared_bytes, .. } = kernel;
@@ -213,14 +233,14 @@ impl Job {
         text + &format!("const Kernel kernels[] = {{\n{table}}};\nconst unsigned kernel_count = {count};\n")
     }
 
-    fn run(&mut self, clang: Clang, folder: &Path) -> Result<(), String> {
+    fn run(&mut self, clang: Clang, folder: &Path, subgroup: u32) -> Result<(), String> {
         if self.kernels.is_empty() {
             return Ok(());
         }
         let [source, program, memory, steps] =
             ["kernels.cpp", "run", "memory", "steps"].map(|name| folder.join(name));
         let bytes = |words: &[u32]| words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<u8>>();
-        std::fs::write(&source, self.source()).unwrap();
+        std::fs::write(&source, self.source(subgroup)).unwrap();
         std::fs::write(&memory, bytes(&self.memory)).unwrap();
         std::fs::write(&steps, bytes(&self.steps)).unwrap();
         clang.compile(&source, &program)?;
@@ -258,6 +278,9 @@ fn argument(parameter: &Parameter) -> String {
     match parameter {
         Parameter::Workgroup => "workgroup".into(),
         Parameter::Thread => "lane".into(),
+        Parameter::Subgroup => "lane / SUBGROUP".into(),
+        Parameter::SubgroupThread => "lane % SUBGROUP".into(),
+        Parameter::SubgroupSize => "SUBGROUP".into(),
         Parameter::Buffer(slot) => format!("Slot{{buffers[{slot}]}}"),
         Parameter::Shared(start) => format!("Slot{{shared + {start}}}"),
     }

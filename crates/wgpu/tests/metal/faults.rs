@@ -2,6 +2,7 @@
 
 use crate::clang::{self, folder};
 use crate::execution;
+use crate::machine;
 use crate::programs::{self, Sample};
 use dropforge_ir::interpret::Numbers;
 
@@ -94,7 +95,7 @@ fn wrong_results_are_found() {
     let mut elements = last.elements().to_vec();
     *elements.last_mut().unwrap() += 0.01;
     sample.expected.push(Numbers::new(last.ty().clone(), elements).unwrap());
-    let (_, failures) = execution::run(clang, "wrong-result", &[sample]);
+    let (_, failures) = execution::run(clang, "wrong-result", &[sample], machine());
     assert!(failures.len() == 1 && failures[0].contains("1 of 9100 elements"), "{failures:?}");
 }
 
@@ -102,7 +103,16 @@ fn wrong_results_are_found() {
 fn missing_barriers_are_found() {
     let Some(clang) = clang::find() else { return };
     let damage = |text: String| text.replace("metal::threadgroup_barrier(", "(void)(");
-    let (_, failures) = execution::run_with(clang, "no-barriers", &[product()], damage);
+    let (_, failures) = execution::run_with(clang, "no-barriers", &[product()], machine(), damage);
+    assert!(failures.len() == 1 && failures[0].contains("differ"), "{failures:?}");
+}
+
+#[test]
+fn values_of_the_wrong_thread_are_found() {
+    let Some(clang) = clang::find() else { return };
+    let damage = |text: String| text.replace("metal::simd_shuffle_xor(", "metal::simd_shuffle(");
+    let samples = programs::reductions();
+    let (_, failures) = execution::run_with(clang, "no-exchange", &samples[..1], machine(), damage);
     assert!(failures.len() == 1 && failures[0].contains("differ"), "{failures:?}");
 }
 
@@ -112,6 +122,6 @@ fn barriers_that_some_threads_miss_are_found() {
     let damage = |text: String| {
         text.replace("metal::threadgroup_barrier(", "if (lid < 3u) metal::threadgroup_barrier(")
     };
-    let (_, failures) = execution::run_with(clang, "missed-barriers", &[product()], damage);
+    let (_, failures) = execution::run_with(clang, "missed-barriers", &[product()], machine(), damage);
     assert!(failures.len() == 1 && failures[0].contains("wait at a barrier"), "{failures:?}");
 }

@@ -13,7 +13,8 @@ mod shapes;
 mod translate;
 
 use dropforge_conformance::generate;
-use dropforge_wgpu::shaders;
+use dropforge_wgpu::{Printing, shaders};
+use execution::Machine;
 use std::collections::HashMap;
 use std::time::Instant;
 use translate::{Kernel, translate};
@@ -31,11 +32,17 @@ fn limits() -> wgpu::Limits {
     }
 }
 
+/// A Mac: subgroups may be smaller than they are. Four neighbours are taken at once wherever that works.
+fn machine() -> Machine {
+    Machine { printing: Printing { subgroup: Some(4), quads_from: 0, stores_parts: false }, subgroup: 32 }
+}
+
 /// Every distinct kernel of some programs.
 fn kernels<'a>(programs: impl IntoIterator<Item = &'a dropforge_ir::Program>) -> Vec<Kernel> {
     let mut known: HashMap<String, Kernel> = HashMap::new();
     for program in programs {
-        let shaders = shaders(program, &limits()).unwrap_or_else(|error| panic!("{}: {error}", program.name));
+        let shaders = shaders(program, &limits(), &machine().printing)
+            .unwrap_or_else(|error| panic!("{}: {error}", program.name));
         for dispatch in shaders.dispatches {
             known.entry(dispatch.source).or_insert_with_key(|source| {
                 let written: Vec<bool> = dispatch.bindings.iter().map(|&(_, written)| written).collect();
@@ -80,32 +87,45 @@ fn kernels_of_random_programs_have_right_types() {
 fn epilogues_save_dispatches() {
     let without = wgpu::Limits { max_storage_buffers_per_shader_stage: 0, ..limits() };
     for program in models::full() {
-        let count = |limits| shaders(&program, limits).unwrap().dispatches.len();
+        let count = |limits| shaders(&program, limits, &machine().printing).unwrap().dispatches.len();
         let (with, without) = (count(&limits()), count(&without));
         println!("{}: {with} dispatches, {without} without epilogues", program.name);
         assert!(with < without);
     }
 }
 
-fn check_results(name: &str, samples: &[programs::Sample]) {
+fn check_results(name: &str, samples: &[programs::Sample], machine: Machine) {
     let Some(clang) = clang::find() else { return };
     let start = Instant::now();
-    let (count, failures) = execution::run(clang, name, samples);
+    let (count, failures) = execution::run(clang, name, samples, machine);
     assert!(failures.is_empty(), "{} of {count:?} fail:\n{}", failures.len(), failures.join("\n"));
     println!("{name}: {count:?} ({:.1?})", start.elapsed());
 }
 
 #[test]
 fn tiled_kernels_agree_with_the_interpreter() {
-    check_results("run-tiled", &programs::tiled());
+    check_results("run-tiled", &programs::tiled(), machine());
 }
 
 #[test]
 fn training_steps_agree_with_the_interpreter() {
-    check_results("run-models", &models::small());
+    check_results("run-models", &models::small(), machine());
 }
 
 #[test]
 fn cases_agree_with_pytorch() {
-    check_results("run-cases", &programs::cases());
+    check_results("run-cases", &programs::cases(), machine());
+}
+
+/// Lanes exchange values within subgroups of any size, and four neighbours are taken at once also where some are stored
+/// alone.
+#[test]
+fn reductions_agree_with_the_interpreter_for_every_subgroup() {
+    for (least, subgroup) in [(4, 4), (8, 16), (32, 32), (64, 64)] {
+        let printing = Printing { subgroup: Some(least), quads_from: 0, stores_parts: true };
+        let name = format!("run-reductions-{least}-{subgroup}");
+        check_results(&name, &programs::reductions(), Machine { printing, subgroup });
+    }
+    let printing = Printing::default().plain();
+    check_results("run-reductions-plain", &programs::reductions(), Machine { printing, subgroup: 32 });
 }

@@ -76,7 +76,14 @@ pub fn tiled() -> Vec<Sample> {
         let text = shapes::attention(t, s, d, causal);
         samples.push(sample(format!("attention {t}×{s}×{d}, causal {causal}"), &text, 1e-4));
     }
-    for (shape, axis) in [("3, 3000", 1), ("40, 100", 1), ("2100, 6", 0), ("300, 70", 0)] {
+    samples.extend(reductions());
+    samples
+}
+
+/// Reductions of many and of few columns, along the memory and across it.
+pub fn reductions() -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for (shape, axis) in [("3, 3000", 1), ("40, 100", 1), ("9, 33", 1), ("2100, 6", 0), ("300, 70", 0)] {
         let text = format!(
             "program reduction {{
   %x: f32[{shape}] = input \"x\"

@@ -14,6 +14,12 @@ pub enum Parameter {
     Workgroup,
     /// The position of the thread in its workgroup.
     Thread,
+    /// The position of the thread's subgroup in its workgroup.
+    Subgroup,
+    /// The position of the thread in its subgroup.
+    SubgroupThread,
+    /// The number of threads of a subgroup.
+    SubgroupSize,
     /// The buffer of a slot. The first holds the parameters, the last the sizes of the others.
     Buffer(usize),
     /// Memory of the workgroup, from a byte on.
@@ -94,6 +100,12 @@ pub fn translate(label: &str, source: &str, written: &[bool]) -> Result<Kernel, 
             Parameter::Workgroup
         } else if declared.contains("[[thread_index_in_threadgroup]]") {
             Parameter::Thread
+        } else if declared.contains("[[simdgroup_index_in_threadgroup]]") {
+            Parameter::Subgroup
+        } else if declared.contains("[[thread_index_in_simdgroup]]") {
+            Parameter::SubgroupThread
+        } else if declared.contains("[[threads_per_simdgroup]]") {
+            Parameter::SubgroupSize
         } else if let Some(slot) = buffer_slot(&declared) {
             Parameter::Buffer(slot)
         } else if declared.starts_with("threadgroup ") {

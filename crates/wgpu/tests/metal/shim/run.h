@@ -2,7 +2,7 @@
 //
 // Each thread of a workgroup that waits is a context of its own on one thread of the machine; so the order is always the
 // same, and a barrier that only some threads reach is found. The generated file includes this, then the kernels, and ends
-// with the table `kernels` that main() here reads.
+// with the table `kernels` that main() here reads. SUBGROUP is the number of threads of a subgroup.
 #pragma once
 
 #include <cstdint>
@@ -52,6 +52,8 @@ struct Fiber {
     jmp_buf place;
     bool started = false;
     bool done = false;
+    // How often it exchanged values.
+    unsigned turn = 0;
 };
 
 static std::vector<Fiber> all;
@@ -87,6 +89,7 @@ static void run(unsigned threads, const char* label) {
     for (unsigned lane = 0; lane < threads; lane++) {
         Fiber& fiber = all[lane];
         fiber.started = fiber.done = false;
+        fiber.turn = 0;
         getcontext(&fiber.context);
         fiber.context.uc_stack.ss_sp = stacks.data() + lane * STACK;
         fiber.context.uc_stack.ss_size = STACK;
@@ -106,6 +109,20 @@ static void run(unsigned threads, const char* label) {
 } // namespace fibers
 
 void metal::threadgroup_barrier(metal::mem_flags) { fibers::wait(); }
+
+// All threads of the workgroup wait for each other, which is more than those of a subgroup do. What is handed over must
+// stay where it is until everybody has it, so it is copied to one of two places that are used in turns.
+const void* metal::exchange(const void* mine, metal::uint bytes, metal::uint other, bool by_difference) {
+    struct alignas(16) Value { char bytes[16]; };
+    static std::vector<Value> places[2];
+    unsigned lane = fibers::current - fibers::all.data();
+    unsigned turn = fibers::current->turn++ % 2;
+    if (places[turn].size() < fibers::all.size()) places[turn].resize(fibers::all.size());
+    __builtin_memcpy(places[turn][lane].bytes, mine, bytes);
+    fibers::wait();
+    unsigned own = lane % SUBGROUP;
+    return places[turn][lane - own + (by_difference ? own ^ other : other)].bytes;
+}
 
 // One workgroup, for the threads that run it.
 static struct {

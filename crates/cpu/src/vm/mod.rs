@@ -247,7 +247,7 @@ fn shares_columns(layout: &Layout, threads: usize) -> bool {
 /// enough: other kernels give each thread some of the images, so that these are still in its cache.
 fn keeps_images(kernel: &LoopKernel, layout: &Layout, threads: usize) -> bool {
     let iterations = layout.iterations();
-    let is_even = iterations % threads == 0 || iterations >= 8 * threads;
+    let is_even = iterations.is_multiple_of(threads) || iterations >= 8 * threads;
     threads > 1
         && kernel.stages.len() == 1
         && layout.kind == Kind::Streamed

@@ -12,7 +12,7 @@ use crate::printing::Printing;
 use crate::tuning::{
     BUSY_GROUPS, BUSY_THREADS, COLUMNS_PER_THREAD, LEAST_SPLIT_COLUMNS, MOST_PARTS, WORKGROUP,
 };
-use dropforge_plan::kernel::{Instruction, Level, LoopKernel, Stage};
+use dropforge_plan::kernel::{Instruction, Level, LoopKernel, Reduction, Stage};
 
 /// How threads share rows and columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,8 +110,15 @@ impl<'a> Rows<'a> {
             && rows * columns >= printing.quads_from
             && takes_quads(kernel, &operands, printing.stores_parts);
         let lanes = Lanes::choose(kernel, rows, along_rows, if in_quads { 4 } else { 1 });
-        let subgroup =
-            printing.subgroup.filter(|_| !along_rows && lanes.lanes > 1).map(|least| least as usize);
+        // In subgroups every lane merges at every step, in memory half of those of the step before: with two exponentials to a
+        // merge, the rows of several subgroups were slower (softmax over 1000 columns by 16 % on an H200).
+        let mut reductions = kernel.stages.iter().flat_map(|stage| &stage.reductions);
+        let is_costly = reductions.any(|reduce| reduce.kind == Reduction::LogSumExp);
+        let fits = |least: &usize| lanes.lanes <= *least || !is_costly;
+        let subgroup = printing
+            .subgroup
+            .map(|least| least as usize)
+            .filter(|least| !along_rows && lanes.lanes > 1 && fits(least));
         Rows { kernel, extents, operands, rows, columns, lanes, in_quads, subgroup }
     }
 

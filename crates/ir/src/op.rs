@@ -486,6 +486,17 @@ impl Op {
         matches!(self, Op::Input(_) | Op::State(_) | Op::Hyper(_) | Op::Constant(_))
     }
 
+    /// Whether the operation sums products of elements: a product or a convolution in any direction.
+    pub fn is_contraction(&self) -> bool {
+        matches!(
+            self,
+            Op::Dot { .. }
+                | Op::Convolution { .. }
+                | Op::ConvolutionInputGradient { .. }
+                | Op::ConvolutionFilterGradient { .. }
+        )
+    }
+
     /// Whether each result element depends on the arguments' elements at the same position only.
     pub fn is_elementwise(&self) -> bool {
         matches!(

@@ -7,17 +7,6 @@
 use crate::view::{View, Views};
 use dropforge_ir::{DType, Op, Program, Value};
 
-/// Whether an operation of f32 reads halves in place of the f32 that these were cast to.
-pub fn reads_through_casts(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Dot { .. }
-            | Op::Convolution { .. }
-            | Op::ConvolutionInputGradient { .. }
-            | Op::ConvolutionFilterGradient { .. }
-    )
-}
-
 /// How an argument of a library operation lies in memory: as its view says, or in the memory of the halves that were cast to
 /// it. `fits` says which views the operation can read.
 pub fn argument_view(
@@ -30,7 +19,7 @@ pub fn argument_view(
     let view = views.view(arg);
     let cast = program.definition(view.root);
     let narrow = cast.args.first().filter(|&&narrow| {
-        cast.op == (Op::Cast { to: DType::F32 }) && program.dtype(narrow).is_half() && reads_through_casts(op)
+        cast.op == (Op::Cast { to: DType::F32 }) && program.dtype(narrow).is_half() && op.is_contraction()
     });
     let through = narrow.and_then(|&narrow| {
         let source = views.view(narrow);

@@ -179,17 +179,6 @@ fn own_results(program: &Program) -> Result<Program> {
     Ok(new)
 }
 
-/// Whether an operation sums products, and so may have an epilogue.
-fn is_contraction(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Dot { .. }
-            | Op::Convolution { .. }
-            | Op::ConvolutionInputGradient { .. }
-            | Op::ConvolutionFilterGradient { .. }
-    )
-}
-
 /// A kernel before buffers are numbered.
 struct Draft {
     unit: usize,
@@ -388,7 +377,7 @@ impl<'a> Planner<'a> {
         let (Unit::Call(node), Some(emitted)) = (&self.fusion.units[product], emitted) else { return false };
         let node = self.program.node(*node);
         let updates = |value: Value| self.program.states.iter().any(|state| state.write == Some(value));
-        is_contraction(&node.op)
+        node.op.is_contraction()
             && emitted.visits_in_order(node.results[0], self.program)
             && !emitted.results().any(updates)
     }
@@ -561,7 +550,7 @@ impl<'a> Planner<'a> {
             return false;
         };
         let node = self.program.node(*node);
-        if !is_contraction(&node.op) {
+        if !node.op.is_contraction() {
             return false;
         }
         let read = self.reads(&self.fusion.units[product.unit]);

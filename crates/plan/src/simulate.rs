@@ -3,7 +3,6 @@
 
 use crate::device::{BufferRef, Device, Executable};
 use crate::kernel::{Access, Affine, Instance, Instruction, Level, LoopKernel, Reduction, Register};
-use crate::mixed::reads_through_casts;
 use crate::plan::{Place, Plan, Work, plan};
 use crate::reference::{ReferenceDevice, planned_executable};
 use dropforge_ir::interpret::{Numbers, Precision, apply};
@@ -142,7 +141,7 @@ impl Memory<'_> {
                     let elements = positions.map(|at| self.read(arg.buffer, arg.ty.dtype, at)).collect();
                     // Halves that a product reads in place of the f32 they were cast to are just that.
                     let mut ty = arg.ty.clone();
-                    if reads_through_casts(op) {
+                    if op.is_contraction() {
                         ty.dtype = self.plan.buffers[results[0]].ty.dtype;
                     }
                     numbers.push(Numbers::new(ty, elements).expect("read as the type says"));

@@ -77,32 +77,24 @@ fn moments<V: Lanes>(blocks: [V::F; BLOCKS], gradient: V::F, singles: [V::F; SIN
     [first, second, V::div(first, denominator)]
 }
 
-struct Adam;
+/// Adam, or with `DECOUPLED` weight decay AdamW.
+struct Adam<const DECOUPLED: bool>;
 
-impl Formula for Adam {
+impl<const DECOUPLED: bool> Formula for Adam<DECOUPLED> {
     const BLOCKS: usize = 4;
     const SINGLES: usize = 7;
     const RESULTS: usize = 3;
 
     #[inline(always)]
     fn apply<V: Lanes>(blocks: [V::F; BLOCKS], singles: [V::F; SINGLES]) -> [V::F; RESULTS] {
-        let gradient = V::mul_add(blocks[0], singles[0], blocks[3]);
+        let [value, _, _, gradient] = blocks;
+        let (value, gradient) = if DECOUPLED {
+            (V::mul(value, singles[0]), gradient)
+        } else {
+            (value, V::mul_add(value, singles[0], gradient))
+        };
         let [first, second, step] = moments::<V>(blocks, gradient, singles);
-        [first, second, V::sub(blocks[0], V::mul(singles[6], step))]
-    }
-}
-
-struct AdamW;
-
-impl Formula for AdamW {
-    const BLOCKS: usize = 4;
-    const SINGLES: usize = 7;
-    const RESULTS: usize = 3;
-
-    #[inline(always)]
-    fn apply<V: Lanes>(blocks: [V::F; BLOCKS], singles: [V::F; SINGLES]) -> [V::F; RESULTS] {
-        let [first, second, step] = moments::<V>(blocks, blocks[3], singles);
-        [first, second, V::sub(V::mul(blocks[0], singles[0]), V::mul(singles[6], step))]
+        [first, second, V::sub(value, V::mul(singles[6], step))]
     }
 }
 
@@ -190,7 +182,7 @@ fn pick<U: Formula>(level: Level) -> UpdateFn {
 pub(crate) fn update_function(kind: UpdateKind, level: Level) -> UpdateFn {
     match kind {
         UpdateKind::Momentum => pick::<Momentum>(level),
-        UpdateKind::Adam => pick::<Adam>(level),
-        UpdateKind::AdamW => pick::<AdamW>(level),
+        UpdateKind::Adam => pick::<Adam<false>>(level),
+        UpdateKind::AdamW => pick::<Adam<true>>(level),
     }
 }

@@ -6,7 +6,7 @@ use super::quads::{self, Along, instructions};
 use super::scalar::Scene;
 use super::shader::{Shader, Slot, Where};
 use crate::tuning::MOST_EPILOGUE_WORK;
-use dropforge_ir::{DType, Op, UnaryKind};
+use dropforge_ir::{DType, UnaryKind};
 use dropforge_plan::kernel::{Instance, Instruction, LoopKernel};
 use dropforge_plan::plan::{Kernel, Plan, Work};
 
@@ -21,17 +21,10 @@ fn is_fused(plan: &Plan, number: usize, limits: &wgpu::Limits) -> bool {
     else {
         return false;
     };
-    let contracts = matches!(
-        op,
-        Op::Dot { .. }
-            | Op::Convolution { .. }
-            | Op::ConvolutionInputGradient { .. }
-            | Op::ConvolutionFilterGradient { .. }
-    );
     // At worst each operand lies in another buffer, and the parts of a sum in one more.
     let buffers = args.len() + instance.operands.len() + 1;
     kernel.is_epilogue
-        && contracts
+        && op.is_contraction()
         && plan.buffers[results[0]].ty.dtype == DType::F32
         && buffers <= limits.max_storage_buffers_per_shader_stage as usize
         && work(epilogue) <= MOST_EPILOGUE_WORK

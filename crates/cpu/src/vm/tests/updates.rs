@@ -69,16 +69,19 @@ fn adam(decoupled: bool, turned: bool) -> LoopKernel {
     f.builder.kernel
 }
 
-/// Operands: value, direction, gradient, three numbers.
-fn momentum(turned: bool) -> LoopKernel {
-    let mut f = Formulas::new(6, turned);
+/// Operands: value, direction, gradient, three numbers, and what decays, which should be the value.
+fn momentum(turned: bool, decaying: usize, stores_direction: bool) -> LoopKernel {
+    let mut f = Formulas::new(7, turned);
     let [value, direction, gradient] = [0, 1, 2].map(|operand| f.load(operand));
     let [decay, kept, rate] = [3, 4, 5].map(|operand| f.single(operand));
-    let decayed = f.binary(Multiply, value, decay);
+    let decaying = if decaying == 0 { value } else { f.load(decaying) };
+    let decayed = f.binary(Multiply, decaying, decay);
     let gradient = f.binary(Add, gradient, decayed);
     let direction = f.binary(Multiply, direction, kept);
     let direction = f.binary(Add, direction, gradient);
-    f.store(1, direction);
+    if stores_direction {
+        f.store(1, direction);
+    }
     let step = f.binary(Multiply, direction, rate);
     let value = f.binary(Subtract, value, step);
     f.store(0, value);
@@ -130,38 +133,18 @@ fn adam_is_one_step() {
 #[test]
 fn momentum_is_one_step() {
     for turned in [false, true] {
-        let kernel = momentum(turned);
+        let kernel = momentum(turned, 0, true);
         assert_eq!(found(&kernel), [UpdateKind::Momentum]);
-        check_everywhere(&kernel, &[0.01, 0.9, 0.1], 3);
+        check_everywhere(&kernel, &[0.01, 0.9, 0.1, 0.0], 3);
     }
 }
 
 #[test]
 fn what_only_resembles_an_update_stays_as_it_is() {
     // The direction is not stored.
-    let mut f = Formulas::new(6, false);
-    let [value, direction, gradient] = [0, 1, 2].map(|operand| f.load(operand));
-    let [decay, kept, rate] = [3, 4, 5].map(|operand| f.single(operand));
-    let decayed = f.binary(Multiply, value, decay);
-    let gradient = f.binary(Add, gradient, decayed);
-    let direction = f.binary(Multiply, direction, kept);
-    let direction = f.binary(Add, direction, gradient);
-    let step = f.binary(Multiply, direction, rate);
-    let value = f.binary(Subtract, value, step);
-    f.store(0, value);
-    assert_eq!(found(&f.builder.kernel), []);
-    check_everywhere(&f.builder.kernel, &[0.01, 0.9, 0.1], 3);
-    // Another value is changed than the one that decays.
-    let mut f = Formulas::new(7, false);
-    let [value, direction, gradient, other] = [0, 1, 2, 6].map(|operand| f.load(operand));
-    let [decay, kept, rate] = [3, 4, 5].map(|operand| f.single(operand));
-    let decayed = f.binary(Multiply, other, decay);
-    let gradient = f.binary(Add, gradient, decayed);
-    let direction = f.binary(Multiply, direction, kept);
-    let direction = f.binary(Add, direction, gradient);
-    f.store(1, direction);
-    let step = f.binary(Multiply, direction, rate);
-    let value = f.binary(Subtract, value, step);
-    f.store(0, value);
-    assert_eq!(found(&f.builder.kernel), []);
+    let kernel = momentum(false, 0, false);
+    assert_eq!(found(&kernel), []);
+    check_everywhere(&kernel, &[0.01, 0.9, 0.1, 0.0], 3);
+    // Another value decays than the one that is changed.
+    assert_eq!(found(&momentum(false, 6, true)), []);
 }

@@ -369,9 +369,7 @@ impl Call {
                 }
             }
             Call::Convolution { is_pooled: true, direction, shape, .. } => {
-                let (input, filter) = (shape.input_len(), shape.filter_len());
-                let pooled = shape.output_len() / shape.output().iter().product::<usize>()
-                    * shape.output().iter().map(|extent| extent / 2).product::<usize>();
+                let (input, filter, pooled) = (shape.input_len(), shape.filter_len(), shape.pooled_len());
                 let is_forward = *direction == Direction::Forward;
                 let [a, b, out] = match direction {
                     Direction::Forward => [input, filter, pooled],

@@ -86,7 +86,8 @@ impl CpuExecutable {
                         Some(Prepared::Call { call, results, .. })
                             if step.is_epilogue
                                 && compiled.is_elementwise()
-                                && call.as_row_major_product().is_some() =>
+                                && call.as_row_major_product().is_some()
+                                && operands[0].contains(&results[0]) =>
                         {
                             if plan.is_used_by_next_only(number - 1, results[0]) {
                                 call.put_product_aside();

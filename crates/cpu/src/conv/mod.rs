@@ -140,6 +140,11 @@ impl ConvShape {
         self.batch * self.out_channels * self.output_plane()
     }
 
+    /// Elements of the output after a max-pool of 2×2.
+    pub fn pooled_len(&self) -> usize {
+        self.batch * self.out_channels * self.pooled_plane()
+    }
+
     /// Floating-point operations of one direction, counted as for the plain loops: two for each product.
     pub fn flops(&self) -> f64 {
         2.0 * self.output_len() as f64 * (self.group_inputs() * self.taps()) as f64
@@ -278,7 +283,7 @@ pub fn run_pooled(
         "cannot pool {direction:?} of {shape:?}"
     );
     let (input, filter) = (shape.input_len(), shape.filter_len());
-    let pooled = shape.batch * shape.out_channels * shape.pooled_plane();
+    let pooled = shape.pooled_len();
     let lengths = match direction {
         Direction::Forward => [input, filter, 0, pooled, pooled],
         Direction::InputGradient => [pooled, filter, pooled, input, 0],

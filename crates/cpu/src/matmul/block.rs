@@ -20,6 +20,8 @@ const STREAMED_FROM: usize = 512 << 10;
 const BLOCK_COLUMNS: usize = 1024;
 /// Up to this many tiles of rows, the right side is read where it stands if its rows are contiguous.
 const UNPACKED_ROW_TILES: usize = 2;
+/// From so many steps on, a right side with contiguous rows is packed along them: fewer rows do not get in each other's way.
+const PACKED_BY_ROWS_FROM: usize = 64;
 /// Rows of a tile on any instruction set, at most.
 const MAX_ROWS: usize = 14;
 
@@ -151,7 +153,7 @@ impl Kernel for Product<'_> {
             for index in segments.clone() {
                 let last = index + 1 == segments.end;
                 let segment = Segment { first: index == segments.start, last, ..self.segment(index) };
-                let next = if !streamed || (self.right.across == 1 && self.k >= 64) {
+                let next = if !streamed || self.packs_by_rows::<V>() {
                     None
                 } else if !last {
                     Some(self.segment(index + 1).at_column(&self.right, columns.start))
@@ -176,6 +178,18 @@ impl Segment {
 }
 
 impl Product<'_> {
+    /// Whether the right side is read where it stands.
+    #[inline(always)]
+    fn is_in_place<V: Vector>(&self) -> bool {
+        self.right.across == 1 && self.m.div_ceil(tile_rows::<V>()) <= UNPACKED_ROW_TILES
+    }
+
+    /// Whether the right side is packed along its rows, which asks for memory itself.
+    #[inline(always)]
+    fn packs_by_rows<V: Vector>(&self) -> bool {
+        self.right.across == 1 && !self.is_in_place::<V>() && self.k >= PACKED_BY_ROWS_FROM
+    }
+
     /// The segment with this number; one of no steps if there are none.
     #[inline(always)]
     fn segment(&self, index: usize) -> Segment {
@@ -201,13 +215,13 @@ impl Product<'_> {
         let left_pack = self.scratch;
         let steps = segment.steps;
         let row_tiles = self.m.div_ceil(tile_rows::<V>());
-        let in_place = self.right.across == 1 && row_tiles <= UNPACKED_ROW_TILES;
+        let in_place = self.is_in_place::<V>();
         // SAFETY: offsets within the operands, and within the scratch memory as `scratch` counts it.
         unsafe {
             let right_pack = self.scratch.add(self.k.div_ceil(self.blocks) * left_width);
             let right = segment.right.wrapping_offset(columns.start as isize * self.right.across);
             let panels = columns.len().div_ceil(tile_columns);
-            let by_rows = self.right.across == 1 && !in_place && self.k >= 64;
+            let by_rows = self.packs_by_rows::<V>();
             if by_rows {
                 pack_panels_by_rows::<V>(
                     right,

@@ -8,7 +8,7 @@
 
 use crate::kernel::Level;
 use crate::mixed::argument_view;
-use crate::tuning::{MAX_GROUP_NODES, MAX_GROUP_OPERANDS};
+use crate::tuning::{MAX_GROUP_NODES, MAX_GROUP_OPERANDS, MAX_REPEATED_NODES};
 use crate::view::{View, Views, is_row_major, is_view, reshape_strides};
 use dropforge_ir::{NodeId, Op, Program, Shape, Value};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -301,21 +301,44 @@ impl<'a> Fuser<'a> {
         }
     }
 
-    /// Whether computing the node again reads no more large values than loading its result would.
+    /// Whether computing the node again, together with what only serves to compute it, reads no more large values than
+    /// loading its result would.
     fn is_cheap_to_repeat(&self, id: NodeId) -> bool {
-        let node = self.program.node(id);
-        if reduced_axes(&node.op).is_some() {
+        if reduced_axes(&self.program.node(id).op).is_some() {
             return false;
         }
         let elements = self.elements(id);
-        let mut large: Vec<Value> = (0..node.args.len())
-            .filter(|_| !matches!(node.op, Op::RandomBits { .. }))
-            .filter_map(|arg| self.read_root(id, arg))
-            .filter(|&root| self.program.shape(root).elements() * 2 > elements)
-            .collect();
-        large.sort_unstable();
-        large.dedup();
+        let mut large = HashSet::new();
+        let mut repeated = HashSet::from([id]);
+        let mut to_visit = vec![id];
+        while let Some(id) = to_visit.pop() {
+            let node = self.program.node(id);
+            if matches!(node.op, Op::RandomBits { .. }) {
+                continue;
+            }
+            for root in (0..node.args.len()).filter_map(|arg| self.read_root(id, arg)) {
+                let maker = self.program.definition_id(root);
+                if self.program.shape(root).elements() * 2 <= elements || repeated.contains(&maker) {
+                    continue;
+                }
+                if repeated.len() < MAX_REPEATED_NODES && self.is_for_kernels_alone(maker) {
+                    repeated.insert(maker);
+                    to_visit.push(maker);
+                } else {
+                    large.insert(root);
+                }
+            }
+        }
         large.len() <= 1
+    }
+
+    /// Whether a node is elementwise and read by nothing but kernels, so that each of them may have its own copy.
+    fn is_for_kernels_alone(&self, id: NodeId) -> bool {
+        let is_read_by_kernel = |one: &Use| !self.is_call(one.consumer);
+        self.is_computed(id)
+            && self.program.node(id).op.is_elementwise()
+            && !self.leaves_program.contains(&id)
+            && self.uses[id.index()].iter().all(is_read_by_kernel)
     }
 
     /// Puts a node into one kernel with all of `units`, if that kernel can exist.

@@ -6,5 +6,8 @@ pub const MAX_GROUP_NODES: usize = 96;
 /// Most operands of one fused kernel; portable GPUs bind at least this many buffers.
 pub const MAX_GROUP_OPERANDS: usize = 28;
 
+/// Most operations that are done once more in another kernel so that their result need not be stored.
+pub const MAX_REPEATED_NODES: usize = 8;
+
 /// Alignment of every buffer in the arena, in bytes: a cache line.
 pub const ARENA_ALIGNMENT: usize = 64;

@@ -6,7 +6,8 @@ use dropforge_ir::{
     Array, BF16, BinaryKind, CompareKind, DType, Data, F16, Op, Program, ReduceKind, UnaryKind, Value,
     ValueType, text,
 };
-use dropforge_plan::plan::Work;
+use dropforge_plan::kernel::Instruction;
+use dropforge_plan::plan::{Kernel, Work};
 use dropforge_plan::reference::ReferenceDevice;
 use dropforge_plan::simulate::SimulatedDevice;
 use dropforge_plan::{Argument, Device, Plan, plan};
@@ -234,6 +235,39 @@ fn loops_that_keep_what_a_product_reads_may_be_its_epilogue() {
         program.output("y", sum);
     });
     assert!(!visits_in_another_order.contains(&true));
+}
+
+/// What forward and backward pass both need of a chain of cheap steps is computed twice, not stored, also where the chain meets
+/// its own argument again, as x·sigmoid(x·(x² + 1)) does.
+#[test]
+fn chains_of_one_value_are_repeated() {
+    let mut p = Program::new("gated");
+    let x = p.input("x", f32(&[8, 8]));
+    let (first, second) = (p.state("first", f32(&[8, 8])), p.state("second", f32(&[8, 8])));
+    let x = product(&mut p, x, first);
+    let square = p.binary(BinaryKind::Multiply, x, x).unwrap();
+    let one = p.splat_like(1.0, x).unwrap();
+    let factor = p.binary(BinaryKind::Add, square, one).unwrap();
+    let inner = p.binary(BinaryKind::Multiply, x, factor).unwrap();
+    let gate = p.unary(UnaryKind::Sigmoid, inner).unwrap();
+    let gated = p.binary(BinaryKind::Multiply, x, gate).unwrap();
+    let y = product(&mut p, gated, second);
+    let square = p.binary(BinaryKind::Multiply, y, y).unwrap();
+    let loss = p.reduce(ReduceKind::Sum, square, &[0, 1]).unwrap();
+    let gradients = append_gradients(&mut p, loss, &[first, second]).unwrap();
+    p.output("loss", loss);
+    p.output("first", gradients[0]);
+    p.output("second", gradients[1]);
+    let plan = check(&p);
+    let stored = |kernel: &Kernel| match &kernel.work {
+        Work::Loop { kernel, .. } => {
+            let instructions = kernel.stages.iter().flat_map(|stage| &stage.domain);
+            instructions.filter(|one| matches!(one, Instruction::Store { .. })).count()
+        }
+        Work::Call { .. } | Work::Copy { .. } => 0,
+    };
+    let forward = plan.kernels.iter().find(|kernel| kernel.is_epilogue).unwrap();
+    assert_eq!(stored(forward), 1, "the gated product alone: {:#?}", plan.kernels);
 }
 
 /// Fused kernels round each result to its half type, as its operation does: the same bits as one by one.

@@ -118,6 +118,10 @@ impl Lanes for Avx512 {
         }
     }
     #[inline(always)]
+    fn scale(x: __m512, n: __m512) -> __m512 {
+        unsafe { _mm512_scalef_ps(x, n) }
+    }
+    #[inline(always)]
     fn mask_or(a: __mmask16, b: __mmask16) -> __mmask16 {
         a | b
     }

@@ -46,10 +46,7 @@ pub(crate) fn exp<V: Lanes>(x: V::F) -> V::F {
     let x = V::max(V::splat(-104.5), V::min(V::splat(89.0), x));
     let (n, r, rest) = reduce_exponential::<V>(x);
     let power = V::add(V::fused(V::mul(r, r), rest, r), V::splat(1.0));
-    // In two steps, so that results beyond the normal range come out right.
-    let half = V::floor(V::mul(n, V::splat(0.5)));
-    let power = V::mul(power, power_of_two::<V>(half));
-    V::mul(power, power_of_two::<V>(V::sub(n, half)))
+    V::scale(power, n)
 }
 
 /// e^x for x up to 0, where results below the smallest normal number may be 0.

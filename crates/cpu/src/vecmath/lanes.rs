@@ -48,6 +48,17 @@ pub(crate) trait Lanes: Copy + 'static {
         Self::fused(a, b, c)
     }
     fn sqrt(x: Self::F) -> Self::F;
+    /// x · 2ⁿ, rounded once, for integral n from −252 to 254 and x near 1.
+    #[inline(always)]
+    fn scale(x: Self::F, n: Self::F) -> Self::F {
+        // In two steps, since the power alone may be beyond the normal range.
+        let power_of_two = |n: Self::F| {
+            let biased = Self::int_add(Self::truncate(n), Self::splat_bits(127));
+            Self::float(Self::shift_left_by::<23>(biased))
+        };
+        let half = Self::floor(Self::mul(n, Self::splat(0.5)));
+        Self::mul(Self::mul(x, power_of_two(half)), power_of_two(Self::sub(n, half)))
+    }
     /// The smaller. `b` if they cannot be ordered, except on instruction sets that give NaN then.
     fn min(a: Self::F, b: Self::F) -> Self::F;
     /// The larger, as `min`.

@@ -218,11 +218,15 @@ impl Tensor {
     }
 
     /// GELU by its approximation x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))): PyTorch's `gelu(approximate="tanh")`.
+    ///
+    /// Computed as x·sigmoid(2√(2/π)·(x + 0.044715·x³)), which is the same, since (1 + tanh u)/2 = sigmoid(2u), and keeps
+    /// its relative accuracy where the tail of tanh cancels.
     #[track_caller]
     pub fn gelu_tanh(&self) -> Tensor {
-        let factor = (2.0 / std::f64::consts::PI).sqrt() as f32;
-        let inner = (self + self * self * self * 0.044_715) * factor;
-        self * 0.5 * (inner.tanh() + 1.0)
+        let linear = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
+        let cubic = 0.044_715 * linear;
+        let inner = self * (self * self * cubic as f32 + linear as f32);
+        self * inner.sigmoid()
     }
 
     /// x·sigmoid(x) of each element: SiLU, also called swish.

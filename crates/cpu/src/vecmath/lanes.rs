@@ -6,6 +6,18 @@
 //!
 //! *Invariant:* a vector type is named only by code that runs on machines that have its instructions.
 
+/// Asks for the memory at an address, which will be needed soon.
+#[inline(always)]
+pub(crate) fn prefetch(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch of any address is allowed.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
 /// One instruction set's vectors.
 pub(crate) trait Lanes: Copy + 'static {
     /// Lanes in a vector.

@@ -1,9 +1,10 @@
 //! Updates of optimizers as one function each: from memory to memory in one pass, since step by step they would walk over
 //! one operand after another, which keeps neither the dividers nor the memory busy.
 
+use super::lanes::{Lanes, prefetch};
+use super::portable::Portable;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2::Avx2, avx512::Avx512};
-use super::{lanes::Lanes, portable::Portable};
 use crate::simd::Level;
 
 /// Most values of an update that differ from lane to lane, that are the same for all lanes, and that it gives.
@@ -130,17 +131,6 @@ unsafe fn run<U: Formula, V: Lanes>(pointers: &UpdatePointers, count: usize) {
             i += V::COUNT;
         }
     }
-}
-
-#[inline(always)]
-fn prefetch(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch of any address is allowed.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
 }
 
 /// # Safety

@@ -1,6 +1,7 @@
 //! From a loop kernel and a layout to steps.
 
 use super::code::{Code, Home, Reach, ReduceCode, Slot, StageCode, Step, Width};
+use super::hold::{held_values, needed_items};
 use super::layout::{Kind, Layout};
 use super::reduce::{Accumulator, Reducer};
 use super::reduce_lanes::{LANE_ARRAYS, LaneReducer};
@@ -37,10 +38,14 @@ pub(super) struct Class {
 }
 
 /// Compiles a kernel for a layout. With `forward`, steps work in memory where they can: they read loaded values there, and
-/// write results there. Without, memory is read and written where the kernel says so, and only then.
-pub(super) fn compile(kernel: &LoopKernel, layout: &Layout, level: Simd, forward: bool) -> Code {
+/// write results there. Without, memory is read and written where the kernel says so, and only then. `holds` says that one
+/// thread walks over a whole row, so that a stage can hold values for later ones.
+pub(super) fn compile(kernel: &LoopKernel, layout: &Layout, level: Simd, forward: bool, holds: bool) -> Code {
     let program = superinstruction::lower(kernel, layout);
     let mut compiler = Compiler::new(kernel, layout, &program, level, forward);
+    if holds {
+        compiler.held = held_values(&program, layout);
+    }
     for stage in 0..program.stages.len() {
         compiler.stage(stage);
     }
@@ -91,6 +96,8 @@ enum Use {
     Row(Width),
     /// Lanes kept to the end of the unit.
     Kept,
+    /// A whole row of lanes, of which each iteration has a block.
+    Held,
     /// Lanes from one step to another.
     Temporary {
         first: usize,
@@ -104,6 +111,8 @@ struct Compiler<'a> {
     program: &'a Program,
     level: Simd,
     forward: bool,
+    /// Values of iterations that later stages find.
+    held: Vec<Register>,
     code: Code,
     uses: Vec<Use>,
     /// Slots of registers: of whole runs, of units, and of the current stage's iterations.
@@ -140,6 +149,7 @@ impl<'a> Compiler<'a> {
             streams: false,
             once: Vec::new(),
             stages: Vec::new(),
+            held: Vec::new(),
             scratch_bytes: 0,
             row_area: 0..0,
             conflicts: Vec::new(),
@@ -150,6 +160,7 @@ impl<'a> Compiler<'a> {
             program,
             level,
             forward,
+            held: Vec::new(),
             code,
             uses: Vec::new(),
             values: HashMap::new(),
@@ -176,10 +187,12 @@ impl<'a> Compiler<'a> {
         Slot::try_from(self.uses.len() - 1).expect("kernels are bounded")
     }
 
-    /// A slot for a new value.
-    fn new_value(&mut self, class: Class, level: Level) -> Slot {
+    /// A slot for the value of a register.
+    fn new_value(&mut self, register: Register, level: Level) -> Slot {
+        let class = self.class(register);
         let is_row = level == Level::Row;
         let what = match class.width {
+            _ if self.held.contains(&register) => Use::Held,
             Width::Single if class.rate == Rate::Unit && is_row => Use::Row(Width::Single),
             Width::Single => Use::Single,
             Width::Rows => Use::Row(Width::Rows),
@@ -214,15 +227,18 @@ impl<'a> Compiler<'a> {
         self.code.stages.push(StageCode::default());
         if !self.is_single_pass() {
             // Values of iterations end with their stage.
-            let classes = &self.program.classes;
-            self.values.retain(|register, _| classes[register.index()].rate != Rate::Iteration);
+            let (classes, held) = (&self.program.classes, &self.held);
+            self.values.retain(|register, _| {
+                classes[register.index()].rate != Rate::Iteration || held.contains(register)
+            });
             self.spread.clear();
             self.filled.clear();
         }
         let program = self.program;
         let stage = &program.stages[number];
         self.find_direct_stores(&stage.domain, Level::Domain);
-        for item in &stage.domain {
+        let items = needed_items(stage, &program.classes, |register| self.values.contains_key(&register));
+        for item in items {
             self.item(item, Level::Domain);
         }
         for reduce in &stage.reductions {
@@ -260,7 +276,8 @@ impl<'a> Compiler<'a> {
             let rate = if level == Level::Domain { Rate::Iteration } else { Rate::Unit };
             let fits = class.width == full
                 && (class.rate == rate || (self.is_single_pass() && class.rate != Rate::Once));
-            if !is_computed || !fits || self.values.contains_key(from) || self.direct.contains_key(from) {
+            let has_place = self.values.contains_key(from) || self.held.contains(from);
+            if !is_computed || !fits || has_place || self.direct.contains_key(from) {
                 continue;
             }
             let reach = self.reach(access.operand, access.dtype, &access.index, level, true);
@@ -341,7 +358,7 @@ impl<'a> Compiler<'a> {
             Item::Index { to, index } => {
                 let class = self.class(*to);
                 let reach = self.reach(0, DType::I32, index, level, false);
-                let slot = self.new_value(class, level);
+                let slot = self.new_value(*to, level);
                 let function = pick::<Positions>(self.level);
                 self.push(self.part(class, level), Step::Positions { function, reach, to: slot });
                 self.values.insert(*to, slot);
@@ -349,7 +366,7 @@ impl<'a> Compiler<'a> {
             Item::Random { to, seed, step, stream, index } => {
                 let class = self.class(*to);
                 let reach = self.reach(0, DType::I32, index, level, false);
-                let slot = self.new_value(class, level);
+                let slot = self.new_value(*to, level);
                 let part = self.part(class, level);
                 let function = pick::<Positions>(self.level);
                 self.push(part, Step::Positions { function, reach, to: slot });
@@ -397,7 +414,7 @@ impl<'a> Compiler<'a> {
             self.values.insert(to, slot);
             return;
         }
-        let slot = self.new_value(class, level);
+        let slot = self.new_value(to, level);
         let function = match access.dtype {
             DType::F16 => pick::<GatherHalves<Binary16>>(self.level),
             DType::BF16 => pick::<GatherHalves<BFloat16>>(self.level),
@@ -511,7 +528,7 @@ impl<'a> Compiler<'a> {
 
     /// Where a value is computed: in the memory where it is stored, or in a slot of its own.
     fn target(&mut self, to: Register, level: Level) -> Slot {
-        let Some(&reach) = self.direct.get(&to) else { return self.new_value(self.class(to), level) };
+        let Some(&reach) = self.direct.get(&to) else { return self.new_value(to, level) };
         let slot = self.code.reaches[reach].slot.expect("direct stores are in memory");
         let (operand, index) = self.loads[&slot].clone();
         self.early.push((operand, index, self.time));
@@ -549,7 +566,7 @@ impl<'a> Compiler<'a> {
         };
         let mut targets = [None; 2];
         for (target, &register) in targets.iter_mut().zip(to) {
-            let value = self.new_value(self.class(register), Level::Row);
+            let value = self.new_value(register, Level::Row);
             self.values.insert(register, value);
             *target = Some(value);
         }
@@ -593,6 +610,14 @@ impl<'a> Compiler<'a> {
         for (home, what) in homes.iter_mut().zip(&self.uses) {
             if let Use::Kept = what {
                 *home = Home::Scratch(take(lane_bytes, 64));
+            }
+        }
+        let columns: usize = self.layout.columns.iter().product();
+        for (slot, what) in self.uses.iter().enumerate() {
+            if let Use::Held = what {
+                let start = take((4 * columns).next_multiple_of(64) + 128, 64);
+                homes[slot] = Home::Scratch(start);
+                self.code.held.push((Slot::try_from(slot).expect("kernels are bounded"), start));
             }
         }
         // Temporaries in the order in which they begin take the first place that is free.

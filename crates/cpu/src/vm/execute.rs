@@ -7,6 +7,7 @@ use super::reduce::{Accumulator, RowInfo};
 use super::reduce_lanes::ColumnInfo;
 use super::transfer::Walk;
 use crate::memory::AlignedBuffer;
+use crate::vecmath::lanes::prefetch;
 use crate::vecmath::update::{BLOCKS, RESULTS, SINGLES, UpdateFn, UpdatePointers};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -439,6 +440,9 @@ impl<'a> Machine<'a> {
                         for &reach in &stage.moves {
                             self.place(reach);
                         }
+                        for &(slot, start) in &code.held {
+                            *self.slots.add(slot as usize) = self.scratch.add(start + 4 * self.lane).cast();
+                        }
                         self.steps_ahead(number, &stage.body);
                         for reduce in &stage.reductions {
                             let from = *self.slots.add(reduce.from as usize);
@@ -532,10 +536,10 @@ impl<'a> Machine<'a> {
             unsafe {
                 for stream in 0..self.stream_count {
                     let slot = *self.slots.add(*self.streams.add(stream));
-                    prefetch(
-                        slot.cast::<u8>().wrapping_offset(next).wrapping_add(start),
-                        share.min(bytes - start.min(bytes)),
-                    );
+                    let from = slot.cast::<u8>().wrapping_offset(next).wrapping_add(start);
+                    for line in (0..share.min(bytes - start.min(bytes))).step_by(64) {
+                        prefetch(from.wrapping_add(line));
+                    }
                 }
                 start += share;
                 self.step(step);
@@ -651,22 +655,6 @@ impl<'a> Machine<'a> {
             (walk, base.wrapping_offset(position as isize * reach.size as isize), count)
         }
     }
-}
-
-/// Asks for memory that will be needed soon.
-#[inline(always)]
-fn prefetch(from: *const u8, bytes: usize) {
-    #[cfg(target_arch = "x86_64")]
-    for line in (0..bytes).step_by(64) {
-        // SAFETY: a prefetch of any address is allowed.
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
-                from.wrapping_add(line).cast(),
-            );
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, bytes);
 }
 
 /// How far coordinates are from the first element.

@@ -11,6 +11,7 @@
 mod code;
 mod compile;
 mod execute;
+mod hold;
 mod layout;
 mod random;
 mod reduce;
@@ -113,29 +114,36 @@ impl Compiled {
         grain: f64,
         layout: impl Fn(&[usize]) -> Layout,
     ) -> Compiled {
-        let mut variants: Vec<Variants> = Vec::new();
         let mut known: Vec<&Vec<usize>> = Vec::new();
+        let mut cuts: Vec<Layout> = Vec::new();
         let mut numbers = Vec::new();
         for rows in instances {
             let number = known.iter().position(|other| *other == rows).unwrap_or_else(|| {
                 known.push(rows);
-                let layout = layout(rows);
-                let early = compile::compile(kernel, &layout, level, true);
-                let late =
-                    (!early.conflicts.is_empty()).then(|| compile::compile(kernel, &layout, level, false));
-                variants.push(Variants { early, late });
+                cuts.push(layout(rows));
                 known.len() - 1
             });
             numbers.push(number);
         }
-        let layouts: Vec<&Layout> = numbers.iter().map(|&number| &variants[number].early.layout).collect();
+        let layouts: Vec<&Layout> = numbers.iter().map(|&number| &cuts[number]).collect();
         let cost: f64 = layouts.iter().map(|layout| layout.estimate(kernel)).sum();
         let threads = threads.min((cost / grain) as usize).max(1);
-        let division = match &layouts[..] {
-            [layout] if shares_columns(layout, threads) || keeps_images(kernel, layout, threads) => {
-                Division::Columns(Columns::new(&variants[0], threads))
-            }
-            _ => Division::Units(divide(&layouts, threads)),
+        let shares_columns = match &layouts[..] {
+            [layout] => shares_columns(layout, threads) || keeps_images(kernel, layout, threads),
+            _ => false,
+        };
+        let compile = |layout, forward| compile::compile(kernel, layout, level, forward, !shares_columns);
+        let variants: Vec<Variants> = cuts
+            .iter()
+            .map(|layout| {
+                let early = compile(layout, true);
+                let late = (!early.conflicts.is_empty()).then(|| compile(layout, false));
+                Variants { early, late }
+            })
+            .collect();
+        let division = match shares_columns {
+            true => Division::Columns(Columns::new(&variants[0], threads)),
+            false => Division::Units(divide(&layouts, threads)),
         };
         Compiled { variants, instances: numbers, division, threads }
     }

@@ -1,8 +1,9 @@
 //! Moving elements between memory and blocks where they do not lie one after another, or are bytes or halves.
 
+use super::tuning;
 use crate::vecmath::block::Block;
 use crate::vecmath::half::{Half, narrow_run, widen_run};
-use crate::vecmath::lanes::Lanes;
+use crate::vecmath::lanes::{Lanes, prefetch};
 
 /// The lanes to be moved: what the fourth argument of these block functions points to.
 #[repr(C)]
@@ -68,6 +69,7 @@ impl<'a> Runs<'a> {
             self.left -= group.runs * extent;
         } else {
             group.length = (extent - self.coordinates[inner]).min(self.left);
+            group.step = if inner > 0 { self.axes[inner - 1].1 as isize } else { 0 };
             self.coordinates[inner] += group.length;
             self.position += group.length as i64 * stride;
             self.left -= group.length;
@@ -83,7 +85,7 @@ impl<'a> Runs<'a> {
     }
 }
 
-/// Runs of one length and stride, each `step` after the one before.
+/// Runs of one length and stride, each `step` after the one before, also the first run of the next group.
 struct Group {
     position: isize,
     length: usize,
@@ -110,10 +112,12 @@ impl Block for Gather {
             let mut to = to;
             while let Some(Group { position, length, stride, runs, step }) = runs.next() {
                 let mut from = a.offset(position);
+                let runs_ahead = (tuning::GATHERED_AHEAD / length.max(1)).max(1);
+                let ahead = 4 * step * runs_ahead as isize;
                 for _ in 0..runs {
                     match stride {
                         0 => fill::<V>(to, *from, length),
-                        1 => copy::<V>(to, from, length),
+                        1 => copy::<V>(to, from, length, ahead),
                         _ => {
                             for i in 0..length {
                                 *to.add(i) = *from.offset(i as isize * stride);
@@ -128,16 +132,20 @@ impl Block for Gather {
     }
 }
 
-/// `length` elements one after another, and up to a vector more written.
+/// `length` elements one after another, and up to a vector more written. Those `ahead`, in bytes, will be needed soon, if that
+/// is not zero: hardware does not foresee where the next run lies.
 ///
 /// # Safety
 /// That many elements are readable and writable.
 #[inline(always)]
-unsafe fn copy<V: Lanes>(to: *mut u32, from: *const u32, length: usize) {
+unsafe fn copy<V: Lanes>(to: *mut u32, from: *const u32, length: usize, ahead: isize) {
     // SAFETY: the caller's promise.
     unsafe {
         let mut i = 0;
         while i + V::COUNT <= length {
+            if ahead != 0 {
+                prefetch(from.add(i).cast::<u8>().wrapping_offset(ahead));
+            }
             V::store(V::load(from.add(i)), to.add(i));
             i += V::COUNT;
         }

@@ -29,5 +29,10 @@ pub(super) const ROW: f64 = 10.0;
 /// Lanes that an expensive function counts for.
 pub(super) const FUNCTION: f64 = 10.0;
 
+/// How many elements ahead memory is asked for while short runs are copied; at least a run.
+pub(super) const GATHERED_AHEAD: usize = 128;
+/// Most bytes that the stages of a kernel hold of a row for later ones: a part of a second-level cache.
+pub(super) const HELD_BYTES: usize = 512 << 10;
+
 /// Bytes of operands from which the next block is fetched ahead of time.
 pub(super) const STREAM_BYTES: usize = 24 << 20;

@@ -119,12 +119,12 @@ impl Builder {
         to
     }
 
-    /// Repeats instructions of the first stage that make registers, in the current one.
+    /// Repeats instructions of earlier stages that make registers, in the current one.
     pub fn repeat(&mut self, registers: &[Register]) {
-        for instruction in self.kernel.stages[0].domain.clone() {
-            if instruction.target().is_some_and(|to| registers.contains(&to)) {
-                self.push(instruction);
-            }
+        for &register in registers {
+            let mut instructions = self.kernel.stages.iter().flat_map(|stage| &stage.domain);
+            let instruction = instructions.find(|one| one.target() == Some(register)).cloned();
+            self.push(instruction.expect("an earlier stage makes it"));
         }
     }
 }

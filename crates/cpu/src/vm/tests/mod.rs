@@ -2,6 +2,7 @@
 
 mod build;
 mod elements;
+mod hold;
 mod kernels;
 mod reductions;
 mod updates;

@@ -59,9 +59,14 @@ fn main() {
         ("256→256, 8²", ConvShape::square(32, 256, 256, 8, 3, 1)),
         ("512→512, 4²", ConvShape::square(32, 512, 512, 4, 3, 1)),
         ("64→128, 32², stride 2", strided(64, 128, 32, 3, 1)),
+        ("128→256, 16², stride 2", strided(128, 256, 16, 3, 1)),
         ("256→512, 8², stride 2", strided(256, 512, 8, 3, 1)),
         ("64→128, 1×1, 32², stride 2", strided(64, 128, 32, 1, 0)),
+        ("128→256, 1×1, 16², stride 2", strided(128, 256, 16, 1, 0)),
         ("256→512, 1×1, 8², stride 2", strided(256, 512, 8, 1, 0)),
+        ("128→128, 32 groups, 16²", ConvShape { groups: 32, ..ConvShape::square(32, 128, 128, 16, 3, 1) }),
+        ("128→128, depthwise, 16²", ConvShape { groups: 128, ..ConvShape::square(32, 128, 128, 16, 3, 1) }),
+        ("128→128, 4 groups, 16²", ConvShape { groups: 4, ..ConvShape::square(32, 128, 128, 16, 3, 1) }),
         ("256→256, 1×1, 8²", ConvShape::square(32, 256, 256, 8, 1, 0)),
     ];
     println!("{threads} threads, {}; GFLOP/s (µs), algorithm", level.name());

@@ -26,6 +26,15 @@ pub(super) const DIRECT_FILTER_ELEMENTS: usize = 128 << 10;
 /// Pixels that the direct filter gradient sums over before it goes on to other channels.
 pub(super) const DIRECT_SUMMED_PIXELS: usize = 256;
 
+/// Elements of columns at a time, so that they stay in a cache.
+pub(super) const COLUMN_ELEMENTS: usize = 4 << 20;
+/// Pixels in a row from which rows are moved into columns rather than pixels.
+pub(super) const COLUMN_RUN: usize = 8;
+/// With at most so many pixels in an output plane the direct gradients have too little to do in a row, ...
+const COLUMN_PIXELS: usize = 16;
+/// ... and from so many channels on both sides moving columns is little beside the product.
+const COLUMN_CHANNELS: usize = 128;
+
 /// Whether the threads of a Winograd convolution split the target channels rather than the tiles.
 pub(super) fn winograd_splits_channels(
     sources: usize,
@@ -44,11 +53,16 @@ pub fn choose(shape: &ConvShape, direction: Direction, level: Level, threads: us
     let few_inputs = direction == Direction::InputGradient && 2 * shape.in_channels <= level.lanes();
     let every_thread_has_a_block = shape.batch >= level.lanes() * threads;
     let many_channels = shape.in_channels.min(shape.out_channels) >= WINOGRAD_CHANNELS;
+    let few_pixels = shape.output_plane() <= COLUMN_PIXELS
+        && direction != Direction::Forward
+        && shape.in_channels.min(shape.out_channels) >= COLUMN_CHANNELS;
     let fits = |algorithm| supports(algorithm, direction, shape);
     if fits(Algorithm::Lanes) && (few_channels || few_inputs) && every_thread_has_a_block {
         Algorithm::Lanes
     } else if fits(Algorithm::Winograd) && many_channels {
         Algorithm::Winograd
+    } else if shape.groups > 1 || few_pixels {
+        Algorithm::Columns
     } else if fits(Algorithm::Direct) {
         Algorithm::Direct
     } else {

@@ -14,6 +14,7 @@
 #![allow(clippy::needless_range_loop, reason = "indices name registers, pixels and taps")]
 
 mod choose;
+mod columns;
 mod direct;
 mod direct_filter;
 mod general;
@@ -200,20 +201,22 @@ pub enum Algorithm {
     Direct,
     /// Vectors of images, for few channels; one group.
     Lanes,
+    /// A product with a matrix of what each output pixel sees; needs memory for that.
+    Columns,
     /// Winograd's F(4×4, 3×3): a quarter of the products, at an error of some 1e-5; one group, 3×3, stride 1.
     Winograd,
 }
 
 impl Algorithm {
     /// All of them, the one that serves everything first.
-    pub const ALL: [Algorithm; 4] =
-        [Algorithm::General, Algorithm::Direct, Algorithm::Lanes, Algorithm::Winograd];
+    pub const ALL: [Algorithm; 5] =
+        [Algorithm::General, Algorithm::Direct, Algorithm::Lanes, Algorithm::Columns, Algorithm::Winograd];
 }
 
 /// Whether `algorithm` can compute this case.
 pub fn supports(algorithm: Algorithm, direction: Direction, shape: &ConvShape) -> bool {
     match algorithm {
-        Algorithm::General => true,
+        Algorithm::General | Algorithm::Columns => true,
         Algorithm::Direct => direct::supports(shape),
         Algorithm::Lanes => lanes::supports(direction, shape),
         Algorithm::Winograd => winograd::supports(shape),
@@ -235,6 +238,7 @@ pub fn scratch_len(
         }
         Algorithm::Direct => direct::Plan::new(direction, shape, level, threads).scratch_len(),
         Algorithm::Lanes => lanes::Plan::new(direction, shape, false, level, threads).scratch_len(),
+        Algorithm::Columns => columns::Plan::new(direction, shape, level, threads).scratch_len(),
         Algorithm::Winograd => winograd::Plan::new(direction, shape, level, threads).scratch_len(),
     }
 }
@@ -348,6 +352,9 @@ pub fn run(
         Algorithm::Lanes => {
             let operands = Operands { a, b, positions: &[], out, out_positions: &mut [] };
             lanes::Plan::new(direction, shape, false, level, threads).run(operands, scratch, pool);
+        }
+        Algorithm::Columns => {
+            columns::Plan::new(direction, shape, level, threads).run(a, b, out, scratch, pool)
         }
         Algorithm::Winograd => {
             winograd::Plan::new(direction, shape, level, threads).run(a, b, out, scratch, pool)

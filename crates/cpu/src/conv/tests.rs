@@ -177,6 +177,21 @@ fn lanes_at_odd_shapes() {
 }
 
 #[test]
+fn columns_at_odd_shapes() {
+    check_odd_shapes(Algorithm::Columns);
+}
+
+#[test]
+fn columns_of_more_images_than_fit_at_once() {
+    let shape = ConvShape { groups: 2, ..ConvShape::square(3, 8, 2, 64, 7, 3) };
+    let of_one = 8 * 49 * 64 * 64;
+    assert_eq!(choose::COLUMN_ELEMENTS / of_one, 2, "two images, and one more");
+    for direction in Direction::ALL {
+        check(Algorithm::Columns, direction, &shape, &[Pool::new(2)]);
+    }
+}
+
+#[test]
 fn winograd_at_odd_shapes() {
     check_odd_shapes(Algorithm::Winograd);
 }

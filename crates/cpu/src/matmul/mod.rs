@@ -198,7 +198,8 @@ impl Matmul {
         Matmul::with_level(shape, threads, Level::detect())
     }
 
-    fn with_level(shape: MatmulShape, threads: usize, level: Level) -> Matmul {
+    /// As [`Matmul::new`], with the instructions of a level.
+    pub(crate) fn with_level(shape: MatmulShape, threads: usize, level: Level) -> Matmul {
         shape.check();
         let threads = threads.max(1);
         let is_inner = inner::suits(&shape, threads);

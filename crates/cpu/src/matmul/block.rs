@@ -1,7 +1,7 @@
 //! The product of one thread's part: loops over blocks that fit the caches.
 
 use super::micro::{Ahead, TileArguments, VECTORS, compute_tile, tile_rows};
-use super::pack::{pack_panel, pack_panels_by_rows};
+use super::pack::{PanelsByRows, pack_panel, pack_panels_by_rows};
 use super::split::Split;
 use super::{MatmulShape, offset};
 use crate::pool::share;
@@ -16,6 +16,8 @@ const BLOCK_ELEMENTS: usize = 128 << 10;
 const STREAMED_ELEMENTS: usize = 40 << 10;
 /// A right side of more elements than this is streamed.
 const STREAMED_FROM: usize = 512 << 10;
+/// Columns of a block of a right side that is streamed along its rows: sixteen cache lines of each row.
+const STREAMED_COLUMNS: usize = 256;
 /// Columns of a block, at most, so that the output rows in work stay in the nearest cache.
 const BLOCK_COLUMNS: usize = 1024;
 /// Up to this many tiles of rows, the right side is read where it stands if its rows are contiguous.
@@ -144,16 +146,29 @@ impl Kernel for Product<'_> {
     fn run<V: Vector>(self) {
         let most_steps = self.k.div_ceil(self.blocks);
         let streamed = is_streamed(self.n, self.k);
-        let width = block_columns(self.n, most_steps, V::LANES, streamed);
         let segments = if self.segments.is_empty() { 0..1 } else { self.segments.clone() };
+        let by_rows = self.packs_by_rows::<V>();
+        // The next block is packed while one is computed, so that memory and arithmetic work at the same time.
+        let fits_twice = 2 * STREAMED_COLUMNS <= most_columns(most_steps, V::LANES, false);
+        let staged = by_rows && streamed && segments.len() == 1 && fits_twice;
+        let width = match staged {
+            true => STREAMED_COLUMNS,
+            false => block_columns(self.n, most_steps, V::LANES, streamed),
+        };
+        // SAFETY: the scratch memory has room for a block that is not streamed, or two that are.
+        let packs = unsafe {
+            let first = self.scratch.add(most_steps * left_width(V::LANES));
+            [first, if staged { first.add(most_steps * STREAMED_COLUMNS) } else { first }]
+        };
         let mut column = 0;
+        let mut number = 0;
         while column < self.n {
             let columns = column..(column + width).min(self.n);
             column = columns.end;
             for index in segments.clone() {
                 let last = index + 1 == segments.end;
                 let segment = Segment { first: index == segments.start, last, ..self.segment(index) };
-                let next = if !streamed || self.packs_by_rows::<V>() {
+                let next = if !streamed || by_rows {
                     None
                 } else if !last {
                     Some(self.segment(index + 1).at_column(&self.right, columns.start))
@@ -162,8 +177,25 @@ impl Kernel for Product<'_> {
                 } else {
                     None
                 };
+                let panels = |columns: &Range<usize>, to: *mut f32| PanelsByRows {
+                    from: segment.at_column(&self.right, columns.start).right,
+                    inner: self.right.inner,
+                    count: columns.len(),
+                    steps: segment.steps,
+                    to,
+                    width: VECTORS * V::LANES,
+                };
+                let following = column..(column + width).min(self.n);
+                let meanwhile =
+                    (staged && !following.is_empty()).then(|| panels(&following, packs[(number + 1) % 2]));
                 // SAFETY: promised to `Product::run`.
-                unsafe { self.block::<V>(&columns, segment, next) };
+                unsafe {
+                    if by_rows && !(staged && number > 0) {
+                        pack_panels_by_rows::<V>(panels(&columns, packs[0]), 0..segment.steps);
+                    }
+                    self.block::<V>(&columns, segment, packs[number % 2], next, meanwhile);
+                }
+                number += 1;
             }
         }
     }
@@ -172,8 +204,8 @@ impl Kernel for Product<'_> {
 impl Segment {
     /// The same with the right side moved to a column.
     #[inline(always)]
-    fn at_column(self, right: &Operand, column: usize) -> Segment {
-        Segment { right: self.right.wrapping_offset(column as isize * right.across), ..self }
+    fn at_column(&self, right: &Operand, column: usize) -> Segment {
+        Segment { right: self.right.wrapping_offset(column as isize * right.across), ..*self }
     }
 }
 
@@ -204,12 +236,20 @@ impl Product<'_> {
         Segment { left, right, steps: steps.len(), first: true, last: true }
     }
 
-    /// Adds one segment to the columns of one block. `next` is what will be read after it.
+    /// Adds one segment to the columns of one block, whose right side is or comes into `right_pack`. `next` is what will be
+    /// read after it, `meanwhile` what is packed meanwhile.
     ///
     /// # Safety
     /// As [`Product::run`].
     #[inline(always)]
-    unsafe fn block<V: Vector>(&self, columns: &Range<usize>, segment: Segment, next: Option<Segment>) {
+    unsafe fn block<V: Vector>(
+        &self,
+        columns: &Range<usize>,
+        segment: Segment,
+        right_pack: *mut f32,
+        next: Option<Segment>,
+        meanwhile: Option<PanelsByRows>,
+    ) {
         let tile_columns = VECTORS * V::LANES;
         let left_width = left_width(V::LANES);
         let left_pack = self.scratch;
@@ -218,20 +258,9 @@ impl Product<'_> {
         let in_place = self.is_in_place::<V>();
         // SAFETY: offsets within the operands, and within the scratch memory as `scratch` counts it.
         unsafe {
-            let right_pack = self.scratch.add(self.k.div_ceil(self.blocks) * left_width);
             let right = segment.right.wrapping_offset(columns.start as isize * self.right.across);
             let panels = columns.len().div_ceil(tile_columns);
             let by_rows = self.packs_by_rows::<V>();
-            if by_rows {
-                pack_panels_by_rows::<V>(
-                    right,
-                    self.right.inner,
-                    columns.len(),
-                    steps,
-                    right_pack,
-                    tile_columns,
-                );
-            }
             for panel in 0..panels {
                 let first = panel * tile_columns;
                 let count = (columns.len() - first).min(tile_columns);
@@ -269,6 +298,7 @@ impl Product<'_> {
                 for panel in 0..panels {
                     let first = panel * tile_columns;
                     let count = (columns.len() - first).min(tile_columns);
+                    let packed_meanwhile = share(steps, row_tiles * panels, tile * panels + panel);
                     let (right, right_step) = if in_place && count == tile_columns {
                         (right.wrapping_add(first), self.right.inner)
                     } else {
@@ -285,15 +315,20 @@ impl Product<'_> {
                         out_row: output.row,
                         columns: count,
                         accumulate: !segment.first,
-                        ahead: next.as_ref().map_or(Ahead::NOTHING, |next| {
-                            self.ahead(next, tile, panel, panels, VECTORS * V::LANES)
-                        }),
+                        ahead: match (&meanwhile, &next) {
+                            (Some(meanwhile), _) => Ahead::rows(meanwhile, packed_meanwhile.start),
+                            (None, Some(next)) => self.ahead(next, tile, panel, panels, tile_columns),
+                            (None, None) => Ahead::NOTHING,
+                        },
                     };
                     let vectors = count.div_ceil(V::LANES);
                     if output.column == 1 {
                         compute_tile::<V, 1>(rows.len(), vectors, arguments);
                     } else {
                         self.scattered_tile::<V>(rows.len(), vectors, arguments);
+                    }
+                    if let Some(meanwhile) = meanwhile {
+                        pack_panels_by_rows::<V>(meanwhile, packed_meanwhile);
                     }
                 }
                 if let Some(finish) = self.finish

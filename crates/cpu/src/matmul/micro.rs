@@ -1,5 +1,6 @@
 //! The innermost function: a tile of the output in registers.
 
+use super::pack::PanelsByRows;
 use crate::simd::{Kernel, Vector};
 
 /// Vectors next to each other in a tile.
@@ -30,6 +31,12 @@ pub(crate) struct Ahead {
 impl Ahead {
     /// Asks for nothing.
     pub const NOTHING: Ahead = Ahead { pointer: std::ptr::null(), step: 0, jump: 0 };
+
+    /// The rows of panels from one on, of which each has sixteen lines.
+    pub fn rows(panels: &PanelsByRows, first: usize) -> Ahead {
+        let pointer = panels.from.wrapping_offset(first as isize * panels.inner);
+        Ahead { pointer, step: 16, jump: panels.inner - 16 * 16 }
+    }
 
     /// The lines that `16 * steps` elements span, as a tile of `steps` steps asks for them. The elements are sixteen to
     /// a step, `inner` apart, or (if that is 1) `steps` to each of sixteen rows that are `across` apart.

@@ -1,6 +1,7 @@
 //! Copies blocks of a matrix into the order in which they are read: panels of a fixed width, step after step.
 
 use crate::simd::{MAX_LANES, Vector};
+use std::ops::Range;
 
 /// Copies `count` rows of `steps` elements to a panel: element `i` of step `s` goes to `s * width + i`. The elements
 /// from `count` to the next whole vector are zeros.
@@ -37,24 +38,32 @@ pub(crate) unsafe fn pack_panel<V: Vector>(
     }
 }
 
-/// Copies `count` columns of `steps` rows, which are contiguous, to panels one after another, each as [`pack_panel`]
-/// makes it. Walks along the rows, and asks for those that come next: where rows are far apart in memory, that is much
-/// faster than walking along the panels.
+/// Columns of a matrix whose rows are contiguous, as panels one after another, each as [`pack_panel`] makes it.
+#[derive(Clone, Copy)]
+pub(crate) struct PanelsByRows {
+    pub from: *const f32,
+    /// Elements from one row to the next.
+    pub inner: isize,
+    /// Columns.
+    pub count: usize,
+    /// Rows.
+    pub steps: usize,
+    pub to: *mut f32,
+    /// Columns of a panel.
+    pub width: usize,
+}
+
+/// Copies some of the rows. Walks along them, and asks for those that come next: where rows are far apart in memory, that is
+/// much faster than walking along the panels.
 ///
 /// # Safety
 /// As [`pack_panel`] for each panel.
 #[inline(always)]
-pub(crate) unsafe fn pack_panels_by_rows<V: Vector>(
-    from: *const f32,
-    inner: isize,
-    count: usize,
-    steps: usize,
-    to: *mut f32,
-    width: usize,
-) {
+pub(crate) unsafe fn pack_panels_by_rows<V: Vector>(panels: PanelsByRows, rows: Range<usize>) {
     /// Rows from the one that is copied to the one that is asked for.
     const AHEAD: usize = 2;
-    for step in 0..steps {
+    let PanelsByRows { from, inner, count, steps, to, width } = panels;
+    for step in rows {
         let row = from.wrapping_offset(step as isize * inner);
         let next = row.wrapping_offset(inner * AHEAD.min(steps - 1 - step) as isize);
         let mut column = 0;

@@ -159,7 +159,7 @@ fn every_order_of_the_axes() {
 #[test]
 fn right_sides_that_are_streamed() {
     // More elements than a cache holds, along either axis.
-    for (m, n, k) in [(32, 130, 4100), (30, 2100, 260)] {
+    for (m, n, k) in [(32, 130, 4100), (30, 2100, 260), (31, 4300, 130)] {
         let natural = MatmulShape::contiguous(m, n, k);
         let rhs = MatrixStrides { row: 1, column: k as isize, ..Default::default() };
         check(&MatmulShape { rhs, ..natural.clone() });

@@ -1,5 +1,6 @@
 //! Which algorithm is the fastest, and other numbers that tune speed. Nothing here matters to correctness.
 
+use super::columns::columns_of_image;
 use super::{Algorithm, ConvShape, Direction, supports};
 use crate::simd::Level;
 
@@ -28,6 +29,8 @@ pub(super) const DIRECT_SUMMED_PIXELS: usize = 256;
 
 /// Elements of columns at a time, so that they stay in a cache.
 pub(super) const COLUMN_ELEMENTS: usize = 4 << 20;
+/// Elements of columns of one image, at most: beyond, their memory costs more than the time they save.
+const MOST_COLUMN_ELEMENTS: usize = 64 << 20;
 /// Pixels in a row from which rows are moved into columns rather than pixels.
 pub(super) const COLUMN_RUN: usize = 8;
 /// With at most so many pixels in an output plane the direct gradients have too little to do in a row, ...
@@ -61,7 +64,7 @@ pub fn choose(shape: &ConvShape, direction: Direction, level: Level, threads: us
         Algorithm::Lanes
     } else if fits(Algorithm::Winograd) && many_channels {
         Algorithm::Winograd
-    } else if shape.groups > 1 || few_pixels {
+    } else if (shape.groups > 1 || few_pixels) && columns_of_image(shape) <= MOST_COLUMN_ELEMENTS {
         Algorithm::Columns
     } else if fits(Algorithm::Direct) {
         Algorithm::Direct

@@ -37,8 +37,7 @@ struct PartPlan {
 
 impl Plan {
     pub fn new(direction: Direction, shape: &ConvShape, level: Level, threads: usize) -> Plan {
-        let one = columns_len(&ConvShape { batch: 1, ..*shape });
-        let images = (COLUMN_ELEMENTS / one.max(1)).clamp(1, shape.batch.max(1));
+        let images = (COLUMN_ELEMENTS / columns_of_image(shape).max(1)).clamp(1, shape.batch.max(1));
         let parts: Vec<Range<usize>> =
             (0..shape.batch).step_by(images).map(|first| first..shape.batch.min(first + images)).collect();
         let part = |images: &Range<usize>| {
@@ -173,6 +172,11 @@ fn exchange(shape: &ConvShape, from: &[f32], to: &mut [f32], [first, second]: [u
 /// Output pixels of a channel in all images.
 fn pixels(shape: &ConvShape) -> usize {
     shape.batch * shape.output_plane()
+}
+
+/// Elements of the columns of one image.
+pub(super) fn columns_of_image(shape: &ConvShape) -> usize {
+    columns_len(&ConvShape { batch: 1, ..*shape })
 }
 
 /// Elements of the columns.

@@ -42,7 +42,7 @@ pub use tensor::{
 };
 
 pub use dropforge_data as data;
-pub use dropforge_ir::{Array, DType, Data, Shape, ValueType};
+pub use dropforge_ir::{Array, BF16, DType, Data, F16, Shape, ValueType};
 pub use dropforge_plan::MemoryStatistics;
 
 /// Data sets that are built in or read from the files they usually come in.

@@ -95,6 +95,8 @@ impl Loss for CrossEntropy {
             return fail("cross_entropy", message, &[scores, target]);
         }
         let axis = axis as isize;
+        // The loss of halves is f32.
+        let scores = &scores.cast(DType::F32);
         let total = scores.logsumexp(axis);
         let hit = &total - scores.pick(axis, target);
         if share == 0.0 {
@@ -137,7 +139,9 @@ impl Loss for MeanSquaredError {
             );
             return fail("mse", message, &[prediction, target]);
         }
-        (prediction - target).square().mean(..)
+        // The loss of halves is f32.
+        let wide = |x: &Tensor| if x.dtype().is_half() { x.cast(DType::F32) } else { x.clone() };
+        (wide(prediction) - wide(target)).square().mean(..)
     }
 
     fn describe(&self) -> String {

@@ -213,8 +213,7 @@ impl Tensor {
     /// arXiv:1606.08415.
     #[track_caller]
     pub fn gelu(&self) -> Tensor {
-        let scaled = self * std::f32::consts::FRAC_1_SQRT_2;
-        self * 0.5 * (scaled.erf() + 1.0)
+        self.in_f32(|x| x * 0.5 * ((x * std::f32::consts::FRAC_1_SQRT_2).erf() + 1.0))
     }
 
     /// GELU by its approximation x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))): PyTorch's `gelu(approximate="tanh")`.
@@ -225,20 +224,19 @@ impl Tensor {
     pub fn gelu_tanh(&self) -> Tensor {
         let linear = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
         let cubic = 0.044_715 * linear;
-        let inner = self * (self * self * cubic as f32 + linear as f32);
-        self * inner.sigmoid()
+        self.in_f32(|x| x * (x * (x * x * cubic as f32 + linear as f32)).sigmoid())
     }
 
     /// x·sigmoid(x) of each element: SiLU, also called swish.
     #[track_caller]
     pub fn silu(&self) -> Tensor {
-        self * self.sigmoid()
+        self.in_f32(|x| x * x.sigmoid())
     }
 
     /// ln(1 + e^x) of each element, without overflow.
     #[track_caller]
     pub fn softplus(&self) -> Tensor {
-        self.relu() + (-self.abs()).exp().log1p()
+        self.in_f32(|x| x.relu() + (-x.abs()).exp().log1p())
     }
 
     /// x where positive, `slope`·x elsewhere.
@@ -277,6 +275,17 @@ impl Tensor {
     #[track_caller]
     pub fn cast(&self, to: DType) -> Tensor {
         if self.dtype() == to { self.clone() } else { apply("cast", Op::Cast { to }, &[self]) }
+    }
+
+    /// A function that takes several operations, in f32 for halves: each operation on them would round, and leave their range
+    /// on the way to results that lie in it.
+    #[track_caller]
+    pub(crate) fn in_f32(&self, compute: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
+        if self.dtype().is_half() {
+            compute(&self.cast(DType::F32)).cast(self.dtype())
+        } else {
+            compute(self)
+        }
     }
 
     /// The elements repeated along axes of extent 1 and along new leading axes, as in PyTorch's `expand`.

@@ -1,6 +1,6 @@
 //! Rust types that tensor elements can be read as and made from.
 
-use dropforge_ir::{DType, Data};
+use dropforge_ir::{BF16, DType, Data, F16};
 
 /// A Rust type that stands for an element type: `f32`, `i32`, `u32`, `u8` and `bool`.
 pub trait Element: Copy + Sized {
@@ -30,6 +30,8 @@ macro_rules! element {
     };
 }
 element!(f32, F32);
+element!(F16, F16);
+element!(BF16, BF16);
 element!(i32, I32);
 element!(u32, U32);
 element!(u8, U8);

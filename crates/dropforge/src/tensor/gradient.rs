@@ -4,7 +4,6 @@ use super::Tensor;
 use super::node::{Action, Application, Node, Place, Source, attach, fail, poison};
 use super::runtime::Runtime;
 use crate::error::{Error, Result};
-use dropforge_ir::{DType, ValueType};
 use std::collections::HashSet;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,7 +41,8 @@ pub(crate) fn walk(tensors: &[&Tensor], mut enter: impl FnMut(&Arc<Node>, Option
 /// rule, or the loss does not depend on one of the tensors.
 #[track_caller]
 pub fn gradients(loss: &Tensor, of: &[&Tensor]) -> Vec<Tensor> {
-    if loss.node.error().is_none() && loss.node.ty != ValueType::scalar(DType::F32) {
+    let is_one_float = loss.node.ty.shape.rank() == 0 && loss.node.ty.dtype.is_float();
+    if loss.node.error().is_none() && !is_one_float {
         let message = format!("the loss must be one float, got {}; take its mean or sum", loss.node.ty);
         let failed = fail("gradients", message, &[loss]);
         return of.iter().map(|_| failed.clone()).collect();

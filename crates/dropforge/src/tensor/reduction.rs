@@ -68,7 +68,7 @@ impl Tensor {
             return fail(name, format!("is not defined for {}; cast to f32 first", self.ty()), &[self]);
         }
         let count: usize = resolved.iter().map(|&axis| self.shape()[axis]).product();
-        self.sum(axes) / count as f32
+        self.in_f32(|x| x.sum(axes) / count as f32)
     }
 
     /// Variance over axes, which disappear: squared distances from the mean, divided by the count less one (unbiased),
@@ -129,13 +129,13 @@ impl Tensor {
     /// e^x / Σ e^x along an axis, without overflow.
     #[track_caller]
     pub fn softmax(&self, axis: isize) -> Tensor {
-        self.normalized("softmax", axis).exp()
+        self.in_f32(|x| x.normalized("softmax", axis).exp())
     }
 
     /// Logarithm of the softmax along an axis: x − ln Σ e^x.
     #[track_caller]
     pub fn log_softmax(&self, axis: isize) -> Tensor {
-        self.normalized("log_softmax", axis)
+        self.in_f32(|x| x.normalized("log_softmax", axis))
     }
 
     #[track_caller]

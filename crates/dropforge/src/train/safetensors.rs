@@ -150,6 +150,7 @@ fn format_name(dtype: DType) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dropforge_ir::{BF16, F16};
 
     fn file(name: &str, bytes: &[u8]) -> std::path::PathBuf {
         let path = std::env::temp_dir().join(format!("dropforge-{name}-{}", std::process::id()));
@@ -162,9 +163,12 @@ mod tests {
             Array::new([2, 3], Data::F32(vec![1.0, -2.0, f32::MIN_POSITIVE, 0.1, 5.0, f32::MAX])).unwrap(),
             Array::new(Shape::scalar(), Data::U32(vec![7])).unwrap(),
             Array::new([0, 4], Data::I32(Vec::new())).unwrap(),
+            Array::new([3], Data::F16([1.5, -65504.0, 6e-8].map(F16::from_f32).to_vec())).unwrap(),
+            Array::new([2], Data::BF16([3e38, -0.0].map(BF16::from_f32).to_vec())).unwrap(),
         ];
         let types: Vec<ValueType> = arrays.iter().map(Array::ty).collect();
-        let tensors: Vec<(&str, &ValueType)> = ["fc.weight", "step", "a"].into_iter().zip(&types).collect();
+        let tensors: Vec<(&str, &ValueType)> =
+            ["fc.weight", "step", "a", "f16", "bf16"].into_iter().zip(&types).collect();
         let mut bytes = Vec::new();
         write(&mut bytes, &tensors, |i| Ok(arrays[i].clone())).unwrap();
         (bytes, arrays)
@@ -178,6 +182,8 @@ mod tests {
         assert_eq!(read["fc.weight"], arrays[0]);
         assert_eq!(read["step"], arrays[1]);
         assert_eq!(read["a"], arrays[2]);
+        assert_eq!(read["f16"], arrays[3]);
+        assert_eq!(read["bf16"], arrays[4]);
         std::fs::remove_file(path).unwrap();
     }
 

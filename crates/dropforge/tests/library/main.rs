@@ -5,6 +5,7 @@ mod dropout;
 mod errors;
 mod golden;
 mod gradients;
+mod halves;
 mod layers;
 mod losses;
 mod norm;

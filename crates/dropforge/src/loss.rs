@@ -96,7 +96,7 @@ impl Loss for CrossEntropy {
         }
         let axis = axis as isize;
         // The loss of halves is f32.
-        let scores = &scores.cast(DType::F32);
+        let scores = &scores.widened();
         let total = scores.logsumexp(axis);
         let hit = &total - scores.pick(axis, target);
         if share == 0.0 {
@@ -140,8 +140,7 @@ impl Loss for MeanSquaredError {
             return fail("mse", message, &[prediction, target]);
         }
         // The loss of halves is f32.
-        let wide = |x: &Tensor| if x.dtype().is_half() { x.cast(DType::F32) } else { x.clone() };
-        (wide(prediction) - wide(target)).square().mean(..)
+        (prediction.widened() - target.widened()).square().mean(..)
     }
 
     fn describe(&self) -> String {

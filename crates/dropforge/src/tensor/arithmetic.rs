@@ -213,7 +213,8 @@ impl Tensor {
     /// arXiv:1606.08415.
     #[track_caller]
     pub fn gelu(&self) -> Tensor {
-        self.in_f32(|x| x * 0.5 * ((x * std::f32::consts::FRAC_1_SQRT_2).erf() + 1.0))
+        let x = &self.widened();
+        (x * 0.5 * ((x * std::f32::consts::FRAC_1_SQRT_2).erf() + 1.0)).cast(self.dtype())
     }
 
     /// GELU by its approximation x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))): PyTorch's `gelu(approximate="tanh")`.
@@ -224,19 +225,22 @@ impl Tensor {
     pub fn gelu_tanh(&self) -> Tensor {
         let linear = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
         let cubic = 0.044_715 * linear;
-        self.in_f32(|x| x * (x * (x * x * cubic as f32 + linear as f32)).sigmoid())
+        let x = &self.widened();
+        (x * (x * (x * x * cubic as f32 + linear as f32)).sigmoid()).cast(self.dtype())
     }
 
     /// x·sigmoid(x) of each element: SiLU, also called swish.
     #[track_caller]
     pub fn silu(&self) -> Tensor {
-        self.in_f32(|x| x * x.sigmoid())
+        let x = self.widened();
+        (&x * x.sigmoid()).cast(self.dtype())
     }
 
     /// ln(1 + e^x) of each element, without overflow.
     #[track_caller]
     pub fn softplus(&self) -> Tensor {
-        self.in_f32(|x| x.relu() + (-x.abs()).exp().log1p())
+        let x = self.widened();
+        (x.relu() + (-x.abs()).exp().log1p()).cast(self.dtype())
     }
 
     /// x where positive, `slope`·x elsewhere.
@@ -277,15 +281,11 @@ impl Tensor {
         if self.dtype() == to { self.clone() } else { apply("cast", Op::Cast { to }, &[self]) }
     }
 
-    /// A function that takes several operations, in f32 for halves: each operation on them would round, and leave their range
-    /// on the way to results that lie in it.
+    /// Halves as f32, for functions that take several operations: each operation on them would round, and leave their range on
+    /// the way to results that lie in it. Other types stay.
     #[track_caller]
-    pub(crate) fn in_f32(&self, compute: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
-        if self.dtype().is_half() {
-            compute(&self.cast(DType::F32)).cast(self.dtype())
-        } else {
-            compute(self)
-        }
+    pub(crate) fn widened(&self) -> Tensor {
+        if self.dtype().is_half() { self.cast(DType::F32) } else { self.clone() }
     }
 
     /// The elements repeated along axes of extent 1 and along new leading axes, as in PyTorch's `expand`.

@@ -68,7 +68,7 @@ impl Tensor {
             return fail(name, format!("is not defined for {}; cast to f32 first", self.ty()), &[self]);
         }
         let count: usize = resolved.iter().map(|&axis| self.shape()[axis]).product();
-        self.in_f32(|x| x.sum(axes) / count as f32)
+        (self.widened().sum(axes) / count as f32).cast(self.dtype())
     }
 
     /// Variance over axes, which disappear: squared distances from the mean, divided by the count less one (unbiased),
@@ -129,13 +129,13 @@ impl Tensor {
     /// e^x / Σ e^x along an axis, without overflow.
     #[track_caller]
     pub fn softmax(&self, axis: isize) -> Tensor {
-        self.in_f32(|x| x.normalized("softmax", axis).exp())
+        self.widened().normalized("softmax", axis).exp().cast(self.dtype())
     }
 
     /// Logarithm of the softmax along an axis: x − ln Σ e^x.
     #[track_caller]
     pub fn log_softmax(&self, axis: isize) -> Tensor {
-        self.in_f32(|x| x.normalized("log_softmax", axis))
+        self.widened().normalized("log_softmax", axis).cast(self.dtype())
     }
 
     #[track_caller]

@@ -24,7 +24,7 @@ impl WgpuBuffer {
     pub fn zeroed(gpu: &Arc<Gpu>, ty: &ValueType) -> Result<WgpuBuffer> {
         let what: Arc<str> = ty.to_string().into();
         gpu.check("allocate", &what)?;
-        let piece = Piece::allocate(gpu, &what, stored_bytes(ty))?;
+        let piece = Piece::allocate(gpu, &what, stored_bytes(ty, gpu.printing))?;
         if piece.used_before() {
             let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             encoder.clear_buffer(&piece.buffer, piece.offset(), Some(piece.bytes()));
@@ -37,7 +37,7 @@ impl WgpuBuffer {
 
     /// Memory for an output that is about to be written.
     pub fn output(gpu: &Arc<Gpu>, ty: &ValueType, name: &Arc<str>) -> Result<WgpuBuffer> {
-        let piece = Piece::allocate(gpu, name, stored_bytes(ty))?;
+        let piece = Piece::allocate(gpu, name, stored_bytes(ty, gpu.printing))?;
         Ok(WgpuBuffer { ty: ty.clone(), piece, name: Arc::clone(name).into(), early: Mutex::new(None) })
     }
 
@@ -64,7 +64,7 @@ impl WgpuBuffer {
     }
 
     fn array(&self, stored: &[u8]) -> Result<Array> {
-        to_array(&self.ty, stored)
+        to_array(&self.ty, self.piece.gpu.printing, stored)
             .ok_or_else(|| Error::new("read", format!("{}: too few bytes came back", self.describe())))
     }
 }
@@ -75,7 +75,7 @@ impl Buffer for WgpuBuffer {
     }
 
     fn read(&self) -> Result<Array> {
-        let bytes = stored_bytes(&self.ty);
+        let bytes = stored_bytes(&self.ty, self.piece.gpu.printing);
         if bytes == 0 {
             return Ok(Array::zeros(&self.ty));
         }
@@ -103,9 +103,9 @@ impl Buffer for WgpuBuffer {
         let gpu = &self.piece.gpu;
         gpu.check("write", &self.describe())?;
         lock(&self.early).take();
-        let Some(bytes) = wgpu::BufferSize::new(stored_bytes(&self.ty)) else { return Ok(()) };
+        let Some(bytes) = wgpu::BufferSize::new(stored_bytes(&self.ty, gpu.printing)) else { return Ok(()) };
         match gpu.queue.write_buffer_with(&self.piece.buffer, self.piece.offset(), bytes) {
-            Some(mut view) => words::write(array.data(), view.slice(..)),
+            Some(mut view) => words::write(array.data(), gpu.printing, view.slice(..)),
             None => {
                 gpu.check("write", &self.describe())?;
                 return Err(gpu.error("write", &self.describe(), "there is no memory to stage it in"));

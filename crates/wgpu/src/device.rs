@@ -30,17 +30,15 @@ impl WgpuDevice {
     /// # Errors
     /// If there is none such, or its driver refuses.
     pub fn new(choice: Choice) -> Result<WgpuDevice> {
-        Ok(WgpuDevice { gpu: Arc::new(Gpu::open(choice)?) })
+        Ok(WgpuDevice { gpu: Gpu::open(choice)? })
     }
 
-    /// As [`WgpuDevice::new`], with loop kernels that are printed as `change` makes of what suits the adapter: for comparisons.
+    /// As [`WgpuDevice::new`], with kernels that are printed as `change` makes of what suits the adapter: for comparisons.
     ///
     /// # Errors
     /// As [`WgpuDevice::new`]. Programs fail to load if their kernels use what the adapter lacks.
     pub fn printing(choice: Choice, change: impl FnOnce(Printing) -> Printing) -> Result<WgpuDevice> {
-        let mut gpu = Gpu::open(choice)?;
-        gpu.printing = change(gpu.printing);
-        Ok(WgpuDevice { gpu: Arc::new(gpu) })
+        Ok(WgpuDevice { gpu: Gpu::open(choice)?.printed(change) })
     }
 
     /// Whether this is a renderer that computes on the CPU.
@@ -48,7 +46,7 @@ impl WgpuDevice {
         self.gpu.info.device_type == wgpu::DeviceType::Cpu
     }
 
-    /// Most bytes of one value, each element taking four: what a kernel can see of a buffer.
+    /// Most bytes of one value, each element taking four, or two if it is an f16 and shaders have the type: what a kernel can see of a buffer.
     pub fn largest_value(&self) -> u64 {
         self.gpu.binding_limit()
     }

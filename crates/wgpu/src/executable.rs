@@ -5,6 +5,7 @@ use crate::gpu::{Gpu, Pipeline, lock};
 use crate::heap::OwnMemory;
 use crate::layout::{Layout, Spot};
 use crate::peak;
+use crate::printing::Printing;
 use crate::profile::Profile;
 use crate::staging::{Ring, Slot};
 use crate::transfer::{Outputs, Uploads};
@@ -99,6 +100,7 @@ fn places(
     plan: &Plan,
     layout: &Layout,
     states: &[Arc<WgpuBuffer>],
+    printing: Printing,
 ) -> Result<(Vec<Where>, Vec<wgpu::Buffer>)> {
     let mut buffers: Vec<wgpu::Buffer> = Vec::new();
     let mut places = Vec::new();
@@ -117,9 +119,7 @@ fn places(
             // In the arena, but no kernel touches it.
             (_, None) => (BufferId::Own(0), 0),
         };
-        let word = u32::try_from(offset / 4)
-            .map_err(|_| Error::new("load", format!("{} lies beyond 16 GiB of a buffer", info.ty)))?;
-        places.push(Where { buffer, word });
+        places.push(Where::at(buffer, offset, &info.ty, printing)?);
     }
     Ok((places, buffers))
 }
@@ -134,11 +134,11 @@ impl WgpuExecutable {
         gpu.check("load", &plan.program.name)?;
         let states = check_states(gpu, &plan, states)?;
         let fused = wgsl::fused(&plan, &gpu.limits);
-        let layout = Layout::new(&plan, &fused, gpu.binding_limit())?;
+        let layout = Layout::new(&plan, &fused, gpu.binding_limit(), gpu.printing)?;
         let name = format!("the memory of {}", plan.program.name);
         let memory = |bytes: &u64| OwnMemory::storage(gpu, &name, *bytes);
         let chunks: Vec<OwnMemory> = layout.chunks.iter().map(memory).collect::<Result<_>>()?;
-        let (places, state_buffers) = places(&plan, &layout, &states)?;
+        let (places, state_buffers) = places(&plan, &layout, &states, gpu.printing)?;
         tune::prepare(gpu, &plan, choices);
         let known = |class: &str| lock(&gpu.tuned).pick(class);
         let mut picker = Picker::new(choices, &known);
@@ -184,13 +184,13 @@ impl WgpuExecutable {
             let mut stored = Vec::new();
             let data = dropforge_ir::Data::from_bytes(literal.ty.dtype, literal.bytes())
                 .ok_or_else(|| Error::new("load", format!("a constant does not hold {}", literal.ty)))?;
-            append(&data, &mut stored);
+            append(&data, gpu.printing, &mut stored);
             if !stored.is_empty() {
                 gpu.queue.write_buffer(&chunks[spot.chunk].buffer, spot.offset, &stored);
             }
         }
         gpu.check("load", &plan.program.name)?;
-        let outputs = Outputs::new(&plan.program, &layout);
+        let outputs = Outputs::new(&plan.program, &layout, gpu.printing);
         let ring = Ring::new(layout.upload_bytes, outputs.early_bytes());
         Ok(WgpuExecutable {
             gpu: Arc::clone(gpu),

@@ -3,6 +3,7 @@
 use crate::adapter::{Choice, choose};
 use crate::driver::Turn;
 use crate::faults::Faults;
+use crate::halves;
 use crate::heap::Heap;
 use crate::printing::Printing;
 use crate::tune::Tuned;
@@ -23,7 +24,7 @@ pub(crate) struct Gpu {
     pub info: wgpu::AdapterInfo,
     pub limits: wgpu::Limits,
     pub features: wgpu::Features,
-    /// How its loop kernels are printed.
+    /// How its kernels are printed.
     pub printing: Printing,
     pub heap: Mutex<Heap>,
     pub tuned: Mutex<Tuned>,
@@ -85,13 +86,26 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 
 impl Gpu {
     /// Opens the adapter that a choice means.
-    pub fn open(choice: Choice) -> Result<Gpu> {
-        let turn = Turn::take();
-        let opened = choose(&turn, choice).and_then(|adapter| Gpu::connect(&adapter));
-        if opened.is_err() {
-            turn.forget_instance();
+    pub fn open(choice: Choice) -> Result<Arc<Gpu>> {
+        let opened = {
+            let turn = Turn::take();
+            let opened = choose(&turn, choice).and_then(|adapter| Gpu::connect(&adapter));
+            if opened.is_err() {
+                turn.forget_instance();
+            }
+            opened
+        };
+        let gpu = Arc::new(opened?);
+        let f16 = halves::are_right(&gpu);
+        Ok(gpu.printed(|printing| Printing { f16, ..printing }))
+    }
+
+    /// With kernels that are printed as `change` makes of how they are; for one that nothing uses yet.
+    pub fn printed(mut self: Arc<Gpu>, change: impl FnOnce(Printing) -> Printing) -> Arc<Gpu> {
+        if let Some(gpu) = Arc::get_mut(&mut self) {
+            gpu.printing = change(gpu.printing);
         }
-        opened
+        self
     }
 
     /// To be called by whoever has a turn.
@@ -377,7 +391,7 @@ mod tests {
     use super::*;
 
     /// A software renderer; `None` where `DROPFORGE_NO_GPU=1` says that there is none.
-    fn gpu() -> Option<Gpu> {
+    fn gpu() -> Option<Arc<Gpu>> {
         match Gpu::open(Choice::Software) {
             Ok(gpu) => Some(gpu),
             Err(_) if std::env::var("DROPFORGE_NO_GPU").as_deref() == Ok("1") => None,

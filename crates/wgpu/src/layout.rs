@@ -1,14 +1,15 @@
 //! Where the values of a plan lie on the device.
 //!
-//! The plan places intermediate values by the bytes they have on the host. Here every element takes a word, bindings have
+//! The plan places intermediate values by the bytes they have on the host. Here elements have other widths, bindings have
 //! a largest size, and inputs, outputs, hyperparameters and constants lie beside the intermediate values, so places are
 //! found anew, from the same lifetimes. Values that share a place in the plan while both are alive (a result that
 //! replaces an argument) share one here.
 
+use crate::printing::Printing;
 use crate::tuning::ALIGNMENT;
 use crate::wgsl::unstored;
-use crate::words::stored_bytes;
-use dropforge_ir::{Error, Program, Result};
+use crate::words::{stored_bytes, width};
+use dropforge_ir::{Error, Program, Result, ValueType};
 use dropforge_plan::plan::{Place, Plan};
 use std::collections::HashMap;
 
@@ -51,16 +52,18 @@ struct Item {
 }
 
 impl Layout {
-    /// Finds places in chunks of at most `limit` bytes, where the kernels that `fused` marks run as part of the one before.
+    /// Finds places in chunks of at most `limit` bytes, where the kernels that `fused` marks run as part of the one before;
+    /// `printing` says how wide elements are.
     ///
     /// # Errors
     /// If a value takes more than that; the message names it and the program.
-    pub fn new(plan: &Plan, fused: &[bool], limit: u64) -> Result<Layout> {
-        Layout::find(plan, fused, limit)
+    pub fn new(plan: &Plan, fused: &[bool], limit: u64, printing: Printing) -> Result<Layout> {
+        Layout::find(plan, fused, limit, printing)
             .map_err(|error| Error::new("load", format!("{}: {}", plan.program.name, error.message())))
     }
 
-    fn find(plan: &Plan, fused: &[bool], limit: u64) -> Result<Layout> {
+    fn find(plan: &Plan, fused: &[bool], limit: u64, printing: Printing) -> Result<Layout> {
+        let stored_bytes = |ty: &ValueType| stored_bytes(ty, printing);
         let mut layout = Layout { spots: vec![None; plan.buffers.len()], ..Layout::default() };
         let end = plan.kernels.len();
         let mut packer = Packer { limit, items: Vec::new(), chunks: Vec::new() };
@@ -71,7 +74,7 @@ impl Layout {
         }
         layout.hypers = at;
         layout.upload_bytes = at + (plan.program.hypers.len() as u64) * 4;
-        packer.place(&inputs_together(&plan.program), layout.upload_bytes, 0, end)?;
+        packer.place(&inputs_together(&plan.program, printing), layout.upload_bytes, 0, end)?;
         for literal in &plan.constants {
             let spot =
                 packer.place(&format!("a constant {}", literal.ty), stored_bytes(&literal.ty), 0, end)?;
@@ -83,7 +86,7 @@ impl Layout {
             layout.outputs.push(spot);
         }
         let fixed: u64 = packer.chunks.iter().sum();
-        layout.place_arena(plan, fused, &mut packer)?;
+        layout.place_arena(plan, fused, printing, &mut packer)?;
         for (number, info) in plan.buffers.iter().enumerate() {
             let spot = match info.place {
                 Place::Input(port) => Spot { chunk: 0, offset: layout.inputs[port] },
@@ -99,7 +102,13 @@ impl Layout {
         Ok(layout)
     }
 
-    fn place_arena(&mut self, plan: &Plan, fused: &[bool], packer: &mut Packer) -> Result<()> {
+    fn place_arena(
+        &mut self,
+        plan: &Plan,
+        fused: &[bool],
+        printing: Printing,
+        packer: &mut Packer,
+    ) -> Result<()> {
         let mut lives: HashMap<usize, (usize, usize)> = HashMap::new();
         for (step, kernel) in plan.kernels.iter().enumerate() {
             // What is read by a kernel with an epilogue stays until that is done: both run at the same time.
@@ -125,7 +134,10 @@ impl Layout {
             let info = &plan.buffers[buffer];
             let replaced = last_at.get(&info.place).copied().filter(|&group| {
                 let &old = groups[group].last().expect("groups are never empty");
-                lives[&old].1 == lives[&buffer].0 && plan.buffers[old].ty.bytes() == info.ty.bytes()
+                let (ty, old_ty) = (&info.ty, &plan.buffers[old].ty);
+                // Element by element works only among elements of one width.
+                let is_alike = width(ty.dtype, printing) == width(old_ty.dtype, printing);
+                lives[&old].1 == lives[&buffer].0 && old_ty.bytes() == ty.bytes() && is_alike
             });
             let group = replaced.unwrap_or_else(|| {
                 groups.push(Vec::new());
@@ -135,7 +147,7 @@ impl Layout {
             last_at.insert(info.place, group);
         }
         let bytes = |group: &Vec<usize>| {
-            group.iter().map(|&buffer| stored_bytes(&plan.buffers[buffer].ty)).max().unwrap_or(0)
+            group.iter().map(|&buffer| stored_bytes(&plan.buffers[buffer].ty, printing)).max().unwrap_or(0)
         };
         groups.sort_by_key(|group| (std::cmp::Reverse(bytes(group)), lives[&group[0]].0, group[0]));
         for group in &groups {
@@ -151,8 +163,8 @@ impl Layout {
 }
 
 /// Inputs lie side by side; in errors the largest stands for them.
-fn inputs_together(program: &Program) -> String {
-    let largest = program.inputs.iter().max_by_key(|port| stored_bytes(program.ty(port.value)));
+fn inputs_together(program: &Program, printing: Printing) -> String {
+    let largest = program.inputs.iter().max_by_key(|port| stored_bytes(program.ty(port.value), printing));
     match (largest, program.inputs.len()) {
         (Some(port), 1) => format!("input {} {}", port.name, program.ty(port.value)),
         (Some(port), count) => {

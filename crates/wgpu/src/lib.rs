@@ -18,7 +18,7 @@
 //! `DROPFORGE_CACHE` names another folder, or, as `off`, pins every choice to a fixed rule.
 //!
 //! Every element takes one 32-bit word on the device, bytes and truth values too, so that neighbours can be written by
-//! different threads.
+//! different threads. Only f16 takes 2 bytes, where shaders have the type and convert to it rightly (`halves.rs`).
 
 mod adapter;
 mod blocks;
@@ -29,6 +29,7 @@ mod driver;
 mod executable;
 mod faults;
 mod gpu;
+mod halves;
 mod heap;
 mod layout;
 mod memory;

@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn a_peak_is_plausible_and_needs_memory() {
         let gpu = match Gpu::open(crate::Choice::Software) {
-            Ok(gpu) => Arc::new(gpu),
+            Ok(gpu) => gpu,
             Err(_) if std::env::var("DROPFORGE_NO_GPU").as_deref() == Ok("1") => return,
             Err(error) => panic!("{error} (DROPFORGE_NO_GPU=1 passes without)"),
         };

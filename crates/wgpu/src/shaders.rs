@@ -12,7 +12,8 @@ use dropforge_plan::Choices;
 use dropforge_plan::plan;
 use dropforge_plan::plan::{Place, Plan};
 
-/// Where a value lies. Every element takes one 32-bit word; bytes and truth values are widened.
+/// Where a value lies. Every element takes one 32-bit word; bytes and truth values are widened. Elements of f16 take 2 bytes
+/// where the printing says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShaderPlace {
     /// Position in [`Shaders::buffers`].
@@ -60,11 +61,11 @@ fn place(spot: Spot) -> ShaderPlace {
 }
 
 /// States one after another, in as few buffers as their size allows; as those of a device that has just been opened.
-fn place_states(plan: &Plan, limit: u64) -> (Vec<Spot>, Vec<u64>) {
+fn place_states(plan: &Plan, limit: u64, printing: Printing) -> (Vec<Spot>, Vec<u64>) {
     let mut buffers = Vec::new();
     let mut spots = Vec::new();
     for port in &plan.program.states {
-        let bytes = stored_bytes(plan.program.ty(port.value)).max(1).next_multiple_of(ALIGNMENT);
+        let bytes = stored_bytes(plan.program.ty(port.value), printing).max(1).next_multiple_of(ALIGNMENT);
         if buffers.last().is_none_or(|&used| used + bytes > limit) {
             buffers.push(0);
         }
@@ -75,7 +76,7 @@ fn place_states(plan: &Plan, limit: u64) -> (Vec<Spot>, Vec<u64>) {
     (spots, buffers)
 }
 
-/// The dispatches that a device with these limits, for which loop kernels are printed like this, carries out for a program where no timing was done, and the memory that
+/// The dispatches that a device with these limits, for which kernels are printed like this, carries out for a program where no timing was done, and the memory that
 /// they work on.
 ///
 /// # Errors
@@ -85,8 +86,8 @@ pub fn shaders(program: &Program, limits: &wgpu::Limits, printing: &Printing) ->
     let plan = plan(&optimize(program)?)?;
     let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / ALIGNMENT * ALIGNMENT;
     let fused = wgsl::fused(&plan, limits);
-    let layout = Layout::new(&plan, &fused, limit)?;
-    let (states, state_bytes) = place_states(&plan, limit);
+    let layout = Layout::new(&plan, &fused, limit, *printing)?;
+    let (states, state_bytes) = place_states(&plan, limit, *printing);
     let mut buffers = layout.chunks.clone();
     let first_state = buffers.len();
     buffers.extend(state_bytes);
@@ -98,9 +99,7 @@ pub fn shaders(program: &Program, limits: &wgpu::Limits, printing: &Printing) ->
             // In the arena, but no kernel touches it.
             (_, None) => (BufferId::Own(0), 0),
         };
-        let word = u32::try_from(offset / 4)
-            .map_err(|_| Error::new("load", format!("{} lies beyond 16 GiB of a buffer", info.ty)))?;
-        places.push(Where { buffer, word });
+        places.push(Where::at(buffer, offset, &info.ty, *printing)?);
     }
     let scratch = buffers.len();
     let mut scratch_words = 0;
@@ -136,7 +135,7 @@ pub fn shaders(program: &Program, limits: &wgpu::Limits, printing: &Printing) ->
     for (literal, &spot) in plan.constants.iter().zip(&layout.constants) {
         let data = Data::from_bytes(literal.ty.dtype, literal.bytes())
             .ok_or_else(|| Error::new("load", format!("a constant does not hold {}", literal.ty)))?;
-        constants.push((place(spot), words(&data)));
+        constants.push((place(spot), words(&data, *printing)));
     }
     let input = |&offset: &u64| place(Spot { chunk: 0, offset });
     Ok(Shaders {
@@ -156,9 +155,9 @@ pub fn shaders(program: &Program, limits: &wgpu::Limits, printing: &Printing) ->
 }
 
 /// Elements as shaders see them.
-fn words(data: &Data) -> Vec<u32> {
+fn words(data: &Data, printing: Printing) -> Vec<u32> {
     let mut bytes = Vec::new();
-    append(data, &mut bytes);
+    append(data, printing, &mut bytes);
     bytes.chunks_exact(4).map(|c| u32::from_ne_bytes([c[0], c[1], c[2], c[3]])).collect()
 }
 

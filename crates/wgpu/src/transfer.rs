@@ -5,6 +5,7 @@ use crate::executable::own;
 use crate::gpu::Gpu;
 use crate::heap::OwnMemory;
 use crate::layout::{Layout, Spot, aligned};
+use crate::printing::Printing;
 use crate::staging::{Readback, Slot};
 use crate::tuning::EARLY_READ_BYTES;
 use crate::words::{self, stored_bytes};
@@ -15,6 +16,7 @@ use std::sync::Arc;
 /// Where the elements of one step's inputs come from, and where in the executable's first chunk they go.
 pub(crate) struct Uploads<'a> {
     layout: &'a Layout,
+    printing: Printing,
     /// Ranges that go through staging memory, where they lie just as in the chunk: start and end.
     staged: Vec<(u64, u64)>,
     /// Inputs on the device: the buffer, the offset they go to, and their bytes.
@@ -33,9 +35,9 @@ impl<'a> Uploads<'a> {
         inputs: &[Argument<'_>],
         hypers: &[f32],
     ) -> Result<Uploads<'a>> {
-        let mut uploads = Uploads { layout, staged: Vec::new(), moved: Vec::new() };
+        let mut uploads = Uploads { layout, printing: gpu.printing, staged: Vec::new(), moved: Vec::new() };
         for ((input, &offset), port) in inputs.iter().zip(&layout.inputs).zip(&program.inputs) {
-            let bytes = stored_bytes(program.ty(port.value));
+            let bytes = stored_bytes(program.ty(port.value), gpu.printing);
             match input {
                 Argument::Host(_) => uploads.stage(offset, bytes),
                 Argument::Device(buffer) => {
@@ -65,8 +67,8 @@ impl<'a> Uploads<'a> {
     pub fn write(&self, view: &mut wgpu::BufferViewMut, inputs: &[Argument<'_>], hypers: &[f32]) {
         for (input, &offset) in inputs.iter().zip(&self.layout.inputs) {
             if let Argument::Host(array) = input {
-                let bytes = array.data().len() * 4;
-                words::write(array.data(), view.slice(offset as usize..offset as usize + bytes));
+                let end = offset + stored_bytes(&array.ty(), self.printing);
+                words::write(array.data(), self.printing, view.slice(offset as usize..end as usize));
             }
         }
         let start = self.layout.hypers as usize;
@@ -111,9 +113,9 @@ pub(crate) struct Outputs {
 }
 
 impl Outputs {
-    pub fn new(program: &Program, layout: &Layout) -> Outputs {
+    pub fn new(program: &Program, layout: &Layout, printing: Printing) -> Outputs {
         let bytes: Vec<u64> =
-            program.outputs.iter().map(|port| stored_bytes(program.ty(port.value))).collect();
+            program.outputs.iter().map(|port| stored_bytes(program.ty(port.value), printing)).collect();
         let (early, copies) = early_copies(&bytes, &layout.outputs);
         Outputs {
             names: program.outputs.iter().map(|port| format!("output {}", port.name).into()).collect(),

@@ -15,12 +15,14 @@ use crate::clock::Clock;
 use crate::executable::{Step, Table, WgpuExecutable};
 use crate::gpu::{Gpu, lock};
 use crate::heap::OwnMemory;
+use crate::printing::Printing;
 use crate::tuning::{
     ALIGNMENT, CANDIDATE_MICROSECONDS, CLEARLY_FASTER, GUESSED_RATE, MOST_TIMED_WORDS, TIMING_MILLISECONDS,
     TIMING_ROUNDS,
 };
 use crate::wgsl::{self, BufferId, Dispatch, Pick, Tunable, Where};
-use dropforge_ir::Result;
+use crate::words::width;
+use dropforge_ir::{DType, Result};
 use dropforge_plan::Choices;
 use dropforge_plan::plan::{Kernel, Plan, Work};
 use std::collections::{BTreeMap, HashMap};
@@ -159,12 +161,16 @@ pub(crate) fn prepare(gpu: &Arc<Gpu>, plan: &Plan, given: &Choices) {
 }
 
 /// A place for each buffer that a kernel touches, in one piece of memory; and its words.
-fn places(plan: &Plan, kernel: &Kernel) -> (Vec<Where>, usize) {
-    let mut places = vec![Where { buffer: BufferId::Own(0), word: 0 }; plan.buffers.len()];
+fn places(plan: &Plan, kernel: &Kernel, printing: Printing) -> (Vec<Where>, usize) {
+    let nowhere = Where::of_words(BufferId::Own(0), 0, DType::F32);
+    let mut places = vec![nowhere; plan.buffers.len()];
     let mut end = 0usize;
     let Work::Call { args, results, .. } = &kernel.work else { return (places, 0) };
-    let mut place = |buffer: usize, words: usize| {
-        places[buffer].word = u32::try_from(end).unwrap_or(0);
+    let mut place = |buffer: usize, elements: usize| {
+        let ty = &plan.buffers[buffer].ty;
+        // What lies beyond all limits is too large to time.
+        places[buffer] = Where::at(BufferId::Own(0), end as u64 * 4, ty, printing).unwrap_or(nowhere);
+        let words = elements.saturating_mul(width(ty.dtype, printing) as usize).div_ceil(4);
         end = end.saturating_add(words.next_multiple_of(ALIGNMENT as usize / 4));
     };
     for arg in args {
@@ -183,7 +189,7 @@ const WHAT: &str = "the timing of tiles";
 
 /// The candidate that takes the least time; nothing if the kernel is too large to try.
 fn fastest(gpu: &Arc<Gpu>, plan: &Plan, kernel: &Kernel, tunable: &Tunable) -> Result<Option<Pick>> {
-    let (places, words) = places(plan, kernel);
+    let (places, words) = places(plan, kernel, gpu.printing);
     if words == 0 || words > MOST_TIMED_WORDS {
         return Ok(None);
     }
@@ -251,7 +257,7 @@ mod tests {
     #[test]
     fn every_candidate_is_timed() {
         let gpu = match Gpu::open(crate::Choice::Software) {
-            Ok(gpu) => Arc::new(gpu),
+            Ok(gpu) => gpu,
             Err(_) if std::env::var("DROPFORGE_NO_GPU").as_deref() == Ok("1") => return,
             Err(error) => panic!("{error} (DROPFORGE_NO_GPU=1 passes without)"),
         };

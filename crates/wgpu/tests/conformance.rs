@@ -42,6 +42,12 @@ fn cases_agree_with_pytorch_without_subgroups() {
 }
 
 #[test]
+fn cases_agree_with_pytorch_with_f16_in_words() {
+    let Some(device) = device(|printing| Printing { f16: false, ..printing }) else { return };
+    check_all(&device, &[]);
+}
+
+#[test]
 fn random_programs_agree_with_the_interpreter() {
     let Some(device) = device(|printing| printing) else { return };
     check_random(&device, seeds_from_environment(0..60));

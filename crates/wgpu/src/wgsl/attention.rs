@@ -189,9 +189,7 @@ impl Attention {
         tiles.over_collected(&mut shader, "total += part;");
         // Queries that see nothing have sums of 0.
         shader.line("bases[lid >> 2u][lid & 3u] = select(total, 1.0, total == 0.0);");
-        let store = statistics.store(
-            DType::F32,
-            &format!("(head * {}u + first + lid)", self.t),
+        let store = statistics.store(&format!("(head * {}u + first + lid)", self.t),
             "largest + f_log(total)",
         );
         shader.line(&format!("if (first + lid < {}u) {{ {store} }} }}", self.t));
@@ -245,7 +243,7 @@ impl Attention {
         shader.line(&format!(
             "for (var other = 1u; other < {LANES}u; other++) {{ sum += sums[lid + other]; }}"
         ));
-        shader.line(&format!("{} }}", scratch.store(DType::F32, "i", "sum")));
+        shader.line(&format!("{} }}", scratch.store("i", "sum")));
         shader.finish(label, THREADS, queries.div_ceil(PER_GROUP))
     }
 
@@ -271,7 +269,7 @@ impl Attention {
         tiles.declare(&mut shader, "sum");
         for (i, row) in tiles.my_rows() {
             let at = format!("(head * {}u + min({row}, {}u))", self.t, self.t - 1);
-            let (total, part) = (statistics.load(&at), shared.load(DType::F32, &at));
+            let (total, part) = (statistics.load(&at), shared.load(&at));
             shader.line(&format!("let total{i} = {total}; let part{i} = {part};"));
         }
         shader.line(&format!("let end = {};", self.end_of_keys(&tiles)));
@@ -325,7 +323,7 @@ impl Attention {
             format!("vec4<f32>({})", four.join(", "))
         };
         let totals = quad(&|at| statistics.load(at));
-        let parts = quad(&|at| shared.load(DType::F32, at));
+        let parts = quad(&|at| shared.load(at));
         let scale = float(self.scale);
         shader.line(&format!("let totals = {totals}; let parts = {parts};"));
         for (i, _) in tiles.my_rows() {
@@ -362,7 +360,7 @@ enum Rows {
 const UNSEEN: &str = "-3.0e38";
 
 /// Where the kernels of the gradient find what they share.
-const SHARED: Where = Where { buffer: BufferId::Scratch, word: 0 };
+const SHARED: Where = Where::of_words(BufferId::Scratch, 0, DType::F32);
 
 /// e to the power of each component of a quad, less a number.
 fn exponentials(quad: &str, less: &str) -> String {

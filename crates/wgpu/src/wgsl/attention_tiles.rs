@@ -9,7 +9,6 @@
 use super::movement::Source;
 use super::shader::{Shader, Slot};
 use crate::tuning::AttentionTile;
-use dropforge_ir::DType;
 
 /// Columns of a tile.
 pub(super) const COLUMNS: usize = 64;
@@ -44,7 +43,7 @@ impl<'a> Side<'a> {
         let strides = &self.source.argument.strides;
         let index =
             format!("({} + {row} * {}u + {e} * {}u)", self.base, strides[2] as u32, strides[3] as u32);
-        self.source.slot.load(DType::F32, &index)
+        self.source.slot.load(&index)
     }
 }
 
@@ -293,7 +292,7 @@ impl Tiles {
                 for (c, component) in COMPONENTS.iter().enumerate() {
                     let e = format!("(my_quad + {}u) * 4u + {c}u", n * across);
                     let store =
-                        slot.store(DType::F32, &format!("(at + {e})"), &format!("{name}{i}_{n}.{component}"));
+                        slot.store(&format!("(at + {e})"), &format!("{name}{i}_{n}.{component}"));
                     if d.is_multiple_of(4 * across) {
                         shader.line(&store);
                     } else {

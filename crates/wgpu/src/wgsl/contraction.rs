@@ -115,10 +115,10 @@ pub(crate) fn dispatches(
     // Parts start at whole quads.
     let start = scratch_start.next_multiple_of(4);
     let elements = sizes.z * sizes.m * sizes.n;
-    let place = Where { buffer: BufferId::Scratch, word: start as u32 };
+    let place = Where::of_words(BufferId::Scratch, start as u32, DType::F32);
     let stores_quads = sizes.n.is_multiple_of(4);
     if stores_quads {
-        shader.bind_as_quads(BufferId::Scratch);
+        shader.bind_as_quads(place);
     }
     operands.prepare(&mut shader, true, false);
     operands.loads(&mut shader);
@@ -136,13 +136,11 @@ pub(crate) fn dispatches(
 
 /// Adds the functions `store` and, for quads, `store4`, to memory.
 fn print_stores(shader: &mut Shader, slot: &Slot, index: &str, quads: bool) {
-    let store = slot.store(DType::F32, index, "value");
+    let store = slot.store(index, "value");
     shader.line_head(&format!("fn store(z: u32, m: u32, n: u32, value: f32) {{ {store} }}"));
     if quads {
-        let quad = slot.quad(index);
-        shader.line_head(&format!(
-            "fn store4(z: u32, m: u32, n: u32, value: vec4<f32>) {{ {quad} = bitcast<vec4<u32>>(value); }}"
-        ));
+        let store = slot.store_vector(index, "value");
+        shader.line_head(&format!("fn store4(z: u32, m: u32, n: u32, value: vec4<f32>) {{ {store} }}"));
     }
 }
 
@@ -174,7 +172,7 @@ fn print_sum(mut shader: Shader, label: &str, sizes: Sizes, slot: &Slot, parts: 
     shader.line("var sum = 0.0;");
     shader.line(&format!("if (i < {elements}u) {{"));
     shader.line(&format!("for (var part = lid / {per_group}u; part < {parts}u; part += {lanes}u) {{"));
-    let load = slot.load(DType::F32, &format!("(part * {elements}u + i)"));
+    let load = slot.load(&format!("(part * {elements}u + i)"));
     shader.line(&format!("sum += {load}; }} }}"));
     if lanes > 1 {
         shader.line_head(&format!("var<workgroup> sums: array<f32, {SUM_THREADS}>;"));

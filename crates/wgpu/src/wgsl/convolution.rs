@@ -192,7 +192,7 @@ impl Convolution<'_> {
             Direction::Forward => self.filter_index("m", "c", "t"),
             _ => self.filter_index("c", "m", "t"),
         };
-        let load = slot.load(DType::F32, &index);
+        let load = slot.load(&index);
         shader.line_head(&format!(
             "fn load_filter(z: u32, c: u32, t: u32, m: u32) -> f32 {{ return {load}; }}"
         ));
@@ -209,7 +209,7 @@ impl Convolution<'_> {
         let body = [
             format!("let m = i % {m}u; let c = (i / {m}u) % {channels}u;"),
             format!("let t = (i / {}u) % {taps}u; let z = i / {}u;", m * channels, m * k),
-            scratch.store(DType::F32, "i", "load_filter(z, c, t, m)"),
+            scratch.store("i", "load_filter(z, c, t, m)"),
         ];
         per_element(shader, label, z * m * k, &body)
     }
@@ -219,7 +219,7 @@ impl Convolution<'_> {
 const LEAST_TURNED: usize = 1024;
 
 /// Where turned filters lie.
-const TURNED: Where = Where { buffer: BufferId::Scratch, word: 0 };
+const TURNED: Where = Where::of_words(BufferId::Scratch, 0, DType::F32);
 
 /// The pixels along one axis that meet the same taps, and these taps. For other directions than the gradient of x, all taps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -303,13 +303,12 @@ impl Gathered<'_, '_> {
         let m = convolution.sizes().m;
         let index =
             format!("(((z * {}u + t) * {}u + c) * {m}u + m)", convolution.taps(), convolution.channels());
-        let one = scratch.load(DType::F32, &index);
+        let one = scratch.load(&index);
         shader.line_head(&format!("fn load_a{takes} -> f32 {{ {split} {tap} return {one}; }}"));
         if m.is_multiple_of(4) {
-            let four = scratch.quad(&index);
-            shader.line_head(&format!(
-                "fn load_a4{takes} -> vec4<f32> {{ {split} {tap} return bitcast<vec4<f32>>({four}); }}"
-            ));
+            let four = scratch.load_four(&index);
+            shader
+                .line_head(&format!("fn load_a4{takes} -> vec4<f32> {{ {split} {tap} return {four}; }}"));
         }
     }
 
@@ -324,7 +323,7 @@ impl Gathered<'_, '_> {
         let across = x.taps.max(1);
         // Below 0 wraps to beyond any extent.
         let load =
-            slot.load(DType::F32, &convolution.output_index("b", "c", &format!("(oy * {columns}u + ox)")));
+            slot.load(&convolution.output_index("b", "c", &format!("(oy * {columns}u + ox)")));
         shader.line_head(&format!(
             "fn load_b(z: u32, k0: u32, dk: u32, n: u32) -> f32 {{ {split} {pixel} \
              let oy = py + {} - (j / {across}u) * {}u; let ox = px + {} - (j % {across}u) * {}u; \
@@ -349,7 +348,7 @@ impl Gathered<'_, '_> {
 impl Operands for Gathered<'_, '_> {
     fn prepare(&self, shader: &mut Shader, loads: bool, stores: bool) {
         if loads && self.quads()[0] {
-            shader.bind_as_quads(BufferId::Scratch);
+            shader.bind_as_quads(TURNED);
         }
         if stores && self.stores_quads() {
             self.convolution.target.prepare(shader);
@@ -369,7 +368,7 @@ impl Operands for Gathered<'_, '_> {
                 self.load_filters(shader);
                 let (split, tap) = (self.split(), self.tap());
                 let slot = shader.operand(convolution.places[0], false);
-                let load = slot.load(DType::F32, &convolution.x_index("b", "c"));
+                let load = slot.load(&convolution.x_index("b", "c"));
                 shader.line_head(&format!(
                     "fn load_b(z: u32, k0: u32, dk: u32, n: u32) -> f32 {{ {split} {tap} \
                      let b = n / {positions}u; let p = n % {positions}u; {meet} {guard} return {load}; }}"
@@ -378,8 +377,8 @@ impl Operands for Gathered<'_, '_> {
             Direction::Filter => {
                 let [image, output] = [0, 1].map(|index| shader.operand(convolution.places[index], false));
                 let split = format!("let k = k0 + dk; let b = k / {positions}u; let p = k % {positions}u;");
-                let a = output.load(DType::F32, &convolution.output_index("b", "m", "p"));
-                let b = image.load(DType::F32, &convolution.x_index("b", "i"));
+                let a = output.load(&convolution.output_index("b", "m", "p"));
+                let b = image.load(&convolution.x_index("b", "i"));
                 shader.line_head(&format!(
                     "fn load_a(z: u32, k0: u32, dk: u32, m: u32) -> f32 {{ {split} return {a}; }}"
                 ));

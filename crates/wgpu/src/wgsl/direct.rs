@@ -4,7 +4,6 @@
 
 use super::convolution::{Convolution, Direction};
 use super::shader::{Dispatch, Shader};
-use dropforge_ir::DType;
 
 /// Threads of a workgroup.
 const THREADS: usize = 128;
@@ -89,7 +88,7 @@ impl Convolution<'_> {
         }
         shader.line("}");
         let slot = shader.operand(self.places[0], false);
-        let load = slot.load(DType::F32, "i");
+        let load = slot.load("i");
         shader.line_head(&format!("fn load_image(i: u32) -> f32 {{ return {load}; }}"));
         shader.finish(label, THREADS, groups * sizes.z)
     }

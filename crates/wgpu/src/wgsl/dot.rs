@@ -5,7 +5,6 @@ use super::epilogue::Target;
 use super::index::{constant, position, sum};
 use super::pick::{Pick, Tunable, step};
 use super::shader::{Dispatch, Shader, Where};
-use dropforge_ir::DType;
 use dropforge_plan::plan::Argument;
 
 /// Axes of an operand by their part in the product.
@@ -78,12 +77,12 @@ impl Side {
         let index =
             sum(&[constant(self.offset), self.batch.at("z"), self.free.at(free), self.contract.at("k")]);
         let takes = format!("(z: u32, k0: u32, dk: u32, {free}: u32)");
-        let one = slot.load(DType::F32, &index);
+        let one = slot.load(&index);
         shader.line_head(&format!("fn load_{letter}{takes} -> f32 {{ let k = k0 + dk; return {one}; }}"));
         if self.quads() {
-            let four = slot.quad(&index);
+            let four = slot.load_four(&index);
             shader.line_head(&format!(
-                "fn load_{letter}4{takes} -> vec4<f32> {{ let k = k0 + dk; return bitcast<vec4<f32>>({four}); }}"
+                "fn load_{letter}4{takes} -> vec4<f32> {{ let k = k0 + dk; return {four}; }}"
             ));
         }
     }
@@ -92,7 +91,7 @@ impl Side {
     fn quads(&self) -> bool {
         let fast = if self.along_k() { &self.contract } else { &self.free };
         let slow = if self.along_k() { &self.free } else { &self.contract };
-        self.place.word.is_multiple_of(4)
+        self.place.first.is_multiple_of(4)
             && self.offset % 4 == 0
             && fast.is_of_quads()
             && slow.skips_quads(0)
@@ -116,7 +115,7 @@ impl Operands for Product<'_> {
     fn prepare(&self, shader: &mut Shader, loads: bool, stores: bool) {
         for side in [&self.lhs, &self.rhs] {
             if loads && side.quads() {
-                shader.bind_as_quads(side.place.buffer);
+                shader.bind_as_quads(side.place);
             }
         }
         if stores && self.stores_quads() {

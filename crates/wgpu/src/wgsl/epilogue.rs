@@ -106,7 +106,7 @@ impl Target<'_> {
     /// Whether four neighbours can go at once, if the first of them always has a number that is a multiple of four.
     pub fn takes_quads(&self) -> bool {
         let in_quads = |epilogue: &Epilogue<'_>| quads::come_in_quads(&epilogue.instance.rows);
-        self.place.word.is_multiple_of(4) && self.epilogue.is_none_or(in_quads)
+        self.place.first.is_multiple_of(4) && self.epilogue.is_none_or(in_quads)
     }
 
     fn is_stored(&self) -> bool {
@@ -116,14 +116,14 @@ impl Target<'_> {
     /// Binds as quads what is met in quads; before any operand is made.
     pub fn prepare(&self, shader: &mut Shader) {
         if self.is_stored() {
-            shader.bind_as_quads(self.place.buffer);
+            shader.bind_as_quads(self.place);
         }
         if let Some(epilogue) = self.epilogue {
             for operand in
                 quads::operands_in_quads(instructions(epilogue.kernel), Along::Rows, &epilogue.operands)
             {
                 if operand != epilogue.given {
-                    shader.bind_as_quads(epilogue.operands[operand].buffer);
+                    shader.bind_as_quads(epilogue.operands[operand]);
                 }
             }
         }
@@ -135,9 +135,9 @@ impl Target<'_> {
         let (mut one, mut four) = (Vec::new(), Vec::new());
         if self.is_stored() {
             let slot = shader.operand(self.place, true);
-            one.push(slot.store(DType::F32, "i", "value"));
+            one.push(slot.store("i", "value"));
             if quads {
-                four.push(format!("{} = bitcast<vec4<u32>>(value);", slot.quad("i")));
+                four.push(slot.store_vector("i", "value"));
             }
         }
         if let Some(Epilogue { kernel, instance, operands, given, .. }) = self.epilogue {

@@ -428,6 +428,10 @@ fn f_round_to_f16(x: f32) -> f32 {
     return bitcast<f32>(sign | ((magnitude + 0xfffu + ((magnitude >> 13u) & 1u)) & 0xffffe000u));
 }
 
+// Only where shaders have the type. Not in place, so that constants are converted when the shader runs: those beyond the
+// largest f16 are no error then.
+fn f_to_f16(x: f32) -> f16 { return f16(x); }
+
 // The nearest number of 8 bits of exponent and 7 of fraction, ties to even.
 fn f_round_to_bf16(x: f32) -> f32 {
     let bits = bitcast<u32>(x);

@@ -43,8 +43,9 @@ pub(crate) fn dispatches(
     }
     // Instances that live in the same buffers share a dispatch.
     let mut groups: Vec<Vec<Busy<'_>>> = Vec::new();
-    let buffers =
-        |instance: &Busy<'_>| -> Vec<_> { instance.operands.iter().map(|operand| operand.buffer).collect() };
+    let buffers = |instance: &Busy<'_>| -> Vec<_> {
+        instance.operands.iter().map(|operand| (operand.buffer, operand.is_packed)).collect()
+    };
     let most = (uniform_words / (2 + kernel.written.len())).max(1);
     for instance in busy {
         match groups.iter_mut().find(|group| buffers(&group[0]) == buffers(&instance) && group.len() < most) {
@@ -80,7 +81,7 @@ impl Busy<'_> {
     /// Binds as quads what is met in quads.
     fn bind_quads(&self, shader: &mut Shader, kernel: &LoopKernel) {
         for operand in self.in_quads(kernel) {
-            shader.bind_as_quads(self.operands[operand].buffer);
+            shader.bind_as_quads(self.operands[operand]);
         }
     }
 }
@@ -163,7 +164,7 @@ fn several(label: &str, kernel: &LoopKernel, instances: &[Busy<'_>], printing: P
     let mut groups = 0;
     for instance in instances {
         table.extend([groups as u32, instance.elements as u32]);
-        table.extend(instance.operands.iter().map(|operand| operand.word));
+        table.extend(instance.operands.iter().map(|operand| operand.first));
         groups += instance.elements.div_ceil(per_group);
     }
     shader.param_table(&table);
@@ -178,7 +179,7 @@ fn several(label: &str, kernel: &LoopKernel, instances: &[Busy<'_>], printing: P
     let slots: Vec<Slot> = (0..operands)
         .map(|operand| {
             shader.line(&format!("let o{operand} = param_at(base + {}u);", operand + 2));
-            shader.operand_at(first.operands[operand].buffer, kernel.written[operand], format!("o{operand}"))
+            shader.operand_at(first.operands[operand], kernel.written[operand], format!("o{operand}"))
         })
         .collect();
     // One row axis, so that its extent does not matter.

@@ -8,6 +8,7 @@ mod direct;
 mod dot;
 mod epilogue;
 mod functions;
+mod halves;
 mod index;
 mod loops;
 mod movement;
@@ -23,6 +24,7 @@ mod shader;
 mod tile;
 
 pub(crate) use epilogue::{Epilogue, epilogue, fused, unstored};
+pub(crate) use halves::there_and_back;
 pub(crate) use pick::{Pick, Picker, Tunable};
 pub(crate) use shader::{BufferId, Dispatch, Where};
 
@@ -30,7 +32,7 @@ use crate::printing::Printing;
 use attention::Attention;
 use convolution::{Convolution, Direction};
 use dot::{Dot, DotAxes};
-use dropforge_ir::{Error, Op, PoolWindow, Result, Shape, ValueType};
+use dropforge_ir::{DType, Error, Op, PoolWindow, Result, Shape, ValueType};
 use dropforge_plan::explain::title;
 use dropforge_plan::plan::{Argument, Kernel, Plan, Work};
 use epilogue::Target;
@@ -68,9 +70,7 @@ pub(crate) fn print(
         }
         Work::Call { op, args, results } => {
             let call = Call { plan, label: &label, args, results, places, epilogue, limits };
-            let (mut dispatches, words) = call.print(op, pick).map_err(|error| error.at(&kernel.origin))?;
-            dispatches.extend(call.roundings());
-            (dispatches, words)
+            call.print(op, pick).map_err(|error| error.at(&kernel.origin))?
         }
     };
     let dispatches = dispatches
@@ -83,7 +83,7 @@ pub(crate) fn print(
 /// What there is to choose for a kernel, if anything.
 pub(crate) fn tunable(plan: &Plan, kernel: &Kernel, limits: &wgpu::Limits) -> Option<Tunable> {
     let Work::Call { op, args, results } = &kernel.work else { return None };
-    let nowhere = vec![Where { buffer: BufferId::Own(0), word: 0 }; plan.buffers.len()];
+    let nowhere = vec![Where::of_words(BufferId::Own(0), 0, DType::F32); plan.buffers.len()];
     let call = Call { plan, label: "", args, results, places: &nowhere, epilogue: None, limits };
     call.tunable(op)
 }
@@ -110,12 +110,6 @@ impl Call<'_> {
 
     fn result_type(&self, index: usize) -> &ValueType {
         &self.plan.buffers[self.results[index]].ty
-    }
-
-    /// Operations compute in f32: what brings results of half types to their type.
-    fn roundings(&self) -> Vec<Dispatch> {
-        let halves = (0..self.results.len()).filter(|&index| self.result_type(index).dtype.is_half());
-        halves.map(|index| movement::round(self.label, self.result_type(index), self.result(index))).collect()
     }
 
     fn arg_places(&self) -> Vec<Where> {

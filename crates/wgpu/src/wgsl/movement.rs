@@ -39,12 +39,12 @@ impl<'a> Source<'a> {
 
     /// The value of the element with this number.
     pub fn load(&self, number: &str) -> String {
-        self.slot.load(self.argument.ty.dtype, &self.numbered(number))
+        self.slot.load(&self.numbered(number))
     }
 
     /// The value of the element at these coordinates.
     pub fn load_at(&self, coordinates: &[String]) -> String {
-        self.slot.load(self.argument.ty.dtype, &self.at(coordinates))
+        self.slot.load(&self.at(coordinates))
     }
 }
 
@@ -71,20 +71,12 @@ pub(crate) fn coordinates(number: &str, shape: &Shape) -> Vec<String> {
         .collect()
 }
 
-/// Copies words.
+/// Copies elements as they are stored.
 pub(crate) fn copy(label: &str, ty: &ValueType, from: Where, to: Where) -> Dispatch {
     let mut shader = Shader::default();
     let (from, to) = (shader.operand(from, false), shader.operand(to, true));
-    let body = [format!("{} = {};", to.word("i"), from.word("i"))];
+    let body = [format!("{} = {};", to.stored("i"), from.stored("i"))];
     per_element(shader, label, ty.shape.elements(), &body)
-}
-
-/// Rounds the elements of a value to its half type, in place.
-pub(crate) fn round(label: &str, ty: &ValueType, place: Where) -> Dispatch {
-    let mut shader = Shader::default();
-    let slot = shader.operand(place, true);
-    let body = [slot.store(ty.dtype, "i", &slot.load(ty.dtype, "i"))];
-    per_element(shader, &format!("{label}, rounded to {}", ty.dtype), ty.shape.elements(), &body)
 }
 
 /// Extents of padding.
@@ -131,9 +123,9 @@ pub(crate) fn pad(
     let dtype = result.dtype;
     let value = number(dtype, padding.value);
     body.push(format!("if ({}) {{", inside.join(" && ")));
-    body.push(target.store(dtype, "i", &source.load_at(&inner)));
+    body.push(target.store("i", &source.load_at(&inner)));
     body.push("} else {".into());
-    body.push(target.store(dtype, "i", &value));
+    body.push(target.store("i", &value));
     body.push("}".into());
     per_element(shader, label, result.shape.elements(), &body)
 }
@@ -163,7 +155,7 @@ pub(crate) fn concat(
                 .map(|other| if other == axis { format!("p{other} - {start}u") } else { format!("p{other}") })
                 .collect();
             body.push(format!("if (p{axis} >= {start}u && p{axis} < {end}u) {{"));
-            body.push(target.store(result.dtype, "i", &source.load_at(&inner)));
+            body.push(target.store("i", &source.load_at(&inner)));
             body.push("}".into());
         }
         start = end;
@@ -198,9 +190,9 @@ pub(crate) fn gather(
         format!("if (position < {size}u) {{"),
         format!("let e = (outer * {size}u + position) * {inner}u + i % {}u;", inner.max(1)),
     ];
-    body.push(target.store(dtype, "i", &operand.load("e")));
+    body.push(target.store("i", &operand.load("e")));
     body.push("} else {".into());
-    body.push(target.store(dtype, "i", &number(dtype, 0.0)));
+    body.push(target.store("i", &number(dtype, 0.0)));
     body.push("}".into());
     per_element(shader, label, result.shape.elements(), &body)
 }

@@ -3,7 +3,7 @@
 
 use super::movement::{Source, per_element};
 use super::shader::{Dispatch, Shader, Where};
-use dropforge_ir::{DType, PoolWindow, ValueType};
+use dropforge_ir::{PoolWindow, ValueType};
 use dropforge_plan::plan::Argument;
 
 /// Extents of the planes.
@@ -78,8 +78,8 @@ pub(crate) fn max_pool(
         input[1]
     );
     body.extend(over_window(window, input, &compare));
-    body.push(values.store(DType::F32, "i", "best"));
-    body.push(positions.store(DType::I32, "i", "max(at, 0)"));
+    body.push(values.store("i", "best"));
+    body.push(positions.store("i", "max(at, 0)"));
     per_element(shader, label, result.shape.elements(), &body)
 }
 
@@ -109,7 +109,7 @@ pub(crate) fn max_pool_gradient(
         _ => body
             .push(format!("for (var p = 0u; p < {outputs}u; p++) {{ let o = c * {outputs}u + p; {add} }}")),
     }
-    body.push(target.store(DType::F32, "i", "sum"));
+    body.push(target.store("i", "sum"));
     per_element(shader, label, result.shape.elements(), &body)
 }
 
@@ -127,7 +127,7 @@ pub(crate) fn window_sum(
     let mut body = vec![split(plane(result)), "var sum = 0.0;".into()];
     let add = format!("sum += {};", source.load(&format!("((c * {}u + ty) * {}u + tx)", input[0], input[1])));
     body.extend(over_window(window, input, &add));
-    body.push(target.store(DType::F32, "i", "sum"));
+    body.push(target.store("i", "sum"));
     per_element(shader, label, result.shape.elements(), &body)
 }
 
@@ -148,6 +148,6 @@ pub(crate) fn window_sum_transpose(
             format!("sum += {};", source.load(&format!("((c * {}u + oy) * {}u + ox)", output[0], output[1])));
         body.extend(over_outputs(window, output, &add));
     }
-    body.push(target.store(DType::F32, "i", "sum"));
+    body.push(target.store("i", "sum"));
     per_element(shader, label, result.shape.elements(), &body)
 }

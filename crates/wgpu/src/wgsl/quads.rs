@@ -2,7 +2,7 @@
 //! in one piece, and what is the same for all four is computed once.
 
 use super::scalar::{Lane, Scene};
-use super::shader::{Slot, Where, from_word, to_word, wgsl_type};
+use super::shader::{Slot, Where, wgsl_type};
 use dropforge_plan::kernel::{Access, Affine, Instruction, LoopKernel, Register};
 
 /// Along which axis four elements are neighbours.
@@ -38,11 +38,11 @@ pub(crate) fn come_in_quads(extents: &[usize]) -> bool {
     extents.last().is_some_and(|extent| extent.is_multiple_of(4))
 }
 
-/// Whether the elements that four such neighbours meet are a quad of words, in memory of which the operand begins at `word`.
-fn meets_quads(access: &Access, along: Along, word: u32) -> bool {
+/// Whether the elements that four such neighbours meet are a quad, in memory of which the operand begins at element `first`.
+fn meets_quads(access: &Access, along: Along, first: u32) -> bool {
     along.step(&access.index) == 1
         && access.index.offset % 4 == 0
-        && word.is_multiple_of(4)
+        && first.is_multiple_of(4)
         && along.others(&access.index).all(|step| step % 4 == 0)
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn operands_in_quads<'a>(
     let mut found: Vec<usize> = instructions
         .into_iter()
         .filter_map(access)
-        .filter(|access| meets_quads(access, along, places[access.operand].word))
+        .filter(|access| meets_quads(access, along, places[access.operand].first))
         .map(|access| access.operand)
         .collect();
     found.sort_unstable();
@@ -79,7 +79,7 @@ pub(crate) fn meet_only_quads<'a>(
     places: &[Where],
 ) -> bool {
     instructions.into_iter().filter_map(access).all(|access| {
-        along.step(&access.index) == 0 || meets_quads(access, along, places[access.operand].word)
+        along.step(&access.index) == 0 || meets_quads(access, along, places[access.operand].first)
     })
 }
 
@@ -143,7 +143,7 @@ pub(crate) fn print<'a>(
         ..*scene
     });
     let in_quads = |slot: &Slot, access: &Access| {
-        slot.has_quads() && meets_quads(access, along, places[access.operand].word)
+        slot.has_quads() && meets_quads(access, along, places[access.operand].first)
     };
     let mut lines = Vec::new();
     for instruction in instructions {
@@ -152,20 +152,20 @@ pub(crate) fn print<'a>(
                 if in_quads(&scene.slots[access.operand], access)
                     && scene.given.is_none_or(|(operand, _)| operand != access.operand) =>
             {
-                let quad = scene.slots[access.operand].quad(&scene.position(&access.index));
+                let slot = &scene.slots[access.operand];
+                let quad = slot.stored_four(&scene.position(&access.index));
                 let whole = format!("q{}", to.0);
                 lines.push(format!("let {whole} = {quad};"));
                 let ty = wgsl_type(scene.kernel.registers[to.index()].dtype);
                 for (lane, component) in lanes.iter().zip(COMPONENTS) {
-                    let value = from_word(access.dtype, &format!("{whole}.{component}"));
+                    let value = slot.value_of(&format!("{whole}.{component}"));
                     lines.push(format!("let {}: {ty} = {value};", lane.name(*to)));
                 }
             }
             Instruction::Store { from, access } if in_quads(&scene.slots[access.operand], access) => {
-                let words: Vec<String> =
-                    lanes.iter().map(|lane| to_word(access.dtype, &lane.name(*from))).collect();
-                let quad = scene.slots[access.operand].quad(&scene.position(&access.index));
-                lines.push(format!("{quad} = vec4<u32>({});", words.join(", ")));
+                let values = lanes.each_ref().map(|lane| lane.name(*from));
+                let slot = &scene.slots[access.operand];
+                lines.push(slot.store_four(&scene.position(&access.index), &values));
             }
             other => {
                 let is_one = other.target().is_some_and(|to| shared[to.index()]);

@@ -8,6 +8,7 @@ use super::quads::{self, Along};
 use super::reduction::Accumulator;
 use super::scalar::{Scene, name};
 use super::shader::{BufferId, Dispatch, Shader, Slot, Where, wgsl_type};
+use dropforge_ir::DType;
 use crate::printing::Printing;
 use crate::tuning::{
     BUSY_GROUPS, BUSY_THREADS, COLUMNS_PER_THREAD, LEAST_SPLIT_COLUMNS, MOST_PARTS, WORKGROUP,
@@ -172,7 +173,7 @@ impl<'a> Rows<'a> {
         }
         if self.in_quads {
             for operand in operands_in_quads(self.kernel, &self.operands) {
-                shader.bind_as_quads(self.operands[operand].buffer);
+                shader.bind_as_quads(self.operands[operand]);
             }
         }
         let slots: Vec<Slot> = self
@@ -203,7 +204,7 @@ impl<'a> Rows<'a> {
             }
         }
         let scratch =
-            (parts > 1).then(|| shader.operand(Where { buffer: BufferId::Scratch, word: 0 }, is_part));
+            (parts > 1).then(|| shader.operand(Where::of_words(BufferId::Scratch, 0, DType::U32), is_part));
         let mut writer = Writer { rows: self, shader: &mut shader, slots: &slots, scratch };
         let count = self.kernel.stages.len();
         match pass {
@@ -240,10 +241,13 @@ fn operands_in_quads(kernel: &LoopKernel, places: &[Where]) -> Vec<usize> {
 /// Whether threads may take four neighbouring columns at once, and have something of it.
 fn takes_quads(kernel: &LoopKernel, places: &[Where], stores_parts: bool) -> bool {
     let found = operands_in_quads(kernel, places);
-    let is_bound = |buffer: BufferId| found.iter().any(|&operand| places[operand].buffer == buffer);
+    let is_bound = |place: Where| {
+        let alike = |other: Where| other.buffer == place.buffer && other.is_packed == place.is_packed;
+        found.iter().any(|&operand| alike(places[operand]))
+    };
     let is_alone = |instruction: &Instruction| match instruction {
         Instruction::Store { access, .. } => {
-            is_bound(places[access.operand].buffer) && !found.contains(&access.operand)
+            is_bound(places[access.operand]) && !found.contains(&access.operand)
         }
         _ => false,
     };
@@ -330,7 +334,7 @@ impl Writer<'_, '_> {
         let mut next = || {
             let index = format!("({word}u + r * {}u + part)", lanes.parts);
             word += rows * lanes.parts;
-            self.scratch.as_ref().map(|slot| slot.word(&index)).unwrap_or_default()
+            self.scratch.as_ref().map(|slot| slot.stored(&index)).unwrap_or_default()
         };
         let accumulators = self.rows.accumulators(number);
         accumulators

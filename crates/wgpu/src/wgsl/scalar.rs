@@ -66,7 +66,6 @@ impl<'a> Scene<'a> {
     pub fn print(&self, instruction: &Instruction, declare: bool) -> String {
         if let Instruction::Store { from, access } = instruction {
             return self.slots[access.operand].store(
-                access.dtype,
                 &self.position(&access.index),
                 &self.name(*from),
             );
@@ -86,7 +85,7 @@ impl<'a> Scene<'a> {
             Instruction::Store { .. } => String::new(),
             Instruction::Load { access, .. } => match self.given {
                 Some((operand, value)) if operand == access.operand => value.to_string(),
-                _ => self.slots[access.operand].load(access.dtype, &self.position(&access.index)),
+                _ => self.slots[access.operand].load(&self.position(&access.index)),
             },
             Instruction::Immediate { to, bits } => immediate(self.dtype(*to), *bits),
             Instruction::Index { index, .. } => format!("bitcast<i32>({})", self.position(index)),
@@ -105,9 +104,9 @@ impl<'a> Scene<'a> {
                 let (seed, step) = (&self.slots[*seed], &self.slots[*step]);
                 format!(
                     "u_random({}, {}, {}, {stream}u, {})",
-                    seed.word("0u"),
-                    seed.word("1u"),
-                    step.word("0u"),
+                    seed.stored("0u"),
+                    seed.stored("1u"),
+                    step.stored("0u"),
                     self.position(index)
                 )
             }

@@ -5,7 +5,7 @@
 use super::movement::{Source, THREADS, around, number, per_element};
 use super::shader::{BufferId, Dispatch, Shader, Slot, Where, wgsl_type};
 use crate::tuning::{BUSY_GROUPS, FEW_COMPARISONS, FEW_INDICES};
-use dropforge_ir::ValueType;
+use dropforge_ir::{DType, ValueType};
 use dropforge_plan::plan::Argument;
 
 /// Bits of a digit; a workgroup has a thread for each value.
@@ -65,7 +65,7 @@ impl Scatter<'_> {
             format!("if (bitcast<u32>({}) == position) {{", indices.load("j")),
             format!("let e = (outer * {count}u + j) * {inner}u + i % {}u;", inner.max(1)),
             format!("sum += {}; }} }}", updates.load("e")),
-            target.store(dtype, "i", "sum"),
+            target.store("i", "sum"),
         ];
         per_element(shader, label, outer * size * inner, &body)
     }
@@ -102,7 +102,7 @@ impl Scatter<'_> {
             let indices = Source::new(shader, &self.args[1], self.places[1]);
             format!("min(bitcast<u32>({}), {}u)", indices.load("j"), self.size)
         } else {
-            scratch.word(&format!("({}u + j)", self.halves(pass)[0]))
+            scratch.stored(&format!("({}u + j)", self.halves(pass)[0]))
         };
         shader.line_head(&format!("fn key(j: u32) -> u32 {{ return {value}; }}"));
     }
@@ -117,7 +117,7 @@ impl Scatter<'_> {
         let digit = format!("(key(j) >> {}u) & {}u", pass * DIGIT, DIGITS - 1);
         shader.line(&format!("if (j < {}u) {{ atomicAdd(&found[{digit}], 1u); }}", self.count));
         shader.line("workgroupBarrier();");
-        shader.line(&format!("{} = atomicLoad(&found[lid]);", scratch.word(&self.counts("lid", "wg"))));
+        shader.line(&format!("{} = atomicLoad(&found[lid]);", scratch.stored(&self.counts("lid", "wg"))));
         shader.finish(label, DIGITS, self.blocks())
     }
 
@@ -125,7 +125,7 @@ impl Scatter<'_> {
     fn add_counts(&self, label: &str) -> Dispatch {
         let mut shader = Shader::default();
         let scratch = shader.operand(SCRATCH, true);
-        let (word, blocks) = (scratch.word(&self.counts("lid", "block")), self.blocks());
+        let (word, blocks) = (scratch.stored(&self.counts("lid", "block")), self.blocks());
         shader.line_head(&format!("var<workgroup> totals: array<u32, {DIGITS}>;"));
         shader.line("var total = 0u;");
         shader.line(&format!("for (var block = 0u; block < {blocks}u; block++) {{ total += {word}; }}"));
@@ -152,10 +152,10 @@ impl Scatter<'_> {
         // Those before it in the block stay before it.
         shader.line("var before = 0u;");
         shader.line("for (var other = 0u; other < lid; other++) { before += u32(digits[other] == digit); }");
-        shader.line(&format!("let to = {} + before;", scratch.word(&self.counts("digit", "wg"))));
-        let number = if pass == 0 { "j".to_string() } else { scratch.word(&format!("({numbers}u + j)")) };
-        shader.line(&format!("{} = index;", scratch.word(&format!("({keys_after}u + to)"))));
-        shader.line(&format!("{} = {number}; }}", scratch.word(&format!("({numbers_after}u + to)"))));
+        shader.line(&format!("let to = {} + before;", scratch.stored(&self.counts("digit", "wg"))));
+        let number = if pass == 0 { "j".to_string() } else { scratch.stored(&format!("({numbers}u + j)")) };
+        shader.line(&format!("{} = index;", scratch.stored(&format!("({keys_after}u + to)"))));
+        shader.line(&format!("{} = {number}; }}", scratch.stored(&format!("({numbers_after}u + to)"))));
         shader.finish(label, DIGITS, self.blocks())
     }
 
@@ -183,7 +183,7 @@ impl Scatter<'_> {
         shader.line("if (lid < 2u) {");
         shader.line(&format!("var low = 0u; var high = {count}u;"));
         shader.line("while (low < high) { let middle = (low + high) / 2u;");
-        let key = scratch.word(&format!("({keys}u + middle)"));
+        let key = scratch.stored(&format!("({keys}u + middle)"));
         shader.line(&format!(
             "if ({key} < position + lid) {{ low = middle + 1u; }} else {{ high = middle; }} }}"
         ));
@@ -193,7 +193,7 @@ impl Scatter<'_> {
         shader.line(&format!("let i = base + lid % {ACROSS}u; var sum = {};", number(dtype, 0.0)));
         shader.line("if (i < last) {");
         shader.line(&format!("for (var s = ends[0] + lid / {ACROSS}u; s < ends[1]; s += {LANES}u) {{"));
-        shader.line(&format!("let j = {};", scratch.word(&format!("({numbers}u + s)"))));
+        shader.line(&format!("let j = {};", scratch.stored(&format!("({numbers}u + s)"))));
         shader.line(&format!("let e = (outer * {count}u + j) * {inner}u + i;"));
         shader.line(&format!("sum += {}; }} }}", updates.load("e")));
         shader.line("sums[lid] = sum; workgroupBarrier();");
@@ -202,10 +202,10 @@ impl Scatter<'_> {
             "for (var lane = 1u; lane < {LANES}u; lane++) {{ sum += sums[lid + lane * {ACROSS}u]; }}"
         ));
         let at = format!("((outer * {size}u + position) * {inner}u + i)");
-        shader.line(&format!("{} }}", target.store(dtype, &at, "sum")));
+        shader.line(&format!("{} }}", target.store(&at, "sum")));
         shader.line("workgroupBarrier(); }");
         shader.finish(label, THREADS, outer * size * groups)
     }
 }
 
-const SCRATCH: Where = Where { buffer: BufferId::Scratch, word: 0 };
+const SCRATCH: Where = Where::of_words(BufferId::Scratch, 0, DType::U32);

@@ -1,7 +1,9 @@
 //! A shader in the making: its bindings, its parameters and its text.
 
 use super::functions;
-use dropforge_ir::DType;
+use crate::printing::Printing;
+use crate::words;
+use dropforge_ir::{DType, Error, Result, ValueType};
 use std::fmt::Write;
 
 /// A buffer that an executable binds.
@@ -15,13 +17,35 @@ pub(crate) enum BufferId {
     Scratch,
 }
 
-/// Where a value lies.
+/// Where a value lies, and what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Where {
     /// In which buffer.
     pub buffer: BufferId,
-    /// At which word.
-    pub word: u32,
+    /// At which element, all elements before it counted as wide as those of the value.
+    pub first: u32,
+    /// The type of its elements.
+    pub dtype: DType,
+    /// Whether these are f16 in 2 bytes, rather than a word each.
+    pub is_packed: bool,
+}
+
+impl Where {
+    /// Elements of a word each, from a word on.
+    pub const fn of_words(buffer: BufferId, first: u32, dtype: DType) -> Where {
+        Where { buffer, first, dtype, is_packed: false }
+    }
+
+    /// A value that begins at a byte, as a device with this printing stores it.
+    ///
+    /// # Errors
+    /// If no index reaches that far.
+    pub fn at(buffer: BufferId, byte: u64, ty: &ValueType, printing: Printing) -> Result<Where> {
+        let is_packed = printing.packs(ty.dtype);
+        let first = u32::try_from(byte / words::width(ty.dtype, printing))
+            .map_err(|_| Error::new("load", format!("{ty} lies beyond 2^32 elements of a buffer")))?;
+        Ok(Where { buffer, first, dtype: ty.dtype, is_packed })
+    }
 }
 
 /// One dispatch of one shader.
@@ -50,15 +74,17 @@ impl Dispatch {
 #[derive(Clone, Debug)]
 pub(crate) struct Slot {
     binding: usize,
-    /// Whether the binding holds quads of words.
+    /// Whether the binding holds quads of elements.
     quads: bool,
-    /// Expression of the first word.
+    /// Expression of the first element.
     offset: String,
+    dtype: DType,
+    is_packed: bool,
 }
 
 impl Slot {
-    /// The word at an index, an expression of type u32.
-    pub fn word(&self, index: &str) -> String {
+    /// What is stored at an index, as the operand of an assignment or an expression: a word, or an f16.
+    pub fn stored(&self, index: &str) -> String {
         let at = self.at(index);
         if self.quads {
             return format!("b{}[({at}) >> 2u][({at}) & 3u]", self.binding);
@@ -70,34 +96,65 @@ impl Slot {
         if index == "0u" { self.offset.clone() } else { format!("{} + {index}", self.offset) }
     }
 
-    /// The four words from an index on, where the binding holds quads and the word is the first of one.
-    pub fn quad(&self, index: &str) -> String {
+    /// The four that are stored from an index on, where the binding holds quads and the index is that of the first of one.
+    pub fn stored_four(&self, index: &str) -> String {
         format!("b{}[({}) >> 2u]", self.binding, self.at(index))
     }
 
     /// An operand that no shader reaches.
     pub fn none() -> Slot {
-        Slot { binding: 0, quads: false, offset: String::new() }
+        Slot { binding: 0, quads: false, offset: String::new(), dtype: DType::F32, is_packed: false }
     }
 
-    /// Whether [`Slot::quad`] works, for indices that are multiples of four.
+    /// Whether [`Slot::stored_four`] works, for indices that are multiples of four.
     pub fn has_quads(&self) -> bool {
         self.quads
     }
 
-    /// The element at an index, in the type of registers.
-    pub fn load(&self, dtype: DType, index: &str) -> String {
-        from_word(dtype, &self.word(index))
+    /// What is stored, in the type of registers.
+    pub fn value_of(&self, stored: &str) -> String {
+        if self.is_packed { format!("f32({stored})") } else { from_word(self.dtype, stored) }
     }
 
-    /// The statement that stores a value of the type of registers.
-    pub fn store(&self, dtype: DType, index: &str, value: &str) -> String {
-        format!("{} = {};", self.word(index), to_word(dtype, value))
+    /// As what a value of the type of registers is stored.
+    fn stored_as(&self, value: &str) -> String {
+        if self.is_packed { format!("f_to_f16({value})") } else { to_word(self.dtype, value) }
+    }
+
+    /// The element at an index, in the type of registers.
+    pub fn load(&self, index: &str) -> String {
+        self.value_of(&self.stored(index))
+    }
+
+    /// The statement that stores a value of the type of registers, rounded to the type of the operand.
+    pub fn store(&self, index: &str, value: &str) -> String {
+        format!("{} = {};", self.stored(index), self.stored_as(value))
+    }
+
+    /// Four floats from an index on, where [`Slot::stored_four`] works, as a vector of f32.
+    pub fn load_four(&self, index: &str) -> String {
+        let four = self.stored_four(index);
+        if self.is_packed { format!("vec4<f32>({four})") } else { format!("bitcast<vec4<f32>>({four})") }
+    }
+
+    /// The statement that stores four values of the type of registers, from an index on, where [`Slot::stored_four`] works.
+    pub fn store_four(&self, index: &str, values: &[String; 4]) -> String {
+        let ty = if self.is_packed { "vec4<f16>" } else { "vec4<u32>" };
+        let four = values.each_ref().map(|value| self.stored_as(value)).join(", ");
+        format!("{} = {ty}({four});", self.stored_four(index))
+    }
+
+    /// The same for a vector of four f32.
+    pub fn store_vector(&self, index: &str, vector: &str) -> String {
+        match self.dtype {
+            DType::F32 => format!("{} = bitcast<vec4<u32>>({vector});", self.stored_four(index)),
+            _ => self.store_four(index, &["x", "y", "z", "w"].map(|component| format!("{vector}.{component}"))),
+        }
     }
 }
 
 /// The element that is stored as a word, in the type of registers.
-pub(crate) fn from_word(dtype: DType, word: &str) -> String {
+fn from_word(dtype: DType, word: &str) -> String {
     match dtype {
         DType::F32 | DType::F16 | DType::BF16 => format!("bitcast<f32>({word})"),
         DType::I32 => format!("bitcast<i32>({word})"),
@@ -107,7 +164,7 @@ pub(crate) fn from_word(dtype: DType, word: &str) -> String {
 }
 
 /// The word as which a value of the type of registers is stored.
-pub(crate) fn to_word(dtype: DType, value: &str) -> String {
+fn to_word(dtype: DType, value: &str) -> String {
     match dtype {
         DType::F32 | DType::I32 => format!("bitcast<u32>({value})"),
         DType::F16 | DType::BF16 => format!("bitcast<u32>({})", rounded(dtype, value)),
@@ -136,12 +193,20 @@ pub(crate) fn wgsl_type(dtype: DType) -> &'static str {
     }
 }
 
+/// A buffer as a shader sees it. One that holds packed elements beside words is bound twice: every element is reached through
+/// one of the two bindings only, so that they need not know of each other.
+struct Binding {
+    buffer: BufferId,
+    is_packed: bool,
+    written: bool,
+}
+
 /// Collects what a shader consists of.
 #[derive(Default)]
 pub(crate) struct Shader {
-    bindings: Vec<(BufferId, bool)>,
-    /// Buffers that are bound as quads of words.
-    quads: Vec<BufferId>,
+    bindings: Vec<Binding>,
+    /// What is bound as quads: buffers, and whether for packed elements.
+    quads: Vec<(BufferId, bool)>,
     params: Vec<u32>,
     /// Whether threads are numbered along subgroups.
     by_subgroups: bool,
@@ -152,31 +217,35 @@ pub(crate) struct Shader {
 }
 
 impl Shader {
-    /// The number of the binding of a buffer, which is made if need be.
-    pub fn binding(&mut self, buffer: BufferId, written: bool) -> usize {
-        let position = self.bindings.iter().position(|(other, _)| *other == buffer);
-        let index = position.unwrap_or_else(|| {
-            self.bindings.push((buffer, false));
+    /// The number of the binding through which a value is reached, which is made if need be.
+    fn binding(&mut self, place: Where, written: bool) -> usize {
+        let Where { buffer, is_packed, .. } = place;
+        let same = |other: &Binding| other.buffer == buffer && other.is_packed == is_packed;
+        let index = self.bindings.iter().position(same).unwrap_or_else(|| {
+            self.bindings.push(Binding { buffer, is_packed, written: false });
             self.bindings.len() - 1
         });
-        self.bindings[index].1 |= written;
+        self.bindings[index].written |= written;
         index + 1
     }
 
-    /// Binds a buffer as quads of words, so that four neighbours are loaded at once; before any operand in it is made.
-    pub fn bind_as_quads(&mut self, buffer: BufferId) {
-        self.quads.push(buffer);
+    /// Binds what values like this lie in as quads, so that four neighbours are loaded at once; before any operand in it is
+    /// made.
+    pub fn bind_as_quads(&mut self, place: Where) {
+        self.quads.push((place.buffer, place.is_packed));
     }
 
-    /// An operand whose first word is a parameter.
+    /// An operand whose first element is a parameter.
     pub fn operand(&mut self, place: Where, written: bool) -> Slot {
-        let offset = self.param(place.word);
-        self.operand_at(place.buffer, written, offset)
+        let offset = self.param(place.first);
+        self.operand_at(place, written, offset)
     }
 
-    /// An operand whose first word is a variable of the entry point.
-    pub fn operand_at(&mut self, buffer: BufferId, written: bool, offset: String) -> Slot {
-        Slot { binding: self.binding(buffer, written), quads: self.quads.contains(&buffer), offset }
+    /// An operand like that at a place, whose first element is a variable of the entry point.
+    pub fn operand_at(&mut self, place: Where, written: bool, offset: String) -> Slot {
+        let Where { buffer, dtype, is_packed, .. } = place;
+        let quads = self.quads.contains(&(buffer, is_packed));
+        Slot { binding: self.binding(place, written), quads, offset, dtype, is_packed }
     }
 
     /// A parameter, as the expression that reads it.
@@ -218,6 +287,10 @@ impl Shader {
         let width = groups.clamp(1, WIDEST);
         let height = groups.div_ceil(width);
         let mut text = String::new();
+        let has_f16 = self.bindings.iter().any(|binding| binding.is_packed);
+        if has_f16 {
+            text.push_str("enable f16;\n");
+        }
         while self.params.is_empty() || !self.params.len().is_multiple_of(4) {
             self.params.push(0);
         }
@@ -227,9 +300,20 @@ impl Shader {
             "@group(0) @binding(0) var<uniform> P: array<vec4<u32>, {}>;",
             self.params.len() / 4
         );
-        for (index, (buffer, written)) in self.bindings.iter().enumerate() {
+        // Within a dispatch a buffer is either written or read, in all of its bindings.
+        let is_written =
+            |buffer: BufferId| self.bindings.iter().any(|other| other.buffer == buffer && other.written);
+        let bindings: Vec<(BufferId, bool)> =
+            self.bindings.iter().map(|binding| (binding.buffer, is_written(binding.buffer))).collect();
+        for (index, (Binding { buffer, is_packed, .. }, (_, written))) in
+            self.bindings.iter().zip(&bindings).enumerate()
+        {
             let access = if *written { "read_write" } else { "read" };
-            let element = if self.quads.contains(buffer) { "vec4<u32>" } else { "u32" };
+            let scalar = if *is_packed { "f16" } else { "u32" };
+            let element = match self.quads.contains(&(*buffer, *is_packed)) {
+                true => format!("vec4<{scalar}>"),
+                false => scalar.to_string(),
+            };
             let number = index + 1;
             let _ = writeln!(
                 text,
@@ -252,13 +336,13 @@ impl Shader {
              {number}    let wg = wid.x + {width}u * wid.y;\n{beyond}{}}}\n",
             self.body
         );
-        text.push_str(&functions::needed_by(&format!("{}{main}", self.head)));
+        text.push_str(&functions::needed_by(&format!("{}{main}", self.head), has_f16));
         text.push_str(&self.head);
         text.push_str(&main);
         Dispatch {
             label: label.into(),
             source: text,
-            bindings: self.bindings,
+            bindings,
             params: self.params,
             workgroups: [width as u32, height as u32, 1],
         }

@@ -33,6 +33,8 @@ struct Job {
 
 /// Where the results of a program lie in the memory of a job.
 struct Running {
+    /// Whether f16 takes 2 bytes there.
+    f16: bool,
     results: Vec<usize>,
 }
 
@@ -112,7 +114,7 @@ fn run_part(
         match shaders(&sample.program, &limits(), &machine.printing).map_err(|error| error.to_string()) {
             Ok(shaders) => {
                 count.dispatches += shaders.dispatches.len();
-                running.push((*sample, job.add(sample, &shaders, change)));
+                running.push((*sample, job.add(sample, &shaders, machine, change)));
             }
             Err(error) => failures.push(format!("{}: {error}", sample.name)),
         }
@@ -128,8 +130,13 @@ fn run_part(
     (count, failures)
 }
 
-fn words(data: &Data) -> Vec<u32> {
+/// Elements as the device stores them; `f16` says whether that takes 2 bytes.
+fn words(data: &Data, f16: bool) -> Vec<u32> {
     match data {
+        Data::F16(values) if f16 => {
+            let bits = |value: Option<&F16>| value.map_or(0, |half| u32::from(half.to_bits()));
+            values.chunks(2).map(|pair| bits(pair.first()) | bits(pair.get(1)) << 16).collect()
+        }
         Data::F32(values) => values.iter().map(|x| x.to_bits()).collect(),
         Data::F16(values) => values.iter().map(|x| x.to_f32().to_bits()).collect(),
         Data::BF16(values) => values.iter().map(|x| x.to_f32().to_bits()).collect(),
@@ -139,8 +146,16 @@ fn words(data: &Data) -> Vec<u32> {
     }
 }
 
-fn array(ty: &ValueType, words: &[u32]) -> Array {
+/// The array that starts with these words.
+fn array(ty: &ValueType, words: &[u32], f16: bool) -> Array {
+    let count = ty.shape.elements();
+    let is_packed = f16 && ty.dtype == DType::F16;
+    let words = &words[..if is_packed { count.div_ceil(2) } else { count }];
     let data = match ty.dtype {
+        DType::F16 if f16 => {
+            let halves = words.iter().flat_map(|&word| [word as u16, (word >> 16) as u16]);
+            Data::F16(halves.take(count).map(F16::from_bits).collect())
+        }
         DType::F32 => Data::F32(words.iter().map(|&x| f32::from_bits(x)).collect()),
         DType::F16 => Data::F16(words.iter().map(|&x| F16::from_f32(f32::from_bits(x))).collect()),
         DType::BF16 => Data::BF16(words.iter().map(|&x| BF16::from_f32(f32::from_bits(x))).collect()),
@@ -154,7 +169,8 @@ fn array(ty: &ValueType, words: &[u32]) -> Array {
 
 impl Job {
     /// Gives a program its memory, filled with what it is given, and appends its dispatches.
-    fn add(&mut self, sample: &Sample, shaders: &Shaders, change: Change) -> Running {
+    fn add(&mut self, sample: &Sample, shaders: &Shaders, machine: Machine, change: Change) -> Running {
+        let f16 = machine.printing.f16;
         let mut starts = Vec::new();
         for &bytes in &shaders.buffers {
             self.guard();
@@ -170,10 +186,10 @@ impl Job {
             memory[start..start + words.len()].copy_from_slice(words);
         };
         for (place, array) in shaders.inputs.iter().zip(&sample.inputs) {
-            put(place, &words(array.data()));
+            put(place, &words(array.data(), f16));
         }
         for (place, array) in shaders.states.iter().zip(&sample.states) {
-            put(place, &words(array.data()));
+            put(place, &words(array.data(), f16));
         }
         for (place, hyper) in shaders.hypers.iter().zip(&sample.hypers) {
             put(place, &[hyper.to_bits()]);
@@ -200,7 +216,7 @@ impl Job {
                 self.steps.extend([starts[buffer] as u32, shaders.buffers[buffer] as u32]);
             }
         }
-        Running { results: shaders.outputs.iter().chain(&shaders.states).map(at).collect() }
+        Running { f16, results: shaders.outputs.iter().chain(&shaders.states).map(at).collect() }
     }
 
     fn guard(&mut self) {
@@ -264,7 +280,7 @@ impl Job {
         let ports = outputs.chain(program.states.iter().map(|port| (&port.name, port.value)));
         for (((port, value), &start), expected) in ports.zip(&running.results).zip(&sample.expected) {
             let ty = program.ty(value);
-            let got = array(ty, &self.memory[start..start + ty.shape.elements()]);
+            let got = array(ty, &self.memory[start..], running.f16);
             if let Some(message) = compare(expected, &Numbers::from(&got), sample.tolerance) {
                 return Some(format!("{}: {port} {message}", sample.name));
             }

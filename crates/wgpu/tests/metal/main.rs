@@ -34,7 +34,14 @@ fn limits() -> wgpu::Limits {
 
 /// A Mac: subgroups may be smaller than they are. Four neighbours are taken at once wherever that works.
 fn machine() -> Machine {
-    Machine { printing: Printing { subgroup: Some(4), quads_from: 0, stores_parts: false }, subgroup: 32 }
+    let printing = Printing { subgroup: Some(4), quads_from: 0, stores_parts: false, f16: true };
+    Machine { printing, subgroup: 32 }
+}
+
+/// One that converts to f16 in another way than the rest does, and keeps it in words.
+fn machine_of_words() -> Machine {
+    let machine = machine();
+    Machine { printing: Printing { f16: false, ..machine.printing }, ..machine }
 }
 
 /// Every distinct kernel of some programs.
@@ -72,8 +79,8 @@ fn kernels_of_models_have_right_types() {
 #[test]
 fn kernels_of_cases_have_right_types() {
     let cases = programs::cases();
-    let tiled = programs::tiled();
-    check_types("cases", &kernels(cases.iter().chain(&tiled).map(|sample| &sample.program)));
+    let (tiled, halves) = (programs::tiled(), programs::in_halves());
+    check_types("cases", &kernels(cases.iter().chain(&tiled).chain(&halves).map(|sample| &sample.program)));
 }
 
 #[test]
@@ -108,6 +115,12 @@ fn tiled_kernels_agree_with_the_interpreter() {
 }
 
 #[test]
+fn kernels_of_halves_agree_with_the_interpreter() {
+    check_results("run-halves", &programs::in_halves(), machine());
+    check_results("run-halves-in-words", &programs::in_halves(), machine_of_words());
+}
+
+#[test]
 fn training_steps_agree_with_the_interpreter() {
     check_results("run-models", &models::small(), machine());
 }
@@ -122,7 +135,7 @@ fn cases_agree_with_pytorch() {
 #[test]
 fn reductions_agree_with_the_interpreter_for_every_subgroup() {
     for (least, subgroup) in [(4, 4), (8, 16), (32, 32), (64, 64)] {
-        let printing = Printing { subgroup: Some(least), quads_from: 0, stores_parts: true };
+        let printing = Printing { subgroup: Some(least), quads_from: 0, stores_parts: true, f16: true };
         let name = format!("run-reductions-{least}-{subgroup}");
         check_results(&name, &programs::reductions(), Machine { printing, subgroup });
     }

@@ -4,7 +4,7 @@ use crate::shapes::{self, Convolved};
 use dropforge_conformance::all_cases;
 use dropforge_ir::interpret::{Numbers, run_arrays};
 use dropforge_ir::text::parse;
-use dropforge_ir::{Array, Data, Program, Value};
+use dropforge_ir::{Array, DType, Data, F16, Program, Value};
 
 /// A program with what it is given and what it should give.
 pub struct Sample {
@@ -43,7 +43,12 @@ fn sample(name: String, text: &str, tolerance: f64) -> Sample {
     let array = |value: Value, seed: usize| {
         let ty = program.ty(value);
         let number = |i: usize| (((i * 7919 + seed * 104_729) * 2_654_435_761) % 2003) as f32 / 1001.0 - 1.0;
-        Array::new(ty.shape.clone(), Data::F32((0..ty.shape.elements()).map(number).collect())).unwrap()
+        let numbers = (0..ty.shape.elements()).map(number);
+        let data = match ty.dtype {
+            DType::F16 => Data::F16(numbers.map(F16::from_f32).collect()),
+            _ => Data::F32(numbers.collect()),
+        };
+        Array::new(ty.shape.clone(), data).unwrap()
     };
     let ports = program.inputs.iter().enumerate();
     let inputs: Vec<Array> = ports.map(|(seed, port)| array(port.value, seed)).collect();
@@ -77,6 +82,23 @@ pub fn tiled() -> Vec<Sample> {
         samples.push(sample(format!("attention {t}×{s}×{d}, causal {causal}"), &text, 1e-4));
     }
     samples.extend(reductions());
+    samples
+}
+
+/// Some of these with all floats as f16, and with inputs of f16 that are cast.
+pub fn in_halves() -> Vec<Sample> {
+    let mut texts = vec![(shapes::products(130, 70, 33), 2e-3), (shapes::products(36, 140, 16), 2e-3)];
+    texts.push((Convolved::new([6, 40, 9, 1, 1, 1]).all(), 2e-3));
+    texts.push((Convolved::new([40, 36, 7, 2, 1, 1]).all(), 2e-3));
+    texts.push((shapes::attention(70, 75, 40, 1), 1e-2));
+    texts.extend(shapes::products_with_epilogues(1, 20, 36, 17).map(|text| (text, 0.0)));
+    let mut samples = Vec::new();
+    for (number, (text, tolerance)) in texts.into_iter().enumerate() {
+        samples.push(sample(format!("{number} from halves"), &shapes::from_halves(&text), 2e-4));
+        if tolerance > 0.0 {
+            samples.push(sample(format!("{number} in halves"), &shapes::in_halves(&text), tolerance));
+        }
+    }
     samples
 }
 

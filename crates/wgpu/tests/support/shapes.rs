@@ -1,5 +1,21 @@
 //! Programs of shapes that the conformance cases are too small for, as text. Those who run them choose the extents.
 
+/// A program with all floats as f16.
+pub fn in_halves(text: &str) -> String {
+    text.replace("f32", "f16")
+}
+
+/// A program whose inputs are f16, cast to f32 before anything else.
+pub fn from_halves(text: &str) -> String {
+    let line = |line: &str| match line.split_once(": f32[") {
+        Some((name, rest)) if rest.contains("] = input ") => {
+            format!("{name}_half: f16[{rest}\n{name} = cast {}_half {{to=f32}}", name.trim())
+        }
+        _ => line.to_string(),
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// Products of row-major and of turned matrices.
 pub fn products(m: usize, n: usize, k: usize) -> String {
     format!(

@@ -11,7 +11,7 @@ use dropforge::prelude::{Adam, AdamW, Sgd, StepBuilder, cross_entropy};
 use dropforge::{Array, DType, Data, Runtime, Tensor, ValueType};
 use dropforge_conformance::{check_all, check_random};
 use dropforge_ir::text::parse;
-use dropforge_ir::{BinaryKind, Op, Program, ReduceKind, UnaryKind};
+use dropforge_ir::{BF16, BinaryKind, F16, Op, Program, ReduceKind, UnaryKind};
 use dropforge_plan::{Argument, BufferRef, Device, Executable};
 use dropforge_wgpu::{Choice, WgpuDevice, adapters};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,8 +31,9 @@ fn main() -> Outcome<()> {
     }
     let software = std::env::var("DROPFORGE_GPU").as_deref() == Ok("software");
     let choice = if software { Choice::Software } else { Choice::Best };
-    let device = Arc::new(WgpuDevice::new(choice)?);
-    println!("on {}", device.name());
+    let mut found = None;
+    let device = Arc::new(WgpuDevice::printing(choice, |printing| *found.insert(printing))?);
+    println!("on {}, {found:?}", device.name());
     if wants("check") {
         check(&device);
     }
@@ -97,8 +98,13 @@ fn time(device: &WgpuDevice, executable: &mut dyn Executable) -> Outcome<f64> {
 fn filled(device: &dyn Device, ty: &ValueType) -> Outcome<BufferRef> {
     let buffer = device.allocate(ty)?;
     let count = ty.shape.elements();
-    let data = (0..count).map(|i| ((i * 2654435761) % 1000) as f32 / 1000.0 - 0.5).collect();
-    buffer.write(&Array::new(ty.shape.clone(), Data::F32(data)).ok_or("sizes")?)?;
+    let numbers = (0..count).map(|i| ((i * 2654435761) % 1000) as f32 / 1000.0 - 0.5);
+    let data = match ty.dtype {
+        DType::F16 => Data::F16(numbers.map(F16::from_f32).collect()),
+        DType::BF16 => Data::BF16(numbers.map(BF16::from_f32).collect()),
+        _ => Data::F32(numbers.collect()),
+    };
+    buffer.write(&Array::new(ty.shape.clone(), data).ok_or("sizes")?)?;
     Ok(buffer)
 }
 
@@ -109,7 +115,7 @@ fn loaded(device: &dyn Device, program: &Program) -> Outcome<Box<dyn Executable>
 }
 
 fn products(device: &Arc<WgpuDevice>) -> Outcome<()> {
-    for (m, n, k, turned) in [
+    let shapes = [
         (4096, 4096, 4096, [false, false]),
         (4096, 4096, 4096, [false, true]),
         (4096, 4096, 4096, [true, false]),
@@ -118,25 +124,34 @@ fn products(device: &Arc<WgpuDevice>) -> Outcome<()> {
         (128, 512, 784, [false, false]),
         (512, 784, 128, [true, false]),
         (128, 10, 256, [false, false]),
-    ] {
+    ];
+    // The types of the factors and of the product.
+    let types = [[DType::F32, DType::F32], [DType::F16, DType::F32], [DType::F16, DType::F16]];
+    for ((m, n, k, turned), [from, to]) in
+        shapes.into_iter().flat_map(|shape| types.map(|types| (shape, types)))
+    {
         let mut program = Program::new("product");
         let a = if turned[0] { [k, m] } else { [m, k] };
         let b = if turned[1] { [n, k] } else { [k, n] };
-        let a = program.state("a", ValueType::new(DType::F32, a));
-        let b = program.state("b", ValueType::new(DType::F32, b));
-        program.state("c", ValueType::new(DType::F32, [m, n]));
+        let a = program.state("a", ValueType::new(from, a));
+        let b = program.state("b", ValueType::new(from, b));
+        program.state("c", ValueType::new(to, [m, n]));
         let dot = Op::Dot {
             lhs_batch: vec![],
             rhs_batch: vec![],
             lhs_contract: vec![usize::from(!turned[0])],
             rhs_contract: vec![usize::from(turned[1])],
         };
-        let c = program.apply(dot, &[a, b])?;
+        let mut factors = [a, b];
+        if from != to {
+            factors = [program.apply(Op::Cast { to }, &[a])?, program.apply(Op::Cast { to }, &[b])?];
+        }
+        let c = program.apply(dot, &factors)?;
         program.write(2, c)?;
         let seconds = time(device, loaded(device.as_ref(), &program)?.as_mut())?;
         let flops = 2.0 * m as f64 * n as f64 * k as f64;
         println!(
-            "product {m}×{n}×{k} turned {turned:?}: {:.1} µs, {:.2} TFLOP/s",
+            "product {m}×{n}×{k} turned {turned:?} of {from} to {to}: {:.1} µs, {:.2} TFLOP/s",
             seconds * 1e6,
             flops / seconds / 1e12
         );
@@ -214,12 +229,15 @@ fn convolutions(device: &Arc<WgpuDevice>) -> Outcome<()> {
                 ),
             ),
         ] {
-            let seconds = time_text(device, &format!("{state}  {line}\n}}"))?;
-            println!(
-                "convolution {channels} to {filters}, {size}×{size}, {kernel}×{kernel} by {stride}, {name}: {:.1} µs, {:.2} TFLOP/s",
-                seconds * 1e6,
-                flops / seconds / 1e12
-            );
+            for dtype in ["f32", "f16"] {
+                let text = format!("{state}  {line}\n}}").replace("f32", dtype);
+                let seconds = time_text(device, &text)?;
+                println!(
+                    "convolution {channels} to {filters}, {size}×{size}, {kernel}×{kernel} by {stride}, {name}, {dtype}: {:.1} µs, {:.2} TFLOP/s",
+                    seconds * 1e6,
+                    flops / seconds / 1e12
+                );
+            }
         }
     }
     Ok(())
@@ -255,9 +273,12 @@ fn loops(device: &Arc<WgpuDevice>) -> Outcome<()> {
         println!("{name}: {:.1} µs, {:.0} GB/s", seconds * 1e6, bytes / seconds / 1e9);
         Ok(())
     };
-    for (rows, columns) in [(8192, 8192), (65536, 64), (64, 100_352), (1, 1 << 24), (512, 512)] {
-        let ty = ValueType::new(DType::F32, [rows, columns]);
-        let size = 4.0 * (rows * columns) as f64;
+    let shapes = [(8192, 8192), (65536, 64), (64, 100_352), (1, 1 << 24), (512, 512)];
+    for ((rows, columns), dtype) in
+        shapes.into_iter().flat_map(|shape| [DType::F32, DType::F16].map(|dtype| (shape, dtype)))
+    {
+        let ty = ValueType::new(dtype, [rows, columns]);
+        let size = dtype.size() as f64 * (rows * columns) as f64;
         let new = |name: &str| {
             let mut program = Program::new(name);
             let x = program.state("x", ty.clone());
@@ -267,19 +288,19 @@ fn loops(device: &Arc<WgpuDevice>) -> Outcome<()> {
         let y = program.state("y", ty.clone());
         let sum = program.binary(BinaryKind::Add, x, y)?;
         program.write(0, sum)?;
-        run(&format!("add {rows}×{columns}"), &program, 3.0 * size)?;
+        run(&format!("add {rows}×{columns} {dtype}"), &program, 3.0 * size)?;
         let (mut program, x) = new("gelu");
         let y = program.unary(UnaryKind::Erf, x)?;
         let y = program.binary(BinaryKind::Multiply, x, y)?;
         program.write(0, y)?;
-        run(&format!("x erf x {rows}×{columns}"), &program, 2.0 * size)?;
+        run(&format!("x erf x {rows}×{columns} {dtype}"), &program, 2.0 * size)?;
         for (name, axis) in [("row sums", 1), ("column sums", 0)] {
             let (mut program, x) = new("sums");
             let kept = if axis == 1 { rows } else { columns };
-            program.state("s", ValueType::new(DType::F32, [kept]));
+            program.state("s", ValueType::new(dtype, [kept]));
             let sum = program.apply(Op::Reduce { kind: ReduceKind::Sum, axes: vec![axis] }, &[x])?;
             program.write(1, sum)?;
-            run(&format!("{name} {rows}×{columns}"), &program, size)?;
+            run(&format!("{name} {rows}×{columns} {dtype}"), &program, size)?;
         }
         let (mut program, x) = new("softmax");
         let total = program.apply(Op::LogSumExp { axes: vec![1] }, &[x])?;
@@ -287,7 +308,7 @@ fn loops(device: &Arc<WgpuDevice>) -> Outcome<()> {
         let y = program.binary(BinaryKind::Subtract, x, total)?;
         let y = program.unary(UnaryKind::Exp, y)?;
         program.write(0, y)?;
-        run(&format!("softmax {rows}×{columns}"), &program, 2.0 * size)?;
+        run(&format!("softmax {rows}×{columns} {dtype}"), &program, 2.0 * size)?;
     }
     Ok(())
 }

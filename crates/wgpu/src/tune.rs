@@ -132,7 +132,7 @@ pub(crate) fn prepare(gpu: &Arc<Gpu>, plan: &Plan, given: &Choices) {
             return;
         }
         for (number, kernel) in plan.kernels.iter().enumerate() {
-            let Some(tunable) = wgsl::tunable(plan, kernel, &gpu.limits) else { continue };
+            let Some(tunable) = wgsl::tunable(plan, kernel, &gpu.limits, gpu.printing) else { continue };
             let is_open = !given.contains_key(&tunable.class) && tuned.pick(&tunable.class).is_none();
             if tunable.flops > 0.0 && tunable.picks.len() > 1 && is_open {
                 let flops = tunable.flops;

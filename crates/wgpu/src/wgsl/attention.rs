@@ -189,9 +189,8 @@ impl Attention {
         tiles.over_collected(&mut shader, "total += part;");
         // Queries that see nothing have sums of 0.
         shader.line("bases[lid >> 2u][lid & 3u] = select(total, 1.0, total == 0.0);");
-        let store = statistics.store(&format!("(head * {}u + first + lid)", self.t),
-            "largest + f_log(total)",
-        );
+        let store =
+            statistics.store(&format!("(head * {}u + first + lid)", self.t), "largest + f_log(total)");
         shader.line(&format!("if (first + lid < {}u) {{ {store} }} }}", self.t));
         shader.line("workgroupBarrier();");
         tiles.for_gathered(&mut shader, |i, n| format!("sum{i}_{n} /= {};", tiles.entry("bases", true, i)));

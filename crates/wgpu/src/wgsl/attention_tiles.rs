@@ -291,8 +291,7 @@ impl Tiles {
             for n in 0..self.gather_quads() {
                 for (c, component) in COMPONENTS.iter().enumerate() {
                     let e = format!("(my_quad + {}u) * 4u + {c}u", n * across);
-                    let store =
-                        slot.store(&format!("(at + {e})"), &format!("{name}{i}_{n}.{component}"));
+                    let store = slot.store(&format!("(at + {e})"), &format!("{name}{i}_{n}.{component}"));
                     if d.is_multiple_of(4 * across) {
                         shader.line(&store);
                     } else {

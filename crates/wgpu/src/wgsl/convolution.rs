@@ -6,7 +6,7 @@ use super::index::constant;
 use super::movement::per_element;
 use super::pick::{Pick, Tunable, step};
 use super::shader::{BufferId, Dispatch, Shader, Where};
-use dropforge_ir::{ConvolutionWindow, DType};
+use dropforge_ir::ConvolutionWindow;
 
 /// Which of the three tensors of a convolution is computed from the other two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,8 @@ impl Convolution<'_> {
         }
         let Pick::Contraction(tile, _) = pick else { return (Vec::new(), 0) };
         let Sizes { z, m, k, .. } = self.sizes();
-        let words = if self.is_turned() { z * m * k } else { 0 };
+        let elements = if self.is_turned() { z * m * k } else { 0 };
+        let words = if self.turned().is_packed { elements.div_ceil(2) } else { elements };
         let (mut all, mut scratch) = (Vec::new(), words);
         if self.is_turned() {
             all.push(self.turn(&format!("{label}, turned filters")));
@@ -65,7 +66,8 @@ impl Convolution<'_> {
         let stride = self.window.stride.iter().product::<usize>();
         let [zs, ms, ns, ks] = [z, m, n, k].map(step);
         let (direction, taps) = (self.direction, self.taps());
-        let class = format!("convolution-{direction:?}-{zs}-{ms}-{ns}-{ks}-{taps}-{stride}");
+        let halves = if self.places.iter().any(|place| place.is_packed) { "-h" } else { "" };
+        let class = format!("convolution-{direction:?}-{zs}-{ms}-{ns}-{ks}-{taps}-{stride}{halves}");
         let flops = if self.is_direct() { 0.0 } else { sizes.flops() };
         Tunable { flops, ..tunable(class, Sizes { z, m, n, k }, memory) }
     }
@@ -198,6 +200,11 @@ impl Convolution<'_> {
         ));
     }
 
+    /// Where turned filters lie.
+    fn turned(&self) -> Where {
+        Where { buffer: BufferId::Scratch, first: 0, ..self.places[1] }
+    }
+
     /// Brings filters into scratch memory, ordered by group, tap, summed channel and channel of the result, so that tiles
     /// find neighbouring channels of the result side by side.
     fn turn(&self, label: &str) -> Dispatch {
@@ -205,7 +212,7 @@ impl Convolution<'_> {
         let (channels, taps) = (self.channels(), self.taps());
         let mut shader = Shader::default();
         self.load_filter(&mut shader);
-        let scratch = shader.operand(TURNED, true);
+        let scratch = shader.operand(self.turned(), true);
         let body = [
             format!("let m = i % {m}u; let c = (i / {m}u) % {channels}u;"),
             format!("let t = (i / {}u) % {taps}u; let z = i / {}u;", m * channels, m * k),
@@ -217,9 +224,6 @@ impl Convolution<'_> {
 
 /// From how many positions of the result on filters are turned first.
 const LEAST_TURNED: usize = 1024;
-
-/// Where turned filters lie.
-const TURNED: Where = Where::of_words(BufferId::Scratch, 0, DType::F32);
 
 /// The pixels along one axis that meet the same taps, and these taps. For other directions than the gradient of x, all taps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -299,7 +303,7 @@ impl Gathered<'_, '_> {
             ));
             return;
         }
-        let scratch = shader.operand(TURNED, false);
+        let scratch = shader.operand(convolution.turned(), false);
         let m = convolution.sizes().m;
         let index =
             format!("(((z * {}u + t) * {}u + c) * {m}u + m)", convolution.taps(), convolution.channels());
@@ -307,8 +311,7 @@ impl Gathered<'_, '_> {
         shader.line_head(&format!("fn load_a{takes} -> f32 {{ {split} {tap} return {one}; }}"));
         if m.is_multiple_of(4) {
             let four = scratch.load_four(&index);
-            shader
-                .line_head(&format!("fn load_a4{takes} -> vec4<f32> {{ {split} {tap} return {four}; }}"));
+            shader.line_head(&format!("fn load_a4{takes} -> vec4<f32> {{ {split} {tap} return {four}; }}"));
         }
     }
 
@@ -322,8 +325,7 @@ impl Gathered<'_, '_> {
         let split = self.split();
         let across = x.taps.max(1);
         // Below 0 wraps to beyond any extent.
-        let load =
-            slot.load(&convolution.output_index("b", "c", &format!("(oy * {columns}u + ox)")));
+        let load = slot.load(&convolution.output_index("b", "c", &format!("(oy * {columns}u + ox)")));
         shader.line_head(&format!(
             "fn load_b(z: u32, k0: u32, dk: u32, n: u32) -> f32 {{ {split} {pixel} \
              let oy = py + {} - (j / {across}u) * {}u; let ox = px + {} - (j % {across}u) * {}u; \
@@ -348,7 +350,7 @@ impl Gathered<'_, '_> {
 impl Operands for Gathered<'_, '_> {
     fn prepare(&self, shader: &mut Shader, loads: bool, stores: bool) {
         if loads && self.quads()[0] {
-            shader.bind_as_quads(TURNED);
+            shader.bind_as_quads(self.convolution.turned());
         }
         if stores && self.stores_quads() {
             self.convolution.target.prepare(shader);

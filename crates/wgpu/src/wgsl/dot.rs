@@ -171,11 +171,11 @@ impl<'a> Dot<'a> {
     /// What there is to choose, within some bytes of workgroup memory.
     pub fn tunable(&self, memory: u32) -> Tunable {
         let sizes = self.product.sizes;
-        let lie = |side: &Side| match (side.along_k(), side.quads()) {
-            (false, false) => "m",
-            (false, true) => "m4",
-            (true, false) => "k",
-            (true, true) => "k4",
+        let lie = |side: &Side| {
+            let along = if side.along_k() { "k" } else { "m" };
+            let quads = if side.quads() { "4" } else { "" };
+            let halves = if side.place.is_packed { "h" } else { "" };
+            format!("{along}{quads}{halves}")
         };
         let Sizes { z, m, n, k } = sizes;
         let [z, m, n, k] = [z, m, n, k].map(step);

@@ -4,9 +4,9 @@
 
 use super::quads::{self, Along, instructions};
 use super::scalar::Scene;
-use super::shader::{Shader, Slot, Where};
+use super::shader::{Shader, Slot, Where, rounded};
 use crate::tuning::MOST_EPILOGUE_WORK;
-use dropforge_ir::{DType, UnaryKind};
+use dropforge_ir::UnaryKind;
 use dropforge_plan::kernel::{Instance, Instruction, LoopKernel};
 use dropforge_plan::plan::{Kernel, Plan, Work};
 
@@ -25,7 +25,7 @@ fn is_fused(plan: &Plan, number: usize, limits: &wgpu::Limits) -> bool {
     let buffers = args.len() + instance.operands.len() + 1;
     kernel.is_epilogue
         && op.is_contraction()
-        && plan.buffers[results[0]].ty.dtype == DType::F32
+        && plan.buffers[results[0]].ty.dtype.is_float()
         && buffers <= limits.max_storage_buffers_per_shader_stage as usize
         && work(epilogue) <= MOST_EPILOGUE_WORK
 }
@@ -157,9 +157,21 @@ impl Target<'_> {
                 four.extend(quads::print(&scene, instructions(kernel), Along::Rows, operands));
             }
         }
-        shader.line_head(&format!("fn finish(i: u32, value: f32) {{ {} }}", one.join(" ")));
+        // What follows works with the number that would be stored.
+        let rounds = self.place.dtype.is_half() && self.epilogue.is_some();
+        let value = if rounds { rounded(self.place.dtype, "sum") } else { "sum".into() };
+        shader
+            .line_head(&format!("fn finish(i: u32, sum: f32) {{ let value = {value}; {} }}", one.join(" ")));
         if quads {
-            shader.line_head(&format!("fn finish4(i: u32, value: vec4<f32>) {{ {} }}", four.join(" ")));
+            let one = |component: &str| rounded(self.place.dtype, &format!("sum.{component}"));
+            let value = match rounds {
+                true => format!("vec4<f32>({})", ["x", "y", "z", "w"].map(one).join(", ")),
+                false => "sum".into(),
+            };
+            shader.line_head(&format!(
+                "fn finish4(i: u32, sum: vec4<f32>) {{ let value = {value}; {} }}",
+                four.join(" ")
+            ));
         }
     }
 }

@@ -29,7 +29,8 @@ fn calls(text: &str, name: &str) -> bool {
 }
 
 /// What takes the place of a function where shaders have the type f16: a conversion there and back.
-const ROUND_BY_TYPE: (&str, &str) = ("f_round_to_f16", "fn f_round_to_f16(x: f32) -> f32 { return f32(f16(x)); }");
+const ROUND_BY_TYPE: (&str, &str) =
+    ("f_round_to_f16", "fn f_round_to_f16(x: f32) -> f32 { return f32(f16(x)); }");
 
 /// The library functions that a shader calls, directly or through others; `has_f16` says whether it may use that type.
 pub fn needed_by(shader: &str, has_f16: bool) -> String {

@@ -32,9 +32,9 @@ use crate::printing::Printing;
 use attention::Attention;
 use convolution::{Convolution, Direction};
 use dot::{Dot, DotAxes};
-use dropforge_ir::{DType, Error, Op, PoolWindow, Result, Shape, ValueType};
+use dropforge_ir::{Error, Op, PoolWindow, Result, Shape, ValueType};
 use dropforge_plan::explain::title;
-use dropforge_plan::plan::{Argument, Kernel, Plan, Work};
+use dropforge_plan::plan::{Argument, BufferInfo, Kernel, Plan, Work};
 use epilogue::Target;
 use movement::Padding;
 
@@ -81,10 +81,16 @@ pub(crate) fn print(
 }
 
 /// What there is to choose for a kernel, if anything.
-pub(crate) fn tunable(plan: &Plan, kernel: &Kernel, limits: &wgpu::Limits) -> Option<Tunable> {
+pub(crate) fn tunable(
+    plan: &Plan,
+    kernel: &Kernel,
+    limits: &wgpu::Limits,
+    printing: Printing,
+) -> Option<Tunable> {
     let Work::Call { op, args, results } = &kernel.work else { return None };
-    let nowhere = vec![Where::of_words(BufferId::Own(0), 0, DType::F32); plan.buffers.len()];
-    let call = Call { plan, label: "", args, results, places: &nowhere, epilogue: None, limits };
+    let anywhere = |info: &BufferInfo| Where::first_of(BufferId::Own(0), info.ty.dtype, printing);
+    let places: Vec<Where> = plan.buffers.iter().map(anywhere).collect();
+    let call = Call { plan, label: "", args, results, places: &places, epilogue: None, limits };
     call.tunable(op)
 }
 

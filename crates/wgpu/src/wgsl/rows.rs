@@ -8,11 +8,11 @@ use super::quads::{self, Along};
 use super::reduction::Accumulator;
 use super::scalar::{Scene, name};
 use super::shader::{BufferId, Dispatch, Shader, Slot, Where, wgsl_type};
-use dropforge_ir::DType;
 use crate::printing::Printing;
 use crate::tuning::{
     BUSY_GROUPS, BUSY_THREADS, COLUMNS_PER_THREAD, LEAST_SPLIT_COLUMNS, MOST_PARTS, WORKGROUP,
 };
+use dropforge_ir::DType;
 use dropforge_plan::kernel::{Instruction, Level, LoopKernel, Reduction, Stage};
 
 /// How threads share rows and columns.

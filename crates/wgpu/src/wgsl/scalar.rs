@@ -65,10 +65,7 @@ impl<'a> Scene<'a> {
     /// The statement of an instruction; `declare` says whether it brings its register into being.
     pub fn print(&self, instruction: &Instruction, declare: bool) -> String {
         if let Instruction::Store { from, access } = instruction {
-            return self.slots[access.operand].store(
-                &self.position(&access.index),
-                &self.name(*from),
-            );
+            return self.slots[access.operand].store(&self.position(&access.index), &self.name(*from));
         }
         let value = self.value(instruction);
         match instruction.target() {

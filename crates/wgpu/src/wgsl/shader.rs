@@ -36,15 +36,19 @@ impl Where {
         Where { buffer, first, dtype, is_packed: false }
     }
 
-    /// A value that begins at a byte, as a device with this printing stores it.
+    /// The first value of a buffer, as a device with this printing stores it.
+    pub fn first_of(buffer: BufferId, dtype: DType, printing: Printing) -> Where {
+        Where { buffer, first: 0, dtype, is_packed: printing.packs(dtype) }
+    }
+
+    /// A value that begins at a byte.
     ///
     /// # Errors
     /// If no index reaches that far.
     pub fn at(buffer: BufferId, byte: u64, ty: &ValueType, printing: Printing) -> Result<Where> {
-        let is_packed = printing.packs(ty.dtype);
         let first = u32::try_from(byte / words::width(ty.dtype, printing))
             .map_err(|_| Error::new("load", format!("{ty} lies beyond 2^32 elements of a buffer")))?;
-        Ok(Where { buffer, first, dtype: ty.dtype, is_packed })
+        Ok(Where { first, ..Where::first_of(buffer, ty.dtype, printing) })
     }
 }
 
@@ -148,7 +152,10 @@ impl Slot {
     pub fn store_vector(&self, index: &str, vector: &str) -> String {
         match self.dtype {
             DType::F32 => format!("{} = bitcast<vec4<u32>>({vector});", self.stored_four(index)),
-            _ => self.store_four(index, &["x", "y", "z", "w"].map(|component| format!("{vector}.{component}"))),
+            _ if self.is_packed => format!("{} = vec4<f16>({vector});", self.stored_four(index)),
+            _ => {
+                self.store_four(index, &["x", "y", "z", "w"].map(|component| format!("{vector}.{component}")))
+            }
         }
     }
 }

@@ -38,8 +38,8 @@ pub(crate) trait Operands {
     /// Says which buffers are bound as quads, before anything else is added.
     fn prepare(&self, shader: &mut Shader, loads: bool, stores: bool);
 
-    /// Adds the operands to a shader, as functions `load_a(z, k0, dk, m)` and `load_b(z, k0, dk, n)` that give f32 for
-    /// positions inside; k is `k0 + dk`, where `k0` is the same for a whole slice and a multiple of the tile's length. Where
+    /// Adds the operands to a shader, as functions `load_a(z, k0, dk, m)` and `load_b(z, k0, dk, n)` that give f32, or f16
+    /// where [`Operands::halves`] says so, for positions inside; k is `k0 + dk`, where `k0` is the same for a whole slice and a multiple of the tile's length. Where
     /// [`Operands::quads`] says so, also `load_a4` and `load_b4` of the same arguments, for four neighbours. All are u32.
     fn loads(&self, shader: &mut Shader);
 
@@ -52,6 +52,12 @@ pub(crate) trait Operands {
 
     /// Whether four neighbours in memory can be loaded at once, for `a` and `b`.
     fn quads(&self) -> [bool; 2] {
+        [false, false]
+    }
+
+    /// Whether `a` and `b` are loaded as f16. It is converted on its way into workgroup memory: a conversion right behind the
+    /// load would wait for that.
+    fn halves(&self) -> [bool; 2] {
         [false, false]
     }
 

@@ -164,10 +164,10 @@ impl Convolution<'_> {
         self.window.low != [0, 0] || reach(0) || reach(1)
     }
 
-    /// The statement that gives 0 outside x.
-    fn guard(&self) -> String {
+    /// The statement that gives 0 of a type outside x.
+    fn guard(&self, ty: &str) -> String {
         if self.is_padded() {
-            format!("if (y >= {}u || x >= {}u) {{ return 0.0; }}", self.x[2], self.x[3])
+            format!("if (y >= {}u || x >= {}u) {{ return {ty}(0.0); }}", self.x[2], self.x[3])
         } else {
             String::new()
         }
@@ -307,11 +307,11 @@ impl Gathered<'_, '_> {
         let m = convolution.sizes().m;
         let index =
             format!("(((z * {}u + t) * {}u + c) * {m}u + m)", convolution.taps(), convolution.channels());
-        let one = scratch.load(&index);
-        shader.line_head(&format!("fn load_a{takes} -> f32 {{ {split} {tap} return {one}; }}"));
+        let (one, ty) = (scratch.fetch(&index), scratch.fetched());
+        shader.line_head(&format!("fn load_a{takes} -> {ty} {{ {split} {tap} return {one}; }}"));
         if m.is_multiple_of(4) {
-            let four = scratch.load_four(&index);
-            shader.line_head(&format!("fn load_a4{takes} -> vec4<f32> {{ {split} {tap} return {four}; }}"));
+            let four = scratch.fetch_four(&index);
+            shader.line_head(&format!("fn load_a4{takes} -> vec4<{ty}> {{ {split} {tap} return {four}; }}"));
         }
     }
 
@@ -325,11 +325,12 @@ impl Gathered<'_, '_> {
         let split = self.split();
         let across = x.taps.max(1);
         // Below 0 wraps to beyond any extent.
-        let load = slot.load(&convolution.output_index("b", "c", &format!("(oy * {columns}u + ox)")));
+        let load = slot.fetch(&convolution.output_index("b", "c", &format!("(oy * {columns}u + ox)")));
+        let ty = slot.fetched();
         shader.line_head(&format!(
-            "fn load_b(z: u32, k0: u32, dk: u32, n: u32) -> f32 {{ {split} {pixel} \
+            "fn load_b(z: u32, k0: u32, dk: u32, n: u32) -> {ty} {{ {split} {pixel} \
              let oy = py + {} - (j / {across}u) * {}u; let ox = px + {} - (j % {across}u) * {}u; \
-             if (oy >= {rows}u || ox >= {columns}u) {{ return 0.0; }} return {load}; }}",
+             if (oy >= {rows}u || ox >= {columns}u) {{ return {ty}(0.0); }} return {load}; }}",
             constant(y.start),
             y.step,
             constant(x.start),
@@ -360,7 +361,7 @@ impl Operands for Gathered<'_, '_> {
     fn loads(&self, shader: &mut Shader) {
         let convolution = self.convolution;
         let (positions, taps) = (convolution.positions(), convolution.taps());
-        let (meet, guard) = (convolution.meet("t", "p"), convolution.guard());
+        let meet = convolution.meet("t", "p");
         match convolution.direction {
             Direction::Input => {
                 self.load_filters(shader);
@@ -370,22 +371,25 @@ impl Operands for Gathered<'_, '_> {
                 self.load_filters(shader);
                 let (split, tap) = (self.split(), self.tap());
                 let slot = shader.operand(convolution.places[0], false);
-                let load = slot.load(&convolution.x_index("b", "c"));
+                let (load, ty) = (slot.fetch(&convolution.x_index("b", "c")), slot.fetched());
+                let guard = convolution.guard(ty);
                 shader.line_head(&format!(
-                    "fn load_b(z: u32, k0: u32, dk: u32, n: u32) -> f32 {{ {split} {tap} \
+                    "fn load_b(z: u32, k0: u32, dk: u32, n: u32) -> {ty} {{ {split} {tap} \
                      let b = n / {positions}u; let p = n % {positions}u; {meet} {guard} return {load}; }}"
                 ));
             }
             Direction::Filter => {
                 let [image, output] = [0, 1].map(|index| shader.operand(convolution.places[index], false));
                 let split = format!("let k = k0 + dk; let b = k / {positions}u; let p = k % {positions}u;");
-                let a = output.load(&convolution.output_index("b", "m", "p"));
-                let b = image.load(&convolution.x_index("b", "i"));
+                let a = output.fetch(&convolution.output_index("b", "m", "p"));
+                let b = image.fetch(&convolution.x_index("b", "i"));
+                let [a_type, b_type] = [output.fetched(), image.fetched()];
+                let guard = convolution.guard(b_type);
                 shader.line_head(&format!(
-                    "fn load_a(z: u32, k0: u32, dk: u32, m: u32) -> f32 {{ {split} return {a}; }}"
+                    "fn load_a(z: u32, k0: u32, dk: u32, m: u32) -> {a_type} {{ {split} return {a}; }}"
                 ));
                 shader.line_head(&format!(
-                    "fn load_b(z: u32, k0: u32, dk: u32, n: u32) -> f32 {{ {split} \
+                    "fn load_b(z: u32, k0: u32, dk: u32, n: u32) -> {b_type} {{ {split} \
                      let i = n / {taps}u; let t = n % {taps}u; {meet} {guard} return {b}; }}"
                 ));
             }
@@ -435,6 +439,15 @@ impl Operands for Gathered<'_, '_> {
             Direction::Forward | Direction::Input => [!self.convolution.is_turned(), false],
             Direction::Filter => [true, true],
         }
+    }
+
+    fn halves(&self) -> [bool; 2] {
+        let places = self.convolution.places;
+        let first = match self.convolution.direction {
+            Direction::Filter => places[1].is_packed,
+            _ => self.convolution.is_turned() && self.convolution.turned().is_packed,
+        };
+        [first, places[0].is_packed]
     }
 
     fn quads(&self) -> [bool; 2] {

@@ -77,12 +77,12 @@ impl Side {
         let index =
             sum(&[constant(self.offset), self.batch.at("z"), self.free.at(free), self.contract.at("k")]);
         let takes = format!("(z: u32, k0: u32, dk: u32, {free}: u32)");
-        let one = slot.load(&index);
-        shader.line_head(&format!("fn load_{letter}{takes} -> f32 {{ let k = k0 + dk; return {one}; }}"));
+        let (one, ty) = (slot.fetch(&index), slot.fetched());
+        shader.line_head(&format!("fn load_{letter}{takes} -> {ty} {{ let k = k0 + dk; return {one}; }}"));
         if self.quads() {
-            let four = slot.load_four(&index);
+            let four = slot.fetch_four(&index);
             shader.line_head(&format!(
-                "fn load_{letter}4{takes} -> vec4<f32> {{ let k = k0 + dk; return {four}; }}"
+                "fn load_{letter}4{takes} -> vec4<{ty}> {{ let k = k0 + dk; return {four}; }}"
             ));
         }
     }
@@ -139,6 +139,10 @@ impl Operands for Product<'_> {
 
     fn quads(&self) -> [bool; 2] {
         [self.lhs.quads(), self.rhs.quads()]
+    }
+
+    fn halves(&self) -> [bool; 2] {
+        [self.lhs.place.is_packed, self.rhs.place.is_packed]
     }
 
     fn stores_quads(&self) -> bool {

@@ -28,21 +28,13 @@ fn calls(text: &str, name: &str) -> bool {
     })
 }
 
-/// What takes the place of a function where shaders have the type f16: a conversion there and back.
-const ROUND_BY_TYPE: (&str, &str) =
-    ("f_round_to_f16", "fn f_round_to_f16(x: f32) -> f32 { return f32(f16(x)); }");
-
-/// The library functions that a shader calls, directly or through others; `has_f16` says whether it may use that type.
-pub fn needed_by(shader: &str, has_f16: bool) -> String {
+/// The library functions that a shader calls, directly or through others.
+pub fn needed_by(shader: &str) -> String {
     let mut chosen: BTreeMap<&str, &str> = BTreeMap::new();
     let mut waiting = vec![shader];
     while let Some(text) = waiting.pop() {
         for (&name, &function) in table() {
-            let body = match chosen.contains_key(name) {
-                true => continue,
-                false if has_f16 && name == ROUND_BY_TYPE.0 => ROUND_BY_TYPE.1,
-                false => function,
-            };
+            let body = if chosen.contains_key(name) { continue } else { function };
             if calls(text, name) {
                 chosen.insert(name, body);
                 waiting.push(body);
@@ -58,14 +50,11 @@ mod tests {
 
     #[test]
     fn functions_come_with_what_they_call() {
-        let text = needed_by("let y = f_sigmoid(x);", false);
+        let text = needed_by("let y = f_sigmoid(x);");
         for name in ["fn f_sigmoid(", "fn f_exp(", "fn f_nan(", "fn f_scale("] {
             assert!(text.contains(name), "{name} is missing in\n{text}");
         }
         assert!(!text.contains("fn f_log("));
-        let call = "let y = f_round_to_f16(x);";
-        assert!(!needed_by(call, false).contains("f32(f16(x))"), "the type is not for all");
-        assert!(needed_by(call, true).contains("f32(f16(x))"));
-        assert_eq!(needed_by("my_f_log(x); f_log + 1", false), "");
+        assert_eq!(needed_by("my_f_log(x); f_log + 1"), "");
     }
 }

@@ -411,7 +411,8 @@ fn r_beats_i32(x: i32, i: i32, y: i32, j: i32) -> bool {
     return i < j;
 }
 
-// The nearest number of 5 bits of exponent and 10 of fraction, ties to even.
+// The nearest number of 5 bits of exponent and 10 of fraction, ties to even. By bits even where shaders have the type: there
+// are compilers that leave a conversion there and back out.
 fn f_round_to_f16(x: f32) -> f32 {
     let bits = bitcast<u32>(x);
     let magnitude = bits & 0x7fffffffu;

@@ -58,6 +58,19 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// Whether nothing sees a register but stores of this half type, which round by themselves.
+    fn is_rounded_by_stores(&self, register: Register, half: DType) -> bool {
+        let mut stages = self.kernel.stages.iter();
+        stages.all(|stage| {
+            let sees = |instruction: &Instruction| match instruction {
+                Instruction::Store { from, access } => *from == register && access.dtype != half,
+                other => other.sources().contains(&register),
+            };
+            !stage.domain.iter().chain(&stage.row).any(sees)
+                && !stage.reductions.iter().any(|reduce| reduce.from == register)
+        })
+    }
+
     fn dtype(&self, register: Register) -> DType {
         self.kernel.registers[register.index()].dtype
     }
@@ -95,6 +108,11 @@ impl<'a> Scene<'a> {
             }
             Instruction::Select { condition, a, b, .. } => {
                 format!("select({}, {}, {})", self.name(*b), self.name(*a), self.name(*condition))
+            }
+            Instruction::Cast { to, into, x, .. }
+                if into.is_half() && self.is_rounded_by_stores(*to, *into) =>
+            {
+                cast(self.dtype(*x), DType::F32, &self.name(*x))
             }
             Instruction::Cast { into, x, .. } => cast(self.dtype(*x), *into, &self.name(*x)),
             Instruction::RandomBits { seed, step, stream, index, .. } => {

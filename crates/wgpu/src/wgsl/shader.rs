@@ -135,10 +135,20 @@ impl Slot {
         format!("{} = {};", self.stored(index), self.stored_as(value))
     }
 
-    /// Four floats from an index on, where [`Slot::stored_four`] works, as a vector of f32.
-    pub fn load_four(&self, index: &str) -> String {
+    /// The float at an index, of type [`Slot::fetched`]: an f16 as it is, to be converted when it is needed.
+    pub fn fetch(&self, index: &str) -> String {
+        if self.is_packed { self.stored(index) } else { self.load(index) }
+    }
+
+    /// The same for four from an index on, where [`Slot::stored_four`] works.
+    pub fn fetch_four(&self, index: &str) -> String {
         let four = self.stored_four(index);
-        if self.is_packed { format!("vec4<f32>({four})") } else { format!("bitcast<vec4<f32>>({four})") }
+        if self.is_packed { four } else { format!("bitcast<vec4<f32>>({four})") }
+    }
+
+    /// The type of what is fetched, or of an element of it.
+    pub fn fetched(&self) -> &'static str {
+        if self.is_packed { "f16" } else { "f32" }
     }
 
     /// The statement that stores four values of the type of registers, from an index on, where [`Slot::stored_four`] works.
@@ -294,8 +304,7 @@ impl Shader {
         let width = groups.clamp(1, WIDEST);
         let height = groups.div_ceil(width);
         let mut text = String::new();
-        let has_f16 = self.bindings.iter().any(|binding| binding.is_packed);
-        if has_f16 {
+        if self.bindings.iter().any(|binding| binding.is_packed) {
             text.push_str("enable f16;\n");
         }
         while self.params.is_empty() || !self.params.len().is_multiple_of(4) {
@@ -343,7 +352,7 @@ impl Shader {
              {number}    let wg = wid.x + {width}u * wid.y;\n{beyond}{}}}\n",
             self.body
         );
-        text.push_str(&functions::needed_by(&format!("{}{main}", self.head), has_f16));
+        text.push_str(&functions::needed_by(&format!("{}{main}", self.head)));
         text.push_str(&self.head);
         text.push_str(&main);
         Dispatch {

@@ -31,15 +31,21 @@ struct Slice {
     along_k: bool,
     /// Whether quads are loaded.
     quads: bool,
+    /// Whether f16 is loaded.
+    halves: bool,
     /// Loads of each thread.
     each: usize,
 }
 
 impl Slice {
-    fn new(letter: char, width: usize, extent: usize, along_k: bool, quads: bool, tile: Tile) -> Slice {
-        let quads = quads && (width * tile.k / 4).is_multiple_of(tile.threads());
+    /// Of operand 0 or 1 of a job.
+    fn new(job: &Job<'_>, operand: usize) -> Slice {
+        let Job { sizes, tile, operands, .. } = *job;
+        let (letter, width, extent) = [('a', tile.m, sizes.m), ('b', tile.n, sizes.n)][operand];
+        let quads = operands.quads()[operand] && (width * tile.k / 4).is_multiple_of(tile.threads());
         let loads = width * tile.k / if quads { 4 } else { 1 };
-        Slice { letter, width, extent, along_k, quads, each: loads / tile.threads() }
+        let (along_k, halves) = (operands.along_k()[operand], operands.halves()[operand]);
+        Slice { letter, width, extent, along_k, quads, halves, each: loads / tile.threads() }
     }
 
     /// Quads from one position along k to the next; one more than needed, so that a column meets different banks.
@@ -62,7 +68,17 @@ impl Slice {
     }
 
     fn ty(&self) -> &'static str {
-        if self.quads { "vec4<f32>" } else { "f32" }
+        match (self.quads, self.halves) {
+            (false, false) => "f32",
+            (false, true) => "f16",
+            (true, false) => "vec4<f32>",
+            (true, true) => "vec4<f16>",
+        }
+    }
+
+    /// What was loaded, or an element of it, as f32.
+    fn widened(&self, value: &str, ty: &str) -> String {
+        if self.halves { format!("{ty}({value})") } else { value.to_string() }
     }
 
     /// The statements that load what this thread brings of the slice from `base_k` on.
@@ -101,19 +117,20 @@ impl Slice {
             let _ = writeln!(text, "{{ let x = {across}; let dk = {along};");
             match (self.quads, self.along_k) {
                 (true, false) => {
-                    let _ = writeln!(text, "s{letter}[dk * {row}u + (x >> 2u)] = f{letter}{i}; }}");
+                    let value = self.widened(&format!("f{letter}{i}"), "vec4<f32>");
+                    let _ = writeln!(text, "s{letter}[dk * {row}u + (x >> 2u)] = {value}; }}");
                 }
                 (true, true) => {
                     for c in 0..4 {
-                        let _ = writeln!(
-                            text,
-                            "s{letter}[(dk + {c}u) * {row}u + (x >> 2u)][x & 3u] = f{letter}{i}[{c}];"
-                        );
+                        let value = self.widened(&format!("f{letter}{i}[{c}]"), "f32");
+                        let _ =
+                            writeln!(text, "s{letter}[(dk + {c}u) * {row}u + (x >> 2u)][x & 3u] = {value};");
                     }
                     text.push_str("}\n");
                 }
                 _ => {
-                    let _ = writeln!(text, "s{letter}[dk * {row}u + (x >> 2u)][x & 3u] = f{letter}{i}; }}");
+                    let value = self.widened(&format!("f{letter}{i}"), "f32");
+                    let _ = writeln!(text, "s{letter}[dk * {row}u + (x >> 2u)][x & 3u] = {value}; }}");
                 }
             }
         }
@@ -125,11 +142,7 @@ pub(super) fn print(mut shader: Shader, label: &str, job: &Job<'_>) -> Dispatch 
     let Job { sizes, tile, part, parts, .. } = *job;
     let threads = tile.threads();
     let tiles = [sizes.m.div_ceil(tile.m), sizes.n.div_ceil(tile.n)];
-    let (along_k, quads) = (job.operands.along_k(), job.operands.quads());
-    let slices = [
-        Slice::new('a', tile.m, sizes.m, along_k[0], quads[0], tile),
-        Slice::new('b', tile.n, sizes.n, along_k[1], quads[1], tile),
-    ];
+    let slices = [0, 1].map(|operand| Slice::new(job, operand));
     let mut text = String::new();
     // Writing to a string cannot fail.
     macro_rules! line {

@@ -120,6 +120,7 @@ fn products(device: &Arc<WgpuDevice>) -> Outcome<()> {
         (4096, 4096, 4096, [false, true]),
         (4096, 4096, 4096, [true, false]),
         (1024, 1024, 1024, [false, false]),
+        (512, 512, 512, [false, false]),
         (8192, 384, 384, [false, false]),
         (128, 512, 784, [false, false]),
         (512, 784, 128, [true, false]),
@@ -195,13 +196,16 @@ fn attention(device: &Arc<WgpuDevice>) -> Outcome<()> {
 }
 
 fn convolutions(device: &Arc<WgpuDevice>) -> Outcome<()> {
-    for (channels, filters, size, kernel, stride) in [
+    let shapes = [
         (64, 64, 32, 3, 1),
         (128, 128, 16, 3, 1),
         (512, 512, 4, 3, 1),
         (64, 128, 32, 3, 2),
         (256, 512, 8, 1, 2),
-    ] {
+    ];
+    for (dtype, (channels, filters, size, kernel, stride)) in
+        ["f32", "f16"].into_iter().flat_map(|dtype| shapes.map(|shape| (dtype, shape)))
+    {
         let (batch, low) = (128usize, kernel / 2);
         let out = size / stride;
         let window = format!(
@@ -209,9 +213,9 @@ fn convolutions(device: &Arc<WgpuDevice>) -> Outcome<()> {
         );
         let state = format!(
             "program p {{
-  %x: f32[{batch}, {channels}, {size}, {size}] = state \"x\"
-  %f: f32[{filters}, {channels}, {kernel}, {kernel}] = state \"f\"
-  %g: f32[{batch}, {filters}, {out}, {out}] = state \"g\"\n"
+  %x: {dtype}[{batch}, {channels}, {size}, {size}] = state \"x\"
+  %f: {dtype}[{filters}, {channels}, {kernel}, {kernel}] = state \"f\"
+  %g: {dtype}[{batch}, {filters}, {out}, {out}] = state \"g\"\n"
         );
         let flops = 2.0 * (batch * out * out * channels * filters * kernel * kernel) as f64;
         for (name, line) in [

@@ -115,12 +115,23 @@ impl Gpu {
         let wanted = wgpu::Features::SHADER_F16
             | wgpu::Features::SUBGROUP
             | wgpu::Features::TIMESTAMP_QUERY
-            | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES;
+            | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES
+            | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
         let features = adapter.features() & wanted;
+        let experimental_features = if features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+            // SAFETY: it is a promise to expect faults of `wgpu` behind such features. Of these only cooperative matrices are
+            // asked for, and of shaders that use them only those of `wgsl/cooperative.rs` come here, in the forms that
+            // its tests run: called by whole workgroups, on workgroup memory of their own, within its bounds. All
+            // other shaders are translated as without the feature.
+            unsafe { wgpu::ExperimentalFeatures::enabled() }
+        } else {
+            wgpu::ExperimentalFeatures::disabled()
+        };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("dropforge"),
             required_features: features,
             required_limits: limits.clone(),
+            experimental_features,
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
         };
@@ -136,7 +147,7 @@ impl Gpu {
             peak: OnceLock::new(),
             device,
             queue,
-            printing: Printing::of(&info, features),
+            printing: Printing::of(&info, features, &adapter.cooperative_matrix_properties()),
             info,
             features,
             heap: Mutex::new(Heap::new(chunk_limit / ALIGNMENT * ALIGNMENT)),

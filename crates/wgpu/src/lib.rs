@@ -48,5 +48,5 @@ pub use adapter::{AdapterDescription, Choice, adapters};
 pub use device::WgpuDevice;
 pub use dropforge_plan::MemoryStatistics;
 pub use memory::LiveBuffer;
-pub use printing::Printing;
+pub use printing::{Matrices, MatrixUse, Printing};
 pub use shaders::{ShaderDispatch, ShaderPlace, Shaders, shaders};

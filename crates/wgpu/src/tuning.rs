@@ -108,6 +108,62 @@ pub const TILES: [(Tile, f64); 13] = [
     (Tile::new(128, 8, 4, 4, 16), 3.0),
 ];
 
+/// Extents of a tile of a contraction by cooperative matrices: of a workgroup, and of a subgroup's part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MatrixTile {
+    /// Along each side of the result, multiples of those of a part.
+    pub m: usize,
+    pub n: usize,
+    /// Along each side, multiples of 16.
+    pub part_m: usize,
+    pub part_n: usize,
+    /// Along the sum: what is in workgroup memory at once.
+    pub k: usize,
+}
+
+impl MatrixTile {
+    const fn new(m: usize, n: usize, part_m: usize, part_n: usize, k: usize) -> MatrixTile {
+        MatrixTile { m, n, part_m, part_n, k }
+    }
+
+    /// Threads of a workgroup, for subgroups of so many lanes.
+    pub const fn threads(self, lanes: usize) -> usize {
+        self.m / self.part_m * (self.n / self.part_n) * lanes
+    }
+
+    /// Elements from one row to the next in workgroup memory: a few more than needed, so that the rows of a matrix meet
+    /// different banks. Without them, products took more than twice the time.
+    pub const fn row(extent: usize) -> usize {
+        extent + 8
+    }
+
+    /// Elements of both slices in workgroup memory, at most: in rows along the sum or across it.
+    pub const fn elements(self) -> usize {
+        const fn one(width: usize, depth: usize) -> usize {
+            let (along, across) = (width * MatrixTile::row(depth), depth * MatrixTile::row(width));
+            if along > across { along } else { across }
+        }
+        one(self.m, self.k) + one(self.n, self.k)
+    }
+}
+
+/// Tiles of cooperative matrices, with prices like those of other tiles, for matrices of 16 by 16 with factors of f16.
+pub const MATRIX_TILES: [(MatrixTile, f64); 10] = [
+    (MatrixTile::new(128, 256, 64, 64, 32), 0.2),
+    (MatrixTile::new(128, 128, 64, 32, 64), 0.21),
+    (MatrixTile::new(128, 128, 64, 32, 32), 0.25),
+    (MatrixTile::new(64, 128, 32, 32, 64), 0.28),
+    (MatrixTile::new(128, 64, 32, 32, 64), 0.29),
+    (MatrixTile::new(64, 64, 32, 32, 64), 0.27),
+    (MatrixTile::new(64, 64, 32, 32, 32), 0.33),
+    (MatrixTile::new(32, 64, 16, 32, 64), 0.34),
+    (MatrixTile::new(32, 32, 16, 16, 64), 0.5),
+    (MatrixTile::new(32, 32, 16, 16, 32), 0.55),
+];
+
+/// By how much more other matrices cost: those of 8 by 8, which are multiplied by the ordinary units, gain little over tiles.
+pub const SMALL_MATRIX_PRICE: f64 = 3.5;
+
 /// What 16 positions along the sum cost for each element of a thread's tile while the device is just busy, in microseconds of a large device;
 /// with less to do than that, it costs the same.
 pub const SLICE_PRICE: f64 = 0.05;

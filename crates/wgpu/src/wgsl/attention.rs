@@ -6,7 +6,7 @@
 
 use super::attention_tiles::{COLUMNS, COMPONENTS, Side, Tiles};
 use super::movement::Source;
-use super::pick::{Pick, Tunable, step};
+use super::pick::{Means, Pick, Tunable, step};
 use super::scalar::float;
 use super::shader::{BufferId, Dispatch, Shader, Where};
 use crate::tuning::{ATTENTION_TILES, AttentionTile, MOST_CANDIDATES};
@@ -34,11 +34,11 @@ impl Attention {
         Attention { heads: q[0] * q[1], t: q[2], s: k[2], d: q[3], causal, scale: scale as f32 }
     }
 
-    /// What there is to choose, within some bytes of workgroup memory; `gradient` says for which operation.
-    pub fn tunable(&self, memory: u32, gradient: bool) -> Tunable {
+    /// What there is to choose; `gradient` says for which operation.
+    pub fn tunable(&self, means: Means, gradient: bool) -> Tunable {
         let Attention { heads, t, s, d, causal, .. } = *self;
         let name = if gradient { "attention-gradient" } else { "attention" };
-        let fits = |tile: &AttentionTile| Tiles { tile: *tile, d }.memory() <= memory as usize;
+        let fits = |tile: &AttentionTile| Tiles { tile: *tile, d }.memory() <= means.memory as usize;
         let mut picks: Vec<Pick> =
             ATTENTION_TILES.into_iter().filter(fits).map(Pick::Attention).take(MOST_CANDIDATES).collect();
         if picks.is_empty() {
@@ -55,7 +55,7 @@ impl Attention {
             ),
             picks,
             most_parts: 1,
-            memory,
+            means,
             flops: products * heads as f64 * t as f64 * s as f64 * d as f64 / if causal { 2.0 } else { 1.0 },
         }
     }

@@ -6,13 +6,15 @@
 //! tile of sums. Where `out` is small and `k` long, `k` is split; the parts are added in fixed order by a second
 //! dispatch.
 
+use super::cooperative;
 use super::epilogue::Target;
-use super::pick::{Pick, Tunable};
+use super::pick::{Means, Pick, Tunable};
 use super::shader::{BufferId, Dispatch, Shader, Slot, Where};
 use super::tile::{self, Job};
+use crate::printing::MatrixUse;
 use crate::tuning::{
-    BUSY_PRODUCT_THREADS, LEAST_PART, MOST_CANDIDATES, MOST_PART_WORDS, MOST_PARTS, PART_WORD_PRICE,
-    SLICE_PRICE, SPLIT_PRICE, TILES,
+    BUSY_PRODUCT_THREADS, LEAST_PART, MATRIX_TILES, MOST_CANDIDATES, MOST_PART_WORDS, MOST_PARTS,
+    PART_WORD_PRICE, SLICE_PRICE, SMALL_MATRIX_PRICE, SPLIT_PRICE, TILES,
 };
 use dropforge_ir::DType;
 
@@ -67,31 +69,62 @@ pub(crate) trait Operands {
     }
 }
 
-/// What there is to choose for a contraction, within some bytes of workgroup memory.
-pub(crate) fn tunable(class: String, sizes: Sizes, memory: u32) -> Tunable {
+/// What a tile has to do with its price.
+struct Extents {
+    m: usize,
+    n: usize,
+    k: usize,
+    threads: usize,
+    price: f64,
+}
+
+impl Extents {
+    /// The splits of the sum that keep a device busy with this tile, and the cost of each.
+    fn splits(&self, sizes: Sizes, most: usize) -> Vec<(f64, usize)> {
+        let elements = (sizes.z * sizes.m * sizes.n).max(1);
+        let tiles = (sizes.z * sizes.m.div_ceil(self.m) * sizes.n.div_ceil(self.n)).max(1);
+        let busy = BUSY_PRODUCT_THREADS / self.threads;
+        let full = (busy / tiles).clamp(1, most);
+        let mut splits = vec![full, full.div_ceil(2), full.div_ceil(4), 1];
+        splits.dedup();
+        let cost = |parts: usize| {
+            let rounds = ((tiles * parts) as f64 / busy as f64).max(1.0);
+            let slices = (sizes.k.div_ceil(parts).next_multiple_of(self.k) / 16) as f64;
+            let work = (self.m * self.n / self.threads) as f64;
+            let split =
+                if parts > 1 { SPLIT_PRICE + (elements * parts) as f64 * PART_WORD_PRICE } else { 0.0 };
+            rounds * slices * work * self.price * SLICE_PRICE + split
+        };
+        splits.into_iter().map(|parts| (cost(parts), parts)).collect()
+    }
+}
+
+/// What there is to choose for a contraction.
+pub(crate) fn tunable(class: String, sizes: Sizes, means: Means) -> Tunable {
     let elements = (sizes.z * sizes.m * sizes.n).max(1);
     let most = (sizes.k / LEAST_PART).min(MOST_PART_WORDS / elements).clamp(1, MOST_PARTS);
     let mut found: Vec<(f64, Pick)> = Vec::new();
-    for (tile, price) in TILES.into_iter().filter(|(tile, _)| tile.memory() <= memory as usize) {
-        let tiles = (sizes.z * sizes.m.div_ceil(tile.m) * sizes.n.div_ceil(tile.n)).max(1);
-        let busy = BUSY_PRODUCT_THREADS / tile.threads();
-        let full = (busy / tiles).clamp(1, most);
-        for parts in [full, full.div_ceil(2), full.div_ceil(4), 1] {
-            let pick = Pick::Contraction(tile, parts);
-            if found.iter().any(|(_, other)| *other == pick) {
-                continue;
-            }
-            let rounds = ((tiles * parts) as f64 / busy as f64).max(1.0);
-            let slices = (sizes.k.div_ceil(parts).next_multiple_of(tile.k) / 16) as f64;
-            let work = (tile.m * tile.n / tile.threads()) as f64;
-            let split =
-                if parts > 1 { SPLIT_PRICE + (elements * parts) as f64 * PART_WORD_PRICE } else { 0.0 };
-            found.push((rounds * slices * work * price * SLICE_PRICE + split, pick));
+    let mut class = class;
+    if let Some(kind) = means.matrices.filter(|_| means.matrix_use != MatrixUse::Never) {
+        class += &format!("-{}", kind.scalar);
+        let factor = if kind.side == 16 { 1.0 } else { SMALL_MATRIX_PRICE };
+        for (tile, price) in MATRIX_TILES.into_iter().filter(|(tile, _)| means.take(*tile)) {
+            let threads = tile.threads(kind.lanes);
+            let extents = Extents { m: tile.m, n: tile.n, k: tile.k, threads, price: price * factor };
+            let splits = extents.splits(sizes, most);
+            found.extend(splits.into_iter().map(|(cost, parts)| (cost, Pick::Matrices(tile, parts))));
+        }
+    }
+    if found.is_empty() || means.matrix_use != MatrixUse::Always {
+        for (tile, price) in TILES.into_iter().filter(|(tile, _)| tile.memory() <= means.memory as usize) {
+            let extents = Extents { m: tile.m, n: tile.n, k: tile.k, threads: tile.threads(), price };
+            let splits = extents.splits(sizes, most);
+            found.extend(splits.into_iter().map(|(cost, parts)| (cost, Pick::Contraction(tile, parts))));
         }
     }
     found.sort_by(|a, b| a.0.total_cmp(&b.0));
     let picks = found.into_iter().map(|(_, pick)| pick).take(MOST_CANDIDATES).collect();
-    Tunable { class, picks, most_parts: most, memory, flops: sizes.flops() }
+    Tunable { class, picks, most_parts: most, means, flops: sizes.flops() }
 }
 
 /// The dispatches of a contraction, and the words of scratch memory up to which they need it; the first `scratch_start` words
@@ -101,13 +134,13 @@ pub(crate) fn dispatches(
     sizes: Sizes,
     operands: &dyn Operands,
     scratch_start: usize,
-    pick: Pick,
+    (means, pick): (Means, Pick),
 ) -> (Vec<Dispatch>, usize) {
-    let Pick::Contraction(tile, parts) = pick else { return (Vec::new(), 0) };
+    let (Some(depth), Some(parts)) = (pick.depth(), pick.parts()) else { return (Vec::new(), 0) };
     if sizes.z * sizes.m * sizes.n == 0 {
         return (Vec::new(), 0);
     }
-    let part = sizes.k.div_ceil(parts).next_multiple_of(tile.k);
+    let part = sizes.k.div_ceil(parts).next_multiple_of(depth);
     let parts = sizes.k.div_ceil(part.max(1)).max(1);
     let mut shader = Shader::default();
     if parts == 1 {
@@ -115,8 +148,8 @@ pub(crate) fn dispatches(
         operands.loads(&mut shader);
         operands.stores(&mut shader);
         let stores_quads = operands.stores_quads();
-        let job = Job { sizes, tile, part, parts, operands, stores_quads };
-        return (vec![tile::print(shader, label, &job)], scratch_start);
+        let job = Job { sizes, part, parts, operands, stores_quads };
+        return (print_tile(shader, label, &job, means, pick).into_iter().collect(), scratch_start);
     }
     // Parts start at whole quads.
     let start = scratch_start.next_multiple_of(4);
@@ -130,14 +163,22 @@ pub(crate) fn dispatches(
     operands.loads(&mut shader);
     let slot = shader.operand(place, true);
     print_stores(&mut shader, &slot, &format!("((z * {}u + m) * {}u + n)", sizes.m, sizes.n), stores_quads);
-    let job = Job { sizes, tile, part, parts, operands, stores_quads };
-    let first = tile::print(shader, label, &job);
+    let job = Job { sizes, part, parts, operands, stores_quads };
+    let first = print_tile(shader, label, &job, means, pick);
     let mut shader = Shader::default();
     operands.prepare(&mut shader, false, true);
     let slot = shader.operand(place, false);
     operands.stores(&mut shader);
     let second = print_sum(shader, &format!("{label}, sum of parts"), sizes, &slot, parts);
-    (vec![first, second], start + elements * parts)
+    (first.into_iter().chain([second]).collect(), start + elements * parts)
+}
+
+fn print_tile(shader: Shader, label: &str, job: &Job<'_>, means: Means, pick: Pick) -> Option<Dispatch> {
+    match pick {
+        Pick::Contraction(tile, _) => Some(tile::print(shader, label, job, tile)),
+        Pick::Matrices(tile, _) => Some(cooperative::print(shader, label, job, tile, means.matrices?)),
+        Pick::Attention(_) => None,
+    }
 }
 
 /// Adds the functions `store` and, for quads, `store4`, to memory.

@@ -4,7 +4,7 @@ use super::contraction::{Operands, Sizes, dispatches, print_finish, tunable};
 use super::epilogue::Target;
 use super::index::constant;
 use super::movement::per_element;
-use super::pick::{Pick, Tunable, step};
+use super::pick::{Means, Pick, Tunable, step};
 use super::shader::{BufferId, Dispatch, Shader, Where};
 use dropforge_ir::ConvolutionWindow;
 
@@ -32,6 +32,7 @@ pub(crate) struct Convolution<'a> {
     /// The arguments in the operation's order.
     pub places: [Where; 2],
     pub target: Target<'a>,
+    pub means: Means,
 }
 
 impl Convolution<'_> {
@@ -40,7 +41,7 @@ impl Convolution<'_> {
         if self.is_direct() {
             return (vec![self.direct(label)], 0);
         }
-        let Pick::Contraction(tile, _) = pick else { return (Vec::new(), 0) };
+        let Some(depth) = pick.depth() else { return (Vec::new(), 0) };
         let Sizes { z, m, k, .. } = self.sizes();
         let elements = if self.is_turned() { z * m * k } else { 0 };
         let words = if self.turned().is_packed { elements.div_ceil(2) } else { elements };
@@ -49,16 +50,16 @@ impl Convolution<'_> {
             all.push(self.turn(&format!("{label}, turned filters")));
         }
         for phase in self.phases() {
-            let gathered = Gathered { convolution: self, phase, depth: tile.k };
-            let (more, end) = dispatches(label, gathered.sizes(), &gathered, words, pick);
+            let gathered = Gathered { convolution: self, phase, depth };
+            let (more, end) = dispatches(label, gathered.sizes(), &gathered, words, (self.means, pick));
             all.extend(more);
             scratch = scratch.max(end);
         }
         (all, scratch)
     }
 
-    /// What there is to choose, within some bytes of workgroup memory.
-    pub fn tunable(&self, memory: u32) -> Tunable {
+    /// What there is to choose.
+    pub fn tunable(&self) -> Tunable {
         let sizes = self.sizes();
         let phase = |phase| Gathered { convolution: self, phase, depth: 0 }.sizes();
         let largest = self.phases().into_iter().map(phase).max_by_key(|phase| phase.k);
@@ -69,7 +70,7 @@ impl Convolution<'_> {
         let halves = if self.places.iter().any(|place| place.is_packed) { "-h" } else { "" };
         let class = format!("convolution-{direction:?}-{zs}-{ms}-{ns}-{ks}-{taps}-{stride}{halves}");
         let flops = if self.is_direct() { 0.0 } else { sizes.flops() };
-        Tunable { flops, ..tunable(class, Sizes { z, m, n, k }, memory) }
+        Tunable { flops, ..tunable(class, Sizes { z, m, n, k }, self.means) }
     }
 
     /// Whether filters are brought into another order first.

@@ -3,7 +3,7 @@
 use super::contraction::{Operands, Sizes, dispatches, print_finish, tunable};
 use super::epilogue::Target;
 use super::index::{constant, position, sum};
-use super::pick::{Pick, Tunable, step};
+use super::pick::{Means, Pick, Tunable, step};
 use super::shader::{Dispatch, Shader, Where};
 use dropforge_plan::plan::Argument;
 
@@ -161,19 +161,26 @@ pub(crate) struct DotAxes<'a> {
 /// A product of two arguments.
 pub(crate) struct Dot<'a> {
     product: Product<'a>,
+    means: Means,
 }
 
 impl<'a> Dot<'a> {
-    pub fn new(axes: &DotAxes<'_>, args: &[Argument], places: [Where; 2], target: Target<'a>) -> Dot<'a> {
+    pub fn new(
+        axes: &DotAxes<'_>,
+        args: &[Argument],
+        places: [Where; 2],
+        target: Target<'a>,
+        means: Means,
+    ) -> Dot<'a> {
         let lhs = Side::new(&args[0], places[0], axes.lhs_batch, axes.lhs_contract);
         let rhs = Side::new(&args[1], places[1], axes.rhs_batch, axes.rhs_contract);
         let sizes =
             Sizes { z: lhs.batch.count(), m: lhs.free.count(), n: rhs.free.count(), k: lhs.contract.count() };
-        Dot { product: Product { lhs, rhs, target, sizes } }
+        Dot { product: Product { lhs, rhs, target, sizes }, means }
     }
 
-    /// What there is to choose, within some bytes of workgroup memory.
-    pub fn tunable(&self, memory: u32) -> Tunable {
+    /// What there is to choose.
+    pub fn tunable(&self) -> Tunable {
         let sizes = self.product.sizes;
         let lie = |side: &Side| {
             let along = if side.along_k() { "k" } else { "m" };
@@ -184,11 +191,11 @@ impl<'a> Dot<'a> {
         let Sizes { z, m, n, k } = sizes;
         let [z, m, n, k] = [z, m, n, k].map(step);
         let (lhs, rhs) = (lie(&self.product.lhs), lie(&self.product.rhs));
-        tunable(format!("dot-{z}-{m}-{n}-{k}-{lhs}-{rhs}"), sizes, memory)
+        tunable(format!("dot-{z}-{m}-{n}-{k}-{lhs}-{rhs}"), sizes, self.means)
     }
 
     /// The dispatches, and the words of scratch memory that they need.
     pub fn dispatches(&self, label: &str, pick: Pick) -> (Vec<Dispatch>, usize) {
-        dispatches(label, self.product.sizes, &self.product, 0, pick)
+        dispatches(label, self.product.sizes, &self.product, 0, (self.means, pick))
     }
 }

@@ -4,6 +4,7 @@ mod attention;
 mod attention_tiles;
 mod contraction;
 mod convolution;
+mod cooperative;
 mod direct;
 mod dot;
 mod epilogue;
@@ -23,16 +24,17 @@ mod scatter;
 mod shader;
 mod tile;
 
+pub(crate) use cooperative::Kind;
 pub(crate) use epilogue::{Epilogue, epilogue, fused, unstored};
 pub(crate) use halves::there_and_back;
-pub(crate) use pick::{Pick, Picker, Tunable};
+pub(crate) use pick::{Means, Pick, Picker, Tunable};
 pub(crate) use shader::{BufferId, Dispatch, Where};
 
 use crate::printing::Printing;
 use attention::Attention;
 use convolution::{Convolution, Direction};
 use dot::{Dot, DotAxes};
-use dropforge_ir::{Error, Op, PoolWindow, Result, Shape, ValueType};
+use dropforge_ir::{DType, Error, Op, PoolWindow, Result, Shape, ValueType};
 use dropforge_plan::explain::title;
 use dropforge_plan::plan::{Argument, BufferInfo, Kernel, Plan, Work};
 use epilogue::Target;
@@ -46,7 +48,7 @@ pub(crate) struct Printed {
 }
 
 /// Prints a kernel, and the epilogue that it is to end with; `places` says where each buffer of the plan lies, `limits` what
-/// shaders may use, `printing` what loop kernels use, `pick` picks where there is a choice.
+/// shaders may use, `printing` what they use of that, `pick` picks where there is a choice.
 ///
 /// # Errors
 /// If the kernel is a library operation that this device does not know, or its operands are laid out in a way it does not.
@@ -69,7 +71,8 @@ pub(crate) fn print(
             (vec![movement::copy(&label, &plan.buffers[*from].ty, places[*from], places[*to])], 0)
         }
         Work::Call { op, args, results } => {
-            let call = Call { plan, label: &label, args, results, places, epilogue, limits };
+            let call =
+                Call { plan, label: &label, args, results, places, epilogue, limits, printing: *printing };
             call.print(op, pick).map_err(|error| error.at(&kernel.origin))?
         }
     };
@@ -90,7 +93,7 @@ pub(crate) fn tunable(
     let Work::Call { op, args, results } = &kernel.work else { return None };
     let anywhere = |info: &BufferInfo| Where::first_of(BufferId::Own(0), info.ty.dtype, printing);
     let places: Vec<Where> = plan.buffers.iter().map(anywhere).collect();
-    let call = Call { plan, label: "", args, results, places: &places, epilogue: None, limits };
+    let call = Call { plan, label: "", args, results, places: &places, epilogue: None, limits, printing };
     call.tunable(op)
 }
 
@@ -103,6 +106,7 @@ struct Call<'a> {
     places: &'a [Where],
     epilogue: Option<&'a Epilogue<'a>>,
     limits: &'a wgpu::Limits,
+    printing: Printing,
 }
 
 impl Call<'_> {
@@ -126,8 +130,25 @@ impl Call<'_> {
         (0..self.results.len()).map(|index| self.result(index)).collect()
     }
 
-    fn memory(&self) -> u32 {
-        self.limits.max_compute_workgroup_storage_size
+    /// What the operation may use, if it has two factors.
+    fn means(&self) -> Means {
+        let is = |dtype: DType| self.args.iter().all(|arg| arg.ty.dtype == dtype);
+        let matrices = self.printing.matrices.and_then(|matrices| {
+            let (side, scalar) = match () {
+                () if is(DType::F16) && self.printing.f16 => (matrices.of_f16?, "f16"),
+                () if is(DType::F32) => (matrices.of_f32?, "f32"),
+                () => return None,
+            };
+            let (in_quads, start_at_zero) = (matrices.lenient, matrices.lenient);
+            let lanes = matrices.lanes as usize;
+            Some(Kind { side: side as usize, scalar, lanes, in_quads, start_at_zero })
+        });
+        Means {
+            memory: self.limits.max_compute_workgroup_storage_size,
+            threads: self.limits.max_compute_invocations_per_workgroup,
+            matrices,
+            matrix_use: self.printing.matrix_use,
+        }
     }
 
     /// Where a contraction goes.
@@ -138,7 +159,7 @@ impl Call<'_> {
     fn dot(&self, op: &Op) -> Option<Dot<'_>> {
         let Op::Dot { lhs_batch, rhs_batch, lhs_contract, rhs_contract } = op else { return None };
         let axes = DotAxes { lhs_batch, rhs_batch, lhs_contract, rhs_contract };
-        Some(Dot::new(&axes, self.args, [self.arg(0), self.arg(1)], self.target()))
+        Some(Dot::new(&axes, self.args, [self.arg(0), self.arg(1)], self.target(), self.means()))
     }
 
     fn convolution<'op>(&'op self, op: &'op Op) -> Option<Convolution<'op>> {
@@ -155,7 +176,8 @@ impl Call<'_> {
             _ => return None,
         };
         let places = [self.arg(0), self.arg(1)];
-        Some(Convolution { direction, window, x, filter, output, places, target: self.target() })
+        let (target, means) = (self.target(), self.means());
+        Some(Convolution { direction, window, x, filter, output, places, target, means })
     }
 
     fn attention(&self, op: &Op) -> Option<Attention> {
@@ -170,9 +192,9 @@ impl Call<'_> {
     /// What there is to choose.
     fn tunable(&self, op: &Op) -> Option<Tunable> {
         let gradient = matches!(op, Op::AttentionGradient { .. });
-        let dot = self.dot(op).map(|dot| dot.tunable(self.memory()));
-        let convolution = || self.convolution(op).map(|convolution| convolution.tunable(self.memory()));
-        let attention = || self.attention(op).map(|attention| attention.tunable(self.memory(), gradient));
+        let dot = self.dot(op).map(|dot| dot.tunable());
+        let convolution = || self.convolution(op).map(|convolution| convolution.tunable());
+        let attention = || self.attention(op).map(|attention| attention.tunable(self.means(), gradient));
         dot.or_else(convolution).or_else(attention)
     }
 

@@ -1,6 +1,8 @@
 //! What a printer may choose without changing what is computed, up to rounding.
 
-use crate::tuning::{ATTENTION_TILES, AttentionTile, TILES, Tile};
+use super::cooperative::Kind;
+use crate::printing::MatrixUse;
+use crate::tuning::{ATTENTION_TILES, AttentionTile, MATRIX_TILES, MatrixTile, TILES, Tile};
 use dropforge_plan::Choices;
 
 /// One choice.
@@ -8,17 +10,40 @@ use dropforge_plan::Choices;
 pub(crate) enum Pick {
     /// The tile of a contraction, and into how many parts the sum is split.
     Contraction(Tile, usize),
+    /// The same for a contraction by cooperative matrices.
+    Matrices(MatrixTile, usize),
     /// The tile of an attention.
     Attention(AttentionTile),
 }
 
 impl Pick {
+    /// Positions along the sum of a contraction that are in workgroup memory at once.
+    pub fn depth(self) -> Option<usize> {
+        match self {
+            Pick::Contraction(tile, _) => Some(tile.k),
+            Pick::Matrices(tile, _) => Some(tile.k),
+            Pick::Attention(_) => None,
+        }
+    }
+
+    /// Into how many parts the sum of a contraction is split.
+    pub fn parts(self) -> Option<usize> {
+        match self {
+            Pick::Contraction(_, parts) | Pick::Matrices(_, parts) => Some(parts),
+            Pick::Attention(_) => None,
+        }
+    }
+
     /// As a word of a file.
     pub fn text(self) -> String {
         match self {
             Pick::Contraction(tile, parts) => {
                 let Tile { m, n, thread_m, thread_n, k } = tile;
                 format!("tile:{m}:{n}:{thread_m}:{thread_n}:{k}:{parts}")
+            }
+            Pick::Matrices(tile, parts) => {
+                let MatrixTile { m, n, part_m, part_n, k } = tile;
+                format!("matrices:{m}:{n}:{part_m}:{part_n}:{k}:{parts}")
             }
             Pick::Attention(tile) => format!("attention:{}:{}:{}", tile.rows, tile.each, tile.depth),
         }
@@ -33,12 +58,36 @@ impl Pick {
                 let tile = Tile { m, n, thread_m, thread_n, k };
                 TILES.iter().any(|(known, _)| *known == tile).then_some(Pick::Contraction(tile, parts))
             }
+            ("matrices", &[m, n, part_m, part_n, k, parts]) if parts > 0 => {
+                let tile = MatrixTile { m, n, part_m, part_n, k };
+                MATRIX_TILES.iter().any(|(known, _)| *known == tile).then_some(Pick::Matrices(tile, parts))
+            }
             ("attention", &[rows, each, depth]) => {
                 let tile = AttentionTile { rows, each, depth };
                 ATTENTION_TILES.contains(&tile).then_some(Pick::Attention(tile))
             }
             _ => None,
         }
+    }
+}
+
+/// What a kernel with choices may use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Means {
+    /// Bytes of workgroup memory.
+    pub memory: u32,
+    /// Threads of a workgroup.
+    pub threads: u32,
+    /// The cooperative matrices that fit its operands, if there are such, and when it goes through them.
+    pub matrices: Option<Kind>,
+    pub matrix_use: MatrixUse,
+}
+
+impl Means {
+    /// Whether it can use a tile of cooperative matrices.
+    pub fn take(&self, tile: MatrixTile) -> bool {
+        let takes = |kind: Kind| kind.takes(tile, self.threads as usize, self.memory as usize);
+        self.matrix_use != MatrixUse::Never && self.matrices.is_some_and(takes)
     }
 }
 
@@ -51,8 +100,8 @@ pub(crate) struct Tunable {
     pub picks: Vec<Pick>,
     /// Most parts of the sum of a contraction.
     pub most_parts: usize,
-    /// Bytes of workgroup memory that a shader may use.
-    pub memory: u32,
+    /// What a shader may use.
+    pub means: Means,
     /// Floating-point operations of the kernel.
     pub flops: f64,
 }
@@ -60,11 +109,18 @@ pub(crate) struct Tunable {
 impl Tunable {
     /// What was picked for this class, if it can be done here, or else the choice by rule.
     pub fn fit(&self, picked: Option<Pick>) -> Pick {
+        let is_bound = self.means.matrix_use == MatrixUse::Always;
         match (self.picks[0], picked) {
-            (Pick::Contraction(..), Some(Pick::Contraction(tile, parts)))
-                if tile.memory() <= self.memory as usize =>
+            (Pick::Matrices(..), Some(Pick::Contraction(..))) if is_bound => self.picks[0],
+            (Pick::Contraction(..) | Pick::Matrices(..), Some(Pick::Contraction(tile, parts)))
+                if tile.memory() <= self.means.memory as usize =>
             {
                 Pick::Contraction(tile, parts.min(self.most_parts))
+            }
+            (Pick::Contraction(..) | Pick::Matrices(..), Some(Pick::Matrices(tile, parts)))
+                if self.means.take(tile) =>
+            {
+                Pick::Matrices(tile, parts.min(self.most_parts))
             }
             (Pick::Attention(_), Some(pick)) if self.picks.contains(&pick) => pick,
             (rule, _) => rule,
@@ -113,12 +169,22 @@ mod tests {
 
     #[test]
     fn picks_survive_their_text() {
-        for pick in [Pick::Contraction(TILES[3].0, 7), Pick::Attention(ATTENTION_TILES[1])] {
+        for pick in [
+            Pick::Contraction(TILES[3].0, 7),
+            Pick::Matrices(MATRIX_TILES[2].0, 3),
+            Pick::Attention(ATTENTION_TILES[1]),
+        ] {
             assert_eq!(Pick::parse(&pick.text()), Some(pick));
         }
-        for wrong in
-            ["", "tile:1:2:3:4:5:6", "tile:64:64:4:4:16:0", "tile:64:64:4:4:16:x", "attention:64", "other:1"]
-        {
+        for wrong in [
+            "",
+            "tile:1:2:3:4:5:6",
+            "tile:64:64:4:4:16:0",
+            "tile:64:64:4:4:16:x",
+            "attention:64",
+            "matrices:1:2:3:4:5:6",
+            "other:1",
+        ] {
             assert_eq!(Pick::parse(wrong), None, "{wrong}");
         }
     }
@@ -130,7 +196,7 @@ mod tests {
             class: name.into(),
             picks: vec![rule],
             most_parts: 3,
-            memory: 1 << 20,
+            means: Means { memory: 1 << 20, threads: 256, matrices: None, matrix_use: MatrixUse::default() },
             flops: 1.0,
         };
         let knows = |class: &str| (class != "new").then_some(known);

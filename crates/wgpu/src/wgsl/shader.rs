@@ -227,6 +227,8 @@ pub(crate) struct Shader {
     params: Vec<u32>,
     /// Whether threads are numbered along subgroups.
     by_subgroups: bool,
+    /// Parts of the language that it asks for.
+    enabled: Vec<&'static str>,
     /// Declarations and functions of the module.
     pub head: String,
     /// Statements of the entry point.
@@ -297,6 +299,11 @@ impl Shader {
         self.by_subgroups = true;
     }
 
+    /// Asks for a part of the language that not every device has.
+    pub fn enable(&mut self, extension: &'static str) {
+        self.enabled.push(extension);
+    }
+
     /// The dispatch of `groups` workgroups of `threads` threads. The entry point knows `wg`, its workgroup, and `lid`, its
     /// thread; workgroups beyond `groups` do nothing.
     pub fn finish(mut self, label: &str, threads: usize, groups: usize) -> Dispatch {
@@ -304,8 +311,12 @@ impl Shader {
         let width = groups.clamp(1, WIDEST);
         let height = groups.div_ceil(width);
         let mut text = String::new();
-        if self.bindings.iter().any(|binding| binding.is_packed) {
+        let has_f16 = self.bindings.iter().any(|binding| binding.is_packed) || self.enabled.contains(&"f16");
+        if has_f16 {
             text.push_str("enable f16;\n");
+        }
+        for extension in self.enabled.iter().filter(|extension| **extension != "f16") {
+            let _ = writeln!(text, "enable {extension};");
         }
         while self.params.is_empty() || !self.params.len().is_multiple_of(4) {
             self.params.push(0);

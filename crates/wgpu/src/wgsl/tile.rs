@@ -9,11 +9,10 @@ use super::shader::{Dispatch, Shader};
 use crate::tuning::Tile;
 use std::fmt::Write;
 
-/// What one tile shader does.
+/// What one shader of tiles does.
 pub(super) struct Job<'a> {
     pub sizes: Sizes,
-    pub tile: Tile,
-    /// Length of a part of k, a multiple of the tile's.
+    /// Length of a part of k, a multiple of that of a slice.
     pub part: usize,
     pub parts: usize,
     pub operands: &'a dyn Operands,
@@ -22,30 +21,40 @@ pub(super) struct Job<'a> {
 }
 
 /// How the threads of a workgroup bring a slice of one operand: each takes every `threads`-th element or quad.
-struct Slice {
+pub(super) struct Slice {
     letter: char,
     /// Extent of the tile across k, and of the operand.
     width: usize,
     extent: usize,
+    /// Extent along k.
+    depth: usize,
     /// Whether neighbouring threads are neighbours along k.
     along_k: bool,
     /// Whether quads are loaded.
     quads: bool,
     /// Whether f16 is loaded.
     halves: bool,
+    threads: usize,
     /// Loads of each thread.
-    each: usize,
+    pub each: usize,
+}
+
+/// What a thread has loaded at once.
+pub(super) enum Brought {
+    One(String),
+    /// As a vector, and one by one.
+    Four(String, [String; 4]),
 }
 
 impl Slice {
-    /// Of operand 0 or 1 of a job.
-    fn new(job: &Job<'_>, operand: usize) -> Slice {
-        let Job { sizes, tile, operands, .. } = *job;
-        let (letter, width, extent) = [('a', tile.m, sizes.m), ('b', tile.n, sizes.n)][operand];
-        let quads = operands.quads()[operand] && (width * tile.k / 4).is_multiple_of(tile.threads());
-        let loads = width * tile.k / if quads { 4 } else { 1 };
+    /// The slice of operand 0 or 1 of a job, in tiles of so many positions across k and along it.
+    pub fn new(job: &Job<'_>, operand: usize, [width, depth]: [usize; 2], threads: usize) -> Slice {
+        let Job { sizes, operands, .. } = *job;
+        let (letter, extent) = [('a', sizes.m), ('b', sizes.n)][operand];
+        let quads = operands.quads()[operand] && (width * depth / 4).is_multiple_of(threads);
+        let each = width * depth / if quads { 4 } else { 1 } / threads;
         let (along_k, halves) = (operands.along_k()[operand], operands.halves()[operand]);
-        Slice { letter, width, extent, along_k, quads, halves, each: loads / tile.threads() }
+        Slice { letter, width, extent, depth, along_k, quads, halves, threads, each }
     }
 
     /// Quads from one position along k to the next; one more than needed, so that a column meets different banks.
@@ -54,12 +63,12 @@ impl Slice {
     }
 
     /// Expressions of the position across k and along k that a thread takes in round `i`.
-    fn position(&self, tile: Tile, i: usize) -> (String, String) {
-        let at = format!("(lid + {}u)", i * tile.threads());
+    pub fn position(&self, i: usize) -> (String, String) {
+        let at = format!("(lid + {}u)", i * self.threads);
         let wide = if self.quads { 4 } else { 1 };
         let scaled = |text: String| if self.quads { format!("{text} * 4u") } else { text };
         if self.along_k {
-            let row = tile.k / wide;
+            let row = self.depth / wide;
             (format!("({at} / {row}u)"), scaled(format!("({at} % {row}u)")))
         } else {
             let row = self.width / wide;
@@ -67,6 +76,7 @@ impl Slice {
         }
     }
 
+    /// The type of what a load gives.
     fn ty(&self) -> &'static str {
         match (self.quads, self.halves) {
             (false, false) => "f32",
@@ -76,17 +86,41 @@ impl Slice {
         }
     }
 
-    /// What was loaded, or an element of it, as f32.
-    fn widened(&self, value: &str, ty: &str) -> String {
-        if self.halves { format!("{ty}({value})") } else { value.to_string() }
+    /// What was loaded, or an element of it, as `scalar`: f32, or f16 where that loses nothing.
+    fn converted(&self, value: &str, scalar: &str, four: bool) -> String {
+        if (scalar == "f16") == self.halves {
+            value.to_string()
+        } else if four {
+            format!("vec4<{scalar}>({value})")
+        } else {
+            format!("{scalar}({value})")
+        }
+    }
+
+    /// What this thread loaded in round `i`, or element `lane` of it, as `scalar`.
+    pub fn brought(&self, i: usize, scalar: &str) -> Brought {
+        let name = format!("f{}{i}", self.letter);
+        if self.quads {
+            let one = |lane: usize| self.converted(&format!("{name}[{lane}]"), scalar, false);
+            Brought::Four(self.converted(&name, scalar, true), [0, 1, 2, 3].map(one))
+        } else {
+            Brought::One(self.converted(&name, scalar, false))
+        }
+    }
+
+    /// The variables that hold what a thread brings.
+    pub fn declare(&self, text: &mut String) {
+        for i in 0..self.each {
+            let _ = writeln!(text, "var f{}{i} = {}(0.0);", self.letter, self.ty());
+        }
     }
 
     /// The statements that load what this thread brings of the slice from `base_k` on.
-    fn fetch(&self, text: &mut String, tile: Tile, base_k: &str, check_k: bool) {
+    pub fn fetch(&self, text: &mut String, base_k: &str, check_k: bool) {
         let (letter, extent, ty) = (self.letter, self.extent, self.ty());
         let base = if letter == 'a' { "base_m" } else { "base_n" };
         for i in 0..self.each {
-            let (across, along) = self.position(tile, i);
+            let (across, along) = self.position(i);
             let _ = writeln!(text, "{{ let x = {base} + {across}; let dk = {along};");
             let suffix = if self.quads { "4" } else { "" };
             let call = format!("load_{letter}{suffix}(z, {base_k}, dk, x)");
@@ -110,39 +144,37 @@ impl Slice {
     }
 
     /// The statements that put it into workgroup memory.
-    fn put(&self, text: &mut String, tile: Tile) {
+    fn put(&self, text: &mut String) {
         let (letter, row) = (self.letter, self.row());
         for i in 0..self.each {
-            let (across, along) = self.position(tile, i);
+            let (across, along) = self.position(i);
             let _ = writeln!(text, "{{ let x = {across}; let dk = {along};");
-            match (self.quads, self.along_k) {
-                (true, false) => {
-                    let value = self.widened(&format!("f{letter}{i}"), "vec4<f32>");
-                    let _ = writeln!(text, "s{letter}[dk * {row}u + (x >> 2u)] = {value}; }}");
+            let _ = match (self.brought(i, "f32"), self.along_k) {
+                (Brought::Four(four, _), false) => {
+                    writeln!(text, "s{letter}[dk * {row}u + (x >> 2u)] = {four}; }}")
                 }
-                (true, true) => {
-                    for c in 0..4 {
-                        let value = self.widened(&format!("f{letter}{i}[{c}]"), "f32");
+                (Brought::Four(_, ones), true) => {
+                    for (c, one) in ones.iter().enumerate() {
                         let _ =
-                            writeln!(text, "s{letter}[(dk + {c}u) * {row}u + (x >> 2u)][x & 3u] = {value};");
+                            writeln!(text, "s{letter}[(dk + {c}u) * {row}u + (x >> 2u)][x & 3u] = {one};");
                     }
-                    text.push_str("}\n");
+                    writeln!(text, "}}")
                 }
-                _ => {
-                    let value = self.widened(&format!("f{letter}{i}"), "f32");
-                    let _ = writeln!(text, "s{letter}[dk * {row}u + (x >> 2u)][x & 3u] = {value}; }}");
+                (Brought::One(one), _) => {
+                    writeln!(text, "s{letter}[dk * {row}u + (x >> 2u)][x & 3u] = {one}; }}")
                 }
-            }
+            };
         }
     }
 }
 
 /// The tile shader. Part `p` of `parts` sums over k from `p · part` on; parts number z on beyond its extent.
-pub(super) fn print(mut shader: Shader, label: &str, job: &Job<'_>) -> Dispatch {
-    let Job { sizes, tile, part, parts, .. } = *job;
+pub(super) fn print(mut shader: Shader, label: &str, job: &Job<'_>, tile: Tile) -> Dispatch {
+    let Job { sizes, part, parts, .. } = *job;
     let threads = tile.threads();
     let tiles = [sizes.m.div_ceil(tile.m), sizes.n.div_ceil(tile.n)];
-    let slices = [0, 1].map(|operand| Slice::new(job, operand));
+    let slice = |operand, width| Slice::new(job, operand, [width, tile.k], threads);
+    let slices = [slice(0, tile.m), slice(1, tile.n)];
     let mut text = String::new();
     // Writing to a string cannot fail.
     macro_rules! line {
@@ -152,14 +184,7 @@ pub(super) fn print(mut shader: Shader, label: &str, job: &Job<'_>) -> Dispatch 
         let (letter, quads) = (slice.letter, slice.row() * tile.k);
         shader.line_head(&format!("var<workgroup> s{letter}: array<vec4<f32>, {quads}>;"));
     }
-    line!("let tile_n = wg % {}u;", tiles[1]);
-    line!("let tile_m = (wg / {}u) % {}u;", tiles[1], tiles[0]);
-    line!("let deep = wg / {}u;", tiles[0] * tiles[1]);
-    line!("let z = deep % {}u;", sizes.z);
-    line!("let part = deep / {}u;", sizes.z);
-    line!("let k_start = part * {part}u;");
-    line!("let k_end = min(k_start + {part}u, {}u);", sizes.k);
-    line!("let base_m = tile_m * {}u; let base_n = tile_n * {}u;", tile.m, tile.n);
+    find_tile(&mut text, sizes, [tile.m, tile.n], part);
     let (columns, rows) = (tile.n / tile.thread_n, tile.m / tile.thread_m);
     // Neighbouring threads stand in blocks of 8 by 4 where that is possible: they share more of what they read.
     if columns.is_multiple_of(8) && rows.is_multiple_of(4) {
@@ -176,23 +201,21 @@ pub(super) fn print(mut shader: Shader, label: &str, job: &Job<'_>) -> Dispatch 
     }
     let check_k = !sizes.k.is_multiple_of(tile.k) || sizes.k == 0;
     for slice in &slices {
-        for i in 0..slice.each {
-            line!("var f{}{i} = {}(0.0);", slice.letter, slice.ty());
-        }
+        slice.declare(&mut text);
     }
     for slice in &slices {
-        slice.fetch(&mut text, tile, "k_start", check_k);
+        slice.fetch(&mut text, "k_start", check_k);
     }
     line!("for (var k0 = k_start; k0 < k_end; k0 += {}u) {{", tile.k);
     line!("workgroupBarrier();");
     for slice in &slices {
-        slice.put(&mut text, tile);
+        slice.put(&mut text);
     }
     line!("workgroupBarrier();");
     line!("let next = k0 + {}u;", tile.k);
     line!("if (next < k_end) {{");
     for slice in &slices {
-        slice.fetch(&mut text, tile, "next", check_k);
+        slice.fetch(&mut text, "next", check_k);
     }
     line!("}}");
     line!("for (var k = 0u; k < {}u; k++) {{", tile.k);
@@ -216,29 +239,53 @@ pub(super) fn print(mut shader: Shader, label: &str, job: &Job<'_>) -> Dispatch 
         let m = format!("base_m + my_m + {}u", i / 4 * rows * 4 + i % 4);
         for j in 0..tile.thread_n / 4 {
             let n = format!("base_n + my_n + {}u", j * columns * 4);
-            let mut conditions = Vec::new();
-            if !sizes.m.is_multiple_of(tile.m) {
-                conditions.push(format!("{m} < {}u", sizes.m));
-            }
-            if job.stores_quads {
-                if !sizes.n.is_multiple_of(tile.n) {
-                    conditions.push(format!("{n} < {}u", sizes.n));
-                }
-                guarded(&mut text, &conditions, &format!("store4({z}, {m}, {n}, c{i}_{j});"));
-                continue;
-            }
-            for (c, component) in ["x", "y", "z", "w"].into_iter().enumerate() {
-                let n = format!("{n} + {c}u");
-                let mut conditions = conditions.clone();
-                if !sizes.n.is_multiple_of(tile.n) {
-                    conditions.push(format!("{n} < {}u", sizes.n));
-                }
-                guarded(&mut text, &conditions, &format!("store({z}, {m}, {n}, c{i}_{j}.{component});"));
-            }
+            let component = |c: usize| format!("c{i}_{j}.{}", ["x", "y", "z", "w"][c]);
+            store_four(&mut text, job, [tile.m, tile.n], [&z, &m, &n], &format!("c{i}_{j}"), &component);
         }
     }
     shader.body.push_str(&text);
     shader.finish(label, threads, tiles[0] * tiles[1] * sizes.z * parts)
+}
+
+/// The statements that find a workgroup's tile `base_m`, `base_n` of which contraction `z`, and its part of k.
+pub(super) fn find_tile(text: &mut String, sizes: Sizes, [tile_m, tile_n]: [usize; 2], part: usize) {
+    let (rows, columns) = (sizes.m.div_ceil(tile_m), sizes.n.div_ceil(tile_n));
+    let _ = writeln!(
+        text,
+        "let deep = wg / {}u; let z = deep % {}u; let part = deep / {}u;
+let k_start = part * {part}u; let k_end = min(k_start + {part}u, {}u);
+let base_m = ((wg / {columns}u) % {rows}u) * {tile_m}u; let base_n = (wg % {columns}u) * {tile_n}u;",
+        rows * columns,
+        sizes.z,
+        sizes.z,
+        sizes.k
+    );
+}
+
+/// The statements that store four neighbours along n, given as a vector and one by one, as far as they are inside.
+pub(super) fn store_four(
+    text: &mut String,
+    job: &Job<'_>,
+    [tile_m, tile_n]: [usize; 2],
+    [z, m, n]: [&str; 3],
+    vector: &str,
+    component: &dyn Fn(usize) -> String,
+) {
+    let sizes = job.sizes;
+    let mut conditions = Vec::new();
+    if !sizes.m.is_multiple_of(tile_m) {
+        conditions.push(format!("{m} < {}u", sizes.m));
+    }
+    let inside = |n: &str| (!sizes.n.is_multiple_of(tile_n)).then(|| format!("{n} < {}u", sizes.n));
+    if job.stores_quads {
+        conditions.extend(inside(n));
+        return guarded(text, &conditions, &format!("store4({z}, {m}, {n}, {vector});"));
+    }
+    for c in 0..4 {
+        let n = format!("{n} + {c}u");
+        let conditions: Vec<String> = conditions.iter().cloned().chain(inside(&n)).collect();
+        guarded(text, &conditions, &format!("store({z}, {m}, {n}, {});", component(c)));
+    }
 }
 
 fn guarded(text: &mut String, conditions: &[String], statement: &str) {

@@ -34,7 +34,7 @@ fn limits() -> wgpu::Limits {
 
 /// A Mac: subgroups may be smaller than they are. Four neighbours are taken at once wherever that works.
 fn machine() -> Machine {
-    let printing = Printing { subgroup: Some(4), quads_from: 0, stores_parts: false, f16: true };
+    let printing = Printing { subgroup: Some(4), quads_from: 0, f16: true, ..Printing::default() };
     Machine { printing, subgroup: 32 }
 }
 
@@ -135,7 +135,13 @@ fn cases_agree_with_pytorch() {
 #[test]
 fn reductions_agree_with_the_interpreter_for_every_subgroup() {
     for (least, subgroup) in [(4, 4), (8, 16), (32, 32), (64, 64)] {
-        let printing = Printing { subgroup: Some(least), quads_from: 0, stores_parts: true, f16: true };
+        let printing = Printing {
+            subgroup: Some(least),
+            quads_from: 0,
+            stores_parts: true,
+            f16: true,
+            ..Printing::default()
+        };
         let name = format!("run-reductions-{least}-{subgroup}");
         check_results(&name, &programs::reductions(), Machine { printing, subgroup });
     }

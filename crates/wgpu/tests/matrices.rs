@@ -1,0 +1,167 @@
+//! Contractions through cooperative matrices, tile by tile, against the interpreter.
+//!
+//! On the software renderer, if it has such matrices, or on the GPU with `DROPFORGE_GPU=best`. Where a device has none, as
+//! most software renderers, there is nothing to run; `tests/metal` runs some of the same shaders without a device.
+
+#[path = "support/shapes.rs"]
+mod shapes;
+
+use dropforge_conformance::compare;
+use dropforge_ir::interpret::{Numbers, run_arrays};
+use dropforge_ir::text::parse;
+use dropforge_ir::{Array, DType, Data, F16, Program, Value};
+use dropforge_plan::{Argument, Choices, Device};
+use dropforge_wgpu::{Choice, MatrixUse, Printing, WgpuDevice};
+use shapes::Convolved;
+
+/// A device whose contractions all go through matrices where they can, and these matrices.
+fn device() -> Option<(WgpuDevice, dropforge_wgpu::Matrices)> {
+    let choice = match std::env::var("DROPFORGE_GPU").as_deref() {
+        Ok("best") => Choice::Best,
+        _ => Choice::Software,
+    };
+    let mut matrices = None;
+    let opened = WgpuDevice::printing(choice, |printing| {
+        matrices = printing.matrices;
+        Printing { matrix_use: MatrixUse::Always, ..printing }
+    });
+    match opened {
+        Ok(device) => Some((device, matrices?)),
+        Err(_) if std::env::var("DROPFORGE_NO_GPU").as_deref() == Ok("1") => None,
+        Err(error) => panic!("{error} (DROPFORGE_NO_GPU=1 passes without)"),
+    }
+}
+
+/// Every tile of the table, with the sum in one part and in several.
+const TILES: [&str; 12] = [
+    "matrices:128:256:64:64:32:1",
+    "matrices:128:128:64:32:64:1",
+    "matrices:128:128:64:32:32:1",
+    "matrices:64:128:32:32:64:1",
+    "matrices:128:64:32:32:64:1",
+    "matrices:64:64:32:32:64:1",
+    "matrices:64:64:32:32:32:1",
+    "matrices:64:64:32:32:32:3",
+    "matrices:32:64:16:32:64:1",
+    "matrices:32:32:16:16:64:1",
+    "matrices:32:32:16:16:32:1",
+    "matrices:32:32:16:16:32:4",
+];
+
+struct Sample {
+    text: String,
+    program: Program,
+    inputs: Vec<Array>,
+    states: Vec<Array>,
+    expected: Vec<Array>,
+    tolerance: f64,
+}
+
+impl Sample {
+    fn new(text: String, tolerance: f64) -> Sample {
+        let program = parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let array = |value: Value, seed: usize| {
+            let ty = program.ty(value);
+            let number =
+                |i: usize| (((i * 7919 + seed * 104_729) * 2_654_435_761) % 2003) as f32 / 1001.0 - 1.0;
+            let numbers = (0..ty.shape.elements()).map(number);
+            let data = match ty.dtype {
+                DType::F16 => Data::F16(numbers.map(F16::from_f32).collect()),
+                _ => Data::F32(numbers.collect()),
+            };
+            Array::new(ty.shape.clone(), data).unwrap()
+        };
+        let inputs = program.inputs.iter().enumerate().map(|(seed, port)| array(port.value, seed));
+        let inputs: Vec<Array> = inputs.collect();
+        let states = program.states.iter().enumerate().map(|(seed, port)| array(port.value, seed + 100));
+        let states: Vec<Array> = states.collect();
+        let (outputs, written) = run_arrays(&program, &inputs, &states, &[]).unwrap();
+        let expected = outputs.into_iter().chain(written).collect();
+        Sample { program, inputs, states, expected, text, tolerance }
+    }
+
+    /// Runs on a device with given choices, which are added to. Gives the bits of the results.
+    fn run(&self, device: &WgpuDevice, choices: &mut Choices) -> Vec<Array> {
+        let ports = self.program.states.iter().zip(&self.states);
+        let allocated = ports.map(|(port, array)| {
+            let state = device.allocate(self.program.ty(port.value)).unwrap();
+            state.write(array).unwrap();
+            state
+        });
+        let states: Vec<_> = allocated.collect();
+        let mut executable = device.load_with(&self.program, &states, choices).unwrap();
+        let arguments: Vec<Argument<'_>> = self.inputs.iter().map(Argument::Host).collect();
+        let outputs = executable.run(&arguments, &[]).unwrap();
+        outputs.iter().chain(&states).map(|buffer| buffer.read().unwrap()).collect()
+    }
+
+    fn check(&self, device: &WgpuDevice, choices: &mut Choices) {
+        let got = self.run(device, choices);
+        for (index, (expected, got)) in self.expected.iter().zip(&got).enumerate() {
+            if let Some(message) = compare(&Numbers::from(expected), &Numbers::from(got), self.tolerance) {
+                panic!("result {index} {message}, with {choices:?}\n{}", self.text);
+            }
+        }
+    }
+}
+
+/// Products and convolutions of f32.
+fn texts() -> Vec<String> {
+    let mut texts = Vec::new();
+    for (m, n, k) in [(64, 128, 64), (130, 70, 33), (33, 47, 200), (1, 1, 300)] {
+        texts.push(shapes::products(m, n, k));
+    }
+    for (z, m, n, k) in [(2, 33, 48, 40)] {
+        texts.extend(shapes::products_with_epilogues(z, m, n, k));
+    }
+    for of in [[6, 40, 9, 1, 1, 1], [40, 36, 7, 2, 1, 1], [16, 36, 23, 1, 1, 1], [12, 20, 6, 1, 2, 2]] {
+        texts.push(Convolved::new(of).all());
+        texts.extend(Convolved::new(of).with_epilogues());
+    }
+    texts
+}
+
+#[test]
+fn every_tile_agrees_with_the_interpreter() {
+    let Some((device, matrices)) = device() else { return };
+    let mut samples = Vec::new();
+    for text in texts() {
+        if matrices.of_f16.is_some() {
+            samples.push(Sample::new(shapes::from_halves(&text), 4e-4));
+        }
+        if matrices.of_f32.is_some() {
+            samples.push(Sample::new(text, 4e-4));
+        }
+    }
+    let mut picked = 0;
+    for sample in samples {
+        let mut choices = Choices::new();
+        sample.check(&device, &mut choices);
+        assert!(choices.values().all(|pick| pick.starts_with("matrices:")), "{choices:?}\n{}", sample.text);
+        picked += choices.len();
+        let found = choices.clone();
+        for tile in TILES {
+            let mut choices: Choices = found.keys().map(|class| (class.clone(), tile.to_string())).collect();
+            sample.check(&device, &mut choices);
+        }
+    }
+    println!("{picked} contractions, {} tiles each", TILES.len());
+}
+
+/// Results of f16 are rounded once, and the same choices give the same bits.
+#[test]
+fn results_of_halves_are_right_and_come_again() {
+    let Some((device, _)) = device().filter(|(_, matrices)| matrices.of_f16.is_some()) else { return };
+    for text in texts() {
+        if text.contains("tanh") || text.contains("const") || text.contains("iota") {
+            continue;
+        }
+        let sample = Sample::new(shapes::in_halves(&text), 2e-3);
+        let mut choices = Choices::new();
+        sample.check(&device, &mut choices);
+        let given = choices.clone();
+        let first = sample.run(&device, &mut choices);
+        assert_eq!(choices, given);
+        assert!(first == sample.run(&device, &mut choices), "{text}");
+    }
+}

@@ -196,16 +196,13 @@ fn attention(device: &Arc<WgpuDevice>) -> Outcome<()> {
 }
 
 fn convolutions(device: &Arc<WgpuDevice>) -> Outcome<()> {
-    let shapes = [
+    for (channels, filters, size, kernel, stride) in [
         (64, 64, 32, 3, 1),
         (128, 128, 16, 3, 1),
         (512, 512, 4, 3, 1),
         (64, 128, 32, 3, 2),
         (256, 512, 8, 1, 2),
-    ];
-    for (dtype, (channels, filters, size, kernel, stride)) in
-        ["f32", "f16"].into_iter().flat_map(|dtype| shapes.map(|shape| (dtype, shape)))
-    {
+    ] {
         let (batch, low) = (128usize, kernel / 2);
         let out = size / stride;
         let window = format!(
@@ -213,9 +210,9 @@ fn convolutions(device: &Arc<WgpuDevice>) -> Outcome<()> {
         );
         let state = format!(
             "program p {{
-  %x: {dtype}[{batch}, {channels}, {size}, {size}] = state \"x\"
-  %f: {dtype}[{filters}, {channels}, {kernel}, {kernel}] = state \"f\"
-  %g: {dtype}[{batch}, {filters}, {out}, {out}] = state \"g\"\n"
+  %x: f32[{batch}, {channels}, {size}, {size}] = state \"x\"
+  %f: f32[{filters}, {channels}, {kernel}, {kernel}] = state \"f\"
+  %g: f32[{batch}, {filters}, {out}, {out}] = state \"g\"\n"
         );
         let flops = 2.0 * (batch * out * out * channels * filters * kernel * kernel) as f64;
         for (name, line) in [

@@ -49,4 +49,4 @@ pub use device::WgpuDevice;
 pub use dropforge_plan::MemoryStatistics;
 pub use memory::LiveBuffer;
 pub use printing::{Matrices, MatrixUse, Printing};
-pub use shaders::{ShaderDispatch, ShaderPlace, Shaders, shaders};
+pub use shaders::{ShaderDispatch, ShaderPlace, Shaders, shaders, shaders_with};

@@ -82,6 +82,19 @@ fn place_states(plan: &Plan, limit: u64, printing: Printing) -> (Vec<Spot>, Vec<
 /// # Errors
 /// If the program is not valid, or needs something that the device has not.
 pub fn shaders(program: &Program, limits: &wgpu::Limits, printing: &Printing) -> Result<Shaders> {
+    shaders_with(program, limits, printing, &mut Choices::new())
+}
+
+/// As [`shaders`], with choices as [`dropforge_plan::Device::load_with`] takes them.
+///
+/// # Errors
+/// As [`shaders`].
+pub fn shaders_with(
+    program: &Program,
+    limits: &wgpu::Limits,
+    printing: &Printing,
+    choices: &mut Choices,
+) -> Result<Shaders> {
     verify(program)?;
     let plan = plan(&optimize(program)?)?;
     let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / ALIGNMENT * ALIGNMENT;
@@ -104,8 +117,7 @@ pub fn shaders(program: &Program, limits: &wgpu::Limits, printing: &Printing) ->
     let scratch = buffers.len();
     let mut scratch_words = 0;
     let mut dispatches = Vec::new();
-    let mut choices = Choices::new();
-    let mut picker = Picker::new(&mut choices, &|_| None);
+    let mut picker = Picker::new(choices, &|_| None);
     for (number, kernel) in plan.kernels.iter().enumerate().filter(|(number, _)| !fused[*number]) {
         let epilogue = wgsl::epilogue(&plan, &fused, number, &places);
         let mut pick = |tunable: &Tunable| picker.pick(tunable);

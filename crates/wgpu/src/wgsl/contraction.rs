@@ -106,7 +106,7 @@ pub(crate) fn tunable(class: String, sizes: Sizes, means: Means) -> Tunable {
     let mut found: Vec<(f64, Pick)> = Vec::new();
     let mut class = class;
     if let Some(kind) = means.matrices.filter(|_| means.matrix_use != MatrixUse::Never) {
-        class += &format!("-{}", kind.scalar);
+        class += "-matrices";
         let factor = if kind.side == 16 { 1.0 } else { SMALL_MATRIX_PRICE };
         for (tile, price) in MATRIX_TILES.into_iter().filter(|(tile, _)| means.take(*tile)) {
             let threads = tile.threads(kind.lanes);

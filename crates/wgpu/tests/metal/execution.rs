@@ -6,8 +6,9 @@ use crate::programs::Sample;
 use crate::translate::{Kernel, Parameter, translate};
 use dropforge_conformance::compare;
 use dropforge_ir::interpret::Numbers;
-use dropforge_ir::{Array, BF16, DType, Data, F16, ValueType};
-use dropforge_wgpu::{Printing, ShaderPlace, Shaders, shaders};
+use dropforge_ir::{Array, BF16, DType, Data, F16, Program, ValueType};
+use dropforge_plan::Choices;
+use dropforge_wgpu::{Printing, ShaderPlace, Shaders, shaders_with};
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -44,6 +45,21 @@ pub struct Machine {
     pub printing: Printing,
     /// Threads of a subgroup.
     pub subgroup: u32,
+    /// What every contraction through matrices picks, if it is not to go by rule.
+    pub pick: Option<&'static str>,
+}
+
+impl Machine {
+    /// What it runs for a program.
+    pub fn shaders(&self, program: &Program) -> dropforge_ir::Result<Shaders> {
+        let mut choices = Choices::new();
+        let by_rule = shaders_with(program, &limits(), &self.printing, &mut choices)?;
+        let Some(pick) = self.pick else { return Ok(by_rule) };
+        for choice in choices.values_mut().filter(|choice| choice.starts_with("matrices:")) {
+            *choice = pick.to_string();
+        }
+        shaders_with(program, &limits(), &self.printing, &mut choices)
+    }
 }
 
 /// What is done to the text of a kernel before it is compiled.
@@ -111,7 +127,7 @@ fn run_part(
     let mut failures = Vec::new();
     let mut running = Vec::new();
     for sample in samples {
-        match shaders(&sample.program, &limits(), &machine.printing).map_err(|error| error.to_string()) {
+        match machine.shaders(&sample.program).map_err(|error| error.to_string()) {
             Ok(shaders) => {
                 count.dispatches += shaders.dispatches.len();
                 running.push((*sample, job.add(sample, &shaders, machine, change)));

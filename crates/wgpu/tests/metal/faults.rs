@@ -2,8 +2,8 @@
 
 use crate::clang::{self, folder};
 use crate::execution;
-use crate::machine;
 use crate::programs::{self, Sample};
+use crate::{machine, machine_of_matrices};
 use dropforge_ir::interpret::Numbers;
 
 /// A line that is right, and one that is not.
@@ -104,6 +104,22 @@ fn missing_barriers_are_found() {
     let Some(clang) = clang::find() else { return };
     let damage = |text: String| text.replace("metal::threadgroup_barrier(", "(void)(");
     let (_, failures) = execution::run_with(clang, "no-barriers", &[product()], machine(), damage);
+    assert!(failures.len() == 1 && failures[0].contains("differ"), "{failures:?}");
+}
+
+/// A matrix is in memory of the workgroup when all threads of its subgroup have written their part.
+#[test]
+fn matrices_that_are_read_too_early_are_found() {
+    let Some(clang) = clang::find() else { return };
+    let damage = |text: String| {
+        let (before, after) = text.rsplit_once("simdgroup_store(").unwrap_or(("", &text));
+        format!("{before}simdgroup_store({}", after.replacen("metal::threadgroup_barrier(", "(void)(", 1))
+    };
+    let samples = programs::matrices();
+    let found =
+        |change| execution::run_with(clang, "early-matrices", &samples[..1], machine_of_matrices(), change).1;
+    assert!(found(|text| text).is_empty());
+    let failures = found(damage);
     assert!(failures.len() == 1 && failures[0].contains("differ"), "{failures:?}");
 }
 

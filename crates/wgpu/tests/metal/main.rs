@@ -13,7 +13,7 @@ mod shapes;
 mod translate;
 
 use dropforge_conformance::generate;
-use dropforge_wgpu::{Printing, shaders};
+use dropforge_wgpu::{Matrices, MatrixUse, Printing, shaders};
 use execution::Machine;
 use std::collections::HashMap;
 use std::time::Instant;
@@ -35,7 +35,15 @@ fn limits() -> wgpu::Limits {
 /// A Mac: subgroups may be smaller than they are. Four neighbours are taken at once wherever that works.
 fn machine() -> Machine {
     let printing = Printing { subgroup: Some(4), quads_from: 0, f16: true, ..Printing::default() };
-    Machine { printing, subgroup: 32 }
+    Machine { printing, subgroup: 32, pick: None }
+}
+
+/// One whose contractions all go through matrices, of 8 by 8, where they can.
+fn machine_of_matrices() -> Machine {
+    let matrices = Matrices { of_f16: Some(8), of_f32: Some(8), lanes: 32, lenient: false };
+    let machine = machine();
+    let printing = Printing { matrices: Some(matrices), matrix_use: MatrixUse::Always, ..machine.printing };
+    Machine { printing, ..machine }
 }
 
 /// One that converts to f16 in another way than the rest does, and keeps it in words.
@@ -46,10 +54,16 @@ fn machine_of_words() -> Machine {
 
 /// Every distinct kernel of some programs.
 fn kernels<'a>(programs: impl IntoIterator<Item = &'a dropforge_ir::Program>) -> Vec<Kernel> {
+    kernels_of(programs, machine())
+}
+
+fn kernels_of<'a>(
+    programs: impl IntoIterator<Item = &'a dropforge_ir::Program>,
+    machine: Machine,
+) -> Vec<Kernel> {
     let mut known: HashMap<String, Kernel> = HashMap::new();
     for program in programs {
-        let shaders = shaders(program, &limits(), &machine().printing)
-            .unwrap_or_else(|error| panic!("{}: {error}", program.name));
+        let shaders = machine.shaders(program).unwrap_or_else(|error| panic!("{}: {error}", program.name));
         for dispatch in shaders.dispatches {
             known.entry(dispatch.source).or_insert_with_key(|source| {
                 let written: Vec<bool> = dispatch.bindings.iter().map(|&(_, written)| written).collect();
@@ -89,6 +103,13 @@ fn kernels_of_random_programs_have_right_types() {
     check_types("random", &kernels(&programs));
 }
 
+#[test]
+fn kernels_of_matrices_have_right_types() {
+    check_types("models-of-matrices", &kernels_of(&models::full(), machine_of_matrices()));
+    let samples = programs::matrices();
+    check_types("matrices", &kernels_of(samples.iter().map(|sample| &sample.program), machine_of_matrices()));
+}
+
 /// Elementwise kernels are printed into the products and convolutions that they follow.
 #[test]
 fn epilogues_save_dispatches() {
@@ -121,6 +142,19 @@ fn kernels_of_halves_agree_with_the_interpreter() {
 }
 
 #[test]
+fn matrices_agree_with_the_interpreter() {
+    let picks = [
+        ("by-rule", None),
+        ("large", Some("matrices:64:64:32:32:32:1")),
+        ("split", Some("matrices:32:32:16:16:32:3")),
+    ];
+    for (name, pick) in picks {
+        let machine = Machine { pick, ..machine_of_matrices() };
+        check_results(&format!("run-matrices-{name}"), &programs::matrices(), machine);
+    }
+}
+
+#[test]
 fn training_steps_agree_with_the_interpreter() {
     check_results("run-models", &models::small(), machine());
 }
@@ -143,8 +177,12 @@ fn reductions_agree_with_the_interpreter_for_every_subgroup() {
             ..Printing::default()
         };
         let name = format!("run-reductions-{least}-{subgroup}");
-        check_results(&name, &programs::reductions(), Machine { printing, subgroup });
+        check_results(&name, &programs::reductions(), Machine { printing, subgroup, pick: None });
     }
     let printing = Printing::default().plain();
-    check_results("run-reductions-plain", &programs::reductions(), Machine { printing, subgroup: 32 });
+    check_results(
+        "run-reductions-plain",
+        &programs::reductions(),
+        Machine { printing, subgroup: 32, pick: None },
+    );
 }

@@ -102,6 +102,28 @@ pub fn in_halves() -> Vec<Sample> {
     samples
 }
 
+/// Products and convolutions whose matrices lie in every way and are cut off at the edges; of f32, from halves and in halves.
+pub fn matrices() -> Vec<Sample> {
+    let texts = [
+        shapes::products(35, 40, 41),
+        Convolved::new([6, 36, 5, 1, 1, 1]).all(),
+        Convolved::new([24, 20, 4, 2, 2, 2]).all(),
+    ];
+    let mut samples = Vec::new();
+    for (number, text) in texts.iter().enumerate() {
+        samples.push(sample(format!("{number} in halves"), &shapes::in_halves(text), 2e-3));
+        samples.push(sample(format!("{number} of f32"), text, 2e-4));
+    }
+    for (number, text) in shapes::products_with_epilogues(2, 20, 36, 17).iter().enumerate() {
+        samples.push(sample(
+            format!("{number} with epilogue, from halves"),
+            &shapes::from_halves(text),
+            2e-4,
+        ));
+    }
+    samples
+}
+
 /// Reductions of many and of few columns, along the memory and across it.
 pub fn reductions() -> Vec<Sample> {
     let mut samples = Vec::new();

@@ -51,7 +51,10 @@ pub fn translate(label: &str, source: &str, written: &[bool]) -> Result<Kernel, 
     let fail = |what: String| format!("{label}: {what}\n{source}");
     let module = naga::front::wgsl::parse_str(source).map_err(|error| fail(error.emit_to_string(source)))?;
     // What the device asks for.
-    let able = Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP | Capabilities::SUBGROUP_BARRIER;
+    let able = Capabilities::SHADER_FLOAT16
+        | Capabilities::SUBGROUP
+        | Capabilities::SUBGROUP_BARRIER
+        | Capabilities::COOPERATIVE_MATRIX;
     let mut validator = Validator::new(ValidationFlags::all(), able);
     validator.subgroup_stages(ShaderStages::COMPUTE).subgroup_operations(SubgroupOperationSet::all());
     let info = validator.validate(&module).map_err(|error| fail(error.emit_to_string(source)))?;

@@ -124,6 +124,8 @@ const void* metal::exchange(const void* mine, metal::uint bytes, metal::uint oth
     return places[turn][lane - own + (by_difference ? own ^ other : other)].bytes;
 }
 
+metal::uint metal::thread_of_subgroup() { return (fibers::current - fibers::all.data()) % SUBGROUP; }
+
 // One workgroup, for the threads that run it.
 static struct {
     Entry entry;

@@ -233,3 +233,40 @@ fn print_sum(mut shader: Shader, label: &str, sizes: Sizes, slot: &Slot, parts: 
     shader.line(&format!("store(i / {}u, (i / {n}u) % {m}u, i % {n}u, sum); }}", m * n));
     shader.finish(label, SUM_THREADS, elements.div_ceil(per_group))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the rule picks for a product, and its class, with matrices of so many rows.
+    fn by_rule(m: usize, n: usize, k: usize, side: usize, matrix_use: MatrixUse) -> (String, Pick) {
+        let kind = cooperative::Kind { side, scalar: "f16", lanes: 32, in_quads: true, start_at_zero: true };
+        let means = Means { memory: 48 << 10, threads: 1024, matrices: Some(kind), matrix_use };
+        let tunable = tunable("dot".into(), Sizes { z: 1, m, n, k }, means);
+        assert!(tunable.picks.iter().all(|&pick| tunable.fit(Some(pick)) == pick));
+        let is_matrices = |pick: &Pick| matches!(pick, Pick::Matrices(..));
+        let count = tunable.picks.iter().filter(|pick| is_matrices(pick)).count();
+        match matrix_use {
+            MatrixUse::Never => assert_eq!(count, 0),
+            MatrixUse::WhereFaster => assert!(count > 0),
+            MatrixUse::Always => assert_eq!(count, tunable.picks.len()),
+        }
+        (tunable.class, tunable.picks[0])
+    }
+
+    #[test]
+    fn products_go_through_large_matrices_by_rule() {
+        for (m, n, k) in [(4096, 4096, 4096), (512, 512, 512), (128, 10, 256), (1, 1, 300)] {
+            for matrix_use in [MatrixUse::WhereFaster, MatrixUse::Always] {
+                let (class, pick) = by_rule(m, n, k, 16, matrix_use);
+                assert!(
+                    matches!(pick, Pick::Matrices(..)) && class == "dot-matrices",
+                    "{m} {n} {k}: {pick:?}"
+                );
+            }
+            let (class, pick) = by_rule(m, n, k, 16, MatrixUse::Never);
+            assert!(matches!(pick, Pick::Contraction(..)) && class == "dot", "{pick:?}");
+            by_rule(m, n, k, 8, MatrixUse::Always);
+        }
+    }
+}

@@ -212,6 +212,26 @@ mod tests {
     }
 
     #[test]
+    fn matrices_are_picked_only_where_they_are_offered() {
+        let kind = Kind { side: 16, scalar: "f16", lanes: 32, in_quads: true, start_at_zero: true };
+        let [large, small] = [MATRIX_TILES[0].0, MATRIX_TILES[8].0].map(|tile| Pick::Matrices(tile, 2));
+        let tile = Pick::Contraction(TILES[0].0, 1);
+        let fit = |rule, picked, matrices, matrix_use, memory| {
+            let means = Means { memory, threads: 256, matrices, matrix_use };
+            let class = String::new();
+            Tunable { class, picks: vec![rule], most_parts: 3, means, flops: 1.0 }.fit(Some(picked))
+        };
+        let offered = MatrixUse::WhereFaster;
+        assert_eq!(fit(tile, large, Some(kind), offered, 48 << 10), large);
+        assert_eq!(fit(tile, large, Some(kind), offered, 32 << 10), tile);
+        assert_eq!(fit(tile, small, Some(kind), offered, 32 << 10), small);
+        assert_eq!(fit(tile, small, None, offered, 48 << 10), tile);
+        assert_eq!(fit(tile, small, Some(kind), MatrixUse::Never, 48 << 10), tile);
+        assert_eq!(fit(small, tile, Some(kind), offered, 48 << 10), tile);
+        assert_eq!(fit(small, tile, Some(kind), MatrixUse::Always, 48 << 10), small);
+    }
+
+    #[test]
     fn sizes_come_in_steps() {
         assert_eq!([0, 3, 7, 8, 9, 100, 128, 159, 160].map(step), [0, 3, 7, 8, 8, 96, 128, 128, 160]);
     }

@@ -235,6 +235,9 @@ pub struct Bench {
     /// Afterwards, take the time of each kernel and print it
     #[arg(long, conflicts_with = "json")]
     pub profile: bool,
+    /// Scale gradients so that their global norm is at most this
+    #[arg(long, value_name = "LIMIT", conflicts_with = "inference")]
+    pub clip_norm: Option<f64>,
 }
 
 #[derive(Args)]
@@ -251,6 +254,9 @@ pub struct Explain {
     /// Samples per step
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub batch: usize,
+    /// Scale gradients so that their global norm is at most this
+    #[arg(long, value_name = "LIMIT")]
+    pub clip_norm: Option<f64>,
     #[command(flatten)]
     pub machine: Machine,
 }

@@ -64,7 +64,7 @@ pub fn run(args: &Bench) -> Outcome {
     let samples = workload.batch;
     let batch = workload.data(&runtime)?;
     let started = Instant::now();
-    let mut step = workload.compile(&batch, &runtime)?;
+    let mut step = workload.compile(&batch, args.clip_norm, &runtime)?;
     let compile_ms = started.elapsed().as_secs_f64() * 1e3;
     if args.inference {
         return predictions(args, &mut step, &batch, samples);
@@ -190,7 +190,7 @@ impl Workload {
         Ok(Batched { inputs: Arc::new(inputs.to_array()?), targets: Arc::new(targets.to_array()?) })
     }
 
-    fn compile(self, batch: &Batched, runtime: &Runtime) -> Outcome<Step> {
+    fn compile(self, batch: &Batched, clip_norm: Option<f64>, runtime: &Runtime) -> Outcome<Step> {
         let classes = self.classes;
         // The scores of all tokens of all sequences count alike.
         let loss = move |scores: &Tensor, targets: &Tensor| match scores.rank() {
@@ -199,7 +199,10 @@ impl Workload {
         };
         let (inputs, targets): (ValueType, ValueType) = (batch.inputs.ty(), batch.targets.ty());
         debug_assert_eq!(targets.dtype, DType::I32);
-        let step = StepBuilder::new(self.net, loss, self.optimizer).runtime(runtime);
+        let mut step = StepBuilder::new(self.net, loss, self.optimizer).runtime(runtime);
+        if let Some(limit) = clip_norm {
+            step = step.clip_norm(limit);
+        }
         Ok(step.compile(&inputs, &targets)?)
     }
 }

@@ -23,8 +23,11 @@ pub fn run(args: &Explain) -> Outcome {
     let input = ValueType::new(DType::F32, [&[args.batch], sample.as_slice()].concat());
     let target = ValueType::new(DType::I32, [args.batch]);
     let net = model.build(args.classes)?;
-    let step =
-        StepBuilder::new(net, cross_entropy(), optimizer).runtime(&runtime).compile(&input, &target)?;
+    let mut step = StepBuilder::new(net, cross_entropy(), optimizer).runtime(&runtime);
+    if let Some(limit) = args.clip_norm {
+        step = step.clip_norm(limit);
+    }
+    let step = step.compile(&input, &target)?;
     for (_, listing) in step.explain() {
         line(listing.trim_end())?;
     }

@@ -21,7 +21,7 @@ impl Builder {
     fn new(row_axes: usize, columns: &[usize], operands: usize) -> Builder {
         let kernel = LoopKernel {
             row_axes,
-            columns: columns.to_vec(),
+            column_axes: columns.len(),
             stages: vec![Stage::default()],
             written: vec![false; operands],
             ..LoopKernel::default()
@@ -253,7 +253,7 @@ impl Bench {
         &self,
         name: &str,
         kernel: &LoopKernel,
-        rows: &[usize],
+        domain: (&[usize], &[usize]),
         lengths: &[usize],
         same: &[(usize, usize)],
         bytes: usize,
@@ -272,7 +272,8 @@ impl Bench {
         for &(operand, other) in same {
             addresses[operand] = addresses[other];
         }
-        let compiled = Compiled::new(kernel, &[rows.to_vec()], self.pool.threads(), self.level);
+        let domain = Domain { rows: domain.0.to_vec(), columns: domain.1.to_vec() };
+        let compiled = Compiled::new(kernel, &[domain], self.pool.threads(), self.level);
         // SAFETY: the lengths cover the accesses of the kernel.
         let run = || unsafe {
             compiled.run(&|_, operand| std::ptr::with_exposed_provenance_mut(addresses[operand]), &self.pool);
@@ -344,34 +345,48 @@ fn main() {
         ("Adam, 8k parameters", 8192),
     ] {
         let lengths = [n, n, n, n, 1, 1, 0, 0, 0];
-        bench.time(name, &adam(), &[n], &lengths, &[(6, 0), (7, 2), (8, 3)], 28 * n);
+        bench.time(name, &adam(), (&[n], &[]), &lengths, &[(6, 0), (7, 2), (8, 3)], 28 * n);
         time_adam_by_hand(n);
     }
     let n = 1 << 20;
-    bench.time("GELU (tanh), 1M", &gelu(), &[n], &[n, n], &[], 8 * n);
+    bench.time("GELU (tanh), 1M", &gelu(), (&[n], &[]), &[n, n], &[], 8 * n);
     let n = 1 << 14;
     for kind in [UnaryKind::Exp, UnaryKind::Tanh, UnaryKind::Sigmoid, UnaryKind::Erf, UnaryKind::Log] {
-        bench.time(&format!("{} 16k (4 bytes counted)", kind.name()), &map(kind), &[n], &[n, n], &[], 4 * n);
+        bench.time(
+            &format!("{} 16k (4 bytes counted)", kind.name()),
+            &map(kind),
+            (&[n], &[]),
+            &[n, n],
+            &[],
+            4 * n,
+        );
     }
     for (rows, columns) in [(4096, 1000), (128, 10)] {
         let n = rows * columns;
         let name = format!("softmax cross-entropy {rows}x{columns}, both ways");
-        bench.time(&name, &cross_entropy(columns), &[rows], &[n, rows, rows, n], &[], 8 * n);
+        bench.time(&name, &cross_entropy(columns), (&[rows], &[columns]), &[n, rows, rows, n], &[], 8 * n);
     }
     let n = 2048 * 128;
-    bench.time("LayerNorm 2048x128", &layer_norm(128), &[2048], &[n, 128, 128, n], &[], 8 * n);
+    bench.time("LayerNorm 2048x128", &layer_norm(128), (&[2048], &[128]), &[n, 128, 128, n], &[], 8 * n);
     let column_sum = reduction(Reduction::Sum, &[2048], &affine(&[1], &[128]));
-    bench.time("bias gradient: column sum 2048x128", &column_sum, &[128], &[n, 128], &[], 4 * n);
+    bench.time("bias gradient: column sum 2048x128", &column_sum, (&[128], &[2048]), &[n, 128], &[], 4 * n);
     let total = reduction(Reduction::Sum, &[1 << 20], &affine(&[], &[1]));
-    bench.time("sum of 1M", &total, &[], &[1 << 20, 1], &[], 4 << 20);
+    bench.time("sum of 1M", &total, (&[], &[1 << 20]), &[1 << 20, 1], &[], 4 << 20);
     for (images, channels, pixels) in [(32, 64, 1024), (32, 512, 16)] {
         let n = images * channels * pixels;
         let index = affine(&[pixels as i64], &[(channels * pixels) as i64, 1]);
         let stats = reduction(Reduction::MeanVariance, &[images, pixels], &index);
         let name = format!("BatchNorm statistics [{images},{channels},{pixels}]");
-        bench.time(&name, &stats, &[channels], &[n, channels, channels], &[], 4 * n);
+        bench.time(&name, &stats, (&[channels], &[images, pixels]), &[n, channels, channels], &[], 4 * n);
         let name = format!("BatchNorm scale, shift, ReLU [{images},{channels},{pixels}]");
         let rows = [images, channels, pixels];
-        bench.time(&name, &scale_relu(channels, pixels), &rows, &[n, channels, channels, n], &[], 8 * n);
+        bench.time(
+            &name,
+            &scale_relu(channels, pixels),
+            (&rows, &[]),
+            &[n, channels, channels, n],
+            &[],
+            8 * n,
+        );
     }
 }

@@ -6,6 +6,7 @@ use crate::memory::AlignedBuffer;
 use crate::vm;
 use dropforge_ir::{Error, Result, ValueType};
 use dropforge_plan::explain::{explain, human_bytes};
+use dropforge_plan::kernel::Domain;
 use dropforge_plan::plan::{Place, Work};
 use dropforge_plan::profile;
 use dropforge_plan::{Argument, BufferRef, Executable, Plan};
@@ -77,11 +78,11 @@ impl CpuExecutable {
         for (number, step) in plan.kernels.iter().enumerate() {
             let next = match &step.work {
                 Work::Loop { kernel, instances } => {
-                    let rows: Vec<Vec<usize>> =
-                        instances.iter().map(|instance| instance.rows.clone()).collect();
+                    let domains: Vec<Domain> =
+                        instances.iter().map(|instance| instance.domain.clone()).collect();
                     let mut operands: Vec<Vec<usize>> =
                         instances.iter().map(|instance| instance.operands.clone()).collect();
-                    let compiled = Box::new(vm::Compiled::new(kernel, &rows, threads, shared.level));
+                    let compiled = Box::new(vm::Compiled::new(kernel, &domains, threads, shared.level));
                     match prepared.last_mut() {
                         Some(Prepared::Call { call, results, .. })
                             if step.is_epilogue

@@ -2,18 +2,18 @@
 
 use crate::fuse::{Group, reduced_axes};
 use crate::kernel::{
-    Access, Affine, Instruction, Level, LoopKernel, Reduce, Reduction, Register, RegisterInfo, Stage,
+    Access, Affine, Domain, Instruction, Level, LoopKernel, Reduce, Reduction, Register, RegisterInfo, Stage,
 };
 use crate::view::{View, Views, is_view, reshape_strides};
 use dropforge_ir::{BinaryKind, DType, NodeId, Op, Program, ReduceKind, Shape, UnaryKind, Value, ValueType};
 use std::collections::{HashMap, HashSet};
 
-/// A kernel with the extents of its rows and the value behind each operand.
+/// A kernel with its extents and the value behind each operand.
 pub struct Emitted {
     /// The loop nest.
     pub kernel: LoopKernel,
-    /// Extents of the row axes.
-    pub rows: Vec<usize>,
+    /// What it visits.
+    pub domain: Domain,
     /// The value whose memory each operand is.
     pub operands: Vec<Value>,
     /// How the kernel touches each operand.
@@ -56,6 +56,7 @@ impl Emitted {
         let Some(operand) = self.operands.iter().position(|&other| other == value) else { return false };
         let mut stride = 1;
         let mut row_major: Vec<i64> = self
+            .domain
             .rows
             .iter()
             .rev()
@@ -69,15 +70,14 @@ impl Emitted {
             Instruction::Load { access, .. } | Instruction::Store { access, .. }
                 if access.operand == operand =>
             {
-                let steps = access.index.rows.iter().zip(&row_major).zip(&self.rows);
+                let steps = access.index.rows.iter().zip(&row_major).zip(&self.domain.rows);
                 // Along an axis of one element there are no steps.
                 access.index.offset == 0 && steps.into_iter().all(|((a, b), &extent)| a == b || extent == 1)
             }
             _ => true,
         };
-        let elements: usize = self.rows.iter().product();
-        kernel.columns.is_empty()
-            && elements == program.shape(value).elements()
+        kernel.column_axes == 0
+            && self.domain.row_count() == program.shape(value).elements()
             && kernel.stages.iter().all(|stage| {
                 stage.reductions.is_empty() && stage.domain.iter().chain(&stage.row).all(in_place)
             })
@@ -490,7 +490,10 @@ impl<'a> Emitter<'a> {
     fn finish(mut self) -> Emitted {
         let walks = (0..self.operands.len()).map(|operand| self.walk(operand)).collect();
         let rows: Vec<usize> = self.row_axes.iter().map(|&axis| self.group.domain[axis]).collect();
-        let columns: Vec<usize> = self.columns.iter().map(|&axis| self.group.domain[axis]).collect();
+        let mut columns: Vec<usize> = self.columns.iter().map(|&axis| self.group.domain[axis]).collect();
+        if rows.iter().all(|&extent| extent == 1) {
+            self.sort_columns(&mut columns);
+        }
         let mut strides: Vec<&mut Affine> = affines(&mut self.kernel.stages);
         let rows = collapse(&rows, &mut strides, |affine| &mut affine.rows);
         let mut columns = collapse(&columns, &mut strides, |affine| &mut affine.columns);
@@ -502,8 +505,33 @@ impl<'a> Emitter<'a> {
             }
         }
         self.kernel.row_axes = rows.len();
-        self.kernel.columns = columns;
-        Emitted { kernel: self.kernel, rows, operands: self.operands, walks }
+        self.kernel.column_axes = columns.len();
+        Emitted { kernel: self.kernel, domain: Domain { rows, columns }, operands: self.operands, walks }
+    }
+
+    /// Brings the columns into the order in which most of what is loaded lies in memory: a sum over all of a transposed value
+    /// is then one run, like that over any other.
+    fn sort_columns(&mut self, extents: &mut [usize]) {
+        let mut reductions = self.kernel.stages.iter().flat_map(|stage| &stage.reductions);
+        if reductions.any(|reduce| reduce.kind == Reduction::ArgMax) {
+            // Its result is a number in the order that there is.
+            return;
+        }
+        let mut steps = vec![0; extents.len()];
+        for stage in &self.kernel.stages {
+            for instruction in &stage.domain {
+                if let Instruction::Load { access, .. } = instruction {
+                    steps.iter_mut().zip(&access.index.columns).for_each(|(sum, step)| *sum += step.abs());
+                }
+            }
+        }
+        let mut order: Vec<usize> = (0..extents.len()).collect();
+        order.sort_by_key(|&axis| std::cmp::Reverse(steps[axis]));
+        let sorted: Vec<usize> = order.iter().map(|&axis| extents[axis]).collect();
+        extents.copy_from_slice(&sorted);
+        for affine in affines(&mut self.kernel.stages) {
+            affine.columns = order.iter().map(|&axis| affine.columns[axis]).collect();
+        }
     }
 
     /// How an operand is touched; to be asked before axes are merged.

@@ -27,8 +27,8 @@ pub fn cost(plan: &Plan, kernel: &Kernel) -> Cost {
         Work::Loop { kernel, instances } => instances
             .iter()
             .map(|instance| {
-                let rows: f64 = instance.rows.iter().map(|&extent| extent as f64).product();
-                loop_flops(kernel, rows)
+                let count = |extents: &[usize]| extents.iter().map(|&extent| extent as f64).product();
+                loop_flops(kernel, count(&instance.domain.rows), count(&instance.domain.columns))
             })
             .sum(),
     };
@@ -60,9 +60,8 @@ fn call_flops(op: &Op, args: &[&ValueType], result: &Shape) -> f64 {
     }
 }
 
-fn loop_flops(kernel: &LoopKernel, rows: f64) -> f64 {
+fn loop_flops(kernel: &LoopKernel, rows: f64, columns: f64) -> f64 {
     use crate::kernel::Instruction::{Binary, Compare, Select, Unary};
-    let columns: f64 = kernel.columns.iter().map(|&extent| extent as f64).product();
     let count = |instructions: &[crate::kernel::Instruction]| {
         let works = |i: &&crate::kernel::Instruction| {
             matches!(i, Unary { .. } | Binary { .. } | Compare { .. } | Select { .. })

@@ -250,10 +250,10 @@ pub struct Stage {
 /// A fused loop nest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct LoopKernel {
-    /// Number of row axes; their extents stand in the [`Instance`].
+    /// Number of row axes; the extents of all axes stand in the [`Instance`].
     pub row_axes: usize,
-    /// Extents of the column axes, outermost first; empty if nothing is reduced.
-    pub columns: Vec<usize>,
+    /// Number of column axes; none if nothing is reduced.
+    pub column_axes: usize,
     /// All registers.
     pub registers: Vec<RegisterInfo>,
     /// The stages in order.
@@ -263,13 +263,34 @@ pub struct LoopKernel {
     pub written: Vec<bool>,
 }
 
-/// One application of a loop kernel: the extents of its rows, and its operands as positions in the plan's table of
-/// buffers. A kernel with several instances is the same computation over several sets of buffers (an optimizer over all its
-/// parameters); its accesses then have one row axis.
+/// The extents that an application of a loop kernel visits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Domain {
+    /// Of the row axes, outermost first; no axes means one row.
+    pub rows: Vec<usize>,
+    /// Of the column axes, outermost first; no axes if nothing is reduced.
+    pub columns: Vec<usize>,
+}
+
+impl Domain {
+    /// The number of rows.
+    pub fn row_count(&self) -> usize {
+        self.rows.iter().product()
+    }
+
+    /// The number of columns of each row; 1 if there are no column axes.
+    pub fn column_count(&self) -> usize {
+        self.columns.iter().product()
+    }
+}
+
+/// One application of a loop kernel: its extents, and its operands as positions in the plan's table of buffers. A kernel with
+/// several instances is the same computation over several sets of buffers (an optimizer over all its parameters, the sums of
+/// squares of all gradients); it then has at most one row axis and one column axis, so that extents are numbers of elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
-    /// Extents of the row axes, outermost first; no axes means one row.
-    pub rows: Vec<usize>,
+    /// The extents.
+    pub domain: Domain,
     /// The buffer of each operand.
     pub operands: Vec<usize>,
 }

@@ -2,7 +2,7 @@
 //! interpreter, every value in its planned place. What it gets wrong, fusion or the memory plan got wrong.
 
 use crate::device::{BufferRef, Device, Executable};
-use crate::kernel::{Access, Affine, Instance, Instruction, Level, LoopKernel, Reduction, Register};
+use crate::kernel::{Access, Affine, Domain, Instance, Instruction, Level, LoopKernel, Reduction, Register};
 use crate::plan::{Place, Plan, Work, plan};
 use crate::reference::{ReferenceDevice, planned_executable};
 use dropforge_ir::interpret::{Numbers, Precision, apply};
@@ -190,8 +190,8 @@ impl<'a, 'b> LoopRun<'a, 'b> {
                 self.step(instruction, Level::Domain)?;
             }
             for reduce in &stage.reductions {
-                let rows: usize = self.instance.rows.iter().product();
-                let columns: usize = self.kernel.columns.iter().product();
+                let Domain { rows, columns } = &self.instance.domain;
+                let (rows, columns): (usize, usize) = (rows.iter().product(), columns.iter().product());
                 let x = self.register(reduce.from, Level::Domain)?;
                 let x = Numbers::new(ValueType::new(x.ty().dtype, [rows, columns]), x.into_elements());
                 let results =
@@ -214,8 +214,9 @@ impl<'a, 'b> LoopRun<'a, 'b> {
     }
 
     fn extents(&self, level: Level) -> Vec<usize> {
-        let columns: &[usize] = if level == Level::Domain { &self.kernel.columns } else { &[] };
-        self.instance.rows.iter().chain(columns).copied().collect()
+        let domain = &self.instance.domain;
+        let columns: &[usize] = if level == Level::Domain { &domain.columns } else { &[] };
+        domain.rows.iter().chain(columns).copied().collect()
     }
 
     fn positions(&self, index: &Affine, level: Level) -> Vec<i64> {
@@ -233,7 +234,7 @@ impl<'a, 'b> LoopRun<'a, 'b> {
         if level == Level::Row || self.kernel.registers[register.index()].level == Level::Domain {
             return Ok(numbers);
         }
-        let columns: usize = self.kernel.columns.iter().product();
+        let columns = self.instance.domain.column_count();
         let elements: Vec<f64> =
             numbers.elements().iter().flat_map(|&x| std::iter::repeat_n(x, columns)).collect();
         Ok(self.numbers(numbers.ty().dtype, elements))

@@ -11,3 +11,6 @@ pub const MAX_REPEATED_NODES: usize = 8;
 
 /// Alignment of every buffer in the arena, in bytes: a cache line.
 pub const ARENA_ALIGNMENT: usize = 64;
+
+/// Most bytes of intermediate values that a kernel may keep alive for longer in order to run together with an equal one.
+pub const MERGED_BYTES: usize = 4 << 10;

@@ -1,7 +1,7 @@
 //! How the domain of a kernel is cut into blocks of lanes.
 
 use super::tuning;
-use dropforge_plan::kernel::{Affine, Instruction, Level, LoopKernel, Reduction};
+use dropforge_plan::kernel::{Affine, Domain, Instruction, Level, LoopKernel, Reduction};
 
 /// Axes a position may have; the emitter merges axes, so that real kernels stay far below.
 pub(super) const MAX_AXES: usize = 16;
@@ -37,7 +37,7 @@ pub(super) struct Layout {
 
 /// Whether every value of the kernel belongs to an element, so that rows and columns are the same thing.
 fn is_elementwise(kernel: &LoopKernel) -> bool {
-    kernel.columns.is_empty()
+    kernel.column_axes == 0
         || (kernel.registers.iter().all(|register| register.level == Level::Domain)
             && kernel.stages.iter().all(|stage| stage.reductions.is_empty() && stage.row.is_empty()))
 }
@@ -48,20 +48,20 @@ fn product(extents: &[usize]) -> usize {
 
 impl Layout {
     /// The fastest layout by estimate. `registers` is the number of block registers that are live at once.
-    pub fn choose(kernel: &LoopKernel, rows: &[usize], registers: usize) -> Layout {
+    pub fn choose(kernel: &LoopKernel, domain: &Domain, registers: usize) -> Layout {
         if is_elementwise(kernel) {
-            return Layout::elementwise(kernel, rows, registers);
+            return Layout::elementwise(domain, registers);
         }
-        let columnwise = Layout::columnwise(kernel, rows, registers);
-        let rowwise = Layout::rowwise(kernel, rows, registers);
+        let columnwise = Layout::columnwise(domain, registers);
+        let rowwise = Layout::rowwise(domain, registers);
         if columnwise.estimate(kernel) <= rowwise.estimate(kernel) { columnwise } else { rowwise }
     }
 
     /// Every layout that can run the kernel, for tests.
     #[cfg(test)]
-    pub fn all(kernel: &LoopKernel, rows: &[usize], registers: usize) -> Vec<Layout> {
+    pub fn all(kernel: &LoopKernel, domain: &Domain, registers: usize) -> Vec<Layout> {
         if is_elementwise(kernel) {
-            let mut packed = Layout::elementwise(kernel, rows, registers);
+            let mut packed = Layout::elementwise(domain, registers);
             let extents: Vec<usize> = packed.outer.drain(..).chain(packed.rows.drain(..)).collect();
             let mut aligned = packed.clone();
             packed.rows = extents.clone();
@@ -70,21 +70,22 @@ impl Layout {
             aligned.rows = extents[inner..].to_vec();
             return vec![packed, aligned];
         }
-        let columns = product(&kernel.columns);
-        let mut layouts = vec![Layout::rowwise(kernel, rows, registers)];
-        let mut streamed = Layout::columnwise(kernel, rows, registers);
-        (streamed.kind, streamed.outer, streamed.rows) = (Kind::Streamed, rows.to_vec(), Vec::new());
+        let columns = domain.column_count();
+        let mut layouts = vec![Layout::rowwise(domain, registers)];
+        let mut streamed = Layout::columnwise(domain, registers);
+        (streamed.kind, streamed.outer, streamed.rows) = (Kind::Streamed, domain.rows.clone(), Vec::new());
         streamed.block = tuning::LEAST_BLOCK.min(columns.next_multiple_of(16)).max(16);
         layouts.push(streamed);
-        let packed = Layout::columnwise(kernel, rows, registers);
+        let packed = Layout::columnwise(domain, registers);
         if packed.kind == Kind::Packed {
             layouts.push(packed);
         }
         layouts
     }
 
-    fn elementwise(kernel: &LoopKernel, rows: &[usize], registers: usize) -> Layout {
-        let extents: Vec<usize> = rows.iter().chain(&kernel.columns).copied().collect();
+    fn elementwise(domain: &Domain, registers: usize) -> Layout {
+        let Domain { rows, columns } = domain;
+        let extents: Vec<usize> = rows.iter().chain(columns).copied().collect();
         let block = block_size(registers, tuning::ELEMENTWISE_BLOCK);
         let aligned = extents.len() > 1 && extents.last().is_some_and(|&last| last >= tuning::ALIGNED_RUN);
         let outer = if aligned { extents.len() - 1 } else { 0 };
@@ -98,8 +99,9 @@ impl Layout {
         }
     }
 
-    fn columnwise(kernel: &LoopKernel, rows: &[usize], registers: usize) -> Layout {
-        let columns = product(&kernel.columns);
+    fn columnwise(domain: &Domain, registers: usize) -> Layout {
+        let Domain { rows, columns: extents } = domain;
+        let columns = product(extents);
         let most = block_size(registers, tuning::LARGEST_BLOCK);
         if columns > 0 && columns <= tuning::LEAST_BLOCK {
             let target = most.min(tuning::ELEMENTWISE_BLOCK);
@@ -108,7 +110,7 @@ impl Layout {
                 kind: Kind::Packed,
                 outer: Vec::new(),
                 rows: rows.to_vec(),
-                columns: kernel.columns.clone(),
+                columns: extents.clone(),
                 block: rows_per_block * columns,
                 rows_per_block,
             };
@@ -119,13 +121,14 @@ impl Layout {
             kind: Kind::Streamed,
             outer: rows.to_vec(),
             rows: Vec::new(),
-            columns: kernel.columns.clone(),
+            columns: extents.clone(),
             block,
             rows_per_block: 0,
         }
     }
 
-    fn rowwise(kernel: &LoopKernel, rows: &[usize], registers: usize) -> Layout {
+    fn rowwise(domain: &Domain, registers: usize) -> Layout {
+        let Domain { rows, columns } = domain;
         let aligned = rows.len() > 1 && rows.last().is_some_and(|&last| last >= tuning::ALIGNED_RUN);
         let outer = if aligned { rows.len() - 1 } else { 0 };
         let most = block_size(registers, tuning::ELEMENTWISE_BLOCK);
@@ -134,7 +137,7 @@ impl Layout {
             kind: Kind::Rowwise,
             outer: rows[..outer].to_vec(),
             rows: rows[outer..].to_vec(),
-            columns: kernel.columns.clone(),
+            columns: columns.clone(),
             block: lanes.div_ceil(lanes.div_ceil(most)).next_multiple_of(16),
             rows_per_block: 0,
         }
@@ -142,7 +145,7 @@ impl Layout {
 
     /// Estimated nanoseconds on one thread.
     pub fn estimate(&self, kernel: &LoopKernel) -> f64 {
-        let columns = product(&kernel.columns) as f64;
+        let columns = product(&self.columns) as f64;
         let rows = (product(&self.outer) * product(&self.rows)) as f64;
         let elements = rows * columns;
         let lanes = match self.kind {

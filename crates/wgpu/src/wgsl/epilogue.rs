@@ -33,7 +33,7 @@ fn is_fused(plan: &Plan, number: usize, limits: &wgpu::Limits) -> bool {
 /// The loop of a kernel without columns, over one set of buffers.
 fn elementwise(kernel: &Kernel) -> Option<(&LoopKernel, &Instance)> {
     match &kernel.work {
-        Work::Loop { kernel, instances } if kernel.columns.is_empty() && instances.len() == 1 => {
+        Work::Loop { kernel, instances } if kernel.column_axes == 0 && instances.len() == 1 => {
             Some((kernel, &instances[0]))
         }
         _ => None,
@@ -105,7 +105,7 @@ pub(crate) struct Target<'a> {
 impl Target<'_> {
     /// Whether four neighbours can go at once, if the first of them always has a number that is a multiple of four.
     pub fn takes_quads(&self) -> bool {
-        let in_quads = |epilogue: &Epilogue<'_>| quads::come_in_quads(&epilogue.instance.rows);
+        let in_quads = |epilogue: &Epilogue<'_>| quads::come_in_quads(&epilogue.instance.domain.rows);
         self.place.first.is_multiple_of(4) && self.epilogue.is_none_or(in_quads)
     }
 
@@ -150,7 +150,7 @@ impl Target<'_> {
                     _ => shader.operand(place, written),
                 })
                 .collect();
-            let scene = Scene::of_rows(kernel, &instance.rows, &slots, "i");
+            let scene = Scene::of_rows(kernel, &instance.domain.rows, &slots, "i");
             let scene = Scene { given: Some((*given, "value")), ..scene };
             one.extend(instructions(kernel).map(|instruction| scene.print(instruction, true)));
             if quads {

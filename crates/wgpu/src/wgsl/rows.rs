@@ -3,7 +3,10 @@
 //! Where rows are few and columns many, columns are split into parts that different workgroups take: a dispatch for each
 //! stage, which leaves what its parts keep in scratch memory. Whoever needs the result of a stage merges the parts, always
 //! in the same order.
+//!
+//! Several instances share these dispatches: a table says how large each is, and which workgroups are its own.
 
+use super::loops::{ANY_EXTENT, Busy, find_instance, together};
 use super::quads::{self, Along};
 use super::reduction::Accumulator;
 use super::scalar::{Scene, name};
@@ -22,8 +25,6 @@ struct Lanes {
     lanes: usize,
     /// Whether neighbouring threads stand in neighbouring rows, rather than in neighbouring columns.
     along_rows: bool,
-    /// Workgroups per row.
-    parts: usize,
 }
 
 impl Lanes {
@@ -39,9 +40,8 @@ impl Lanes {
         votes > 0 && rows > 1
     }
 
-    /// `together` are the columns that a thread takes at once.
-    fn choose(kernel: &LoopKernel, rows: usize, along_rows: bool, together: usize) -> Lanes {
-        let columns: usize = kernel.columns.iter().product();
+    /// For so many rows of so many columns; `together` are the columns that a thread takes at once.
+    fn choose(rows: usize, columns: usize, along_rows: bool, together: usize) -> Lanes {
         let mut lanes = columns.div_ceil(COLUMNS_PER_THREAD).next_power_of_two().min(WORKGROUP);
         if along_rows {
             // Enough neighbouring rows for whole memory transactions.
@@ -53,14 +53,51 @@ impl Lanes {
         if columns <= COLUMNS_PER_THREAD {
             lanes = 1;
         }
-        let groups = rows.div_ceil(WORKGROUP / lanes).max(1);
-        let mut parts = 1;
-        if columns >= LEAST_SPLIT_COLUMNS && groups * 2 <= BUSY_GROUPS {
-            let most = (columns / (lanes * COLUMNS_PER_THREAD)).clamp(1, MOST_PARTS);
-            parts = (BUSY_GROUPS / groups).clamp(1, most);
-        }
-        Lanes { lanes, along_rows, parts }
+        Lanes { lanes, along_rows }
     }
+
+    /// Workgroups for so many rows.
+    fn groups(self, rows: usize) -> usize {
+        rows.div_ceil(WORKGROUP / self.lanes)
+    }
+
+    /// Workgroups per row, where `busy` workgroups are wanted.
+    fn parts(self, rows: usize, columns: usize, busy: usize) -> usize {
+        let wanted = busy / self.groups(rows).max(1);
+        if columns < LEAST_SPLIT_COLUMNS || wanted < 2 {
+            return 1;
+        }
+        wanted.min((columns / (self.lanes * COLUMNS_PER_THREAD)).clamp(1, MOST_PARTS))
+    }
+}
+
+/// The dispatches of a kernel with columns for all instances, and the words of scratch memory that they need;
+/// `uniform_words` is how many parameters a shader may have.
+pub(super) fn dispatches<'a>(
+    label: &str,
+    kernel: &'a LoopKernel,
+    instances: Vec<Busy<'a>>,
+    uniform_words: usize,
+    printing: Printing,
+) -> (Vec<Dispatch>, usize) {
+    let elements = |busy: &Busy<'_>| busy.domain.row_count() * busy.domain.column_count();
+    let have_quads = instances.iter().map(elements).sum::<usize>() >= printing.quads_from;
+    let quads = |busy: &Busy<'_>| {
+        let takes = have_quads && takes_quads(kernel, busy, printing.stores_parts);
+        takes.then(|| operands_in_quads(kernel, &busy.operands))
+    };
+    let groups = if kernel.row_axes <= 1 && kernel.column_axes <= 1 {
+        together(instances, uniform_words / (TABLE_WORDS + kernel.written.len()), quads)
+    } else {
+        instances.into_iter().map(|instance| vec![instance]).collect()
+    };
+    let mut all = (Vec::new(), 0);
+    for group in groups {
+        let (dispatches, scratch) = Rows::new(kernel, group, printing).dispatches(label);
+        all.0.extend(dispatches);
+        all.1 = all.1.max(scratch);
+    }
+    all
 }
 
 /// What a dispatch does of a kernel.
@@ -83,13 +120,37 @@ enum Held {
     ByParts,
 }
 
-/// A kernel with columns, applied to operands.
-pub(crate) struct Rows<'a> {
-    kernel: &'a LoopKernel,
-    extents: &'a [usize],
-    operands: Vec<Where>,
+/// An instance, and how its columns are split.
+struct Part<'a> {
+    busy: Busy<'a>,
     rows: usize,
     columns: usize,
+    /// Workgroups per row.
+    parts: usize,
+}
+
+/// Words of the table of instances, beside an operand's first element each.
+const TABLE_WORDS: usize = 6;
+
+/// The sizes of the instance at hand, as expressions.
+struct Sizes {
+    /// The number of the workgroup among those of the instance.
+    group: String,
+    rows: String,
+    last_row: String,
+    /// Columns, or quads of columns, of a row, and those of a part.
+    steps: String,
+    part_steps: String,
+    parts: String,
+    /// The first word of scratch memory, and what a value that all parts keep for all rows takes there.
+    scratch: String,
+    kept: String,
+}
+
+/// A kernel with columns, applied to operands.
+struct Rows<'a> {
+    kernel: &'a LoopKernel,
+    instances: Vec<Part<'a>>,
     lanes: Lanes,
     /// Whether a thread takes four neighbouring columns at once.
     in_quads: bool,
@@ -98,19 +159,18 @@ pub(crate) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    pub fn new(
-        kernel: &'a LoopKernel,
-        extents: &'a [usize],
-        operands: Vec<Where>,
-        printing: Printing,
-    ) -> Rows<'a> {
-        let rows = extents.iter().product();
-        let columns = kernel.columns.iter().product();
+    /// For instances that may share a dispatch.
+    fn new(kernel: &'a LoopKernel, instances: Vec<Busy<'a>>, printing: Printing) -> Rows<'a> {
+        let sizes: Vec<(usize, usize)> =
+            instances.iter().map(|one| (one.domain.row_count(), one.domain.column_count())).collect();
+        let rows = sizes.iter().map(|(rows, _)| rows).sum();
+        let columns = sizes.iter().map(|(_, columns)| *columns).max().unwrap_or(0);
+        let elements: usize = sizes.iter().map(|(rows, columns)| rows * columns).sum();
         let along_rows = Lanes::along_rows(kernel, rows);
         let in_quads = !along_rows
-            && rows * columns >= printing.quads_from
-            && takes_quads(kernel, &operands, printing.stores_parts);
-        let lanes = Lanes::choose(kernel, rows, along_rows, if in_quads { 4 } else { 1 });
+            && elements >= printing.quads_from
+            && instances.iter().all(|one| takes_quads(kernel, one, printing.stores_parts));
+        let lanes = Lanes::choose(rows, columns, along_rows, if in_quads { 4 } else { 1 });
         // In subgroups every lane merges at every step, in memory half of those of the step before: with two exponentials to a
         // merge, the rows of several subgroups were slower (softmax over 1000 columns by 16 % on an H200).
         let mut reductions = kernel.stages.iter().flat_map(|stage| &stage.reductions);
@@ -120,12 +180,28 @@ impl<'a> Rows<'a> {
             .subgroup
             .map(|least| least as usize)
             .filter(|least| !along_rows && lanes.lanes > 1 && fits(least));
-        Rows { kernel, extents, operands, rows, columns, lanes, in_quads, subgroup }
+        // Each instance is given as many workgroups as it has of the elements.
+        let busy =
+            |rows: usize, columns: usize| (BUSY_GROUPS * rows * columns).checked_div(elements).unwrap_or(0);
+        let instances = instances
+            .into_iter()
+            .zip(sizes)
+            .map(|(one, (rows, columns))| {
+                let parts = lanes.parts(rows, columns, busy(rows, columns));
+                Part { busy: one, rows, columns, parts }
+            })
+            .collect();
+        Rows { kernel, instances, lanes, in_quads, subgroup }
+    }
+
+    /// The most parts of an instance.
+    fn parts(&self) -> usize {
+        self.instances.iter().map(|instance| instance.parts).max().unwrap_or(1)
     }
 
     /// The dispatches, and the words of scratch memory that they need.
-    pub fn dispatches(&self, label: &str) -> (Vec<Dispatch>, usize) {
-        if self.lanes.parts == 1 {
+    fn dispatches(&self, label: &str) -> (Vec<Dispatch>, usize) {
+        if self.parts() == 1 {
             return (vec![self.print(label, Pass::Whole)], 0);
         }
         let stages = &self.kernel.stages;
@@ -137,8 +213,13 @@ impl<'a> Rows<'a> {
         if stages.iter().any(|stage| stage.row.iter().any(is_store)) {
             all.push(self.print(&format!("{label}, rows"), Pass::Rows));
         }
-        let words = stages.iter().map(|stage| self.kept_words(stage)).sum::<usize>();
-        (all, words * self.rows * self.lanes.parts)
+        let kept: usize = self.instances.iter().map(|one| one.rows * one.parts).sum();
+        (all, self.words_of_all_stages() * kept)
+    }
+
+    /// Words that a part keeps of a row.
+    fn words_of_all_stages(&self) -> usize {
+        self.kernel.stages.iter().map(|stage| self.kept_words(stage)).sum()
     }
 
     fn accumulators(&self, number: usize) -> Vec<Accumulator<'a>> {
@@ -161,27 +242,96 @@ impl<'a> Rows<'a> {
     }
 
     /// Columns, or quads of columns, of a row.
-    fn steps(&self) -> usize {
-        if self.in_quads { self.columns / 4 } else { self.columns }
+    fn steps(&self, instance: &Part<'_>) -> usize {
+        if self.in_quads { instance.columns / 4 } else { instance.columns }
+    }
+
+    /// The workgroups of an instance in a pass.
+    fn groups(&self, instance: &Part<'_>, pass: Pass) -> usize {
+        let parts = if matches!(pass, Pass::Stage(_)) { instance.parts } else { 1 };
+        self.lanes.groups(instance.rows) * parts
+    }
+
+    /// The operands, and the sizes as they stand in a table, of which the line is found by workgroup, or in the text.
+    fn place(&self, shader: &mut Shader, pass: Pass) -> (Vec<Slot>, Sizes) {
+        let written = &self.kernel.written;
+        if let [instance] = &self.instances[..] {
+            let slots = instance
+                .busy
+                .operands
+                .iter()
+                .zip(written)
+                .map(|(&place, &written)| shader.operand(place, written))
+                .collect();
+            let Part { rows, parts, .. } = instance;
+            let sizes = Sizes {
+                group: "wg".into(),
+                rows: format!("{rows}u"),
+                last_row: format!("{}u", rows - 1),
+                steps: format!("{}u", self.steps(instance)),
+                part_steps: format!("{}u", self.steps(instance).div_ceil(*parts)),
+                parts: format!("{parts}u"),
+                scratch: "0u".into(),
+                kept: format!("{}u", rows * parts),
+            };
+            return (slots, sizes);
+        }
+        let (mut table, mut groups, mut scratch) = (Vec::new(), 0, 0);
+        for instance in &self.instances {
+            let steps = self.steps(instance);
+            let sizes =
+                [groups, instance.rows, steps, steps.div_ceil(instance.parts), instance.parts, scratch];
+            table.extend(sizes.map(|size| size as u32));
+            table.extend(instance.busy.operands.iter().map(|operand| operand.first));
+            groups += self.groups(instance, pass);
+            scratch += self.words_of_all_stages() * instance.rows * instance.parts;
+        }
+        find_instance(shader, &table, TABLE_WORDS + written.len());
+        for (number, name) in ["first", "rows", "steps", "part_steps", "parts", "scratch"].iter().enumerate()
+        {
+            shader.line(&format!("let i_{name} = param_at(base + {number}u);"));
+        }
+        let slots = (0..written.len())
+            .map(|operand| {
+                shader.line(&format!("let o{operand} = param_at(base + {}u);", TABLE_WORDS + operand));
+                let place = self.instances[0].busy.operands[operand];
+                shader.operand_at(place, written[operand], format!("o{operand}"))
+            })
+            .collect();
+        let sizes = Sizes {
+            group: "(wg - i_first)".into(),
+            rows: "i_rows".into(),
+            last_row: "(i_rows - 1u)".into(),
+            steps: "i_steps".into(),
+            part_steps: "i_part_steps".into(),
+            parts: "i_parts".into(),
+            scratch: "i_scratch".into(),
+            kept: "(i_rows * i_parts)".into(),
+        };
+        (slots, sizes)
+    }
+
+    /// The extents of rows and columns for positions.
+    fn extents(&self) -> (&[usize], &[usize]) {
+        match &self.instances[..] {
+            [instance] => (&instance.busy.domain.rows, &instance.busy.domain.columns),
+            _ => (ANY_EXTENT, ANY_EXTENT),
+        }
     }
 
     fn print(&self, label: &str, pass: Pass) -> Dispatch {
-        let Lanes { lanes, along_rows, parts } = self.lanes;
+        let Lanes { lanes, along_rows } = self.lanes;
         let mut shader = Shader::default();
         if self.subgroup.is_some() {
             shader.number_by_subgroups();
         }
         if self.in_quads {
-            for operand in operands_in_quads(self.kernel, &self.operands) {
-                shader.bind_as_quads(self.operands[operand]);
+            let operands = &self.instances[0].busy.operands;
+            for operand in operands_in_quads(self.kernel, operands) {
+                shader.bind_as_quads(operands[operand]);
             }
         }
-        let slots: Vec<Slot> = self
-            .operands
-            .iter()
-            .zip(&self.kernel.written)
-            .map(|(&place, &written)| shader.operand(place, written))
-            .collect();
+        let (slots, sizes) = self.place(&mut shader, pass);
         let per_group = WORKGROUP / lanes;
         let (row, lane) = match along_rows {
             _ if lanes == 1 => ("lid".to_string(), "0u".to_string()),
@@ -189,27 +339,32 @@ impl<'a> Rows<'a> {
             false => (format!("(lid / {lanes}u)"), format!("(lid % {lanes}u)")),
         };
         let is_part = matches!(pass, Pass::Stage(_));
-        let group = if is_part { format!("(wg / {parts}u)") } else { "wg".into() };
+        let group =
+            if is_part { format!("({} / {})", sizes.group, sizes.parts) } else { sizes.group.clone() };
         shader.line(&format!("let row = {group} * {per_group}u + {row};"));
         shader.line(&format!("let lane = {lane};"));
         if self.subgroup.is_some() {
             // Lanes of a row in one subgroup.
             shader.line(&format!("let width = min({lanes}u, subgroup_lanes);"));
         }
-        shader.line(&format!("let is_row = row < {}u;", self.rows));
-        shader.line(&format!("let r = min(row, {}u);", self.rows - 1));
+        shader.line(&format!("let is_row = row < {};", sizes.rows));
+        shader.line(&format!("let r = min(row, {});", sizes.last_row));
         for (index, register) in self.kernel.registers.iter().enumerate() {
             if register.level == Level::Row {
                 shader.line(&format!("var v{index}: {};", wgsl_type(register.dtype)));
             }
         }
-        let scratch =
-            (parts > 1).then(|| shader.operand(Where::of_words(BufferId::Scratch, 0, DType::U32), is_part));
-        let mut writer = Writer { rows: self, shader: &mut shader, slots: &slots, scratch };
+        let scratch = Where::of_words(BufferId::Scratch, 0, DType::U32);
+        let scratch = (self.parts() > 1).then(|| match self.instances.len() {
+            1 => shader.operand(scratch, is_part),
+            _ => shader.operand_at(scratch, is_part, sizes.scratch.clone()),
+        });
+        let Sizes { steps, part_steps, parts, .. } = &sizes;
+        let mut writer = Writer { rows: self, sizes: &sizes, shader: &mut shader, slots: &slots, scratch };
         let count = self.kernel.stages.len();
         match pass {
             Pass::Whole => (0..count).for_each(|stage| {
-                writer.accumulate(stage, "0u", &format!("{}u", self.steps()));
+                writer.accumulate(stage, "0u", steps);
                 writer.finish_stage(stage, Held::ByLanes, true);
             }),
             Pass::Stage(last) => {
@@ -217,10 +372,9 @@ impl<'a> Rows<'a> {
                     writer.fetch(stage);
                     writer.finish_stage(stage, Held::ByParts, false);
                 });
-                let part = self.steps().div_ceil(parts);
-                writer.shader.line(&format!("let part = wg % {parts}u;"));
-                let end = format!("min((part + 1u) * {part}u, {}u)", self.steps());
-                writer.accumulate(last, &format!("part * {part}u"), &end);
+                writer.shader.line(&format!("let part = {} % {parts};", sizes.group));
+                let end = format!("min((part + 1u) * {part_steps}, {steps})");
+                writer.accumulate(last, &format!("part * {part_steps}"), &end);
                 writer.keep(last);
             }
             Pass::Rows => (0..count).for_each(|stage| {
@@ -228,7 +382,7 @@ impl<'a> Rows<'a> {
                 writer.finish_stage(stage, Held::ByParts, true);
             }),
         }
-        let groups = self.rows.div_ceil(per_group) * if is_part { parts } else { 1 };
+        let groups = self.instances.iter().map(|instance| self.groups(instance, pass)).sum();
         shader.finish(label, WORKGROUP, groups)
     }
 }
@@ -239,7 +393,8 @@ fn operands_in_quads(kernel: &LoopKernel, places: &[Where]) -> Vec<usize> {
 }
 
 /// Whether threads may take four neighbouring columns at once, and have something of it.
-fn takes_quads(kernel: &LoopKernel, places: &[Where], stores_parts: bool) -> bool {
+fn takes_quads(kernel: &LoopKernel, instance: &Busy<'_>, stores_parts: bool) -> bool {
+    let places = &instance.operands;
     let found = operands_in_quads(kernel, places);
     let is_bound = |place: Where| {
         let alike = |other: Where| other.buffer == place.buffer && other.is_packed == place.is_packed;
@@ -252,7 +407,9 @@ fn takes_quads(kernel: &LoopKernel, places: &[Where], stores_parts: bool) -> boo
         _ => false,
     };
     let mut all = kernel.stages.iter().flat_map(|stage| stage.domain.iter().chain(&stage.row));
-    quads::come_in_quads(&kernel.columns) && !found.is_empty() && (stores_parts || !all.any(is_alone))
+    quads::come_in_quads(&instance.domain.columns)
+        && !found.is_empty()
+        && (stores_parts || !all.any(is_alone))
 }
 
 /// The parts of accumulators, by name and type.
@@ -277,6 +434,7 @@ fn components(ty: &str) -> Vec<(&'static str, &'static str)> {
 /// Prints the stages of one dispatch.
 struct Writer<'a, 'b> {
     rows: &'b Rows<'a>,
+    sizes: &'b Sizes,
     shader: &'b mut Shader,
     slots: &'b [Slot],
     scratch: Option<Slot>,
@@ -293,15 +451,17 @@ impl Writer<'_, '_> {
 
     /// The domain part of a stage, over the columns, or quads of columns, from `start` to `end`.
     fn accumulate(&mut self, number: usize, start: &str, end: &str) {
-        let Rows { kernel, extents, columns, lanes, in_quads, ref operands, .. } = *self.rows;
-        let lanes = lanes.lanes;
+        let Rows { kernel, lanes, in_quads, ref instances, .. } = *self.rows;
+        let (lanes, operands) = (lanes.lanes, &instances[0].busy.operands);
         let accumulators = self.rows.accumulators(number);
         self.declare(&accumulators);
         let stage = &kernel.stages[number];
-        if columns == 0 || (stage.domain.is_empty() && accumulators.is_empty()) {
+        let is_empty = instances.iter().all(|instance| instance.columns == 0);
+        if is_empty || (stage.domain.is_empty() && accumulators.is_empty()) {
             return;
         }
-        let scene = Scene { column: "c", ..Scene::of_rows(kernel, extents, self.slots, "r") };
+        let (rows, columns) = self.rows.extents();
+        let scene = Scene { column: "c", columns, ..Scene::of_rows(kernel, rows, self.slots, "r") };
         self.shader.line(&format!("if (is_row) {{ let column_end = {end};"));
         self.shader.line(&format!("for (var i = {start} + lane; i < column_end; i += {lanes}u) {{"));
         if in_quads {
@@ -328,12 +488,12 @@ impl Writer<'_, '_> {
     /// The words of scratch memory of a stage: for each accumulator, part of it and component, the expression of the word
     /// that workgroup `part` keeps of row `r`.
     fn kept(&self, number: usize) -> Vec<Vec<Vec<String>>> {
-        let Rows { rows, lanes, kernel, .. } = *self.rows;
-        let before: usize = kernel.stages[..number].iter().map(|stage| self.rows.kept_words(stage)).sum();
-        let mut word = before * rows * lanes.parts;
+        let stages = &self.rows.kernel.stages[..number];
+        let mut word: usize = stages.iter().map(|stage| self.rows.kept_words(stage)).sum();
         let mut next = || {
-            let index = format!("({word}u + r * {}u + part)", lanes.parts);
-            word += rows * lanes.parts;
+            let Sizes { kept, parts, .. } = self.sizes;
+            let index = format!("({word}u * {kept} + r * {parts} + part)");
+            word += 1;
             self.scratch.as_ref().map(|slot| slot.stored(&index)).unwrap_or_default()
         };
         let accumulators = self.rows.accumulators(number);
@@ -373,14 +533,14 @@ impl Writer<'_, '_> {
             return;
         }
         self.declare(&accumulators);
-        let Lanes { lanes, parts, .. } = self.rows.lanes;
+        let (lanes, parts) = (self.rows.lanes.lanes, &self.sizes.parts);
         let words = self.kept(number);
         let (first, step) = match self.rows.subgroup {
             // Each subgroup by itself, so that none has to wait for another.
             Some(_) => ("lane % width".into(), "width".into()),
             None => ("lane".to_string(), format!("{lanes}u")),
         };
-        self.shader.line(&format!("for (var part = {first}; part < {parts}u; part += {step}) {{"));
+        self.shader.line(&format!("for (var part = {first}; part < {parts}; part += {step}) {{"));
         for (accumulator, words) in accumulators.iter().zip(words) {
             let others: Vec<String> = accumulator
                 .parts()
@@ -422,10 +582,10 @@ impl Writer<'_, '_> {
     /// Lanes of a subgroup, of which there are at least `least`, exchange what they have; several subgroups of a row meet in
     /// workgroup memory.
     fn merge_in_subgroups(&mut self, accumulators: &[Accumulator<'_>], held: Held, least: usize) {
-        let Lanes { lanes, parts, .. } = self.rows.lanes;
+        let lanes = self.rows.lanes.lanes;
         match held {
             Held::ByParts => {
-                let holders = parts.next_power_of_two();
+                let holders = self.rows.parts().next_power_of_two();
                 self.exchange(accumulators, &format!("min({holders}u, width)"));
             }
             Held::ByLanes => self.exchange(accumulators, "width"),
@@ -475,7 +635,7 @@ impl Writer<'_, '_> {
 
     /// Lanes merge in workgroup memory.
     fn merge_in_memory(&mut self, accumulators: &[Accumulator<'_>]) {
-        let Lanes { lanes, along_rows, .. } = self.rows.lanes;
+        let Lanes { lanes, along_rows } = self.rows.lanes;
         let step = if along_rows { WORKGROUP / lanes } else { 1 };
         let shared = |accumulator: &Accumulator<'_>, part: usize| format!("s{}", accumulator.part(part));
         let parts: Vec<(&Accumulator<'_>, usize, &'static str)> = accumulators
@@ -509,9 +669,9 @@ impl Writer<'_, '_> {
 
     /// Row instructions run in every lane, their stores in one.
     fn row_part(&mut self, number: usize, with_stores: bool) {
-        let Rows { kernel, extents, lanes, .. } = *self.rows;
+        let Rows { kernel, lanes, .. } = *self.rows;
         let stage = &kernel.stages[number];
-        let scene = Scene::of_rows(kernel, extents, self.slots, "r");
+        let scene = Scene::of_rows(kernel, self.rows.extents().0, self.slots, "r");
         let is_store = |instruction: &&Instruction| matches!(instruction, Instruction::Store { .. });
         for instruction in stage.row.iter().filter(|instruction| !is_store(instruction)) {
             self.shader.line(&scene.print(instruction, false));

@@ -9,8 +9,9 @@ use dropforge_plan::kernel::{Affine, Instruction, LoopKernel, Register};
 /// Where an instruction is printed.
 pub(crate) struct Scene<'a> {
     pub kernel: &'a LoopKernel,
-    /// Extents of the row axes.
+    /// Extents of the row axes and of the column axes; of a single axis, the extent does not matter.
     pub rows: &'a [usize],
+    pub columns: &'a [usize],
     pub slots: &'a [Slot],
     /// Expressions of the numbers of the row and of the column.
     pub row: &'a str,
@@ -37,7 +38,7 @@ pub(crate) fn name(register: Register) -> String {
 impl<'a> Scene<'a> {
     /// Of a kernel without columns, the element that `row` numbers.
     pub fn of_rows(kernel: &'a LoopKernel, rows: &'a [usize], slots: &'a [Slot], row: &'a str) -> Scene<'a> {
-        Scene { kernel, rows, slots, row, column: "0u", given: None, lane: None }
+        Scene { kernel, rows, columns: &[], slots, row, column: "0u", given: None, lane: None }
     }
 
     /// The position that an affine function gives.
@@ -46,7 +47,7 @@ impl<'a> Scene<'a> {
         sum(&[
             constant(index.offset + beyond),
             position(self.row, self.rows, &index.rows),
-            position(self.column, &self.kernel.columns, &index.columns),
+            position(self.column, self.columns, &index.columns),
         ])
     }
 

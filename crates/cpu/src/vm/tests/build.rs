@@ -9,6 +9,7 @@ use dropforge_plan::kernel::*;
 /// A kernel under construction; instructions go to the last stage.
 pub struct Builder {
     pub kernel: LoopKernel,
+    columns: Vec<usize>,
     level: Level,
 }
 
@@ -16,12 +17,17 @@ impl Builder {
     pub fn new(row_axes: usize, columns: &[usize], operands: usize) -> Builder {
         let kernel = LoopKernel {
             row_axes,
-            columns: columns.to_vec(),
+            column_axes: columns.len(),
             stages: vec![Stage::default()],
             written: vec![false; operands],
             ..LoopKernel::default()
         };
-        Builder { kernel, level: Level::Domain }
+        Builder { kernel, columns: columns.to_vec(), level: Level::Domain }
+    }
+
+    /// What an instance with these rows visits.
+    pub fn domain(&self, rows: &[usize]) -> Domain {
+        domain(rows, &self.columns)
     }
 
     /// Instructions from here on are for rows.
@@ -148,10 +154,15 @@ pub fn steps(extents: &[usize]) -> Vec<i64> {
     Shape::from(extents).strides().into_iter().map(|stride| stride as i64).collect()
 }
 
+/// The extents of an instance.
+pub fn domain(rows: &[usize], columns: &[usize]) -> Domain {
+    Domain { rows: rows.to_vec(), columns: columns.to_vec() }
+}
+
 /// All positions of an affine function at a level.
-fn positions(rows: &[usize], columns: &[usize], index: &Affine, level: Level) -> Vec<i64> {
-    let columns = if level == Level::Domain { columns } else { &[] };
-    let extents: Vec<usize> = rows.iter().chain(columns).copied().collect();
+fn positions(domain: &Domain, index: &Affine, level: Level) -> Vec<i64> {
+    let columns = if level == Level::Domain { &domain.columns[..] } else { &[] };
+    let extents: Vec<usize> = domain.rows.iter().chain(columns).copied().collect();
     let strides: Vec<i64> = index.rows.iter().chain(&index.columns).copied().collect();
     (0..extents.iter().product())
         .map(|mut number: usize| {
@@ -166,12 +177,13 @@ fn positions(rows: &[usize], columns: &[usize], index: &Affine, level: Level) ->
 }
 
 /// Runs a kernel as its documentation says, with the interpreter's functions.
-pub fn reference(kernel: &LoopKernel, rows: &[usize], places: &[usize], buffers: &mut [Buffer]) {
-    let mut run = Reference { kernel, rows, places, buffers, registers: vec![None; kernel.registers.len()] };
+pub fn reference(kernel: &LoopKernel, domain: &Domain, places: &[usize], buffers: &mut [Buffer]) {
+    let mut run =
+        Reference { kernel, domain, places, buffers, registers: vec![None; kernel.registers.len()] };
     for stage in &kernel.stages {
         stage.domain.iter().for_each(|instruction| run.step(instruction, Level::Domain));
         for reduce in &stage.reductions {
-            let shape = [rows.iter().product(), kernel.columns.iter().product::<usize>()];
+            let shape = [domain.row_count(), domain.column_count()];
             let x = run.register(reduce.from, Level::Domain);
             let x = Numbers::new(ValueType::new(x.ty().dtype, shape), x.into_elements()).unwrap();
             let results = apply(&operation(reduce.kind), &[&x], Precision::Single).unwrap();
@@ -185,7 +197,7 @@ pub fn reference(kernel: &LoopKernel, rows: &[usize], places: &[usize], buffers:
 
 struct Reference<'a> {
     kernel: &'a LoopKernel,
-    rows: &'a [usize],
+    domain: &'a Domain,
     places: &'a [usize],
     buffers: &'a mut [Buffer],
     registers: Vec<Option<Numbers>>,
@@ -197,7 +209,7 @@ impl Reference<'_> {
         if level == Level::Row || self.kernel.registers[register.index()].level == Level::Domain {
             return numbers;
         }
-        let columns: usize = self.kernel.columns.iter().product();
+        let columns = self.domain.column_count();
         let dtype = numbers.ty().dtype;
         let elements = numbers.elements().iter().flat_map(|&x| std::iter::repeat_n(x, columns)).collect();
         self.numbers(dtype, elements)
@@ -212,7 +224,7 @@ impl Reference<'_> {
     }
 
     fn step(&mut self, instruction: &Instruction, level: Level) {
-        let at = |index: &Affine| positions(self.rows, &self.kernel.columns, index, level);
+        let at = |index: &Affine| positions(self.domain, index, level);
         let sources: Vec<Numbers> =
             instruction.sources().into_iter().map(|source| self.register(source, level)).collect();
         let op = |op: Op| {
@@ -258,10 +270,8 @@ impl Reference<'_> {
                     DType::I32 => f64::from(*bits as i32),
                     _ => f64::from(*bits),
                 };
-                vec![
-                    number;
-                    at(&affine(0, &vec![0; self.rows.len()], &vec![0; self.kernel.columns.len()])).len()
-                ]
+                let Domain { rows, columns } = self.domain;
+                vec![number; at(&affine(0, &vec![0; rows.len()], &vec![0; columns.len()])).len()]
             }
             Instruction::Index { index, .. } => {
                 at(index).into_iter().map(|position| f64::from(position as i32)).collect()

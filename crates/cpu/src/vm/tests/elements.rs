@@ -54,7 +54,7 @@ fn unary() {
                 let x = builder.load(0, dtype, affine(0, &[1], &[]));
                 let y = builder.unary(kind, x);
                 builder.store(1, dtype, affine(0, &[1], &[]), y);
-                check(&builder.kernel, &[count], &[buffer(dtype, count, 1), Buffer::zeros(dtype, count)]);
+                check(&builder, &[count], &[buffer(dtype, count, 1), Buffer::zeros(dtype, count)]);
             }
         }
     }
@@ -78,7 +78,7 @@ fn binary_with_blocks_and_single_values() {
                     let y = builder.binary(kind, a, b);
                     builder.store(2, dtype, affine(0, &[1], &[]), y);
                     let (a, b) = (buffer(dtype, 3 * count + 4, 1), buffer(dtype, 3 * count + 4, 5));
-                    check(&builder.kernel, &[count], &[a, b, Buffer::zeros(dtype, count)]);
+                    check(&builder, &[count], &[a, b, Buffer::zeros(dtype, count)]);
                 }
             }
         }
@@ -100,7 +100,7 @@ fn compare_and_select() {
                 builder.store(3, dtype, affine(0, &[1], &[]), y);
                 let (a, b) = (buffer(dtype, count + 4, 1), buffer(dtype, count + 4, 5));
                 let results = [Buffer::zeros(DType::Bool, count), Buffer::zeros(dtype, count)];
-                check(&builder.kernel, &[count], &[&[a, b], &results[..]].concat());
+                check(&builder, &[count], &[&[a, b], &results[..]].concat());
             }
         }
     }
@@ -140,7 +140,7 @@ fn casts() {
                 ]);
                 x = Buffer::floats(&numbers);
             }
-            check(&builder.kernel, &[count], &[x, Buffer::zeros(into, count)]);
+            check(&builder, &[count], &[x, Buffer::zeros(into, count)]);
         }
     }
 }
@@ -166,7 +166,7 @@ fn products_merge_into_sums() {
                         )
                     };
                     let buffers = [whole(1), whole(3), whole(5), Buffer::zeros(DType::F32, count)];
-                    check(&builder.kernel, &[count], &buffers);
+                    check(&builder, &[count], &buffers);
                 }
             }
         }
@@ -190,7 +190,7 @@ fn positions_and_random_words() {
             builder.store(3, DType::U32, whole.clone(), y);
             let results = [Buffer::zeros(DType::I32, count), Buffer::zeros(DType::U32, count)];
             let buffers = [&[Buffer::words(&[3, 4]), Buffer::words(&[17])], &results[..]].concat();
-            check(&builder.kernel, &extents, &buffers);
+            check(&builder, &extents, &buffers);
         }
     }
 }
@@ -213,11 +213,11 @@ fn every_stride_of_bytes_and_words() {
                 let mut builder = Builder::new(3, &[], 2);
                 let x = builder.load(0, dtype, walk.clone());
                 builder.store(1, dtype, whole.clone(), x);
-                check(&builder.kernel, &extents, &[buffer(dtype, 2 * count, 1), Buffer::zeros(dtype, count)]);
+                check(&builder, &extents, &[buffer(dtype, 2 * count, 1), Buffer::zeros(dtype, count)]);
                 let mut builder = Builder::new(3, &[], 2);
                 let x = builder.load(0, dtype, whole.clone());
                 builder.store(1, dtype, affine(0, &[1, a, a * b], &[]), x);
-                check(&builder.kernel, &extents, &[buffer(dtype, 2 * count, 1), Buffer::zeros(dtype, count)]);
+                check(&builder, &extents, &[buffer(dtype, 2 * count, 1), Buffer::zeros(dtype, count)]);
             }
         }
     }

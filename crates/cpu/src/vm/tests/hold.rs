@@ -1,6 +1,6 @@
 //! Values that one stage holds for the next.
 
-use super::build::{Builder, affine};
+use super::build::{Builder, affine, domain};
 use super::{Buffer, check_instances};
 use crate::vm::compile::live_registers;
 use crate::vm::hold::held_values;
@@ -58,7 +58,8 @@ fn stages_hold_what_later_ones_need() {
     for (images, pixels, held) in [(3, 700, 4), (1, 2100, 0), (4, 16, 0)] {
         let channels = 4;
         let kernel = gradient(images, channels, pixels);
-        let mut layout = Layout::choose(&kernel, &[channels], live_registers(&kernel));
+        let domains = [domain(&[channels], &[images, pixels])];
+        let mut layout = Layout::choose(&kernel, &domains[0], live_registers(&kernel));
         if images * pixels > 1000 {
             assert_eq!(layout.kind, Kind::Streamed);
             layout.block = 256;
@@ -73,13 +74,12 @@ fn stages_hold_what_later_ones_need() {
         let apart = (0..6).collect::<Vec<_>>();
         // The masked gradient in the place of the incoming one, the result in that of the activation.
         let in_place = vec![0, 1, 2, 3, 1, 0];
-        let rows = [vec![channels]];
         for places in [apart, in_place] {
             if places[4] == 1 && held == 0 {
                 // Later stages read the operands again, which is why no plan makes this.
                 continue;
             }
-            check_instances(&kernel, &rows, &[places], &buffers, 1e-4);
+            check_instances(&kernel, &domains, &[places], &buffers, 1e-4);
         }
     }
 }

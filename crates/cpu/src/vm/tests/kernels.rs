@@ -1,6 +1,6 @@
 //! Whole kernels as fusion makes them.
 
-use super::build::{Builder, affine, steps};
+use super::build::{Builder, affine, domain, steps};
 use super::{Buffer, check, check_instances};
 use dropforge_ir::{BinaryKind, CompareKind, DType, UnaryKind};
 use dropforge_plan::kernel::{LoopKernel, Reduction};
@@ -42,7 +42,13 @@ fn softmax_cross_entropy() {
         let labels: Vec<i32> = (0..rows).map(|row| (row * 7 % columns) as i32).collect();
         let results = [Buffer::zeros(DType::F32, rows), Buffer::zeros(DType::F32, rows * columns)];
         let buffers = [&[numbers(rows * columns, 1), Buffer::ints(&labels)], &results[..]].concat();
-        check_instances(&cross_entropy(columns), &[vec![rows]], &[vec![0, 1, 2, 3]], &buffers, 2e-3);
+        check_instances(
+            &cross_entropy(columns),
+            &[domain(&[rows], &[columns])],
+            &[vec![0, 1, 2, 3]],
+            &buffers,
+            2e-3,
+        );
     }
 }
 
@@ -70,7 +76,13 @@ fn layer_norm(columns: usize) -> LoopKernel {
 fn layer_normalisation_in_place() {
     for (rows, columns) in [(9, 128), (2, 700), (1, 5000), (40, 5)] {
         let buffers = [numbers(rows * columns, 1), numbers(columns, 2)];
-        check_instances(&layer_norm(columns), &[vec![rows]], &[vec![0, 1, 0]], &buffers, 1e-3);
+        check_instances(
+            &layer_norm(columns),
+            &[domain(&[rows], &[columns])],
+            &[vec![0, 1, 0]],
+            &buffers,
+            1e-3,
+        );
     }
 }
 
@@ -106,7 +118,7 @@ fn batch_normalisation_with_running_statistics() {
             Buffer::zeros(DType::F32, count),
             Buffer::floats(&[0.1]),
         ];
-        check_instances(&builder.kernel, &[vec![channels]], &[vec![0, 1, 2, 3]], &buffers, 1e-3);
+        check_instances(&builder.kernel, &[builder.domain(&[channels])], &[vec![0, 1, 2, 3]], &buffers, 1e-3);
     }
 }
 
@@ -121,7 +133,7 @@ fn scale_by_channel_of_short_images() {
         builder.store(2, DType::F32, affine(0, &[c * p, p, 1], &[]), y);
         let count = images * channels * pixels;
         let buffers = [numbers(count, 1), numbers(channels, 2), Buffer::zeros(DType::F32, count)];
-        check(&builder.kernel, &[images, channels, pixels], &buffers);
+        check(&builder, &[images, channels, pixels], &buffers);
     }
 }
 
@@ -159,19 +171,57 @@ pub fn adam() -> LoopKernel {
 }
 
 #[test]
+fn equal_reductions_of_rows_of_different_lengths() {
+    // Sums of squares; then a softmax, which needs the sums of each row before its second stage.
+    let mut squares = Builder::new(0, &[1], 2);
+    let x = squares.load(0, DType::F32, affine(0, &[], &[1]));
+    let square = squares.binary(BinaryKind::Multiply, x, x);
+    let sum = squares.reduce(Reduction::Sum, square)[0];
+    squares.rows();
+    squares.store(1, DType::F32, affine(0, &[], &[0]), sum);
+    let mut shares = Builder::new(0, &[1], 2);
+    let x = shares.load(0, DType::F32, affine(0, &[], &[1]));
+    let total = shares.reduce(Reduction::LogSumExp, x)[0];
+    shares.stage();
+    shares.repeat(&[x]);
+    let log = shares.binary(BinaryKind::Subtract, x, total);
+    shares.store(1, DType::F32, affine(0, &[], &[1]), log);
+    let sizes = [70_000, 10, 1, 5000, 3, 2100, 0, 33];
+    for (builder, results) in [(squares, [1; 8]), (shares, sizes)] {
+        let (mut domains, mut places, mut buffers) = (Vec::new(), Vec::new(), Vec::new());
+        for (seed, (size, result)) in sizes.into_iter().zip(results).enumerate() {
+            domains.push(domain(&[], &[size]));
+            places.push(vec![buffers.len(), buffers.len() + 1]);
+            buffers.extend([numbers(size, seed), Buffer::zeros(DType::F32, result)]);
+        }
+        check_instances(&builder.kernel, &domains, &places, &buffers, 1e-4);
+    }
+    // Columns of matrices of one width, which lie side by side.
+    let mut columns = Builder::new(1, &[1], 2);
+    let x = columns.load(0, DType::F32, affine(0, &[1], &[40]));
+    let largest = columns.reduce(Reduction::Max, x)[0];
+    columns.rows();
+    columns.store(1, DType::F32, affine(0, &[1], &[0]), largest);
+    let domains = [domain(&[40], &[300]), domain(&[17], &[2]), domain(&[40], &[1])];
+    let mut buffers: Vec<Buffer> = [300, 2, 1].iter().map(|&rows| numbers(40 * rows, rows)).collect();
+    buffers.extend([40, 17, 40].map(|count| Buffer::zeros(DType::F32, count)));
+    check_instances(&columns.kernel, &domains, &[vec![0, 3], vec![1, 4], vec![2, 5]], &buffers, 0.0);
+}
+
+#[test]
 fn optimizer_over_several_parameters_in_place() {
     let sizes = [1, 1000, 17, 5000, 3, 512];
     let mut buffers = vec![Buffer::floats(&[0.01]), Buffer::floats(&[3.0])];
-    let (mut rows, mut places) = (Vec::new(), Vec::new());
+    let (mut domains, mut places) = (Vec::new(), Vec::new());
     for (i, &size) in sizes.iter().enumerate() {
         let first = buffers.len();
         buffers.extend((0..3).map(|j| numbers(size, i + j)));
         let squares: Vec<f32> = numbers(size, i).numbers().iter().map(|x| (x * x) as f32).collect();
         buffers.push(Buffer::floats(&squares));
-        rows.push(vec![size]);
+        domains.push(domain(&[size], &[]));
         places.push(vec![first, first + 1, first + 2, first + 3, 0, 1, first, first + 2, first + 3]);
     }
-    check_instances(&adam(), &rows, &places, &buffers, 1e-4);
+    check_instances(&adam(), &domains, &places, &buffers, 1e-4);
 }
 
 #[test]
@@ -187,8 +237,8 @@ fn results_in_the_place_of_arguments_that_are_read_later() {
     builder.store(2, DType::F32, whole.clone(), sum);
     builder.store(3, DType::F32, whole, last);
     let buffers = [numbers(1000, 1), numbers(1000, 2), Buffer::zeros(DType::F32, 1000)];
-    check_instances(&builder.kernel, &[vec![1000]], &[vec![0, 1, 1, 2]], &buffers, 1e-6);
-    check_instances(&builder.kernel, &[vec![1000]], &[vec![0, 1, 2, 0]], &buffers, 1e-6);
+    check_instances(&builder.kernel, &[builder.domain(&[1000])], &[vec![0, 1, 1, 2]], &buffers, 1e-6);
+    check_instances(&builder.kernel, &[builder.domain(&[1000])], &[vec![0, 1, 2, 0]], &buffers, 1e-6);
     // The old value of a state goes elsewhere after the new one took its place; so does a sum of it.
     let mut builder = Builder::new(1, &[50], 4);
     let whole = affine(0, &[50], &[1]);
@@ -200,7 +250,7 @@ fn results_in_the_place_of_arguments_that_are_read_later() {
     builder.rows();
     builder.store(3, DType::F32, affine(0, &[1], &[0]), sum);
     let buffers = [numbers(1000, 1), Buffer::zeros(DType::F32, 1000), Buffer::zeros(DType::F32, 20)];
-    check_instances(&builder.kernel, &[vec![20]], &[vec![0, 0, 1, 2]], &buffers, 1e-5);
+    check_instances(&builder.kernel, &[builder.domain(&[20])], &[vec![0, 0, 1, 2]], &buffers, 1e-5);
 }
 
 /// Threads that share the columns keep row values for each other, which are more where rows are not read in place.
@@ -219,7 +269,7 @@ fn shared_columns_with_a_row_result_in_the_place_of_an_argument() {
     builder.store(2, DType::F32, row.clone(), new);
     builder.store(3, DType::F32, row, last);
     let buffers = [numbers(rows * columns, 1), numbers(rows, 2), Buffer::zeros(DType::F32, rows)];
-    check_instances(&builder.kernel, &[vec![rows]], &[vec![0, 1, 1, 2]], &buffers, 1e-5);
+    check_instances(&builder.kernel, &[builder.domain(&[rows])], &[vec![0, 1, 1, 2]], &buffers, 1e-5);
 }
 
 #[test]
@@ -239,7 +289,7 @@ fn a_state_of_one_number_is_read_before_it_is_written() {
         builder.store(2, DType::F32, affine(0, &[], &[1]), y);
         let buffers = [numbers(columns, 1), Buffer::floats(&[2.0]), Buffer::zeros(DType::F32, columns)];
         // The terms of the sum cancel.
-        check_instances(&builder.kernel, &[vec![]], &[vec![0, 1, 2]], &buffers, 2e-3);
+        check_instances(&builder.kernel, &[builder.domain(&[])], &[vec![0, 1, 2]], &buffers, 2e-3);
     }
 }
 
@@ -251,7 +301,7 @@ fn elementwise_kernels_with_columns_and_row_values_without_reductions() {
     let x = builder.load(0, DType::F32, whole.clone());
     let y = builder.unary(UnaryKind::Negate, x);
     builder.store(1, DType::F32, whole, y);
-    check(&builder.kernel, &[4], &[numbers(60, 1), Buffer::zeros(DType::F32, 60)]);
+    check(&builder, &[4], &[numbers(60, 1), Buffer::zeros(DType::F32, 60)]);
     // A row value that later stages spread over the columns.
     let mut builder = Builder::new(2, &[6], 3);
     builder.rows();
@@ -264,5 +314,5 @@ fn elementwise_kernels_with_columns_and_row_values_without_reductions() {
     let y = builder.binary(BinaryKind::Multiply, e, z);
     builder.store(2, DType::F32, affine(0, &[30, 6], &[1]), y);
     let buffers = [numbers(20, 1), Buffer::zeros(DType::F32, 20), Buffer::zeros(DType::F32, 120)];
-    check(&builder.kernel, &[4, 5], &buffers);
+    check(&builder, &[4, 5], &buffers);
 }

@@ -10,9 +10,9 @@ mod updates;
 use super::{Compiled, Layout, compile};
 use crate::pool::Pool;
 use crate::simd::Level as Simd;
-use build::reference;
+use build::{Builder, reference};
 use dropforge_ir::{BF16, DType, F16};
-use dropforge_plan::kernel::LoopKernel;
+use dropforge_plan::kernel::{Domain, LoopKernel};
 
 /// Elements of an operand.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,30 +117,34 @@ fn close(got: f64, expected: f64, tolerance: f64) -> bool {
 }
 
 /// Runs a kernel in every way and compares with the interpreter.
-pub fn check(kernel: &LoopKernel, rows: &[usize], buffers: &[Buffer]) {
+pub fn check(builder: &Builder, rows: &[usize], buffers: &[Buffer]) {
     let places: Vec<usize> = (0..buffers.len()).collect();
-    check_instances(kernel, &[rows.to_vec()], &[places], buffers, 4e-6);
+    check_instances(&builder.kernel, &[builder.domain(rows)], &[places], buffers, 4e-6);
 }
 
 /// As [`check`], with several instances over shared buffers and a relative tolerance.
 pub fn check_instances(
     kernel: &LoopKernel,
-    instances: &[Vec<usize>],
+    instances: &[Domain],
     places: &[Vec<usize>],
     buffers: &[Buffer],
     tolerance: f64,
 ) {
     let mut expected = buffers.to_vec();
-    for (rows, places) in instances.iter().zip(places) {
-        reference(kernel, rows, places, &mut expected);
+    for (domain, places) in instances.iter().zip(places) {
+        reference(kernel, domain, places, &mut expected);
     }
     let registers = compile::live_registers(kernel);
-    let choices = Layout::all(kernel, &instances[0], registers).len();
+    let all = |domain: &Domain| Layout::all(kernel, domain, registers);
+    let choices = instances.iter().map(|domain| all(domain).len()).max().unwrap_or(0);
     for threads in [1, 3] {
         let pool = Pool::new(threads);
         for level in Simd::available() {
             for choice in 0..choices {
-                let layouts = |rows: &[usize]| Layout::all(kernel, rows, registers).remove(choice);
+                let layouts = |domain: &Domain| {
+                    let mut all = all(domain);
+                    all.swap_remove(choice.min(all.len() - 1))
+                };
                 let kind = layouts(&instances[0]).kind;
                 let compiled = Compiled::build(kernel, instances, threads, level, 0.0, layouts);
                 let got = run(&compiled, places, buffers, &pool);
@@ -149,10 +153,9 @@ pub fn check_instances(
                     for (at, (got, expected)) in got.numbers().iter().zip(expected.numbers()).enumerate() {
                         assert!(
                             close(*got, expected, tolerance),
-                            "{kind:?} on {} with {threads} threads, rows {instances:?}, columns {:?}: buffer {number}, \
-                             element {at} is {got}, not {expected}",
+                            "{kind:?} on {} with {threads} threads, {instances:?}: buffer {number}, element {at} is {got}, \
+                             not {expected}",
                             level.name(),
-                            kernel.columns,
                         );
                     }
                 }

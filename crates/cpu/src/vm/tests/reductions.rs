@@ -53,7 +53,7 @@ fn check_reduction(kind: Reduction, x: Buffer, rows: &[usize], columns: &[usize]
     let mut buffers = vec![x];
     buffers.resize(builder.kernel.written.len(), Buffer::zeros(dtype, count));
     let places = (0..buffers.len()).collect();
-    check_instances(&builder.kernel, &[rows.to_vec()], &[places], &buffers, 2e-5);
+    check_instances(&builder.kernel, &[builder.domain(rows)], &[places], &buffers, 2e-5);
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn sums_and_variances_keep_their_accuracy() {
             let mut buffers = vec![Buffer::floats(&x)];
             buffers.resize(builder.kernel.written.len(), Buffer::zeros(DType::F32, rows));
             let places = (0..buffers.len()).collect();
-            check_instances(&builder.kernel, &[vec![rows]], &[places], &buffers, 1e-3);
+            check_instances(&builder.kernel, &[builder.domain(&[rows])], &[places], &buffers, 1e-3);
         }
     }
 }

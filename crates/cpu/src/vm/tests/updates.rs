@@ -1,6 +1,6 @@
 //! Updates of optimizers: found among the instructions of a kernel, and computed.
 
-use super::build::{Builder, affine};
+use super::build::{Builder, affine, domain};
 use super::{Buffer, check_instances};
 use crate::vecmath::update::UpdateKind;
 use crate::vm::compile::live_registers;
@@ -89,7 +89,7 @@ fn momentum(turned: bool, decaying: usize, stores_direction: bool) -> LoopKernel
 }
 
 fn found(kernel: &LoopKernel) -> Vec<UpdateKind> {
-    let layout = Layout::choose(kernel, &[1000], live_registers(kernel));
+    let layout = Layout::choose(kernel, &domain(&[1000], &[]), live_registers(kernel));
     let items = lower(kernel, &layout).stages.remove(0).domain;
     let kinds = items.iter().filter_map(|item| match item {
         Item::Update { kind, .. } => Some(*kind),
@@ -115,7 +115,7 @@ fn check_everywhere(kernel: &LoopKernel, singles: &[f32], blocks: usize) {
             .collect();
         buffers.extend(singles.iter().map(|single| Buffer::floats(&[*single])));
         let places: Vec<usize> = (0..buffers.len()).collect();
-        check_instances(kernel, &[vec![count]], &[places], &buffers, 4e-6);
+        check_instances(kernel, &[domain(&[count], &[])], &[places], &buffers, 4e-6);
     }
 }
 

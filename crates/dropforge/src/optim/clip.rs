@@ -6,15 +6,13 @@ use crate::tensor::Tensor;
 /// Scales all gradients by min(1, limit / (norm + 1e-6)), where norm is the length of all of them as one vector:
 /// PyTorch's `clip_grad_norm_`. Returns the norm before.
 pub(crate) fn clip_by_global_norm(parameters: &mut [Parameter], limit: &Tensor) -> Option<Tensor> {
-    let mut total: Option<Tensor> = None;
-    for parameter in parameters.iter() {
-        let squares = parameter.gradient.square().sum(..);
-        total = Some(match total {
-            None => squares,
-            Some(sum) => sum + squares,
-        });
+    if parameters.is_empty() {
+        return None;
     }
-    let norm = total?.sqrt();
+    // Joined before they are added: so no sum of squares fuses with what adds them up, and all are one kernel.
+    let squares: Vec<Tensor> =
+        parameters.iter().map(|parameter| parameter.gradient.square().sum(..).reshape([1])).collect();
+    let norm = Tensor::concat(&squares.iter().collect::<Vec<_>>(), 0).sum(..).sqrt();
     let factor = (limit / (&norm + 1e-6)).minimum(1.0);
     for parameter in parameters {
         parameter.gradient = &parameter.gradient * &factor;

@@ -9,7 +9,7 @@ use dropforge_ir::{
 impl Builder {
     /// Tries one random step; that it does not fit is no harm.
     pub(super) fn step(&mut self) -> Option<Value> {
-        match self.dice.below(30) {
+        match self.dice.below(31) {
             0..5 => self.unary(),
             5..11 => self.binary(),
             11 => self.select(),
@@ -25,6 +25,7 @@ impl Builder {
             26 => self.attention(),
             27 => self.random_bits(),
             28 => self.integers(),
+            29 => self.equal_reductions(),
             _ => self.concat(),
         }
     }
@@ -451,6 +452,47 @@ impl Builder {
             self.apply(Op::Reduce { kind, axes }, &[a]);
         }
         self.apply(Op::Cast { to: DType::F32 }, &[hit])
+    }
+
+    /// One reduction of several values of different sizes, as of all gradients: kernels that may become one.
+    fn equal_reductions(&mut self) -> Option<Value> {
+        let kind = self.dice.pick(&[ReduceKind::Sum, ReduceKind::Sum, ReduceKind::Max, ReduceKind::Min]);
+        let dtype = self.float_type();
+        let is_product = self.dice.percent(30);
+        let mut parts = Vec::new();
+        for _ in 0..self.dice.between(2, 5) {
+            let long = [self.dice.between(900, 1500)];
+            let shape = if self.dice.percent(20) { Shape::from(long) } else { self.shape() };
+            let x = match self.find(|ty| ty.dtype == dtype && ty.shape == shape) {
+                Some(value) => value,
+                None => self.port_of(dtype, shape.clone(), |dice| dice.uniform(-1.0, 1.0), false),
+            };
+            // Of what a library operation made, sometimes turned.
+            let x = match shape.as_ref() {
+                &[rows, columns] if is_product => {
+                    let size = ValueType { dtype, shape: [columns, columns].into() };
+                    let other = self.port_of(dtype, size.shape, |dice| dice.uniform(-1.0, 1.0), false);
+                    let op = Op::Dot {
+                        lhs_batch: vec![],
+                        rhs_batch: vec![],
+                        lhs_contract: vec![1],
+                        rhs_contract: vec![0],
+                    };
+                    let product = if rows * columns < 500 { self.apply(op, &[x, other]) } else { None };
+                    let product = product.unwrap_or(x);
+                    self.apply(Op::Permute { order: vec![1, 0] }, &[product])?
+                }
+                _ => x,
+            };
+            let squares = self.apply(Op::Binary { kind: BinaryKind::Multiply }, &[x, x])?;
+            let axes = (0..shape.rank()).collect();
+            let Some(total) = self.apply(Op::Reduce { kind, axes }, &[squares]) else { continue };
+            parts.push(self.apply(Op::Reshape { shape: [1].into() }, &[total])?);
+        }
+        if parts.is_empty() {
+            return None;
+        }
+        self.apply(Op::Concat { axis: 0 }, &parts)
     }
 
     fn concat(&mut self) -> Option<Value> {

@@ -84,7 +84,8 @@ impl Division {
         let threads = self.whole.len();
         let iterations = |layout: &Layout| if splits(layout) { layout.iterations() } else { 1 };
         let weight = |layout: &Layout| match layout.kind {
-            Kind::Rowwise if !splits(layout) => layout.block * layout.iterations(),
+            // Rows without columns have results all the same.
+            Kind::Rowwise if !splits(layout) => layout.block * layout.iterations().max(1),
             _ => layout.block,
         };
         let total = units.iter().map(|&(i, _)| iterations(layouts[i]) * weight(layouts[i])).sum();
@@ -321,20 +322,22 @@ mod tests {
             layout(Kind::Streamed, 3, 5000, 1000),
             layout(Kind::Rowwise, 30, 70, 16),
             layout(Kind::Packed, 1, 7, 7),
+            layout(Kind::Rowwise, 3, 0, 16),
         ];
         let kernel = LoopKernel { row_axes: 1, column_axes: 1, ..LoopKernel::default() };
         let layouts: Vec<&Layout> = layouts.iter().collect();
         for threads in 1..20 {
             let division = Division::new(&kernel, &layouts, threads);
-            let mut seen: Vec<Vec<Vec<usize>>> =
-                layouts.iter().map(|layout| vec![vec![0; layout.iterations()]; layout.units()]).collect();
+            let mut seen: Vec<Vec<Vec<usize>>> = layouts
+                .iter()
+                .map(|layout| vec![vec![0; layout.iterations().max(1)]; layout.units()])
+                .collect();
             let mut elements = vec![0; threads];
-            for thread in 0..threads {
+            for (thread, elements) in elements.iter_mut().enumerate() {
                 for share in &division.whole[thread] {
                     for unit in share.units.clone() {
                         seen[share.instance][unit].iter_mut().for_each(|count| *count += 1);
-                        elements[thread] +=
-                            layouts[share.instance].block * layouts[share.instance].iterations();
+                        *elements += layouts[share.instance].block * layouts[share.instance].iterations();
                     }
                 }
                 for piece in &division.pieces[thread] {
@@ -342,7 +345,7 @@ mod tests {
                     assert!(unit.partials.contains(&piece.partial));
                     for iteration in piece.iterations.clone() {
                         seen[unit.instance][unit.unit][iteration] += 1;
-                        elements[thread] += layouts[unit.instance].block;
+                        *elements += layouts[unit.instance].block;
                     }
                 }
             }

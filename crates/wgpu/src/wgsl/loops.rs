@@ -44,7 +44,8 @@ pub(super) fn together<'a, K: PartialEq>(
     kind: impl Fn(&Busy<'a>) -> K,
 ) -> Vec<Vec<Busy<'a>>> {
     let key = |instance: &Busy<'a>| {
-        let buffers: Vec<_> = instance.operands.iter().map(|operand| (operand.buffer, operand.is_packed)).collect();
+        let buffers: Vec<_> =
+            instance.operands.iter().map(|operand| (operand.buffer, operand.is_packed)).collect();
         (buffers, kind(instance))
     };
     let mut groups: Vec<Vec<Busy<'a>>> = Vec::new();

@@ -3,7 +3,6 @@
 //! On the software renderer, if it has such matrices, or on the GPU with `DROPFORGE_GPU=best`. Where a device has none, as
 //! most software renderers, there is nothing to run; `tests/metal` runs some of the same shaders without a device.
 
-#[allow(dead_code, reason = "attention does not go through matrices")]
 #[path = "support/shapes.rs"]
 mod shapes;
 

@@ -12,6 +12,7 @@
 //! stride, dilation and group.
 
 use super::choose::{COLUMN_ELEMENTS, COLUMN_RUN};
+use super::general::rows;
 use super::layout::{align, whole_lines, with_alignment};
 use super::{ConvShape, Direction};
 use crate::matmul::{Matmul, MatmulShape, MatrixStrides};
@@ -112,12 +113,14 @@ impl Plan {
             Move::Out(_) => (shape.in_channels, shape.taps() * pixels(shape)),
             Move::Back(_) => (shape.batch * shape.in_channels, shape.input_plane()),
         };
-        let seen: Vec<Vec<u32>> = (0..shape.taps()).map(|tap| seen_pixels(shape, tap)).collect();
+        let moves_rows = shape.stride[1] == 1 && shape.output()[1] >= COLUMN_RUN;
+        let seen: Option<Vec<Vec<u32>>> =
+            (!moves_rows).then(|| (0..shape.taps()).map(|tap| seen_pixels(shape, tap)).collect());
         let to = Disjoint::new(to);
         pool.split(channels, 1, |_, range| {
             // SAFETY: each channel, or plane, belongs to one thread.
             let to = unsafe { to.part(range.start * length..range.end * length) };
-            self.level.call(Part { shape, seen: &seen, what, range, to });
+            self.level.call(Part { shape, seen: seen.as_deref(), what, range, to });
         });
     }
 }
@@ -195,8 +198,8 @@ enum Move<'a> {
 /// What one thread moves: channels of columns, or planes of the input's gradient.
 struct Part<'a> {
     shape: &'a ConvShape,
-    /// For each tap, see [`seen_pixels`].
-    seen: &'a [Vec<u32>],
+    /// For each tap, see [`seen_pixels`]; nothing where whole rows are moved.
+    seen: Option<&'a [Vec<u32>]>,
     what: Move<'a>,
     range: Range<usize>,
     to: &'a mut [f32],
@@ -211,7 +214,6 @@ impl Kernel for Part<'_> {
         let Part { shape, seen, what, range, to } = self;
         let (plane, output, taps) = (shape.input_plane(), shape.output_plane(), shape.taps());
         let row = pixels(shape);
-        let has_runs = shape.stride[1] == 1 && shape.output()[1] >= COLUMN_RUN;
         // A plane of the input and one pixel more, for what is padding.
         let mut local = vec![0.0; plane + 1];
         match what {
@@ -220,12 +222,14 @@ impl Kernel for Part<'_> {
                     for image in 0..shape.batch {
                         let input = &input[(image * shape.in_channels + channel) * plane..][..plane];
                         local[..plane].copy_from_slice(input);
-                        for (tap, (to, seen)) in to.chunks_exact_mut(row).zip(seen).enumerate() {
+                        for (tap, to) in to.chunks_exact_mut(row).enumerate() {
                             let to = &mut to[image * output..][..output];
-                            if has_runs {
-                                fill_rows(shape, tap, input, to);
-                            } else {
-                                to.iter_mut().zip(seen).for_each(|(to, &pixel)| *to = local[pixel as usize]);
+                            match seen {
+                                Some(seen) => {
+                                    let pixels = to.iter_mut().zip(&seen[tap]);
+                                    pixels.for_each(|(to, &pixel)| *to = local[pixel as usize]);
+                                }
+                                None => fill_rows(shape, tap, input, to),
                             }
                         }
                     }
@@ -235,12 +239,14 @@ impl Kernel for Part<'_> {
                 for (number, to) in range.zip(to.chunks_exact_mut(plane)) {
                     let (image, channel) = (number / shape.in_channels, number % shape.in_channels);
                     local.fill(0.0);
-                    for (tap, seen) in seen.iter().enumerate() {
+                    for tap in 0..taps {
                         let column = &columns[(channel * taps + tap) * row + image * output..][..output];
-                        if has_runs {
-                            add_rows(shape, tap, column, &mut local);
-                        } else {
-                            column.iter().zip(seen).for_each(|(x, &pixel)| local[pixel as usize] += x);
+                        match seen {
+                            Some(seen) => {
+                                let pixels = column.iter().zip(&seen[tap]);
+                                pixels.for_each(|(x, &pixel)| local[pixel as usize] += x);
+                            }
+                            None => add_rows(shape, tap, column, &mut local),
                         }
                     }
                     to.copy_from_slice(&local[..plane]);
@@ -250,40 +256,34 @@ impl Kernel for Part<'_> {
     }
 }
 
-/// The runs of output pixels that see neighbours through a tap, with the first of what they see.
+/// Height and width of a tap by its number.
 #[inline(always)]
-fn runs(shape: &ConvShape, tap: usize) -> impl Iterator<Item = (Range<usize>, usize)> {
-    let tap = [tap / shape.kernel[1], tap % shape.kernel[1]];
-    let (rows, columns) = (shape.inside(0, tap[0]), shape.inside(1, tap[1]));
-    let (width, stride) = (shape.output()[1], shape.stride);
-    let input = move |axis: usize, output: usize| {
-        output * stride[axis] + tap[axis] * shape.dilation[axis] - shape.pad_low[axis]
-    };
-    let rows = if columns.is_empty() { 0..0 } else { rows };
-    rows.map(move |row| {
-        let first = input(0, row) * shape.input[1] + input(1, columns.start);
-        (row * width + columns.start..row * width + columns.end, first)
-    })
+fn tap_position(shape: &ConvShape, tap: usize) -> [usize; 2] {
+    [tap / shape.kernel[1], tap % shape.kernel[1]]
 }
 
 #[inline(always)]
 fn fill_rows(shape: &ConvShape, tap: usize, input: &[f32], to: &mut [f32]) {
+    let tap = tap_position(shape, tap);
     to.fill(0.0);
-    for (run, first) in runs(shape, tap) {
-        to[run.clone()].copy_from_slice(&input[first..][..run.len()]);
+    for row in shape.inside(0, tap[0]) {
+        let rows = rows(shape, tap, row);
+        to[rows.output].copy_from_slice(&input[rows.input]);
     }
 }
 
 #[inline(always)]
 fn add_rows(shape: &ConvShape, tap: usize, column: &[f32], to: &mut [f32]) {
-    for (run, first) in runs(shape, tap) {
-        to[first..][..run.len()].iter_mut().zip(&column[run]).for_each(|(to, x)| *to += x);
+    let tap = tap_position(shape, tap);
+    for row in shape.inside(0, tap[0]) {
+        let rows = rows(shape, tap, row);
+        to[rows.input].iter_mut().zip(&column[rows.output]).for_each(|(to, x)| *to += x);
     }
 }
 
 /// The input pixels that each output pixel sees through a tap; the number after the last pixel stands for padding.
 fn seen_pixels(shape: &ConvShape, tap: usize) -> Vec<u32> {
-    let tap = [tap / shape.kernel[1], tap % shape.kernel[1]];
+    let tap = tap_position(shape, tap);
     let at = |axis: usize, output: usize| {
         let padded = output * shape.stride[axis] + tap[axis] * shape.dilation[axis];
         padded.checked_sub(shape.pad_low[axis]).filter(|&input| input < shape.input[axis])

@@ -62,14 +62,14 @@ impl Kernel for Planes<'_> {
 }
 
 /// A row of outputs and the row of inputs that a filter tap pairs with it, without the padding.
-struct Rows {
-    output: Range<usize>,
-    input: Range<usize>,
+pub(super) struct Rows {
+    pub output: Range<usize>,
+    pub input: Range<usize>,
 }
 
 /// The pairs of rows for filter tap (`y`, `x`) are numbered by output row.
 #[inline(always)]
-fn rows(shape: &ConvShape, [y, x]: [usize; 2], row: usize) -> Rows {
+pub(super) fn rows(shape: &ConvShape, [y, x]: [usize; 2], row: usize) -> Rows {
     let columns = shape.inside(1, x);
     if columns.is_empty() {
         return Rows { output: 0..0, input: 0..0 };

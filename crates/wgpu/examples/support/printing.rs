@@ -83,50 +83,8 @@ fn programs() -> Outcome<Vec<Program>> {
   %y = sub %l, %s",
             1,
         )?,
-        with_gradients(
-            "layer norm 2048×128",
-            "  %x: f32[2048, 128] = state \"x\"
-  %g: f32[128] = state \"g\"
-  %o: f32[128] = state \"o\"
-  %w: f32[2048, 128] = state \"w\"
-  %m, %v = mean_variance %x {axes=[1]}
-  %e: f32[] = constant 1e-5
-  %ee: f32[2048] = broadcast %e {shape=[2048], axes=[]}
-  %ve = add %v, %ee
-  %r = rsqrt %ve
-  %mb = broadcast %m {shape=[2048, 128], axes=[0]}
-  %rb = broadcast %r {shape=[2048, 128], axes=[0]}
-  %gb = broadcast %g {shape=[2048, 128], axes=[1]}
-  %ob = broadcast %o {shape=[2048, 128], axes=[1]}
-  %d = sub %x, %mb
-  %n = mul %d, %rb
-  %ng = mul %n, %gb
-  %z = add %ng, %ob
-  %y = mul %z, %w",
-            3,
-        )?,
-        with_gradients(
-            "batch norm 32×64×32×32",
-            "  %x: f32[32, 64, 32, 32] = state \"x\"
-  %g: f32[64] = state \"g\"
-  %o: f32[64] = state \"o\"
-  %w: f32[32, 64, 32, 32] = state \"w\"
-  %m, %v = mean_variance %x {axes=[0, 2, 3]}
-  %e: f32[] = constant 1e-5
-  %ee: f32[64] = broadcast %e {shape=[64], axes=[]}
-  %ve = add %v, %ee
-  %r = rsqrt %ve
-  %mb = broadcast %m {shape=[32, 64, 32, 32], axes=[1]}
-  %rb = broadcast %r {shape=[32, 64, 32, 32], axes=[1]}
-  %gb = broadcast %g {shape=[32, 64, 32, 32], axes=[1]}
-  %ob = broadcast %o {shape=[32, 64, 32, 32], axes=[1]}
-  %d = sub %x, %mb
-  %n = mul %d, %rb
-  %ng = mul %n, %gb
-  %z = add %ng, %ob
-  %y = mul %z, %w",
-            3,
-        )?,
+        norm("layer norm 2048×128", "2048, 128", "1", [2048, 0], [128, 1])?,
+        norm("batch norm 32×64×32×32", "32, 64, 32, 32", "0, 2, 3", [64, 1], [64, 1])?,
         parse(&adam(4 << 20))?,
         parse(
             "program bias_relu_of_8_million {
@@ -139,6 +97,40 @@ fn programs() -> Outcome<Vec<Program>> {
 }",
         )?,
     ])
+}
+
+/// A norm of values of a shape, with scale and offset: the axes that it reduces, and extent and axis of what stays, and of scale
+/// and offset.
+fn norm(
+    name: &str,
+    shape: &str,
+    reduced: &str,
+    [kept, kept_axis]: [usize; 2],
+    [scaled, scaled_axis]: [usize; 2],
+) -> Outcome<Program> {
+    let kept_in_shape = format!("{{shape=[{shape}], axes=[{kept_axis}]}}");
+    let scaled_in_shape = format!("{{shape=[{shape}], axes=[{scaled_axis}]}}");
+    let body = format!(
+        "  %x: f32[{shape}] = state \"x\"
+  %g: f32[{scaled}] = state \"g\"
+  %o: f32[{scaled}] = state \"o\"
+  %w: f32[{shape}] = state \"w\"
+  %m, %v = mean_variance %x {{axes=[{reduced}]}}
+  %e: f32[] = constant 1e-5
+  %ee: f32[{kept}] = broadcast %e {{shape=[{kept}], axes=[]}}
+  %ve = add %v, %ee
+  %r = rsqrt %ve
+  %mb = broadcast %m {kept_in_shape}
+  %rb = broadcast %r {kept_in_shape}
+  %gb = broadcast %g {scaled_in_shape}
+  %ob = broadcast %o {scaled_in_shape}
+  %d = sub %x, %mb
+  %n = mul %d, %rb
+  %ng = mul %n, %gb
+  %z = add %ng, %ob
+  %y = mul %z, %w"
+    );
+    with_gradients(name, &body, 3)
 }
 
 /// A program whose last value `%y` is summed, with the gradients of its first states as further states.

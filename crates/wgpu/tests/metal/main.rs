@@ -3,6 +3,8 @@
 //!
 //! A machine without clang fails, unless `DROPFORGE_NO_CLANG=1` says that none is expected.
 
+#[path = "../support/attention.rs"]
+mod attention;
 mod clang;
 mod execution;
 mod faults;

@@ -1,5 +1,6 @@
 //! Programs whose kernels are checked: conformance cases, and shapes that reach every form of the hand-tiled kernels.
 
+use crate::attention;
 use crate::shapes::{self, Convolved};
 use dropforge_conformance::all_cases;
 use dropforge_ir::interpret::{Numbers, run_arrays};
@@ -78,7 +79,7 @@ pub fn tiled() -> Vec<Sample> {
         }
     }
     for (t, s, d, causal) in [(70, 75, 40, 0), (70, 75, 33, 1), (40, 40, 64, 1)] {
-        let text = shapes::attention(t, s, d, causal);
+        let text = attention::program(t, s, d, causal);
         samples.push(sample(format!("attention {t}×{s}×{d}, causal {causal}"), &text, 1e-4));
     }
     samples.extend(reductions());
@@ -90,7 +91,7 @@ pub fn in_halves() -> Vec<Sample> {
     let mut texts = vec![(shapes::products(130, 70, 33), 2e-3), (shapes::products(36, 140, 16), 2e-3)];
     texts.push((Convolved::new([6, 40, 9, 1, 1, 1]).all(), 2e-3));
     texts.push((Convolved::new([40, 36, 7, 2, 1, 1]).all(), 2e-3));
-    texts.push((shapes::attention(70, 75, 40, 1), 1e-2));
+    texts.push((attention::program(70, 75, 40, 1), 1e-2));
     texts.extend(shapes::products_with_epilogues(1, 20, 36, 17).map(|text| (text, 0.0)));
     let mut samples = Vec::new();
     for (number, (text, tolerance)) in texts.into_iter().enumerate() {

@@ -132,25 +132,6 @@ impl Convolved {
     }
 }
 
-/// Attention and its gradient.
-pub fn attention(t: usize, s: usize, d: usize, causal: usize) -> String {
-    format!(
-        "program attention {{
-  %q: f32[1, 2, {t}, {d}] = input \"q\"
-  %k: f32[1, 2, {s}, {d}] = input \"k\"
-  %v: f32[1, 2, {s}, {d}] = input \"v\"
-  %g: f32[1, 2, {t}, {d}] = input \"g\"
-  %o, %l = attention %q, %k, %v {{causal={causal}, scale=0.25}}
-  %dq, %dk, %dv = attention_gradient %q, %k, %v, %o, %l, %g {{causal={causal}, scale=0.25}}
-  output \"o\" = %o
-  output \"l\" = %l
-  output \"dq\" = %dq
-  output \"dk\" = %dk
-  output \"dv\" = %dv
-}}"
-    )
-}
-
 /// Products that elementwise kernels follow, in batches of `z`: with a bias along the columns and an activation; where the
 /// product itself is also wanted, and the results are of other types than it; and where what follows is turned.
 pub fn products_with_epilogues(z: usize, m: usize, n: usize, k: usize) -> [String; 3] {

@@ -1,18 +1,13 @@
 //! Values that one stage holds for the next.
 
 use super::build::{Builder, affine, domain};
-use super::{Buffer, check_instances};
+use super::{Buffer, check_instances, numbers};
 use crate::vm::compile::live_registers;
 use crate::vm::hold::held_values;
 use crate::vm::layout::{Kind, Layout};
 use crate::vm::superinstruction::lower;
 use dropforge_ir::{BinaryKind, CompareKind, DType};
 use dropforge_plan::kernel::{LoopKernel, Reduction};
-
-fn numbers(count: usize, seed: usize) -> Buffer {
-    let number = |i: usize| ((i * 31 + seed * 17) % 101) as f32 / 25.0 - 2.0;
-    Buffer::floats(&(0..count).map(number).collect::<Vec<_>>())
-}
 
 /// A batch norm's gradient behind a ReLU, roughly: the masked gradient g, which is stored too, and what two sums leave of it,
 /// g − Σg/n − d·Σ(g·d)/n, where d is the distance from a mean. Then a third stage doubles that where the mask is set.

@@ -1,14 +1,9 @@
 //! Whole kernels as fusion makes them.
 
 use super::build::{Builder, affine, domain, steps};
-use super::{Buffer, check, check_instances};
+use super::{Buffer, check, check_instances, numbers};
 use dropforge_ir::{BinaryKind, CompareKind, DType, UnaryKind};
 use dropforge_plan::kernel::{LoopKernel, Reduction};
-
-fn numbers(count: usize, seed: usize) -> Buffer {
-    let number = |i: usize| ((i * 31 + seed * 17) % 101) as f32 / 25.0 - 2.0;
-    Buffer::floats(&(0..count).map(number).collect::<Vec<_>>())
-}
 
 /// Softmax cross-entropy of rows, forward (loss by row) and backward, with labels.
 pub fn cross_entropy(columns: usize) -> LoopKernel {

@@ -109,6 +109,12 @@ fn run(compiled: &Compiled, places: &[Vec<usize>], buffers: &[Buffer], pool: &Po
     memories.iter_mut().zip(buffers).map(buffer).collect()
 }
 
+/// Numbers between −2 and 2.04, others for each seed.
+pub fn numbers(count: usize, seed: usize) -> Buffer {
+    let number = |i: usize| ((i * 31 + seed * 17) % 101) as f32 / 25.0 - 2.0;
+    Buffer::floats(&(0..count).map(number).collect::<Vec<_>>())
+}
+
 /// Whether a number is what it should be, up to rounding.
 fn close(got: f64, expected: f64, tolerance: f64) -> bool {
     got == expected

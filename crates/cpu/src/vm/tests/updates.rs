@@ -1,7 +1,7 @@
 //! Updates of optimizers: found among the instructions of a kernel, and computed.
 
 use super::build::{Builder, affine, domain};
-use super::{Buffer, check_instances};
+use super::{Buffer, check_instances, numbers};
 use crate::vecmath::update::UpdateKind;
 use crate::vm::compile::live_registers;
 use crate::vm::layout::Layout;
@@ -96,11 +96,6 @@ fn found(kernel: &LoopKernel) -> Vec<UpdateKind> {
         _ => None,
     });
     kinds.collect()
-}
-
-fn numbers(count: usize, seed: usize) -> Buffer {
-    let number = |i: usize| ((i * 31 + seed * 17) % 101) as f32 / 25.0 - 2.0;
-    Buffer::floats(&(0..count).map(number).collect::<Vec<_>>())
 }
 
 fn positive(count: usize) -> Buffer {

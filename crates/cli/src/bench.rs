@@ -3,11 +3,11 @@
 use crate::args::Bench;
 use crate::machine;
 use crate::output::{Outcome, count, line};
-use dropforge::compile::{Batched, Step, StepBuilder};
 use dropforge::loss::{Loss, cross_entropy};
 use dropforge::models::{GptOptions, catsdogs, gpt, lenet, mlp, resnet18, tinycnn};
 use dropforge::nn::Layer;
 use dropforge::optim::{Adam, AdamW, Optimizer, Sgd};
+use dropforge::step::{Batched, Step, StepBuilder};
 use dropforge::{DType, Generator, Runtime, Tensor, ValueType};
 use serde_json::json;
 use std::sync::Arc;

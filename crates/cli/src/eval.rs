@@ -3,7 +3,7 @@
 use crate::args::Eval;
 use crate::output::{Outcome, count, line};
 use crate::{machine, train};
-use dropforge::train::{DataSpec, RunConfig, Trained};
+use dropforge::run::{DataSpec, RunConfig, Trained};
 use serde_json::json;
 
 pub fn run(args: &Eval) -> Outcome {

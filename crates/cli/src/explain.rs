@@ -4,9 +4,9 @@ use crate::args::Explain;
 use crate::machine;
 use crate::output::{Outcome, line};
 use crate::shapes;
-use dropforge::compile::StepBuilder;
 use dropforge::loss::cross_entropy;
 use dropforge::models::ModelSpec;
+use dropforge::step::StepBuilder;
 use dropforge::{DType, ValueType};
 
 pub fn run(args: &Explain) -> Outcome {

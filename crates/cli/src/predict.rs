@@ -3,7 +3,7 @@
 use crate::args::Predict;
 use crate::machine;
 use crate::output::{Outcome, line};
-use dropforge::train::{RunConfig, Trained};
+use dropforge::run::{RunConfig, Trained};
 use serde_json::{Map, Value, json};
 
 /// Images that go through the network at once.

@@ -3,9 +3,9 @@
 use crate::args::Summary;
 use crate::output::{Outcome, count, line, shape};
 use crate::shapes;
-use dropforge::compile::NetworkBuilder;
 use dropforge::devices;
 use dropforge::models::ModelSpec;
+use dropforge::step::NetworkBuilder;
 use serde_json::json;
 
 /// Bytes of an f32.

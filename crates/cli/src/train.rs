@@ -7,10 +7,8 @@ use crate::progress::{ProgressBar, Shown};
 use dropforge::Runtime;
 use dropforge::loss::cross_entropy;
 use dropforge::models::ModelSpec;
-use dropforge::train::{
-    DataSpec, EpochReport, Evaluation, OpenData, OptimizerSpec, Progress, RunConfig, RunDir, ScheduleName,
-    Trainer, holds_run,
-};
+use dropforge::run::{DataSpec, OpenData, OptimizerSpec, RunConfig, RunDir, ScheduleName, holds_run};
+use dropforge::train::{EpochReport, Evaluation, Progress, Trainer};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -19,12 +19,11 @@
 //! | compute with tensors and gradients directly | [`Tensor`] |
 //! | put layers together, write your own | [`nn`], [`nn::Layer`], [`nn::Scope`] |
 //! | choose a loss or an optimizer | [`loss`], [`optim`] |
-//! | write a training loop of your own | [`compile`](mod@compile) |
+//! | write a training loop of your own | [`step`](mod@step) |
 //!
 //! Operations on tensors never fail and never panic: what does not fit shows as an [`Error`], with the operation, the
 //! shapes, the layer and your source line, from the first call that returns a [`Result`].
 
-pub mod compile;
 pub mod devices;
 mod error;
 pub mod init;
@@ -32,6 +31,9 @@ pub mod loss;
 pub mod models;
 pub mod nn;
 pub mod optim;
+pub mod run;
+pub mod schedule;
+pub mod step;
 mod tensor;
 pub mod train;
 
@@ -52,7 +54,6 @@ pub mod datasets {
 
 /// Everything that most programs need.
 pub mod prelude {
-    pub use crate::compile::{Network, NetworkBuilder, Step, StepBuilder, compile};
     pub use crate::datasets;
     pub use crate::init::Init;
     pub use crate::loss::{Loss, cross_entropy, mse};
@@ -62,7 +63,9 @@ pub mod prelude {
         sigmoid, silu, softmax, tanh,
     };
     pub use crate::optim::{Adam, AdamW, Optimizer, Sgd};
+    pub use crate::schedule::Schedule;
     pub use crate::seq;
-    pub use crate::train::{Schedule, Trainer};
+    pub use crate::step::{Network, NetworkBuilder, Step, StepBuilder, compile};
+    pub use crate::train::Trainer;
     pub use crate::{Array, DType, Error, Generator, Result, Runtime, Shape, Tensor, ValueType, gradients};
 }

@@ -3,10 +3,10 @@
 //! Runs on a software renderer unless `DROPFORGE_GPU=best`; a machine without any fails, unless `DROPFORGE_NO_GPU=1`.
 #![cfg(feature = "gpu")]
 
-use dropforge::compile::Choices;
 use dropforge::data::Dataset;
 use dropforge::models::lenet;
 use dropforge::prelude::*;
+use dropforge::step::Choices;
 use dropforge::{Runtime, devices};
 
 /// The GPU to test, unless none is expected.

@@ -2,7 +2,8 @@
 
 use dropforge::data::{Dataset, Description, Targets};
 use dropforge::prelude::*;
-use dropforge::train::{Moment, RunDir, read_safetensors};
+use dropforge::run::{RunDir, read_safetensors};
+use dropforge::schedule::Moment;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

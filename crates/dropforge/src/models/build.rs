@@ -6,7 +6,7 @@ use crate::nn::{
     Layer, avg_pool, batch_norm, conv, dense, dropout, flatten, gelu, global_avg_pool, max_pool, relu,
     sequential, sigmoid, softmax, tanh,
 };
-use crate::train::{OptimizerSpec, ScheduleName, ScheduleSpec};
+use crate::run::{OptimizerSpec, ScheduleName, ScheduleSpec};
 use crate::{Error, Result};
 
 /// How a model is trained unless told otherwise.

@@ -1,6 +1,6 @@
 //! Models by name, and layers listed in a TOML or JSON file.
 
-use crate::train::toml_message;
+use crate::run::toml_message;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;

@@ -2,7 +2,7 @@
 
 use super::report::Sums;
 use super::state::State;
-use crate::compile::Outcome;
+use crate::step::Outcome;
 use crate::{Error, Result};
 use std::collections::VecDeque;
 

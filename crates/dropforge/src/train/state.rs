@@ -1,7 +1,7 @@
 //! The part of a checkpoint that lives on the host: where in the data a run is, and what it has measured.
 
-use super::config::toml_message;
 use super::report::{EpochReport, Sums};
+use crate::run::toml_message;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 

@@ -2,14 +2,15 @@
 
 use super::progress::{Outcomes, Progress};
 use super::report::{EpochReport, Evaluation, Sums};
-use super::run_dir::RunDir;
 use super::source::{IntoSource, batch_types};
 use super::state::State;
-use super::{Moment, Schedule, checkpoint};
-use crate::compile::{Choices, Step, StepBuilder};
 use crate::loss::Loss;
 use crate::nn::Layer;
 use crate::optim::Optimizer;
+use crate::run::RunDir;
+use crate::run::checkpoint;
+use crate::schedule::{Moment, Schedule};
+use crate::step::{Choices, Step, StepBuilder};
 use crate::{Error, Result, Runtime, Tensor};
 use dropforge_data::{Epoch, Loader, LoaderOptions};
 use std::path::Path;

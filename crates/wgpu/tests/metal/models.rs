@@ -1,10 +1,10 @@
 //! Training steps of the models: at the sizes of the benchmarks to be printed, and small to be run.
 
 use crate::programs::Sample;
-use dropforge::compile::Batched;
 use dropforge::models::{self, GptOptions};
 use dropforge::nn::{Layer, Scope};
 use dropforge::prelude::{Adam, AdamW, Sgd, StepBuilder, cross_entropy};
+use dropforge::step::Batched;
 use dropforge::{Runtime, Tensor};
 use dropforge_ir::interpret::Numbers;
 use dropforge_ir::{Array, DType, Data, Program, Result, ValueType};
@@ -158,7 +158,7 @@ pub fn small() -> Vec<Sample> {
     samples
 }
 
-fn compile(recorder: &Arc<Recorder>, workload: Workload) -> dropforge::compile::Step {
+fn compile(recorder: &Arc<Recorder>, workload: Workload) -> dropforge::step::Step {
     let runtime = Runtime::new(Arc::clone(recorder) as Arc<dyn Device>);
     let step = workload.builder.runtime(&runtime).compile(&workload.inputs, &workload.targets);
     step.unwrap_or_else(|error| panic!("{}: {error}", workload.name))

@@ -2,7 +2,7 @@
 
 use super::config::toml_message;
 use super::disk;
-use crate::compile::Network;
+use crate::step::Network;
 use crate::{Error, Result};
 use dropforge_plan::Choices;
 use serde::{Deserialize, Serialize};

@@ -2,12 +2,12 @@
 
 use super::chosen::Chosen;
 use super::disk;
-use super::report::table;
 use super::run_dir::{CHOICES, MODEL, OPTIMIZER, RunDir, STATE, read_latest};
 use super::safetensors::{self, read_safetensors};
-use super::state::State;
-use crate::compile::{Network, State as DeviceState, States};
 use crate::nn::StateKind;
+use crate::step::{Network, State as DeviceState, States};
+use crate::train::report::table;
+use crate::train::state::State;
 use crate::{Error, Result};
 use dropforge_ir::{Array, ValueType};
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ fn is_model(kind: StateKind) -> bool {
 }
 
 /// Adds a checkpoint to a run, and writes its table of metrics.
-pub(super) fn save(run: &RunDir, network: &Network, state: &State) -> Result<()> {
+pub(crate) fn save(run: &RunDir, network: &Network, state: &State) -> Result<()> {
     let states = network.states();
     run.add_checkpoint(|folder| {
         write_states(&folder.join(MODEL), states, is_model)?;
@@ -42,7 +42,7 @@ fn write_states(path: &Path, states: &States, wanted: impl Fn(StateKind) -> bool
 
 /// Reads the newest checkpoint of a run into the states, if there is one and all of it fits a run like `now`. What the
 /// device had chosen is left to the caller.
-pub(super) fn load(run: &Path, states: &States, now: &State) -> Result<Option<(State, Option<Chosen>)>> {
+pub(crate) fn load(run: &Path, states: &States, now: &State) -> Result<Option<(State, Option<Chosen>)>> {
     let read = |folder: &Path| {
         let path = folder.join(STATE);
         let text = fs::read_to_string(&path).map_err(|error| disk::cannot("read", &path, &error))?;
@@ -58,7 +58,7 @@ pub(super) fn load(run: &Path, states: &States, now: &State) -> Result<Option<(S
 }
 
 /// Reads the weights of the newest checkpoint of a run into its network, which then goes by what the device had chosen.
-pub(super) fn load_model(run: &Path, network: &mut Network) -> Result<()> {
+pub(crate) fn load_model(run: &Path, network: &mut Network) -> Result<()> {
     let read = |folder: &Path| {
         let model = read_fitting(&folder.join(MODEL), network.states(), is_model)?;
         Ok((model, Chosen::read(&folder.join(CHOICES))?))

@@ -1,11 +1,11 @@
 //! A trained network, as a run has left it.
 
 use super::checkpoint::load_model;
-use super::report::{Evaluation, Sums};
-use super::source::{IntoSource, batch_types};
 use super::{InputSpec, RunConfig};
-use crate::compile::{IntoBatch, Network, NetworkBuilder};
 use crate::loss::{Loss, cross_entropy, mse};
+use crate::step::{IntoBatch, Network, NetworkBuilder};
+use crate::train::report::{Evaluation, Sums};
+use crate::train::source::{IntoSource, batch_types};
 use crate::{Error, Result, Runtime, Tensor};
 use dropforge_data::{Loader, LoaderOptions};
 use std::path::Path;

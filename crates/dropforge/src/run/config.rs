@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-use super::Schedule;
+use crate::schedule::Schedule;
 
 /// The layout of `config.toml` that this version reads and writes.
 const FORMAT: u32 = 1;

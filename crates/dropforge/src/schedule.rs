@@ -29,7 +29,7 @@ impl Moment {
 /// rate is an input of the compiled step: changing it never recompiles.
 ///
 /// ```
-/// use dropforge::train::{Moment, Schedule};
+/// use dropforge::schedule::{Moment, Schedule};
 ///
 /// let schedule = Schedule::cosine(10.0).warmup(1.0);
 /// let at = |epoch| schedule.factor(&Moment { step: 0, epoch, batch: 50, batches: 100 });

@@ -1,0 +1,18 @@
+//! Runs on disk: configurations, folders that survive being stopped, checkpoints, and trained networks read back.
+
+pub(crate) mod checkpoint;
+pub(crate) mod chosen;
+mod config;
+mod data_spec;
+mod disk;
+mod run_dir;
+mod safetensors;
+mod trained;
+
+pub use config::{InputSpec, OptimizerSpec, RunConfig, ScheduleName, ScheduleSpec};
+pub use data_spec::{DataSpec, OpenData};
+pub use run_dir::{RunDir, holds_run};
+pub use safetensors::read_safetensors;
+pub use trained::Trained;
+
+pub(crate) use config::toml_message;

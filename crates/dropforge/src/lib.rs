@@ -33,6 +33,7 @@ pub mod nn;
 pub mod optim;
 pub mod run;
 pub mod schedule;
+pub mod settings;
 pub mod step;
 mod tensor;
 pub mod train;

@@ -46,7 +46,7 @@ pub fn gpt(options: GptOptions) -> impl Layer {
 }
 
 fn normal() -> Init {
-    Init::Normal { mean: 0.0, deviation: 0.02 }
+    Init::normal(0.0, 0.02)
 }
 
 fn small(outputs: usize) -> Dense {

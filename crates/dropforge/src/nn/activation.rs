@@ -2,7 +2,9 @@
 
 use super::layer::Layer;
 use super::scope::Scope;
+use crate::settings::{Described, Range, Value};
 use crate::tensor::Tensor;
+use crate::{Result, described};
 use std::panic::Location;
 
 /// A function of the tensor alone. See [`activation`].
@@ -35,35 +37,73 @@ where
     }
 }
 
+/// A layer for a function of a tensor and perhaps numbers: its type, the function that makes it, its name in files, a line
+/// of help, the numbers with their defaults for files, and the function itself.
 macro_rules! activations {
-    ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*) = $function:expr),* $(,)?) => {$(
+    ($(
+        $(#[$doc:meta])*
+        $type:ident, $make:ident = $name:literal, $help:literal
+        ($($arg:ident: $kind:ty = $default:expr, $line:literal),*) = |$x:ident| $value:expr;
+    )*) => {$(
+        #[doc = concat!("The layer made by [`", stringify!($make), "`].")]
+        #[derive(Clone, Copy, Debug)]
+        pub struct $type {
+            $($arg: $kind,)*
+            site: &'static Location<'static>,
+        }
+
         $(#[$doc])*
         #[track_caller]
-        pub fn $name($($arg: $type),*) -> Activation<impl Fn(&Tensor) -> Tensor + Send + Sync + Clone> {
-            activation(stringify!($name), $function)
+        pub fn $make($($arg: $kind),*) -> $type {
+            $type { $($arg,)* site: Location::caller() }
+        }
+
+        impl Layer for $type {
+            fn forward(&self, scope: &Scope, x: &Tensor) -> Tensor {
+                $(let $arg = self.$arg;)*
+                scope.run(self, self.site, x, |_, $x| $value)
+            }
+
+            fn describe(&self) -> String {
+                $name.into()
+            }
+
+            fn config(&self) -> Result<Value> {
+                self.write_named().map(Value::Table)
+            }
+        }
+
+        described! {
+            $type = $name, $help, { site: Location::caller() };
+            $($arg: $kind, Some($default), Range::ANY, $line;)*
         }
     )*};
 }
 
 activations! {
     /// max(x, 0).
-    relu() = Tensor::relu,
+    Relu, relu = "relu", "max(x, 0)" () = |x| x.relu();
     /// 1/(1 + e^−x).
-    sigmoid() = Tensor::sigmoid,
+    Sigmoid, sigmoid = "sigmoid", "1/(1 + e^−x)" () = |x| x.sigmoid();
     /// Hyperbolic tangent.
-    tanh() = Tensor::tanh,
+    Tanh, tanh = "tanh", "hyperbolic tangent" () = |x| x.tanh();
     /// Gaussian error linear unit, by the error function.
-    gelu() = Tensor::gelu,
+    Gelu, gelu = "gelu", "Gaussian error linear unit, by the error function" () = |x| x.gelu();
     /// Gaussian error linear unit, by its approximation with tanh.
-    gelu_tanh() = Tensor::gelu_tanh,
+    GeluTanh, gelu_tanh = "gelu_tanh", "Gaussian error linear unit, approximated with tanh" () = |x| x.gelu_tanh();
     /// x·sigmoid(x).
-    silu() = Tensor::silu,
+    Silu, silu = "silu", "x·sigmoid(x)" () = |x| x.silu();
     /// x where positive, `slope`·x elsewhere; PyTorch's default slope is 0.01.
-    leaky_relu(slope: f32) = move |x: &Tensor| x.leaky_relu(slope),
+    LeakyRelu, leaky_relu = "leaky_relu", "x where positive, slope·x elsewhere"
+        (slope: f32 = 0.01, "factor of negative numbers") = |x| x.leaky_relu(slope);
     /// x where positive, `alpha`·(e^x − 1) elsewhere; PyTorch's default alpha is 1.
-    elu(alpha: f32) = move |x: &Tensor| Tensor::select(&x.gt(0.0), x, &(x.minimum(0.0).expm1() * alpha)),
+    Elu, elu = "elu", "x where positive, alpha·(e^x − 1) elsewhere"
+        (alpha: f32 = 1.0, "limit at −∞, negated")
+        = |x| Tensor::select(&x.gt(0.0), x, &(x.minimum(0.0).expm1() * alpha));
     /// Softmax along an axis; `-1` is the last.
-    softmax(axis: isize) = move |x: &Tensor| x.softmax(axis),
+    Softmax, softmax = "softmax", "softmax along an axis" (axis: isize = -1, "the axis; -1 is the last")
+        = |x| x.softmax(axis);
     /// Logarithm of the softmax along an axis; `-1` is the last.
-    log_softmax(axis: isize) = move |x: &Tensor| x.log_softmax(axis),
+    LogSoftmax, log_softmax = "log_softmax", "logarithm of the softmax along an axis"
+        (axis: isize = -1, "the axis; -1 is the last") = |x| x.log_softmax(axis);
 }

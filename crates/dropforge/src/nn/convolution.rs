@@ -3,7 +3,9 @@
 use super::layer::Layer;
 use super::scope::Scope;
 use crate::init::Init;
+use crate::settings::{Context, Described, Range, SettingType, Value};
 use crate::tensor::{Conv2d, Tensor};
+use crate::{Error, Result, described};
 use std::panic::Location;
 
 /// Something that says height and width: one number for both, or `[height, width]`.
@@ -177,4 +179,42 @@ impl Layer for Conv {
         }
         text
     }
+
+    fn config(&self) -> Result<Value> {
+        self.write_named().map(Value::Table)
+    }
+}
+
+/// `"same"`, or zeros on both sides: a whole number, or `[height, width]`.
+impl SettingType for Padding {
+    fn expects() -> String {
+        "\"same\", a whole number, or [height, width]".into()
+    }
+
+    fn read(value: &Value, context: &Context<'_>) -> Result<Padding> {
+        match value {
+            Value::String(text) if text == "same" => Ok(Padding::Same),
+            Value::String(text) => Err(Error::new(format!("should be {}, got {text:?}", Padding::expects()))),
+            _ => <[usize; 2]>::read(value, context).map(Padding::Both),
+        }
+    }
+
+    fn write(&self) -> Result<Option<Value>> {
+        match self {
+            Padding::Same => Ok(Some(Value::String("same".into()))),
+            Padding::Both(extents) => extents.write(),
+        }
+    }
+}
+
+described! {
+    Conv = "conv", "a convolution of images [batch, channels, height, width]", { site: Location::caller() };
+    outputs as "channels": usize, None, (1..).into(), "output channels";
+    kernel: [usize; 2], None, (1..).into(), "size of the kernel: one number, or [height, width]";
+    stride: [usize; 2], Some([1, 1]), (1..).into(), "step of the kernel";
+    padding: Padding, Some(Padding::Both([0, 0])), Range::ANY, "zeros on both sides, or \"same\"";
+    dilation: [usize; 2], Some([1, 1]), (1..).into(), "distance between kernel taps";
+    groups: usize, Some(1), (1..).into(), "groups of channels that see only themselves";
+    bias: bool, Some(true), Range::ANY, "whether there is a bias";
+    weight_init: Init, Some(Init::weight()), Range::ANY, "how the weight starts";
 }

@@ -3,7 +3,9 @@
 use super::layer::Layer;
 use super::scope::Scope;
 use crate::init::Init;
+use crate::settings::{Described, Range, Value};
 use crate::tensor::Tensor;
+use crate::{Result, described};
 use std::panic::Location;
 
 /// A dense layer, y = x·Wᵀ + b over the last axis. See [`dense`].
@@ -72,4 +74,16 @@ impl Layer for Dense {
     fn describe(&self) -> String {
         format!("dense({})", self.outputs)
     }
+
+    fn config(&self) -> Result<Value> {
+        self.write_named().map(Value::Table)
+    }
+}
+
+described! {
+    Dense = "dense", "y = x·Wᵀ + b over the last axis", { site: Location::caller() };
+    outputs as "units": usize, None, (1..).into(), "how many outputs there are";
+    bias: bool, Some(true), Range::ANY, "whether there is a bias";
+    weight_init: Init, Some(Init::weight()), Range::ANY, "how the weight starts";
+    bias_init: Option<Init>, Some(None), Range::ANY, "how the bias starts, by default uniform within ±1/√inputs";
 }

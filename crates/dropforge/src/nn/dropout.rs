@@ -2,7 +2,9 @@
 
 use super::layer::Layer;
 use super::scope::Scope;
+use crate::settings::{Described, Value};
 use crate::tensor::Tensor;
+use crate::{Result, described};
 use std::panic::Location;
 
 /// Drops elements at random in training. See [`dropout`].
@@ -46,4 +48,13 @@ impl Layer for Dropout {
     fn describe(&self) -> String {
         format!("dropout({})", self.probability)
     }
+
+    fn config(&self) -> Result<Value> {
+        self.write_named().map(Value::Table)
+    }
+}
+
+described! {
+    Dropout = "dropout", "in training, elements become 0 at random", { site: Location::caller() };
+    probability as "p": f32, Some(0.5), (0.0..=1.0).into(), "probability of each element";
 }

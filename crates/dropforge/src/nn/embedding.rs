@@ -3,7 +3,9 @@
 use super::layer::Layer;
 use super::scope::Scope;
 use crate::init::Init;
+use crate::settings::{Described, Value};
 use crate::tensor::Tensor;
+use crate::{Result, described};
 use dropforge_ir::DType;
 use std::panic::Location;
 
@@ -29,11 +31,21 @@ impl Layer for Embedding {
                 return scope.fail("embedding", format!("needs i32 indices, got {}", x.ty()), x);
             }
             let shape = [self.count, self.width];
-            scope.parameter("weight", shape, Init::Normal { mean: 0.0, deviation: 1.0 }).embedding(x)
+            scope.parameter("weight", shape, Init::normal(0.0, 1.0)).embedding(x)
         })
     }
 
     fn describe(&self) -> String {
         format!("embedding({}, {})", self.count, self.width)
     }
+
+    fn config(&self) -> Result<Value> {
+        self.write_named().map(Value::Table)
+    }
+}
+
+described! {
+    Embedding = "embedding", "a table of vectors, looked up by index", { site: Location::caller() };
+    count: usize, None, (1..).into(), "how many vectors there are";
+    width: usize, None, (1..).into(), "numbers in a vector";
 }

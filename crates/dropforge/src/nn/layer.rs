@@ -1,7 +1,11 @@
 //! What a layer is, and the smallest ones.
 
 use super::scope::Scope;
+use super::sequential::Sequential;
+use crate::described;
+use crate::settings::{Context, Described, SettingType, TYPE, Table, Value};
 use crate::tensor::Tensor;
+use crate::{Error, Result};
 use std::panic::Location;
 
 /// A function from a tensor to a tensor that may keep parameters in a [`Scope`].
@@ -21,7 +25,18 @@ pub trait Layer: Send + Sync {
     fn name(&self) -> Option<&str> {
         None
     }
+
+    /// Name and settings of the layer as a file has them.
+    ///
+    /// # Errors
+    /// The layer cannot be written down: functions cannot.
+    fn config(&self) -> Result<Value> {
+        Err(Error::new(format!("a layer made by a program ({}) cannot be written to a file", self.describe())))
+    }
 }
+
+/// The key for the name of a layer among its neighbours.
+const NAME: &str = "name";
 
 impl<F> Layer for F
 where
@@ -46,10 +61,44 @@ macro_rules! pointer_layer {
             fn name(&self) -> Option<&str> {
                 (**self).name()
             }
+
+            fn config(&self) -> Result<Value> {
+                (**self).config()
+            }
         }
     )*};
 }
 pointer_layer!(Box<dyn Layer>, std::sync::Arc<dyn Layer>);
+
+/// As a layer in a box.
+impl SettingType for std::sync::Arc<dyn Layer> {
+    fn expects() -> String {
+        <Box<dyn Layer>>::expects()
+    }
+
+    fn read(value: &Value, context: &Context<'_>) -> Result<std::sync::Arc<dyn Layer>> {
+        <Box<dyn Layer>>::read(value, context).map(std::sync::Arc::from)
+    }
+
+    fn write(&self) -> Result<Option<Value>> {
+        self.config().map(Some)
+    }
+}
+
+/// The name of a layer, a table with `type`, settings and perhaps a `name`, or a list of layers one after another.
+impl SettingType for Box<dyn Layer> {
+    fn expects() -> String {
+        "a layer such as \"relu\" or { type = \"dense\", units = 10 }".into()
+    }
+
+    fn read(value: &Value, context: &Context<'_>) -> Result<Box<dyn Layer>> {
+        context.build("layer", value)
+    }
+
+    fn write(&self) -> Result<Option<Value>> {
+        self.config().map(Some)
+    }
+}
 
 /// A layer with a name of its own in a sequence, instead of its position. See [`named`].
 pub struct Named<L> {
@@ -68,6 +117,21 @@ impl<L: Layer> Layer for Named<L> {
 
     fn name(&self) -> Option<&str> {
         Some(&self.name)
+    }
+
+    fn config(&self) -> Result<Value> {
+        let mut table = match self.layer.config()? {
+            Value::Table(table) => table,
+            // A sequence that needs room for its name.
+            layers => {
+                let mut table = Table::new();
+                table.insert(TYPE.into(), Value::String(Sequential::NAME.into()));
+                table.insert("layers".into(), layers);
+                table
+            }
+        };
+        table.insert(NAME.into(), Value::String(self.name.clone()));
+        Ok(Value::Table(table))
     }
 }
 
@@ -97,4 +161,12 @@ impl Layer for Flatten {
     fn describe(&self) -> String {
         "flatten".into()
     }
+
+    fn config(&self) -> Result<Value> {
+        self.write_named().map(Value::Table)
+    }
+}
+
+described! {
+    Flatten = "flatten", "merges all axes but the batch", { site: Location::caller() };
 }

@@ -8,13 +8,15 @@ mod embedding;
 mod layer;
 mod norm;
 mod pool;
+mod repeat;
 mod residual;
 mod scope;
 mod sequential;
 pub(crate) mod trace;
 
 pub use activation::{
-    Activation, activation, elu, gelu, gelu_tanh, leaky_relu, log_softmax, relu, sigmoid, silu, softmax, tanh,
+    Activation, Elu, Gelu, GeluTanh, LeakyRelu, LogSoftmax, Relu, Sigmoid, Silu, Softmax, Tanh, activation, elu, gelu,
+    gelu_tanh, leaky_relu, log_softmax, relu, sigmoid, silu, softmax, tanh,
 };
 pub use convolution::{Conv, IntoSize, Padding, conv};
 pub use dense::{Dense, dense};
@@ -22,7 +24,8 @@ pub use dropout::{Dropout, dropout};
 pub use embedding::{Embedding, embedding};
 pub use layer::{Flatten, Layer, Named, flatten, named};
 pub use norm::{BatchNorm, LayerNorm, batch_norm, layer_norm};
-pub use pool::{GlobalAvgPool, Pool, avg_pool, global_avg_pool, max_pool};
+pub use pool::{AvgPool, GlobalAvgPool, MaxPool, avg_pool, global_avg_pool, max_pool};
+pub use repeat::{Repeat, repeat};
 pub use residual::{Residual, residual};
 pub use scope::Scope;
 pub(crate) use scope::{SEED, STEP};

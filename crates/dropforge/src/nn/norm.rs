@@ -3,7 +3,9 @@
 use super::layer::Layer;
 use super::scope::Scope;
 use crate::init::Init;
+use crate::settings::{Described, Range, Value};
 use crate::tensor::Tensor;
+use crate::{Result, described};
 use std::panic::Location;
 
 /// Normalises each channel over the batch. See [`batch_norm`].
@@ -57,8 +59,8 @@ impl Layer for BatchNorm {
                 return scope.fail("batch_norm", format!("needs f32[batch, channels, ..], got {}", x.ty()), x);
             }
             let channels = x.shape()[1];
-            let running_mean = scope.state("running_mean", [channels], Init::Constant(0.0));
-            let running_var = scope.state("running_var", [channels], Init::Constant(1.0));
+            let running_mean = scope.state("running_mean", [channels], Init::constant(0.0));
+            let running_var = scope.state("running_var", [channels], Init::constant(1.0));
             let others: Vec<isize> = (0..x.rank() as isize).filter(|&axis| axis != 1).collect();
             let mut along = vec![1; x.rank()];
             along[1] = channels;
@@ -89,8 +91,8 @@ impl Layer for BatchNorm {
             if !self.affine {
                 return y;
             }
-            let weight = scope.parameter("weight", [channels], Init::Constant(1.0));
-            let bias = scope.parameter("bias", [channels], Init::Constant(0.0));
+            let weight = scope.parameter("weight", [channels], Init::constant(1.0));
+            let bias = scope.parameter("bias", [channels], Init::constant(0.0));
             y * weight.reshape(along.clone()) + bias.reshape(along)
         })
     }
@@ -98,6 +100,17 @@ impl Layer for BatchNorm {
     fn describe(&self) -> String {
         "batch_norm".into()
     }
+
+    fn config(&self) -> Result<Value> {
+        self.write_named().map(Value::Table)
+    }
+}
+
+described! {
+    BatchNorm = "batch_norm", "normalises each channel over the batch", { site: Location::caller() };
+    momentum: f32, Some(0.1), (0.0..=1.0).into(), "share of the batch in the recorded statistics";
+    eps: f32, Some(1e-5), (0.0..).into(), "added to the variance";
+    affine: bool, Some(true), Range::ANY, "whether there are a weight and a bias";
 }
 
 /// Normalises the last axis. See [`layer_norm`].
@@ -146,8 +159,8 @@ impl Layer for LayerNorm {
             if !self.affine {
                 return y;
             }
-            let weight = scope.parameter("weight", [width], Init::Constant(1.0));
-            let bias = scope.parameter("bias", [width], Init::Constant(0.0));
+            let weight = scope.parameter("weight", [width], Init::constant(1.0));
+            let bias = scope.parameter("bias", [width], Init::constant(0.0));
             y * weight + bias
         })
     }
@@ -155,4 +168,14 @@ impl Layer for LayerNorm {
     fn describe(&self) -> String {
         "layer_norm".into()
     }
+
+    fn config(&self) -> Result<Value> {
+        self.write_named().map(Value::Table)
+    }
+}
+
+described! {
+    LayerNorm = "layer_norm", "normalises the last axis", { site: Location::caller() };
+    eps: f32, Some(1e-5), (0.0..).into(), "added to the variance";
+    affine: bool, Some(true), Range::ANY, "whether there are a weight and a bias";
 }

@@ -2,12 +2,14 @@
 
 use super::layer::Layer;
 use super::scope::Scope;
+use crate::settings::{Described, Range, Value};
 use crate::tensor::Tensor;
+use crate::{Result, described};
 use std::panic::Location;
 
 /// What a layer gives, added to what it was given. See [`residual`].
-pub struct Residual<L> {
-    body: L,
+pub struct Residual {
+    body: Box<dyn Layer>,
     shortcut: Option<Box<dyn Layer>>,
     site: &'static Location<'static>,
 }
@@ -16,20 +18,20 @@ pub struct Residual<L> {
 /// arXiv:1512.03385. Parameters of the body are named directly under the residual, those of the shortcut under
 /// `shortcut`.
 #[track_caller]
-pub fn residual<L: Layer>(body: L) -> Residual<L> {
-    Residual { body, shortcut: None, site: Location::caller() }
+pub fn residual(body: impl Layer + 'static) -> Residual {
+    Residual { body: Box::new(body), shortcut: None, site: Location::caller() }
 }
 
-impl<L> Residual<L> {
+impl Residual {
     /// What x passes on the other way, such as a convolution with a kernel of 1 and a stride.
     #[must_use]
-    pub fn shortcut(mut self, layer: impl Layer + 'static) -> Residual<L> {
+    pub fn shortcut(mut self, layer: impl Layer + 'static) -> Residual {
         self.shortcut = Some(Box::new(layer));
         self
     }
 }
 
-impl<L: Layer> Layer for Residual<L> {
+impl Layer for Residual {
     fn forward(&self, scope: &Scope, x: &Tensor) -> Tensor {
         let y = self.body.forward(scope, x);
         let around = match &self.shortcut {
@@ -47,4 +49,14 @@ impl<L: Layer> Layer for Residual<L> {
     fn describe(&self) -> String {
         "residual".into()
     }
+
+    fn config(&self) -> Result<Value> {
+        self.write_named().map(Value::Table)
+    }
+}
+
+described! {
+    Residual = "residual", "what layers give, added to what they were given", { site: Location::caller() };
+    body: Box<dyn Layer>, None, Range::ANY, "a layer, or a list of layers";
+    shortcut: Option<Box<dyn Layer>>, Some(None), Range::ANY, "what the input passes on the other way";
 }

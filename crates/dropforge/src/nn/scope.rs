@@ -23,7 +23,7 @@ use std::sync::Arc;
 /// fn scaled(scope: &Scope, x: &Tensor) -> Tensor {
 ///     let inputs = x.shape()[1];
 ///     let weight = scope.parameter("weight", [8, inputs], Init::weight());
-///     let scale = scope.parameter("scale", [8], Init::Constant(1.0));
+///     let scale = scope.parameter("scale", [8], Init::constant(1.0));
 ///     x.matmul(&weight.t()) * scale
 /// }
 /// let net = seq![scaled, relu(), dense(3)];
@@ -152,7 +152,7 @@ impl Scope {
             return state.port.clone();
         }
         let root = Scope { path: "".into(), site: None, ..self.clone() };
-        root.declare(name.to_string(), StateKind::Counter, ty, Init::Constant(0.0))
+        root.declare(name.to_string(), StateKind::Counter, ty, Init::constant(0.0))
     }
 
     #[track_caller]

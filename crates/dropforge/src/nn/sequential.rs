@@ -2,7 +2,9 @@
 
 use super::layer::Layer;
 use super::scope::Scope;
+use crate::settings::{Range, SettingType, Value};
 use crate::tensor::Tensor;
+use crate::{Result, described};
 
 /// Layers one after another, called by their positions from 0 as in PyTorch's `nn.Sequential`, unless they have a name.
 ///
@@ -59,6 +61,15 @@ impl Layer for Sequential {
     fn describe(&self) -> String {
         "sequence".into()
     }
+
+    fn config(&self) -> Result<Value> {
+        self.layers.write().map(|layers| layers.unwrap_or_else(|| Value::Array(Vec::new())))
+    }
+}
+
+described! {
+    Sequential = "sequence", "layers one after another";
+    layers: Vec<Box<dyn Layer>>, Some(Vec::new()), Range::ANY, "the layers, in order";
 }
 
 /// Layers one after another: `seq![dense(120), relu(), dense(10)]`.

@@ -1,17 +1,17 @@
 //! Adam and AdamW.
 
-use super::{Optimizer, Parameter, unknown_setting};
-use crate::error::{Error, Result};
+use super::{Optimizer, Parameter};
+use crate::described;
 use crate::init::Init;
 use crate::nn::{Scope, StateKind};
+use crate::settings::Range;
 use dropforge_ir::{DType, ValueType};
 
 /// What Adam and AdamW share.
-#[derive(Clone, Debug, PartialEq)]
 struct Moments {
     name: &'static str,
     lr: f64,
-    betas: (f64, f64),
+    betas: [f64; 2],
     eps: f64,
     weight_decay: f64,
     amsgrad: bool,
@@ -21,7 +21,7 @@ struct Moments {
 
 impl Moments {
     fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
-        let (beta1, beta2) = self.betas;
+        let [beta1, beta2] = self.betas;
         let decay = if self.decoupled { 1.0 - self.lr * self.weight_decay } else { self.weight_decay };
         vec![
             ("lr", self.lr),
@@ -42,7 +42,7 @@ impl Moments {
             scope.hyperparameter(name, value)
         };
         let state = |name: String, ty: ValueType| {
-            scope.state_of(&name, StateKind::Optimizer, ty, Init::Constant(0.0))
+            scope.state_of(&name, StateKind::Optimizer, ty, Init::constant(0.0))
         };
         let step = state(format!("{}.step", self.name), ValueType::scalar(DType::U32));
         let next = &step + 1;
@@ -77,106 +77,85 @@ impl Moments {
             scope.write_state(value, &(value_kept - &step_size * (new_first / denominator)));
         }
     }
-
-    fn settings(&self) -> Vec<(&'static str, f64)> {
-        vec![
-            ("lr", self.lr),
-            ("beta1", self.betas.0),
-            ("beta2", self.betas.1),
-            ("eps", self.eps),
-            ("weight_decay", self.weight_decay),
-        ]
-    }
-
-    /// Whether there is such a setting.
-    fn set(&mut self, setting: &str, value: f64) -> Result<bool> {
-        if setting.starts_with("beta") && !(0.0..1.0).contains(&value) {
-            let message = format!("{}: {setting} must be from 0 up to 1, got {value}", self.name);
-            return Err(Error::new(message));
-        }
-        match setting {
-            "lr" => self.lr = value,
-            "beta1" => self.betas.0 = value,
-            "beta2" => self.betas.1 = value,
-            "eps" => self.eps = value,
-            "weight_decay" => self.weight_decay = value,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
 }
 
 macro_rules! adam {
-    ($(#[$doc:meta])* $name:ident, $text:literal, decoupled: $decoupled:literal, weight_decay: $decay:literal) => {
+    (
+        $(#[$doc:meta])* $name:ident, $text:literal, $help:literal, decoupled: $decoupled:literal,
+        weight_decay: $decay:literal
+    ) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq)]
-        pub struct $name(Moments);
+        pub struct $name {
+            lr: f64,
+            betas: [f64; 2],
+            eps: f64,
+            weight_decay: f64,
+            amsgrad: bool,
+        }
 
         impl $name {
             #[doc = concat!(
                 "With this learning rate; betas (0.9, 0.999), eps 1e-8, weight decay ", stringify!($decay), "."
             )]
             pub fn new(lr: f64) -> $name {
-                $name(Moments {
-                    name: $text,
-                    lr,
-                    betas: (0.9, 0.999),
-                    eps: 1e-8,
-                    weight_decay: $decay,
-                    amsgrad: false,
-                    decoupled: $decoupled,
-                })
+                $name { lr, betas: [0.9, 0.999], eps: 1e-8, weight_decay: $decay, amsgrad: false }
             }
 
             /// How much of the running means of the gradient and of its square is kept. Default (0.9, 0.999).
             #[must_use]
             pub fn betas(mut self, beta1: f64, beta2: f64) -> $name {
-                self.0.betas = (beta1, beta2);
+                self.betas = [beta1, beta2];
                 self
             }
 
             /// Added to the denominator. Default 1e-8.
             #[must_use]
             pub fn eps(mut self, eps: f64) -> $name {
-                self.0.eps = eps;
+                self.eps = eps;
                 self
             }
 
             #[doc = concat!("How strongly parameters are drawn to zero. Default ", stringify!($decay), ".")]
             #[must_use]
             pub fn weight_decay(mut self, weight_decay: f64) -> $name {
-                self.0.weight_decay = weight_decay;
+                self.weight_decay = weight_decay;
                 self
             }
 
             /// Uses the largest second moment so far. Default off. Reddi et al., arXiv:1904.09237.
             #[must_use]
             pub fn amsgrad(mut self) -> $name {
-                self.0.amsgrad = true;
+                self.amsgrad = true;
                 self
+            }
+
+            fn moments(&self) -> Moments {
+                let $name { lr, betas, eps, weight_decay, amsgrad } = *self;
+                Moments { name: $text, lr, betas, eps, weight_decay, amsgrad, decoupled: $decoupled }
             }
         }
 
         impl Optimizer for $name {
             fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
-                self.0.hyperparameters()
+                self.moments().hyperparameters()
             }
 
             fn update(&self, scope: &Scope, parameters: &[Parameter]) {
-                self.0.update(scope, parameters);
+                self.moments().update(scope, parameters);
             }
 
-            fn settings(&self) -> Vec<(&'static str, f64)> {
-                self.0.settings()
-            }
+            super::declared!();
+        }
 
-            fn set(&mut self, setting: &str, value: f64) -> Result<()> {
-                if self.0.set(setting, value)? { Ok(()) } else { Err(unknown_setting(self, setting)) }
-            }
-
-            fn describe(&self) -> String {
-                $text.into()
-            }
+        described! {
+            $name = $text, $help;
+            lr: f64, Some(1e-3), (0.0..).into(), "learning rate";
+            betas: [f64; 2], Some([0.9, 0.999]), (0.0..1.0).into(),
+                "how much of the running means of the gradient and of its square is kept";
+            eps: f64, Some(1e-8), (0.0..).into(), "added to the denominator";
+            weight_decay: f64, Some($decay), (0.0..).into(), "how strongly parameters are drawn to zero";
+            amsgrad: bool, Some(false), Range::ANY, "uses the largest second moment so far";
         }
     };
 }
@@ -187,7 +166,7 @@ adam! {
     /// With g the gradient plus `weight_decay`·w: m += (1 − β₁)(g − m), v = β₂·v + (1 − β₂)·g²,
     /// w −= lr/(1 − β₁ᵗ) · m / (√v/√(1 − β₂ᵗ) + eps). States: `adam.step`, `adam.m.<name>`, `adam.v.<name>`, and
     /// `adam.v_max.<name>` with AMSGrad.
-    Adam, "adam", decoupled: false, weight_decay: 0.0
+    Adam, "adam", "adaptive moments", decoupled: false, weight_decay: 0.0
 }
 
 adam! {
@@ -195,5 +174,5 @@ adam! {
     ///
     /// w is first multiplied by 1 − lr·`weight_decay`; then as [`Adam`] with the bare gradient. States: `adamw.step`,
     /// `adamw.m.<name>`, `adamw.v.<name>`, and `adamw.v_max.<name>` with AMSGrad.
-    AdamW, "adamw", decoupled: true, weight_decay: 0.01
+    AdamW, "adamw", "adaptive moments with decoupled weight decay", decoupled: true, weight_decay: 0.01
 }

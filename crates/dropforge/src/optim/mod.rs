@@ -11,6 +11,7 @@ pub(crate) use clip::clip_by_global_norm;
 
 use crate::error::{Error, Result};
 use crate::nn::Scope;
+use crate::settings::{Context, Described, Table, Value};
 use crate::tensor::Tensor;
 
 /// A parameter in an update.
@@ -36,17 +37,90 @@ pub trait Optimizer: Send + Sync {
     /// parameters with [`Scope::write_state`].
     fn update(&self, scope: &Scope, parameters: &[Parameter]);
 
-    /// The settings that can change while training, by the names that [`Optimizer::set`] knows: `lr` first.
-    fn settings(&self) -> Vec<(&'static str, f64)>;
+    /// What listings call it.
+    fn describe(&self) -> String;
+
+    /// The settings as they are now, by the names that [`Optimizer::set`] knows; the learning rate is `lr`.
+    fn settings(&self) -> Table {
+        Table::new()
+    }
+
+    /// Changes the learning rate from the next step on; called before every step, so it should cost nothing.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be that.
+    fn set_learning_rate(&mut self, lr: f64) -> Result<()> {
+        self.set("lr", Value::Float(lr))
+    }
 
     /// Changes a setting from the next step on.
     ///
     /// # Errors
-    /// If there is no such setting, or the change would need another program.
-    fn set(&mut self, setting: &str, value: f64) -> Result<()>;
+    /// There is no such setting, its value cannot be that, or the change would need another program.
+    fn set(&mut self, setting: &str, value: Value) -> Result<()> {
+        let _ = value;
+        Err(Error::new(format!("{} has no setting `{setting}`", self.describe())))
+    }
 
-    /// What listings and configurations call it.
-    fn describe(&self) -> String;
+    /// Name and settings as a file has them.
+    ///
+    /// # Errors
+    /// The optimizer cannot be written down.
+    fn config(&self) -> Result<Table> {
+        Err(Error::new(format!("an optimizer of a program's own ({}) cannot be written to a file", self.describe())))
+    }
+}
+
+/// The parts of [`Optimizer`] that follow from the declaration of its settings.
+macro_rules! declared {
+    () => {
+        fn describe(&self) -> String {
+            <Self as crate::settings::Described>::NAME.into()
+        }
+
+        fn settings(&self) -> crate::settings::Table {
+            crate::settings::Described::write(self).unwrap_or_default()
+        }
+
+        fn set_learning_rate(&mut self, lr: f64) -> crate::Result<()> {
+            if !(lr.is_finite() && lr >= 0.0) {
+                let name = self.describe();
+                return Err(crate::Error::new(format!("{name}: the learning rate is {lr}, it must be 0 or more")));
+            }
+            self.lr = lr;
+            Ok(())
+        }
+
+        fn set(&mut self, setting: &str, value: crate::settings::Value) -> crate::Result<()> {
+            super::set_declared(self, setting, value)
+        }
+
+        fn config(&self) -> crate::Result<crate::settings::Table> {
+            crate::settings::Described::write_named(self)
+        }
+    };
+}
+use declared;
+
+/// Changes one declared setting, if the program for it stays the same: it reads the same runtime scalars, and no switch
+/// differs.
+fn set_declared<O: Optimizer + Described>(optimizer: &mut O, setting: &str, value: Value) -> Result<()> {
+    let changed = optimizer.with(setting, value, &Context::NONE)?;
+    let names = |optimizer: &O| -> Vec<&'static str> {
+        optimizer.hyperparameters().into_iter().map(|(name, _)| name).collect()
+    };
+    let switches = |optimizer: &O| -> Vec<(String, Value)> {
+        optimizer.settings().into_iter().filter(|(_, value)| value.is_bool()).collect()
+    };
+    if names(&changed) != names(optimizer) || switches(&changed) != switches(optimizer) {
+        return Err(Error::new(format!(
+            "{}: `{setting}` cannot change like this while training, since it would need another program; set it at the \
+             start",
+            O::NAME
+        )));
+    }
+    *optimizer = changed;
+    Ok(())
 }
 
 /// An optimizer of any type is one too.
@@ -59,21 +133,23 @@ impl Optimizer for Box<dyn Optimizer> {
         (**self).update(scope, parameters);
     }
 
-    fn settings(&self) -> Vec<(&'static str, f64)> {
-        (**self).settings()
-    }
-
-    fn set(&mut self, setting: &str, value: f64) -> Result<()> {
-        (**self).set(setting, value)
-    }
-
     fn describe(&self) -> String {
         (**self).describe()
     }
-}
 
-/// The error for a setting that an optimizer does not have.
-fn unknown_setting(optimizer: &dyn Optimizer, setting: &str) -> Error {
-    let known: Vec<&str> = optimizer.settings().iter().map(|(name, _)| *name).collect();
-    Error::new(format!("{} has no setting {setting:?}; it has {}", optimizer.describe(), known.join(", ")))
+    fn settings(&self) -> Table {
+        (**self).settings()
+    }
+
+    fn set_learning_rate(&mut self, lr: f64) -> Result<()> {
+        (**self).set_learning_rate(lr)
+    }
+
+    fn set(&mut self, setting: &str, value: Value) -> Result<()> {
+        (**self).set(setting, value)
+    }
+
+    fn config(&self) -> Result<Table> {
+        (**self).config()
+    }
 }

@@ -1,9 +1,10 @@
 //! Stochastic gradient descent.
 
-use super::{Optimizer, Parameter, unknown_setting};
-use crate::error::{Error, Result};
+use super::{Optimizer, Parameter};
+use crate::described;
 use crate::init::Init;
 use crate::nn::{Scope, StateKind};
+use crate::settings::Range;
 use crate::tensor::Tensor;
 use dropforge_ir::{DType, ValueType};
 
@@ -81,7 +82,7 @@ impl Optimizer for Sgd {
         // The first direction is the gradient itself, whatever the dampening.
         let dampening = (self.momentum != 0.0 && self.dampening != 0.0).then(|| {
             let ty = ValueType::scalar(DType::U32);
-            let step = scope.state_of("sgd.step", StateKind::Optimizer, ty, Init::Constant(0.0));
+            let step = scope.state_of("sgd.step", StateKind::Optimizer, ty, Init::constant(0.0));
             scope.write_state(&step, &(&step + 1));
             let rest = hyper("undampened", 1.0 - self.dampening);
             Tensor::select(&step.eq(0), 1.0, &rest)
@@ -94,7 +95,7 @@ impl Optimizer for Sgd {
                 let momentum = hyper("momentum", self.momentum);
                 let name = format!("sgd.momentum.{name}");
                 let old =
-                    scope.state_of(&name, StateKind::Optimizer, value.ty().clone(), Init::Constant(0.0));
+                    scope.state_of(&name, StateKind::Optimizer, value.ty().clone(), Init::constant(0.0));
                 let new = match &dampening {
                     Some(factor) => &old * &momentum + &gradient * factor,
                     None => &old * &momentum + &gradient,
@@ -106,35 +107,14 @@ impl Optimizer for Sgd {
         }
     }
 
-    fn settings(&self) -> Vec<(&'static str, f64)> {
-        vec![
-            ("lr", self.lr),
-            ("momentum", self.momentum),
-            ("dampening", self.dampening),
-            ("weight_decay", self.weight_decay),
-        ]
-    }
+    super::declared!();
+}
 
-    fn set(&mut self, setting: &str, value: f64) -> Result<()> {
-        let structural = |old: f64| (old == 0.0) != (value == 0.0);
-        match setting {
-            "lr" => self.lr = value,
-            "weight_decay" => self.weight_decay = value,
-            "momentum" | "dampening" => {
-                let slot = if setting == "momentum" { &mut self.momentum } else { &mut self.dampening };
-                if structural(*slot) {
-                    let message =
-                        format!("sgd: {setting} cannot change between zero and not zero while training");
-                    return Err(Error::new(message));
-                }
-                *slot = value;
-            }
-            _ => return Err(unknown_setting(self, setting)),
-        }
-        Ok(())
-    }
-
-    fn describe(&self) -> String {
-        "sgd".into()
-    }
+described! {
+    Sgd = "sgd", "stochastic gradient descent";
+    lr: f64, Some(0.05), (0.0..).into(), "learning rate";
+    momentum: f64, Some(0.0), (0.0..1.0).into(), "share of the old direction that is kept";
+    dampening: f64, Some(0.0), (0.0..=1.0).into(), "share of the gradient that does not enter the direction";
+    weight_decay: f64, Some(0.0), (0.0..).into(), "share of each parameter that is added to its gradient";
+    nesterov: bool, Some(false), Range::ANY, "looks ahead along the direction; needs momentum and no dampening";
 }

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::loss::Loss;
 use crate::nn::{Layer, STEP};
 use crate::optim::Optimizer;
+use crate::settings::{Table, Value};
 use crate::tensor::Runtime;
 use dropforge_ir::{Array, Data, ValueType};
 use dropforge_plan::{Argument, BufferRef, Choices};
@@ -284,15 +285,15 @@ impl Step {
     /// # Errors
     /// If the optimizer has none.
     pub fn set_learning_rate(&mut self, lr: f64) -> Result<()> {
-        self.optimizer.set("lr", lr)
+        self.optimizer.set_learning_rate(lr)
     }
 
     /// Changes a setting of the optimizer (`lr`, `momentum`, `weight_decay`, ..) from the next step on.
     ///
     /// # Errors
     /// If there is no such setting, or the change would need another program.
-    pub fn set_optimizer(&mut self, setting: &str, value: f64) -> Result<()> {
-        self.optimizer.set(setting, value)
+    pub fn set_optimizer(&mut self, setting: &str, value: impl Into<Value>) -> Result<()> {
+        self.optimizer.set(setting, value.into())
     }
 
     /// Changes a runtime scalar that the network declared with `Scope::hyperparameter`, or `clip_norm`, from the next run
@@ -313,8 +314,8 @@ impl Step {
         Ok(())
     }
 
-    /// The optimizer's settings as they are now, the learning rate first.
-    pub fn settings(&self) -> Vec<(&'static str, f64)> {
+    /// The optimizer's settings as they are now; the learning rate is `lr`.
+    pub fn settings(&self) -> Table {
         self.optimizer.settings()
     }
 

@@ -7,6 +7,7 @@ use super::state::State;
 use crate::loss::Loss;
 use crate::nn::Layer;
 use crate::optim::Optimizer;
+use crate::settings::Value;
 use crate::run::RunDir;
 use crate::run::checkpoint;
 use crate::schedule::{Moment, Schedule};
@@ -100,7 +101,7 @@ impl TrainerBuilder {
                 description.name
             )));
         }
-        let lr = step.settings().iter().find(|(name, _)| *name == "lr").map(|(_, lr)| *lr);
+        let lr = step.settings().get("lr").and_then(Value::as_float);
         let state = State::new(self.options.seed, self.options.batch);
         Ok(Trainer { step, options: self.options, schedule: self.schedule, lr, state, autosave: None })
     }

@@ -4,7 +4,7 @@ use dropforge::prelude::*;
 
 /// A step whose loss gives back which elements were kept: the sum over positions of 2^position, in 16 bits.
 fn kept(net: impl Layer + 'static, seed: u64) -> Step {
-    let with_weight = |scope: &Scope, x: &Tensor| x * scope.parameter("w", [1], Init::Constant(1.0));
+    let with_weight = |scope: &Scope, x: &Tensor| x * scope.parameter("w", [1], Init::constant(1.0));
     let net = seq![with_weight, "drop" => net];
     let loss = |y: &Tensor, t: &Tensor| (y * t).sum(..);
     let (x, t) = types();
@@ -30,7 +30,7 @@ fn the_kept_share_and_the_mean_are_right() {
             // Two numbers in one: the share in the whole part, the mean below it.
             (kept * 10_000.0).round() + y.mean(..) * 0.01
         };
-        let with_weight = |scope: &Scope, x: &Tensor| x * scope.parameter("w", [1], Init::Constant(1.0));
+        let with_weight = |scope: &Scope, x: &Tensor| x * scope.parameter("w", [1], Init::constant(1.0));
         let (x, t) = (Tensor::ones([1, width]), Tensor::ones([1, 1]));
         let mut step = compile(seq![with_weight, dropout(p)], observe, Sgd::new(0.0), (&x, &t)).unwrap();
         let loss = f64::from(step.run((&x, &t)).unwrap().loss().unwrap());
@@ -67,7 +67,7 @@ fn a_resumed_run_continues_the_random_numbers() {
 fn two_dropouts_draw_different_numbers_whatever_stands_around_them() {
     let (x, t) = types();
     let net = |scope: &Scope, x: &Tensor| {
-        let x = x * scope.parameter("w", [1], Init::Constant(1.0));
+        let x = x * scope.parameter("w", [1], Init::constant(1.0));
         let first = scope.layer("a", &dropout(0.5), &x);
         let second = scope.layer("b", &dropout(0.5), &x);
         // 0 where both or none are kept, as 2 + 2 = 2 · 2.
@@ -80,11 +80,11 @@ fn two_dropouts_draw_different_numbers_whatever_stands_around_them() {
 
     // The mask of `b` is the same with and without `a` before it.
     let alone = |scope: &Scope, x: &Tensor| {
-        let w = scope.parameter("w", [1], Init::Constant(1.0));
+        let w = scope.parameter("w", [1], Init::constant(1.0));
         scope.layer("b", &dropout(0.5), &(x * w))
     };
     let after = |scope: &Scope, x: &Tensor| {
-        let w = scope.parameter("w", [1], Init::Constant(1.0));
+        let w = scope.parameter("w", [1], Init::constant(1.0));
         let ignored = scope.layer("a", &dropout(0.5), x).sum(..) * 0.0;
         scope.layer("b", &dropout(0.5), &(x * w)) + ignored
     };

@@ -134,7 +134,7 @@ fn losses_name_the_line_that_made_them() {
 fn a_parameter_without_gradient_is_an_error() {
     let (x, y) = (Tensor::zeros([4, 3]), Tensor::zeros([4, 2]));
     fn forgetful(scope: &Scope, x: &Tensor) -> Tensor {
-        let _unused = scope.parameter("unused", [3], Init::Constant(0.0));
+        let _unused = scope.parameter("unused", [3], Init::constant(0.0));
         x * 1.0
     }
     let line = line!() - 3;
@@ -168,7 +168,7 @@ fn states_are_declared_once_written_once_and_used() {
 
     let line = line!() + 2;
     let never_used = step(|scope, x| {
-        let seen = scope.state("seen", [1], Init::Constant(0.0));
+        let seen = scope.state("seen", [1], Init::constant(0.0));
         scope.write_state(&seen, &(&seen + 1.0));
         scope.layer("fc", &dense(2), x)
     });
@@ -176,7 +176,7 @@ fn states_are_declared_once_written_once_and_used() {
 
     let line = line!() + 4;
     let written_twice = step(|scope, x| {
-        let seen = scope.state("seen", [1], Init::Constant(0.0));
+        let seen = scope.state("seen", [1], Init::constant(0.0));
         scope.write_state(&seen, &(&seen + 1.0));
         scope.write_state(&seen, &(&seen + 2.0));
         scope.layer("fc", &dense(2), x)
@@ -185,7 +185,7 @@ fn states_are_declared_once_written_once_and_used() {
 
     let line = line!() + 3;
     let wrong_shape = step(|scope, x| {
-        let seen = scope.state("seen", [1], Init::Constant(0.0));
+        let seen = scope.state("seen", [1], Init::constant(0.0));
         scope.write_state(&seen, &x.mean(..));
         scope.layer("fc", &dense(2), x)
     });
@@ -198,7 +198,7 @@ fn states_are_declared_once_written_once_and_used() {
     });
     check(no_state, "write_state: only what scope.state returned can be written, at LINE", line + 1);
 
-    let values = step(|scope, x| x.slice(1, ..2) + scope.parameter("w", [2], Init::Values(vec![1.0])));
+    let values = step(|scope, x| x.slice(1, ..2) + scope.parameter("w", [2], Init::values(vec![1.0])));
     let error = values.err().unwrap().to_string();
     assert_eq!(error, "the initial values given for w do not fit its shape [2]");
 }

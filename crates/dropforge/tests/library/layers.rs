@@ -7,7 +7,7 @@ use dropforge::prelude::*;
 
 /// Adds a trained offset that starts at zero; its gradient is the input's, summed over the batch.
 fn shifted(scope: &Scope, x: &Tensor) -> Tensor {
-    x + scope.parameter("offset", &x.shape()[1..], Init::Constant(0.0))
+    x + scope.parameter("offset", &x.shape()[1..], Init::constant(0.0))
 }
 
 #[track_caller]

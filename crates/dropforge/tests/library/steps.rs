@@ -107,11 +107,11 @@ fn programs_share_one_set_of_states() {
 fn user_states_and_hyperparameters() {
     /// Scales by a runtime factor and keeps a mean of what it saw.
     fn layer(scope: &Scope, x: &Tensor) -> Tensor {
-        let seen = scope.state("seen", [1], Init::Constant(0.0));
+        let seen = scope.state("seen", [1], Init::constant(0.0));
         if scope.is_training() {
             scope.write_state(&seen, &(&seen * 0.5 + x.mean(..).reshape([1]) * 0.5));
         }
-        let w = scope.parameter("w", [1], Init::Constant(1.0));
+        let w = scope.parameter("w", [1], Init::constant(1.0));
         x * w * scope.hyperparameter("factor", 2.0) + seen
     }
     let (x, y) = (Tensor::full([4, 1], 3.0), Tensor::full([4, 1], 0.0));
@@ -130,7 +130,7 @@ fn user_states_and_hyperparameters() {
 fn outside_values_are_captured_once() {
     let scale = Tensor::from([1.0, 10.0]);
     let net =
-        move |scope: &Scope, x: &Tensor| x * &scale + scope.parameter("offset", [2], Init::Constant(0.0));
+        move |scope: &Scope, x: &Tensor| x * &scale + scope.parameter("offset", [2], Init::constant(0.0));
     let mut network = Network::compile(net, [2]).unwrap();
     let y = network.predict(&Tensor::from([[1.0, 2.0]])).unwrap();
     assert_eq!(y.to_vec::<f32>().unwrap(), [1.0, 20.0]);

@@ -1,55 +1,109 @@
 //! How parameters start.
 
+mod constant;
+mod kaiming;
+mod normal;
+mod uniform;
+mod values;
+mod xavier;
+
+pub use constant::Constant;
+pub use kaiming::{KaimingNormal, KaimingUniform};
+pub use normal::Normal;
+pub use uniform::Uniform;
+pub use values::Values;
+pub use xavier::{XavierNormal, XavierUniform};
+
+use crate::settings::{Context, SettingType, TYPE, Table, Value};
+use crate::{Error, Result};
 use dropforge_ir::random::random_bits;
 use dropforge_ir::{Array, BF16, Data, F16, Shape, ValueType};
+use std::fmt;
+use std::sync::Arc;
+
+/// A rule for how a parameter starts. One of your own goes into [`Init::new`].
+pub trait Initializer: Send + Sync {
+    /// The elements of a parameter of this shape, row-major; `None` if the rule does not fit the shape. All randomness
+    /// comes from `draw`.
+    fn elements(&self, draw: Draw<'_>, shape: &Shape) -> Option<Vec<f32>>;
+
+    /// Name and settings as a file has them.
+    ///
+    /// # Errors
+    /// The rule cannot be written down.
+    fn config(&self) -> Result<Table> {
+        Err(Error::new("an initialiser of a program's own cannot be written to a file"))
+    }
+}
+
+/// The random numbers of one parameter: they depend on the seed of the run and the name of the parameter alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Draw<'a> {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Full name of the parameter.
+    pub name: &'a str,
+}
+
+impl Draw<'_> {
+    /// So many numbers evenly distributed from `low` up to `high`.
+    pub fn uniform(&self, count: usize, low: f64, high: f64) -> Vec<f32> {
+        self.fractions(count).into_iter().map(|u| (low + (high - low) * u) as f32).collect()
+    }
+
+    /// So many normally distributed numbers, by Box and Muller's transform.
+    pub fn normal(&self, count: usize, mean: f64, deviation: f64) -> Vec<f32> {
+        let pairs = self.fractions(count.saturating_mul(2));
+        let value = |pair: &[f64]| {
+            // 1 − u is above 0, so its logarithm is finite.
+            let radius = (-2.0 * (1.0 - pair[0]).ln()).sqrt();
+            (mean + deviation * radius * (std::f64::consts::TAU * pair[1]).cos()) as f32
+        };
+        pairs.chunks_exact(2).map(value).collect()
+    }
+
+    /// Fractions from 0 up to 1, which is left out, from the 24 upper bits of words.
+    fn fractions(&self, count: usize) -> Vec<f64> {
+        let name = hash(self.name);
+        let seed = [self.seed as u32, (self.seed >> 32) as u32];
+        let words = random_bits(seed, name as u32, (name >> 32) as u32, count);
+        words.into_iter().map(|word| f64::from(word >> 8) / 16_777_216.0).collect()
+    }
+}
 
 /// How a parameter or state starts. The numbers depend on the seed of the run and the name of the parameter alone.
 ///
 /// Fans are PyTorch's: of a shape `[out, in, ..]`, fan in is `in` and fan out is `out`, each times the product of the
 /// other extents.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Init {
-    /// The same number everywhere.
-    Constant(f32),
-    /// These elements, in row-major order; the count must fit.
-    Values(Vec<f32>),
-    /// Evenly distributed from `low` up to `high`.
-    Uniform {
-        /// Least value.
-        low: f32,
-        /// Greatest value.
-        high: f32,
-    },
-    /// Normally distributed.
-    Normal {
-        /// Mean.
-        mean: f32,
-        /// Standard deviation.
-        deviation: f32,
-    },
-    /// Uniform within ±gain·√(3 / fan in). He et al., arXiv:1502.01852.
-    KaimingUniform {
-        /// Factor for the activation that follows.
-        gain: f32,
-    },
-    /// Normal with deviation gain / √(fan in). He et al., arXiv:1502.01852.
-    KaimingNormal {
-        /// Factor for the activation that follows.
-        gain: f32,
-    },
-    /// Uniform within ±gain·√(6 / (fan in + fan out)). Glorot and Bengio, AISTATS 2010.
-    XavierUniform {
-        /// Factor for the activation that follows.
-        gain: f32,
-    },
-    /// Normal with deviation gain·√(2 / (fan in + fan out)). Glorot and Bengio, AISTATS 2010.
-    XavierNormal {
-        /// Factor for the activation that follows.
-        gain: f32,
-    },
-}
+#[derive(Clone)]
+pub struct Init(Arc<dyn Initializer>);
 
 impl Init {
+    /// By this rule.
+    pub fn new(rule: impl Initializer + 'static) -> Init {
+        Init(Arc::new(rule))
+    }
+
+    /// The same number everywhere.
+    pub fn constant(value: f32) -> Init {
+        Init::new(Constant { value })
+    }
+
+    /// These elements, in row-major order; the count must fit.
+    pub fn values(values: Vec<f32>) -> Init {
+        Init::new(Values { values })
+    }
+
+    /// Evenly distributed from `low` up to `high`.
+    pub fn uniform(low: f32, high: f32) -> Init {
+        Init::new(Uniform { low, high })
+    }
+
+    /// Normally distributed.
+    pub fn normal(mean: f32, deviation: f32) -> Init {
+        Init::new(Normal { mean, deviation })
+    }
+
     /// What dense and convolution layers start with: Kaiming uniform with a = √5, which is uniform within ±1/√(fan in).
     pub fn weight() -> Init {
         Init::kaiming_uniform_for(5f32.sqrt())
@@ -58,7 +112,7 @@ impl Init {
     /// What the bias of a layer with this many inputs per output starts with: uniform within ±1/√inputs.
     pub fn bias(inputs: usize) -> Init {
         let bound = if inputs == 0 { 0.0 } else { 1.0 / (inputs as f64).sqrt() as f32 };
-        Init::Uniform { low: -bound, high: bound }
+        Init::uniform(-bound, bound)
     }
 
     /// Kaiming uniform for a ReLU: gain √2.
@@ -68,46 +122,27 @@ impl Init {
 
     /// Kaiming normal for a ReLU: gain √2.
     pub fn kaiming_normal() -> Init {
-        Init::KaimingNormal { gain: leaky_gain(0.0) }
+        Init::new(KaimingNormal { gain: leaky_gain(0.0) })
     }
 
     /// Kaiming uniform for a leaky ReLU of this slope: gain √(2 / (1 + slope²)).
     pub fn kaiming_uniform_for(slope: f32) -> Init {
-        Init::KaimingUniform { gain: leaky_gain(slope) }
+        Init::new(KaimingUniform { gain: leaky_gain(slope) })
     }
 
     /// Xavier uniform with gain 1.
     pub fn xavier_uniform() -> Init {
-        Init::XavierUniform { gain: 1.0 }
+        Init::new(XavierUniform { gain: 1.0 })
     }
 
     /// Xavier normal with gain 1.
     pub fn xavier_normal() -> Init {
-        Init::XavierNormal { gain: 1.0 }
+        Init::new(XavierNormal { gain: 1.0 })
     }
 
     /// The elements of the state `name` in a run with this seed; `None` if given values do not fit its shape.
     pub fn array(&self, seed: u64, name: &str, ty: &ValueType) -> Option<Array> {
-        let shape = &ty.shape;
-        let (fan_in, fan_out) = fans(shape);
-        let symmetric = |bound: f64| uniform(seed, name, shape.elements(), -bound, bound);
-        let elements = match *self {
-            Init::Constant(value) => vec![value; shape.elements()],
-            Init::Values(ref values) => values.clone(),
-            Init::Uniform { low, high } => uniform(seed, name, shape.elements(), low.into(), high.into()),
-            Init::Normal { mean, deviation } => {
-                normal(seed, name, shape.elements(), mean.into(), deviation.into())
-            }
-            Init::KaimingUniform { gain } => symmetric(f64::from(gain) * (3.0 / fan_in).sqrt()),
-            Init::KaimingNormal { gain } => {
-                normal(seed, name, shape.elements(), 0.0, f64::from(gain) / fan_in.sqrt())
-            }
-            Init::XavierUniform { gain } => symmetric(f64::from(gain) * (6.0 / (fan_in + fan_out)).sqrt()),
-            Init::XavierNormal { gain } => {
-                let deviation = f64::from(gain) * (2.0 / (fan_in + fan_out)).sqrt();
-                normal(seed, name, shape.elements(), 0.0, deviation)
-            }
-        };
+        let elements = self.0.elements(Draw { seed, name }, &ty.shape)?;
         let data = match ty.dtype {
             dropforge_ir::DType::F32 => Data::F32(elements),
             dropforge_ir::DType::F16 => Data::F16(elements.into_iter().map(F16::from_f32).collect()),
@@ -119,7 +154,39 @@ impl Init {
                 Data::Bool(elements.into_iter().map(|x| u8::from(x != 0.0)).collect())
             }
         };
-        Array::new(shape.clone(), data)
+        Array::new(ty.shape.clone(), data)
+    }
+}
+
+impl fmt::Debug for Init {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.config() {
+            Ok(table) => write!(f, "Init({})", Value::Table(table)),
+            Err(_) => f.write_str("Init(a rule of the program's own)"),
+        }
+    }
+}
+
+/// A number for a constant, a name, or a table with `type` and settings.
+impl SettingType for Init {
+    fn expects() -> String {
+        "an initialiser such as \"kaiming_normal\", 0.0 or { type = \"normal\", deviation = 0.02 }".into()
+    }
+
+    fn read(value: &Value, context: &Context<'_>) -> Result<Init> {
+        match value {
+            Value::Float(_) | Value::Integer(_) => f32::read(value, context).map(Init::constant),
+            _ => context.build("initialiser", value),
+        }
+    }
+
+    fn write(&self) -> Result<Option<Value>> {
+        let mut table = self.0.config()?;
+        // The name alone says it all.
+        if let (1, Some(name)) = (table.len(), table.remove(TYPE)) {
+            return Ok(Some(name));
+        }
+        self.0.config().map(|table| Some(Value::Table(table)))
     }
 }
 
@@ -128,6 +195,7 @@ fn leaky_gain(slope: f32) -> f32 {
     (2.0 / (1.0 + f64::from(slope).powi(2))).sqrt() as f32
 }
 
+/// Inputs and outputs that one element of a parameter connects, at least 1 each.
 fn fans(shape: &Shape) -> (f64, f64) {
     let product = |axes: &[usize]| axes.iter().map(|&extent| extent as f64).product::<f64>();
     let (inputs, outputs) = match &shape[..] {
@@ -144,27 +212,15 @@ pub(crate) fn hash(name: &str) -> u64 {
         .fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }
 
-/// Fractions from 0 up to 1, which is left out, from the 24 upper bits of words.
-fn fractions(seed: u64, name: &str, count: usize) -> Vec<f64> {
-    let name = hash(name);
-    let words = random_bits([seed as u32, (seed >> 32) as u32], name as u32, (name >> 32) as u32, count);
-    words.into_iter().map(|word| f64::from(word >> 8) / 16_777_216.0).collect()
-}
-
-fn uniform(seed: u64, name: &str, count: usize, low: f64, high: f64) -> Vec<f32> {
-    fractions(seed, name, count).into_iter().map(|u| (low + (high - low) * u) as f32).collect()
-}
-
-/// Box and Muller's transform.
-fn normal(seed: u64, name: &str, count: usize, mean: f64, deviation: f64) -> Vec<f32> {
-    let pairs = fractions(seed, name, count.saturating_mul(2));
-    let value = |pair: &[f64]| {
-        // 1 − u is above 0, so its logarithm is finite.
-        let radius = (-2.0 * (1.0 - pair[0]).ln()).sqrt();
-        (mean + deviation * radius * (std::f64::consts::TAU * pair[1]).cos()) as f32
+/// What an initialiser declared with [`described!`](crate::described) says of itself.
+macro_rules! config {
+    () => {
+        fn config(&self) -> crate::Result<crate::settings::Table> {
+            crate::settings::Described::write_named(self)
+        }
     };
-    pairs.chunks_exact(2).map(value).collect()
 }
+use config;
 
 #[cfg(test)]
 mod tests {
@@ -218,6 +274,6 @@ mod tests {
         assert_eq!(first, init.array(1, "a", &ty).unwrap());
         assert_ne!(first, init.array(2, "a", &ty).unwrap());
         assert_ne!(first, init.array(1, "b", &ty).unwrap());
-        assert!(Init::Values(vec![1.0]).array(0, "a", &ty).is_none());
+        assert!(Init::values(vec![1.0]).array(0, "a", &ty).is_none());
     }
 }

@@ -1,53 +1,12 @@
-//! Losses: one number from a prediction and a target.
+//! Cross-entropy.
 
+use super::{Loss, at};
+use crate::settings::{Described, Table};
+use crate::tensor::Tensor;
 use crate::tensor::node::fail;
-use crate::tensor::{Tag, Tensor};
+use crate::{Result, described};
 use dropforge_ir::DType;
 use std::panic::Location;
-use std::sync::Arc;
-
-/// What training makes small: a scalar from a prediction and a target.
-///
-/// Any `Fn(&Tensor, &Tensor) -> Tensor` is one. It should be a mean over the batch, so that a short last batch weighs as
-/// much per sample as the others.
-pub trait Loss: Send + Sync {
-    /// The loss as an f32 scalar.
-    fn loss(&self, prediction: &Tensor, target: &Tensor) -> Tensor;
-
-    /// What listings and configurations call it.
-    fn describe(&self) -> String {
-        "function".into()
-    }
-}
-
-impl<F> Loss for F
-where
-    F: Fn(&Tensor, &Tensor) -> Tensor + Send + Sync,
-{
-    fn loss(&self, prediction: &Tensor, target: &Tensor) -> Tensor {
-        self(prediction, target)
-    }
-}
-
-macro_rules! pointer_loss {
-    ($($type:ty),*) => {$(
-        impl Loss for $type {
-            fn loss(&self, prediction: &Tensor, target: &Tensor) -> Tensor {
-                (**self).loss(prediction, target)
-            }
-
-            fn describe(&self) -> String {
-                (**self).describe()
-            }
-        }
-    )*};
-}
-pointer_loss!(Box<dyn Loss>, std::sync::Arc<dyn Loss>);
-
-/// The same value in the loss that the user made at `site`.
-fn at(prediction: &Tensor, site: &'static Location<'static>) -> Tensor {
-    prediction.with_tag(Some(Arc::new(Tag { path: "loss".into(), site: Some(site) })))
-}
 
 /// Cross-entropy on class indices. See [`cross_entropy`].
 #[derive(Clone, Copy, Debug)]
@@ -113,37 +72,13 @@ impl Loss for CrossEntropy {
             share => format!("cross_entropy(label_smoothing={share})"),
         }
     }
-}
 
-/// Mean squared error. See [`mse`].
-#[derive(Clone, Copy, Debug)]
-pub struct MeanSquaredError {
-    site: &'static Location<'static>,
-}
-
-/// Mean over all elements of the squared difference of two tensors of one shape: PyTorch's `F.mse_loss`.
-#[track_caller]
-pub fn mse() -> MeanSquaredError {
-    MeanSquaredError { site: Location::caller() }
-}
-
-impl Loss for MeanSquaredError {
-    fn loss(&self, prediction: &Tensor, target: &Tensor) -> Tensor {
-        let prediction = &at(prediction, self.site);
-        // Broadcasting here is nearly always a forgotten axis.
-        if prediction.shape() != target.shape() {
-            let message = format!(
-                "prediction {} and target {} must have one shape; reshape one",
-                prediction.shape(),
-                target.shape()
-            );
-            return fail("mse", message, &[prediction, target]);
-        }
-        // The loss of halves is f32.
-        (prediction.widened() - target.widened()).square().mean(..)
+    fn config(&self) -> Result<Table> {
+        self.write_named()
     }
+}
 
-    fn describe(&self) -> String {
-        "mse".into()
-    }
+described! {
+    CrossEntropy = "cross_entropy", "logsumexp of the scores less the score of the class", { site: Location::caller() };
+    label_smoothing: f32, Some(0.0), (0.0..=1.0).into(), "share of the target that is spread evenly over all classes";
 }

@@ -1,0 +1,68 @@
+//! Losses: one number from a prediction and a target.
+
+mod cross_entropy;
+mod mse;
+
+pub use cross_entropy::{CrossEntropy, cross_entropy};
+pub use mse::{MeanSquaredError, mse};
+
+use crate::settings::Table;
+use crate::tensor::{Tag, Tensor};
+use crate::{Error, Result};
+use std::panic::Location;
+use std::sync::Arc;
+
+/// What training makes small: a scalar from a prediction and a target.
+///
+/// Any `Fn(&Tensor, &Tensor) -> Tensor` is one. It should be a mean over the batch, so that a short last batch weighs as
+/// much per sample as the others.
+pub trait Loss: Send + Sync {
+    /// The loss as an f32 scalar.
+    fn loss(&self, prediction: &Tensor, target: &Tensor) -> Tensor;
+
+    /// What listings and configurations call it.
+    fn describe(&self) -> String {
+        "function".into()
+    }
+
+    /// Name and settings of the loss as a file has them.
+    ///
+    /// # Errors
+    /// The loss cannot be written down: functions cannot.
+    fn config(&self) -> Result<Table> {
+        Err(Error::new(format!("a loss made by a program ({}) cannot be written to a file", self.describe())))
+    }
+}
+
+impl<F> Loss for F
+where
+    F: Fn(&Tensor, &Tensor) -> Tensor + Send + Sync,
+{
+    fn loss(&self, prediction: &Tensor, target: &Tensor) -> Tensor {
+        self(prediction, target)
+    }
+}
+
+macro_rules! pointer_loss {
+    ($($type:ty),*) => {$(
+        impl Loss for $type {
+            fn loss(&self, prediction: &Tensor, target: &Tensor) -> Tensor {
+                (**self).loss(prediction, target)
+            }
+
+            fn describe(&self) -> String {
+                (**self).describe()
+            }
+
+            fn config(&self) -> Result<Table> {
+                (**self).config()
+            }
+        }
+    )*};
+}
+pointer_loss!(Box<dyn Loss>, std::sync::Arc<dyn Loss>);
+
+/// The same value in the loss that the user made at `site`.
+fn at(prediction: &Tensor, site: &'static Location<'static>) -> Tensor {
+    prediction.with_tag(Some(Arc::new(Tag { path: "loss".into(), site: Some(site) })))
+}

@@ -1,0 +1,212 @@
+//! Declarations: a type, its name, and its settings.
+
+use super::{Context, Range, SettingType, TYPE, Table, Value, unknown};
+use crate::{Error, Result};
+
+/// One setting of a thing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// Its key in a file.
+    pub name: &'static str,
+    /// What a value looks like, for people.
+    pub expects: String,
+    /// What it is unless given, written down; `None` if it must be given, or if leaving it out says something.
+    pub default: Option<Value>,
+    /// Whether it must be given.
+    pub required: bool,
+    /// What its numbers may be.
+    pub range: Range,
+    /// One line of help.
+    pub help: &'static str,
+    /// Whether a run may go on with another value.
+    pub may_change: bool,
+}
+
+/// A thing that a name can stand for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Description {
+    /// Its name in files and on the command line.
+    pub name: &'static str,
+    /// One line of help.
+    pub help: &'static str,
+    /// Its settings, in the order of their declaration.
+    pub settings: Vec<Setting>,
+}
+
+impl Description {
+    /// The setting with this key.
+    ///
+    /// # Errors
+    /// There is none; the message offers the nearest.
+    pub fn setting(&self, name: &str) -> Result<&Setting> {
+        let known: Vec<&str> = self.settings.iter().map(|setting| setting.name).collect();
+        let found = self.settings.iter().find(|setting| setting.name == name);
+        found.ok_or_else(|| unknown(&format!("{} has no setting", self.name), name, "it has", &known))
+    }
+}
+
+/// A type whose values can be written down as a name with settings. [`described!`](crate::described) implements it.
+pub trait Described: Sized {
+    /// Its name in files and on the command line.
+    const NAME: &'static str;
+
+    /// What it is and what can be set.
+    fn description() -> Description;
+
+    /// Reads the settings of a table; `type` and what is not given are passed over.
+    ///
+    /// # Errors
+    /// A key is unknown, a value is of another type or out of its range, or a required one is missing.
+    fn read(table: &Table, context: &Context<'_>) -> Result<Self>;
+
+    /// Writes all settings, without the name.
+    ///
+    /// # Errors
+    /// A setting cannot be written down, such as a function.
+    fn write(&self) -> Result<Table>;
+
+    /// Writes name and settings.
+    ///
+    /// # Errors
+    /// As [`Described::write`].
+    fn write_named(&self) -> Result<Table> {
+        let mut table = Table::new();
+        table.insert(TYPE.into(), Value::String(Self::NAME.into()));
+        table.extend(self.write()?);
+        Ok(table)
+    }
+
+    /// The same thing with one setting changed.
+    ///
+    /// # Errors
+    /// There is no such setting, or its value cannot be that.
+    fn with(&self, setting: &str, value: Value, context: &Context<'_>) -> Result<Self> {
+        Self::description().setting(setting)?;
+        let mut table = self.write()?;
+        table.insert(setting.into(), value);
+        Self::read(&table, context)
+    }
+}
+
+/// The fields of a table while they are read.
+pub struct Fields<'a> {
+    name: &'static str,
+    table: &'a Table,
+    context: &'a Context<'a>,
+}
+
+impl<'a> Fields<'a> {
+    /// Fields for a thing with this description, whose keys must be known.
+    ///
+    /// # Errors
+    /// A key is unknown.
+    pub fn new(description: &Description, table: &'a Table, context: &'a Context<'a>) -> Result<Fields<'a>> {
+        for key in table.keys().filter(|key| *key != TYPE) {
+            description.setting(key)?;
+        }
+        Ok(Fields { name: description.name, table, context })
+    }
+
+    /// The value of a field, or its default.
+    ///
+    /// # Errors
+    /// It is missing without a default, of another type, or out of its range.
+    pub fn read<T: SettingType>(&self, key: &str, default: Option<T>, range: Range) -> Result<T> {
+        let Some(value) = self.table.get(key) else {
+            return default.ok_or_else(|| {
+                Error::new(format!("{} needs `{key}`, {}; it is missing", self.name, T::expects()))
+            });
+        };
+        let named = |error: Error| error.context(format_args!("{}: `{key}`", self.name));
+        let value = T::read(value, self.context).map_err(named)?;
+        match value.numbers().into_iter().find(|number| !range.contains(*number)) {
+            None => Ok(value),
+            Some(number) => {
+                let name = self.name;
+                Err(Error::new(format!("{name}: `{key}` is {number}, it must be {}", finite(range))))
+            }
+        }
+    }
+}
+
+/// What a range says where a number is not in it.
+fn finite(range: Range) -> String {
+    if range.is_any() { "a finite number".into() } else { range.to_string() }
+}
+
+/// A declared setting; for [`described!`](crate::described).
+#[doc(hidden)]
+pub fn setting<T: SettingType>(
+    name: &'static str,
+    default: Option<T>,
+    range: Range,
+    help: &'static str,
+    may_change: bool,
+) -> Setting {
+    let written = default.as_ref().and_then(|value| value.write().ok().flatten());
+    Setting { name, expects: T::expects(), required: default.is_none(), default: written, range, help, may_change }
+}
+
+/// Declares what a type is called in files and which of its fields are settings.
+///
+/// Each setting is a field of the type: `field: type, default, range, help;`. The default is `Some(value)`, or `None` for a
+/// setting that must be given. `field as "key"` gives it another name in files. `may change` behind the help says that a
+/// run can go on with another value. Fields that are no settings stand with their values in braces behind the help of the
+/// whole. See [`settings`](crate::settings) for an example.
+#[macro_export]
+macro_rules! described {
+    (
+        $type:ty = $name:literal, $help:literal $(, { $($rest:ident: $value:expr),* $(,)? })?;
+        $($field:ident $(as $key:literal)?: $kind:ty, $default:expr, $range:expr, $line:literal
+            $(, may $change:ident)?;)*
+    ) => {
+        impl $crate::settings::Described for $type {
+            const NAME: &'static str = $name;
+
+            fn description() -> $crate::settings::Description {
+                $crate::settings::Description {
+                    name: $name,
+                    help: $help,
+                    settings: vec![$($crate::settings::declare_setting::<$kind>(
+                        $crate::described!(@key $field $($key)?),
+                        $default,
+                        $range,
+                        $line,
+                        $crate::described!(@flag $($change)?),
+                    )),*],
+                }
+            }
+
+            #[allow(unused_variables, reason = "there may be no settings")]
+            fn read(
+                table: &$crate::settings::Table,
+                context: &$crate::settings::Context<'_>,
+            ) -> $crate::Result<Self> {
+                let description = <Self as $crate::settings::Described>::description();
+                let fields = $crate::settings::Fields::new(&description, table, context)?;
+                Ok(Self {
+                    $($field: fields.read::<$kind>($crate::described!(@key $field $($key)?), $default, $range)?,)*
+                    $($($rest: $value,)*)?
+                })
+            }
+
+            #[allow(unused_mut, reason = "there may be no settings")]
+            fn write(&self) -> $crate::Result<$crate::settings::Table> {
+                let mut table = $crate::settings::Table::new();
+                $(
+                    let value = <$kind as $crate::settings::SettingType>::write(&self.$field);
+                    let key = $crate::described!(@key $field $($key)?);
+                    match value.map_err(|error| error.context(format_args!("{}: `{key}`", $name)))? {
+                        Some(value) => drop(table.insert(key.into(), value)),
+                        None => {}
+                    }
+                )*
+                Ok(table)
+            }
+        }
+    };
+    (@key $field:ident) => { stringify!($field) };
+    (@key $field:ident $key:literal) => { $key };
+    (@flag) => { false };
+    (@flag change) => { true };
+}

@@ -1,0 +1,70 @@
+//! Errors for names that do not exist, with the nearest one that does.
+
+use crate::Error;
+
+/// Longest part of a wrong name that a message repeats, in characters.
+const SHOWN: usize = 60;
+
+/// An error for an unknown name: `{what} `nam`; did you mean `name`? {list}`. `what` ends where the name follows, such
+/// as `unknown layer` or `adam has no setting`; `list` introduces the known names.
+pub fn unknown(what: &str, name: &str, list: &str, known: &[&str]) -> Error {
+    let guess = nearest(name, known).map(|nearest| format!("; did you mean `{nearest}`? ")).unwrap_or("; ".into());
+    let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    let list = match (known.is_empty(), guess.ends_with("? ")) {
+        (true, _) => "there are none".to_string(),
+        (false, true) => format!("{}{} {}", list[..1].to_uppercase(), &list[1..], names.join(", ")),
+        (false, false) => format!("{list} {}", names.join(", ")),
+    };
+    let shown: String = name.chars().take(SHOWN).collect();
+    let more = if shown.len() < name.len() { "…" } else { "" };
+    Error::new(format!("{what} `{shown}{more}`{guess}{list}"))
+}
+
+/// The known name that differs least, if it differs in less than half of its letters.
+fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    if name.chars().count() > SHOWN {
+        return None;
+    }
+    let simple = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
+    let name = simple(name);
+    let distances = known.iter().map(|known| (distance(&name, &simple(known)), *known));
+    distances
+        .filter(|(distance, known)| *distance <= known.len().max(2) / 2)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
+/// How many letters have to be put in, left out or replaced (Levenshtein, 1966).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, right) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(left != *right);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_offered() {
+        let known = ["dense", "conv", "max_pool", "batch_norm"];
+        for (wrong, right) in [("dens", "dense"), ("maxpool", "max_pool"), ("BatchNorm", "batch_norm"), ("cov", "conv")]
+        {
+            assert_eq!(nearest(wrong, &known), Some(right));
+        }
+        assert_eq!(nearest("transformer", &known), None);
+        assert_eq!(nearest(&"x".repeat(1 << 20), &known), None);
+        let error = unknown("unknown layer", &"é".repeat(1000), "known are", &known).to_string();
+        assert!(error.len() < 300 && error.contains("…`; known are `dense`"), "{error}");
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+}

@@ -31,7 +31,10 @@ pub trait Layer: Send + Sync {
     /// # Errors
     /// The layer cannot be written down: functions cannot.
     fn config(&self) -> Result<Value> {
-        Err(Error::new(format!("a layer made by a program ({}) cannot be written to a file", self.describe())))
+        Err(Error::new(format!(
+            "a layer made by a program ({}) cannot be written to a file",
+            self.describe()
+        )))
     }
 }
 

@@ -15,8 +15,8 @@ mod sequential;
 pub(crate) mod trace;
 
 pub use activation::{
-    Activation, Elu, Gelu, GeluTanh, LeakyRelu, LogSoftmax, Relu, Sigmoid, Silu, Softmax, Tanh, activation, elu, gelu,
-    gelu_tanh, leaky_relu, log_softmax, relu, sigmoid, silu, softmax, tanh,
+    Activation, Elu, Gelu, GeluTanh, LeakyRelu, LogSoftmax, Relu, Sigmoid, Silu, Softmax, Tanh, activation,
+    elu, gelu, gelu_tanh, leaky_relu, log_softmax, relu, sigmoid, silu, softmax, tanh,
 };
 pub use convolution::{Conv, IntoSize, Padding, conv};
 pub use dense::{Dense, dense};

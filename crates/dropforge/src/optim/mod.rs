@@ -67,7 +67,10 @@ pub trait Optimizer: Send + Sync {
     /// # Errors
     /// The optimizer cannot be written down.
     fn config(&self) -> Result<Table> {
-        Err(Error::new(format!("an optimizer of a program's own ({}) cannot be written to a file", self.describe())))
+        Err(Error::new(format!(
+            "an optimizer of a program's own ({}) cannot be written to a file",
+            self.describe()
+        )))
     }
 }
 
@@ -85,7 +88,9 @@ macro_rules! declared {
         fn set_learning_rate(&mut self, lr: f64) -> crate::Result<()> {
             if !(lr.is_finite() && lr >= 0.0) {
                 let name = self.describe();
-                return Err(crate::Error::new(format!("{name}: the learning rate is {lr}, it must be 0 or more")));
+                return Err(crate::Error::new(format!(
+                    "{name}: the learning rate is {lr}, it must be 0 or more"
+                )));
             }
             self.lr = lr;
             Ok(())

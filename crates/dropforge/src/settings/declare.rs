@@ -144,7 +144,15 @@ pub fn setting<T: SettingType>(
     may_change: bool,
 ) -> Setting {
     let written = default.as_ref().and_then(|value| value.write().ok().flatten());
-    Setting { name, expects: T::expects(), required: default.is_none(), default: written, range, help, may_change }
+    Setting {
+        name,
+        expects: T::expects(),
+        required: default.is_none(),
+        default: written,
+        range,
+        help,
+        may_change,
+    }
 }
 
 /// Declares what a type is called in files and which of its fields are settings.

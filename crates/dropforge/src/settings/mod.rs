@@ -32,9 +32,9 @@ mod path;
 mod range;
 mod types;
 
-pub use declare::{Described, Description, Fields, Setting};
 #[doc(hidden)]
 pub use declare::setting as declare_setting;
+pub use declare::{Described, Description, Fields, Setting};
 pub use nearest::unknown;
 pub use path::{differences, set_path};
 pub use range::Range;

@@ -8,7 +8,8 @@ const SHOWN: usize = 60;
 /// An error for an unknown name: `{what} `nam`; did you mean `name`? {list}`. `what` ends where the name follows, such
 /// as `unknown layer` or `adam has no setting`; `list` introduces the known names.
 pub fn unknown(what: &str, name: &str, list: &str, known: &[&str]) -> Error {
-    let guess = nearest(name, known).map(|nearest| format!("; did you mean `{nearest}`? ")).unwrap_or("; ".into());
+    let guess =
+        nearest(name, known).map(|nearest| format!("; did you mean `{nearest}`? ")).unwrap_or("; ".into());
     let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
     let list = match (known.is_empty(), guess.ends_with("? ")) {
         (true, _) => "there are none".to_string(),
@@ -57,7 +58,8 @@ mod tests {
     #[test]
     fn the_nearest_name_is_offered() {
         let known = ["dense", "conv", "max_pool", "batch_norm"];
-        for (wrong, right) in [("dens", "dense"), ("maxpool", "max_pool"), ("BatchNorm", "batch_norm"), ("cov", "conv")]
+        for (wrong, right) in
+            [("dens", "dense"), ("maxpool", "max_pool"), ("BatchNorm", "batch_norm"), ("cov", "conv")]
         {
             assert_eq!(nearest(wrong, &known), Some(right));
         }

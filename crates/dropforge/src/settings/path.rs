@@ -20,14 +20,17 @@ use crate::{Error, Result};
 /// ```
 pub fn set_path(table: &mut Table, path: &str, text: &str) -> Result<()> {
     let value = parse_value(text);
-    let Some((last, parents)) = path.split('.').collect::<Vec<_>>().split_last().map(|(l, p)| (*l, p.to_vec())) else {
+    let Some((last, parents)) =
+        path.split('.').collect::<Vec<_>>().split_last().map(|(l, p)| (*l, p.to_vec()))
+    else {
         return Err(Error::new("the path of a setting is empty"));
     };
     if path.split('.').any(str::is_empty) {
         return Err(Error::new(format!("`{path}` is no path of a setting; write one such as optimizer.lr")));
     }
-    let no_parts =
-        |part: &str| Error::new(format!("`{path}`: there is nothing in front of `{part}` that has such a part"));
+    let no_parts = |part: &str| {
+        Error::new(format!("`{path}`: there is nothing in front of `{part}` that has such a part"))
+    };
     let Some((first, rest)) = parents.split_first() else {
         table.insert(last.into(), value);
         return Ok(());
@@ -36,9 +39,11 @@ pub fn set_path(table: &mut Table, path: &str, text: &str) -> Result<()> {
     for part in rest {
         here = match here {
             Value::Table(table) => table.entry(*part).or_insert_with(|| Value::Table(Table::new())),
-            Value::Array(items) => {
-                part.parse().ok().and_then(|index: usize| items.get_mut(index)).ok_or_else(|| no_parts(part))?
-            }
+            Value::Array(items) => part
+                .parse()
+                .ok()
+                .and_then(|index: usize| items.get_mut(index))
+                .ok_or_else(|| no_parts(part))?,
             _ => return Err(no_parts(part)),
         };
     }
@@ -67,7 +72,10 @@ fn parse_value(text: &str) -> Value {
 }
 
 /// The paths at which two values differ, with both, in order; a part that is missing on one side is `None`.
-pub fn differences<'a>(old: &'a Value, new: &'a Value) -> Vec<(String, Option<&'a Value>, Option<&'a Value>)> {
+pub fn differences<'a>(
+    old: &'a Value,
+    new: &'a Value,
+) -> Vec<(String, Option<&'a Value>, Option<&'a Value>)> {
     let mut found = Vec::new();
     compare("", Some(old), Some(new), &mut found);
     found
@@ -88,7 +96,8 @@ fn compare<'a>(
             keys.into_iter().for_each(|key| compare(&inner(key), a.get(key), b.get(key), found));
         }
         (Some(Value::Array(a)), Some(Value::Array(b))) => {
-            (0..a.len().max(b.len())).for_each(|i| compare(&inner(&i.to_string()), a.get(i), b.get(i), found));
+            (0..a.len().max(b.len()))
+                .for_each(|i| compare(&inner(&i.to_string()), a.get(i), b.get(i), found));
         }
         (old, new) if old == new => {}
         (old, new) => found.push((path.to_string(), old, new)),

@@ -118,8 +118,7 @@ mod tests {
             Range::from(0.0..1.0).to_string(),
             Range::above_to(0.0, 1.0).to_string(),
         ];
-        let expected =
-            ["any number", "0 or more", "from 0 to 1", "from 0 up to, without, 1", "above 0 to 1"];
+        let expected = ["any number", "0 or more", "from 0 to 1", "from 0 up to, without, 1", "above 0 to 1"];
         assert_eq!(said, expected);
     }
 }

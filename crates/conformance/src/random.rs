@@ -6,7 +6,7 @@ use crate::generate::{Sample, generate, half_type, rounding_error};
 use crate::runner::{quietly, run_twice};
 use crate::shrink::shrink;
 use dropforge_ir::interpret::{Numbers, Precision, run};
-use dropforge_plan::Device;
+use dropforge_runtime::Device;
 use std::ops::Range;
 
 /// Allowed difference of a well-conditioned result: absolute up to 1, relative beyond.

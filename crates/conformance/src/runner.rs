@@ -4,7 +4,7 @@ use crate::case::{Case, all_cases};
 use crate::compare::compare;
 use dropforge_ir::Array;
 use dropforge_ir::interpret::Numbers;
-use dropforge_plan::{Argument, BufferRef, Device};
+use dropforge_runtime::{Argument, BufferRef, Device, load};
 
 /// A case in which a device may deviate, and why.
 pub struct Exception {
@@ -106,7 +106,7 @@ pub fn run_twice(
 ) -> dropforge_ir::Result<[Vec<Array>; 2]> {
     let buffers: Vec<BufferRef> =
         states.iter().map(|state| device.allocate(state.ty())).collect::<dropforge_ir::Result<_>>()?;
-    let mut executable = device.load(program, &buffers)?;
+    let mut executable = load(device, program, &buffers)?;
     let host: Vec<Array> = inputs.iter().map(Numbers::to_array).collect();
     let mut run = |arguments: &[Argument<'_>]| {
         for (buffer, state) in buffers.iter().zip(states) {

@@ -4,10 +4,12 @@ use dropforge_conformance::{check_random, check_random_gradients, generate, seed
 use dropforge_ir::text::parse;
 use dropforge_ir::verify::verify;
 use dropforge_ir::{DType, Node, Op, Program, Result, UnaryKind, Value, ValueType};
-use dropforge_plan::reference::ReferenceDevice;
-use dropforge_plan::simulate::SimulatedDevice;
-use dropforge_plan::{BufferRef, Device, Executable};
+use dropforge_plan::plan;
+use dropforge_runtime::reference::ReferenceDevice;
+use dropforge_runtime::simulate::SimulatedDevice;
+use dropforge_runtime::{Binding, BufferRef, Choices, Device, Loaded, Options};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 #[test]
 fn the_interpreter_in_single_precision() {
@@ -69,12 +71,17 @@ impl Device for WrongDevice {
         ReferenceDevice.allocate(ty)
     }
 
-    fn load(&self, program: &Program, states: &[BufferRef]) -> Result<Box<dyn Executable>> {
+    fn options(&self) -> Options {
+        ReferenceDevice.options()
+    }
+
+    fn load(&self, binding: &Binding<'_>, choices: &mut Choices) -> Result<Box<dyn Loaded>> {
         let confuse = |new: &mut Program, node: &Node, args: &[Value]| match node.op {
             Op::Unary { kind: UnaryKind::Sin } => new.push(Op::Unary { kind: UnaryKind::Cos }, args),
             _ => new.copy_node(node, args),
         };
-        ReferenceDevice.load(&program.rebuild(|_| true, confuse)?, states)
+        let wrong = Arc::new(plan(&binding.plan().program.rebuild(|_| true, confuse)?)?);
+        ReferenceDevice.load(&Binding::new(&wrong, binding.states())?, choices)
     }
 }
 

@@ -5,7 +5,7 @@ use dropforge_ir::interpret::{Precision, run};
 use dropforge_ir::passes::optimize;
 use dropforge_ir::text::parse;
 use dropforge_ir::verify::verify;
-use dropforge_plan::reference::ReferenceDevice;
+use dropforge_runtime::reference::ReferenceDevice;
 
 #[test]
 fn the_interpreter_agrees_with_pytorch() {

@@ -5,11 +5,9 @@ use crate::memory::AlignedBuffer;
 use crate::peak;
 use crate::pool::Pool;
 use crate::simd::Level;
-use dropforge_ir::passes::optimize;
-use dropforge_ir::verify::verify;
-use dropforge_ir::{Array, Data, Error, Program, Result, ValueType};
-use dropforge_plan::profile::Peak;
-use dropforge_plan::{Buffer, BufferRef, Device, Executable, plan};
+use dropforge_ir::{Array, Data, Error, Result, ValueType};
+use dropforge_runtime::profile::Peak;
+use dropforge_runtime::{Binding, Buffer, BufferRef, Choices, Device, Loaded};
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -96,10 +94,8 @@ impl Device for CpuDevice {
         Ok(CpuBuffer::zeroed(&self.shared, ty)?)
     }
 
-    fn load(&self, program: &Program, states: &[BufferRef]) -> Result<Box<dyn Executable>> {
-        verify(program)?;
-        let plan = plan(&optimize(program)?)?;
-        Ok(Box::new(CpuExecutable::new(&self.shared, plan, states)?))
+    fn load(&self, binding: &Binding<'_>, _choices: &mut Choices) -> Result<Box<dyn Loaded>> {
+        Ok(Box::new(CpuExecutable::new(&self.shared, binding)?))
     }
 }
 
@@ -160,10 +156,6 @@ impl Buffer for CpuBuffer {
         let bytes = unsafe { &mut (&mut *self.memory.get()).as_bytes_mut()[..self.ty.bytes()] };
         bytes.copy_from_slice(array.data().bytes());
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

@@ -5,12 +5,12 @@ use crate::device::{CpuBuffer, Shared};
 use crate::memory::AlignedBuffer;
 use crate::vm;
 use dropforge_ir::{Error, Result, ValueType};
-use dropforge_plan::explain::{explain, human_bytes};
+use dropforge_plan::Plan;
+use dropforge_plan::explain::human_bytes;
 use dropforge_plan::kernel::Domain;
 use dropforge_plan::plan::{Place, Work};
-use dropforge_plan::profile;
-use dropforge_plan::{Argument, BufferRef, Executable, Plan};
-use std::fmt::Write;
+use dropforge_runtime::profile::{Peak, Times};
+use dropforge_runtime::{Argument, Arguments, Binding, BufferRef, Loaded, own};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ enum Prepared {
 /// A program on the CPU.
 pub(crate) struct CpuExecutable {
     shared: Arc<Shared>,
-    plan: Plan,
+    plan: Arc<Plan>,
     prepared: Vec<Prepared>,
     states: Vec<Arc<CpuBuffer>>,
     arena: AlignedBuffer,
@@ -70,8 +70,9 @@ unsafe impl Send for Pointer {}
 unsafe impl Sync for Pointer {}
 
 impl CpuExecutable {
-    pub(crate) fn new(shared: &Arc<Shared>, plan: Plan, states: &[BufferRef]) -> Result<CpuExecutable> {
-        let states = own_states(shared, &plan, states)?;
+    pub(crate) fn new(shared: &Arc<Shared>, binding: &Binding<'_>) -> Result<CpuExecutable> {
+        let plan = Arc::clone(binding.plan());
+        let states = binding.own_states(|buffer: &CpuBuffer| buffer.belongs_to(shared))?;
         let threads = shared.pool.threads();
         let mut scratch_bytes = 0;
         let mut prepared = Vec::with_capacity(plan.kernels.len());
@@ -153,37 +154,6 @@ impl CpuExecutable {
                 Place::Constant(number) => self.constants[number].as_bytes_mut().as_mut_ptr(),
                 Place::Arena(offset) => self.arena.as_bytes_mut()[offset..].as_mut_ptr(),
             });
-        }
-    }
-
-    fn check_arguments(&self, inputs: &[Argument<'_>], hypers: &[f32]) -> Result<()> {
-        let program = &self.plan.program;
-        let fail = |message: String| Err(Error::new(program.name.clone(), message));
-        if inputs.len() != program.inputs.len() {
-            return fail(format!("takes {} inputs, got {}", program.inputs.len(), inputs.len()));
-        }
-        if hypers.len() != program.hypers.len() {
-            return fail(format!("takes {} hyperparameters, got {}", program.hypers.len(), hypers.len()));
-        }
-        for (port, input) in program.inputs.iter().zip(inputs) {
-            let expected = program.ty(port.value);
-            if input.ty() != *expected {
-                return fail(format!("input {} is {expected}, got {}", port.name, input.ty()));
-            }
-        }
-        Ok(())
-    }
-
-    /// Which of several ways computes a kernel.
-    fn note(&self, kernel: usize) -> String {
-        match &self.prepared[kernel] {
-            Prepared::Call { call, .. } if self.epilogue(kernel).is_some() => {
-                format!("{} with epilogue", call.describe()).trim_start().into()
-            }
-            Prepared::Call { call, .. } => call.describe(),
-            Prepared::Epilogue { .. } => "epilogue, its time is the product's".into(),
-            Prepared::Pooled => "its time is the convolution's".into(),
-            Prepared::Loop { .. } | Prepared::Copy { .. } => String::new(),
         }
     }
 
@@ -306,35 +276,8 @@ fn allocate(bytes: usize, what: &str) -> Result<AlignedBuffer> {
         .ok_or_else(|| Error::new("load", format!("no memory for {what}, {}", human_bytes(bytes as f64))))
 }
 
-fn own_states(shared: &Arc<Shared>, plan: &Plan, states: &[BufferRef]) -> Result<Vec<Arc<CpuBuffer>>> {
-    let program = &plan.program;
-    if states.len() != program.states.len() {
-        let message = format!("{} needs {} states, got {}", program.name, program.states.len(), states.len());
-        return Err(Error::new("load", message));
-    }
-    let own = |(port, buffer): (&dropforge_ir::program::StatePort, &BufferRef)| {
-        let expected = program.ty(port.value);
-        if buffer.ty() != expected {
-            let message = format!("state {} is {expected}, its buffer is {}", port.name, buffer.ty());
-            return Err(Error::new("load", message));
-        }
-        own_buffer(shared, buffer).ok_or_else(|| {
-            Error::new("load", format!("the buffer of state {} belongs to another device", port.name))
-        })
-    };
-    program.states.iter().zip(states).map(own).collect()
-}
-
-/// The buffer as this device's own, if it is.
-fn own_buffer(shared: &Arc<Shared>, buffer: &BufferRef) -> Option<Arc<CpuBuffer>> {
-    let buffer: Arc<dyn std::any::Any + Send + Sync> = Arc::clone(buffer).into_any();
-    let buffer = buffer.downcast::<CpuBuffer>().ok()?;
-    buffer.belongs_to(shared).then_some(buffer)
-}
-
-impl Executable for CpuExecutable {
-    fn run(&mut self, inputs: &[Argument<'_>], hypers: &[f32]) -> Result<Vec<BufferRef>> {
-        self.check_arguments(inputs, hypers)?;
+impl Loaded for CpuExecutable {
+    fn run(&mut self, arguments: &Arguments<'_>) -> Result<Vec<BufferRef>> {
         let program = &self.plan.program;
         let mut outputs = Vec::with_capacity(program.outputs.len());
         for port in &program.outputs {
@@ -342,15 +285,15 @@ impl Executable for CpuExecutable {
         }
         // Copies of inputs from other devices, kept until the end of the run.
         let mut foreign = Vec::new();
-        let mut input_pointers = Vec::with_capacity(inputs.len());
-        for input in inputs {
+        let mut input_pointers = Vec::with_capacity(arguments.inputs().len());
+        for input in arguments.inputs() {
             input_pointers.push(match input {
                 // Kernels read what is the same everywhere ahead of their loops, even if these never run.
                 Argument::Host(array) if array.data().is_empty() => self.spare.as_mut_ptr().cast(),
                 Argument::Host(array) => array.data().bytes().as_ptr().cast_mut(),
-                Argument::Device(buffer) => match own_buffer(&self.shared, buffer) {
-                    Some(own) => own.pointer(),
-                    None => {
+                Argument::Device(buffer) => match own::<CpuBuffer>(buffer) {
+                    Some(own) if own.belongs_to(&self.shared) => own.pointer(),
+                    _ => {
                         foreign.push(buffer.read()?);
                         foreign[foreign.len() - 1].data().bytes().as_ptr().cast_mut()
                     }
@@ -365,7 +308,7 @@ impl Executable for CpuExecutable {
                 _ => {}
             }
         }
-        for (port, &hyper) in hypers.iter().enumerate() {
+        for (port, &hyper) in arguments.hypers().iter().enumerate() {
             self.hypers[port] = hyper;
         }
         let shared = Arc::clone(&self.shared);
@@ -388,11 +331,21 @@ impl Executable for CpuExecutable {
         self.plan.arena_bytes + self.scratch.bytes()
     }
 
-    fn explain(&self) -> String {
-        let mut text = explain(&self.plan, |kernel| self.note(kernel));
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "scratch {}", human_bytes(self.scratch.bytes() as f64));
-        text
+    /// Which of several ways computes a kernel.
+    fn note(&self, kernel: usize) -> String {
+        match &self.prepared[kernel] {
+            Prepared::Call { call, .. } if self.epilogue(kernel).is_some() => {
+                format!("{} with epilogue", call.describe()).trim_start().into()
+            }
+            Prepared::Call { call, .. } => call.describe(),
+            Prepared::Epilogue { .. } => "epilogue, its time is the product's".into(),
+            Prepared::Pooled => "its time is the convolution's".into(),
+            Prepared::Loop { .. } | Prepared::Copy { .. } => String::new(),
+        }
+    }
+
+    fn remark(&self) -> String {
+        format!("scratch {}\n", human_bytes(self.scratch.bytes() as f64))
     }
 
     fn start_profile(&mut self) {
@@ -400,13 +353,14 @@ impl Executable for CpuExecutable {
         self.profiled_runs = 0;
     }
 
-    fn profile(&self) -> String {
+    fn times(&self) -> Option<Times> {
         let runs = f64::from(self.profiled_runs.max(1));
-        let seconds: Vec<f64> = self.times.iter().map(|time| time.as_secs_f64() / runs).collect();
-        let peak = {
-            let _guard = self.shared.lock();
-            self.shared.peak()
-        };
-        profile::table(&self.plan, &seconds, self.profiled_runs, peak, |kernel| self.note(kernel))
+        let seconds = self.times.iter().map(|time| time.as_secs_f64() / runs).collect();
+        Some(Times { seconds, runs: self.profiled_runs })
+    }
+
+    fn peak(&self) -> Option<Peak> {
+        let _guard = self.shared.lock();
+        self.shared.peak().copied()
     }
 }

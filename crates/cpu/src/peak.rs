@@ -3,7 +3,7 @@
 use crate::memory::AlignedBuffer;
 use crate::pool::Pool;
 use crate::simd::{Kernel, Level, Vector};
-use dropforge_plan::profile::Peak;
+use dropforge_runtime::profile::Peak;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

@@ -2,8 +2,8 @@
 
 use dropforge_cpu::CpuDevice;
 use dropforge_ir::{Array, BinaryKind, DType, Data, Op, Program, UnaryKind, ValueType};
-use dropforge_plan::reference::ReferenceDevice;
-use dropforge_plan::{Argument, Device};
+use dropforge_runtime::reference::ReferenceDevice;
+use dropforge_runtime::{Argument, Device, load};
 
 fn sample(ty: &ValueType, seed: usize) -> Array {
     let number = |i: usize| ((i * 7919 + seed * 104_729 + 13) % 1009) as f32 / 504.5 - 1.0;
@@ -44,7 +44,7 @@ fn run(device: &dyn Device, program: &Program) -> (Vec<f32>, String) {
     let inputs: Vec<Array> =
         program.inputs.iter().enumerate().map(|(seed, port)| sample(program.ty(port.value), seed)).collect();
     let arguments: Vec<Argument> = inputs.iter().map(Argument::Host).collect();
-    let mut executable = device.load(program, &[]).unwrap();
+    let mut executable = load(device, program, &[]).unwrap();
     let output = executable.run(&arguments, &[]).unwrap()[0].read().unwrap();
     (output.as_f32().unwrap().to_vec(), executable.explain())
 }

@@ -3,8 +3,8 @@
 use dropforge_cpu::CpuDevice;
 use dropforge_ir::gradient::append_gradients;
 use dropforge_ir::{Array, ConvolutionWindow, DType, Data, Op, PoolWindow, Program, ReduceKind, ValueType};
-use dropforge_plan::reference::ReferenceDevice;
-use dropforge_plan::{Argument, Device};
+use dropforge_runtime::reference::ReferenceDevice;
+use dropforge_runtime::{Argument, Device, load};
 
 fn window(padding: usize, stride: usize) -> ConvolutionWindow {
     ConvolutionWindow {
@@ -53,7 +53,7 @@ fn run(device: &dyn Device, program: &Program) -> (Vec<Array>, String) {
     let inputs: Vec<Array> =
         program.inputs.iter().enumerate().map(|(seed, port)| sample(program.ty(port.value), seed)).collect();
     let arguments: Vec<Argument> = inputs.iter().map(Argument::Host).collect();
-    let mut executable = device.load(program, &[]).unwrap();
+    let mut executable = load(device, program, &[]).unwrap();
     let mut outputs = Vec::new();
     // Scratch memory holds what the first run left there.
     for _ in 0..2 {

@@ -10,8 +10,8 @@
 
 use crate::{Error, Result, Runtime};
 use dropforge_cpu::CpuDevice;
-use dropforge_plan::Device;
-use dropforge_plan::reference::ReferenceDevice;
+use dropforge_runtime::Device;
+use dropforge_runtime::reference::ReferenceDevice;
 use std::sync::Arc;
 
 /// A device of this machine.
@@ -88,7 +88,7 @@ fn host_memory() -> Option<u64> {
 mod gpu {
     use super::DeviceInfo;
     use crate::{Error, Result};
-    use dropforge_plan::Device;
+    use dropforge_runtime::Device;
     use dropforge_wgpu::{Choice, WgpuDevice, adapters};
     use std::sync::Arc;
 
@@ -137,7 +137,7 @@ mod gpu {
 mod gpu {
     use super::DeviceInfo;
     use crate::{Error, Result};
-    use dropforge_plan::Device;
+    use dropforge_runtime::Device;
     use std::sync::Arc;
 
     pub fn list() -> Vec<DeviceInfo> {

@@ -46,7 +46,7 @@ pub use tensor::{
 
 pub use dropforge_data as data;
 pub use dropforge_ir::{Array, BF16, DType, Data, F16, Shape, ValueType};
-pub use dropforge_plan::MemoryStatistics;
+pub use dropforge_runtime::MemoryStatistics;
 
 /// Data sets that are built in or read from the files they usually come in.
 pub mod datasets {

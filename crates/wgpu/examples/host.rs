@@ -5,7 +5,7 @@
 
 use dropforge::prelude::{Adam, Sgd, StepBuilder, cross_entropy};
 use dropforge::{Array, Data, Runtime, models};
-use dropforge_plan::Device;
+use dropforge_runtime::Device;
 use dropforge_wgpu::{Choice, WgpuDevice};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

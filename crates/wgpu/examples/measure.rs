@@ -12,10 +12,10 @@ use dropforge::{Array, DType, Data, Runtime, Tensor, ValueType};
 use dropforge_conformance::{check_all, check_random};
 use dropforge_ir::text::parse;
 use dropforge_ir::{BF16, BinaryKind, F16, Op, Program, ReduceKind, UnaryKind};
-use dropforge_plan::{Argument, BufferRef, Device, Executable};
+use dropforge_runtime::{BufferRef, Device, Executable, load};
 use dropforge_wgpu::{Choice, WgpuDevice, adapters};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[path = "support/printing.rs"]
@@ -75,7 +75,7 @@ fn check(device: &Arc<WgpuDevice>) {
 }
 
 /// Seconds of one run, over at least half a second of runs.
-fn time(device: &WgpuDevice, executable: &mut dyn Executable) -> Outcome<f64> {
+fn time(device: &WgpuDevice, executable: &mut Executable) -> Outcome<f64> {
     for _ in 0..2 {
         executable.run(&[], &[])?;
     }
@@ -108,10 +108,10 @@ fn filled(device: &dyn Device, ty: &ValueType) -> Outcome<BufferRef> {
     Ok(buffer)
 }
 
-fn loaded(device: &dyn Device, program: &Program) -> Outcome<Box<dyn Executable>> {
+fn loaded(device: &dyn Device, program: &Program) -> Outcome<Executable> {
     let states: Vec<BufferRef> =
         program.states.iter().map(|port| filled(device, program.ty(port.value))).collect::<Outcome<_>>()?;
-    Ok(device.load(program, &states)?)
+    Ok(load(device, program, &states)?)
 }
 
 fn products(device: &Arc<WgpuDevice>) -> Outcome<()> {
@@ -149,7 +149,7 @@ fn products(device: &Arc<WgpuDevice>) -> Outcome<()> {
         }
         let c = program.apply(dot, &factors)?;
         program.write(2, c)?;
-        let seconds = time(device, loaded(device.as_ref(), &program)?.as_mut())?;
+        let seconds = time(device, &mut loaded(device.as_ref(), &program)?)?;
         let flops = 2.0 * m as f64 * n as f64 * k as f64;
         println!(
             "product {m}×{n}×{k} turned {turned:?} of {from} to {to}: {:.1} µs, {:.2} TFLOP/s",
@@ -162,7 +162,7 @@ fn products(device: &Arc<WgpuDevice>) -> Outcome<()> {
 
 /// Seconds of one run of a program given as text.
 fn time_text(device: &Arc<WgpuDevice>, text: &str) -> Outcome<f64> {
-    time(device, loaded(device.as_ref(), &parse(text)?)?.as_mut())
+    time(device, &mut loaded(device.as_ref(), &parse(text)?)?)
 }
 
 fn attention(device: &Arc<WgpuDevice>) -> Outcome<()> {
@@ -270,7 +270,7 @@ fn sums_by_index(device: &Arc<WgpuDevice>) -> Outcome<()> {
 /// Programs over one array of rows and columns, with the bytes that each has to move.
 fn loops(device: &Arc<WgpuDevice>) -> Outcome<()> {
     let run = |name: &str, program: &Program, bytes: f64| -> Outcome<()> {
-        let seconds = time(device, loaded(device.as_ref(), program)?.as_mut())?;
+        let seconds = time(device, &mut loaded(device.as_ref(), program)?)?;
         println!("{name}: {:.1} µs, {:.0} GB/s", seconds * 1e6, bytes / seconds / 1e9);
         Ok(())
     };
@@ -312,57 +312,6 @@ fn loops(device: &Arc<WgpuDevice>) -> Outcome<()> {
         run(&format!("softmax {rows}×{columns} {dtype}"), &program, 2.0 * size)?;
     }
     Ok(())
-}
-
-/// A device that profiles what is loaded on it.
-struct Profiling {
-    device: Arc<WgpuDevice>,
-    found: Arc<Mutex<String>>,
-}
-
-struct Profiled {
-    executable: Box<dyn Executable>,
-    found: Arc<Mutex<String>>,
-    runs: usize,
-}
-
-impl Device for Profiling {
-    fn name(&self) -> String {
-        self.device.name()
-    }
-
-    fn allocate(&self, ty: &ValueType) -> dropforge_ir::Result<BufferRef> {
-        self.device.allocate(ty)
-    }
-
-    fn load(&self, program: &Program, states: &[BufferRef]) -> dropforge_ir::Result<Box<dyn Executable>> {
-        let executable = self.device.load(program, states)?;
-        Ok(Box::new(Profiled { executable, found: Arc::clone(&self.found), runs: 0 }))
-    }
-}
-
-impl Executable for Profiled {
-    fn run(&mut self, inputs: &[Argument<'_>], hypers: &[f32]) -> dropforge_ir::Result<Vec<BufferRef>> {
-        self.runs += 1;
-        if self.runs == 5 {
-            self.executable.start_profile();
-        }
-        let outputs = self.executable.run(inputs, hypers)?;
-        if self.runs == 15
-            && let Ok(mut found) = self.found.lock()
-        {
-            *found = self.executable.profile() + &self.executable.explain();
-        }
-        Ok(outputs)
-    }
-
-    fn peak_bytes(&self) -> usize {
-        self.executable.peak_bytes()
-    }
-
-    fn explain(&self) -> String {
-        self.executable.explain()
-    }
 }
 
 /// Steps of the workloads of `shared/bench/torch_bench.py`.
@@ -407,12 +356,7 @@ fn steps(
     classes: i32,
     profile: bool,
 ) -> Outcome<()> {
-    let found = Arc::new(Mutex::new(String::new()));
-    let runtime = if profile {
-        Runtime::new(Arc::new(Profiling { device: Arc::clone(device), found: Arc::clone(&found) }))
-    } else {
-        Runtime::new(Arc::clone(device) as Arc<dyn Device>)
-    };
+    let runtime = Runtime::new(Arc::clone(device) as Arc<dyn Device>);
     let count: usize = input.iter().product();
     let is_text = name.starts_with("gpt");
     let (inputs, target_shape) = if is_text {
@@ -435,7 +379,11 @@ fn steps(
     }
     device.synchronize()?;
     if profile {
-        println!("{}", found.lock().map(|text| text.clone()).unwrap_or_default());
+        step.start_profile();
+        for _ in 0..10 {
+            step.run(&batch)?;
+        }
+        step.profile().iter().chain(&step.explain()).for_each(|(_, text)| println!("{text}"));
         return Ok(());
     }
     let seconds = std::env::var("MEASURE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1.5);

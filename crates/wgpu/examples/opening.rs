@@ -6,8 +6,8 @@
 
 use dropforge_ir::text::parse;
 use dropforge_ir::{Array, Data};
-use dropforge_plan::{Argument, BufferRef, Device};
-use dropforge_wgpu::{Choice, WgpuDevice};
+use dropforge_runtime::{Argument, BufferRef, Device, load};
+use dropforge_wgpu::{Choice, WgpuDevice, load};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ fn round(choice: Choice, doing: &dyn Fn(&'static str)) -> Outcome<()> {
     let ones = Array::new([8, 8], Data::F32(vec![0.1; 64])).ok_or("sizes")?;
     states[0].write(&ones)?;
     doing("loading");
-    let mut step = device.load(&program, &states)?;
+    let mut step = load(&device, &program, &states)?;
     doing("running");
     for _ in 0..20 {
         step.run(&[Argument::Host(&ones)], &[])?;

@@ -5,7 +5,7 @@ use crate::heap::Piece;
 use crate::staging::Readback;
 use crate::words::{self, stored_bytes, to_array};
 use dropforge_ir::{Array, Error, Result, ValueType};
-use dropforge_plan::Buffer;
+use dropforge_runtime::Buffer;
 use std::any::Any;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -113,10 +113,6 @@ impl Buffer for WgpuBuffer {
         }
         gpu.check("write", &self.describe())?;
         gpu.pace(bytes.get(), &self.describe()).map_err(|error| error.named("write"))
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

@@ -6,10 +6,8 @@ use crate::executable::WgpuExecutable;
 use crate::gpu::{Gpu, lock};
 use crate::memory::{LiveBuffer, leaks};
 use crate::printing::Printing;
-use dropforge_ir::passes::optimize;
-use dropforge_ir::verify::verify;
-use dropforge_ir::{Error, Program, Result, ValueType};
-use dropforge_plan::{BufferRef, Choices, Device, Executable, MemoryStatistics, plan};
+use dropforge_ir::{Error, Result, ValueType};
+use dropforge_runtime::{Binding, BufferRef, Choices, Device, Loaded, MemoryStatistics};
 use std::sync::Arc;
 
 /// A GPU reached through Vulkan, Metal or DirectX 12.
@@ -132,19 +130,7 @@ impl Device for WgpuDevice {
         Ok(Arc::new(WgpuBuffer::zeroed(&self.gpu, ty)?))
     }
 
-    fn load(&self, program: &Program, states: &[BufferRef]) -> Result<Box<dyn Executable>> {
-        self.load_with(program, states, &mut Choices::new())
-    }
-
-    fn load_with(
-        &self,
-        program: &Program,
-        states: &[BufferRef],
-        choices: &mut Choices,
-    ) -> Result<Box<dyn Executable>> {
-        self.gpu.check("load", &program.name)?;
-        verify(program)?;
-        let plan = plan(&optimize(program)?)?;
-        Ok(Box::new(WgpuExecutable::new(&self.gpu, plan, states, choices)?))
+    fn load(&self, binding: &Binding<'_>, choices: &mut Choices) -> Result<Box<dyn Loaded>> {
+        Ok(Box::new(WgpuExecutable::new(&self.gpu, binding, choices)?))
     }
 }

@@ -13,10 +13,9 @@ use crate::tune;
 use crate::wgsl::{self, BufferId, Dispatch, Picker, Tunable, Where};
 use crate::words::append;
 use dropforge_ir::{Error, Result};
-use dropforge_plan::explain::explain;
 use dropforge_plan::plan::{Place, Plan};
-use dropforge_plan::{Argument, BufferRef, Choices, Executable};
-use std::any::Any;
+use dropforge_runtime::profile::{Peak, Times};
+use dropforge_runtime::{Arguments, Binding, BufferRef, Choices, Loaded};
 use std::sync::Arc;
 
 /// One dispatch, ready to be encoded.
@@ -29,7 +28,7 @@ pub(crate) struct Step {
 }
 
 pub(crate) struct WgpuExecutable {
-    plan: Plan,
+    plan: Arc<Plan>,
     layout: Layout,
     /// The memory of inputs, hyperparameters, constants, outputs and intermediate values.
     chunks: Vec<OwnMemory>,
@@ -45,36 +44,6 @@ pub(crate) struct WgpuExecutable {
     profile: Option<Profile>,
     /// Last, so that it is dropped after what belongs to it.
     gpu: Arc<Gpu>,
-}
-
-/// A buffer of this device.
-pub(crate) fn own(gpu: &Arc<Gpu>, buffer: &BufferRef, what: &str) -> Result<Arc<WgpuBuffer>> {
-    let any: Arc<dyn Any + Send + Sync> = Arc::clone(buffer).into_any();
-    any.downcast::<WgpuBuffer>()
-        .ok()
-        .filter(|own| Arc::ptr_eq(&own.piece.gpu, gpu))
-        .ok_or_else(|| Error::new("device", format!("{what} belongs to another device")))
-}
-
-fn check_states(gpu: &Arc<Gpu>, plan: &Plan, states: &[BufferRef]) -> Result<Vec<Arc<WgpuBuffer>>> {
-    let program = &plan.program;
-    let fail = |message: String| Err(Error::new("load", message));
-    let (expected, given) = (program.states.len(), states.len());
-    if given != expected {
-        return fail(format!("{} needs {expected} states, got {given}", program.name));
-    }
-    let mut own_states = Vec::new();
-    for (port, buffer) in program.states.iter().zip(states) {
-        let expected = program.ty(port.value);
-        if buffer.ty() != expected {
-            return fail(format!("state {} is {expected}, its buffer is {}", port.name, buffer.ty()));
-        }
-        own_states.push(own(gpu, buffer, &format!("the buffer of state {}", port.name))?);
-    }
-    for (port, buffer) in program.states.iter().zip(&own_states) {
-        buffer.become_state(&port.name);
-    }
-    Ok(own_states)
 }
 
 /// Buffers of the device by the names that printers know.
@@ -127,12 +96,15 @@ fn places(
 impl WgpuExecutable {
     pub fn new(
         gpu: &Arc<Gpu>,
-        plan: Plan,
-        states: &[BufferRef],
+        binding: &Binding<'_>,
         choices: &mut Choices,
     ) -> Result<WgpuExecutable> {
+        let plan = Arc::clone(binding.plan());
         gpu.check("load", &plan.program.name)?;
-        let states = check_states(gpu, &plan, states)?;
+        let states = binding.own_states(|buffer: &WgpuBuffer| Arc::ptr_eq(&buffer.piece.gpu, gpu))?;
+        for (port, state) in plan.program.states.iter().zip(&states) {
+            state.become_state(&port.name);
+        }
         let fused = wgsl::fused(&plan, &gpu.limits);
         let layout = Layout::new(&plan, &fused, gpu.binding_limit(), gpu.printing)?;
         let name = format!("the memory of {}", plan.program.name);
@@ -256,32 +228,6 @@ impl WgpuExecutable {
         Ok((steps, uniform))
     }
 
-    fn check_arguments(&self, inputs: &[Argument<'_>], hypers: &[f32]) -> Result<()> {
-        let program = &self.plan.program;
-        let fail = |message: String| Err(Error::new("run", message));
-        if inputs.len() != program.inputs.len() {
-            let (name, expected) = (&program.name, program.inputs.len());
-            return fail(format!("{name} takes {expected} inputs, got {}", inputs.len()));
-        }
-        for (port, input) in program.inputs.iter().zip(inputs) {
-            let expected = program.ty(port.value);
-            let fits = match input {
-                Argument::Host(array) => {
-                    *array.shape() == expected.shape && array.data().dtype() == expected.dtype
-                }
-                Argument::Device(buffer) => buffer.ty() == expected,
-            };
-            if !fits {
-                return fail(format!("input {} is {expected}, got {}", port.name, input.ty()));
-            }
-        }
-        if hypers.len() != program.hypers.len() {
-            let (name, expected) = (&program.name, program.hypers.len());
-            return fail(format!("{name} takes {expected} hyperparameters, got {}", hypers.len()));
-        }
-        Ok(())
-    }
-
     /// Encodes one step and submits it; nothing in here fails halfway.
     fn submit(&self, slot: &mut Slot, uploads: &Uploads<'_>, outputs: Vec<WgpuBuffer>) -> Vec<BufferRef> {
         let gpu = &self.gpu;
@@ -318,16 +264,15 @@ impl WgpuExecutable {
     }
 }
 
-impl Executable for WgpuExecutable {
-    fn run(&mut self, inputs: &[Argument<'_>], hypers: &[f32]) -> Result<Vec<BufferRef>> {
+impl Loaded for WgpuExecutable {
+    fn run(&mut self, arguments: &Arguments<'_>) -> Result<Vec<BufferRef>> {
         let name = &self.plan.program.name;
         self.gpu.check("run", name)?;
-        self.check_arguments(inputs, hypers)?;
         // Everything that can fail comes before the step is encoded.
-        let uploads = Uploads::new(&self.gpu, &self.plan.program, &self.layout, inputs, hypers)?;
+        let uploads = Uploads::new(&self.gpu, &self.plan.program, &self.layout, arguments)?;
         let outputs = self.outputs.allocate(&self.gpu, &self.plan.program)?;
         let mut slot = self.ring.acquire(&self.gpu, name).map_err(|error| error.named("run"))?;
-        slot.write(|view| uploads.write(view, inputs, hypers))
+        slot.write(|view| uploads.write(view, arguments))
             .map_err(|why| self.gpu.error("run", name, &format!("staging memory: {why}")))?;
         let outputs = self.submit(&mut slot, &uploads, outputs);
         self.ring.give_back(slot);
@@ -342,19 +287,21 @@ impl Executable for WgpuExecutable {
         self.layout.arena_bytes as usize
     }
 
-    fn explain(&self) -> String {
-        explain(&self.plan, |kernel| self.notes[kernel].clone())
+    fn note(&self, kernel: usize) -> String {
+        self.notes[kernel].clone()
     }
 
     fn start_profile(&mut self) {
         self.profile = Profile::new(&self.gpu, self.steps.len());
     }
 
-    fn profile(&self) -> String {
-        let Some(profile) = &self.profile else { return String::new() };
-        let kernels: Vec<usize> = self.steps.iter().map(|step| step.kernel).collect();
+    fn times(&self) -> Option<Times> {
+        let profile = self.profile.as_ref()?;
+        Some(profile.times(self.plan.kernels.len(), self.steps.iter().map(|step| step.kernel)))
+    }
+
+    fn peak(&self) -> Option<Peak> {
         // What cannot be measured is left out; a device that fails says so in the next run.
-        let peak = self.gpu.peak.get_or_init(|| peak::measure(&self.gpu).ok().flatten());
-        profile.table(&self.plan, &kernels, peak.as_ref(), |kernel| self.notes[kernel].clone())
+        *self.gpu.peak.get_or_init(|| peak::measure(&self.gpu).ok().flatten())
     }
 }

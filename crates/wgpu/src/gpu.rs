@@ -9,7 +9,7 @@ use crate::printing::Printing;
 use crate::tune::Tuned;
 use crate::tuning::{ALIGNMENT, OUTSIDE_BYTES, OUTSIDE_LEAST_BYTES, READ_STAGING_BYTES};
 use dropforge_ir::{Error, Result};
-use dropforge_plan::profile::Peak;
+use dropforge_runtime::profile::Peak;
 use std::collections::HashMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};

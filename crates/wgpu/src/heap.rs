@@ -4,7 +4,7 @@ use crate::blocks::{Block, Blocks};
 use crate::gpu::{Gpu, lock};
 use crate::memory::LiveBuffer;
 use dropforge_ir::{Error, Result};
-use dropforge_plan::MemoryStatistics;
+use dropforge_runtime::MemoryStatistics;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -47,7 +47,7 @@ mod words;
 
 pub use adapter::{AdapterDescription, Choice, adapters};
 pub use device::WgpuDevice;
-pub use dropforge_plan::MemoryStatistics;
+pub use dropforge_runtime::MemoryStatistics;
 pub use memory::LiveBuffer;
 pub use printing::{Matrices, MatrixUse, Printing};
 pub use shaders::{ShaderDispatch, ShaderPlace, Shaders, shaders, shaders_with};

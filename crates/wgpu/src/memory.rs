@@ -1,6 +1,6 @@
 //! What users are told about buffers that are alive.
 
-use dropforge_plan::MemoryStatistics;
+use dropforge_runtime::MemoryStatistics;
 use std::fmt;
 
 /// Buffers that are alive, by what they are for.

@@ -6,7 +6,7 @@ use crate::gpu::Gpu;
 use crate::heap::OwnMemory;
 use crate::wgsl::{self, Dispatch};
 use dropforge_ir::Result;
-use dropforge_plan::profile::Peak;
+use dropforge_runtime::profile::Peak;
 use std::sync::Arc;
 
 /// Bytes that are copied where they shall not stay in any cache, if there is room for so many twice.

@@ -2,8 +2,7 @@
 
 use crate::gpu::Gpu;
 use dropforge_ir::Result;
-use dropforge_plan::plan::Plan;
-use dropforge_plan::profile::{self, Peak};
+use dropforge_runtime::profile::Times;
 
 /// Most timestamps of one query set.
 const MOST: usize = 4096;
@@ -67,19 +66,12 @@ impl Profile {
         Ok(())
     }
 
-    /// A table of kernels, the slowest first. `kernels` names the kernel of the plan behind each dispatch, `note` adds what
-    /// is known of a kernel.
-    pub fn table(
-        &self,
-        plan: &Plan,
-        kernels: &[usize],
-        peak: Option<&Peak>,
-        note: impl Fn(usize) -> String,
-    ) -> String {
-        let mut seconds = vec![0.0; plan.kernels.len()];
-        for (&kernel, total) in kernels.iter().zip(&self.totals) {
+    /// The times of as many kernels of a plan. `kernels` names the kernel behind each dispatch.
+    pub fn times(&self, count: usize, kernels: impl Iterator<Item = usize>) -> Times {
+        let mut seconds = vec![0.0; count];
+        for (kernel, total) in kernels.zip(&self.totals) {
             seconds[kernel] += total / 1e9 / f64::from(self.runs.max(1));
         }
-        profile::table(plan, &seconds, self.runs, peak, note)
+        Times { seconds, runs: self.runs }
     }
 }

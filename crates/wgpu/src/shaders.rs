@@ -5,12 +5,9 @@ use crate::printing::Printing;
 use crate::tuning::ALIGNMENT;
 use crate::wgsl::{self, BufferId, Picker, Tunable, Where};
 use crate::words::{append, stored_bytes};
-use dropforge_ir::passes::optimize;
-use dropforge_ir::verify::verify;
 use dropforge_ir::{Data, Error, Program, Result};
-use dropforge_plan::Choices;
-use dropforge_plan::plan;
 use dropforge_plan::plan::{Place, Plan};
+use dropforge_runtime::{Choices, Options, compile};
 
 /// Where a value lies. Every element takes one 32-bit word; bytes and truth values are widened. Elements of f16 take 2 bytes
 /// where the printing says so.
@@ -85,7 +82,7 @@ pub fn shaders(program: &Program, limits: &wgpu::Limits, printing: &Printing) ->
     shaders_with(program, limits, printing, &mut Choices::new())
 }
 
-/// As [`shaders`], with choices as [`dropforge_plan::Device::load_with`] takes them.
+/// As [`shaders`], with choices as [`dropforge_runtime::load_with`] takes them.
 ///
 /// # Errors
 /// As [`shaders`].
@@ -95,8 +92,7 @@ pub fn shaders_with(
     printing: &Printing,
     choices: &mut Choices,
 ) -> Result<Shaders> {
-    verify(program)?;
-    let plan = plan(&optimize(program)?)?;
+    let plan = compile(program, &Options::default())?;
     let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / ALIGNMENT * ALIGNMENT;
     let fused = wgsl::fused(&plan, limits);
     let layout = Layout::new(&plan, &fused, limit, *printing)?;

@@ -1,7 +1,6 @@
 //! What goes into a step and comes out of it: inputs and hyperparameters through staging memory, outputs into buffers.
 
 use crate::buffer::WgpuBuffer;
-use crate::executable::own;
 use crate::gpu::Gpu;
 use crate::heap::OwnMemory;
 use crate::layout::{Layout, Spot, aligned};
@@ -9,8 +8,8 @@ use crate::printing::Printing;
 use crate::staging::{Readback, Slot};
 use crate::tuning::EARLY_READ_BYTES;
 use crate::words::{self, stored_bytes};
-use dropforge_ir::{Program, Result};
-use dropforge_plan::{Argument, BufferRef};
+use dropforge_ir::{Error, Program, Result};
+use dropforge_runtime::{Argument, Arguments, BufferRef, own};
 use std::sync::Arc;
 
 /// Where the elements of one step's inputs come from, and where in the executable's first chunk they go.
@@ -32,23 +31,27 @@ impl<'a> Uploads<'a> {
         gpu: &Arc<Gpu>,
         program: &Program,
         layout: &'a Layout,
-        inputs: &[Argument<'_>],
-        hypers: &[f32],
+        arguments: &Arguments<'_>,
     ) -> Result<Uploads<'a>> {
         let mut uploads = Uploads { layout, printing: gpu.printing, staged: Vec::new(), moved: Vec::new() };
-        for ((input, &offset), port) in inputs.iter().zip(&layout.inputs).zip(&program.inputs) {
+        for ((input, &offset), port) in arguments.inputs().iter().zip(&layout.inputs).zip(&program.inputs) {
             let bytes = stored_bytes(program.ty(port.value), gpu.printing);
             match input {
                 Argument::Host(_) => uploads.stage(offset, bytes),
                 Argument::Device(buffer) => {
-                    let own = own(gpu, buffer, &format!("input {}", port.name))?;
+                    let own = own(buffer)
+                        .filter(|own: &Arc<WgpuBuffer>| Arc::ptr_eq(&own.piece.gpu, gpu))
+                        .ok_or_else(|| {
+                            let message = format!("input {} belongs to another device", port.name);
+                            Error::new("run", message)
+                        })?;
                     if bytes > 0 {
                         uploads.moved.push((own, offset, bytes));
                     }
                 }
             }
         }
-        uploads.stage(layout.hypers, hypers.len() as u64 * 4);
+        uploads.stage(layout.hypers, arguments.hypers().len() as u64 * 4);
         Ok(uploads)
     }
 
@@ -64,15 +67,15 @@ impl<'a> Uploads<'a> {
     }
 
     /// Fills mapped staging memory.
-    pub fn write(&self, view: &mut wgpu::BufferViewMut, inputs: &[Argument<'_>], hypers: &[f32]) {
-        for (input, &offset) in inputs.iter().zip(&self.layout.inputs) {
+    pub fn write(&self, view: &mut wgpu::BufferViewMut, arguments: &Arguments<'_>) {
+        for (input, &offset) in arguments.inputs().iter().zip(&self.layout.inputs) {
             if let Argument::Host(array) = input {
                 let end = offset + stored_bytes(&array.ty(), self.printing);
                 words::write(array.data(), self.printing, view.slice(offset as usize..end as usize));
             }
         }
         let start = self.layout.hypers as usize;
-        for (number, hyper) in hypers.iter().enumerate() {
+        for (number, hyper) in arguments.hypers().iter().enumerate() {
             let at = start + 4 * number;
             view.slice(at..at + 4).copy_from_slice(&hyper.to_ne_bytes());
         }

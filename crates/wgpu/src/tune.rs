@@ -7,7 +7,7 @@
 //! the choice by rule, and are timed when another program has them.
 //!
 //! Tiles differ in the order in which sums are formed, so another choice may round differently. What a program was loaded
-//! with is told to whoever loads it, and what is given when it is loaded again comes first ([`dropforge_plan::Choices`]): runs
+//! with is told to whoever loads it, and what is given when it is loaded again comes first ([`dropforge_runtime::Choices`]): runs
 //! keep it with their checkpoints. `DROPFORGE_CACHE=off` times nothing and takes every choice by rule;
 //! `DROPFORGE_CACHE=<folder>` keeps the file there, to be copied along. Software renderers always go by rule.
 
@@ -23,7 +23,7 @@ use crate::tuning::{
 use crate::wgsl::{self, BufferId, Dispatch, Pick, Tunable, Where};
 use crate::words::width;
 use dropforge_ir::{DType, Result};
-use dropforge_plan::Choices;
+use dropforge_runtime::Choices;
 use dropforge_plan::plan::{Kernel, Plan, Work};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};

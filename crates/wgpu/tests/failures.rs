@@ -6,7 +6,7 @@ use dropforge::Runtime;
 use dropforge::prelude::*;
 use dropforge_ir::text::parse;
 use dropforge_ir::{DType, ValueType};
-use dropforge_plan::{Argument, BufferRef, Device};
+use dropforge_runtime::{Argument, BufferRef, Device, load};
 use dropforge_wgpu::WgpuDevice;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ fn everything_fails_by_name_once_the_device_is_lost() {
     let Some(device) = device() else { return };
     let program = counting();
     let counter = states(&device, &program);
-    let mut step = device.load(&program, &counter).unwrap();
+    let mut step = load(&device, &program, &counter).unwrap();
     let batch = floats(&[1.0; 8]);
     let inputs = [Argument::Host(&batch)];
     let early = step.run(&inputs, &[1.0]).unwrap();
@@ -45,7 +45,7 @@ fn everything_fails_by_name_once_the_device_is_lost() {
     says(counter[0].write(&dropforge_ir::Array::scalar(1.0)), &["write: state count f32[]", "lost"]);
     says(loose.read(), &["read: f32[3]", "lost"]);
     says(device.allocate(&ValueType::new(DType::F32, [7, 5])), &["allocate: f32[7, 5]", "lost"]);
-    says(device.load(&program, &counter), &["load: counting", "lost"]);
+    says(load(&device, &program, &counter), &["load: counting", "lost"]);
     says(device.synchronize(), &["lost"]);
     // What had been read stays; what was on its way is either there or an error.
     assert_eq!(number(&early[0]), 8.0);
@@ -64,7 +64,7 @@ fn a_loss_in_the_middle_of_steps_hangs_nobody() {
     let Some(device) = device() else { return };
     let program = counting();
     let counter = states(&device, &program);
-    let mut step = device.load(&program, &counter).unwrap();
+    let mut step = load(&device, &program, &counter).unwrap();
     let batch = floats(&[1.0; 8]);
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| (0..1_000_000).find_map(|_| counter[0].read().err()));
@@ -101,9 +101,9 @@ fn a_full_memory_says_what_was_asked_for_and_what_is_held() {
     assert_eq!(device.memory().limit, Some(40 << 20));
     assert!(device.memory().held() <= 40 << 20);
     // Programs are under the same limit, and are named.
-    says(device.load(&counting(), &held[..1]), &["load: state count"]);
+    says(load(&device, &counting(), &held[..1]), &["load: state count"]);
     let program = parse("program big {\n  %x: f32[4194304] = input \"x\"\n  output \"y\" = %x\n}").unwrap();
-    says(device.load(&program, &[]), &["allocate", "big", "limit", "held are"]);
+    says(load(&device, &program, &[]), &["allocate", "big", "limit", "held are"]);
     // What is given back serves others.
     held.truncate(5);
     device.allocate(&ty).unwrap();
@@ -137,10 +137,10 @@ fn values_beyond_what_a_kernel_sees_are_refused_by_name() {
     let program =
         parse(&format!("program wide {{\n  %x: f32[{elements}] = input \"pixels\"\n  output \"y\" = %x\n}}"))
             .unwrap();
-    says(device.load(&program, &[]), &["load: ", "pixels", "at most"]);
+    says(load(&device, &program, &[]), &["load: ", "pixels", "at most"]);
     // The device goes on.
     let program = counting();
-    let mut step = device.load(&program, &states(&device, &program)).unwrap();
+    let mut step = load(&device, &program, &states(&device, &program)).unwrap();
     assert_eq!(number(&step.run(&[Argument::Host(&floats(&[1.0; 8]))], &[2.0]).unwrap()[0]), 16.0);
 }
 
@@ -151,14 +151,14 @@ fn wrong_arguments_change_nothing() {
     let Some(other) = support::device() else { return };
     let program = counting();
     let counter = states(&device, &program);
-    let mut step = device.load(&program, &counter).unwrap();
+    let mut step = load(&device, &program, &counter).unwrap();
     let (batch, short) = (floats(&[1.0; 8]), floats(&[1.0; 7]));
     says(step.run(&[Argument::Host(&short)], &[1.0]), &["input x is f32[8], got f32[7]"]);
     says(step.run(&[], &[1.0]), &["counting takes 1 inputs, got 0"]);
     says(step.run(&[Argument::Host(&batch)], &[]), &["counting takes 1 hyperparameters"]);
     let foreign = other.allocate(&ValueType::new(DType::F32, [8])).unwrap();
     says(step.run(&[Argument::Device(&foreign)], &[1.0]), &["input x belongs to another device"]);
-    says(device.load(&program, &states(&other, &program)), &["state count", "another device"]);
+    says(load(&device, &program, &states(&other, &program)), &["state count", "another device"]);
     says(counter[0].write(&batch), &["state count f32[], got f32[8]"]);
     for _ in 0..5 {
         step.run(&[Argument::Host(&batch)], &[1.0]).unwrap();

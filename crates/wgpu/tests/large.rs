@@ -10,8 +10,8 @@ use dropforge_conformance::compare;
 use dropforge_ir::interpret::Numbers;
 use dropforge_ir::text::parse;
 use dropforge_ir::{Array, DType, Data, F16};
-use dropforge_plan::reference::ReferenceDevice;
-use dropforge_plan::{Argument, Device};
+use dropforge_runtime::reference::ReferenceDevice;
+use dropforge_runtime::{Argument, Device, load};
 use dropforge_wgpu::{Choice, Printing, WgpuDevice};
 use shapes::Convolved;
 
@@ -62,7 +62,7 @@ fn check_one(text: &str, tolerance: f64) {
                 state
             })
             .collect();
-        let mut executable = device.load(&program, &states).unwrap();
+        let mut executable = load(&device, &program, &states).unwrap();
         let arguments: Vec<Argument<'_>> = inputs.iter().map(Argument::Host).collect();
         let outputs = executable.run(&arguments, &[]).unwrap();
         outputs.iter().chain(&states).map(|buffer| buffer.read().unwrap()).collect()

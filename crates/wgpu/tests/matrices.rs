@@ -10,7 +10,7 @@ use dropforge_conformance::compare;
 use dropforge_ir::interpret::{Numbers, run_arrays};
 use dropforge_ir::text::parse;
 use dropforge_ir::{Array, DType, Data, F16, Program, Value};
-use dropforge_plan::{Argument, Choices, Device};
+use dropforge_runtime::{Argument, Choices, Device, load_with};
 use dropforge_wgpu::{Choice, Matrices, MatrixUse, Printing, WgpuDevice};
 use shapes::Convolved;
 
@@ -89,7 +89,7 @@ impl Sample {
             state
         });
         let states: Vec<_> = allocated.collect();
-        let mut executable = device.load_with(&self.program, &states, choices).unwrap();
+        let mut executable = load_with(device, &self.program, &states, &device.options(), choices).unwrap();
         let arguments: Vec<Argument<'_>> = self.inputs.iter().map(Argument::Host).collect();
         let outputs = executable.run(&arguments, &[]).unwrap();
         outputs.iter().chain(&states).map(|buffer| buffer.read().unwrap()).collect()

@@ -3,7 +3,7 @@
 mod support;
 
 use dropforge_ir::{DType, ValueType};
-use dropforge_plan::{Argument, BufferRef, Device};
+use dropforge_runtime::{Argument, BufferRef, Device, load};
 use support::{counting, device, floats, number, states};
 
 fn vector(elements: usize) -> ValueType {
@@ -35,7 +35,7 @@ fn memory_does_not_grow_over_steps_and_eager_buffers() {
     let Some(device) = device() else { return };
     let program = counting();
     let counter = states(&device, &program);
-    let mut step = device.load(&program, &counter).unwrap();
+    let mut step = load(&device, &program, &counter).unwrap();
     let batch = floats(&[1.0; 8]);
     let mut settled = None;
     let mut late: Option<BufferRef> = None;
@@ -69,7 +69,7 @@ fn steps_that_nobody_waits_for_stay_bounded() {
     let Some(device) = device() else { return };
     let program = counting();
     let counter = states(&device, &program);
-    let mut step = device.load(&program, &counter).unwrap();
+    let mut step = load(&device, &program, &counter).unwrap();
     let batch = floats(&[1.0; 8]);
     let own = device.memory().executables;
     step.run(&[Argument::Host(&batch)], &[1.0]).unwrap();
@@ -109,7 +109,7 @@ fn programs_without_inputs_run_in_order() {
     .unwrap();
     let buffers = states(&device, &program);
     buffers[0].write(&floats(&[1.0, -1.0])).unwrap();
-    let mut step = device.load(&program, &buffers).unwrap();
+    let mut step = load(&device, &program, &buffers).unwrap();
     for _ in 0..40 {
         assert!(step.run(&[], &[]).unwrap().is_empty());
     }
@@ -134,12 +134,12 @@ fn many_writes_arrive_in_order() {
 fn outputs_serve_as_inputs_and_states() {
     let Some(device) = device() else { return };
     let program = counting();
-    let mut step = device.load(&program, &states(&device, &program)).unwrap();
+    let mut step = load(&device, &program, &states(&device, &program)).unwrap();
     let batch = floats(&[1.0; 8]);
     let total = step.run(&[Argument::Host(&batch)], &[1.0]).unwrap().swap_remove(0);
     let on_device = device.allocate(&vector(8)).unwrap();
     on_device.write(&floats(&[2.0; 8])).unwrap();
-    let mut second = device.load(&program, std::slice::from_ref(&total)).unwrap();
+    let mut second = load(&device, &program, std::slice::from_ref(&total)).unwrap();
     second.run(&[Argument::Device(&on_device)], &[1.0]).unwrap();
     assert_eq!(number(&total), 24.0);
     total.write(&dropforge_ir::Array::scalar(5.0)).unwrap();
@@ -153,7 +153,7 @@ fn what_is_alive_is_named() {
     let program = counting();
     let counter = states(&device, &program);
     let loose = [device.allocate(&vector(3)).unwrap(), device.allocate(&vector(3)).unwrap()];
-    let mut step = device.load(&program, &counter).unwrap();
+    let mut step = load(&device, &program, &counter).unwrap();
     let outputs = step.run(&[Argument::Host(&floats(&[1.0; 8]))], &[1.0]).unwrap();
     let live: Vec<String> = device.live_buffers().iter().map(ToString::to_string).collect();
     if cfg!(debug_assertions) {
@@ -173,7 +173,7 @@ fn what_is_alive_is_named() {
 fn a_device_closes_once_nothing_is_left() {
     let Some(device) = device() else { return };
     let program = counting();
-    let mut step = device.load(&program, &states(&device, &program)).unwrap();
+    let mut step = load(&device, &program, &states(&device, &program)).unwrap();
     step.run(&[Argument::Host(&floats(&[1.0; 8]))], &[1.0]).unwrap();
     drop(step);
     device.close().unwrap();

@@ -4,7 +4,7 @@ use super::config::toml_message;
 use super::disk;
 use crate::step::Network;
 use crate::{Error, Result};
-use dropforge_plan::Choices;
+use dropforge_runtime::Choices;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::Path;

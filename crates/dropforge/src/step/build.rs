@@ -9,7 +9,7 @@ use crate::optim::{Optimizer, Parameter, clip_by_global_norm};
 use crate::tensor::lower::{Leaves, Lowering};
 use crate::tensor::{Runtime, Tensor, gradients};
 use dropforge_ir::{DType, Program, ValueType};
-use dropforge_plan::{BufferRef, Choices, Executable};
+use dropforge_runtime::{BufferRef, Choices, Executable, load_with};
 
 /// The outputs that a program of a network may have, by name.
 pub(crate) const PREDICTION: &str = "prediction";
@@ -34,7 +34,7 @@ pub(crate) struct Traced {
 
 /// A loaded program.
 pub(crate) struct Compiled {
-    pub executable: Box<dyn Executable>,
+    pub executable: Executable,
     /// Runtime scalars in the program's order, with their defaults.
     pub hypers: Vec<(String, f64)>,
     pub outputs: Vec<String>,
@@ -185,7 +185,8 @@ impl Traced {
         for tensor in &self.captured {
             buffers.push(captured_buffer(tensor, runtime)?);
         }
-        let executable = runtime.device().load_with(&self.program, &buffers, choices)?;
+        let device = &**runtime.device();
+        let executable = load_with(device, &self.program, &buffers, &device.options(), choices)?;
         let outputs = self.program.outputs.iter().map(|output| output.name.clone()).collect();
         Ok(Compiled { executable, hypers: self.hypers.clone(), outputs })
     }

@@ -8,7 +8,7 @@ mod states;
 mod step;
 mod summary;
 
-pub use dropforge_plan::Choices;
+pub use dropforge_runtime::Choices;
 
 pub use batch::{Batched, IntoBatch, IntoSample};
 pub use network::{Network, NetworkBuilder};

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::nn::Layer;
 use crate::tensor::{Runtime, Tensor};
 use dropforge_ir::{Array, Shape, ValueType};
-use dropforge_plan::{Argument, Choices, Executable};
+use dropforge_runtime::{Argument, Choices, Executable};
 use std::collections::HashMap;
 use std::time::Instant;
 
@@ -89,9 +89,9 @@ impl Programs {
     }
 
     /// What each executable says, by batch size.
-    pub fn listings(&self, text: impl Fn(&dyn Executable) -> String) -> Vec<(usize, String)> {
+    pub fn listings(&self, text: impl Fn(&Executable) -> String) -> Vec<(usize, String)> {
         let mut listings: Vec<(usize, String)> =
-            self.by_size.iter().map(|(&size, (compiled, _))| (size, text(&*compiled.executable))).collect();
+            self.by_size.iter().map(|(&size, (compiled, _))| (size, text(&compiled.executable))).collect();
         listings.sort_by_key(|(size, _)| *size);
         listings
     }

@@ -5,7 +5,7 @@ use crate::nn::StateKind;
 use crate::nn::trace::Declared;
 use crate::tensor::Runtime;
 use dropforge_ir::{Array, Data, ValueType};
-use dropforge_plan::BufferRef;
+use dropforge_runtime::BufferRef;
 use std::collections::HashMap;
 
 /// One named piece of device memory.

@@ -12,7 +12,7 @@ use crate::optim::Optimizer;
 use crate::settings::{Table, Value};
 use crate::tensor::Runtime;
 use dropforge_ir::{Array, Data, ValueType};
-use dropforge_plan::{Argument, BufferRef, Choices};
+use dropforge_runtime::{Argument, BufferRef, Choices};
 use std::collections::BTreeMap;
 use std::time::Instant;
 

@@ -5,7 +5,7 @@ use super::runtime::Runtime;
 use super::{Element, Tensor};
 use crate::error::Result;
 use dropforge_ir::{Array, Error};
-use dropforge_plan::BufferRef;
+use dropforge_runtime::BufferRef;
 use std::panic::Location;
 
 impl Tensor {

@@ -5,7 +5,7 @@ use super::gradient::walk;
 use super::lower::{Leaves, Lowering};
 use super::node::Source;
 use dropforge_ir::{Array, Op, Program, Result, Value, ValueType};
-use dropforge_plan::{Argument, BufferRef, Device, Executable, MemoryStatistics};
+use dropforge_runtime::{Argument, BufferRef, Device, Executable, MemoryStatistics, load};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -23,7 +23,7 @@ struct Inner {
     cache: Mutex<Cache>,
 }
 
-type SharedExecutable = Arc<Mutex<Box<dyn Executable>>>;
+type SharedExecutable = Arc<Mutex<Executable>>;
 
 #[derive(Default)]
 struct Cache {
@@ -179,7 +179,7 @@ impl Runtime {
             }
         }
         // Compiled outside of the lock; if two threads do so at once, one result is dropped.
-        let executable = Arc::new(Mutex::new(self.0.device.load(program, &[])?));
+        let executable = Arc::new(Mutex::new(load(&*self.0.device, program, &[])?));
         let mut cache = self.cache();
         if cache.programs.len() >= KEPT_PROGRAMS {
             let oldest = cache.programs.values().map(|(_, used)| *used).min().unwrap_or(0);

@@ -19,6 +19,7 @@ pub use simplify::simplify;
 pub use subexpressions::merge_common_subexpressions;
 
 /// A pass with the name that listings and errors use.
+#[derive(Clone, Copy, Debug)]
 pub struct Pass {
     /// Short name.
     pub name: &'static str,
@@ -49,10 +50,18 @@ pub const PASSES: &[Pass] = &[
 /// # Errors
 /// Only if a pass has a bug; the error names the pass.
 pub fn optimize(program: &Program) -> Result<Program> {
+    run_passes(program, PASSES, cfg!(debug_assertions))
+}
+
+/// Runs these passes, and verifies the program after each if `verified` says so.
+///
+/// # Errors
+/// Only if a pass has a bug; the error names the pass.
+pub fn run_passes(program: &Program, passes: &[Pass], verified: bool) -> Result<Program> {
     let mut program = program.clone();
-    for pass in PASSES {
+    for pass in passes {
         program = (pass.run)(&program)?;
-        if cfg!(debug_assertions) {
+        if verified {
             verify(&program).map_err(|error| {
                 let place = format!("after pass {}: {}", pass.name, error.operation());
                 error.named(place)

@@ -1,10 +1,10 @@
 //! What tests of plans share.
 
-use dropforge_ir::passes::optimize;
 use dropforge_ir::{Array, BF16, DType, Data, F16, Program, ValueType};
-use dropforge_plan::reference::ReferenceDevice;
-use dropforge_plan::simulate::SimulatedDevice;
-use dropforge_plan::{Argument, Device, Plan, plan};
+use dropforge_plan::Plan;
+use dropforge_runtime::reference::ReferenceDevice;
+use dropforge_runtime::simulate::SimulatedDevice;
+use dropforge_runtime::{Argument, Device, Options, compile, load};
 
 fn sample(ty: &ValueType, seed: usize) -> Array {
     let count = ty.shape.elements();
@@ -41,7 +41,7 @@ pub fn check(program: &Program) -> Plan {
             .map(|(seed, port)| sample(program.ty(port.value), seed))
             .collect();
         let hypers: Vec<f32> = (0..program.hypers.len()).map(|i| 0.1 + i as f32 * 0.2).collect();
-        let mut executable = device.load(program, &states).unwrap();
+        let mut executable = load(device, program, &states).unwrap();
         let mut results = Vec::new();
         for _ in 0..2 {
             let arguments: Vec<Argument> = inputs.iter().map(Argument::Host).collect();
@@ -51,7 +51,7 @@ pub fn check(program: &Program) -> Plan {
         results.extend(states.iter().map(|state| state.read().unwrap()));
         results
     };
-    let plan = plan(&optimize(program).unwrap()).unwrap();
+    let plan = compile(program, &Options::default()).unwrap();
     for (index, (a, b)) in run(&ReferenceDevice).iter().zip(run(&SimulatedDevice)).enumerate() {
         match (a.data(), b.data()) {
             (Data::F32(a), Data::F32(b)) => {

@@ -3,7 +3,7 @@
 use super::cooperative::Kind;
 use crate::printing::MatrixUse;
 use crate::tuning::{ATTENTION_TILES, AttentionTile, MATRIX_TILES, MatrixTile, TILES, Tile};
-use dropforge_plan::Choices;
+use dropforge_runtime::Choices;
 
 /// One choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use crate::translate::{Kernel, Parameter, translate};
 use dropforge_conformance::compare;
 use dropforge_ir::interpret::Numbers;
 use dropforge_ir::{Array, BF16, DType, Data, F16, Program, ValueType};
-use dropforge_plan::Choices;
+use dropforge_runtime::Choices;
 use dropforge_wgpu::{Printing, ShaderPlace, Shaders, shaders_with};
 use std::collections::HashMap;
 use std::fmt::Write;

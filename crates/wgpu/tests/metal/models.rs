@@ -8,8 +8,8 @@ use dropforge::step::Batched;
 use dropforge::{Runtime, Tensor};
 use dropforge_ir::interpret::Numbers;
 use dropforge_ir::{Array, DType, Data, Program, Result, ValueType};
-use dropforge_plan::reference::ReferenceDevice;
-use dropforge_plan::{Argument, BufferRef, Device, Executable};
+use dropforge_runtime::reference::ReferenceDevice;
+use dropforge_runtime::{Argument, Arguments, Binding, BufferRef, Choices, Device, Loaded, Options};
 use std::sync::{Arc, Mutex};
 
 /// Allowed difference of a whole step, whose rounding errors add up.
@@ -25,7 +25,7 @@ struct Recorder {
 struct Recorded {
     program: Program,
     states: Vec<BufferRef>,
-    inner: Box<dyn Executable>,
+    inner: Box<dyn Loaded>,
     samples: Arc<Mutex<Vec<Sample>>>,
 }
 
@@ -42,29 +42,34 @@ impl Device for Recorder {
         ReferenceDevice.allocate(ty)
     }
 
-    fn load(&self, program: &Program, states: &[BufferRef]) -> Result<Box<dyn Executable>> {
+    fn options(&self) -> Options {
+        ReferenceDevice.options()
+    }
+
+    fn load(&self, binding: &Binding<'_>, choices: &mut Choices) -> Result<Box<dyn Loaded>> {
+        let program = binding.plan().program.clone();
         self.programs.lock().unwrap().push(program.clone());
-        let inner = ReferenceDevice.load(program, states)?;
+        let inner = ReferenceDevice.load(binding, choices)?;
         let samples = Arc::clone(&self.samples);
-        Ok(Box::new(Recorded { program: program.clone(), states: states.to_vec(), inner, samples }))
+        Ok(Box::new(Recorded { program, states: binding.states().to_vec(), inner, samples }))
     }
 }
 
-impl Executable for Recorded {
-    fn run(&mut self, inputs: &[Argument<'_>], hypers: &[f32]) -> Result<Vec<BufferRef>> {
-        let given = inputs.iter().map(|input| match input {
+impl Loaded for Recorded {
+    fn run(&mut self, arguments: &Arguments<'_>) -> Result<Vec<BufferRef>> {
+        let given = arguments.inputs().iter().map(|input| match input {
             Argument::Host(array) => Ok((*array).clone()),
             Argument::Device(buffer) => buffer.read(),
         });
         let given: Vec<Array> = given.collect::<Result<_>>()?;
         let states = read(&self.states)?;
-        let outputs = self.inner.run(inputs, hypers)?;
+        let outputs = self.inner.run(arguments)?;
         let expected = read(&outputs)?.iter().chain(&read(&self.states)?).map(Numbers::from).collect();
         let sample = Sample {
             name: self.program.name.clone(),
             program: self.program.clone(),
             inputs: given,
-            hypers: hypers.to_vec(),
+            hypers: arguments.hypers().to_vec(),
             states,
             expected,
             tolerance: TOLERANCE,
@@ -75,10 +80,6 @@ impl Executable for Recorded {
 
     fn peak_bytes(&self) -> usize {
         self.inner.peak_bytes()
-    }
-
-    fn explain(&self) -> String {
-        self.inner.explain()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use dropforge_ir::text::parse;
 use dropforge_ir::{Array, Data, Program, ValueType};
-use dropforge_plan::{BufferRef, Device};
+use dropforge_runtime::{BufferRef, Device};
 use dropforge_wgpu::{Choice, WgpuDevice};
 
 /// The software renderer, or the GPU if `DROPFORGE_GPU=best`; `None` where `DROPFORGE_NO_GPU=1` says that there is none.

@@ -1,7 +1,10 @@
-//! What every device offers: buffers that stay, and executables that run a whole step in one call.
+//! What every device offers: buffers that stay, and plans that run a whole step in one call.
 
+use crate::binding::{Arguments, Binding};
+use crate::pipeline::Options;
+use crate::profile::{Peak, Times};
 use crate::statistics::MemoryStatistics;
-use dropforge_ir::{Array, Error, Program, Result, ValueType};
+use dropforge_ir::{Array, Error, Result, ValueType};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,10 +29,7 @@ pub trait Buffer: Send + Sync {
     /// If the type or shape differs, or the device fails.
     fn write(&self, array: &Array) -> Result<()>;
 
-    /// For the device to find its own buffers again.
-    fn as_any(&self) -> &dyn Any;
-
-    /// As `as_any`, for those that keep the buffer.
+    /// For a device to find its own buffers again: see [`own`].
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
@@ -49,38 +49,58 @@ impl Argument<'_> {
             Argument::Device(buffer) => buffer.ty().clone(),
         }
     }
+
+    /// Whether the elements have this type and shape.
+    pub fn is(&self, ty: &ValueType) -> bool {
+        match self {
+            Argument::Host(array) => *array.shape() == ty.shape && array.data().dtype() == ty.dtype,
+            Argument::Device(buffer) => buffer.ty() == ty,
+        }
+    }
 }
 
 /// What a device chose where kernels can be computed in several ways that differ in speed and rounding, such as tiles of
 /// products: a word for each class of kernels. Both mean something to this sort of device only.
 pub type Choices = BTreeMap<String, String>;
 
-/// A program that is ready to run, bound to its states.
-pub trait Executable: Send {
-    /// Runs the whole step: reads inputs and states, writes states, returns the outputs in the program's order. The
-    /// outputs may still be on their way when this returns; reading one waits.
+/// A plan that a device has loaded, bound to its states.
+pub trait Loaded: Send {
+    /// Runs the whole plan once and returns the program's outputs; see [`Executable::run`](crate::Executable::run).
     ///
     /// # Errors
-    /// If the inputs or hyperparameters do not fit the program, or the device fails. States are then unchanged or
-    /// their contents lost, never half a step that looks whole.
-    fn run(&mut self, inputs: &[Argument<'_>], hypers: &[f32]) -> Result<Vec<BufferRef>>;
+    /// If an input lies on a device that it cannot be read from, or the device fails. States are then unchanged or their
+    /// contents lost, never half a step that looks whole.
+    fn run(&mut self, arguments: &Arguments<'_>) -> Result<Vec<BufferRef>>;
 
-    /// Bytes of intermediate values at the fullest moment of a step.
+    /// Bytes of intermediate values at the fullest moment of a run.
     fn peak_bytes(&self) -> usize;
 
-    /// A listing for people: kernels, what each fused, memory.
-    fn explain(&self) -> String;
+    /// What there is to say of a kernel of the plan in listings, such as which of several ways computes it.
+    fn note(&self, kernel: usize) -> String {
+        let _ = kernel;
+        String::new()
+    }
+
+    /// Lines that end a listing.
+    fn remark(&self) -> String {
+        String::new()
+    }
 
     /// Takes the time of each kernel from the next run on.
     fn start_profile(&mut self) {}
 
-    /// What profiling found, for people: time per kernel, its share and its rate. Empty where a device cannot tell.
-    fn profile(&self) -> String {
-        String::new()
+    /// The times taken so far; `None` where the device cannot tell.
+    fn times(&self) -> Option<Times> {
+        None
+    }
+
+    /// What the device reaches at best, measured when it is first asked for; `None` where that cannot be measured.
+    fn peak(&self) -> Option<Peak> {
+        None
     }
 }
 
-/// A place where programs run.
+/// A place where plans run.
 pub trait Device: Send + Sync {
     /// Name for people, such as `cpu (2 threads, AVX-512)`.
     fn name(&self) -> String;
@@ -116,26 +136,21 @@ pub trait Device: Send + Sync {
     /// If there is not enough memory; the message says what was asked for.
     fn allocate(&self, ty: &ValueType) -> Result<BufferRef>;
 
-    /// Compiles a program (passes included) and binds it to its states, in the order of `program.states`.
-    ///
-    /// # Errors
-    /// If the program is not valid, or a state's buffer has another type or belongs to another device.
-    fn load(&self, program: &Program, states: &[BufferRef]) -> Result<Box<dyn Executable>>;
-
-    /// As [`Device::load`], with the choices that `choices` names; those that the device makes itself are added. Who keeps
-    /// them can load the same programs later, in another process, and get the same bits. A choice that the device does not
-    /// know, or that does not fit, is made anew.
-    ///
-    /// # Errors
-    /// As [`Device::load`].
-    fn load_with(
-        &self,
-        program: &Program,
-        states: &[BufferRef],
-        choices: &mut Choices,
-    ) -> Result<Box<dyn Executable>> {
-        // Where nothing is chosen, nothing has to be kept.
-        let _ = choices;
-        self.load(program, states)
+    /// What is to happen to programs before they are planned for this device.
+    fn options(&self) -> Options {
+        Options::default()
     }
+
+    /// Prepares a plan for running. Choices that `choices` names are followed where they fit; those that the device makes
+    /// itself are added. Programs come here through [`load`](crate::load).
+    ///
+    /// # Errors
+    /// If a state belongs to another device, or the device lacks memory or something that the plan needs.
+    fn load(&self, binding: &Binding<'_>, choices: &mut Choices) -> Result<Box<dyn Loaded>>;
+}
+
+/// The buffer as one of a sort, if it is.
+pub fn own<T: Buffer + 'static>(buffer: &BufferRef) -> Option<Arc<T>> {
+    let any: Arc<dyn Any + Send + Sync> = Arc::clone(buffer).into_any();
+    any.downcast().ok()
 }

@@ -1,14 +1,17 @@
 //! A device that carries out plans literally: loop kernels instruction by instruction, library operations by the
 //! interpreter, every value in its planned place. What it gets wrong, fusion or the memory plan got wrong.
 
-use crate::device::{BufferRef, Device, Executable};
-use crate::kernel::{Access, Affine, Domain, Instance, Instruction, Level, LoopKernel, Reduction, Register};
-use crate::plan::{Place, Plan, Work, plan};
-use crate::reference::{ReferenceDevice, planned_executable};
+use crate::binding::Binding;
+use crate::device::{BufferRef, Choices, Device, Loaded};
+use crate::reference::{ReferenceDevice, ReferenceExecutable};
 use dropforge_ir::interpret::{Numbers, Precision, apply};
-use dropforge_ir::passes::optimize;
 use dropforge_ir::random::random_bits;
-use dropforge_ir::{Array, BF16, DType, Data, Error, F16, Op, Program, ReduceKind, Result, Shape, ValueType};
+use dropforge_ir::{Array, BF16, DType, Data, Error, F16, Op, ReduceKind, Result, Shape, ValueType};
+use dropforge_plan::Plan;
+use dropforge_plan::kernel::{
+    Access, Affine, Domain, Instance, Instruction, Level, LoopKernel, Reduction, Register,
+};
+use dropforge_plan::plan::{Place, Work};
 
 /// The device of literal plans, for tests of everything between programs and devices.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,9 +26,8 @@ impl Device for SimulatedDevice {
         ReferenceDevice.allocate(ty)
     }
 
-    fn load(&self, program: &Program, states: &[BufferRef]) -> Result<Box<dyn Executable>> {
-        let plan = plan(&optimize(program)?)?;
-        planned_executable(plan, states)
+    fn load(&self, binding: &Binding<'_>, _choices: &mut Choices) -> Result<Box<dyn Loaded>> {
+        Ok(Box::new(ReferenceExecutable::planned(binding, run_plan)?))
     }
 }
 

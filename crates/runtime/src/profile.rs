@@ -1,7 +1,7 @@
 //! Where the time of a step goes: per kernel, beside what the machine can do at best.
 
-use crate::explain::{Cost, cost, title};
-use crate::plan::Plan;
+use dropforge_plan::Plan;
+use dropforge_plan::explain::{Cost, cost, title};
 use std::fmt::Write;
 
 /// What a device reaches at best, as measured on it.
@@ -28,15 +28,18 @@ impl Peak {
     }
 }
 
-/// A table of kernels, the slowest first. `seconds` are those of each kernel of the plan in one run, as the mean over
-/// `runs`; `note` adds what a device knows of a kernel.
-pub fn table(
-    plan: &Plan,
-    seconds: &[f64],
-    runs: u32,
-    peak: Option<&Peak>,
-    note: impl Fn(usize) -> String,
-) -> String {
+/// Time spent in the kernels of a plan.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Times {
+    /// Seconds of each kernel in one run, as the mean over all runs.
+    pub seconds: Vec<f64>,
+    /// How many runs were timed.
+    pub runs: u32,
+}
+
+/// A table of kernels, the slowest first; `note` adds what a device knows of a kernel.
+pub fn table(plan: &Plan, times: &Times, peak: Option<&Peak>, note: impl Fn(usize) -> String) -> String {
+    let Times { seconds, runs } = times;
     let total: f64 = seconds.iter().sum();
     let mut order: Vec<usize> = (0..seconds.len()).collect();
     order.sort_by(|&a, &b| seconds[b].total_cmp(&seconds[a]));
@@ -80,8 +83,8 @@ pub fn table(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan;
     use dropforge_ir::{BinaryKind, DType, Program, ValueType};
+    use dropforge_plan::plan;
 
     #[test]
     fn the_slower_of_arithmetic_and_traffic_decides() {
@@ -101,11 +104,12 @@ mod tests {
         let plan = plan(&program).unwrap();
         let peak = Peak { flops: 1e9, cache: 24e9, memory: 1e9, cache_bytes: 1e6 };
         // 12,000 bytes in two microseconds: a quarter of what the cache gives, half of what the arithmetic takes.
-        let text = table(&plan, &[2e-6], 3, Some(&peak), |_| "noted".into());
+        let text = table(&plan, &Times { seconds: vec![2e-6], runs: 3 }, Some(&peak), |_| "noted".into());
         let line = text.lines().last().unwrap();
         let words: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(words[..8], ["2.0", "µs", "100.0", "%", "50", "%", "0.5", "6.0"], "{text}");
         assert!(line.ends_with("fused(add) [noted]"), "{text}");
-        assert!(table(&plan, &[0.0], 0, None, |_| String::new()).contains('–'));
+        let none = Times { seconds: vec![0.0], runs: 0 };
+        assert!(table(&plan, &none, None, |_| String::new()).contains('–'));
     }
 }

@@ -1,6 +1,6 @@
 //! What devices tell about their memory.
 
-use crate::explain::human_bytes;
+use dropforge_plan::explain::human_bytes;
 use std::fmt;
 
 /// What is held of a device's memory, in bytes unless said otherwise.

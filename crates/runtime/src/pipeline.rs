@@ -120,8 +120,8 @@ mod tests {
             let says = |states: &[BufferRef]| load(device, &program, states).err().unwrap().to_string();
             assert_eq!(says(&[]), "load: p needs 1 states, got 0");
             let wrong = device.allocate(&wrong).unwrap();
-            assert_eq!(says(&[wrong.clone()]), "load: state w is f32[2], its buffer is f32[3]");
-            let mut executable = load(device, &program, &[right.clone()]).unwrap();
+            assert_eq!(says(std::slice::from_ref(&wrong)), "load: state w is f32[2], its buffer is f32[3]");
+            let mut executable = load(device, &program, std::slice::from_ref(&right)).unwrap();
             let mut says = |inputs: &[&BufferRef], hypers: &[f32]| {
                 let inputs: Vec<_> = inputs.iter().map(|buffer| crate::Argument::Device(buffer)).collect();
                 executable.run(&inputs, hypers).err().unwrap().to_string()

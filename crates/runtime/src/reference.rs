@@ -70,7 +70,13 @@ impl ReferenceExecutable {
     pub fn planned(binding: &Binding<'_>, method: Method) -> Result<ReferenceExecutable> {
         let plan = Arc::clone(binding.plan());
         let peak_bytes = plan.arena_bytes;
-        Ok(ReferenceExecutable { plan, states: binding.own_states(|_| true)?, method, peak_bytes, remark: "" })
+        Ok(ReferenceExecutable {
+            plan,
+            states: binding.own_states(|_| true)?,
+            method,
+            peak_bytes,
+            remark: "",
+        })
     }
 
     /// One operation of the program after another, whatever the plan made of them.

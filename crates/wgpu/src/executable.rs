@@ -94,11 +94,7 @@ fn places(
 }
 
 impl WgpuExecutable {
-    pub fn new(
-        gpu: &Arc<Gpu>,
-        binding: &Binding<'_>,
-        choices: &mut Choices,
-    ) -> Result<WgpuExecutable> {
+    pub fn new(gpu: &Arc<Gpu>, binding: &Binding<'_>, choices: &mut Choices) -> Result<WgpuExecutable> {
         let plan = Arc::clone(binding.plan());
         gpu.check("load", &plan.program.name)?;
         let states = binding.own_states(|buffer: &WgpuBuffer| Arc::ptr_eq(&buffer.piece.gpu, gpu))?;

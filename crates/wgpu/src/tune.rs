@@ -23,8 +23,8 @@ use crate::tuning::{
 use crate::wgsl::{self, BufferId, Dispatch, Pick, Tunable, Where};
 use crate::words::width;
 use dropforge_ir::{DType, Result};
-use dropforge_runtime::Choices;
 use dropforge_plan::plan::{Kernel, Plan, Work};
+use dropforge_runtime::Choices;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -221,7 +221,9 @@ fn announce(
             "step": trainer.steps(),
         }));
     }
-    let (train, test) = (count(train as u64), count(test as u64));
+    let images =
+        |len: Option<usize>| len.map_or_else(|| "an unknown number of".into(), |len| count(len as u64));
+    let (train, test) = (images(train), images(test));
     let inputs = shape(&config.inputs.shape);
     line(format_args!("{}: {} parameters, on {device}", config.model.name, count(parameters as u64)))?;
     line(format_args!("{}: {train} training and {test} test images of {inputs}", config.data))?;

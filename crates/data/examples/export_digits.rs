@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use dropforge_data::{DIGITS_TEST, DIGITS_TRAIN, Dataset, Source, digits};
+use dropforge_data::{DIGITS_TEST, DIGITS_TRAIN, Dataset, digits};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::create_dir_all(folder)?;
     let start = std::time::Instant::now();
     let (train, test) = digits(DIGITS_TRAIN, DIGITS_TEST, seed);
-    println!("drew {} digits in {:.3} s", train.len() + test.len(), start.elapsed().as_secs_f64());
+    println!("drew {} digits in {:.3} s", train.count() + test.count(), start.elapsed().as_secs_f64());
     for (name, data) in [("train", &train), ("t10k", &test)] {
         std::fs::write(folder.join(format!("{name}-images-idx3-ubyte")), images(data))?;
         std::fs::write(folder.join(format!("{name}-labels-idx1-ubyte")), labels(data))?;
@@ -23,13 +23,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn images(data: &Dataset) -> Vec<u8> {
-    let mut file = header(&[data.len(), 28, 28]);
-    (0..data.len()).filter_map(|i| data.bytes(i)).for_each(|image| file.extend_from_slice(image));
+    let mut file = header(&[data.count(), 28, 28]);
+    (0..data.count()).filter_map(|i| data.bytes(i)).for_each(|image| file.extend_from_slice(image));
     file
 }
 
 fn labels(data: &Dataset) -> Vec<u8> {
-    let mut file = header(&[data.len()]);
+    let mut file = header(&[data.count()]);
     file.extend(data.classes().unwrap_or_default().iter().map(|&class| class as u8));
     file
 }

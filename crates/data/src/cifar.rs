@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Dataset, Description, Error, Normalization, Result, Targets, file};
+use crate::{Dataset, Description, Error, Normalization, Preparation, Result, file};
 
 /// A label byte, then 32×32 pixels as a red, a green and a blue plane.
 const RECORD: usize = 1 + 3 * 32 * 32;
@@ -53,7 +53,8 @@ fn read_part(dir: &Path, files: &[(String, PathBuf)], prefix: &str, name: &str) 
         ));
     }
     let description = Description::classes(name, &[3, 32, 32], NAMES);
-    Dataset::from_u8(description, pixels, Targets::Classes(classes))?.normalized(Normalization::cifar10())
+    let data = Dataset::from_u8(description, pixels, classes)?.normalized(Normalization::cifar10())?;
+    Ok(data.prepared_as(Preparation::Image { normalization: Normalization::cifar10() }))
 }
 
 fn read_records(path: &Path, pixels: &mut Vec<u8>, classes: &mut Vec<i32>) -> Result<()> {
@@ -83,7 +84,6 @@ fn read_records(path: &Path, pixels: &mut Vec<u8>, classes: &mut Vec<i32>) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Source;
     use crate::testing::{Folder, gzip, message, shared};
 
     fn record(label: u8, pixel: u8) -> Vec<u8> {
@@ -102,8 +102,8 @@ mod tests {
         folder.write("batches.meta.txt", b"airplane");
         let (train, test) = cifar10(folder.path()).unwrap();
         assert_eq!((train.classes(), test.classes()), (Some(&[0, 1, 2][..]), Some(&[9][..])));
-        let mut out = vec![0.0; 3072];
-        train.read_input(0, &mut out).unwrap();
+        let first = crate::read_one(&train, 0).unwrap();
+        let out = first.get("input").unwrap().slice::<f32>().unwrap();
         assert_eq!(
             (out[0], out[1024], out[3071]),
             ((1.0 - 0.4914) / 0.2470, (1.0 - 0.4822) / 0.2435, (1.0 - 0.4465) / 0.2616)
@@ -127,7 +127,7 @@ mod tests {
     fn the_real_files() {
         let Some(dir) = shared("cifar-10") else { return };
         let (train, test) = cifar10(dir).unwrap();
-        assert_eq!((train.len(), test.len()), (10_000, 4_000));
+        assert_eq!((train.count(), test.count()), (10_000, 4_000));
         // The first test image is a cat, the second a ship.
         assert_eq!(test.classes().map(|classes| &classes[..4]), Some(&[3, 8, 8, 0][..]));
     }

@@ -3,21 +3,26 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::{Description, Error, Normalization, Result, Source, TargetKind, Targets};
+use crate::batch::check_values;
+use crate::description::INPUT;
+use crate::{
+    DType, Description, Element, Error, Field, Normalization, Preparation, Request, Result, Sample, Source,
+    Values,
+};
 
-/// A data set in memory: byte or `f32` features, and classes or real-valued targets.
+/// A data set in memory: an array for each field.
 ///
 /// Cloning, [`split`](Dataset::split) and [`take`](Dataset::take) share the samples and copy nothing.
 /// Everything is checked when it is made, so that reading later cannot meet a bad label or a NaN.
 ///
 /// ```
-/// use dropforge_data::{Dataset, Description, Source, Targets};
+/// use dropforge_data::{Dataset, Description, Source};
 ///
 /// let description = Description::classes("parity", &[2], ["even", "odd"]);
 /// let features = vec![0.0, 0.0, 0.0, 1.0, 1.0, 0.0];
-/// let data = Dataset::from_f32(description, features, Targets::Classes(vec![0, 1, 1]))?;
+/// let data = Dataset::from_f32(description, features, vec![0, 1, 1])?;
 /// let (train, test) = data.split(2)?;
-/// assert_eq!((train.len(), test.class(0)?), (2, 1));
+/// assert_eq!((train.len(), test.classes()), (Some(2), Some(&[1][..])));
 /// # Ok::<(), dropforge_data::Error>(())
 /// ```
 #[derive(Clone)]
@@ -29,103 +34,134 @@ pub struct Dataset {
 }
 
 struct Samples {
-    features: Features,
-    targets: Targets,
-    input_len: usize,
-    target_len: usize,
+    arrays: Vec<Values>,
+    layout: Vec<usize>,
 }
 
-enum Features {
-    Bytes(Vec<u8>),
-    Floats(Vec<f32>),
-}
-
-/// A normalisation and, for bytes, its table of 256 results per channel: one look-up a pixel, and the same bits as
-/// `(x / 255 − mean) / std` computed each time.
+/// What is done to the input when it is read, and for bytes its table of 256 results per channel: one look-up a pixel,
+/// and the same bits as `(x / 255 − mean) / std` computed each time.
 struct Applied {
+    /// Number of the field.
+    field: usize,
     normalization: Normalization,
     tables: Vec<[f32; 256]>,
 }
 
 impl Applied {
-    fn new(normalization: Normalization, features: &Features) -> Applied {
-        let tables = match features {
-            Features::Floats(_) => Vec::new(),
-            Features::Bytes(_) => (0..normalization.mean().len())
+    fn new(normalization: Normalization, description: &Description, arrays: &[Values]) -> Applied {
+        let field = description.fields.iter().position(|field| field.name == INPUT).unwrap_or(0);
+        let wanted = description.fields.get(field).map(|field| field.dtype);
+        let tables = match arrays.get(field) {
+            Some(Values::U8(_)) if wanted == Some(DType::F32) => (0..normalization.mean().len())
                 .map(|channel| {
                     let (mean, std) = normalization.channel(channel);
                     std::array::from_fn(|byte| (byte as f32 / 255.0 - mean) / std)
                 })
                 .collect(),
+            _ => Vec::new(),
         };
-        Applied { normalization, tables }
+        Applied { field, normalization, tables }
     }
 }
 
 impl Dataset {
-    /// A data set of `f32` features, all samples one after another, row-major, read back unchanged until
-    /// [`normalized`](Dataset::normalized).
+    /// A data set of one array per field of the description, each all samples one after another, row-major. Bytes for a
+    /// field of f32 are read as `byte / 255`, so 0 to 1, until [`normalized`](Dataset::normalized).
     ///
     /// # Errors
-    /// The number of features is no multiple of the sample size, the counts of samples and targets differ, a class is
-    /// outside its names, the targets are of another kind than described, or a feature or target is NaN or infinite
-    /// (the message names its sample).
-    pub fn from_f32(description: Description, features: Vec<f32>, targets: Targets) -> Result<Dataset> {
-        let input_len = description.input_len()?;
-        if let Some(at) = features.iter().position(|x| !x.is_finite()) {
-            return Err(Error::new(format!(
-                "{}: feature {} of sample {} is {}: clean or leave out samples that are not finite",
-                description.name,
-                at % input_len,
-                at / input_len,
-                features[at]
-            )));
-        }
-        Dataset::new(description, Features::Floats(features), targets)
-    }
-
-    /// A data set of byte features such as pixels, all samples one after another, row-major. They are read as
-    /// `byte / 255`, so 0 to 1, until [`normalized`](Dataset::normalized).
-    ///
-    /// # Errors
-    /// As for [`from_f32`](Dataset::from_f32).
-    pub fn from_u8(description: Description, features: Vec<u8>, targets: Targets) -> Result<Dataset> {
-        Dataset::new(description, Features::Bytes(features), targets)
-    }
-
-    fn new(description: Description, features: Features, targets: Targets) -> Result<Dataset> {
-        let (input_len, target_len) = (description.input_len()?, description.target_len()?);
-        let features_len = match &features {
-            Features::Bytes(bytes) => bytes.len(),
-            Features::Floats(floats) => floats.len(),
-        };
+    /// The number of arrays, their types or their counts of samples differ, an array is no whole number of samples, a
+    /// class is outside its names, or a number is NaN or infinite (the message names its sample).
+    pub fn new(description: Description, arrays: Vec<Values>) -> Result<Dataset> {
+        let layout = description.layout()?;
         let name = &description.name;
-        if !features_len.is_multiple_of(input_len) {
+        if arrays.len() != description.fields.len() {
             return Err(Error::new(format!(
-                "{name}: {features_len} features are not a whole number of samples of {input_len} (shape {:?})",
-                description.input_shape
+                "{name}: {} arrays for {} fields: every field needs exactly one",
+                arrays.len(),
+                description.fields.len()
             )));
         }
-        let count = features_len / input_len;
-        let targets_count = check_targets(&description, &targets, target_len)?;
-        if count != targets_count {
-            return Err(Error::new(format!(
-                "{name}: {count} samples but {targets_count} targets: every sample needs exactly one"
-            )));
+        let mut count = None;
+        for ((field, array), &elements) in description.fields.iter().zip(&arrays).zip(&layout) {
+            let samples = check_array(name, field, array, elements)?;
+            let (first, first_field) = *count.get_or_insert((samples, field.name.as_str()));
+            if first != samples {
+                return Err(Error::new(format!(
+                    "{name}: {first} samples of {first_field} but {samples} of {}: every sample needs exactly one",
+                    field.name
+                )));
+            }
         }
-        let normalization = Arc::new(Applied::new(Normalization::identity(), &features));
-        let samples = Arc::new(Samples { features, targets, input_len, target_len });
+        let count = count.map_or(0, |(count, _)| count);
+        let normalization = Arc::new(Applied::new(Normalization::identity(), &description, &arrays));
+        let samples = Arc::new(Samples { arrays, layout });
         Ok(Dataset { samples, description: Arc::new(description), normalization, range: 0..count })
     }
 
-    /// The same samples, read as `(x − mean) / std` per channel instead of as they were normalised before.
+    /// A data set of `f32` inputs, all samples one after another, row-major, read back unchanged until
+    /// [`normalized`](Dataset::normalized); and classes (`Vec<i32>`) or numbers (`Vec<f32>`) as targets.
     ///
     /// # Errors
-    /// The normalisation is for another number of channels than the first extent of the samples.
+    /// As for [`new`](Dataset::new).
+    pub fn from_f32(
+        description: Description,
+        inputs: Vec<f32>,
+        targets: impl Into<Values>,
+    ) -> Result<Dataset> {
+        Dataset::new(description, vec![inputs.into(), targets.into()])
+    }
+
+    /// A data set of byte inputs such as pixels, all samples one after another, row-major. They are read as
+    /// `byte / 255`, so 0 to 1, until [`normalized`](Dataset::normalized).
+    ///
+    /// # Errors
+    /// As for [`new`](Dataset::new).
+    pub fn from_u8(description: Description, inputs: Vec<u8>, targets: impl Into<Values>) -> Result<Dataset> {
+        Dataset::new(description, vec![inputs.into(), targets.into()])
+    }
+
+    /// The same samples, whose input is read as `(x − mean) / std` per channel instead of as it was normalised before.
+    ///
+    /// # Errors
+    /// The normalisation is for another number of channels than the first extent of the samples, or the input is not of
+    /// f32.
     pub fn normalized(&self, normalization: Normalization) -> Result<Dataset> {
-        normalization.check_channels(self.description.channels())?;
-        let normalization = Arc::new(Applied::new(normalization, &self.samples.features));
-        Ok(Dataset { normalization, ..self.clone() })
+        let mut description = (*self.description).clone();
+        let field = &mut description.fields[self.normalization.field];
+        if field.dtype != DType::F32 {
+            return Err(Error::new(format!(
+                "{}: {} holds {}, only f32 can be normalised as it is read",
+                self.description.name, field.name, field.dtype
+            )));
+        }
+        normalization.check_channels(field.channels())?;
+        field.preparation = std::mem::take(&mut field.preparation).with(normalization.clone());
+        let normalization = Arc::new(Applied::new(normalization, &description, &self.samples.arrays));
+        Ok(Dataset { normalization, description: Arc::new(description), ..self.clone() })
+    }
+
+    /// The same samples with the bytes of their input as they are, a quarter of the memory on the way to a device. The
+    /// program that reads them has to divide by 255 and normalise.
+    ///
+    /// # Errors
+    /// The input is not stored as bytes.
+    pub fn as_bytes(&self) -> Result<Dataset> {
+        let at = self.normalization.field;
+        let mut description = (*self.description).clone();
+        let Values::U8(_) = self.samples.arrays[at] else {
+            return Err(Error::new(format!("{}: the input is not stored as bytes", description.name)));
+        };
+        description.fields[at].dtype = DType::U8;
+        let normalization = self.normalization.normalization.clone();
+        let normalization = Arc::new(Applied::new(normalization, &description, &self.samples.arrays));
+        Ok(Dataset { normalization, description: Arc::new(description), ..self.clone() })
+    }
+
+    /// The same samples, described as images that files can be read as, so that a model trained on them takes files.
+    pub(crate) fn prepared_as(&self, preparation: Preparation) -> Dataset {
+        let mut description = (*self.description).clone();
+        description.fields[self.normalization.field].preparation = preparation;
+        Dataset { description: Arc::new(description), ..self.clone() }
     }
 
     /// The same samples under another name.
@@ -134,16 +170,21 @@ impl Dataset {
         Dataset { description: Arc::new(description), ..self.clone() }
     }
 
+    /// How many samples there are.
+    pub fn count(&self) -> usize {
+        self.range.len()
+    }
+
     /// The samples before `at`, and those from `at` on. They are not shuffled first.
     ///
     /// # Errors
     /// `at` is beyond the last sample.
     pub fn split(&self, at: usize) -> Result<(Dataset, Dataset)> {
-        if at > self.len() {
+        if at > self.count() {
             return Err(Error::new(format!(
                 "{}: cannot split at {at}: there are only {} samples",
                 self.description.name,
-                self.len()
+                self.count()
             )));
         }
         let middle = self.range.start + at;
@@ -154,48 +195,55 @@ impl Dataset {
 
     /// The first `n` samples, or all of them when there are fewer.
     pub fn take(&self, n: usize) -> Dataset {
-        let end = self.range.start + n.min(self.len());
+        let end = self.range.start + n.min(self.count());
         Dataset { range: self.range.start..end, ..self.clone() }
     }
 
-    /// The class numbers of all samples, in order; `None` when the targets are real numbers.
+    /// A field of all samples as it is stored, one after another; `None` when there is no such field or it is stored as
+    /// another type.
+    pub fn stored<T: Element>(&self, field: &str) -> Option<&[T]> {
+        let at = self.description.position(field).ok()?;
+        let elements = self.samples.layout[at];
+        Some(&self.samples.arrays[at].slice::<T>()?[self.range.start * elements..self.range.end * elements])
+    }
+
+    /// The class numbers of all samples, in order; `None` when `target` is no class.
     pub fn classes(&self) -> Option<&[i32]> {
-        match &self.samples.targets {
-            Targets::Classes(classes) => Some(&classes[self.range.clone()]),
-            Targets::Values(_) => None,
-        }
+        self.description.class_count()?;
+        self.stored(crate::description::TARGET)
     }
 
-    /// The bytes of a sample as they are stored, before normalisation; `None` when the features are `f32` or `index`
-    /// is outside the data set.
+    /// The bytes of a sample's input as they are stored, before normalisation; `None` when it is not stored as bytes or
+    /// `index` is outside the data set.
     pub fn bytes(&self, index: usize) -> Option<&[u8]> {
-        let at = self.position(index).ok()?;
-        match &self.samples.features {
-            Features::Bytes(bytes) => Some(chunk(bytes, at, self.samples.input_len)),
-            Features::Floats(_) => None,
-        }
+        let at = self.normalization.field;
+        let elements = self.samples.layout[at];
+        self.stored::<u8>(&self.description.fields[at].name)?.get(index * elements..(index + 1) * elements)
     }
 
-    fn position(&self, index: usize) -> Result<usize> {
-        if index < self.len() {
-            return Ok(self.range.start + index);
+    fn read_input(&self, at: usize, sample: &mut Sample) -> Result<()> {
+        let Applied { field, normalization, tables } = &*self.normalization;
+        let (len, channels) = (self.samples.layout[*field], normalization.mean().len());
+        let name = &self.description.fields[*field].name;
+        match &self.samples.arrays[*field] {
+            Values::U8(bytes) if !tables.is_empty() => {
+                let out = sample.get::<f32>(name)?;
+                let runs = bytes[at * len..(at + 1) * len].chunks(len / channels);
+                for ((out, bytes), table) in out.chunks_mut(len / channels).zip(runs).zip(tables) {
+                    out.iter_mut().zip(bytes).for_each(|(out, &byte)| *out = table[byte as usize]);
+                }
+                Ok(())
+            }
+            Values::F32(floats) => {
+                let out = sample.get::<f32>(name)?;
+                out.copy_from_slice(&floats[at * len..(at + 1) * len]);
+                normalization.apply(out, channels)
+            }
+            stored => {
+                sample.copy_at(*field, stored, at);
+                Ok(())
+            }
         }
-        Err(Error::new(format!(
-            "{}: there is no sample {index}: there are {} (numbered from 0)",
-            self.description.name,
-            self.len()
-        )))
-    }
-
-    fn check_out(&self, what: &str, out: &[f32], expected: usize) -> Result<()> {
-        if out.len() == expected {
-            return Ok(());
-        }
-        Err(Error::new(format!(
-            "{}: the buffer for one {what} holds {} numbers, it must hold {expected}",
-            self.description.name,
-            out.len()
-        )))
     }
 }
 
@@ -204,193 +252,147 @@ impl Source for Dataset {
         &self.description
     }
 
-    fn len(&self) -> usize {
-        self.range.len()
+    fn len(&self) -> Option<usize> {
+        Some(self.count())
     }
 
-    fn read_input(&self, index: usize, out: &mut [f32]) -> Result<()> {
-        let at = self.position(index)?;
-        let len = self.samples.input_len;
-        self.check_out("input", out, len)?;
-        let Applied { normalization, tables } = &*self.normalization;
-        let channels = normalization.mean().len();
-        match &self.samples.features {
-            Features::Bytes(bytes) => {
-                let runs = chunk(bytes, at, len).chunks(len / channels);
-                for ((out, bytes), table) in out.chunks_mut(len / channels).zip(runs).zip(tables) {
-                    out.iter_mut().zip(bytes).for_each(|(out, &byte)| *out = table[byte as usize]);
-                }
-            }
-            Features::Floats(floats) => {
-                out.copy_from_slice(chunk(floats, at, len));
-                normalization.apply(out, channels)?;
+    fn read(&self, request: &Request, sample: &mut Sample) -> Result<()> {
+        if request.index >= self.count() {
+            return Err(Error::new(format!(
+                "{}: there is no sample {}: there are {} (numbered from 0)",
+                self.description.name,
+                request.index,
+                self.count()
+            )));
+        }
+        let at = self.range.start + request.index;
+        for (field, array) in self.samples.arrays.iter().enumerate() {
+            if field == self.normalization.field {
+                self.read_input(at, sample)?;
+            } else {
+                sample.copy_at(field, array, at);
             }
         }
         Ok(())
     }
-
-    fn class(&self, index: usize) -> Result<i32> {
-        let at = self.position(index)?;
-        match &self.samples.targets {
-            Targets::Classes(classes) => Ok(classes[at]),
-            Targets::Values(_) => {
-                let name = &self.description.name;
-                Err(Error::new(format!("{name}: sample {index} has no class: its targets are numbers")))
-            }
-        }
-    }
-
-    fn values(&self, index: usize, out: &mut [f32]) -> Result<()> {
-        let at = self.position(index)?;
-        match &self.samples.targets {
-            Targets::Values(values) => {
-                self.check_out("target", out, self.samples.target_len)?;
-                out.copy_from_slice(chunk(values, at, self.samples.target_len));
-                Ok(())
-            }
-            Targets::Classes(_) => {
-                let name = &self.description.name;
-                Err(Error::new(format!("{name}: sample {index} has no values: its target is a class")))
-            }
-        }
-    }
-
-    fn normalization(&self) -> Option<&Normalization> {
-        Some(&self.normalization.normalization)
-    }
 }
 
-fn chunk<T>(all: &[T], at: usize, len: usize) -> &[T] {
-    &all[at * len..(at + 1) * len]
-}
-
-/// How many samples the targets are for, after checking each.
-fn check_targets(description: &Description, targets: &Targets, target_len: usize) -> Result<usize> {
-    let name = &description.name;
-    match (targets, &description.target) {
-        (Targets::Classes(classes), TargetKind::Class { names }) => {
-            for (index, &class) in classes.iter().enumerate() {
-                check_class(name, index, class, names.len())?;
-            }
-            Ok(classes.len())
-        }
-        (Targets::Values(values), TargetKind::Values { shape }) => {
-            if let Some(at) = values.iter().position(|x| !x.is_finite()) {
-                return Err(Error::new(format!(
-                    "{name}: the target of sample {} is {}: clean or leave out samples that are not finite",
-                    at / target_len,
-                    values[at]
-                )));
-            }
-            if !values.len().is_multiple_of(target_len) {
-                return Err(Error::new(format!(
-                    "{name}: {} target values are not a whole number of targets of shape {shape:?}",
-                    values.len()
-                )));
-            }
-            Ok(values.len() / target_len)
-        }
-        (Targets::Classes(_), _) => {
-            Err(Error::new(format!("{name}: class targets given, but the description says values")))
-        }
-        (Targets::Values(_), _) => {
-            Err(Error::new(format!("{name}: values given as targets, but the description says classes")))
-        }
+/// How many samples an array is for, after checking each.
+fn check_array(name: &str, field: &Field, array: &Values, elements: usize) -> Result<usize> {
+    let pixels = field.dtype == DType::F32 && array.dtype() == DType::U8;
+    if array.dtype() != field.dtype && !pixels {
+        let what = if field.classes().is_some() { " of classes" } else { "" };
+        return Err(Error::new(format!(
+            "{name}: {} is described as {}{what}, but an array of {} was given",
+            field.name,
+            field.dtype,
+            array.dtype()
+        )));
     }
-}
-
-/// Whether a class number is one of the `count` there are.
-pub(crate) fn check_class(name: &str, index: usize, class: i32, count: usize) -> Result<()> {
-    if usize::try_from(class).is_ok_and(|class| class < count) {
-        return Ok(());
+    if !array.len().is_multiple_of(elements) {
+        return Err(Error::new(format!(
+            "{name}: {} elements of {} are not a whole number of samples of {elements} (shape {:?})",
+            array.len(),
+            field.name,
+            field.shape
+        )));
     }
-    Err(Error::new(format!(
-        "{name}: label {class} of sample {index} is out of range: there are {count} classes, numbered from 0"
-    )))
+    let count = array.len() / elements;
+    for sample in 0..count {
+        check_values(name, field, array, sample * elements, elements, sample)?;
+    }
+    Ok(count)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::read_one;
+    use crate::testing::message;
 
     fn two_class(features: Vec<f32>, classes: Vec<i32>) -> Result<Dataset> {
-        Dataset::from_f32(Description::classes("toy", &[2], ["a", "b"]), features, Targets::Classes(classes))
+        Dataset::from_f32(Description::classes("toy", &[2], ["a", "b"]), features, classes)
     }
 
-    fn message<T>(result: Result<T>) -> String {
-        result.err().expect("should be refused").to_string()
+    fn input(data: &Dataset, index: usize) -> Vec<f32> {
+        read_one(data, index).unwrap().get("input").unwrap().slice().unwrap().to_vec()
     }
 
     #[test]
     fn reads_back_and_splits() {
         let data = two_class(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], vec![0, 1, 0]).unwrap();
         let (front, back) = data.split(1).unwrap();
-        let mut out = [0.0; 2];
-        back.read_input(1, &mut out).unwrap();
-        assert_eq!((out, front.len(), back.len()), ([5.0, 6.0], 1, 2));
+        assert_eq!((input(&back, 1), front.count(), back.count()), (vec![5.0, 6.0], 1, 2));
         assert_eq!(back.classes(), Some(&[1, 0][..]));
-        assert_eq!(back.take(1).len(), 1);
-        assert_eq!(back.take(9).len(), 2);
+        assert_eq!(back.take(1).count(), 1);
+        assert_eq!(back.take(9).count(), 2);
         assert!(message(data.split(4)).contains("only 3"));
-        assert!(message(front.class(1)).contains("no sample 1"));
-        assert!(message(front.values(0, &mut out)).contains("is a class"));
-        assert!(message(front.read_input(0, &mut out[..1])).contains("must hold 2"));
+        assert!(message(read_one(&front, 1)).contains("no sample 1"));
     }
 
     #[test]
     fn bytes_are_normalised_per_channel_as_pytorch_does() {
         let description = Description::classes("toy", &[2, 1, 2], ["a"]);
-        let data = Dataset::from_u8(description, vec![0, 255, 51, 102], Targets::Classes(vec![0])).unwrap();
-        let mut out = [9.0; 4];
-        data.read_input(0, &mut out).unwrap();
-        assert_eq!(out, [0.0, 1.0, 51.0 / 255.0, 102.0 / 255.0]);
-        let normalized = data.normalized(Normalization::new(&[0.5, 0.25], &[0.5, 2.0]).unwrap()).unwrap();
-        normalized.read_input(0, &mut out).unwrap();
-        assert_eq!(out, [-1.0, 1.0, (51.0 / 255.0 - 0.25) / 2.0, (102.0 / 255.0 - 0.25) / 2.0]);
+        let data = Dataset::from_u8(description, vec![0, 255, 51, 102], vec![0]).unwrap();
+        assert_eq!(input(&data, 0), [0.0, 1.0, 51.0 / 255.0, 102.0 / 255.0]);
+        let statistics = Normalization::new(&[0.5, 0.25], &[0.5, 2.0]).unwrap();
+        let normalized = data.normalized(statistics.clone()).unwrap();
+        let expected = [-1.0, 1.0, (51.0 / 255.0 - 0.25) / 2.0, (102.0 / 255.0 - 0.25) / 2.0];
+        assert_eq!(input(&normalized, 0), expected);
         assert_eq!(normalized.bytes(0), Some(&[0, 255, 51, 102][..]));
+        let kept = normalized.description().input().unwrap().preparation.normalization();
+        assert_eq!(kept, Some(&statistics));
         assert!(data.normalized(Normalization::new(&[0.0; 3], &[1.0; 3]).unwrap()).is_err());
+        let bytes = normalized.as_bytes().unwrap();
+        let sample = read_one(&bytes, 0).unwrap();
+        assert_eq!(sample.get("input"), Some(&Values::U8(vec![0, 255, 51, 102])));
     }
 
     #[test]
     fn floats_are_normalised_per_feature() {
         let data = two_class(vec![1.0, 2.0], vec![0]).unwrap();
         let data = data.normalized(Normalization::new(&[1.0, 0.0], &[1.0, 4.0]).unwrap()).unwrap();
-        let mut out = [0.0; 2];
-        data.read_input(0, &mut out).unwrap();
-        assert_eq!(out, [0.0, 0.5]);
+        assert_eq!(input(&data, 0), [0.0, 0.5]);
     }
 
     #[test]
     fn values_as_targets() {
         let description = Description::values("line", &[1], &[]);
-        let data =
-            Dataset::from_f32(description.clone(), vec![1.0, 2.0], Targets::Values(vec![3.0, 4.0])).unwrap();
-        let mut out = [0.0];
-        data.values(1, &mut out).unwrap();
-        assert_eq!(out, [4.0]);
-        assert!(message(data.class(0)).contains("no class"));
-        let infinite = Targets::Values(vec![3.0, f32::INFINITY]);
-        assert!(
-            message(Dataset::from_f32(description, vec![1.0, 2.0], infinite))
-                .contains("target of sample 1 is inf")
-        );
+        let data = Dataset::from_f32(description.clone(), vec![1.0, 2.0], vec![3.0f32, 4.0]).unwrap();
+        assert_eq!(read_one(&data, 1).unwrap().get("target"), Some(&Values::F32(vec![4.0])));
+        assert_eq!(data.classes(), None);
+        let infinite = Dataset::from_f32(description, vec![1.0, 2.0], vec![3.0, f32::INFINITY]);
+        assert!(message(infinite).contains("target of sample 1 has a NaN or an infinite"));
+    }
+
+    #[test]
+    fn any_number_of_fields_of_any_type() {
+        let description = Description::new("pairs")
+            .with(Field::numbers("left", DType::U8, &[2]))
+            .with(Field::numbers("mask", DType::Bool, &[1]))
+            .with(Field::class("target", ["no", "yes"]));
+        let arrays = vec![vec![1u8, 2, 3, 4].into(), vec![true, false].into(), vec![1, 0].into()];
+        let data = Dataset::new(description.clone(), arrays).unwrap();
+        let second = read_one(&data, 1).unwrap();
+        assert_eq!(second.get("left"), Some(&Values::U8(vec![3, 4])));
+        assert_eq!(second.get("mask"), Some(&Values::Bool(vec![false])));
+        assert_eq!(second.get("target"), Some(&Values::I32(vec![0])));
+        assert!(message(Dataset::new(description, vec![])).contains("0 arrays for 3 fields"));
     }
 
     #[test]
     fn bad_data_is_refused_by_index() {
-        assert!(message(two_class(vec![0.0; 4], vec![0])).contains("2 samples but 1 targets"));
+        assert!(message(two_class(vec![0.0; 4], vec![0])).contains("2 samples of input but 1 of target"));
         assert!(message(two_class(vec![0.0; 3], vec![0])).contains("whole number"));
         assert!(message(two_class(vec![0.0; 4], vec![0, 2])).contains("label 2 of sample 1 is out of range"));
         assert!(message(two_class(vec![0.0; 4], vec![-1, 0])).contains("label -1 of sample 0"));
         let nan = vec![0.0, 0.0, 0.0, f32::NAN];
-        assert!(message(two_class(nan, vec![0, 0])).contains("feature 1 of sample 1 is NaN"));
-        let kinds =
-            Dataset::from_f32(Description::values("toy", &[1], &[]), vec![0.0], Targets::Classes(vec![0]));
-        assert!(message(kinds).contains("says values"));
-        let empty =
-            Dataset::from_u8(Description::classes("toy", &[0], ["a"]), vec![], Targets::Classes(vec![]));
+        assert!(message(two_class(nan, vec![0, 0])).contains("input of sample 1 has a NaN"));
+        let kinds = Dataset::from_f32(Description::values("toy", &[1], &[]), vec![0.0], vec![0]);
+        assert!(message(kinds).contains("target is described as f32, but an array of i32"));
+        let empty = Dataset::from_u8(Description::classes("toy", &[0], ["a"]), vec![], Vec::<i32>::new());
         assert!(message(empty).contains("extent of 0"));
         let huge = Description::classes("toy", &[usize::MAX, 2], ["a"]);
-        assert!(message(Dataset::from_u8(huge, vec![], Targets::Classes(vec![]))).contains("too large"));
+        assert!(message(Dataset::from_u8(huge, vec![], Vec::<i32>::new())).contains("too large"));
     }
 }

@@ -3,7 +3,7 @@
 use crate::pen::{SIDE, Style, draw};
 use crate::random::Random;
 use crate::strokes::{Variant, variants};
-use crate::{Dataset, Description, Normalization, Targets};
+use crate::{Dataset, Description, Normalization, Preparation};
 
 /// Training images in the usual set of built-in digits.
 pub const DIGITS_TRAIN: usize = 12_000;
@@ -45,8 +45,9 @@ fn part(name: &str, count: usize, seed: u64, part: u64) -> Dataset {
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(8);
     let (pixels, labels) = draw_all(count, seed, part, threads);
     let description = Description::classes(name, &[1, SIDE, SIDE], ('0'..='9').map(String::from));
-    Dataset::from_u8(description, pixels, Targets::Classes(labels))
+    Dataset::from_u8(description, pixels, labels)
         .and_then(|data| data.normalized(Normalization::mnist()))
+        .map(|data| data.prepared_as(Preparation::Digit { normalization: Normalization::mnist() }))
         .expect("drawn digits are a valid data set")
 }
 
@@ -93,7 +94,6 @@ fn choose(variants: &'static [Variant], random: &mut Random) -> &'static Variant
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Source;
 
     #[test]
     fn the_same_on_every_platform_and_for_every_thread_count() {
@@ -114,7 +114,7 @@ mod tests {
         let mut counts = [0; 10];
         train.classes().unwrap().iter().for_each(|&class| counts[class as usize] += 1);
         assert_eq!(counts, [20; 10]);
-        assert_eq!((test.len(), longer.len()), (50, 300));
+        assert_eq!((test.count(), longer.count()), (50, 300));
         let images: std::collections::HashSet<&[u8]> = (0..200)
             .map(|i| train.bytes(i).unwrap())
             .chain((0..50).map(|i| test.bytes(i).unwrap()))

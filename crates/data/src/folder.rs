@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::image_file::{check_shape, read_image_into};
 use crate::random::Random;
-use crate::{Description, Error, Normalization, Result, Source, file};
+use crate::{
+    Description, Error, INPUT, Normalization, Preparation, Request, Result, Sample, Source, TARGET, file,
+};
 
 /// A data set of PNG and JPEG files in one subfolder per class. Files are decoded each time they are read, so the set
 /// may be far larger than memory; give [`LoaderOptions::threads`](crate::LoaderOptions) more than one.
@@ -55,8 +57,10 @@ impl ImageFolder {
         }
         let name =
             dir.file_name().map_or_else(|| dir.display().to_string(), |name| name.to_string_lossy().into());
+        let mut description = Description::classes(name, &[channels, height, width], names);
+        description.fields[0].preparation = Preparation::Image { normalization: Normalization::identity() };
         Ok(ImageFolder {
-            description: Arc::new(Description::classes(name, &[channels, height, width], names)),
+            description: Arc::new(description),
             shape: [channels, height, width],
             normalization: Normalization::identity(),
             files: Arc::new(files),
@@ -69,7 +73,9 @@ impl ImageFolder {
     /// The normalisation is for another number of channels.
     pub fn normalized(&self, normalization: Normalization) -> Result<ImageFolder> {
         normalization.check_channels(self.shape[0])?;
-        Ok(ImageFolder { normalization, ..self.clone() })
+        let mut description = (*self.description).clone();
+        description.fields[0].preparation = Preparation::Image { normalization: normalization.clone() };
+        Ok(ImageFolder { normalization, description: Arc::new(description), ..self.clone() })
     }
 
     /// Two parts without common images: `fraction` of every class, chosen by `seed`, and the rest; training and test.
@@ -95,7 +101,7 @@ impl ImageFolder {
         if first.is_empty() || second.is_empty() {
             return Err(Error::new(format!(
                 "{name}: splitting off {fraction} of {} images leaves a part empty",
-                self.len()
+                self.files.len()
             )));
         }
         let part = |files| ImageFolder { files: Arc::new(files), ..self.clone() };
@@ -107,12 +113,22 @@ impl ImageFolder {
         self.files.get(index).map(|(path, _)| path.as_path())
     }
 
+    /// The class of a sample; `None` when there is no such sample.
+    pub fn class(&self, index: usize) -> Option<i32> {
+        self.files.get(index).map(|(_, class)| *class)
+    }
+
+    /// How many images there are.
+    pub fn count(&self) -> usize {
+        self.files.len()
+    }
+
     fn file(&self, index: usize) -> Result<&(PathBuf, i32)> {
         self.files.get(index).ok_or_else(|| {
             Error::new(format!(
                 "{}: there is no sample {index}: there are {}",
                 self.description.name,
-                self.len()
+                self.files.len()
             ))
         })
     }
@@ -131,30 +147,20 @@ impl Source for ImageFolder {
         &self.description
     }
 
-    fn len(&self) -> usize {
-        self.files.len()
+    fn len(&self) -> Option<usize> {
+        Some(self.files.len())
     }
 
-    fn read_input(&self, index: usize, out: &mut [f32]) -> Result<()> {
-        let (path, _) = self.file(index)?;
-        let expected: usize = self.shape.iter().product();
-        if out.len() != expected {
-            return Err(Error::new(format!(
-                "{}: the buffer for one image holds {} numbers, it must hold {expected}",
-                self.description.name,
-                out.len()
-            )));
-        }
+    fn read(&self, request: &Request, sample: &mut Sample) -> Result<()> {
+        let (path, class) = self.file(request.index)?;
+        let out = sample.get::<f32>(INPUT)?;
         read_image_into(path, &self.shape, out)?;
-        self.normalization.apply(out, self.shape[0])
+        self.normalization.apply(out, self.shape[0])?;
+        sample.write(TARGET, &[*class])
     }
 
-    fn class(&self, index: usize) -> Result<i32> {
-        Ok(self.file(index)?.1)
-    }
-
-    fn normalization(&self) -> Option<&Normalization> {
-        Some(&self.normalization)
+    fn origin(&self, index: usize) -> Option<String> {
+        self.path(index).map(|path| path.display().to_string())
     }
 }
 
@@ -185,10 +191,9 @@ mod tests {
         assert_eq!(names, ["z.png", "a.png", "b.PNG"]);
         assert_eq!((0..3).map(|i| data.class(i).unwrap()).collect::<Vec<_>>(), [0, 1, 1]);
         let data = data.normalized(Normalization::new(&[0.5], &[0.5]).unwrap()).unwrap();
-        let mut out = [0.0];
-        data.read_input(2, &mut out).unwrap();
-        assert_eq!(out, [1.0]);
-        assert!(message(data.class(3)).contains("there are 3"));
+        let last = crate::read_one(&data, 2).unwrap();
+        assert_eq!(last.get("input"), Some(&crate::Values::F32(vec![1.0])));
+        assert!(message(crate::read_one(&data, 3)).contains("there are 3"));
     }
 
     #[test]
@@ -216,11 +221,12 @@ mod tests {
         }
         let data = ImageFolder::open(folder.path(), 1, 1, 1).unwrap();
         let (train, test) = data.split(0.8, 1).unwrap();
-        let count =
-            |data: &ImageFolder, class| (0..data.len()).filter(|&i| data.class(i).unwrap() == class).count();
+        let count = |data: &ImageFolder, class| {
+            (0..data.count()).filter(|&i| data.class(i).unwrap() == class).count()
+        };
         assert_eq!([count(&train, 0), count(&train, 1), count(&test, 0), count(&test, 1)], [8, 8, 2, 2]);
         let paths = |data: &ImageFolder| {
-            (0..data.len()).map(|i| data.path(i).unwrap().to_owned()).collect::<Vec<_>>()
+            (0..data.count()).map(|i| data.path(i).unwrap().to_owned()).collect::<Vec<_>>()
         };
         assert!(paths(&test).iter().all(|path| !paths(&train).contains(path)));
         assert_eq!(paths(&data.split(0.8, 1).unwrap().0), paths(&train));
@@ -233,9 +239,9 @@ mod tests {
     fn the_real_photographs() {
         let Some(dir) = shared("cats-dogs") else { return };
         let data = ImageFolder::open(dir, 3, 64, 64).unwrap();
-        assert_eq!((data.len(), data.class(0).unwrap(), data.class(939).unwrap()), (940, 0, 1));
+        assert_eq!((data.count(), data.class(0).unwrap(), data.class(939).unwrap()), (940, 0, 1));
         let options = LoaderOptions { threads: 2, ..Default::default() };
         let loader = Loader::new(Arc::new(data), options).unwrap();
-        assert_eq!(loader.epoch(0, 0).map(|batch| batch.unwrap().len).sum::<usize>(), 940);
+        assert_eq!(loader.epoch(0, 0).map(|batch| batch.unwrap().len()).sum::<usize>(), 940);
     }
 }

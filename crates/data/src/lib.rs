@@ -1,8 +1,9 @@
 //! Data for training: sources of samples, readers for common files, built-in digits, and batches.
 //!
-//! A [`Source`] is a numbered list of samples. [`Dataset`] holds one in memory, [`ImageFolder`] decodes one from
-//! files, and any type of your own can be one. A [`Loader`] turns a source into batches, in an order that depends on
-//! a seed and the number of the epoch alone.
+//! A [`Source`] gives samples: named arrays of any element type, described by a [`Description`]. [`Dataset`] holds them in
+//! memory, [`ImageFolder`] decodes them from files, [`from_records`], [`from_fn`] and [`from_iter`] make them of what a
+//! program has, and any type of your own can be one. A [`Loader`] turns a source into batches, in an order that depends
+//! on a seed and the number of the epoch alone.
 //!
 //! | data | function |
 //! |---|---|
@@ -15,8 +16,10 @@
 //!
 //! Bad data is an [`Error`] that names the file or the sample. Nothing here prints or panics on bad data.
 
+mod batch;
 mod cifar;
 mod dataset;
+mod description;
 mod digit_image;
 mod digits;
 mod download;
@@ -30,15 +33,22 @@ mod mnist;
 mod normalization;
 mod pen;
 mod picture;
+mod preparation;
 mod random;
+mod records;
 mod source;
+mod streamed;
 mod strokes;
 #[cfg(test)]
 mod testing;
 mod text;
+mod values;
+mod vocabulary;
 
+pub use batch::{Batch, Sample, read_one};
 pub use cifar::cifar10;
 pub use dataset::Dataset;
+pub use description::{Description, Field, INPUT, Role, TARGET};
 pub use digit_image::read_digit_image;
 pub use digits::{DIGITS_TEST, DIGITS_TRAIN, digits};
 pub use download::{MNIST_MIRROR, download_mnist};
@@ -46,8 +56,15 @@ pub use error::{Error, Result};
 pub use folder::ImageFolder;
 pub use idx::{Idx, read_idx};
 pub use image_file::read_image;
-pub use loader::{Batch, Epoch, Loader, LoaderOptions};
+pub use loader::{Epoch, Loader, LoaderOptions};
 pub use mnist::mnist;
 pub use normalization::Normalization;
-pub use source::{Description, Source, TargetKind, Targets};
-pub use text::Corpus;
+pub use preparation::Preparation;
+pub use random::Random;
+pub use records::{
+    Cell, Extents, FromFn, FromIter, Record, from_fn, from_iter, from_named_records, from_records,
+};
+pub use source::{Request, Source, Stream};
+pub use text::{Corpus, TextWindows};
+pub use values::{DType, Element, Value, Values};
+pub use vocabulary::Vocabulary;

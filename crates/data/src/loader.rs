@@ -1,48 +1,48 @@
 //! Batches in a reproducible order, read ahead on background threads.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use crate::dataset::check_class;
+use crate::batch::check_row;
 use crate::random::Random;
-use crate::{Error, Result, Source, TargetKind, Targets};
-
-/// Some samples in a row, ready to be copied to a device.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Batch {
-    /// The inputs, `len` samples one after another, each row-major.
-    pub inputs: Vec<f32>,
-    /// The targets of the same samples.
-    pub targets: Targets,
-    /// How many samples there are. The last batch of an epoch may have fewer than the others; nothing is filled up.
-    pub len: usize,
-    /// The place of this batch in its epoch, from 0; skipped batches count.
-    pub index: usize,
-}
+use crate::streamed::Streamed;
+use crate::{Batch, Description, Error, Request, Result, Source};
 
 /// How a [`Loader`] makes batches.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoaderOptions {
     /// Samples per batch. Default 64.
     pub batch: usize,
-    /// Whether each epoch has its own random order. Default `true`.
+    /// Whether each epoch has its own random order. Samples of a stream are shuffled within a window. Default `true`.
     pub shuffle: bool,
-    /// What the random orders come from. Default 0.
+    /// How many samples of a stream are held ready, of which the next is drawn when they are shuffled; fewer where they
+    /// would take more than 256 MiB. Sources with a length are shuffled as a whole. Default 1024.
+    pub window: usize,
+    /// What the random orders come from, and what sources are given for their own random numbers. Default 0.
     pub seed: u64,
     /// Whether a last batch with fewer samples is left out. Default `false`.
     pub drop_last: bool,
     /// How many batches each thread reads ahead; 0 reads in the calling thread when asked. Default 2.
     pub prefetch: usize,
     /// How many threads read ahead; the batches and their order do not depend on it. More than one pays when samples
-    /// are decoded from files. Default 1.
+    /// are decoded from files. A stream is read by one. Default 1.
     pub threads: usize,
 }
 
 impl Default for LoaderOptions {
     fn default() -> LoaderOptions {
-        LoaderOptions { batch: 64, shuffle: true, seed: 0, drop_last: false, prefetch: 2, threads: 1 }
+        LoaderOptions {
+            batch: 64,
+            shuffle: true,
+            window: 1024,
+            seed: 0,
+            drop_last: false,
+            prefetch: 2,
+            threads: 1,
+        }
     }
 }
 
@@ -61,7 +61,7 @@ impl Default for LoaderOptions {
 /// let mut sizes = Vec::new();
 /// while let Some(batch) = epoch.next() {
 ///     let batch = batch?;
-///     sizes.push(batch.len);
+///     sizes.push(batch.len());
 ///     epoch.recycle(batch);
 /// }
 /// assert_eq!(sizes, [32, 32, 32, 4]);
@@ -71,8 +71,9 @@ impl Default for LoaderOptions {
 pub struct Loader {
     source: Arc<dyn Source>,
     options: LoaderOptions,
-    input_len: usize,
-    target_len: usize,
+    description: Arc<Description>,
+    /// Elements of one sample in each field.
+    layout: Arc<[usize]>,
 }
 
 impl Loader {
@@ -81,34 +82,31 @@ impl Loader {
     /// # Errors
     /// The source is empty or its description holds nothing, the batch is 0, or `drop_last` leaves no batch at all.
     pub fn new(source: Arc<dyn Source>, options: LoaderOptions) -> Result<Loader> {
-        let description = source.description();
+        let description = Arc::new(source.description().clone());
         let (name, len) = (&description.name, source.len());
-        let (input_len, target_len) = (description.input_len()?, description.target_len()?);
-        if len == 0 {
+        let layout = description.layout()?;
+        if len == Some(0) {
             return Err(Error::new(format!("{name}: there are no samples to make batches of")));
         }
         if options.batch == 0 {
             return Err(Error::new(format!("{name}: a batch of 0 samples is asked for, use 1 or more")));
         }
-        if options.drop_last && len < options.batch {
+        if let Some(len) = len.filter(|&len| options.drop_last && len < options.batch) {
             return Err(Error::new(format!(
                 "{name}: {len} samples make no full batch of {}, and drop_last leaves out the rest; use a smaller \
                  batch or keep the last one",
                 options.batch
             )));
         }
-        if options
-            .batch
-            .min(len)
-            .checked_mul(input_len.max(target_len))
-            .is_none_or(|n| n > isize::MAX as usize / 8)
-        {
+        let most = layout.iter().copied().max().unwrap_or(0);
+        let rows = len.map_or(options.batch, |len| options.batch.min(len));
+        if rows.checked_mul(most).is_none_or(|n| n > isize::MAX as usize / 8) {
             return Err(Error::new(format!(
                 "{name}: a batch of {} samples does not fit in memory",
                 options.batch
             )));
         }
-        Ok(Loader { source, options, input_len, target_len })
+        Ok(Loader { source, options, description, layout: layout.into() })
     }
 
     /// The source of the samples.
@@ -121,38 +119,57 @@ impl Loader {
         &self.options
     }
 
-    /// Batches per epoch.
-    pub fn batches(&self) -> usize {
-        let (len, batch) = (self.source.len(), self.options.batch);
-        if self.options.drop_last { len / batch } else { len.div_ceil(batch) }
+    /// Batches per epoch; `None` when only reading can tell.
+    pub fn batches(&self) -> Option<usize> {
+        let (len, batch) = (self.source.len()?, self.options.batch);
+        Some(if self.options.drop_last { len / batch } else { len.div_ceil(batch) })
     }
 
-    /// The sample numbers of an epoch, in order.
+    /// The sample numbers of an epoch, in order; none of a stream.
     pub fn order(&self, epoch: u64) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.source.len()).collect();
+        let mut order: Vec<usize> = (0..self.source.len().unwrap_or(0)).collect();
         if self.options.shuffle {
             Random::new(&[self.options.seed, ORDER_STREAM, epoch]).shuffle(&mut order);
         }
         order
     }
 
-    /// The batches of an epoch from number `skip_batches` on; none when that is all of them or more.
+    /// The batches of an epoch from number `skip_batches` on; none when that is all of them or more. What is skipped of a
+    /// stream is read all the same.
     ///
     /// Reading starts at once, in the background. Dropping the epoch early stops it.
     pub fn epoch(&self, epoch: u64, skip_batches: usize) -> Epoch {
         let end = self.batches();
-        let next = skip_batches.min(end);
-        let reader = Reader { loader: self.clone(), order: Arc::new(self.order(epoch)) };
-        let threads =
-            if self.options.prefetch == 0 { 0 } else { self.options.threads.max(1).min(end - next) };
+        let next = end.map_or(skip_batches, |end| skip_batches.min(end));
+        let reader = Reader { loader: self.clone(), order: self.order(epoch).into(), epoch };
+        let wanted = if self.options.prefetch == 0 { 0 } else { self.options.threads.max(1) };
+        let threads = end.map_or(wanted.min(1), |end| wanted.min(end - next));
         let workers =
-            (0..threads).map_while(|i| Worker::start(reader.clone(), next + i..end, threads).ok()).collect();
-        let mut epoch = Epoch { reader, workers, spare: Vec::new(), first: next, next, end };
+            (0..threads).map_while(|i| Worker::start(&reader, next, i, threads, end).ok()).collect();
+        let end = end.unwrap_or(usize::MAX);
+        let mut epoch = Epoch { reader, workers, here: None, spare: Vec::new(), first: next, next, end };
         // The system refused a thread: read in the calling one.
         if epoch.workers.len() < threads {
             epoch.workers.clear();
         }
         epoch
+    }
+
+    fn name(&self) -> &str {
+        &self.description.name
+    }
+
+    /// An empty batch, or an old one whose memory fits.
+    fn memory(&self, spare: Option<Batch>) -> Batch {
+        let fits = |batch: &Batch| {
+            let dtypes = self.description.fields.iter().map(|field| field.dtype);
+            Arc::ptr_eq(&batch.description, &self.description)
+                || batch.arrays.iter().map(crate::Values::dtype).eq(dtypes)
+        };
+        match spare.filter(fits) {
+            Some(batch) => Batch { description: self.description.clone(), ..batch },
+            None => Batch::empty(&self.description),
+        }
     }
 }
 
@@ -163,6 +180,8 @@ const ORDER_STREAM: u64 = 0x6f72_6465_7200_0001;
 pub struct Epoch {
     reader: Reader,
     workers: Vec<Worker>,
+    /// A stream that is read in the calling thread.
+    here: Option<Streamed>,
     /// Batches given back, for reading in the calling thread.
     spare: Vec<Batch>,
     first: usize,
@@ -171,18 +190,34 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// Gives back the memory of a batch that is no longer needed, so that a later one can use it. Not required.
+    /// Gives back the memory of a batch that is no longer needed, so that a later one can use it. Not required; whoever
+    /// does it sees no memory taken after the first batches.
     pub fn recycle(&mut self, batch: Batch) {
         if self.next >= self.end {
             return;
         }
         let count = self.workers.len();
         if count == 0 {
-            self.spare.push(batch);
+            if self.spare.is_empty() {
+                self.spare.push(batch);
+            }
         } else if let Some(worker) = self.workers.get(batch.index.wrapping_sub(self.first) % count) {
-            // A worker that has already read its last batch needs no memory.
-            let _ = worker.spare.send(batch);
+            // A worker that has enough, or has already read its last batch, needs no memory.
+            let _ = worker.spare.try_send(batch);
         }
+    }
+
+    fn read_here(&mut self, index: usize) -> Result<Option<Batch>> {
+        let spare = self.spare.pop();
+        if self.reader.loader.source.len().is_some() {
+            return self.reader.read(index, spare).map(Some);
+        }
+        if self.here.is_none() {
+            self.here = Some(self.reader.stream(self.first)?);
+        }
+        let Some(stream) = &mut self.here else { return Ok(None) };
+        let batch = self.reader.loader.memory(spare);
+        stream.batch(index, batch)
     }
 }
 
@@ -195,41 +230,56 @@ impl Iterator for Epoch {
         }
         let index = self.next;
         self.next += 1;
-        let result = if self.workers.is_empty() {
-            self.reader.read(index, self.spare.pop())
+        let count = self.workers.len();
+        let result = if count == 0 {
+            self.read_here(index)
         } else {
-            let count = self.workers.len();
             let worker = &self.workers[(index - self.first) % count];
-            let lost = || Error::new(format!("{}: reading batch {index} ended early", self.reader.name()));
+            let name = self.reader.loader.name();
+            let lost = || Error::new(format!("{name}: reading batch {index} ended early"));
             worker.batches.as_ref().and_then(|batches| batches.recv().ok()).unwrap_or_else(|| Err(lost()))
         };
-        if result.is_err() {
+        if !matches!(result, Ok(Some(_))) {
             self.end = self.next;
         }
-        Some(result)
+        result.transpose()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         let left = self.end - self.next;
-        (usize::from(left > 0), Some(left))
+        match self.end {
+            usize::MAX => (0, None),
+            _ => (usize::from(left > 0), Some(left)),
+        }
     }
 }
 
 /// A background thread that reads every `step`-th batch.
 struct Worker {
     /// `None` only while being dropped.
-    batches: Option<Receiver<Result<Batch>>>,
-    spare: Sender<Batch>,
+    batches: Option<Receiver<Result<Option<Batch>>>>,
+    spare: SyncSender<Batch>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Worker {
-    fn start(reader: Reader, range: std::ops::Range<usize>, step: usize) -> std::io::Result<Worker> {
-        let (send, batches) = sync_channel(reader.loader.options.prefetch.min(1 << 10));
-        let (spare, spares) = channel();
-        let thread = std::thread::Builder::new()
-            .name("dropforge-data".into())
-            .spawn(move || reader.run(range, step, &send, &spares))?;
+    /// Thread number `i` of `threads`, which share the batches from `first` on.
+    fn start(
+        reader: &Reader,
+        first: usize,
+        i: usize,
+        threads: usize,
+        end: Option<usize>,
+    ) -> std::io::Result<Worker> {
+        let prefetch = reader.loader.options.prefetch.min(1 << 10);
+        let (send, batches) = sync_channel(prefetch);
+        // One in the hands of the caller, one being given back, and those that wait.
+        let (spare, spares) = sync_channel(prefetch + 2);
+        let reader = reader.clone();
+        let thread = std::thread::Builder::new().name("dropforge-data".into()).spawn(move || match end {
+            Some(end) => reader.run((first + i..end).step_by(threads), &send, &spares),
+            None => reader.run_stream(first, &send, &spares),
+        })?;
         Ok(Worker { batches: Some(batches), spare, thread: Some(thread) })
     }
 }
@@ -247,86 +297,69 @@ impl Drop for Worker {
 #[derive(Clone)]
 struct Reader {
     loader: Loader,
-    order: Arc<Vec<usize>>,
+    order: Arc<[usize]>,
+    epoch: u64,
 }
 
 impl Reader {
     fn run(
         &self,
-        range: std::ops::Range<usize>,
-        step: usize,
-        send: &SyncSender<Result<Batch>>,
+        indices: impl Iterator<Item = usize>,
+        send: &SyncSender<Result<Option<Batch>>>,
         spares: &Receiver<Batch>,
     ) {
-        for index in range.step_by(step) {
+        for index in indices {
             let batch = self.read(index, spares.try_recv().ok());
             let failed = batch.is_err();
-            if send.send(batch).is_err() || failed {
+            if send.send(batch.map(Some)).is_err() || failed {
                 return;
             }
         }
     }
 
-    fn name(&self) -> &str {
-        &self.loader.source.description().name
+    fn run_stream(&self, first: usize, send: &SyncSender<Result<Option<Batch>>>, spares: &Receiver<Batch>) {
+        let mut stream = match self.stream(first) {
+            Ok(stream) => stream,
+            Err(error) => return drop(send.send(Err(error))),
+        };
+        for index in first.. {
+            let batch = stream.batch(index, self.loader.memory(spares.try_recv().ok()));
+            let ended = !matches!(batch, Ok(Some(_)));
+            if send.send(batch).is_err() || ended {
+                return;
+            }
+        }
+    }
+
+    fn stream(&self, skip: usize) -> Result<Streamed> {
+        let Loader { source, options, description, layout } = &self.loader;
+        Streamed::open(&**source, options, description, layout, self.epoch, skip)
     }
 
     /// Reads a batch, into the memory of an old one if there is one.
     fn read(&self, index: usize, spare: Option<Batch>) -> Result<Batch> {
-        let Loader { source, options, input_len, target_len } = &self.loader;
+        let Loader { source, options, layout, .. } = &self.loader;
         let start = index * options.batch;
         let samples = &self.order[start..(start + options.batch).min(self.order.len())];
-        let classes = matches!(source.description().target, TargetKind::Class { .. });
-        let (mut inputs, old) = spare.map_or((Vec::new(), None), |batch| (batch.inputs, Some(batch.targets)));
-        inputs.resize(samples.len() * input_len, 0.0);
-        let mut targets = match old {
-            Some(old) if matches!(old, Targets::Classes(_)) == classes => old,
-            _ if classes => Targets::Classes(Vec::new()),
-            _ => Targets::Values(Vec::new()),
-        };
-        match &mut targets {
-            Targets::Classes(targets) => targets.resize(samples.len(), 0),
-            Targets::Values(targets) => targets.resize(samples.len() * target_len, 0.0),
-        }
+        let mut batch = self.loader.memory(spare);
+        batch.resize(samples.len(), layout);
+        batch.index = index;
         for (row, &sample) in samples.iter().enumerate() {
-            let input = &mut inputs[row * input_len..][..*input_len];
-            catch_unwind(AssertUnwindSafe(|| self.read_sample(sample, row, input, &mut targets)))
-                .unwrap_or_else(|panic| {
-                    let why = panic.downcast_ref::<&str>().map(|why| why.to_string());
-                    let why = why.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-                    Err(Error::new(format!("{}: reading sample {sample} panicked: {why}", self.name())))
-                })?;
+            let request = Request { index: sample, epoch: self.epoch, seed: options.seed };
+            guarded(|| source.read(&request, &mut batch.sample(row, layout))).unwrap_or_else(|why| {
+                let name = self.loader.name();
+                Err(Error::new(format!("{name}: reading sample {sample} panicked: {why}")))
+            })?;
+            check_row(&batch, layout, row, sample)?;
         }
-        Ok(Batch { inputs, targets, len: samples.len(), index })
-    }
-
-    /// Reads one sample into its row, and checks it: a source may be someone else's.
-    fn read_sample(&self, sample: usize, row: usize, input: &mut [f32], targets: &mut Targets) -> Result<()> {
-        let Loader { source, target_len, .. } = &self.loader;
-        source.read_input(sample, input)?;
-        if !all_finite(input) {
-            return Err(self.not_finite("input", sample));
-        }
-        match targets {
-            Targets::Classes(classes) => {
-                classes[row] = source.class(sample)?;
-                let count = source.description().class_count().unwrap_or(0);
-                check_class(self.name(), sample, classes[row], count)
-            }
-            Targets::Values(values) => {
-                let values = &mut values[row * target_len..][..*target_len];
-                source.values(sample, values)?;
-                if all_finite(values) { Ok(()) } else { Err(self.not_finite("target", sample)) }
-            }
-        }
-    }
-
-    fn not_finite(&self, what: &str, sample: usize) -> Error {
-        Error::new(format!("{}: the {what} of sample {sample} has a NaN or an infinite number", self.name()))
+        Ok(batch)
     }
 }
 
-/// Without an early exit, so that it becomes vector code.
-fn all_finite(values: &[f32]) -> bool {
-    values.iter().fold(true, |all, x| all & x.is_finite())
+/// What a call gives, or what it said when it panicked.
+pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> std::result::Result<T, String> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic: Box<dyn Any + Send>| {
+        let why = panic.downcast_ref::<&str>().map(|why| why.to_string());
+        why.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+    })
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::idx::read_idx;
-use crate::{Dataset, Description, Error, Normalization, Result, Targets, file};
+use crate::{Dataset, Description, Error, Normalization, Preparation, Result, file};
 
 /// Reads MNIST from a folder: the training and the test images, grey, `[1, 28, 28]`, classes 0 to 9, normalised as
 /// `(x / 255 − 0.1307) / 0.3081`.
@@ -55,8 +55,9 @@ fn read_pair(dir: &Path, prefix: &str, name: &str) -> Result<Dataset> {
         ));
     }
     let description = Description::classes(name, &[1, 28, 28], ('0'..='9').map(String::from));
-    let classes = labels.data.into_iter().map(i32::from).collect();
-    Dataset::from_u8(description, images.data, Targets::Classes(classes))?.normalized(Normalization::mnist())
+    let classes: Vec<i32> = labels.data.into_iter().map(i32::from).collect();
+    let data = Dataset::from_u8(description, images.data, classes)?.normalized(Normalization::mnist())?;
+    Ok(data.prepared_as(Preparation::Digit { normalization: Normalization::mnist() }))
 }
 
 /// The names under which a file of MNIST is known, the one the mirrors use first.
@@ -81,7 +82,6 @@ fn find(dir: &Path, prefix: &str, what: &str, rank: usize) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Source;
     use crate::testing::{Folder, gzip, idx, message, shared};
 
     fn write(folder: &Folder, images: &[u8], labels: &[u8]) {
@@ -97,11 +97,11 @@ mod tests {
         write(&folder, &gzip(&idx(&[2, 28, 28], &[0; 2 * 784])), &idx(&[2], &[3, 4]));
         let (train, test) = mnist(folder.path()).unwrap();
         assert_eq!((train.classes(), test.classes()), (Some(&[3, 4][..]), Some(&[9][..])));
-        let mut out = vec![0.0; 784];
-        train.read_input(1, &mut out).unwrap();
-        assert!(out.iter().all(|&x| x == -0.1307 / 0.3081));
-        test.read_input(0, &mut out).unwrap();
-        assert!(out.iter().all(|&x| x == (1.0 - 0.1307) / 0.3081));
+        let input = |data: &Dataset, index| {
+            crate::read_one(data, index).unwrap().get("input").unwrap().slice::<f32>().unwrap().to_vec()
+        };
+        assert!(input(&train, 1).iter().all(|&x| x == -0.1307 / 0.3081));
+        assert!(input(&test, 0).iter().all(|&x| x == (1.0 - 0.1307) / 0.3081));
     }
 
     #[test]
@@ -133,7 +133,7 @@ mod tests {
     fn the_real_files() {
         let Some(dir) = shared("mnist") else { return };
         let (train, test) = mnist(dir).unwrap();
-        assert_eq!((train.len(), test.len()), (60_000, 10_000));
-        assert_eq!((train.class(0).unwrap(), test.class(0).unwrap()), (5, 7));
+        assert_eq!((train.count(), test.count()), (60_000, 10_000));
+        assert_eq!((train.classes().unwrap()[0], test.classes().unwrap()[0]), (5, 7));
     }
 }

@@ -1,15 +1,33 @@
 //! Per-channel normalisation, PyTorch's `Normalize`.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Error, Result};
 
 /// Per-channel `(x − mean) / std`, applied when a sample is read.
 ///
 /// The channel is the first axis of a sample: the colour planes of `[3, 32, 32]`, each feature of `[13]`. One entry
 /// alone serves every channel. Byte features are divided by 255 first, so mean and std are in units of 0..1.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Statistics")]
 pub struct Normalization {
     mean: Vec<f32>,
     std: Vec<f32>,
+}
+
+/// What stands in a file, not checked yet.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Statistics {
+    mean: Vec<f32>,
+    std: Vec<f32>,
+}
+
+impl TryFrom<Statistics> for Normalization {
+    type Error = Error;
+    fn try_from(statistics: Statistics) -> Result<Normalization> {
+        Normalization::new(&statistics.mean, &statistics.std)
+    }
 }
 
 impl Normalization {

@@ -5,7 +5,7 @@
 /// A stream is keyed by a few numbers, so that the random numbers of image 7 or of epoch 3 do not depend on what
 /// was drawn before them, nor on the number of threads.
 #[derive(Clone, Debug)]
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -18,6 +18,7 @@ impl Random {
         )
     }
 
+    /// 64 random bits.
     pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(STEP);
         mix(self.0)
@@ -48,7 +49,7 @@ impl Random {
         (sum as f64 / (1u64 << 32) as f64 - 2.0) as f32 * 1.732_050_8
     }
 
-    /// Fisher–Yates.
+    /// Puts the items into random order (Fisher–Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             items.swap(i, self.below(i + 1));

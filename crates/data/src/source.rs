@@ -1,153 +1,131 @@
-//! What a data set is to the rest of the library: a numbered list of samples that can be read in any order.
+//! What a data set is to the rest of the library: samples that can be read in any order, or one after another.
 
-use crate::{Error, Normalization, Result};
+use std::sync::Arc;
 
-/// What a sample is to be predicted as.
-#[derive(Clone, Debug, PartialEq)]
-pub enum TargetKind {
-    /// One of these classes; class `i` is called `names[i]`.
-    Class {
-        /// Names, in the order of the class numbers.
-        names: Vec<String>,
-    },
-    /// Real numbers, for regression.
-    Values {
-        /// Shape of the target of one sample, `[]` for one number.
-        shape: Vec<usize>,
-    },
+use crate::random::Random;
+use crate::{Description, Error, Result, Sample};
+
+/// Which sample is wanted, and where random numbers for it come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Number of the sample, from 0.
+    pub index: usize,
+    /// Number of the epoch, from 0.
+    pub epoch: u64,
+    /// Seed of the run.
+    pub seed: u64,
 }
 
-/// What every sample of a source looks like.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Description {
-    /// A short name for messages: `mnist`, `digits`, a folder.
-    pub name: String,
-    /// Shape of the input of one sample, without the batch: `[1, 28, 28]` for a grey image (channels, height, width).
-    pub input_shape: Vec<usize>,
-    /// What is predicted.
-    pub target: TargetKind,
-}
-
-impl Description {
-    /// A description of samples that belong to named classes.
-    pub fn classes<S: Into<String>>(
-        name: impl Into<String>,
-        input_shape: &[usize],
-        names: impl IntoIterator<Item = S>,
-    ) -> Description {
-        let target = TargetKind::Class { names: names.into_iter().map(Into::into).collect() };
-        Description { name: name.into(), input_shape: input_shape.to_vec(), target }
+impl Request {
+    /// The sample as it is first read: epoch 0, seed 0.
+    pub fn of(index: usize) -> Request {
+        Request { index, epoch: 0, seed: 0 }
     }
 
-    /// A description of samples with real-valued targets of `target_shape` (`[]` for one number).
-    pub fn values(name: impl Into<String>, input_shape: &[usize], target_shape: &[usize]) -> Description {
-        let target = TargetKind::Values { shape: target_shape.to_vec() };
-        Description { name: name.into(), input_shape: input_shape.to_vec(), target }
-    }
-
-    /// How many numbers one input holds: the product of `input_shape`.
-    ///
-    /// # Errors
-    /// An extent is zero or the product does not fit in memory.
-    pub fn input_len(&self) -> Result<usize> {
-        self.product("input", &self.input_shape)
-    }
-
-    /// How many numbers one target holds: 1 for a class.
-    ///
-    /// # Errors
-    /// An extent is zero or the product does not fit in memory.
-    pub fn target_len(&self) -> Result<usize> {
-        match &self.target {
-            TargetKind::Class { .. } => Ok(1),
-            TargetKind::Values { shape } => self.product("target", shape),
-        }
-    }
-
-    /// How many classes there are; `None` for real-valued targets.
-    pub fn class_count(&self) -> Option<usize> {
-        match &self.target {
-            TargetKind::Class { names } => Some(names.len()),
-            TargetKind::Values { .. } => None,
-        }
-    }
-
-    /// How many channels normalisation sees: the first extent, 1 for a scalar.
-    pub(crate) fn channels(&self) -> usize {
-        self.input_shape.first().copied().unwrap_or(1)
-    }
-
-    fn product(&self, what: &str, shape: &[usize]) -> Result<usize> {
-        let product = shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
-        match product {
-            Some(n) if n > 0 && n <= isize::MAX as usize / 8 => Ok(n),
-            Some(0) => Err(Error::new(format!(
-                "{}: {what} shape {shape:?} has an extent of 0, so it holds nothing",
-                self.name
-            ))),
-            _ => Err(Error::new(format!("{}: {what} shape {shape:?} is too large for memory", self.name))),
-        }
+    /// Random numbers that depend on the seed, the epoch, the sample and `stream` alone, so that what is made of them is
+    /// the same whatever the number of threads, and again after a run was resumed.
+    pub fn random(&self, stream: u64) -> Random {
+        Random::new(&[self.seed, SAMPLE_STREAM, self.epoch, self.index as u64, stream])
     }
 }
 
-/// A numbered list of samples, read in any order and from several threads at once.
+/// Keeps random numbers of samples apart from other streams of the same seed.
+const SAMPLE_STREAM: u64 = 0x7361_6d70_6c65_0001;
+
+/// Samples, read in any order and from several threads at once, or one after another where there is no order.
 ///
 /// A source decides how its samples come to be: in memory ([`Dataset`](crate::Dataset)), decoded from files
-/// ([`ImageFolder`](crate::ImageFolder)), or computed. A [`Loader`](crate::Loader) puts them into batches.
+/// ([`ImageFolder`](crate::ImageFolder)), or computed. [`from_records`](crate::from_records), [`from_fn`](crate::from_fn)
+/// and [`from_iter`](crate::from_iter) make one of what a program has. A [`Loader`](crate::Loader) puts samples into
+/// batches.
+///
+/// ```
+/// use dropforge_data::{DType, Description, Field, Request, Result, Sample, Source};
+///
+/// /// Points on a line, never twice the same.
+/// struct Line(Description);
+///
+/// impl Source for Line {
+///     fn description(&self) -> &Description {
+///         &self.0
+///     }
+///     fn len(&self) -> Option<usize> {
+///         Some(1000)
+///     }
+///     fn read(&self, request: &Request, sample: &mut Sample) -> Result<()> {
+///         let x = request.random(0).unit();
+///         sample.write("input", &[x])?;
+///         sample.write("target", &[2.0 * x + 1.0])
+///     }
+/// }
+///
+/// let line = Line(Description::values("line", &[1], &[1]));
+/// let sample = dropforge_data::read_one(&line, 7)?;
+/// assert_eq!(sample.get("target").unwrap().slice::<f32>().unwrap().len(), 1);
+/// # Ok::<(), dropforge_data::Error>(())
+/// ```
 pub trait Source: Send + Sync {
     /// What every sample looks like. Must not change.
     fn description(&self) -> &Description;
 
-    /// How many samples there are. Must not change.
-    fn len(&self) -> usize;
+    /// How many samples there are; `None` when only reading can tell, as of a stream. Must not change.
+    fn len(&self) -> Option<usize>;
 
-    /// Whether there are no samples.
+    /// Whether it is known that there are no samples.
     fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len() == Some(0)
     }
 
-    /// Writes the input of a sample, normalised and row-major, into `out`, which holds exactly
-    /// [`Description::input_len`] numbers and may hold old ones.
+    /// Writes every field of a sample. What was there before is from other samples.
     ///
     /// # Errors
-    /// The sample cannot be read, `index` is outside the source, or `out` has another length.
-    fn read_input(&self, index: usize, out: &mut [f32]) -> Result<()>;
+    /// The sample cannot be read, or `index` is outside the source.
+    fn read(&self, request: &Request, sample: &mut Sample) -> Result<()>;
 
-    /// The class of a sample, from 0 up to the number of names.
+    /// One pass over a source of unknown length.
     ///
     /// # Errors
-    /// The targets are real numbers, or `index` is outside the source.
-    fn class(&self, index: usize) -> Result<i32> {
-        Err(Error::new(format!(
-            "{}: sample {index} has no class: its targets are numbers",
-            self.description().name
-        )))
+    /// The stream cannot be opened, or the source has a length and is read by number.
+    fn stream(&self, epoch: u64, seed: u64) -> Result<Box<dyn Stream>> {
+        let _ = (epoch, seed);
+        Err(Error::new(format!("{}: is not a stream", self.description().name)))
     }
 
-    /// Writes the real-valued target of a sample into `out`, which holds exactly [`Description::target_len`] numbers.
-    ///
-    /// # Errors
-    /// The targets are classes, `index` is outside the source, or `out` has another length.
-    fn values(&self, index: usize, out: &mut [f32]) -> Result<()> {
-        let _ = out;
-        Err(Error::new(format!(
-            "{}: sample {index} has no values: its target is a class",
-            self.description().name
-        )))
-    }
-
-    /// The normalisation that [`read_input`](Source::read_input) has applied, to be kept with a trained model so that
-    /// later inputs get the same; `None` when there is none.
-    fn normalization(&self) -> Option<&Normalization> {
+    /// The file or place that a sample is from, for messages and for what a run notes of its data; `None` where there is
+    /// none.
+    fn origin(&self, index: usize) -> Option<String> {
+        let _ = index;
         None
     }
 }
 
-/// Targets of several samples, one after another.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Targets {
-    /// Class numbers, one per sample.
-    Classes(Vec<i32>),
-    /// Real numbers, [`Description::target_len`] per sample.
-    Values(Vec<f32>),
+/// Samples one after another.
+pub trait Stream: Send {
+    /// Writes every field of the next sample; false when there are no more.
+    ///
+    /// # Errors
+    /// The sample cannot be read.
+    fn next(&mut self, sample: &mut Sample) -> Result<bool>;
+}
+
+impl<S: Source + ?Sized> Source for Arc<S> {
+    fn description(&self) -> &Description {
+        (**self).description()
+    }
+
+    fn len(&self) -> Option<usize> {
+        (**self).len()
+    }
+
+    fn read(&self, request: &Request, sample: &mut Sample) -> Result<()> {
+        (**self).read(request, sample)
+    }
+
+    fn stream(&self, epoch: u64, seed: u64) -> Result<Box<dyn Stream>> {
+        (**self).stream(epoch, seed)
+    }
+
+    fn origin(&self, index: usize) -> Option<String> {
+        (**self).origin(index)
+    }
 }

@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dropforge_data::{
-    Batch, Dataset, Description, Epoch, Error, Loader, LoaderOptions, Result, Source, Targets,
+    Batch, Dataset, Description, Epoch, Error, Loader, LoaderOptions, Request, Result, Sample, Source,
+    Values, from_fn, from_iter,
 };
 
 /// Sample `i` is `[i, -i]` with class `i % 3`.
 fn numbered(count: usize) -> Arc<Dataset> {
     let features = (0..count).flat_map(|i| [i as f32, -(i as f32)]).collect();
-    let classes = (0..count).map(|i| i as i32 % 3).collect();
+    let classes: Vec<i32> = (0..count).map(|i| i as i32 % 3).collect();
     let description = Description::classes("numbered", &[2], ["a", "b", "c"]);
-    Arc::new(Dataset::from_f32(description, features, Targets::Classes(classes)).unwrap())
+    Arc::new(Dataset::from_f32(description, features, classes).unwrap())
 }
 
 fn loader(count: usize, options: LoaderOptions) -> Loader {
@@ -30,8 +31,12 @@ fn collect(mut epoch: Epoch) -> Vec<Batch> {
     batches
 }
 
+fn inputs(batch: &Batch) -> &[f32] {
+    batch.get("input").unwrap().slice().unwrap()
+}
+
 fn samples(batches: &[Batch]) -> Vec<usize> {
-    batches.iter().flat_map(|batch| batch.inputs.chunks(2).map(|x| x[0] as usize)).collect()
+    batches.iter().flat_map(|batch| inputs(batch).chunks(2).map(|x| x[0] as usize)).collect()
 }
 
 fn options(batch: usize) -> LoaderOptions {
@@ -44,22 +49,21 @@ fn every_sample_once_with_its_target() {
         for threads in [1, 3] {
             let loader = loader(103, LoaderOptions { prefetch, threads, ..options(10) });
             let batches = collect(loader.epoch(0, 0));
-            assert_eq!(batches.len(), loader.batches());
+            assert_eq!(Some(batches.len()), loader.batches());
             assert_eq!(
-                batches.iter().map(|b| b.len).collect::<Vec<_>>(),
+                batches.iter().map(|b| b.len()).collect::<Vec<_>>(),
                 [[10; 10].as_slice(), &[3]].concat()
             );
-            assert_eq!(batches.iter().map(|b| b.index).collect::<Vec<_>>(), (0..11).collect::<Vec<_>>());
+            assert_eq!(batches.iter().map(|b| b.index()).collect::<Vec<_>>(), (0..11).collect::<Vec<_>>());
             assert_eq!(samples(&batches), loader.order(0));
             let mut sorted = samples(&batches);
             sorted.sort();
             assert_eq!(sorted, (0..103).collect::<Vec<_>>());
             for batch in &batches {
-                assert_eq!(batch.inputs.len(), batch.len * 2);
-                let Targets::Classes(classes) = &batch.targets else { panic!("classes expected") };
-                let expected: Vec<i32> = batch.inputs.chunks(2).map(|x| x[0] as i32 % 3).collect();
-                assert_eq!(classes, &expected);
-                assert!(batch.inputs.chunks(2).all(|x| x[1] == -x[0]));
+                assert_eq!(inputs(batch).len(), batch.len() * 2);
+                let expected: Vec<i32> = inputs(batch).chunks(2).map(|x| x[0] as i32 % 3).collect();
+                assert_eq!(batch.get("target"), Some(&Values::I32(expected)));
+                assert!(inputs(batch).chunks(2).all(|x| x[1] == -x[0]));
             }
         }
     }
@@ -92,8 +96,8 @@ fn skipping_continues_where_a_run_stopped() {
 #[test]
 fn the_short_last_batch_can_be_left_out() {
     let loader = loader(25, LoaderOptions { drop_last: true, ..options(10) });
-    let sizes: Vec<usize> = collect(loader.epoch(0, 0)).iter().map(|batch| batch.len).collect();
-    assert_eq!((sizes.as_slice(), loader.batches()), ([10, 10].as_slice(), 2));
+    let sizes: Vec<usize> = collect(loader.epoch(0, 0)).iter().map(|batch| batch.len()).collect();
+    assert_eq!((sizes.as_slice(), loader.batches()), ([10, 10].as_slice(), Some(2)));
 }
 
 #[test]
@@ -114,23 +118,85 @@ fn memory_is_used_again() {
     let loader = loader(40, LoaderOptions { prefetch: 0, ..options(10) });
     let mut epoch = loader.epoch(0, 0);
     let first = epoch.next().unwrap().unwrap();
-    let address = first.inputs.as_ptr();
-    epoch.recycle(first);
-    assert_eq!(epoch.next().unwrap().unwrap().inputs.as_ptr(), address);
+    let address = inputs(&first).as_ptr();
+    let description = first.description().clone();
+    epoch.recycle(Batch::spare(description.clone(), first.into_arrays(), 0));
+    assert_eq!(inputs(&epoch.next().unwrap().unwrap()).as_ptr(), address);
     // A batch of something else does no harm.
-    epoch.recycle(Batch { inputs: vec![1.0], targets: Targets::Values(vec![2.0]), len: 1, index: 77 });
-    assert_eq!(epoch.next().unwrap().unwrap().inputs.len(), 20);
+    let other = Arc::new(Description::values("other", &[1], &[]));
+    epoch.recycle(Batch::spare(other, vec![vec![1u8].into()], 77));
+    assert_eq!(inputs(&epoch.next().unwrap().unwrap()).len(), 20);
 }
 
 #[test]
 fn values_come_in_rows() {
     let features = (0..5).map(|i| i as f32).collect();
-    let targets = Targets::Values((0..10).map(|i| i as f32).collect());
+    let targets: Vec<f32> = (0..10).map(|i| i as f32).collect();
     let data = Dataset::from_f32(Description::values("line", &[1], &[2]), features, targets).unwrap();
     let loader = Loader::new(Arc::new(data), LoaderOptions { shuffle: false, ..options(4) }).unwrap();
-    let targets: Vec<Targets> = collect(loader.epoch(0, 0)).into_iter().map(|batch| batch.targets).collect();
-    assert_eq!(targets[1], Targets::Values(vec![8.0, 9.0]));
-    assert_eq!(targets[0], Targets::Values((0..8).map(|i| i as f32).collect()));
+    let batches = collect(loader.epoch(0, 0));
+    let targets: Vec<_> = batches.iter().map(|batch| batch.get("target").unwrap()).collect();
+    assert_eq!(targets[1], &Values::F32(vec![8.0, 9.0]));
+    assert_eq!(targets[0], &Values::F32((0..8).map(|i| i as f32).collect()));
+}
+
+/// Sample `i` is `i`, and it is not known how many there are.
+fn stream(count: usize) -> Arc<dyn Source> {
+    Arc::new(from_iter(move |epoch| (0..count).map(move |i| ([i as f32 + 1000.0 * epoch as f32],))).unwrap())
+}
+
+fn firsts(batches: &[Batch]) -> Vec<usize> {
+    batches.iter().flat_map(|batch| inputs(batch).iter().map(|x| *x as usize)).collect()
+}
+
+#[test]
+fn a_stream_gives_what_there_is() {
+    for (prefetch, threads) in [(0, 1), (1, 1), (3, 4)] {
+        let options = LoaderOptions { shuffle: false, prefetch, threads, ..options(10) };
+        let loader = Loader::new(stream(103), options.clone()).unwrap();
+        assert_eq!(loader.batches(), None);
+        let all = collect(loader.epoch(0, 0));
+        assert_eq!(firsts(&all), (0..103).collect::<Vec<_>>());
+        assert_eq!((all.len(), all[10].len(), all[10].index()), (11, 3, 10));
+        for skip in [0, 4, 10, 11, 40] {
+            assert_eq!(collect(loader.epoch(0, skip)), all[skip.min(11)..]);
+        }
+        assert_eq!(firsts(&collect(loader.epoch(2, 0)))[5], 2005);
+        let loader = Loader::new(stream(103), LoaderOptions { drop_last: true, ..options }).unwrap();
+        assert_eq!(collect(loader.epoch(0, 0)).len(), 10);
+        let mut epoch = loader.epoch(0, 0);
+        assert!(epoch.by_ref().take(2).all(|batch| batch.is_ok()), "dropped in the middle");
+    }
+}
+
+#[test]
+fn a_stream_is_shuffled_within_a_window() {
+    let shuffled = |window, seed, skip| {
+        let options = LoaderOptions { window, seed, ..options(10) };
+        firsts(&collect(Loader::new(stream(300), options).unwrap().epoch(1, skip)))
+    };
+    let order = shuffled(32, 5, 0);
+    let mut sorted = order.clone();
+    sorted.sort();
+    assert_eq!(sorted, (1000..1300).collect::<Vec<_>>());
+    assert!(order.iter().enumerate().all(|(place, &sample)| sample - 1000 < place + 32));
+    assert!(order != sorted && order != shuffled(32, 6, 0));
+    assert_eq!(shuffled(32, 5, 7), order[70..]);
+    assert_eq!(shuffled(1, 5, 0), sorted);
+}
+
+#[test]
+fn random_samples_depend_on_seed_epoch_and_number_alone() {
+    let source = Arc::new(from_fn(50, |request: &Request| ([request.random(3).unit()], request.index)));
+    let batches = |prefetch, threads, seed, epoch| {
+        let options = LoaderOptions { prefetch, threads, seed, ..options(8) };
+        collect(Loader::new(source.clone(), options).unwrap().epoch(epoch, 0))
+    };
+    let first = batches(2, 1, 1, 0);
+    assert_eq!(first, batches(0, 1, 1, 0));
+    assert_eq!(first, batches(3, 4, 1, 0));
+    assert_ne!(inputs(&first[0]), inputs(&batches(2, 1, 1, 1)[0]));
+    assert_ne!(inputs(&first[0]), inputs(&batches(2, 1, 2, 0)[0]));
 }
 
 #[test]
@@ -141,7 +207,7 @@ fn options_that_cannot_work_are_refused() {
     assert!(refused(3, LoaderOptions { drop_last: true, ..options(4) }).contains("no full batch of 4"));
     // A batch larger than the data is one short batch.
     let all = collect(loader(3, options(usize::MAX)).epoch(0, 0));
-    assert_eq!((all.len(), all[0].len), (1, 3));
+    assert_eq!((all.len(), all[0].len()), (1, 3));
 }
 
 /// A source with something wrong in sample 5.
@@ -160,26 +226,20 @@ impl Source for Faulty {
         &self.0
     }
 
-    fn len(&self) -> usize {
-        20
+    fn len(&self) -> Option<usize> {
+        Some(20)
     }
 
-    fn read_input(&self, index: usize, out: &mut [f32]) -> Result<()> {
+    fn read(&self, request: &Request, sample: &mut Sample) -> Result<()> {
         self.2.fetch_add(1, Ordering::SeqCst);
-        out.fill(0.0);
-        match (index, self.1) {
-            (5, Fault::Error) => Err(Error::at_file("five.png", "is damaged")),
-            (5, Fault::Panic) => panic!("five is right out"),
-            (5, Fault::Nan) => {
-                out[0] = f32::NAN;
-                Ok(())
-            }
-            _ => Ok(()),
+        let fault = (request.index == 5).then_some(self.1);
+        match fault {
+            Some(Fault::Error) => return Err(Error::at_file("five.png", "is damaged")),
+            Some(Fault::Panic) => panic!("five is right out"),
+            _ => {}
         }
-    }
-
-    fn class(&self, index: usize) -> Result<i32> {
-        Ok(if matches!((index, self.1), (5, Fault::Label)) { 2 } else { 0 })
+        sample.get::<f32>("input")?[0] = if matches!(fault, Some(Fault::Nan)) { f32::NAN } else { 0.0 };
+        sample.write("target", &[if matches!(fault, Some(Fault::Label)) { 2 } else { 0 }])
     }
 }
 

@@ -1,6 +1,6 @@
 //! Training from the outside: what is learned, the same bits twice, and going on after being stopped.
 
-use dropforge::data::{Dataset, Description, Targets};
+use dropforge::data::{Dataset, Description};
 use dropforge::prelude::*;
 use dropforge::run::{RunDir, read_safetensors};
 use dropforge::schedule::Moment;
@@ -30,8 +30,8 @@ fn points() -> Dataset {
     let at = |i: usize| [(i as f32 * 0.7).sin(), (i as f32 * 1.3).cos()];
     let class = |[x, y]: [f32; 2]| if x > 0.3 { 0 } else { 1 + i32::from(y > 0.0) };
     let features = (0..50).flat_map(at).collect();
-    Dataset::from_f32(description, features, Targets::Classes((0..50).map(|i| class(at(i))).collect()))
-        .unwrap()
+    let classes: Vec<i32> = (0..50).map(|i| class(at(i))).collect();
+    Dataset::from_f32(description, features, classes).unwrap()
 }
 
 /// Everything a checkpoint has to bring back: momenta, running statistics, random numbers.
@@ -61,9 +61,9 @@ fn a_regression_finds_the_weights_that_made_it() {
     let mut generator = Generator::new(3);
     let features = generator.randn([200, 3]).to_vec::<f32>().unwrap();
     let value = |x: &[f32]| x.iter().zip(weights).map(|(x, w)| x * w).sum::<f32>() + bias;
-    let values = features.chunks(3).map(value).collect();
+    let values: Vec<f32> = features.chunks(3).map(value).collect();
     let description = Description::values("plane", &[3], &[1]);
-    let data = Dataset::from_f32(description, features, Targets::Values(values)).unwrap();
+    let data = Dataset::from_f32(description, features, values).unwrap();
     let mut trainer = Trainer::new(dense(1), mse(), Sgd::new(0.1)).batch(32).compile(&data).unwrap();
     for _ in 0..30 {
         let report = trainer.epoch(&data).unwrap();
@@ -203,7 +203,7 @@ fn what_does_not_belong_together_is_refused() {
 #[test]
 fn a_loss_that_is_no_number_ends_training() {
     let description = Description::values("line", &[1], &[1]);
-    let data = Dataset::from_f32(description, vec![1.0, 2.0], Targets::Values(vec![1.0, 2.0])).unwrap();
+    let data = Dataset::from_f32(description, vec![1.0, 2.0], vec![1.0f32, 2.0]).unwrap();
     let mut explodes = Trainer::new(dense(1), mse(), Sgd::new(1e10)).compile(&data).unwrap();
     let message = (0..20).find_map(|_| explodes.epoch(&data).err()).expect("the loss explodes").to_string();
     assert!(message.contains("the loss became") && message.contains("learning rate"), "{message}");

@@ -3,7 +3,7 @@
 use super::InputSpec;
 use crate::{Error, Result};
 use dropforge_data::{
-    DIGITS_TEST, DIGITS_TRAIN, ImageFolder, Normalization, Source, TargetKind, cifar10, digits,
+    DIGITS_TEST, DIGITS_TRAIN, ImageFolder, Normalization, Preparation, Source, cifar10, digits,
     download_mnist, mnist,
 };
 use std::fmt;
@@ -136,10 +136,9 @@ impl DataSpec {
                 (Arc::new(train), Arc::new(test))
             }
         };
-        let digits = matches!(self, DataSpec::Digits(_) | DataSpec::Mnist(_));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if matches!(self, DataSpec::Folder(_)) { cores.min(8) } else { 1 };
-        let inputs = InputSpec { digits, ..InputSpec::of(&*train) };
+        let inputs = InputSpec::of(&*train);
         Ok(OpenData { train, test, inputs, threads })
     }
 }
@@ -153,7 +152,7 @@ fn open_folder(dir: &Path, size: usize) -> Result<(ImageFolder, ImageFolder)> {
         Some(test) if dir.join("train").is_dir() => (open(&dir.join("train"))?, open(&test)?),
         _ => open(dir)?.split(FOLDER_TRAIN_PART, FOLDER_SEED)?,
     };
-    if train.description().target != test.description().target {
+    if train.description().target() != test.description().target() {
         return Err(Error::new(format!(
             "{}: training and test images have different classes",
             dir.display()
@@ -178,16 +177,15 @@ impl InputSpec {
     /// What the samples of a source look like.
     pub fn of(source: &dyn Source) -> InputSpec {
         let description = source.description();
-        let normalization = source.normalization();
+        let input = description.input();
+        let preparation = input.map_or(&Preparation::None, |field| &field.preparation);
+        let normalization = preparation.normalization();
         InputSpec {
-            shape: description.input_shape.clone(),
-            classes: match &description.target {
-                TargetKind::Class { names } => names.clone(),
-                TargetKind::Values { .. } => Vec::new(),
-            },
+            shape: input.map_or_else(Vec::new, |field| field.shape.clone()),
+            classes: description.class_names().map_or_else(Vec::new, <[String]>::to_vec),
             mean: normalization.map_or_else(Vec::new, |n| n.mean().to_vec()),
             std: normalization.map_or_else(Vec::new, |n| n.std().to_vec()),
-            digits: false,
+            digits: matches!(preparation, Preparation::Digit { .. }),
         }
     }
 
@@ -240,7 +238,7 @@ mod tests {
     #[test]
     fn opened() {
         let data = DataSpec::Digits(60).open(0).unwrap();
-        assert_eq!((data.train.len(), data.test.len()), (60, 10));
+        assert_eq!((data.train.len(), data.test.len()), (Some(60), Some(10)));
         assert_eq!((data.inputs.shape.as_slice(), data.inputs.classes.len()), ([1, 28, 28].as_slice(), 10));
         let error = DataSpec::Mnist("no/such/folder".into()).open(0).err().unwrap().to_string();
         assert!(error.contains("no/such/folder") && error.contains("--download"), "{error}");

@@ -74,8 +74,9 @@ impl Trained {
         let source = test.source();
         let description = source.description().clone();
         let InputSpec { shape, classes, .. } = &self.config.inputs;
-        if description.input_shape != *shape {
-            let (name, given) = (&description.name, &description.input_shape);
+        let given = description.input().map_or(&[][..], |field| &field.shape);
+        if given != *shape {
+            let name = &description.name;
             return Err(Error::new(format!(
                 "{name} has inputs of shape {given:?}, the run was trained on {shape:?}"
             )));
@@ -88,14 +89,14 @@ impl Trained {
             )));
         }
         let started = Instant::now();
-        let (input, target) = batch_types(&description, 1);
+        let (input, target) = batch_types(&description, 1)?;
         let sample = |ty: &crate::ValueType| crate::ValueType::new(ty.dtype, &ty.shape[1..]);
         let (input, target) = (sample(&input), sample(&target));
         let options = LoaderOptions { batch, shuffle: false, ..LoaderOptions::default() };
         let mut sums = Sums::default();
         for batch in Loader::new(source, options)?.epoch(0, 0) {
             let batch = batch?;
-            let len = batch.len;
+            let len = batch.len();
             let batch = batch.into_batch(&input, &target)?;
             let scores = Tensor::from_array(self.network.predict_array(&batch.inputs)?);
             let targets = Tensor::from_array((*batch.targets).clone());

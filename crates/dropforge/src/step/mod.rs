@@ -10,6 +10,7 @@ mod summary;
 
 pub use dropforge_runtime::Choices;
 
+pub(crate) use batch::data_type;
 pub use batch::{Batched, IntoBatch, IntoSample};
 pub use network::{Network, NetworkBuilder};
 pub use states::{State, States};

@@ -227,6 +227,11 @@ impl Evaluation {
 }
 
 impl Step {
+    /// A batch as the step reads it.
+    pub(crate) fn batched(&self, batch: impl IntoBatch) -> Result<Batched> {
+        batch.into_batch(&self.network.sample, &self.target)
+    }
+
     /// Trains on one batch: one run of one program. A batch size that was not seen before compiles another program over the
     /// same states.
     ///

@@ -1,45 +1,35 @@
 //! What can be trained on.
 
-use dropforge_data::{Dataset, Description, ImageFolder, Source, TargetKind};
-use dropforge_ir::{DType, Shape, ValueType};
+use crate::step::data_type;
+use crate::{Error, Result};
+use dropforge_data::{Description, INPUT, Source, TARGET};
+use dropforge_ir::{Shape, ValueType};
 use std::sync::Arc;
 
-/// Something that samples can be read from. A [`Source`] of your own goes in as `Arc<YourSource>`.
+/// Something that samples can be read from: any [`Source`] that can be cloned, which all of [`crate::data`] can, and any
+/// other one as `Arc<YourSource>`.
 pub trait IntoSource {
     /// A shared handle on the samples.
     fn source(&self) -> Arc<dyn Source>;
 }
 
-impl IntoSource for Dataset {
+impl<S: Source + Clone + 'static> IntoSource for S {
     fn source(&self) -> Arc<dyn Source> {
         Arc::new(self.clone())
-    }
-}
-
-impl IntoSource for ImageFolder {
-    fn source(&self) -> Arc<dyn Source> {
-        Arc::new(self.clone())
-    }
-}
-
-impl<S: Source + 'static> IntoSource for Arc<S> {
-    fn source(&self) -> Arc<dyn Source> {
-        self.clone()
-    }
-}
-
-impl IntoSource for Arc<dyn Source> {
-    fn source(&self) -> Arc<dyn Source> {
-        self.clone()
     }
 }
 
 /// Types of a batch of inputs and of their targets.
-pub(crate) fn batch_types(description: &Description, len: usize) -> (ValueType, ValueType) {
-    let batched = |shape: &[usize]| -> Shape { std::iter::once(len).chain(shape.iter().copied()).collect() };
-    let target = match &description.target {
-        TargetKind::Class { .. } => ValueType::new(DType::I32, batched(&[])),
-        TargetKind::Values { shape } => ValueType::new(DType::F32, batched(shape)),
+pub(crate) fn batch_types(description: &Description, len: usize) -> Result<(ValueType, ValueType)> {
+    let batched = |name: &str| -> Result<ValueType> {
+        let field = description.field(name).ok_or_else(|| {
+            Error::new(format!(
+                "{}: samples have no field `{name}`, which training needs; name one so",
+                description.name
+            ))
+        })?;
+        let shape: Shape = std::iter::once(len).chain(field.shape.iter().copied()).collect();
+        Ok(ValueType::new(data_type(field.dtype), shape))
     };
-    (ValueType::new(DType::F32, batched(&description.input_shape)), target)
+    Ok((batched(INPUT)?, batched(TARGET)?))
 }

@@ -91,7 +91,8 @@ impl TrainerBuilder {
         let description = source.description().clone();
         // What cannot be made batches of is refused before anything is compiled.
         Loader::new(source.clone(), self.options.clone())?;
-        let (input, target) = batch_types(&description, self.options.batch.min(source.len()));
+        let len = source.len().map_or(self.options.batch, |len| self.options.batch.min(len));
+        let (input, target) = batch_types(&description, len)?;
         let step = self.step.compile(&input, &target)?;
         if let (Some(outputs), Some(classes)) = (step.classes(), description.class_count())
             && outputs != classes
@@ -175,7 +176,8 @@ impl Trainer {
         mut watch: impl FnMut(&Progress) -> Result<()>,
     ) -> Result<EpochReport> {
         let loader = Loader::new(train.source(), self.options.clone())?;
-        let batches = loader.batches();
+        // 0 where only reading can tell.
+        let batches = loader.batches().unwrap_or(0);
         if self.state.batch > 0 && self.state.batches != batches {
             return Err(Error::new(format!(
                 "{}: the interrupted epoch has {} batches, this data makes {batches}; use the same data",
@@ -201,16 +203,23 @@ impl Trainer {
     fn train_batches(
         &mut self,
         outcomes: &mut Outcomes,
-        epoch: Epoch,
+        mut epoch: Epoch,
         watch: &mut dyn FnMut(&Progress) -> Result<()>,
     ) -> Result<()> {
         let started = Instant::now();
         let (seconds, samples) = (self.state.sums.seconds, self.state.sums.samples);
-        for batch in epoch {
+        while let Some(batch) = epoch.next() {
+            let batch = batch?;
             if let Some(lr) = self.lr {
                 self.step.set_learning_rate(lr * self.schedule.factor(&self.moment()))?;
             }
-            let outcome = self.step.run(batch?)?;
+            let (description, index) = (batch.description().clone(), batch.index());
+            let batch = self.step.batched(batch)?;
+            let outcome = self.step.run(&batch)?;
+            // The device has copied what it needs.
+            if let Some(spare) = batch.into_spare(&description, index) {
+                epoch.recycle(spare);
+            }
             self.state.batch += 1;
             self.state.step += 1;
             outcomes.push(outcome, self.state.step);

@@ -1,12 +1,12 @@
 //! What can be said on the command line.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// Trains and runs neural networks; a whole training step is one compiled program.
 #[derive(Parser)]
-#[command(name = "dropforge", version, arg_required_else_help = true)]
+#[command(name = "dropforge", version, arg_required_else_help = true, args_override_self = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -24,6 +24,8 @@ pub enum Command {
     Summary(Summary),
     /// List the devices of this machine
     Devices(Devices),
+    /// List what a name can stand for, with its settings
+    List(List),
     /// Measure training speed on a standard workload
     Bench(Bench),
     /// Print the compiled training step of a model: kernels, memory
@@ -87,6 +89,9 @@ pub struct DataArgs {
 
 #[derive(Args)]
 pub struct Train {
+    /// A file of settings; what else is said here goes before
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "resume")]
+    pub config: Option<PathBuf>,
     /// A built-in model, or a .toml or .json file that lists layers [default: lenet]
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
@@ -97,34 +102,49 @@ pub struct Train {
     pub epochs: Option<u64>,
     /// Samples per step [default: 128]
     #[arg(long, value_name = "N")]
-    pub batch: Option<usize>,
+    pub batch: Option<u64>,
     /// Learning rate [default: that of the model's recipe]
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub lr: Option<f64>,
-    /// How weights are updated [default: adam]
+    /// How weights are updated, see `dropforge list optimizers` [default: adam]
     #[arg(long, value_name = "NAME")]
-    pub optimizer: Option<OptimizerName>,
+    pub optimizer: Option<String>,
     /// Part of the last change that is kept, for sgd
-    #[arg(long, value_name = "PART")]
+    #[arg(long, value_name = "PART", allow_negative_numbers = true)]
     pub momentum: Option<f64>,
     /// How much weights are pulled to zero
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub weight_decay: Option<f64>,
-    /// How the learning rate goes down [default: cosine]
+    /// What is made small, see `dropforge list losses` [default: what suits the targets]
     #[arg(long, value_name = "NAME")]
-    pub schedule: Option<ScheduleArg>,
+    pub loss: Option<String>,
+    /// How the learning rate goes down, see `dropforge list schedules` [default: cosine]
+    #[arg(long, value_name = "NAME")]
+    pub schedule: Option<String>,
+    /// Epochs over which the learning rate rises first
+    #[arg(long, value_name = "EPOCHS", allow_negative_numbers = true)]
+    pub warmup: Option<f64>,
+    /// Limit of the global norm of the gradients
+    #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
+    pub clip_norm: Option<f64>,
+    /// Leave out a last batch with fewer samples
+    #[arg(long)]
+    pub drop_last: bool,
     /// Where initial weights, the order of samples and dropout come from [default: 0]
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,
+    /// Any other setting, such as optimizer.betas=[0.9,0.99]; may be given several times
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub set: Vec<String>,
     /// Folder for the run [default: a new one in runs/]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Continue the run in this folder from its last checkpoint
     #[arg(long, value_name = "DIR", conflicts_with = "out")]
     pub resume: Option<PathBuf>,
-    /// Also write a checkpoint whenever this many seconds have passed
-    #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
-    pub save_every: f64,
+    /// Also write a checkpoint whenever this many seconds have passed [default: 30]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub save_every: Option<f64>,
     /// Print at the end where the time of a step went, by kernel
     #[arg(long)]
     pub profile: bool,
@@ -135,18 +155,14 @@ pub struct Train {
     pub json: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-pub enum OptimizerName {
-    Sgd,
-    Adam,
-    Adamw,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub enum ScheduleArg {
-    Constant,
-    Cosine,
-    Linear,
+#[derive(Args)]
+pub struct List {
+    /// layers, losses, optimizers, schedules, initialisers, models, or settings; all without it
+    #[arg(value_name = "KIND")]
+    pub kind: Option<String>,
+    /// Print one JSON object per line instead of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]

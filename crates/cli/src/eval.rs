@@ -7,7 +7,7 @@ use dropforge::run::{DataSpec, RunConfig, Trained};
 use serde_json::json;
 
 pub fn run(args: &Eval) -> Outcome {
-    let config = RunConfig::read(&args.run)?;
+    let config = RunConfig::open(&args.run)?;
     let runtime = machine::open(&args.machine, &config.device)?;
     let mut trained = Trained::open(&args.run, &runtime)?;
     let spec = DataSpec::parse(args.data.data.as_deref().unwrap_or(&config.data))?;

@@ -5,7 +5,8 @@ use crate::machine;
 use crate::output::{Outcome, line};
 use crate::shapes;
 use dropforge::loss::cross_entropy;
-use dropforge::models::ModelSpec;
+use dropforge::run::{ModelSpec, RunConfig};
+use dropforge::settings::{Table, Value};
 use dropforge::step::StepBuilder;
 use dropforge::{DType, ValueType};
 
@@ -19,7 +20,8 @@ pub fn run(args: &Explain) -> Outcome {
         return Err("a batch of 0 samples is asked for, use 1 or more".into());
     }
     let runtime = machine::open(&args.machine, machine::DEFAULT)?;
-    let optimizer = model.recipe().optimizer.build();
+    let settings = Table::from_iter([("model".to_string(), Value::String(args.model.clone()))]);
+    let optimizer = RunConfig::new(&settings)?.optimizer.build()?;
     let input = ValueType::new(DType::F32, [&[args.batch], sample.as_slice()].concat());
     let target = ValueType::new(DType::I32, [args.batch]);
     let net = model.build(args.classes)?;

@@ -5,6 +5,7 @@ mod bench;
 mod devices;
 mod eval;
 mod explain;
+mod list;
 mod machine;
 mod output;
 mod predict;
@@ -39,6 +40,7 @@ fn run(command: &Command) -> Outcome {
         Command::Predict(args) => predict::run(args),
         Command::Summary(args) => summary::run(args),
         Command::Devices(args) => devices::run(args),
+        Command::List(args) => list::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Explain(args) => explain::run(args),
     }

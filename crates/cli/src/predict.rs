@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 const AT_ONCE: usize = 64;
 
 pub fn run(args: &Predict) -> Outcome {
-    let config = RunConfig::read(&args.run)?;
+    let config = RunConfig::open(&args.run)?;
     let classes = &config.inputs.classes;
     // Before anything is computed, so that one missing file does not end a long list half-way.
     let images = args.images.iter().map(|path| config.inputs.read_image(path));

@@ -4,7 +4,7 @@ use crate::args::Summary;
 use crate::output::{Outcome, count, line, shape};
 use crate::shapes;
 use dropforge::devices;
-use dropforge::models::ModelSpec;
+use dropforge::run::ModelSpec;
 use dropforge::step::NetworkBuilder;
 use serde_json::json;
 
@@ -34,7 +34,7 @@ pub fn run(args: &Summary) -> Outcome {
             })
             .collect();
         return line(json!({
-            "model": model.name, "input": input, "layers": layers, "parameters": summary.parameters,
+            "model": model.name(), "input": input, "layers": layers, "parameters": summary.parameters,
             "bytes": summary.bytes,
         }));
     }

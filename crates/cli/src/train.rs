@@ -1,15 +1,14 @@
 //! `dropforge train`
 
-use crate::args::{OptimizerName, ScheduleArg, Train};
+use crate::args::Train;
 use crate::machine;
 use crate::output::{Outcome, Stop, count, duration, line, shape};
 use crate::progress::{ProgressBar, Shown};
 use dropforge::Runtime;
-use dropforge::loss::cross_entropy;
-use dropforge::models::ModelSpec;
-use dropforge::run::{DataSpec, OpenData, OptimizerSpec, RunConfig, RunDir, ScheduleName, holds_run};
+use dropforge::run::{DataSpec, ModelSpec, OpenData, Part, RunConfig, RunDir, check_path, holds_run};
+use dropforge::settings::{SettingType, Table, Value, set_path};
 use dropforge::train::{EpochReport, Evaluation, Progress, Trainer};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,12 +19,12 @@ pub const IMAGE_SIZE: usize = 64;
 
 pub fn run(args: &Train) -> Outcome {
     let started = Instant::now();
-    let save_every = Duration::try_from_secs_f64(args.save_every)
-        .map_err(|_| format!("--save-every is {}, it must be 0 or more seconds", args.save_every))?;
     let mut job = match &args.resume {
         Some(run) => resume(args, run)?,
         None => start(args)?,
     };
+    // A pause that no Duration holds is never over.
+    let save_every = Duration::try_from_secs_f64(job.config.save_every).unwrap_or(Duration::MAX);
     job.trainer.autosave(job.run, save_every);
     if args.profile {
         job.trainer.start_profile();
@@ -57,9 +56,10 @@ struct Job {
 }
 
 fn start(args: &Train) -> Outcome<Job> {
-    let model = ModelSpec::parse(args.model.as_deref().unwrap_or("lenet"))?;
-    let spec = DataSpec::parse(args.data.data.as_deref().unwrap_or("digits"))?.absolute();
-    let (mut config, runtime) = (configure(args, model)?, machine::open(&args.machine, machine::DEFAULT)?);
+    let base = args.config.as_deref().map_or(Ok(Table::new()), read_settings)?;
+    let mut config = RunConfig::new(&settings(args, base)?)?;
+    let spec = DataSpec::parse(args.data.data.as_deref().unwrap_or(&config.data))?.absolute();
+    let runtime = machine::open(&args.machine, &config.device)?;
     if let Some(out) = args.out.as_deref().filter(|out| holds_run(out)) {
         let out = out.display();
         return Err(
@@ -71,9 +71,13 @@ fn start(args: &Train) -> Outcome<Job> {
     }
     let data = spec.open(args.data.size.map_or(IMAGE_SIZE, |size| size as usize))?;
     (config.data, config.inputs) = (spec.to_string(), data.inputs.clone());
+    if config.loss.is_none() {
+        let usual = if config.inputs.classes.is_empty() { "mse" } else { "cross_entropy" };
+        config.loss = Some(Part::try_from(usual)?);
+    }
     let (path, is_new) = match &args.out {
         Some(out) => (out.clone(), !out.exists()),
-        None => (new_folder(&format!("{}-{}", config.model.name, spec.short_name()))?, true),
+        None => (new_folder(&format!("{}-{}", config.model.name(), spec.short_name()))?, true),
     };
     let run = RunDir::open(&path)?;
     // From here on the run can be resumed, even if it is killed before its first checkpoint.
@@ -95,80 +99,78 @@ fn start(args: &Train) -> Outcome<Job> {
     }
 }
 
-/// The settings: the model's recipe, and what the command line says.
-fn configure(args: &Train, model: ModelSpec) -> Outcome<RunConfig> {
-    let recipe = model.recipe();
-    let mut config = RunConfig::new(model, String::new(), Default::default());
-    config.optimizer = match args.optimizer {
-        None => recipe.optimizer,
-        Some(name) => named_optimizer(name, recipe.optimizer),
+/// What the command line says, as settings over those of `base`.
+fn settings(args: &Train, mut base: Table) -> Outcome<Table> {
+    if let Some(model) = &args.model {
+        let model = ModelSpec::parse(model)?.write()?;
+        base.extend(model.map(|model| ("model".to_string(), model)));
+    }
+    let number = |number: Option<f64>| number.map(|number| format!("{number:?}"));
+    let whole = |number: Option<u64>| number.map(|number| number.to_string());
+    // A name comes before the settings of what it names.
+    let mut said = |path: &str, value: Option<String>| -> Outcome {
+        value.map_or(Ok(()), |value| Ok(set_path(&mut base, path, &value)?))
     };
-    config.schedule = recipe.schedule;
-    if let Some(name) = args.schedule {
-        config.schedule.name = match name {
-            ScheduleArg::Constant => ScheduleName::Constant,
-            ScheduleArg::Cosine => ScheduleName::Cosine,
-            ScheduleArg::Linear => ScheduleName::Linear,
-        };
+    let name = |name: &Option<String>| name.as_ref().map(|name| format!("{{ type = {name:?} }}"));
+    said("optimizer", name(&args.optimizer))?;
+    said("schedule", name(&args.schedule))?;
+    said("loss", name(&args.loss))?;
+    said("optimizer.lr", number(args.lr))?;
+    said("optimizer.momentum", number(args.momentum))?;
+    said("optimizer.weight_decay", number(args.weight_decay))?;
+    said("schedule.warmup", number(args.warmup))?;
+    said("clip_norm", number(args.clip_norm))?;
+    said("drop_last", args.drop_last.then(|| "true".into()))?;
+    said("epochs", whole(args.epochs))?;
+    said("batch", whole(args.batch))?;
+    // More than TOML's integers hold.
+    said("seed", args.seed.map(|seed| format!("\"{seed}\"")))?;
+    said("save_every", number(args.save_every))?;
+    said("threads", args.machine.threads.map(|threads| threads.to_string()))?;
+    said("device", args.machine.device.as_ref().map(|device| format!("{device:?}")))?;
+    for setting in &args.set {
+        let (path, value) = setting.split_once('=').ok_or_else(|| {
+            format!("--set {setting}: write a path and a value, such as optimizer.lr=0.01")
+        })?;
+        check_path(path)?;
+        set_path(&mut base, path, value)?;
     }
-    if let Some(lr) = args.lr {
-        *config.optimizer.lr_mut() = lr;
-    }
-    if let Some(weight_decay) = args.weight_decay {
-        *config.optimizer.weight_decay_mut() = weight_decay;
-    }
-    if let Some(momentum) = args.momentum {
-        *config.optimizer.momentum_mut().ok_or("only sgd has a momentum; add --optimizer sgd")? = momentum;
-    }
-    config.epochs = args.epochs.unwrap_or(recipe.epochs);
-    config.batch = args.batch.unwrap_or(recipe.batch);
-    config.seed = args.seed.unwrap_or(0);
-    config.device = args.machine.device.clone().unwrap_or_else(|| machine::DEFAULT.into());
-    config.check()?;
-    Ok(config)
+    Ok(base)
 }
 
-/// The optimizer of this name: the recipe's if it is that one, else with its usual settings.
-fn named_optimizer(name: OptimizerName, recipe: OptimizerSpec) -> OptimizerSpec {
-    let name = match name {
-        OptimizerName::Sgd => "sgd",
-        OptimizerName::Adam => "adam",
-        OptimizerName::Adamw => "adamw",
+/// The settings of a file that a person wrote.
+fn read_settings(path: &Path) -> Outcome<Table> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: cannot read it: {error}", path.display()))?;
+    // Read whole, so that mistakes are named with the file.
+    let read = || {
+        let settings = RunConfig::settings(&text)?;
+        RunConfig::new(&settings).map(|_| settings)
     };
-    match (name, recipe) {
-        ("adam", recipe @ OptimizerSpec::Adam { .. }) => recipe,
-        (_, recipe) => OptimizerSpec::named(name).unwrap_or(recipe),
-    }
+    Ok(read().map_err(|error: dropforge::Error| error.context(path.display()))?)
 }
 
 fn resume(args: &Train, path: &Path) -> Outcome<Job> {
-    let fixed = [
-        ("--model", args.model.is_some()),
-        ("--data", args.data.data.is_some()),
-        ("--size", args.data.size.is_some()),
-        ("--batch", args.batch.is_some()),
-        ("--lr", args.lr.is_some()),
-        ("--optimizer", args.optimizer.is_some()),
-        ("--momentum", args.momentum.is_some()),
-        ("--weight-decay", args.weight_decay.is_some()),
-        ("--schedule", args.schedule.is_some()),
-        ("--seed", args.seed.is_some()),
-    ];
-    if let Some((name, _)) = fixed.iter().find(|(_, given)| *given) {
-        return Err(format!("{name} cannot go with --resume: a run goes on as it was started").into());
+    let old = RunConfig::open(path)?;
+    let mut table = settings(args, old.table()?)?;
+    let data = args.data.data.as_ref().map(|data| DataSpec::parse(data)).transpose()?;
+    table.extend(data.map(|data| ("data".to_string(), Value::String(data.absolute().to_string()))));
+    let config = RunConfig::new(&table)?;
+    old.check_continues(&config).map_err(|error| error.context("--resume"))?;
+    let size = args.data.size.map(|size| size as usize);
+    let was = config.inputs.shape.last().copied().unwrap_or(IMAGE_SIZE);
+    if let Some(size) = size.filter(|&size| size != was) {
+        return Err(format!("--resume: `size` was {was} when the run was started and cannot become {size}").into());
     }
-    let mut config = RunConfig::read(path)?;
     let runtime = machine::open(&args.machine, &config.device)?;
     let run = RunDir::open(path)?;
-    if let Some(epochs) = args.epochs.filter(|&epochs| epochs != config.epochs) {
-        config.epochs = epochs;
+    if config.table()? != old.table()? {
         run.write_config(&config.to_text()?)?;
     }
     let spec = DataSpec::parse(&config.data)?;
     if args.data.download {
         spec.download()?;
     }
-    let data = spec.open(config.inputs.shape.last().copied().unwrap_or(IMAGE_SIZE))?;
+    let data = spec.open(was)?;
     let mut trainer = build(&config, &data, &runtime)?;
     trainer.resume(path)?;
     announce(args.json, &config, &data, &trainer, &runtime, path)?;
@@ -177,12 +179,17 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
 
 fn build(config: &RunConfig, data: &OpenData, runtime: &Runtime) -> Outcome<Trainer> {
     let net = config.model.build(config.inputs.classes.len())?;
-    let trainer = Trainer::new(net, cross_entropy(), config.optimizer.build())
+    let loss = config.loss.as_ref().map_or_else(|| Part::try_from("cross_entropy"), |loss| Ok(loss.clone()))?.build()?;
+    let mut trainer = Trainer::new(net, loss, config.optimizer.build()?)
         .batch(config.batch)
         .seed(config.seed)
         .runtime(runtime)
-        .schedule(config.schedule.schedule(config.epochs))
+        .schedule(config.schedule.clone())
+        .drop_last(config.drop_last)
         .reader_threads(data.threads);
+    if let Some(limit) = config.clip_norm {
+        trainer = trainer.clip_norm(limit);
+    }
     Ok(trainer.compile(&data.train)?)
 }
 
@@ -215,7 +222,7 @@ fn announce(
     let (train, test) = (data.train.len(), data.test.len());
     if json {
         return line(json!({
-            "event": "start", "run": path.display().to_string(), "model": config.model.name, "data": config.data,
+            "event": "start", "run": path.display().to_string(), "model": config.model.name(), "data": config.data,
             "device": device, "parameters": parameters, "train_images": train, "test_images": test,
             "epochs": config.epochs, "batch": config.batch, "seed": config.seed, "epoch": trainer.epochs(),
             "step": trainer.steps(),
@@ -225,7 +232,7 @@ fn announce(
         |len: Option<usize>| len.map_or_else(|| "an unknown number of".into(), |len| count(len as u64));
     let (train, test) = (images(train), images(test));
     let inputs = shape(&config.inputs.shape);
-    line(format_args!("{}: {} parameters, on {device}", config.model.name, count(parameters as u64)))?;
+    line(format_args!("{}: {} parameters, on {device}", config.model.name(), count(parameters as u64)))?;
     line(format_args!("{}: {train} training and {test} test images of {inputs}", config.data))?;
     match trainer.steps() {
         0 => line(format_args!("run: {}", path.display())),
@@ -292,9 +299,9 @@ fn finish(json: bool, trainer: &mut Trainer, data: &OpenData, path: &Path, start
     let images: f64 = history.iter().map(|report| report.seconds * report.samples_per_s).sum();
     let images_per_s = if seconds > 0.0 { images / seconds } else { 0.0 };
     if json {
-        let train: Option<(f64, Value)> = history.last().map(|report| (report.loss, json!(report.accuracy)));
+        let train: Option<(f64, serde_json::Value)> = history.last().map(|report| (report.loss, json!(report.accuracy)));
         let (loss, accuracy) =
-            train.map_or((Value::Null, Value::Null), |(loss, accuracy)| (json!(loss), accuracy));
+            train.map_or((serde_json::Value::Null, serde_json::Value::Null), |(loss, accuracy)| (json!(loss), accuracy));
         return line(json!({
             "event": "end", "run": path.display().to_string(), "epochs": trainer.epochs(), "steps": trainer.steps(),
             "train_loss": loss, "train_accuracy": accuracy,

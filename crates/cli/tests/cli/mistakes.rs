@@ -62,12 +62,18 @@ fn every_mistake_is_one_line() {
         ("train --model broken.json", &["broken.json", "JSON"]),
         ("train --model seven.toml --data digits:20", &["7", "10 classes"]),
         ("train --model deep.toml --data digits:20", &["max_pool"]),
-        ("train --optimizer adma", &["'adma'", "adamw"]),
+        ("train --optimizer adma", &["`adma`", "`adamw`"]),
         ("train --model linear.toml --data digits:20 --lr 0", &["learning rate"]),
-        ("train --model linear.toml --data digits:20 --lr nan", &["learning rate"]),
-        ("train --model linear.toml --data digits:20 --batch 0", &["batch of 0"]),
-        ("train --model linear.toml --data digits:20 --momentum 0.9", &["momentum", "sgd"]),
-        ("train --model linear.toml --data digits:20 --save-every nan", &["--save-every"]),
+        ("train --model linear.toml --data digits:20 --lr nan", &["`lr` is NaN"]),
+        ("train --model linear.toml --data digits:20 --batch 0", &["`batch` is 0", "1 or more"]),
+        ("train --model linear.toml --data digits:20 --lr -1", &["`lr` is -1", "0 or more"]),
+        ("train --model linear.toml --data digits:20 --optimizer sgd --momentum 1.5", &["`momentum` is 1.5"]),
+        ("train --model linear.toml --data digits:20 --weight-decay nan", &["`weight_decay` is NaN"]),
+        ("train --model linear.toml --data digits:20 --set optimizer.beta=1", &["adam", "`beta`", "`betas`"]),
+        ("train --model linear.toml --data digits:20 --set optimiser.lr=1", &["`optimiser`", "`optimizer`"]),
+        ("train --model linear.toml --data digits:20 --set lr", &["--set lr", "optimizer.lr=0.01"]),
+        ("train --model linear.toml --data digits:20 --momentum 0.9", &["momentum", "adam"]),
+        ("train --model linear.toml --data digits:20 --save-every nan", &["`save_every` is NaN"]),
         (
             "train --model linear.toml --data digits:20 --optimizer sgd --lr 1e38 --epochs 9",
             &["loss", "learning rate"],
@@ -86,8 +92,9 @@ fn every_mistake_is_one_line() {
         ("train --resume not-a-run", &["not-a-run", "config.toml"]),
         ("train --resume bad-run", &["bad-run/config.toml", "`epoch`", "`epochs`"]),
         ("train --resume run --out other", &["--resume", "--out"]),
-        ("train --resume run --batch 7", &["--batch", "--resume"]),
-        ("train --resume run --model mlp", &["--model", "--resume"]),
+        ("train --resume run --batch 7", &["`batch` was", "--resume"]),
+        ("train --resume run --model mlp", &["`model.", "--resume"]),
+        ("train --resume run --set optimizer.betas=0.5", &["`optimizer.betas", "--resume"]),
         ("eval nowhere", &["nowhere"]),
         ("eval run --data mnist:counts", &["counts/"]),
         ("eval run --batch 0", &["batch of 0"]),
@@ -102,6 +109,7 @@ fn every_mistake_is_one_line() {
         ("bench mlp --dtype f99", &["f99", "f32"]),
         ("explain --model lennet", &["--model"]),
         ("explain lennet", &["unknown model `lennet`"]),
+        ("list layer", &["`layer`", "`layers`"]),
         ("trian", &["trian", "train"]),
         ("train --modle lenet", &["--modle", "--model"]),
     ] {
@@ -130,7 +138,7 @@ fn a_checkpoint_of_another_shape_is_refused() {
 fn a_full_disk_leaves_the_last_checkpoint() {
     let folder = Folder::new("full");
     folder.write("linear.toml", LINEAR);
-    folder.succeed("train --model linear.toml --data digits:20 --epochs 1 --out run");
+    folder.succeed("train --model linear.toml --data digits:20 --schedule constant --epochs 1 --out run");
     let before = folder.checkpoint("run", "model.safetensors");
     // No file may grow beyond this many blocks of 512 bytes; without the trap the shell's signal would kill.
     let tool = env!("CARGO_BIN_EXE_dropforge");

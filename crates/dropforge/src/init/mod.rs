@@ -158,6 +158,12 @@ impl Init {
     }
 }
 
+impl From<Box<dyn Initializer>> for Init {
+    fn from(rule: Box<dyn Initializer>) -> Init {
+        Init(Arc::from(rule))
+    }
+}
+
 impl fmt::Debug for Init {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.config() {

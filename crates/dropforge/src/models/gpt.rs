@@ -4,6 +4,9 @@ use crate::Tensor;
 use crate::init::Init;
 use crate::nn::{Dense, Layer, Scope, dense, gelu_tanh, layer_norm};
 use crate::seq;
+use super::{Model, Recipe};
+use crate::settings::{Described, Table};
+use crate::{Result, described};
 
 /// Sizes of a [`gpt`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,4 +79,40 @@ fn causal_attention(scope: &Scope, x: &Tensor, heads: usize) -> Tensor {
     let y = q.attention(&k, &v, true);
     let y = y.transpose(1, 2).reshape(vec![batch, time, width]);
     scope.layer("o", &small(width), &y)
+}
+
+/// The model `gpt`; its vocabulary is that of the data.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gpt {
+    context: usize,
+    width: usize,
+    heads: usize,
+    layers: usize,
+}
+
+described! {
+    Gpt = "gpt", "a transformer that predicts the next token";
+    context: usize, Some(128), (1..).into(), "longest sequence, in tokens";
+    width: usize, Some(128), (1..).into(), "numbers per token between the layers";
+    heads: usize, Some(4), (1..).into(), "heads of attention; divides the width";
+    layers: usize, Some(4), (1..).into(), "blocks of attention and feed-forward layer";
+}
+
+impl Model for Gpt {
+    fn layers(&self, outputs: usize) -> Box<dyn Layer> {
+        let Gpt { context, width, heads, layers } = *self;
+        Box::new(gpt(GptOptions { vocabulary: outputs, context, width, heads, layers }))
+    }
+
+    fn usual_input(&self) -> Vec<usize> {
+        vec![self.context]
+    }
+
+    fn recipe(&self) -> Recipe {
+        Recipe { batch: 32, ..Recipe::by("adamw", 1e-3) }
+    }
+
+    fn config(&self) -> Result<Table> {
+        self.write_named()
+    }
 }

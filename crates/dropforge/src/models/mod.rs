@@ -1,13 +1,17 @@
-//! Well-known networks, and networks listed in a file.
+//! Well-known networks.
 
-mod build;
-mod classic;
+mod catsdogs;
 mod gpt;
+mod lenet;
+mod mlp;
+mod model;
 mod resnet;
-mod spec;
+mod tinycnn;
 
-pub use build::Recipe;
-pub use classic::{catsdogs, lenet, mlp, tinycnn};
-pub use gpt::{GptOptions, gpt};
-pub use resnet::{resnet, resnet18};
-pub use spec::{Extent, LayerSpec, ModelSpec, Padding, SameName};
+pub use catsdogs::{CatsDogs, catsdogs};
+pub use gpt::{Gpt, GptOptions, gpt};
+pub use lenet::{LeNet, lenet};
+pub use mlp::{Mlp, mlp};
+pub use model::{Model, Recipe};
+pub use resnet::{ResNet18, resnet, resnet18};
+pub use tinycnn::{TinyCnn, tinycnn};

@@ -3,6 +3,9 @@
 use crate::Tensor;
 use crate::nn::{Layer, Scope, batch_norm, conv, dense, relu};
 use crate::seq;
+use super::{Model, Recipe};
+use crate::settings::{Described, Table};
+use crate::{Result, described};
 
 /// ResNet-18 for small images such as CIFAR's: the first convolution is 3×3 without stride, and there is no pooling
 /// before the mean at the end. 11.2 million parameters.
@@ -44,5 +47,34 @@ fn basic_block(channels: usize, stride: usize) -> impl Layer {
         }
         let around = seq![conv(channels, 1).stride(stride).bias(false), batch_norm()];
         (y + scope.layer("s", &around, x)).relu()
+    }
+}
+
+/// The model `resnet18`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ResNet18 {
+    width: usize,
+}
+
+described! {
+    ResNet18 = "resnet18", "a residual network for small colour images";
+    width: usize, Some(64), (1..).into(), "channels at the start, doubled from stage to stage";
+}
+
+impl Model for ResNet18 {
+    fn layers(&self, outputs: usize) -> Box<dyn Layer> {
+        Box::new(resnet(self.width, [2, 2, 2, 2], outputs))
+    }
+
+    fn usual_input(&self) -> Vec<usize> {
+        vec![3, 32, 32]
+    }
+
+    fn recipe(&self) -> Recipe {
+        Recipe::adam(2e-3)
+    }
+
+    fn config(&self) -> Result<Table> {
+        self.write_named()
     }
 }

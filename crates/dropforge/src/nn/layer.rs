@@ -39,7 +39,7 @@ pub trait Layer: Send + Sync {
 }
 
 /// The key for the name of a layer among its neighbours.
-const NAME: &str = "name";
+pub(crate) const NAME: &str = "name";
 
 impl<F> Layer for F
 where

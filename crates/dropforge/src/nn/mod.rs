@@ -22,6 +22,7 @@ pub use convolution::{Conv, IntoSize, Padding, conv};
 pub use dense::{Dense, dense};
 pub use dropout::{Dropout, dropout};
 pub use embedding::{Embedding, embedding};
+pub(crate) use layer::NAME;
 pub use layer::{Flatten, Layer, Named, flatten, named};
 pub use norm::{BatchNorm, LayerNorm, batch_norm, layer_norm};
 pub use pool::{AvgPool, GlobalAvgPool, MaxPool, avg_pool, global_avg_pool, max_pool};

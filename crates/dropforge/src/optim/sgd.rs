@@ -112,7 +112,7 @@ impl Optimizer for Sgd {
 
 described! {
     Sgd = "sgd", "stochastic gradient descent";
-    lr: f64, Some(0.05), (0.0..).into(), "learning rate";
+    lr: f64, Some(1e-3), (0.0..).into(), "learning rate";
     momentum: f64, Some(0.0), (0.0..1.0).into(), "share of the old direction that is kept";
     dampening: f64, Some(0.0), (0.0..=1.0).into(), "share of the gradient that does not enter the direction";
     weight_decay: f64, Some(0.0), (0.0..).into(), "share of each parameter that is added to its gradient";

@@ -1,40 +1,83 @@
 //! What a run was started with, as text: enough to build the same training again.
 
-use crate::models::ModelSpec;
-use crate::optim::{Adam, AdamW, Optimizer, Sgd};
-use crate::{Error, Result};
+use super::part::Part;
+use super::registry::context;
+use super::{ModelSpec, old_config};
+use crate::loss::Loss;
+use crate::optim::Optimizer;
+use crate::schedule::Schedule;
+use crate::settings::{Context, Described, Description, Range, SettingType, TYPE, Table, Value, differences, unknown};
+use crate::{Error, Result, described};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-use crate::schedule::Schedule;
+/// The layout of `config.toml` that this version writes.
+const FORMAT: i64 = 2;
+const FORMAT_KEY: &str = "format";
+/// What is trained unless a model is named.
+const USUAL_MODEL: &str = "lenet";
 
-/// The layout of `config.toml` that this version reads and writes.
-const FORMAT: u32 = 1;
-
-/// Everything a run was started with; `config.toml` of its folder.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Everything a run was started with, complete; `config.toml` of its folder.
+#[derive(Clone, Debug)]
 pub struct RunConfig {
-    /// Layout of the file.
-    format: u32,
     /// Epochs to train for.
     pub epochs: u64,
+    /// Most steps to make, if there is a limit.
+    pub max_steps: Option<u64>,
+    /// Most seconds to train, if there is a limit.
+    pub max_time: Option<f64>,
     /// Samples per step.
     pub batch: usize,
+    /// Whether a last batch with fewer samples is left out.
+    pub drop_last: bool,
+    /// Batches whose gradients are added before an update.
+    pub accumulate: usize,
+    /// Limit of the global norm of the gradients, if there is one.
+    pub clip_norm: Option<f64>,
+    /// Limit of each number of the gradients, if there is one.
+    pub clip_value: Option<f64>,
     /// Where initial weights, the order of samples and dropout come from.
     pub seed: u64,
     /// Name of the device, as on the command line.
     pub device: String,
+    /// Threads of the CPU; all cores if `None`.
+    pub threads: Option<usize>,
+    /// Seconds between two checkpoints in the middle of an epoch.
+    pub save_every: f64,
     /// Data to train on, as on the command line: `digits`, `mnist:DIR`...
     pub data: String,
-    /// How the optimizer updates.
-    pub optimizer: OptimizerSpec,
-    /// How the learning rate changes.
-    pub schedule: ScheduleSpec,
-    /// What the inputs look like, and what the outputs mean.
-    pub inputs: InputSpec,
     /// The layers.
     pub model: ModelSpec,
+    /// What training makes small; the usual one for the targets if `None`.
+    pub loss: Option<Part<dyn Loss>>,
+    /// How weights are updated.
+    pub optimizer: Part<dyn Optimizer>,
+    /// How the learning rate changes.
+    pub schedule: Schedule,
+    /// What the inputs look like, and what the outputs mean: found out from the data.
+    pub inputs: InputSpec,
+}
+
+described! {
+    RunConfig = "run", "everything a training run is started with";
+    epochs: u64, Some(5), (0..).into(), "passes over the training data", may change;
+    max_steps: Option<u64>, Some(None), (0..).into(), "most steps to make", may change;
+    max_time: Option<f64>, Some(None), Range::above(0.0), "most seconds to train", may change;
+    batch: usize, Some(128), (1..).into(), "samples per step";
+    drop_last: bool, Some(false), Range::ANY, "whether a last batch with fewer samples is left out";
+    accumulate: usize, Some(1), (1..).into(), "batches whose gradients are added before an update";
+    clip_norm: Option<f64>, Some(None), Range::above(0.0), "limit of the global norm of the gradients";
+    clip_value: Option<f64>, Some(None), Range::above(0.0), "limit of each number of the gradients";
+    seed: u64, Some(0), (0..).into(), "where initial weights, the order of samples and dropout come from";
+    device: String, Some("cpu".into()), Range::ANY, "where to compute", may change;
+    threads: Option<usize>, Some(None), (1..=1024).into(), "threads of the CPU, all cores by default", may change;
+    save_every: f64, Some(30.0), (0.0..).into(), "seconds between checkpoints in the middle of an epoch", may change;
+    data: String, Some("digits".into()), Range::ANY, "what to train on";
+    model: ModelSpec, None, Range::ANY, "the network";
+    loss: Option<Part<dyn Loss>>, Some(None), Range::ANY, "what is made small, by default what suits the targets";
+    optimizer: Part<dyn Optimizer>, None, Range::ANY, "how weights are updated";
+    schedule: Schedule, Some(Schedule::constant()), Range::ANY, "how the learning rate changes";
+    inputs: InputSpec, Some(InputSpec::default()), Range::ANY, "what the samples look like; found out from the data";
 }
 
 /// What the inputs of a model look like, so that a later image can be brought to the same form.
@@ -54,165 +97,101 @@ pub struct InputSpec {
     pub digits: bool,
 }
 
-/// An optimizer by name. Formulas and defaults are PyTorch's.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "lowercase", deny_unknown_fields)]
-pub enum OptimizerSpec {
-    /// Stochastic gradient descent.
-    Sgd {
-        /// Learning rate.
-        lr: f64,
-        /// Part of the last change that is kept.
-        #[serde(default)]
-        momentum: f64,
-        /// Nesterov's form of momentum.
-        #[serde(default)]
-        nesterov: bool,
-        /// Added to the gradient, times the weight.
-        #[serde(default)]
-        weight_decay: f64,
-    },
-    /// Adam (Kingma and Ba, 2015).
-    Adam {
-        /// Learning rate.
-        lr: f64,
-        /// Added to the gradient, times the weight.
-        #[serde(default)]
-        weight_decay: f64,
-    },
-    /// Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
-    Adamw {
-        /// Learning rate.
-        lr: f64,
-        /// Taken off the weight, times the weight and the learning rate.
-        #[serde(default = "adamw_decay")]
-        weight_decay: f64,
-    },
-}
-
-fn adamw_decay() -> f64 {
-    0.01
-}
-
-impl OptimizerSpec {
-    /// Names that [`OptimizerSpec::named`] knows.
-    pub const NAMES: [&'static str; 3] = ["sgd", "adam", "adamw"];
-
-    /// The optimizer of this name with settings that suit small networks.
-    pub fn named(name: &str) -> Option<OptimizerSpec> {
-        Some(match name {
-            "sgd" => OptimizerSpec::Sgd { lr: 0.05, momentum: 0.9, nesterov: false, weight_decay: 0.0 },
-            "adam" => OptimizerSpec::Adam { lr: 1e-3, weight_decay: 0.0 },
-            "adamw" => OptimizerSpec::Adamw { lr: 1e-3, weight_decay: adamw_decay() },
-            _ => return None,
-        })
+impl SettingType for InputSpec {
+    fn expects() -> String {
+        "a table that training writes".into()
     }
 
-    /// The optimizer.
-    pub fn build(&self) -> Box<dyn Optimizer> {
-        match *self {
-            OptimizerSpec::Sgd { lr, momentum, nesterov, weight_decay } => {
-                let sgd = Sgd::new(lr).momentum(momentum).weight_decay(weight_decay);
-                Box::new(if nesterov { sgd.nesterov() } else { sgd })
-            }
-            OptimizerSpec::Adam { lr, weight_decay } => Box::new(Adam::new(lr).weight_decay(weight_decay)),
-            OptimizerSpec::Adamw { lr, weight_decay } => Box::new(AdamW::new(lr).weight_decay(weight_decay)),
+    fn read(value: &Value, _: &Context<'_>) -> Result<InputSpec> {
+        value.clone().try_into().map_err(|error: toml::de::Error| Error::new(error.message().replace('\n', " ")))
+    }
+
+    fn write(&self) -> Result<Option<Value>> {
+        if *self == InputSpec::default() {
+            return Ok(None);
         }
-    }
-
-    /// The learning rate.
-    pub fn lr(&self) -> f64 {
-        let (OptimizerSpec::Sgd { lr, .. }
-        | OptimizerSpec::Adam { lr, .. }
-        | OptimizerSpec::Adamw { lr, .. }) = self;
-        *lr
-    }
-
-    /// To set the learning rate.
-    pub fn lr_mut(&mut self) -> &mut f64 {
-        let (OptimizerSpec::Sgd { lr, .. }
-        | OptimizerSpec::Adam { lr, .. }
-        | OptimizerSpec::Adamw { lr, .. }) = self;
-        lr
-    }
-
-    /// To set the weight decay.
-    pub fn weight_decay_mut(&mut self) -> &mut f64 {
-        let (OptimizerSpec::Sgd { weight_decay, .. }
-        | OptimizerSpec::Adam { weight_decay, .. }
-        | OptimizerSpec::Adamw { weight_decay, .. }) = self;
-        weight_decay
-    }
-
-    /// To set the momentum, of those that have one.
-    pub fn momentum_mut(&mut self) -> Option<&mut f64> {
-        match self {
-            OptimizerSpec::Sgd { momentum, .. } => Some(momentum),
-            OptimizerSpec::Adam { .. } | OptimizerSpec::Adamw { .. } => None,
-        }
-    }
-}
-
-/// A learning-rate schedule by name, over the epochs of the run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ScheduleSpec {
-    /// How the rate goes down.
-    pub name: ScheduleName,
-    /// Epochs over which the rate rises first.
-    #[serde(default)]
-    pub warmup: f64,
-}
-
-/// How a learning rate goes down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ScheduleName {
-    /// Not at all.
-    Constant,
-    /// Along half a cosine.
-    Cosine,
-    /// Along a line.
-    Linear,
-}
-
-impl ScheduleSpec {
-    /// The schedule for a run of so many epochs.
-    pub fn schedule(&self, epochs: u64) -> Schedule {
-        let schedule = match self.name {
-            ScheduleName::Constant => Schedule::constant(),
-            ScheduleName::Cosine => Schedule::cosine(epochs as f64),
-            ScheduleName::Linear => Schedule::linear(epochs as f64),
-        };
-        schedule.warmup(self.warmup)
+        Value::try_from(self).map(Some).map_err(|error| Error::new(error.to_string()))
     }
 }
 
 impl RunConfig {
-    /// A configuration with a cosine schedule, seed 0, on the CPU.
-    pub fn new(model: ModelSpec, data: impl Into<String>, inputs: InputSpec) -> RunConfig {
-        RunConfig {
-            format: FORMAT,
-            epochs: 5,
-            batch: 128,
-            seed: 0,
-            device: "cpu".into(),
-            data: data.into(),
-            optimizer: OptimizerSpec::Adam { lr: 2e-3, weight_decay: 0.0 },
-            schedule: ScheduleSpec { name: ScheduleName::Cosine, warmup: 0.0 },
-            inputs,
-            model,
+    /// A configuration from settings, as a file or a command line gives them. What they do not say is as the model is
+    /// usually trained ([`ModelSpec::recipe`]), or else has its default.
+    ///
+    /// # Errors
+    /// A setting is unknown, of another type or out of its range.
+    pub fn new(settings: &Table) -> Result<RunConfig> {
+        let mut settings = settings.clone();
+        settings.entry("model").or_insert_with(|| Value::String(USUAL_MODEL.into()));
+        let model = ModelSpec::new(&settings["model"]).map_err(|error| error.context("model"))?;
+        let recipe = model.recipe();
+        let usual = |mut given: Table, usual: &Table| {
+            for (key, value) in usual {
+                given.entry(key.as_str()).or_insert_with(|| value.clone());
+            }
+            Value::Table(given)
+        };
+        let named = |value: &Value| match value {
+            Value::String(name) => Table::from_iter([(TYPE.to_string(), Value::String(name.clone()))]),
+            Value::Table(table) => table.clone(),
+            _ => Table::new(),
+        };
+        // Settings without a name are meant for the usual one.
+        let optimizer = settings.get("optimizer").map(named).unwrap_or_default();
+        let name = optimizer.get(TYPE);
+        let suits = |known: &&Table| name.is_none_or(|name| known.get(TYPE) == Some(name));
+        if let Some(known) = recipe.optimizers.iter().find(suits) {
+            settings.insert("optimizer".into(), usual(optimizer, known));
         }
+        let schedule = settings.get("schedule").map(named).unwrap_or_default();
+        if schedule.get(TYPE).is_none_or(|name| recipe.schedule.get(TYPE) == Some(name)) {
+            settings.insert("schedule".into(), usual(schedule, &recipe.schedule));
+        } else if let (false, Some(warmup)) = (schedule.contains_key("warmup"), recipe.schedule.get("warmup")) {
+            settings.insert("schedule".into(), usual(schedule, &Table::from_iter([("warmup".into(), warmup.clone())])));
+        }
+        settings.entry("batch").or_insert_with(|| Value::Integer(recipe.batch as i64));
+        settings.entry("epochs").or_insert_with(|| Value::Integer(recipe.epochs as i64));
+        let mut config = RunConfig::read(&settings, &context())?;
+        if config.optimizer.table().get("lr").and_then(Value::as_float) == Some(0.0) {
+            return Err(Error::new("the learning rate is 0, so nothing would be learned; use one above 0"));
+        }
+        config.fix_lengths()?;
+        Ok(config)
+    }
+
+    /// A schedule that lasts for the whole training gets its length in numbers, so that training longer later does not
+    /// change the rates of what is done.
+    fn fix_lengths(&mut self) -> Result<()> {
+        let Some(Value::Table(mut table)) = self.schedule.write()? else { return Ok(()) };
+        let name = table.get(TYPE).and_then(Value::as_str).unwrap_or_default().to_string();
+        let entries = &super::registry::registry().schedules;
+        let entry = entries.iter().find(|entry| entry.description.name == name);
+        let has_length = entry.is_some_and(|entry| entry.description.setting("length").is_ok());
+        if has_length && !table.contains_key("length") && !self.schedule.is_by_steps() && self.epochs > 0 {
+            table.insert("length".into(), Value::Float(self.epochs as f64));
+            self.schedule = Schedule::read(&Value::Table(table), &context())?;
+        }
+        Ok(())
+    }
+
+    /// All settings.
+    ///
+    /// # Errors
+    /// Only if there is a bug: what was read can be written.
+    pub fn table(&self) -> Result<Table> {
+        self.write()
     }
 
     /// The configuration as TOML.
     ///
     /// # Errors
-    /// Only if there is a bug.
+    /// As [`RunConfig::table`].
     pub fn to_text(&self) -> Result<String> {
-        let text = toml::to_string(self).map_err(|error| Error::new(format!("config: {error}")))?;
+        let table = self.table()?;
+        let text = toml::to_string(&table).map_err(|error| Error::new(format!("config: {error}")))?;
         Ok(format!(
-            "# A training run of dropforge; `dropforge train --resume` on this folder continues it.\n{text}"
+            "# A training run of dropforge; `dropforge train --resume` on this folder continues it.\n\
+             {FORMAT_KEY} = {FORMAT}\n{text}"
         ))
     }
 
@@ -220,45 +199,79 @@ impl RunConfig {
     ///
     /// # Errors
     /// The folder is no run, or the file has an unknown key or a value that is none; the message names file and key.
-    pub fn read(run: impl AsRef<Path>) -> Result<RunConfig> {
+    pub fn open(run: impl AsRef<Path>) -> Result<RunConfig> {
         let (path, text) = super::run_dir::read_config(run.as_ref())?;
         RunConfig::parse(&text).map_err(|error| error.context(path.display()))
     }
 
-    fn parse(text: &str) -> Result<RunConfig> {
-        #[derive(Deserialize)]
-        struct Layout {
-            format: Option<u32>,
-        }
-        let bad = |error: toml::de::Error| Error::new(toml_message(text, &error));
-        let layout: Layout = toml::from_str(text).map_err(bad)?;
-        if let Some(format) = layout.format.filter(|&format| format > FORMAT) {
-            return Err(Error::new(format!("format {format} is of a newer version of dropforge")));
-        }
-        let config: RunConfig = toml::from_str(text).map_err(bad)?;
-        config.check()?;
-        Ok(config)
-    }
-
-    /// Refuses numbers that no training can use.
+    /// Reads a configuration from the text of a file: a run's, or one that a person wrote.
     ///
     /// # Errors
-    /// The message names the setting and what it may be.
-    pub fn check(&self) -> Result<()> {
-        let lr = self.optimizer.lr();
-        if !(lr.is_finite() && lr > 0.0) {
-            return Err(Error::new(format!("the learning rate is {lr}, it must be above 0 and finite")));
+    /// As [`RunConfig::new`], or the text is no TOML.
+    pub fn parse(text: &str) -> Result<RunConfig> {
+        RunConfig::new(&RunConfig::settings(text)?)
+    }
+
+    /// The settings in the text of a file, as they stand there; those of earlier versions in today's words.
+    ///
+    /// # Errors
+    /// The text is no TOML, or of a newer version.
+    pub fn settings(text: &str) -> Result<Table> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut table: Table = toml::from_str(text).map_err(|error| Error::new(toml_message(text, &error)))?;
+        match table.remove(FORMAT_KEY) {
+            Some(Value::Integer(1)) => table = old_config::converted(table)?,
+            None | Some(Value::Integer(FORMAT)) => {}
+            Some(Value::Integer(format)) if format > FORMAT => {
+                return Err(Error::new(format!("format {format} is of a newer version of dropforge")));
+            }
+            Some(other) => return Err(Error::new(format!("format {other} is none that there was"))),
         }
-        if self.batch == 0 {
-            return Err(Error::new("a batch of 0 samples is asked for, use 1 or more"));
+        Ok(table)
+    }
+
+    /// Whether a run with this configuration can go on with another one.
+    ///
+    /// # Errors
+    /// A setting differs that must not; the message names it with both values.
+    pub fn check_continues(&self, new: &RunConfig) -> Result<()> {
+        let new_table = &new.table()?;
+        let (old, new) = (Value::Table(self.table()?), Value::Table(new_table.clone()));
+        for (path, old, new) in differences(&old, &new) {
+            if !may_change(&path, new_table) {
+                let shown = |value: Option<&Value>| value.map_or_else(|| "nothing".to_string(), ToString::to_string);
+                return Err(Error::new(format!(
+                    "`{path}` was {} when the run was started and cannot become {}; leave it, or start another run",
+                    shown(old),
+                    shown(new)
+                )));
+            }
         }
-        if !(self.schedule.warmup.is_finite() && self.schedule.warmup >= 0.0) {
-            return Err(Error::new(format!(
-                "the warm-up is {} epochs, it must be 0 or more",
-                self.schedule.warmup
-            )));
-        }
-        self.model.check()
+        Ok(())
+    }
+}
+
+/// Whether the setting at this path of a configuration, or the part it belongs to, may change from one start to the next.
+fn may_change(path: &str, table: &Table) -> bool {
+    let (top, rest) = path.split_once('.').unwrap_or((path, ""));
+    let changes = |description: &Description, name: &str| description.setting(name).is_ok_and(|s| s.may_change);
+    let kinds = super::registry::registry().kinds();
+    let name = table.get(top).and_then(|part| part.get(TYPE)).and_then(Value::as_str);
+    let inner = rest.split('.').next().unwrap_or_default();
+    let is_part = |kind: &str| kind.trim_end_matches('s') == top;
+    let mut parts = kinds.iter().filter(|(kind, _)| is_part(kind)).flat_map(|(_, entries)| entries);
+    changes(&RunConfig::description(), top)
+        || parts.any(|description| Some(description.name) == name && changes(description, inner))
+}
+
+/// The error for a path of `--set` whose first part is no setting.
+pub fn check_path(path: &str) -> Result<()> {
+    let description = RunConfig::description();
+    let top = path.split('.').next().unwrap_or_default();
+    let known: Vec<&str> = description.settings.iter().map(|setting| setting.name).collect();
+    match known.contains(&top) {
+        true => Ok(()),
+        false => Err(unknown("there is no setting", top, "there are", &known)),
     }
 }
 
@@ -276,51 +289,88 @@ pub(crate) fn toml_message(text: &str, error: &toml::de::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::registry::registry;
     use super::*;
 
     fn config() -> RunConfig {
-        let inputs = InputSpec {
+        let mut config = RunConfig::new(&Table::new()).unwrap();
+        config.data = "mnist:/some where".into();
+        config.inputs = InputSpec {
             shape: vec![1, 28, 28],
             classes: vec!["0".into(), "a \"quoted\" one".into()],
             mean: vec![0.1307],
             std: vec![0.3081],
             digits: true,
         };
-        RunConfig::new(ModelSpec::parse("lenet").unwrap(), "mnist:/some where", inputs)
+        config
     }
 
     #[test]
     fn what_is_written_reads_back() {
-        for name in OptimizerSpec::NAMES {
+        for entry in &registry().optimizers {
             let mut config = config();
-            config.optimizer = OptimizerSpec::named(name).unwrap();
-            *config.optimizer.lr_mut() = 0.1 + 0.2;
-            config.schedule.warmup = 1.0 / 3.0;
+            config.optimizer = Part::try_from(entry.description.name).unwrap();
             config.seed = u64::MAX;
-            assert_eq!(RunConfig::parse(&config.to_text().unwrap()).unwrap(), config);
+            config.save_every = 0.1 + 0.2;
+            config.max_time = Some(1e-300);
+            let again = RunConfig::parse(&config.to_text().unwrap()).unwrap();
+            assert_eq!(again.table().unwrap(), config.table().unwrap());
+            assert_eq!(again.inputs, config.inputs);
         }
+    }
+
+    #[test]
+    fn what_is_not_said_is_the_recipe() {
+        let read = |text: &str| RunConfig::parse(text).unwrap().table().unwrap();
+        let lenet = read("model = 'lenet'");
+        assert_eq!(lenet["optimizer"]["lr"].as_float(), Some(3e-3));
+        assert_eq!(lenet["schedule"]["length"].as_float(), Some(5.0));
+        let set = read("model = 'lenet'\nepochs = 7\n[optimizer]\nlr = 0.5\n[schedule]\ntype = 'linear'");
+        assert_eq!(set["optimizer"]["type"].as_str(), Some("adam"));
+        assert_eq!(set["optimizer"]["lr"].as_float(), Some(0.5));
+        assert_eq!((set["schedule"]["length"].as_float(), set["schedule"]["warmup"].as_float()), (Some(7.0), Some(0.2)));
+        let sgd = read("optimizer = 'sgd'");
+        assert_eq!(sgd["optimizer"]["momentum"].as_float(), Some(0.9));
+        assert_eq!(read("optimizer = 'adamw'")["optimizer"]["lr"].as_float(), Some(1e-3));
     }
 
     #[test]
     fn mistakes_are_named() {
         let text = config().to_text().unwrap();
-        let message = |from: &str, to: &str| {
+        let check = |from: &str, to: &str, parts: &[&str]| {
             let changed = text.replace(from, to);
             assert_ne!(changed, text, "{from} is not in the file");
-            RunConfig::parse(&changed).unwrap_err().to_string()
-        };
-        let check = |from: &str, to: &str, parts: &[&str]| {
-            let message = message(from, to);
+            let message = RunConfig::parse(&changed).unwrap_err().to_string();
             assert!(!message.contains('\n') && parts.iter().all(|part| message.contains(part)), "{message}");
         };
-        check("epochs", "epoch", &["unknown field `epoch`", "`epochs`", "line"]);
-        check("name = \"cosine\"", "name = \"cosin\"", &["cosin", "`cosine`", "`linear`"]);
-        check("name = \"adam\"", "name = \"adamm\"", &["adamm", "`adamw`"]);
-        check("lr = 0.002", "lr = nan", &["learning rate is NaN"]);
-        check("lr = 0.002", "lr = 0.002\nmomentum = 0.9", &["momentum", "weight_decay"]);
-        check("name = \"lenet\"", "name = \"lennet\"", &["unknown model `lennet`", "lenet", "mlp"]);
-        check("format = 1", "format = 2", &["newer"]);
-        check("batch = 128", "batch = \"many\"", &["invalid type", "line"]);
-        check("batch = 128", "batch = 0", &["batch of 0"]);
+        check("epochs = 5", "epoch = 5", &["no setting `epoch`", "did you mean `epochs`"]);
+        check("type = \"cosine\"", "type = \"cosin\"", &["cosin", "`cosine`", "`linear`"]);
+        check("type = \"adam\"", "type = \"adamm\"", &["adamm", "`adamw`"]);
+        check("lr = 0.003", "lr = nan", &["`lr` is NaN", "0 or more"]);
+        check("lr = 0.003", "lr = 0.003\nmomentum = 0.9", &["momentum", "weight_decay"]);
+        check("type = \"lenet\"", "type = \"lennet\"", &["unknown model `lennet`", "lenet", "mlp"]);
+        check("format = 2", "format = 3", &["newer"]);
+        check("batch = 128", "batch = \"many\"", &["`batch`", "whole number"]);
+        check("batch = 128", "batch = 0", &["`batch` is 0", "1 or more"]);
+    }
+
+    #[test]
+    fn what_may_change_is_a_property_of_the_setting() {
+        let old = config();
+        let mut new = old.clone();
+        (new.epochs, new.device, new.save_every) = (9, "gpu".into(), 1.0);
+        old.check_continues(&new).unwrap();
+        new.batch = 64;
+        let message = old.check_continues(&new).unwrap_err().to_string();
+        assert!(message.starts_with("`batch` was 128") && message.contains("64"), "{message}");
+        let mut new = old.clone();
+        new.optimizer = Part::new(&toml::from_str("type = 'adam'\nlr = 0.003\nbetas = [0.9, 0.99]").unwrap()).unwrap();
+        let message = old.check_continues(&new).unwrap_err().to_string();
+        let mut longer = old.clone();
+        longer.schedule = Schedule::cosine(9.0).warmup(0.2);
+        old.check_continues(&longer).unwrap();
+        assert!(message.starts_with("`optimizer.betas.1` was 0.999"), "{message}");
+        assert!(check_path("optimizer.lr").is_ok());
+        assert!(check_path("optimiser.lr").unwrap_err().to_string().contains("did you mean `optimizer`"));
     }
 }

@@ -5,11 +5,17 @@ pub(crate) mod chosen;
 mod config;
 mod data_spec;
 mod disk;
+mod model_spec;
+mod old_config;
+mod part;
+pub mod registry;
 mod run_dir;
 mod safetensors;
 mod trained;
 
-pub use config::{InputSpec, OptimizerSpec, RunConfig, ScheduleName, ScheduleSpec};
+pub use config::{InputSpec, RunConfig, check_path};
+pub use model_spec::ModelSpec;
+pub use part::Part;
 pub use data_spec::{DataSpec, OpenData};
 pub use run_dir::{RunDir, holds_run};
 pub use safetensors::read_safetensors;

@@ -24,7 +24,7 @@ impl Trained {
     /// The folder is no run, has no checkpoint yet, or its weights do not fit its model.
     pub fn open(run: impl AsRef<Path>, runtime: &Runtime) -> Result<Trained> {
         let run = run.as_ref();
-        let config = RunConfig::read(run)?;
+        let config = RunConfig::open(run)?;
         let net = config.model.build(config.inputs.classes.len())?;
         let mut network =
             NetworkBuilder::new(net).runtime(runtime).compile(config.inputs.shape.as_slice())?;

@@ -10,5 +10,6 @@ mod layers;
 mod losses;
 mod norm;
 mod optimizers;
+mod registry;
 mod steps;
 mod tensors;

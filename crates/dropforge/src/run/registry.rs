@@ -1,0 +1,270 @@
+//! The one list of everything that a name can stand for. An entry is a line here; what it is called, what can be set and how
+//! it is built is declared where it is implemented.
+
+use crate::init::{self, Init, Initializer};
+use crate::loss::{self, Loss};
+use crate::models::{self, Model};
+use crate::nn::{self, Layer, named, sequential};
+use crate::optim::{self, Optimizer};
+use crate::schedule::{self, Rule};
+use crate::settings::{Context, Described, Description, Library, SettingType, TYPE, Table, Value, unknown};
+use crate::{Error, Result};
+use std::any::Any;
+use std::sync::LazyLock;
+
+/// A thing of some kind, by name.
+pub struct Entry<T: ?Sized> {
+    /// Its name, its settings, and what it is.
+    pub description: Description,
+    build: fn(&Table, &Context<'_>) -> Result<Box<T>>,
+}
+
+impl<T: ?Sized> Entry<T> {
+    /// Builds it with these settings.
+    ///
+    /// # Errors
+    /// A setting is unknown, missing, of another type or out of its range.
+    pub fn build(&self, settings: &Table) -> Result<Box<T>> {
+        (self.build)(settings, &context())
+    }
+}
+
+macro_rules! entries {
+    ($kind:ty: $($type:ty),* $(,)?) => {
+        vec![$(Entry::<$kind> {
+            description: <$type as Described>::description(),
+            build: |table, context| Ok(Box::new(<$type as Described>::read(table, context)?)),
+        }),*]
+    };
+}
+
+/// Everything that a name can stand for, by kind.
+pub struct Registry {
+    /// What the layers of a model file may be.
+    pub layers: Vec<Entry<dyn Layer>>,
+    /// Losses.
+    pub losses: Vec<Entry<dyn Loss>>,
+    /// Optimizers.
+    pub optimizers: Vec<Entry<dyn Optimizer>>,
+    /// Rules by which the learning rate changes.
+    pub schedules: Vec<Entry<dyn Rule>>,
+    /// How parameters start.
+    pub initialisers: Vec<Entry<dyn Initializer>>,
+    /// Networks.
+    pub models: Vec<Entry<dyn Model>>,
+}
+
+static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
+    layers: entries![dyn Layer:
+        nn::AvgPool,
+        nn::BatchNorm,
+        nn::Conv,
+        nn::Dense,
+        nn::Dropout,
+        nn::Elu,
+        nn::Embedding,
+        nn::Flatten,
+        nn::Gelu,
+        nn::GeluTanh,
+        nn::GlobalAvgPool,
+        nn::LayerNorm,
+        nn::LeakyRelu,
+        nn::LogSoftmax,
+        nn::MaxPool,
+        nn::Relu,
+        nn::Repeat,
+        nn::Residual,
+        nn::Sequential,
+        nn::Sigmoid,
+        nn::Silu,
+        nn::Softmax,
+        nn::Tanh,
+    ],
+    losses: entries![dyn Loss:
+        loss::CrossEntropy,
+        loss::MeanSquaredError,
+    ],
+    optimizers: entries![dyn Optimizer:
+        optim::Adam,
+        optim::AdamW,
+        optim::Sgd,
+    ],
+    schedules: entries![dyn Rule:
+        schedule::Constant,
+        schedule::Cosine,
+        schedule::Linear,
+    ],
+    initialisers: entries![dyn Initializer:
+        init::Constant,
+        init::KaimingNormal,
+        init::KaimingUniform,
+        init::Normal,
+        init::Uniform,
+        init::Values,
+        init::XavierNormal,
+        init::XavierUniform,
+    ],
+    models: entries![dyn Model:
+        models::CatsDogs,
+        models::Gpt,
+        models::LeNet,
+        models::Mlp,
+        models::ResNet18,
+        models::TinyCnn,
+    ],
+});
+
+/// The list.
+pub fn registry() -> &'static Registry {
+    &REGISTRY
+}
+
+/// What settings are read with: nested things are built by name.
+pub fn context() -> Context<'static> {
+    Context { library: Some(&Names) }
+}
+
+impl Registry {
+    /// All kinds by the plural that commands use, with what there is of each.
+    pub fn kinds(&self) -> Vec<(&'static str, Vec<&Description>)> {
+        vec![
+            ("layers", descriptions(&self.layers)),
+            ("losses", descriptions(&self.losses)),
+            ("optimizers", descriptions(&self.optimizers)),
+            ("schedules", descriptions(&self.schedules)),
+            ("initialisers", descriptions(&self.initialisers)),
+            ("models", descriptions(&self.models)),
+        ]
+    }
+}
+
+fn descriptions<T: ?Sized>(entries: &[Entry<T>]) -> Vec<&Description> {
+    entries.iter().map(|entry| &entry.description).collect()
+}
+
+/// A kind of thing that the registry lists.
+pub trait Kind {
+    /// What one of them is called in messages.
+    const KIND: &'static str;
+
+    /// What there is.
+    fn entries() -> &'static [Entry<Self>];
+
+    /// Name and settings of this one.
+    ///
+    /// # Errors
+    /// It cannot be written down.
+    fn config(&self) -> Result<Table>;
+}
+
+macro_rules! kinds {
+    ($($kind:ty, $name:literal, $list:ident;)*) => {$(
+        impl Kind for $kind {
+            const KIND: &'static str = $name;
+
+            fn entries() -> &'static [Entry<Self>] {
+                &registry().$list
+            }
+
+            fn config(&self) -> Result<Table> {
+                self.config()
+            }
+        }
+    )*};
+}
+kinds! {
+    dyn Loss, "loss", losses;
+    dyn Optimizer, "optimizer", optimizers;
+    dyn Rule, "schedule", schedules;
+    dyn Initializer, "initialiser", initialisers;
+    dyn Model, "model", models;
+}
+
+/// Builds what a name, or a table with `type` and settings, stands for.
+///
+/// # Errors
+/// There is no such name (the nearest is offered), or a setting is wrong.
+pub fn build<T: Kind + ?Sized + 'static>(value: &Value) -> Result<Box<T>> {
+    let table = named_table(T::KIND, value)?;
+    find(T::KIND, T::entries(), &table)?.build(&table)
+}
+
+/// A name alone as a table.
+fn named_table(kind: &str, value: &Value) -> Result<Table> {
+    match value {
+        Value::Table(table) => Ok(table.clone()),
+        Value::String(name) => Ok(Table::from_iter([(TYPE.to_string(), Value::String(name.clone()))])),
+        _ => Err(Error::new(format!("{kind}: should be a name, or a table with `{TYPE}` and settings"))),
+    }
+}
+
+/// The entry that a table names.
+fn find<'a, T: ?Sized>(kind: &str, entries: &'a [Entry<T>], table: &Table) -> Result<&'a Entry<T>> {
+    let known: Vec<&str> = entries.iter().map(|entry| entry.description.name).collect();
+    let Some(name) = table.get(TYPE) else {
+        return Err(Error::new(format!("{kind}: `{TYPE}` is missing; known are {}", known.join(", "))));
+    };
+    let name = name.as_str().ok_or_else(|| Error::new(format!("{kind}: `{TYPE}` should be a text")))?;
+    let found = entries.iter().find(|entry| entry.description.name == name);
+    found.ok_or_else(|| unknown(&format!("unknown {kind}"), name, "known are", &known))
+}
+
+/// The registry as what nested settings are built with.
+struct Names;
+
+impl Library for Names {
+    fn build(&self, kind: &str, value: &Value) -> Result<Box<dyn Any>> {
+        match kind {
+            "layer" => Ok(Box::new(layer(value)?)),
+            "initialiser" => {
+                let rule: Box<dyn Initializer> = build(value)?;
+                Ok(Box::new(Init::from(rule)))
+            }
+            "schedule" => Ok(Box::new(build::<dyn Rule>(value)?)),
+            _ => Err(Error::new(format!("there is no {kind} in files"))),
+        }
+    }
+}
+
+/// How deep layers may stand in layers: a file that nests more is no network.
+const DEEPEST: usize = 64;
+
+/// A layer, or layers one after another. `name` is a key that every layer may have.
+fn layer(value: &Value) -> Result<Box<dyn Layer>> {
+    if depth(value) > DEEPEST {
+        return Err(Error::new(format!("layers stand in one another more than {DEEPEST} deep")));
+    }
+    if let Value::Array(items) = value {
+        let layers = items.iter().enumerate().map(|(index, item)| {
+            layer(item).map_err(|error| error.context(format_args!("layer {index}{}", of_type(item))))
+        });
+        let layers = layers.collect::<Result<Vec<_>>>()?;
+        return Ok(Box::new(layers.into_iter().fold(sequential(), nn::Sequential::push)));
+    }
+    let mut table = named_table("layer", value)?;
+    let name = table.remove(nn::NAME).map(|name| String::read(&name, &Context::NONE)).transpose();
+    let name = name.map_err(|error| error.context("layer: `name`"))?;
+    let built = find("layer", &registry().layers, &table)?.build(&table)?;
+    match name {
+        None => Ok(built),
+        Some(name) if name.is_empty() || name.contains('.') => {
+            Err(Error::new(format!("layer: `name` is {name:?}; it must not be empty and hold no dot")))
+        }
+        Some(name) => Ok(Box::new(named(name, built))),
+    }
+}
+
+/// ` (dense)` for a layer that says what it is.
+fn of_type(value: &Value) -> String {
+    let name = value.get(TYPE).unwrap_or(value).as_str();
+    name.map_or_else(String::new, |name| format!(" ({})", name.chars().take(40).collect::<String>()))
+}
+
+/// How deep a value is nested.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Table(table) => 1 + table.values().map(depth).max().unwrap_or(0),
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}

@@ -1,0 +1,267 @@
+//! How the learning rate changes during training.
+
+mod constant;
+mod cosine;
+mod linear;
+
+pub use constant::Constant;
+pub use cosine::Cosine;
+pub use linear::Linear;
+
+use crate::settings::{Context, Range, SettingType, TYPE, Table, Value};
+use crate::{Error, Result};
+use std::fmt;
+use std::sync::Arc;
+
+/// A moment of a training run, just before a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moment {
+    /// Steps that have been made.
+    pub step: u64,
+    /// Epochs that have been finished.
+    pub epoch: u64,
+    /// Batches of this epoch that have been trained on.
+    pub batch: usize,
+    /// Batches in an epoch.
+    pub batches: usize,
+}
+
+impl Moment {
+    /// The moment in epochs: 2.5 is the middle of the third.
+    pub fn epochs(&self) -> f64 {
+        self.epoch as f64 + self.batch as f64 / self.batches.max(1) as f64
+    }
+}
+
+/// Where a rule is asked for its factor. Lengths are in epochs, or in steps for a schedule [by steps](Schedule::by_steps).
+#[derive(Clone, Copy, Debug)]
+pub struct Position {
+    /// How much of the training is done.
+    pub at: f64,
+    /// Length of the warm-up, which is over.
+    pub warmup: f64,
+    /// Length of the whole training, as far as it is known.
+    pub planned: f64,
+    /// The moment itself.
+    pub moment: Moment,
+}
+
+impl Position {
+    /// How much of the way from the warm-up to `length` is done, from 0 to 1.
+    pub fn done(&self, length: f64) -> f64 {
+        let way = length - self.warmup;
+        if way > 0.0 { ((self.at - self.warmup) / way).clamp(0.0, 1.0) } else { 1.0 }
+    }
+}
+
+/// A rule by which the learning rate changes. Any `Fn(&Moment) -> f64` is one.
+pub trait Rule: Send + Sync {
+    /// What the learning rate of the optimizer is multiplied with. It depends on the position alone, so that a resumed run
+    /// goes on with the rates of one that was never stopped.
+    fn factor(&self, position: &Position) -> f64;
+
+    /// Name and settings as a file has them.
+    ///
+    /// # Errors
+    /// The rule cannot be written down: functions cannot.
+    fn config(&self) -> Result<Table> {
+        Err(Error::new("a schedule that is a function cannot be written to a file"))
+    }
+}
+
+impl<F: Fn(&Moment) -> f64 + Send + Sync> Rule for F {
+    fn factor(&self, position: &Position) -> f64 {
+        self(&position.moment)
+    }
+}
+
+/// What the learning rate of the optimizer is multiplied with at each step: a [`Rule`], after a rise from 0.
+///
+/// The rate is an input of the compiled step: changing it never recompiles.
+///
+/// ```
+/// use dropforge::schedule::{Moment, Schedule};
+///
+/// let schedule = Schedule::cosine(10.0).warmup(1.0);
+/// let at = |epoch| schedule.factor(&Moment { step: 0, epoch, batch: 50, batches: 100 });
+/// assert_eq!(at(0), 0.5);
+/// assert!(at(5) < at(4));
+///
+/// let halve = Schedule::from(|moment: &Moment| 0.5f64.powi(moment.epoch as i32));
+/// assert_eq!(halve.factor(&Moment { step: 9, epoch: 3, batch: 0, batches: 3 }), 0.125);
+/// ```
+#[derive(Clone)]
+pub struct Schedule {
+    rule: Arc<dyn Rule>,
+    warmup: f64,
+    by_steps: bool,
+    planned: f64,
+}
+
+/// The keys that every schedule has in a file, beside those of its rule.
+const WARMUP: &str = "warmup";
+const BY: &str = "by";
+
+impl Schedule {
+    /// By this rule, without a warm-up.
+    pub fn new(rule: impl Rule + 'static) -> Schedule {
+        Schedule::of(Arc::new(rule))
+    }
+
+    fn of(rule: Arc<dyn Rule>) -> Schedule {
+        Schedule { rule, warmup: 0.0, by_steps: false, planned: 1.0 }
+    }
+
+    /// Always 1.
+    pub fn constant() -> Schedule {
+        Schedule::new(Constant {})
+    }
+
+    /// From 1 down to 0 along half a cosine over this many epochs, warm-up included
+    /// (Loshchilov and Hutter: SGDR, 2017, without restarts).
+    pub fn cosine(epochs: f64) -> Schedule {
+        Schedule::new(Cosine { length: Some(epochs), floor: 0.0 })
+    }
+
+    /// From 1 down to 0 along a line over this many epochs, warm-up included.
+    pub fn linear(epochs: f64) -> Schedule {
+        Schedule::new(Linear { length: Some(epochs), floor: 0.0 })
+    }
+
+    /// The same schedule after a rise from 0 over the first `length` epochs (or steps).
+    #[must_use]
+    pub fn warmup(mut self, length: f64) -> Schedule {
+        self.warmup = length;
+        self
+    }
+
+    /// All lengths of the schedule are numbers of steps, not of epochs.
+    #[must_use]
+    pub fn by_steps(mut self) -> Schedule {
+        self.by_steps = true;
+        self
+    }
+
+    /// How long the training is going to be, in epochs or steps: the length of rules that have none of their own.
+    #[must_use]
+    pub fn over(mut self, planned: f64) -> Schedule {
+        self.planned = planned;
+        self
+    }
+
+    /// Whether its lengths are numbers of steps.
+    pub fn is_by_steps(&self) -> bool {
+        self.by_steps
+    }
+
+    /// The factor for the step that comes next.
+    pub fn factor(&self, moment: &Moment) -> f64 {
+        let (at, half_a_step) = match self.by_steps {
+            true => (moment.step as f64, 0.5),
+            false => (moment.epochs(), 0.5 / moment.batches.max(1) as f64),
+        };
+        if at < self.warmup {
+            return at.max(half_a_step) / self.warmup;
+        }
+        let (warmup, planned) = (self.warmup, self.planned);
+        self.rule.factor(&Position { at, warmup, planned, moment: *moment })
+    }
+}
+
+impl Default for Schedule {
+    fn default() -> Schedule {
+        Schedule::constant()
+    }
+}
+
+impl<F: Fn(&Moment) -> f64 + Send + Sync + 'static> From<F> for Schedule {
+    fn from(factor: F) -> Schedule {
+        Schedule::new(factor)
+    }
+}
+
+/// The name of a rule, or a table with `type`, its settings, and perhaps `warmup` and `by`.
+impl SettingType for Schedule {
+    fn expects() -> String {
+        "a schedule such as \"cosine\" or { type = \"linear\", warmup = 1.0 }".into()
+    }
+
+    fn read(value: &Value, context: &Context<'_>) -> Result<Schedule> {
+        let mut value = value.clone();
+        let mut take = |key: &str| value.as_table_mut().and_then(|table| table.remove(key));
+        let (warmup, by) = (take(WARMUP), take(BY));
+        let rule: Box<dyn Rule> = context.build("schedule", &value)?;
+        let mut schedule = Schedule::of(Arc::from(rule));
+        if let Some(warmup) = warmup {
+            schedule.warmup = f64::read(&warmup, context).map_err(|error| error.context("schedule: `warmup`"))?;
+            let range = Range::from(0.0..);
+            if !range.contains(schedule.warmup) {
+                let message = format!("schedule: `warmup` is {}, it must be {range}", schedule.warmup);
+                return Err(Error::new(message));
+            }
+        }
+        match by.as_ref().map(Value::as_str) {
+            None | Some(Some("epoch")) => {}
+            Some(Some("step")) => schedule.by_steps = true,
+            Some(_) => return Err(Error::new("schedule: `by` should be \"epoch\" or \"step\"")),
+        }
+        Ok(schedule)
+    }
+
+    fn write(&self) -> Result<Option<Value>> {
+        let mut table = self.rule.config()?;
+        table.insert(WARMUP.into(), Value::Float(self.warmup));
+        table.insert(BY.into(), Value::String(if self.by_steps { "step" } else { "epoch" }.into()));
+        Ok(Some(Value::Table(table)))
+    }
+}
+
+impl fmt::Debug for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rule = self.rule.config().ok().and_then(|table| Some(table.get(TYPE)?.as_str()?.to_string()));
+        let rule = rule.unwrap_or_else(|| "a function".into());
+        let unit = if self.by_steps { "steps" } else { "epochs" };
+        write!(f, "Schedule({rule}, warm-up of {} {unit})", self.warmup)
+    }
+}
+
+/// What a rule declared with [`described!`](crate::described) says of itself.
+macro_rules! config {
+    () => {
+        fn config(&self) -> crate::Result<crate::settings::Table> {
+            crate::settings::Described::write_named(self)
+        }
+    };
+}
+use config;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(schedule: &Schedule, epoch: u64, batch: usize) -> f64 {
+        schedule.factor(&Moment { step: epoch * 10 + batch as u64, epoch, batch, batches: 10 })
+    }
+
+    #[test]
+    fn shapes() {
+        let cosine = Schedule::cosine(4.0);
+        assert_eq!([at(&cosine, 0, 0), at(&cosine, 4, 0), at(&cosine, 9, 0)], [1.0, 0.0, 0.0]);
+        assert!((at(&cosine, 2, 0) - 0.5).abs() < 1e-12);
+        let linear = Schedule::linear(3.0).warmup(1.0);
+        assert_eq!([at(&linear, 0, 5), at(&linear, 1, 0), at(&linear, 2, 0)], [0.5, 1.0, 0.5]);
+        assert!(at(&linear, 0, 0) > 0.0, "the first step trains");
+        assert_eq!(at(&Schedule::constant(), 77, 3), 1.0);
+        assert_eq!(at(&Schedule::linear(1.0).warmup(1.0), 1, 0), 0.0);
+    }
+
+    #[test]
+    fn lengths_are_steps_or_the_whole_training() {
+        let by_steps = Schedule::linear(30.0).warmup(10.0).by_steps();
+        assert_eq!([at(&by_steps, 0, 5), at(&by_steps, 1, 0), at(&by_steps, 2, 0)], [0.5, 1.0, 0.5]);
+        let whole = Schedule::new(Cosine { length: None, floor: 0.0 }).over(4.0);
+        assert!((at(&whole, 2, 0) - 0.5).abs() < 1e-12);
+        let floor = Schedule::new(Linear { length: Some(2.0), floor: 0.2 });
+        assert!((at(&floor, 1, 0) - 0.6).abs() < 1e-12 && (at(&floor, 5, 0) - 0.2).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,152 @@
+//! Every entry of the registry: documented, built with its defaults, written and read back, held against golden values.
+
+use dropforge::run::registry::{Entry, Kind, build, registry};
+use dropforge::run::{ModelSpec, RunConfig};
+use dropforge::settings::{Described, Description, SettingType, TYPE, Table, Value};
+use std::path::{Path, PathBuf};
+
+/// Kinds whose entries are held against golden values, with the folder of these.
+const GOLDEN: [(&str, &str); 3] = [("layers", "layers"), ("losses", "losses"), ("optimizers", "optimizers")];
+
+/// Entries with nothing to hold against PyTorch's numbers: two only put others together, one draws at random, and one is a
+/// table. Tests of their own stand in `layers.rs` and `dropout.rs`.
+const WITHOUT: [&str; 4] = ["dropout", "embedding", "repeat", "sequence"];
+
+/// The least table that builds: required settings get a value that fits.
+fn least(description: &Description) -> Table {
+    let mut table = Table::from_iter([(TYPE.to_string(), Value::String(description.name.into()))]);
+    for setting in description.settings.iter().filter(|setting| setting.required) {
+        let value = if setting.expects.contains("layer") {
+            Value::String("relu".into())
+        } else if setting.range.contains(3.0) {
+            Value::Integer(3)
+        } else {
+            panic!("{}: no value is known for `{}`", description.name, setting.name)
+        };
+        table.insert(setting.name.into(), value);
+    }
+    table
+}
+
+#[test]
+fn every_entry_is_documented() {
+    let settings = RunConfig::description();
+    let mut kinds = registry().kinds();
+    kinds.push(("settings", vec![&settings]));
+    for (kind, entries) in kinds {
+        let mut names: Vec<&str> = entries.iter().map(|entry| entry.name).collect();
+        names.dedup();
+        assert!(names.is_sorted() && names.len() == entries.len(), "{kind} are in alphabetical order, each once: {names:?}");
+        for entry in entries {
+            assert!(entry.help.len() > 5 && !entry.help.contains('\n'), "{kind} {}", entry.name);
+            assert!(entry.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'), "{}", entry.name);
+            for setting in &entry.settings {
+                assert!(setting.help.len() > 3, "{kind} {}: {}", entry.name, setting.name);
+            }
+        }
+    }
+}
+
+/// What is built from a table, as it says itself; twice it says the same.
+fn written<T: ?Sized>(entry: &Entry<T>, config: impl Fn(&T) -> Value) {
+    let name = entry.description.name;
+    let first = config(&*entry.build(&least(&entry.description)).unwrap_or_else(|error| panic!("{error}")));
+    let Value::Table(table) = &first else { return };
+    assert_eq!(table[TYPE].as_str(), Some(name));
+    let text = toml::to_string(table).unwrap();
+    let read: Table = toml::from_str(&text).unwrap();
+    assert_eq!(config(&*entry.build(&read).unwrap()), first, "{name}: {text}");
+    let mut wrong = read.clone();
+    wrong.insert("no_such_setting".into(), Value::Integer(1));
+    let message = entry.build(&wrong).err().unwrap().to_string();
+    assert!(message.contains("`no_such_setting`") && message.contains(name), "{message}");
+}
+
+fn each_is_written<T: Kind + ?Sized + 'static>() {
+    for entry in T::entries() {
+        written(entry, |built| Value::Table(built.config().unwrap()));
+        let by_name = build::<T>(&Value::Table(least(&entry.description))).unwrap();
+        assert_eq!(by_name.config().unwrap()[TYPE].as_str(), Some(entry.description.name));
+    }
+}
+
+#[test]
+fn every_entry_builds_with_its_defaults_and_reads_back() {
+    registry().layers.iter().for_each(|entry| written(entry, |layer| layer.config().unwrap()));
+    each_is_written::<dyn dropforge::loss::Loss>();
+    each_is_written::<dyn dropforge::optim::Optimizer>();
+    each_is_written::<dyn dropforge::schedule::Rule>();
+    each_is_written::<dyn dropforge::init::Initializer>();
+    each_is_written::<dyn dropforge::models::Model>();
+    for entry in &registry().models {
+        let spec = ModelSpec::parse(entry.description.name).unwrap();
+        let again = ModelSpec::new(&spec.write().unwrap().unwrap()).unwrap();
+        assert_eq!(again, spec);
+        assert!(!spec.usual_input().is_empty());
+    }
+}
+
+#[test]
+fn every_entry_has_golden_values() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    for (kind, folder) in GOLDEN {
+        let files: Vec<String> = std::fs::read_dir(data.join(folder))
+            .unwrap()
+            .map(|file| file.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        let (_, entries) = registry().kinds().into_iter().find(|(name, _)| *name == kind).unwrap();
+        for entry in entries.iter().filter(|entry| !WITHOUT.contains(&entry.name)) {
+            let found = files.iter().any(|file| {
+                file.strip_prefix(entry.name).is_some_and(|rest| rest.starts_with(['_', '.']))
+            });
+            assert!(found, "{kind}: no golden values of {} in tests/data/{folder}", entry.name);
+        }
+    }
+}
+
+/// docs/reference.md, as the registry has it.
+fn reference() -> String {
+    let mut text = "# Reference\n\nEverything that a name can stand for in a configuration, a model file or on the command \
+                    line. This page is written\nfrom the declarations in the code; `dropforge list` prints the same.\n"
+        .to_string();
+    let settings = RunConfig::description();
+    let mut kinds = vec![("settings", vec![&settings])];
+    kinds.extend(registry().kinds());
+    for (kind, entries) in kinds {
+        text += &format!("\n## {}{}\n", kind[..1].to_uppercase(), &kind[1..]);
+        for entry in entries {
+            text += &format!("\n### `{}`\n\n{}\n", entry.name, entry.help);
+            if !entry.settings.is_empty() {
+                text += "\n| setting | default | | value |\n|---|---|---|---|\n";
+            }
+            for setting in &entry.settings {
+                let default = match (&setting.default, setting.required) {
+                    (Some(default), _) => format!("`{}`", default.to_string().replace('|', "\\|")),
+                    (None, true) => "required".into(),
+                    (None, false) => "-".into(),
+                };
+                let range = if setting.range.is_any() { String::new() } else { format!(", {}", setting.range) };
+                let line = format!(
+                    "| `{}` | {default} | {} | {}{range} |\n",
+                    setting.name,
+                    setting.help.replace('|', "\\|"),
+                    setting.expects.replace('|', "\\|")
+                );
+                text += &line;
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn the_reference_page_is_up_to_date() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference.md");
+    let text = reference();
+    if std::env::var_os("DROPFORGE_BLESS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &text).unwrap();
+    }
+    let there = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(there == text, "docs/reference.md is out of date; DROPFORGE_BLESS=1 cargo test -p dropforge registry writes it");
+}

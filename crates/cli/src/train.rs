@@ -129,9 +129,9 @@ fn settings(args: &Train, mut base: Table) -> Outcome<Table> {
     said("threads", args.machine.threads.map(|threads| threads.to_string()))?;
     said("device", args.machine.device.as_ref().map(|device| format!("{device:?}")))?;
     for setting in &args.set {
-        let (path, value) = setting.split_once('=').ok_or_else(|| {
-            format!("--set {setting}: write a path and a value, such as optimizer.lr=0.01")
-        })?;
+        let (path, value) = setting
+            .split_once('=')
+            .ok_or_else(|| format!("--set {setting}: write a path and a value, such as optimizer.lr=0.01"))?;
         check_path(path)?;
         set_path(&mut base, path, value)?;
     }
@@ -140,7 +140,8 @@ fn settings(args: &Train, mut base: Table) -> Outcome<Table> {
 
 /// The settings of a file that a person wrote.
 fn read_settings(path: &Path) -> Outcome<Table> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: cannot read it: {error}", path.display()))?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("{}: cannot read it: {error}", path.display()))?;
     // Read whole, so that mistakes are named with the file.
     let read = || {
         let settings = RunConfig::settings(&text)?;
@@ -159,7 +160,9 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
     let size = args.data.size.map(|size| size as usize);
     let was = config.inputs.shape.last().copied().unwrap_or(IMAGE_SIZE);
     if let Some(size) = size.filter(|&size| size != was) {
-        return Err(format!("--resume: `size` was {was} when the run was started and cannot become {size}").into());
+        return Err(
+            format!("--resume: `size` was {was} when the run was started and cannot become {size}").into()
+        );
     }
     let runtime = machine::open(&args.machine, &config.device)?;
     let run = RunDir::open(path)?;
@@ -179,7 +182,11 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
 
 fn build(config: &RunConfig, data: &OpenData, runtime: &Runtime) -> Outcome<Trainer> {
     let net = config.model.build(config.inputs.classes.len())?;
-    let loss = config.loss.as_ref().map_or_else(|| Part::try_from("cross_entropy"), |loss| Ok(loss.clone()))?.build()?;
+    let loss = config
+        .loss
+        .as_ref()
+        .map_or_else(|| Part::try_from("cross_entropy"), |loss| Ok(loss.clone()))?
+        .build()?;
     let mut trainer = Trainer::new(net, loss, config.optimizer.build()?)
         .batch(config.batch)
         .seed(config.seed)
@@ -299,9 +306,12 @@ fn finish(json: bool, trainer: &mut Trainer, data: &OpenData, path: &Path, start
     let images: f64 = history.iter().map(|report| report.seconds * report.samples_per_s).sum();
     let images_per_s = if seconds > 0.0 { images / seconds } else { 0.0 };
     if json {
-        let train: Option<(f64, serde_json::Value)> = history.last().map(|report| (report.loss, json!(report.accuracy)));
-        let (loss, accuracy) =
-            train.map_or((serde_json::Value::Null, serde_json::Value::Null), |(loss, accuracy)| (json!(loss), accuracy));
+        let train: Option<(f64, serde_json::Value)> =
+            history.last().map(|report| (report.loss, json!(report.accuracy)));
+        let (loss, accuracy) = train
+            .map_or((serde_json::Value::Null, serde_json::Value::Null), |(loss, accuracy)| {
+                (json!(loss), accuracy)
+            });
         return line(json!({
             "event": "end", "run": path.display().to_string(), "epochs": trainer.epochs(), "steps": trainer.steps(),
             "train_loss": loss, "train_accuracy": accuracy,

@@ -1,10 +1,10 @@
 //! Transformers that predict the next token (Radford et al.: Language models are unsupervised multitask learners, 2019).
 
+use super::{Model, Recipe};
 use crate::Tensor;
 use crate::init::Init;
 use crate::nn::{Dense, Layer, Scope, dense, gelu_tanh, layer_norm};
 use crate::seq;
-use super::{Model, Recipe};
 use crate::settings::{Described, Table};
 use crate::{Result, described};
 

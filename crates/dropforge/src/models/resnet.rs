@@ -1,9 +1,9 @@
 //! Residual networks (He et al.: Deep residual learning for image recognition, 2016).
 
+use super::{Model, Recipe};
 use crate::Tensor;
 use crate::nn::{Layer, Scope, batch_norm, conv, dense, relu};
 use crate::seq;
-use super::{Model, Recipe};
 use crate::settings::{Described, Table};
 use crate::{Result, described};
 

@@ -6,7 +6,9 @@ use super::{ModelSpec, old_config};
 use crate::loss::Loss;
 use crate::optim::Optimizer;
 use crate::schedule::Schedule;
-use crate::settings::{Context, Described, Description, Range, SettingType, TYPE, Table, Value, differences, unknown};
+use crate::settings::{
+    Context, Described, Description, Range, SettingType, TYPE, Table, Value, differences, unknown,
+};
 use crate::{Error, Result, described};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -103,7 +105,10 @@ impl SettingType for InputSpec {
     }
 
     fn read(value: &Value, _: &Context<'_>) -> Result<InputSpec> {
-        value.clone().try_into().map_err(|error: toml::de::Error| Error::new(error.message().replace('\n', " ")))
+        value
+            .clone()
+            .try_into()
+            .map_err(|error: toml::de::Error| Error::new(error.message().replace('\n', " ")))
     }
 
     fn write(&self) -> Result<Option<Value>> {
@@ -146,8 +151,12 @@ impl RunConfig {
         let schedule = settings.get("schedule").map(named).unwrap_or_default();
         if schedule.get(TYPE).is_none_or(|name| recipe.schedule.get(TYPE) == Some(name)) {
             settings.insert("schedule".into(), usual(schedule, &recipe.schedule));
-        } else if let (false, Some(warmup)) = (schedule.contains_key("warmup"), recipe.schedule.get("warmup")) {
-            settings.insert("schedule".into(), usual(schedule, &Table::from_iter([("warmup".into(), warmup.clone())])));
+        } else if let (false, Some(warmup)) = (schedule.contains_key("warmup"), recipe.schedule.get("warmup"))
+        {
+            settings.insert(
+                "schedule".into(),
+                usual(schedule, &Table::from_iter([("warmup".into(), warmup.clone())])),
+            );
         }
         settings.entry("batch").or_insert_with(|| Value::Integer(recipe.batch as i64));
         settings.entry("epochs").or_insert_with(|| Value::Integer(recipe.epochs as i64));
@@ -218,7 +227,8 @@ impl RunConfig {
     /// The text is no TOML, or of a newer version.
     pub fn settings(text: &str) -> Result<Table> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut table: Table = toml::from_str(text).map_err(|error| Error::new(toml_message(text, &error)))?;
+        let mut table: Table =
+            toml::from_str(text).map_err(|error| Error::new(toml_message(text, &error)))?;
         match table.remove(FORMAT_KEY) {
             Some(Value::Integer(1)) => table = old_config::converted(table)?,
             None | Some(Value::Integer(FORMAT)) => {}
@@ -239,7 +249,8 @@ impl RunConfig {
         let (old, new) = (Value::Table(self.table()?), Value::Table(new_table.clone()));
         for (path, old, new) in differences(&old, &new) {
             if !may_change(&path, new_table) {
-                let shown = |value: Option<&Value>| value.map_or_else(|| "nothing".to_string(), ToString::to_string);
+                let shown =
+                    |value: Option<&Value>| value.map_or_else(|| "nothing".to_string(), ToString::to_string);
                 return Err(Error::new(format!(
                     "`{path}` was {} when the run was started and cannot become {}; leave it, or start another run",
                     shown(old),
@@ -254,7 +265,8 @@ impl RunConfig {
 /// Whether the setting at this path of a configuration, or the part it belongs to, may change from one start to the next.
 fn may_change(path: &str, table: &Table) -> bool {
     let (top, rest) = path.split_once('.').unwrap_or((path, ""));
-    let changes = |description: &Description, name: &str| description.setting(name).is_ok_and(|s| s.may_change);
+    let changes =
+        |description: &Description, name: &str| description.setting(name).is_ok_and(|s| s.may_change);
     let kinds = super::registry::registry().kinds();
     let name = table.get(top).and_then(|part| part.get(TYPE)).and_then(Value::as_str);
     let inner = rest.split('.').next().unwrap_or_default();
@@ -328,7 +340,10 @@ mod tests {
         let set = read("model = 'lenet'\nepochs = 7\n[optimizer]\nlr = 0.5\n[schedule]\ntype = 'linear'");
         assert_eq!(set["optimizer"]["type"].as_str(), Some("adam"));
         assert_eq!(set["optimizer"]["lr"].as_float(), Some(0.5));
-        assert_eq!((set["schedule"]["length"].as_float(), set["schedule"]["warmup"].as_float()), (Some(7.0), Some(0.2)));
+        assert_eq!(
+            (set["schedule"]["length"].as_float(), set["schedule"]["warmup"].as_float()),
+            (Some(7.0), Some(0.2))
+        );
         let sgd = read("optimizer = 'sgd'");
         assert_eq!(sgd["optimizer"]["momentum"].as_float(), Some(0.9));
         assert_eq!(read("optimizer = 'adamw'")["optimizer"]["lr"].as_float(), Some(1e-3));
@@ -364,7 +379,8 @@ mod tests {
         let message = old.check_continues(&new).unwrap_err().to_string();
         assert!(message.starts_with("`batch` was 128") && message.contains("64"), "{message}");
         let mut new = old.clone();
-        new.optimizer = Part::new(&toml::from_str("type = 'adam'\nlr = 0.003\nbetas = [0.9, 0.99]").unwrap()).unwrap();
+        new.optimizer =
+            Part::new(&toml::from_str("type = 'adam'\nlr = 0.003\nbetas = [0.9, 0.99]").unwrap()).unwrap();
         let message = old.check_continues(&new).unwrap_err().to_string();
         let mut longer = old.clone();
         longer.schedule = Schedule::cosine(9.0).warmup(0.2);

@@ -14,9 +14,9 @@ mod safetensors;
 mod trained;
 
 pub use config::{InputSpec, RunConfig, check_path};
+pub use data_spec::{DataSpec, OpenData};
 pub use model_spec::ModelSpec;
 pub use part::Part;
-pub use data_spec::{DataSpec, OpenData};
 pub use run_dir::{RunDir, holds_run};
 pub use safetensors::read_safetensors;
 pub use trained::Trained;

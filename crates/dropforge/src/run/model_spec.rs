@@ -56,7 +56,8 @@ impl ModelSpec {
         let parse = || {
             let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
             let mut table: Table = match is_json {
-                true => serde_json::from_str(text).map_err(|error| Error::new(format!("no valid JSON: {error}")))?,
+                true => serde_json::from_str(text)
+                    .map_err(|error| Error::new(format!("no valid JSON: {error}")))?,
                 false => toml::from_str(text).map_err(|error| Error::new(toml_message(text, &error)))?,
             };
             if !table.contains_key(LAYERS) && !table.contains_key(TYPE) {
@@ -77,7 +78,9 @@ impl ModelSpec {
     /// There is no such name, or a setting is wrong; the message names the layer and the key.
     pub fn new(value: &Value) -> Result<ModelSpec> {
         match value {
-            Value::Table(table) if table.contains_key(LAYERS) && !table.contains_key(TYPE) => ModelSpec::listed(table),
+            Value::Table(table) if table.contains_key(LAYERS) && !table.contains_key(TYPE) => {
+                ModelSpec::listed(table)
+            }
             _ => match build::<dyn Model>(value) {
                 Ok(model) => Ok(ModelSpec { table: model.config()? }),
                 Err(error) if matches!(value, Value::String(_)) => {
@@ -181,7 +184,10 @@ mod tests {
         assert_eq!(again, spec);
         let network = crate::step::Network::compile(spec.build(0).unwrap(), [1, 8, 8]).unwrap();
         let names: Vec<&str> = network.states().iter().map(|state| state.name()).collect();
-        assert_eq!(names[2..], ["fc.weight", "fc.bias", "5.0.0.weight", "5.0.0.bias", "5.1.0.weight", "5.1.0.bias"]);
+        assert_eq!(
+            names[2..],
+            ["fc.weight", "fc.bias", "5.0.0.weight", "5.0.0.bias", "5.1.0.weight", "5.1.0.bias"]
+        );
     }
 
     #[test]
@@ -196,14 +202,20 @@ mod tests {
             ("layers = [{ units = 3 }]", ["layer 0", "missing", "`type`"]),
             ("layers = [{ type = 'dense', units = 0 }]", ["layer 0", "`units`", "1 or more"]),
             ("layers = [{ type = 'dense', units = -3 }]", ["layer 0", "-3", "0 or more"]),
-            ("layers = [{ type = 'conv', channels = 3, kernel = 'x' }]", ["layer 0 (conv)", "whole number", ""]),
+            (
+                "layers = [{ type = 'conv', channels = 3, kernel = 'x' }]",
+                ["layer 0 (conv)", "whole number", ""],
+            ),
             (
                 "layers = [{ type = 'conv', channels = 3, kernel = 3, padding = 'sam' }]",
                 ["layer 0", "\"same\"", ""],
             ),
             ("layers = [{ type = 'dropout', p = 1.5 }]", ["layer 0", "`p` is 1.5", "from 0 to 1"]),
             ("layers = [{ type = 'relu', p = 1.5 }]", ["layer 0 (relu)", "`p`", ""]),
-            ("layers = [{ type = 'residual', body = [{ type = 'dens' }] }]", ["layer 0 (residual)", "`body`", "`dense`"]),
+            (
+                "layers = [{ type = 'residual', body = [{ type = 'dens' }] }]",
+                ["layer 0 (residual)", "`body`", "`dense`"],
+            ),
             ("layers = [{ type = 'relu', name = 'a.b' }]", ["layer 0", "`name`", "dot"]),
             ("layers = []", ["`layers` is empty", "", ""]),
             ("layers = [{ type = 'relu' }]\nepochs = 3", ["`epochs`", "`name`", "`layers`"]),
@@ -226,7 +238,10 @@ mod tests {
     fn deep_nesting_is_refused() {
         let mut value = Value::String("relu".into());
         for _ in 0..200 {
-            let body = Table::from_iter([("type".to_string(), Value::String("residual".into())), ("body".into(), value)]);
+            let body = Table::from_iter([
+                ("type".to_string(), Value::String("residual".into())),
+                ("body".into(), value),
+            ]);
             value = Value::Table(body);
         }
         let table = Table::from_iter([("layers".to_string(), Value::Array(vec![value]))]);

@@ -193,7 +193,8 @@ impl SettingType for Schedule {
         let rule: Box<dyn Rule> = context.build("schedule", &value)?;
         let mut schedule = Schedule::of(Arc::from(rule));
         if let Some(warmup) = warmup {
-            schedule.warmup = f64::read(&warmup, context).map_err(|error| error.context("schedule: `warmup`"))?;
+            schedule.warmup =
+                f64::read(&warmup, context).map_err(|error| error.context("schedule: `warmup`"))?;
             let range = Range::from(0.0..);
             if !range.contains(schedule.warmup) {
                 let message = format!("schedule: `warmup` is {}, it must be {range}", schedule.warmup);

@@ -36,10 +36,17 @@ fn every_entry_is_documented() {
     for (kind, entries) in kinds {
         let mut names: Vec<&str> = entries.iter().map(|entry| entry.name).collect();
         names.dedup();
-        assert!(names.is_sorted() && names.len() == entries.len(), "{kind} are in alphabetical order, each once: {names:?}");
+        assert!(
+            names.is_sorted() && names.len() == entries.len(),
+            "{kind} are in alphabetical order, each once: {names:?}"
+        );
         for entry in entries {
             assert!(entry.help.len() > 5 && !entry.help.contains('\n'), "{kind} {}", entry.name);
-            assert!(entry.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'), "{}", entry.name);
+            assert!(
+                entry.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'),
+                "{}",
+                entry.name
+            );
             for setting in &entry.settings {
                 assert!(setting.help.len() > 3, "{kind} {}: {}", entry.name, setting.name);
             }
@@ -96,9 +103,9 @@ fn every_entry_has_golden_values() {
             .collect();
         let (_, entries) = registry().kinds().into_iter().find(|(name, _)| *name == kind).unwrap();
         for entry in entries.iter().filter(|entry| !WITHOUT.contains(&entry.name)) {
-            let found = files.iter().any(|file| {
-                file.strip_prefix(entry.name).is_some_and(|rest| rest.starts_with(['_', '.']))
-            });
+            let found = files
+                .iter()
+                .any(|file| file.strip_prefix(entry.name).is_some_and(|rest| rest.starts_with(['_', '.'])));
             assert!(found, "{kind}: no golden values of {} in tests/data/{folder}", entry.name);
         }
     }
@@ -125,7 +132,8 @@ fn reference() -> String {
                     (None, true) => "required".into(),
                     (None, false) => "-".into(),
                 };
-                let range = if setting.range.is_any() { String::new() } else { format!(", {}", setting.range) };
+                let range =
+                    if setting.range.is_any() { String::new() } else { format!(", {}", setting.range) };
                 let line = format!(
                     "| `{}` | {default} | {} | {}{range} |\n",
                     setting.name,
@@ -148,5 +156,8 @@ fn the_reference_page_is_up_to_date() {
         std::fs::write(&path, &text).unwrap();
     }
     let there = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(there == text, "docs/reference.md is out of date; DROPFORGE_BLESS=1 cargo test -p dropforge registry writes it");
+    assert!(
+        there == text,
+        "docs/reference.md is out of date; DROPFORGE_BLESS=1 cargo test -p dropforge registry writes it"
+    );
 }

@@ -105,7 +105,7 @@ fn settings(args: &Train, mut base: Table) -> Outcome<Table> {
         let model = ModelSpec::parse(model)?.write()?;
         base.extend(model.map(|model| ("model".to_string(), model)));
     }
-    let number = |number: Option<f64>| number.map(|number| format!("{number:?}"));
+    let number = |number: Option<f64>| number.map(|number| Value::Float(number).to_string());
     let whole = |number: Option<u64>| number.map(|number| number.to_string());
     // A name comes before the settings of what it names.
     let mut said = |path: &str, value: Option<String>| -> Outcome {

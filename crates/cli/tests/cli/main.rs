@@ -3,5 +3,6 @@
 mod common;
 #[cfg(feature = "gpu")]
 mod gpu;
+mod licences;
 mod mistakes;
 mod runs;

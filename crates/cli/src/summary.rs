@@ -3,7 +3,6 @@
 use crate::args::Summary;
 use crate::output::{Outcome, count, line, shape};
 use crate::shapes;
-use dropforge::devices;
 use dropforge::run::ModelSpec;
 use dropforge::step::NetworkBuilder;
 use serde_json::json;
@@ -18,10 +17,7 @@ pub fn run(args: &Summary) -> Outcome {
         None => model.usual_input(),
     };
     let net = model.build(args.model.classes)?;
-    // Nothing is computed, so that the simplest device will do.
-    let network =
-        NetworkBuilder::new(net).runtime(&devices::open("reference", None)?).compile(input.as_slice())?;
-    let summary = network.summary();
+    let summary = NetworkBuilder::new(net).summary(input.as_slice())?;
     if args.json {
         let layers: Vec<_> = summary
             .rows

@@ -1,6 +1,8 @@
 //! The CPU device against PyTorch and against random programs, on one thread and on several.
 
-use dropforge_conformance::{Exception, Verdict, check_all, check_random, seeds_from_environment};
+use dropforge_conformance::{
+    Exception, Verdict, check_all, check_geometries, check_random, seeds_from_environment,
+};
 use dropforge_cpu::CpuDevice;
 
 /// Winograd's F(4×4, 3×3) trades products for an error of up to 3e-5 of the largest element.
@@ -23,4 +25,11 @@ fn several_threads_agree_with_pytorch() {
 #[test]
 fn random_programs() {
     check_random(&CpuDevice::new(2).unwrap(), seeds_from_environment(0..300));
+}
+
+/// `cargo test --profile checked -p dropforge-cpu --test conformance geometries` runs it with overflow checks in the kernels.
+#[test]
+fn geometries() {
+    let met = check_geometries(&CpuDevice::new(2).unwrap(), seeds_from_environment(0..4000));
+    assert!(met.computed > 1000 && met.huge > 150, "{met:?}");
 }

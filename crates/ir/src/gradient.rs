@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use crate::op::{BinaryKind, CompareKind, Op, ReduceKind, UnaryKind};
 use crate::program::{Node, Program, Value};
-use crate::types::{Literal, Real, Shape};
+use crate::types::{DType, Literal, Real, Shape};
 
 /// Appends the gradients of `loss` with respect to each of `wrt`, and returns them in that order.
 ///
@@ -164,14 +164,7 @@ impl Rule<'_> {
                 Ok(parts)
             }
             Op::Reduce { kind, axes } => self.reduce(*kind, axes, g),
-            Op::LogSumExp { axes } => {
-                let shape = self.shape(0);
-                let total = self.program.expand(node.results[0], &shape, axes)?;
-                let difference = self.program.binary(BinaryKind::Subtract, args[0], total)?;
-                let softmax = self.program.unary(UnaryKind::Exp, difference)?;
-                let g = self.program.expand(g, &shape, axes)?;
-                Ok(vec![Some(self.program.binary(BinaryKind::Multiply, g, softmax)?)])
-            }
+            Op::LogSumExp { axes } => self.logsumexp(axes, g),
             Op::MeanVariance { .. } => unreachable!("handled above"),
             Op::Dot { lhs_batch, rhs_batch, lhs_contract, rhs_contract } => {
                 let lhs = Side { batch: lhs_batch, contract: lhs_contract, value: args[0] };
@@ -260,27 +253,55 @@ impl Rule<'_> {
     }
 
     fn unary(&mut self, kind: UnaryKind, g: Value) -> Result<Option<Value>> {
-        use BinaryKind::{Add, Divide, Multiply, Subtract};
         let (x, y) = (self.node.args[0], self.node.results[0]);
-        let p = &mut *self.program;
-        let slope = match kind {
-            UnaryKind::Negate => return Ok(Some(p.unary(UnaryKind::Negate, g)?)),
+        let dtype = self.program.dtype(x);
+        match kind {
+            UnaryKind::Negate => Ok(Some(self.program.unary(UnaryKind::Negate, g)?)),
             // Steps are flat: nothing flows.
             UnaryKind::Sign | UnaryKind::Floor | UnaryKind::Ceil | UnaryKind::Round | UnaryKind::Not => {
-                return Ok(None);
+                Ok(None)
             }
-            UnaryKind::Log => return Ok(Some(p.binary(Divide, g, x)?)),
+            UnaryKind::Relu => {
+                let p = &mut *self.program;
+                let zero = p.splat_like(0.0, y)?;
+                let off = p.compare(CompareKind::LessEqual, y, zero)?;
+                Ok(Some(p.apply(Op::Select {}, &[off, zero, g])?))
+            }
+            _ => {
+                let [x, y, g] = self.widened([x, y, g])?;
+                let gradient = self.smooth(kind, x, y, g)?;
+                Ok(Some(self.narrowed(gradient, dtype)?))
+            }
+        }
+    }
+
+    /// The gradient of a unary function that is not piecewise linear, from x, the result y and the gradient g of y.
+    fn smooth(&mut self, kind: UnaryKind, x: Value, y: Value, g: Value) -> Result<Value> {
+        use BinaryKind::{Add, Divide, Multiply, Subtract};
+        let p = &mut *self.program;
+        let slope = match kind {
+            UnaryKind::Negate
+            | UnaryKind::Sign
+            | UnaryKind::Floor
+            | UnaryKind::Ceil
+            | UnaryKind::Round
+            | UnaryKind::Not
+            | UnaryKind::Relu => unreachable!("piecewise linear"),
+            UnaryKind::Log => return p.binary(Divide, g, x),
             UnaryKind::LogOnePlus => {
                 let one = p.splat_like(1.0, x)?;
                 let denominator = p.binary(Add, one, x)?;
-                return Ok(Some(p.binary(Divide, g, denominator)?));
+                return p.binary(Divide, g, denominator);
             }
-            UnaryKind::Relu => {
-                let zero = p.splat_like(0.0, y)?;
-                let off = p.compare(CompareKind::LessEqual, y, zero)?;
-                return Ok(Some(p.apply(Op::Select {}, &[off, zero, g])?));
+            UnaryKind::Absolute => {
+                // 0 at 0 and at NaN, whose sign is NaN.
+                let zero = p.splat_like(0.0, x)?;
+                let (one, minus_one) = (p.splat_like(1.0, x)?, p.splat_like(-1.0, x)?);
+                let above = p.compare(CompareKind::Greater, x, zero)?;
+                let below = p.compare(CompareKind::Less, x, zero)?;
+                let negative = p.apply(Op::Select {}, &[below, minus_one, zero])?;
+                p.apply(Op::Select {}, &[above, one, negative])?
             }
-            UnaryKind::Absolute => p.unary(UnaryKind::Sign, x)?,
             UnaryKind::Exp => y,
             UnaryKind::ExpMinusOne => {
                 let one = p.splat_like(1.0, y)?;
@@ -291,10 +312,12 @@ impl Rule<'_> {
                 p.binary(Divide, half, y)?
             }
             UnaryKind::ReciprocalSquareRoot => {
-                let square = p.binary(Multiply, y, y)?;
-                let cube = p.binary(Multiply, square, y)?;
+                // y³ leaves the range long before the gradient does.
                 let factor = p.splat_like(-0.5, y)?;
-                p.binary(Multiply, factor, cube)?
+                let once = p.binary(Multiply, g, y)?;
+                let twice = p.binary(Multiply, once, y)?;
+                let half = p.binary(Multiply, y, factor)?;
+                return p.binary(Multiply, twice, half);
             }
             UnaryKind::Reciprocal => {
                 let square = p.binary(Multiply, y, y)?;
@@ -323,12 +346,21 @@ impl Rule<'_> {
                 p.binary(Multiply, factor, bell)?
             }
         };
-        Ok(Some(p.binary(Multiply, g, slope)?))
+        p.binary(Multiply, g, slope)
     }
 
     fn binary(&mut self, kind: BinaryKind, g: Value) -> Contributions {
         use BinaryKind::{Divide, Multiply, Power, Subtract};
         let (a, b, y) = (self.node.args[0], self.node.args[1], self.node.results[0]);
+        let dtype = self.program.dtype(a);
+        if dtype.is_half() && matches!(kind, Divide | Power | BinaryKind::Remainder) {
+            let [a, b, y, g] = self.widened([a, b, y, g])?;
+            let node = Node { args: vec![a, b], results: vec![y], ..self.node.clone() };
+            let mut wide = Rule { program: &mut *self.program, node: &node, wanted: self.wanted };
+            let contributions = wide.binary(kind, g)?;
+            let narrow = |value: Option<Value>| value.map(|value| self.narrowed(value, dtype)).transpose();
+            return contributions.into_iter().map(narrow).collect();
+        }
         let wanted = self.wanted;
         let p = &mut *self.program;
         let mut result = [None, None];
@@ -379,19 +411,19 @@ impl Rule<'_> {
                 }
             }
             BinaryKind::Maximum | BinaryKind::Minimum => {
-                // Where both are equal each takes half, as in PyTorch.
-                let (for_a, for_b) = match kind {
-                    BinaryKind::Maximum => (CompareKind::Greater, CompareKind::Less),
-                    _ => (CompareKind::Less, CompareKind::Greater),
+                // Where both are equal each takes half, and beside NaN both take all, as in PyTorch.
+                let (a_loses, b_loses) = match kind {
+                    BinaryKind::Maximum => (CompareKind::Less, CompareKind::Greater),
+                    _ => (CompareKind::Greater, CompareKind::Less),
                 };
                 let zero = p.splat_like(0.0, g)?;
                 let half = p.splat_like(0.5, g)?;
                 let shared = p.binary(Multiply, g, half)?;
                 let equal = p.compare(CompareKind::Equal, a, b)?;
-                for (side, wins) in [(0, for_a), (1, for_b)] {
+                for (side, loses) in [(0, a_loses), (1, b_loses)] {
                     if wanted[side] {
-                        let won = p.compare(wins, a, b)?;
-                        let alone = p.apply(Op::Select {}, &[won, g, zero])?;
+                        let lost = p.compare(loses, a, b)?;
+                        let alone = p.apply(Op::Select {}, &[lost, zero, g])?;
                         result[side] = Some(p.apply(Op::Select {}, &[equal, shared, alone])?);
                     }
                 }
@@ -399,9 +431,12 @@ impl Rule<'_> {
             BinaryKind::Remainder => {
                 result[0] = Some(g);
                 if wanted[1] {
-                    // a − rem(a, b) is b times the truncated quotient.
-                    let multiple = p.binary(Subtract, a, y)?;
-                    let quotient = p.binary(Divide, multiple, b)?;
+                    // The remainder is a less b times the quotient cut towards zero.
+                    let quotient = p.binary(Divide, a, b)?;
+                    let zero = p.splat_like(0.0, quotient)?;
+                    let is_negative = p.compare(CompareKind::Less, quotient, zero)?;
+                    let (up, down) = (p.unary(UnaryKind::Ceil, quotient)?, p.unary(UnaryKind::Floor, quotient)?);
+                    let quotient = p.apply(Op::Select {}, &[is_negative, up, down])?;
                     let product = p.binary(Multiply, g, quotient)?;
                     result[1] = Some(p.unary(UnaryKind::Negate, product)?);
                 }
@@ -431,45 +466,93 @@ impl Rule<'_> {
         let (x, y) = (self.node.args[0], self.node.results[0]);
         match kind {
             ReduceKind::Sum => Ok(vec![Some(self.program.expand(g, &shape, axes)?)]),
-            // Equal extremes share the gradient evenly, as in PyTorch's amax and amin.
+            // Equal extremes share the gradient evenly, as in PyTorch's amax and amin. They are counted in f32: there may be more
+            // of them than a half can hold.
             ReduceKind::Max | ReduceKind::Min => {
+                let dtype = self.program.dtype(x);
+                let [g] = self.widened([g])?;
                 let p = &mut *self.program;
                 let extreme = p.expand(y, &shape, axes)?;
                 let hit = p.compare(CompareKind::Equal, x, extreme)?;
-                let ones = p.apply(Op::Cast { to: p.dtype(x) }, &[hit])?;
+                let ones = p.apply(Op::Cast { to: p.dtype(g) }, &[hit])?;
                 let count = p.reduce(ReduceKind::Sum, ones, axes)?;
                 let share = p.binary(BinaryKind::Divide, g, count)?;
                 let share = p.expand(share, &shape, axes)?;
-                Ok(vec![Some(p.binary(BinaryKind::Multiply, share, ones)?)])
+                let product = p.binary(BinaryKind::Multiply, share, ones)?;
+                Ok(vec![Some(self.narrowed(product, dtype)?)])
             }
             ReduceKind::Product => Err(self.missing()),
         }
     }
 
+    /// The softmax times the gradient. The softmax is made from what lies below the largest element: the result itself is
+    /// rounded at the magnitude of x. Where the largest is not finite, x stays as it is.
+    fn logsumexp(&mut self, axes: &[usize], g: Value) -> Contributions {
+        let (shape, dtype) = (self.shape(0), self.program.dtype(self.node.args[0]));
+        let [x, g] = self.widened([self.node.args[0], g])?;
+        let p = &mut *self.program;
+        let largest = p.reduce(ReduceKind::Max, x, axes)?;
+        let size = p.unary(UnaryKind::Absolute, largest)?;
+        let greatest = p.splat_like(f64::from(f32::MAX), size)?;
+        let finite = p.compare(CompareKind::LessEqual, size, greatest)?;
+        let zero = p.splat_like(0.0, largest)?;
+        let shift = p.apply(Op::Select {}, &[finite, largest, zero])?;
+        let shift = p.expand(shift, &shape, axes)?;
+        let below = p.binary(BinaryKind::Subtract, x, shift)?;
+        let powers = p.unary(UnaryKind::Exp, below)?;
+        let total = p.reduce(ReduceKind::Sum, powers, axes)?;
+        let share = p.binary(BinaryKind::Divide, g, total)?;
+        let share = p.expand(share, &shape, axes)?;
+        let product = p.binary(BinaryKind::Multiply, share, powers)?;
+        Ok(vec![Some(self.narrowed(product, dtype)?)])
+    }
+
+    /// Halves as f32: a rule of several operations on halves would round after each, and leave their range on the way to
+    /// gradients that lie in it.
+    fn widened<const N: usize>(&mut self, values: [Value; N]) -> Result<[Value; N]> {
+        let mut wide = values;
+        for value in &mut wide {
+            if self.program.dtype(*value).is_half() {
+                *value = self.program.apply(Op::Cast { to: DType::F32 }, &[*value])?;
+            }
+        }
+        Ok(wide)
+    }
+
+    /// Back to the type of the argument, after [`Rule::widened`].
+    fn narrowed(&mut self, value: Value, dtype: DType) -> Result<Value> {
+        if self.program.dtype(value) == dtype {
+            return Ok(value);
+        }
+        self.program.apply(Op::Cast { to: dtype }, &[value])
+    }
+
     fn mean_variance(&mut self, axes: &[usize], gradients: &[Option<Value>]) -> Contributions {
         let shape = self.shape(0);
-        let (x, mean) = (self.node.args[0], self.node.results[0]);
-        let count: usize = axes.iter().map(|&axis| shape[axis]).product();
-        let p = &mut *self.program;
-        let scaled = |p: &mut Program, g: Value, factor: f64| -> Result<Value> {
-            let factor = p.splat_like(factor / count as f64, g)?;
-            let g = p.binary(BinaryKind::Multiply, g, factor)?;
-            p.expand(g, &shape, axes)
+        let dtype = self.program.dtype(self.node.args[0]);
+        let count: f64 = axes.iter().map(|&axis| shape[axis] as f64).product();
+        let [x, mean] = self.widened([self.node.args[0], self.node.results[0]])?;
+        let scaled = |rule: &mut Self, g: Value, factor: f64| -> Result<Value> {
+            let [g] = rule.widened([g])?;
+            let factor = rule.program.splat_like(factor / count, g)?;
+            let g = rule.program.binary(BinaryKind::Multiply, g, factor)?;
+            rule.program.expand(g, &shape, axes)
         };
-        let from_mean = gradients[0].map(|g| scaled(p, g, 1.0)).transpose()?;
+        let from_mean = gradients[0].map(|g| scaled(self, g, 1.0)).transpose()?;
         let from_variance = match gradients[1] {
             None => None,
             Some(g) => {
-                let g = scaled(p, g, 2.0)?;
-                let mean = p.expand(mean, &shape, axes)?;
-                let difference = p.binary(BinaryKind::Subtract, x, mean)?;
-                Some(p.binary(BinaryKind::Multiply, g, difference)?)
+                let g = scaled(self, g, 2.0)?;
+                let mean = self.program.expand(mean, &shape, axes)?;
+                let difference = self.program.binary(BinaryKind::Subtract, x, mean)?;
+                Some(self.program.binary(BinaryKind::Multiply, g, difference)?)
             }
         };
-        Ok(vec![match (from_mean, from_variance) {
-            (Some(a), Some(b)) => Some(p.binary(BinaryKind::Add, a, b)?),
+        let sum = match (from_mean, from_variance) {
+            (Some(a), Some(b)) => Some(self.program.binary(BinaryKind::Add, a, b)?),
             (a, b) => a.or(b),
-        }])
+        };
+        Ok(vec![sum.map(|sum| self.narrowed(sum, dtype)).transpose()?])
     }
 
     /// The gradient of one side of a product: the output gradient times the other side, contracted over the other

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::op::{BinaryKind, CompareKind, Op, ReduceKind, UnaryKind};
-use crate::shape_rule::infer;
+use crate::shape_rule::{infer, normalize};
 use crate::types::{DType, Literal, Shape, ValueType};
 use std::fmt;
 use std::sync::Arc;
@@ -249,13 +249,15 @@ impl Program {
         Ok(())
     }
 
-    /// Appends a node of any operation but a leaf; result types come from the shape rule.
+    /// Appends a node of any operation but a leaf; result types come from the shape rule. Strides, dilations and steps that
+    /// no second position takes are brought into the size of what they apply to, so that none is larger than its image.
     ///
     /// # Errors
     /// If the arguments do not fit the operation.
     pub fn push(&mut self, op: Op, args: &[Value]) -> Result<Vec<Value>> {
         let types: Vec<&ValueType> = args.iter().map(|&value| self.ty(value)).collect();
         let results = infer(&op, &types).map_err(|error| error.at(&self.current_origin))?;
+        let op = normalize(op, &types);
         Ok(self.push_typed(op, args.to_vec(), results))
     }
 

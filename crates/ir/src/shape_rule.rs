@@ -4,22 +4,81 @@ use crate::error::{Error, Result};
 use crate::op::{BinaryKind, ConvolutionWindow, Op, PoolWindow, UnaryKind};
 use crate::types::{DType, Shape, ValueType};
 
-/// Most elements one value may have; keeps every index and byte count inside `i32` strides and `isize` offsets.
-pub(crate) const MAX_ELEMENTS: usize = 1 << 40;
+/// The most products that one operation may sum, over all its results: nothing can carry out more, and counts of them stay
+/// inside of `usize`.
+const MAX_PRODUCTS: usize = 1 << 60;
 
 /// The types of the results of `op` applied to arguments of these types.
+///
+/// All extents, strides, paddings and counts of an operation are multiplied and added here, checked, before anything else
+/// does: devices rely on results, padded images and sums of products that are within the limits.
 ///
 /// # Errors
 /// If the number, types or shapes of the arguments do not fit the operation; the message names both shapes.
 pub fn infer(op: &Op, args: &[&ValueType]) -> Result<Vec<ValueType>> {
-    let types = rule(op, args).map_err(|message| Error::new(op.name(), message))?;
-    for ty in &types {
-        let elements = ty.shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
-        if elements.is_none_or(|elements| elements > MAX_ELEMENTS) {
-            return Err(Error::new(op.name(), format!("a result of shape {} is too large", ty.shape)));
-        }
-    }
+    let fail = |message: String| Error::new(op.name(), message);
+    args.iter().try_for_each(|ty| ty.shape.check()).map_err(fail)?;
+    let types = rule(op, args).map_err(fail)?;
+    types
+        .iter()
+        .try_for_each(|ty| ty.shape.check())
+        .map_err(|message| fail(message.replacen("a shape of", "a result of shape", 1)))?;
     Ok(types)
+}
+
+/// The operation with strides, dilations and steps that nothing takes brought to ones that are no larger than what they
+/// apply to. The arguments fit the operation. The meaning is the same: a window that is used once has no next position, a
+/// filter of one tap no second one, and a slice of one element no step.
+pub(crate) fn normalize(op: Op, args: &[&ValueType]) -> Op {
+    let image = |arg: usize| [args[arg].shape[2], args[arg].shape[3]];
+    match op {
+        Op::Slice { start, stop, mut step } => {
+            for axis in 0..step.len() {
+                step[axis] = step[axis].min((stop[axis] - start[axis]).max(1));
+            }
+            Op::Slice { start, stop, step }
+        }
+        Op::Pad { low, high, mut interior, value } => {
+            for (between, &extent) in interior.iter_mut().zip(args[0].shape.iter()) {
+                *between = if extent < 2 { 0 } else { *between };
+            }
+            Op::Pad { low, high, interior, value }
+        }
+        Op::Convolution { window } => Op::Convolution { window: normal(window, image(0), image(1)) },
+        Op::ConvolutionInputGradient { window, input } => {
+            Op::ConvolutionInputGradient { window: normal(window, input, image(1)), input }
+        }
+        Op::ConvolutionFilterGradient { window, kernel } => {
+            Op::ConvolutionFilterGradient { window: normal(window, image(0), kernel), kernel }
+        }
+        Op::MaxPool { window } => Op::MaxPool { window: normal_pool(window, image(0)) },
+        Op::WindowSum { window } => Op::WindowSum { window: normal_pool(window, image(0)) },
+        Op::WindowSumTranspose { window, input } => {
+            Op::WindowSumTranspose { window: normal_pool(window, input), input }
+        }
+        op => op,
+    }
+}
+
+/// A valid window with strides and dilations as in [`normalize`].
+fn normal(mut window: ConvolutionWindow, input: [usize; 2], kernel: [usize; 2]) -> ConvolutionWindow {
+    for axis in 0..2 {
+        if kernel[axis] == 1 {
+            window.dilation[axis] = 1;
+        }
+        let reach = window.dilation[axis] * (kernel[axis] - 1) + 1;
+        let positions = window.low[axis] + input[axis] + window.high[axis] - reach + 1;
+        window.stride[axis] = window.stride[axis].min(positions);
+    }
+    window
+}
+
+fn normal_pool(mut window: PoolWindow, input: [usize; 2]) -> PoolWindow {
+    for axis in 0..2 {
+        let positions = window.low[axis] + input[axis] + window.high[axis] - window.kernel[axis] + 1;
+        window.stride[axis] = window.stride[axis].min(positions);
+    }
+    window
 }
 
 type Rule = std::result::Result<Vec<ValueType>, String>;
@@ -67,6 +126,7 @@ fn rule(op: &Op, args: &[&ValueType]) -> Rule {
         Op::Input(_) | Op::State(_) | Op::Hyper(_) | Op::Constant(_) => unreachable!("returned above"),
         Op::Iota { shape, axis } => {
             check_axis(*axis, shape)?;
+            check_positions(shape[*axis])?;
             one(DType::I32, shape.clone())
         }
         Op::Unary { kind } => {
@@ -195,7 +255,7 @@ fn rule(op: &Op, args: &[&ValueType]) -> Rule {
                 if !fits {
                     return Err(format!("{first} and {other} differ outside axis {axis}"));
                 }
-                extents[*axis] += other.shape[*axis];
+                extents[*axis] = extents[*axis].saturating_add(other.shape[*axis]);
             }
             one(first.dtype, extents.into())
         }
@@ -212,6 +272,7 @@ fn rule(op: &Op, args: &[&ValueType]) -> Rule {
             if args[0].shape[*axis] == 0 {
                 return Err(format!("axis {axis} of {} is empty", args[0].shape));
             }
+            check_positions(args[0].shape[*axis])?;
             one(DType::I32, args[0].shape.without(&[*axis]))
         }
         Op::LogSumExp { axes } => {
@@ -249,46 +310,45 @@ fn rule(op: &Op, args: &[&ValueType]) -> Rule {
             let mut result = extents(lhs_batch, lhs);
             result.extend(free(lhs, lhs_batch, lhs_contract));
             result.extend(free(rhs, rhs_batch, rhs_contract));
+            let terms = extents(lhs_contract, lhs);
+            check_products(result.iter().chain(&terms), || format!("{lhs} · {rhs}"))?;
             one(args[0].dtype, result.into())
         }
         Op::Convolution { window } => {
             let (x, filter) = images(args)?;
             check_groups(x[1], filter[0], filter[1], window, &args[0].shape, &args[1].shape)?;
-            let [height, width] = convolution_output([x[2], x[3]], [filter[2], filter[3]], window)?;
-            one(args[0].dtype, [x[0], filter[0], height, width].into())
+            let result = convolution_output(x, filter, window)?;
+            one(args[0].dtype, result.into())
         }
         Op::ConvolutionInputGradient { window, input } => {
             let (gradient, filter) = images(args)?;
-            if convolution_output(*input, [filter[2], filter[3]], window)? != [gradient[2], gradient[3]] {
+            if gradient[1] != filter[0] || window.groups == 0 || filter[0] % window.groups != 0 {
+                return Err(format!("channels differ, {} and {}", args[0].shape, args[1].shape));
+            }
+            let x = [gradient[0], filter[1].saturating_mul(window.groups), input[0], input[1]];
+            if convolution_output(x, filter, window)? != gradient {
                 return Err(format!(
                     "{} is not the output for an input of {}",
                     args[0].shape,
                     Shape::from(*input)
                 ));
             }
-            if gradient[1] != filter[0] || window.groups == 0 || filter[0] % window.groups != 0 {
-                return Err(format!("channels differ, {} and {}", args[0].shape, args[1].shape));
-            }
-            one(
-                args[0].dtype,
-                [gradient[0], filter[1].saturating_mul(window.groups), input[0], input[1]].into(),
-            )
+            one(args[0].dtype, x.into())
         }
         Op::ConvolutionFilterGradient { window, kernel } => {
             let (x, gradient) = images(args)?;
-            if convolution_output([x[2], x[3]], *kernel, window)? != [gradient[2], gradient[3]]
-                || x[0] != gradient[0]
-            {
-                return Err(format!("{} is not the output for {}", args[1].shape, args[0].shape));
-            }
             if window.groups == 0 || x[1] % window.groups != 0 || gradient[1] % window.groups != 0 {
                 return Err(format!("{} groups do not divide the channels", window.groups));
             }
-            one(args[0].dtype, [gradient[1], x[1] / window.groups, kernel[0], kernel[1]].into())
+            let filter = [gradient[1], x[1] / window.groups, kernel[0], kernel[1]];
+            if convolution_output(x, filter, window)? != gradient {
+                return Err(format!("{} is not the output for {}", args[1].shape, args[0].shape));
+            }
+            one(args[0].dtype, filter.into())
         }
         Op::MaxPool { window } => {
             let x = image(args[0])?;
-            let [height, width] = pool_output([x[2], x[3]], window)?;
+            let [height, width] = pool_output(x, window)?;
             let shape = Shape::from([x[0], x[1], height, width]);
             Ok(vec![ValueType::new(args[0].dtype, shape.clone()), ValueType::new(DType::I32, shape)])
         }
@@ -297,23 +357,25 @@ fn rule(op: &Op, args: &[&ValueType]) -> Rule {
             if args[1].dtype != DType::I32 || args[1].shape != args[0].shape {
                 return Err(format!("positions {} do not belong to the gradient {}", args[1], args[0]));
             }
+            check_plane(*input)?;
             one(args[0].dtype, [gradient[0], gradient[1], input[0], input[1]].into())
         }
         Op::WindowSum { window } => {
             let x = image(args[0])?;
-            let [height, width] = pool_output([x[2], x[3]], window)?;
+            let [height, width] = pool_output(x, window)?;
             one(args[0].dtype, [x[0], x[1], height, width].into())
         }
         Op::WindowSumTranspose { window, input } => {
             let gradient = image(args[0])?;
-            if pool_output(*input, window)? != [gradient[2], gradient[3]] {
+            let x = [gradient[0], gradient[1], input[0], input[1]];
+            if pool_output(x, window)? != [gradient[2], gradient[3]] {
                 return Err(format!(
                     "{} is not the output for an input of {}",
                     args[0].shape,
                     Shape::from(*input)
                 ));
             }
-            one(args[0].dtype, [gradient[0], gradient[1], input[0], input[1]].into())
+            one(args[0].dtype, x.into())
         }
         Op::Gather { axis } => {
             let shape = &args[0].shape;
@@ -426,6 +488,7 @@ fn attention_shapes(args: &[&ValueType]) -> std::result::Result<([usize; 4], [us
     if q[0] != k[0] || q[1] != k[1] || q[3] != k[3] {
         return Err(format!("queries {} do not fit keys {}", args[0].shape, args[1].shape));
     }
+    check_products(q.iter().chain(&k[2..3]), || format!("queries {} and keys {}", args[0].shape, args[1].shape))?;
     Ok((q, k))
 }
 
@@ -447,49 +510,108 @@ fn check_groups(
     Ok(())
 }
 
-/// Height and width of a convolution's output.
+/// That positions up to `extent` can be told as i32.
+fn check_positions(extent: usize) -> std::result::Result<(), String> {
+    if i32::try_from(extent).is_ok() {
+        return Ok(());
+    }
+    Err(format!("positions along an axis of {extent} do not fit i32"))
+}
+
+/// That positions in a plane can be told as i32.
+fn check_plane(plane: [usize; 2]) -> std::result::Result<(), String> {
+    match plane[0].checked_mul(plane[1]).map(i32::try_from) {
+        Some(Ok(_)) => Ok(()),
+        _ => Err(format!("a plane of {} is too large; pooling takes planes below 2^31", Shape::from(plane))),
+    }
+}
+
+/// That the product of these extents, the number of products that an operation sums, is within the limit. `what` names the
+/// arguments.
+fn check_products<'a>(
+    extents: impl IntoIterator<Item = &'a usize>,
+    what: impl FnOnce() -> String,
+) -> std::result::Result<(), String> {
+    let count = extents.into_iter().try_fold(1usize, |product, &extent| product.checked_mul(extent.max(1)));
+    match count {
+        Some(count) if count <= MAX_PRODUCTS => Ok(()),
+        _ => Err(format!("{} would sum more than 2^60 products", what())),
+    }
+}
+
+/// The positions of a window along one axis of an image: `reach` is what it covers, from the first tap to the last.
+fn window_positions(
+    input: usize,
+    padding: [usize; 2],
+    reach: usize,
+    stride: usize,
+) -> std::result::Result<(usize, usize), String> {
+    let padded = input.saturating_add(padding[0]).saturating_add(padding[1]);
+    if padded < reach {
+        return Err(format!(
+            "a kernel reaching over {reach} is larger than the input, which is {padded} with its padding"
+        ));
+    }
+    Ok((padded, (padded - reach) / stride + 1))
+}
+
+/// The shape of a convolution's output, from those of x and the filter. Channels have been checked.
 fn convolution_output(
-    input: [usize; 2],
-    kernel: [usize; 2],
+    x: [usize; 4],
+    filter: [usize; 4],
     window: &ConvolutionWindow,
-) -> std::result::Result<[usize; 2], String> {
-    let mut output = [0; 2];
+) -> std::result::Result<[usize; 4], String> {
+    let mut output = [x[0], filter[0], 0, 0];
+    // Kernels copy images with their padding, whichever of the two has more channels.
+    let mut padded = [x[0], x[1].max(filter[0]), 0, 0];
     for axis in 0..2 {
-        if window.stride[axis] == 0 || window.dilation[axis] == 0 || kernel[axis] == 0 {
+        let (stride, dilation, kernel) = (window.stride[axis], window.dilation[axis], filter[2 + axis]);
+        if stride == 0 || dilation == 0 || kernel == 0 {
             return Err("stride, dilation and kernel must be at least 1".into());
         }
-        let reach = window.dilation[axis].saturating_mul(kernel[axis] - 1).saturating_add(1);
-        let padded = input[axis].saturating_add(window.low[axis]).saturating_add(window.high[axis]);
-        if padded < reach {
-            return Err(format!(
-                "a kernel reaching over {reach} is larger than the input, which is {padded} with its padding"
-            ));
-        }
-        output[axis] = (padded - reach) / window.stride[axis] + 1;
+        let reach = dilation.saturating_mul(kernel - 1).saturating_add(1);
+        (padded[2 + axis], output[2 + axis]) =
+            window_positions(x[2 + axis], [window.low[axis], window.high[axis]], reach, stride)?;
     }
+    check_padded(padded)?;
+    check_products(output.iter().chain(&filter[1..]), || {
+        format!("an image of {} and a filter of {}", Shape::from(x), Shape::from(filter))
+    })?;
     Ok(output)
 }
 
+fn check_padded(padded: [usize; 4]) -> std::result::Result<(), String> {
+    let shape = Shape::from(padded);
+    shape.check().map_err(|_| format!("an image of {shape}, its padding included, is too large"))
+}
+
 /// Height and width of a pooling's output.
-fn pool_output(input: [usize; 2], window: &PoolWindow) -> std::result::Result<[usize; 2], String> {
+fn pool_output(x: [usize; 4], window: &PoolWindow) -> std::result::Result<[usize; 2], String> {
+    let PoolWindow { kernel, stride, low, high } = window;
+    check_plane([x[2], x[3]])?;
+    let mut output = [0; 2];
+    let mut padded = [x[0], x[1], 0, 0];
     for axis in 0..2 {
-        if window.kernel[axis] == 0 {
+        if kernel[axis] == 0 {
             return Err("the window must be at least 1 by 1".into());
         }
-        if window.low[axis] > window.kernel[axis] / 2
-            || window.high[axis] >= window.kernel[axis].saturating_add(window.stride[axis])
-        {
-            return Err(format!("padding must be at most half of the window {}", Shape::from(window.kernel)));
+        if stride[axis] == 0 {
+            return Err("the stride must be at least 1".into());
         }
-    }
-    let PoolWindow { kernel, stride, low, high } = window.clone();
-    let geometry = ConvolutionWindow { stride, low, high, dilation: [1, 1], groups: 1 };
-    let output = convolution_output(input, kernel, &geometry)?;
-    for axis in 0..2 {
+        if low[axis] > kernel[axis] / 2 || high[axis] >= kernel[axis].saturating_add(stride[axis]) {
+            return Err(format!("padding must be at most half of the window {}", Shape::from(*kernel)));
+        }
+        (padded[2 + axis], output[axis]) =
+            window_positions(x[2 + axis], [low[axis], high[axis]], kernel[axis], stride[axis])?;
         // Otherwise a maximum would have nothing to choose from.
-        if input[axis] == 0 || (output[axis] - 1) * stride[axis] >= low[axis].saturating_add(input[axis]) {
-            return Err(format!("a window {} lies wholly in the padding", Shape::from(kernel)));
+        let last = (output[axis] - 1).saturating_mul(stride[axis]);
+        if x[2 + axis] == 0 || last >= low[axis].saturating_add(x[2 + axis]) {
+            return Err(format!("a window {} lies wholly in the padding", Shape::from(*kernel)));
         }
     }
+    check_padded(padded)?;
+    check_products(x[..2].iter().chain(&output).chain(kernel), || {
+        format!("windows of {} over {}", Shape::from(*kernel), Shape::from(x))
+    })?;
     Ok(output)
 }

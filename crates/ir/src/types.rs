@@ -87,6 +87,13 @@ impl fmt::Display for DType {
 pub struct Shape(Vec<usize>);
 
 impl Shape {
+    /// The most axes a value may have: kernels keep their coordinates in arrays of this length.
+    pub const MAX_RANK: usize = 16;
+
+    /// The most elements a value may have, an image with its padding included. Products of an extent, a stride or a number of
+    /// bytes with what kernels multiply it by (lanes, threads, the size of an element) then stay far inside of `isize`.
+    pub const MAX_ELEMENTS: usize = 1 << 40;
+
     /// The shape of a scalar.
     pub fn scalar() -> Shape {
         Shape(Vec::new())
@@ -106,11 +113,31 @@ impl Shape {
         self.0.iter().fold(1, |product, &extent| product.saturating_mul(extent))
     }
 
+    /// That a value may have this shape. Whatever makes shapes asks this once, so that nothing behind it overflows.
+    ///
+    /// # Errors
+    /// Says which limit is passed: [`Shape::MAX_RANK`] axes, or [`Shape::MAX_ELEMENTS`] elements, where extents of 0 count as 1
+    /// since strides do not.
+    pub fn check(&self) -> Result<(), String> {
+        if self.rank() > Shape::MAX_RANK {
+            return Err(format!(
+                "a shape of {self} has {} axes, at most {} are possible; merge some with reshape",
+                self.rank(),
+                Shape::MAX_RANK
+            ));
+        }
+        let elements = self.0.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent.max(1)));
+        match elements {
+            Some(elements) if elements <= Shape::MAX_ELEMENTS => Ok(()),
+            _ => Err(format!("a shape of {self} is too large")),
+        }
+    }
+
     /// Row-major strides in elements.
     pub fn strides(&self) -> Vec<usize> {
-        let mut strides = vec![1; self.rank()];
+        let mut strides = vec![1usize; self.rank()];
         for axis in (1..self.rank()).rev() {
-            strides[axis - 1] = strides[axis] * self.0[axis];
+            strides[axis - 1] = strides[axis].saturating_mul(self.0[axis]);
         }
         strides
     }
@@ -201,9 +228,9 @@ impl ValueType {
         ValueType { dtype, shape: Shape::scalar() }
     }
 
-    /// Bytes of all elements.
+    /// Bytes of all elements; `usize::MAX` where they do not fit, which no memory has.
     pub fn bytes(&self) -> usize {
-        self.shape.elements() * self.dtype.size()
+        self.shape.elements().saturating_mul(self.dtype.size())
     }
 }
 

@@ -6,7 +6,7 @@
 //! 1. Values are numbered in the order in which nodes make them, and every value knows the node that makes it.
 //! 2. Every argument of a node is a result of an earlier node.
 //! 3. Result types are what the shape rule infers from the argument types; a constant has the type of its literal.
-//! 4. Leaves have no arguments and one result. The leaf of port `i` is made by exactly one node, which the port names as
+//! 4. Leaves have no arguments and one result, of a shape within the limits of [`crate::Shape::check`]. The leaf of port `i` is made by exactly one node, which the port names as
 //!    its value; every input, state and hyperparameter has its leaf, used or not.
 //! 5. A hyperparameter is an f32 scalar.
 //! 6. Names are unique among inputs, among states, among hyperparameters and among outputs.
@@ -73,6 +73,7 @@ fn check_node(program: &Program, index: usize, node: &Node, made: usize) -> std:
 }
 
 fn check_leaf(program: &Program, op: &Op, value: Value, ty: &ValueType) -> std::result::Result<(), String> {
+    ty.shape.check()?;
     let (sort, port, expected) = match op {
         Op::Input(port) => ("input", *port, program.inputs.get(*port).map(|port| port.value)),
         Op::State(port) => ("state", *port, program.states.get(*port).map(|port| port.value)),

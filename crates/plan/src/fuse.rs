@@ -9,9 +9,10 @@
 use crate::kernel::Level;
 use crate::mixed::argument_view;
 use crate::tuning::{MAX_GROUP_NODES, MAX_GROUP_OPERANDS, MAX_REPEATED_NODES};
+use crate::topology::Topology;
 use crate::view::{View, Views, is_row_major, is_view, reshape_strides};
 use dropforge_ir::{NodeId, Op, Program, Shape, Value};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
 /// Nodes that run as one loop kernel.
 #[derive(Clone, Debug)]
@@ -154,6 +155,8 @@ struct Fuser<'a> {
     program: &'a Program,
     views: Views,
     units: Vec<Option<Unit>>,
+    /// The units in an order in which each comes after what it reads.
+    topology: Topology,
     /// For each node the units that compute it.
     homes: Vec<Vec<usize>>,
     /// For each node who reads its results.
@@ -169,6 +172,7 @@ impl<'a> Fuser<'a> {
             program,
             views,
             units: Vec::new(),
+            topology: Topology::default(),
             homes: vec![Vec::new(); count],
             uses: Vec::new(),
             leaves_program,
@@ -276,7 +280,13 @@ impl<'a> Fuser<'a> {
         self.leaves_program.contains(&id) || self.uses[id.index()].iter().any(has_home)
     }
 
+    /// A new unit. Nodes are visited from the last to the first, so that it comes before all that there are.
     fn add_unit(&mut self, unit: Unit) {
+        self.topology.push_front();
+        self.settle(unit);
+    }
+
+    fn settle(&mut self, unit: Unit) {
         let number = self.units.len();
         for node in unit.nodes() {
             self.homes[node.index()].push(number);
@@ -343,23 +353,22 @@ impl<'a> Fuser<'a> {
 
     /// Puts a node into one kernel with all of `units`, if that kernel can exist.
     fn join(&mut self, id: NodeId, units: &[usize]) -> bool {
-        match self.merged(id, units) {
-            Some(group) if !self.has_cycle(&group, units) => {
-                self.replace(units, group);
-                true
-            }
-            _ => false,
-        }
+        let Some(group) = self.merged(id, units) else { return false };
+        let Some(behind) = self.waiting_for(&group, units) else { return false };
+        self.replace(units, group, behind);
+        true
     }
 
-    fn replace(&mut self, units: &[usize], group: Group) {
+    /// Puts a group in the place of units; `behind` are those that now have to come after it.
+    fn replace(&mut self, units: &[usize], group: Group, behind: Vec<usize>) {
         for &unit in units {
-            self.units[unit] = None;
-            for homes in &mut self.homes {
-                homes.retain(|home| *home != unit);
+            for node in self.units[unit].take().iter().flat_map(Unit::nodes) {
+                self.homes[node.index()].retain(|home| *home != unit);
             }
         }
-        self.add_unit(Unit::Group(group));
+        self.topology.replace(units);
+        self.topology.move_behind(self.units.len(), behind);
+        self.settle(Unit::Group(group));
     }
 
     /// The kernel of `id` and all members of `units`, if every value inside can be passed in registers.
@@ -522,36 +531,38 @@ impl<'a> Fuser<'a> {
         offset == 0 && still && is_row_major(&rows, &group.kept())
     }
 
-    /// Whether a kernel in place of `units` would wait for itself.
-    fn has_cycle(&self, group: &Group, units: &[usize]) -> bool {
+    /// The units that wait for a kernel in place of `units` and stand before the last of them in the order; `None` if that
+    /// kernel would wait for itself.
+    fn waiting_for(&self, group: &Group, units: &[usize]) -> Option<Vec<usize>> {
+        let last = units.iter().map(|&unit| self.topology.key(unit)).max()?;
         let mut seen: HashSet<usize> = HashSet::new();
-        let mut open: Vec<usize> = Vec::new();
-        let readers = |unit: &Unit, open: &mut Vec<usize>| {
-            for node in unit.nodes() {
+        // The latest first, which are the closest to those that must not be reached.
+        let mut open: BinaryHeap<(i128, usize)> = BinaryHeap::new();
+        let visit = |nodes: Vec<NodeId>, from_group: bool, open: &mut BinaryHeap<_>, seen: &mut HashSet<_>| {
+            for node in nodes {
                 for one in &self.uses[node.index()] {
                     for &home in &self.homes[one.consumer.index()] {
                         let has_own = self.units[home].as_ref().is_some_and(|reader| reader.contains(node));
-                        if !has_own {
-                            open.push(home);
+                        // What the members of the new kernel read from each other is no detour.
+                        let inside = from_group && units.contains(&home);
+                        let key = self.topology.key(home);
+                        // What comes later than all of them leads to none of them.
+                        if !has_own && !inside && key <= last && seen.insert(home) {
+                            open.push((key, home));
                         }
                     }
                 }
             }
         };
-        readers(&Unit::Group(group.clone()), &mut open);
-        // What the members of the new kernel read from each other is no detour.
-        open.retain(|unit| !units.contains(unit));
-        while let Some(unit) = open.pop() {
+        visit(group.members.keys().copied().collect(), true, &mut open, &mut seen);
+        while let Some((_, unit)) = open.pop() {
             if units.contains(&unit) {
-                return true;
+                return None;
             }
-            if seen.insert(unit)
-                && let Some(unit) = &self.units[unit]
-            {
-                readers(unit, &mut open);
-            }
+            let nodes = self.units[unit].as_ref().map(Unit::nodes).unwrap_or_default();
+            visit(nodes, false, &mut open, &mut seen);
         }
-        false
+        Some(seen.into_iter().collect())
     }
 
     /// Merges kernels over one domain that read the same large value from memory.
@@ -584,13 +595,17 @@ impl<'a> Fuser<'a> {
                     let pair = [units[first], units[second]];
                     let parts: Vec<&Group> = pair.iter().filter_map(|&unit| self.group(unit)).collect();
                     let same = parts.len() == 2 && parts[0].domain == parts[1].domain;
-                    match self.union(&parts, || None) {
-                        Some(group) if same && !self.has_cycle(&group, &pair) => {
-                            self.replace(&pair, group);
+                    let merged = self
+                        .union(&parts, || None)
+                        .filter(|_| same)
+                        .and_then(|group| Some((self.waiting_for(&group, &pair)?, group)));
+                    match merged {
+                        Some((behind, group)) => {
+                            self.replace(&pair, group, behind);
                             units[first] = self.units.len() - 1;
                             units.remove(second);
                         }
-                        _ => second += 1,
+                        None => second += 1,
                     }
                 }
                 first += 1;

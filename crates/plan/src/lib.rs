@@ -9,6 +9,7 @@ pub mod kernel;
 mod memory;
 mod mixed;
 pub mod plan;
+mod topology;
 mod tuning;
 mod view;
 

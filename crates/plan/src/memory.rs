@@ -30,26 +30,25 @@ pub fn place(lifetimes: &[Lifetime]) -> Placement {
     let mut order: Vec<usize> = (0..lifetimes.len()).collect();
     order.sort_by_key(|&index| (std::cmp::Reverse(lifetimes[index].bytes), lifetimes[index].first, index));
     let mut offsets = vec![0; lifetimes.len()];
+    // What is placed, by offset.
     let mut placed: Vec<usize> = Vec::new();
     let mut bytes = 0;
     for index in order {
         let this = lifetimes[index];
-        let mut busy: Vec<(usize, usize)> = placed
-            .iter()
-            .filter(|&&other| lifetimes[other].first <= this.last && this.first <= lifetimes[other].last)
-            .map(|&other| (offsets[other], offsets[other] + aligned(lifetimes[other].bytes)))
-            .collect();
-        busy.sort_unstable();
         let mut offset = 0;
-        for (start, end) in busy {
-            if offset + aligned(this.bytes) <= start {
+        for &other in &placed {
+            let Lifetime { bytes, first, last } = lifetimes[other];
+            if first > this.last || this.first > last {
+                continue;
+            }
+            if offset + aligned(this.bytes) <= offsets[other] {
                 break;
             }
-            offset = offset.max(end);
+            offset = offset.max(offsets[other] + aligned(bytes));
         }
         offsets[index] = offset;
         bytes = bytes.max(offset + aligned(this.bytes));
-        placed.push(index);
+        placed.insert(placed.partition_point(|&other| offsets[other] <= offset), index);
     }
     Placement { offsets, bytes, lower_bound: largest_live_sum(lifetimes) }
 }

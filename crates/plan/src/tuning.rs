@@ -14,3 +14,9 @@ pub const ARENA_ALIGNMENT: usize = 64;
 
 /// Most bytes of intermediate values that a kernel may keep alive for longer in order to run together with an equal one.
 pub const MERGED_BYTES: usize = 4 << 10;
+
+/// How many sets of equal kernels, the latest ones, a kernel is compared with to run together with one of them.
+pub const MERGE_CANDIDATES: usize = 64;
+
+/// After so many kernels on the way a search for whether one waits for another is given up; they then stay apart.
+pub const MERGE_SEARCH: usize = 1000;

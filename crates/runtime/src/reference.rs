@@ -123,6 +123,10 @@ impl Device for ReferenceDevice {
     }
 
     fn allocate(&self, ty: &ValueType) -> Result<BufferRef> {
+        // Asked for first, since there is no error from what makes the zeros.
+        Vec::<u8>::new()
+            .try_reserve_exact(ty.bytes())
+            .map_err(|_| Error::new("allocate", format!("no memory for {ty}, {} bytes", ty.bytes())))?;
         Ok(buffer(Array::zeros(ty)))
     }
 

@@ -6,8 +6,11 @@ use super::tile::{Multiply, Parts, Rows, length, multiply, pack_transposed, whol
 use super::{
     AttentionGradient, AttentionGradientPointers, AttentionShape, HeadStrides, KEYS, QUERIES, range_of,
 };
-use crate::simd::{Kernel, Level, Vector};
+use crate::simd::{Kernel, Level, MAX_LANES, Vector};
 use std::ops::Range;
+
+/// A logsumexp beyond this is rounded so coarsely that weights made from it would miss their sum of 1 by more than 1e-6.
+const LARGE: f32 = 16.0;
 
 /// Which gradients a task computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +35,12 @@ pub(super) struct Task<'a> {
 }
 
 /// Lengths of the pieces of [`Buffers`], in their order.
-fn pieces(shape: &AttentionShape, lanes: usize) -> [usize; 10] {
+fn pieces(shape: &AttentionShape, lanes: usize) -> [usize; 12] {
     let size = shape.size.next_multiple_of(lanes);
     let (keys, queries, scores) = (size * KEYS, size * QUERIES, KEYS * QUERIES);
-    [keys, keys, keys, queries, queries, queries, queries, scores, scores, shape.queries]
+    [
+        keys, keys, keys, queries, queries, queries, queries, scores, scores, shape.queries, shape.queries, shape.queries,
+    ]
 }
 
 /// Scratch elements for one thread.
@@ -61,6 +66,9 @@ struct Buffers {
     gradients: *mut f32,
     /// For each query, the product of output and its gradient.
     products: *mut f32,
+    /// For each query, the logsumexp of its scores in two parts: a weight is e^((score − base) − rest).
+    bases: *mut f32,
+    rests: *mut f32,
 }
 
 impl Buffers {
@@ -76,6 +84,8 @@ impl Buffers {
             weights,
             gradients,
             products,
+            bases,
+            rests,
         ] = pieces(shape, lanes).map(|length| parts.take(length));
         Buffers {
             keys,
@@ -88,6 +98,8 @@ impl Buffers {
             weights,
             gradients,
             products,
+            bases,
+            rests,
         }
     }
 }
@@ -146,6 +158,10 @@ impl Kernel for Task<'_> {
         // SAFETY: `AttentionGradient::run` was promised that everything is accessible.
         unsafe {
             head.start::<V>();
+            for block in 0..head.queries.len().div_ceil(QUERIES) {
+                let part = range_of(block, QUERIES, head.queries.len());
+                head.find_bases::<V>(head.queries.start + part.start..head.queries.start + part.end);
+            }
             for tile in 0..keys.len().div_ceil(KEYS) {
                 let part = range_of(tile, KEYS, keys.len());
                 head.add_keys::<V>(keys.start + part.start..keys.start + part.end);
@@ -178,6 +194,109 @@ impl Head<'_> {
                     clear(self.query_gradient.from(query), 1, size);
                 }
             }
+        }
+    }
+
+    /// Finds what the scores of a block of queries are relative to: their logsumexp as it is, or, where one is large, the
+    /// largest score and the logarithm of the sum relative to it, from the same scores as the weights.
+    #[inline(always)]
+    unsafe fn find_bases<V: Vector>(&self, queries: Range<usize>) {
+        let (shape, buffers) = (self.shape, &self.buffers);
+        let mut some_large = false;
+        // SAFETY: see above.
+        unsafe {
+            for query in queries.clone() {
+                let logsumexp = *self.logsumexp.add(query);
+                *buffers.bases.add(query) = logsumexp;
+                *buffers.rests.add(query) = 0.0;
+                some_large |= logsumexp.is_finite() && logsumexp.abs() > LARGE;
+            }
+            if !some_large {
+                return;
+            }
+            let (mut largest, mut totals) = ([f32::NEG_INFINITY; QUERIES], [0.0f32; QUERIES]);
+            pack_transposed::<V>(
+                self.query.from(queries.start),
+                queries.len(),
+                shape.size,
+                buffers.queries,
+                QUERIES,
+            );
+            let lanes = V::load(LANE_NUMBERS.as_ptr());
+            let scale = V::splat(shape.scale);
+            for tile in 0..shape.keys.div_ceil(KEYS) {
+                let keys = range_of(tile, KEYS, shape.keys);
+                let visible = shape.visible(queries.end - 1).min(keys.end).saturating_sub(keys.start);
+                if visible == 0 {
+                    break;
+                }
+                pack_transposed::<V>(
+                    self.key.from(keys.start),
+                    keys.len(),
+                    shape.size,
+                    buffers.keys,
+                    KEYS,
+                );
+                self.products_with_keys::<V>(buffers.queries, buffers.keys, buffers.weights, queries.len(), visible);
+                for (row, query) in queries.clone().enumerate() {
+                    let seen = shape.visible(query).saturating_sub(keys.start).min(visible);
+                    let unseen = V::splat(f32::NEG_INFINITY);
+                    let scores = |first: usize| {
+                        let scores = V::load(buffers.weights.add(row * KEYS + first)).mul(scale);
+                        let hidden = lanes.beats(V::splat(seen as f32 - first as f32 - 0.5));
+                        V::select(hidden, unseen, scores)
+                    };
+                    let before = largest[row];
+                    let mut numbers = [0.0f32; MAX_LANES];
+                    for first in (0..seen).step_by(V::LANES) {
+                        scores(first).store(numbers.as_mut_ptr());
+                        largest[row] = numbers[..V::LANES].iter().fold(largest[row], |a, &b| a.max(b));
+                    }
+                    if largest[row] == f32::NEG_INFINITY {
+                        continue;
+                    }
+                    let base = V::splat(largest[row]);
+                    let mut sum = V::zero();
+                    for first in (0..seen).step_by(V::LANES) {
+                        sum = sum.add(exp(scores(first).sub(base)));
+                    }
+                    totals[row] = totals[row] * (before - largest[row]).exp() + sum.sum();
+                }
+            }
+            for (row, query) in queries.clone().enumerate() {
+                let logsumexp = *self.logsumexp.add(query);
+                if logsumexp.is_finite() && logsumexp.abs() > LARGE {
+                    *buffers.bases.add(query) = largest[row];
+                    *buffers.rests.add(query) = totals[row].ln();
+                }
+            }
+        }
+    }
+
+    /// Products of the packed rows of a block with the packed columns of a tile of keys.
+    #[inline(always)]
+    unsafe fn products_with_keys<V: Vector>(
+        &self,
+        left: *const f32,
+        right: *const f32,
+        out: *mut f32,
+        rows: usize,
+        visible: usize,
+    ) {
+        // SAFETY: see above.
+        unsafe {
+            multiply::<V, 1>(Multiply {
+                left,
+                left_step: QUERIES,
+                right,
+                right_step: KEYS as isize,
+                steps: self.shape.size,
+                rows,
+                columns: visible.next_multiple_of(V::LANES),
+                out,
+                out_row: KEYS as isize,
+                accumulate: false,
+            });
         }
     }
 
@@ -247,29 +366,19 @@ impl Head<'_> {
                 (buffers.queries, buffers.keys, buffers.weights),
                 (buffers.output_gradients, buffers.values, buffers.gradients),
             ] {
-                multiply::<V, 1>(Multiply {
-                    left,
-                    left_step: QUERIES,
-                    right,
-                    right_step: KEYS as isize,
-                    steps: size,
-                    rows: queries.len(),
-                    columns: visible.next_multiple_of(V::LANES),
-                    out,
-                    out_row: KEYS as isize,
-                    accumulate: false,
-                });
+                self.products_with_keys::<V>(left, right, out, queries.len(), visible);
             }
             let scale = V::splat(shape.scale);
             let lanes = V::load(LANE_NUMBERS.as_ptr());
             for (row, query) in queries.clone().enumerate() {
                 let seen = shape.visible(query).saturating_sub(keys.start).min(visible);
-                let logsumexp = V::splat(*self.logsumexp.add(query));
+                let base = V::splat(*buffers.bases.add(query));
+                let rest = V::splat(*buffers.rests.add(query));
                 let product = V::splat(*buffers.products.add(query));
                 for first in (0..visible).step_by(V::LANES) {
                     let weight = buffers.weights.add(row * KEYS + first);
                     let gradient = buffers.gradients.add(row * KEYS + first);
-                    let mut value = exp(V::load(weight).mul(scale).sub(logsumexp));
+                    let mut value = exp(V::load(weight).mul(scale).sub(base).sub(rest));
                     let mut score = V::load(gradient).sub(product).mul(value).mul(scale);
                     if first + V::LANES > seen {
                         let hidden = lanes.beats(V::splat(seen as f32 - first as f32 - 0.5));

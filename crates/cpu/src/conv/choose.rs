@@ -27,6 +27,11 @@ pub(super) const DIRECT_FILTER_ELEMENTS: usize = 128 << 10;
 /// Pixels that the direct filter gradient sums over before it goes on to other channels.
 pub(super) const DIRECT_SUMMED_PIXELS: usize = 256;
 
+/// From this many elements of padding on, in a plane, and ...
+const MOST_PADDING: usize = 1 << 16;
+/// ... this many times as many as the planes hold otherwise, images are not copied with their padding.
+const PADDING_RATIO: usize = 8;
+
 /// Elements of columns at a time, so that they stay in a cache.
 pub(super) const COLUMN_ELEMENTS: usize = 4 << 20;
 /// Elements of columns of one image, at most: beyond, their memory costs more than the time they save.
@@ -59,6 +64,9 @@ pub fn choose(shape: &ConvShape, direction: Direction, level: Level, threads: us
     let few_pixels = shape.output_plane() <= COLUMN_PIXELS
         && direction != Direction::Forward
         && shape.in_channels.min(shape.out_channels) >= COLUMN_CHANNELS;
+    if padding_dominates(shape) {
+        return Algorithm::General;
+    }
     let fits = |algorithm| supports(algorithm, direction, shape);
     if fits(Algorithm::Lanes) && (few_channels || few_inputs) && every_thread_has_a_block {
         Algorithm::Lanes
@@ -71,4 +79,11 @@ pub fn choose(shape: &ConvShape, direction: Direction, level: Level, threads: us
     } else {
         Algorithm::General
     }
+}
+
+/// Whether a plane is mostly padding, which would be copied, and take memory, for nothing.
+fn padding_dominates(shape: &ConvShape) -> bool {
+    let [height, width] = shape.padded();
+    let whole = height * width;
+    whole > MOST_PADDING && whole / PADDING_RATIO > shape.input_plane() + shape.output_plane()
 }

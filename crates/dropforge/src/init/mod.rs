@@ -48,7 +48,12 @@ pub struct Draw<'a> {
 impl Draw<'_> {
     /// So many numbers evenly distributed from `low` up to `high`.
     pub fn uniform(&self, count: usize, low: f64, high: f64) -> Vec<f32> {
-        self.fractions(count).into_iter().map(|u| (low + (high - low) * u) as f32).collect()
+        let number = |u: f64| {
+            let number = (low + (high - low) * u) as f32;
+            // Rounded up to the end, which is left out.
+            if number >= high as f32 { low as f32 } else { number }
+        };
+        self.fractions(count).into_iter().map(number).collect()
     }
 
     /// So many normally distributed numbers, by Box and Muller's transform.

@@ -16,7 +16,9 @@ pub struct CrossEntropy {
 }
 
 /// Cross-entropy of unnormalised scores `[batch, classes, ..]` and class indices i32 `[batch, ..]`, the mean over all
-/// positions: PyTorch's `F.cross_entropy`. Per position it is logsumexp(scores) less the score of the class.
+/// positions: PyTorch's `F.cross_entropy`. Per position it is logsumexp(scores) less the score of the class, both of scores
+/// that are first reduced by the largest, so that it keeps its digits at any magnitude. A class that does not exist is an error
+/// of whatever computes the loss.
 #[track_caller]
 pub fn cross_entropy() -> CrossEntropy {
     CrossEntropy { label_smoothing: 0.0, site: Location::caller() }
@@ -55,9 +57,12 @@ impl Loss for CrossEntropy {
         }
         let axis = axis as isize;
         // The loss of halves is f32.
-        let scores = &scores.widened();
-        let total = scores.logsumexp(axis);
-        let hit = &total - scores.pick(axis, target);
+        let scores = match scores.widened().below_largest("cross_entropy", axis) {
+            Ok((below, _)) => below,
+            Err(failed) => return failed,
+        };
+        let total = scores.exp().sum(axis).log();
+        let hit = &total - scores.pick_for("cross_entropy", axis, target);
         if share == 0.0 {
             return hit.mean(..);
         }

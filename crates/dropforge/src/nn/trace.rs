@@ -90,6 +90,7 @@ impl Trace {
                 format!("{name} is declared twice; give each layer a name of its own with scope.enter");
             return Err(Error::new("state", message));
         }
+        ty.shape.check().map_err(|message| Error::new("state", format!("{name}: {message}")))?;
         let port = port(ty, place);
         self.by_name.insert(name.clone(), self.states.len());
         self.by_node.insert(Arc::as_ptr(&port.node), self.states.len());

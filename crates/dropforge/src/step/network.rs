@@ -124,6 +124,16 @@ impl NetworkBuilder {
         self
     }
 
+    /// The layers with their output shapes, for a batch of 1, and parameters. Nothing is computed and no memory is taken for
+    /// parameters, however many there are.
+    ///
+    /// # Errors
+    /// The first error of a layer, with its path and source line.
+    pub fn summary(&self, sample: impl IntoSample) -> Result<Summary> {
+        let traced = trace_predict(&*self.net, &with_batch(1, &sample.into_sample()))?;
+        Ok(Summary::new(&traced))
+    }
+
     /// Makes the states for inputs whose samples look like this, without the batch: `[1, 28, 28]` means f32.
     ///
     /// # Errors

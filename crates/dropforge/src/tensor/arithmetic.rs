@@ -102,10 +102,8 @@ unary_methods! {
     rsqrt = ReciprocalSquareRoot,
     /// 1/x of each element.
     reciprocal = Reciprocal,
-    /// |x| of each element.
+    /// |x| of each element; its gradient at 0 is 0.
     abs = Absolute,
-    /// −1, 0 or 1 for each element. No gradient flows through it.
-    sign = Sign,
     /// Sine of each element, in radians.
     sin = Sin,
     /// Cosine of each element, in radians.
@@ -193,8 +191,15 @@ impl Tensor {
     /// x^exponent of each element.
     #[track_caller]
     pub fn powf(&self, exponent: f32) -> Tensor {
-        // A product is exact where a device's power function may not be.
-        if exponent == 2.0 { self * self } else { self.pow(exponent) }
+        // A product is exact where a device's power function may not be, and PyTorch takes the root as well, which differs
+        // from the power at −∞ and −0.
+        if exponent == 2.0 {
+            self * self
+        } else if exponent == 0.5 {
+            self.sqrt()
+        } else {
+            self.pow(exponent)
+        }
     }
 
     /// x² of each element.
@@ -203,10 +208,27 @@ impl Tensor {
         self * self
     }
 
-    /// Each element moved into `low..=high`.
+    /// −1, 0 or 1 for each element, 0 for NaN as well. No gradient flows through it.
+    #[track_caller]
+    pub fn sign(&self) -> Tensor {
+        let sign = apply("sign", Op::Unary { kind: UnaryKind::Sign }, &[self]);
+        if !self.dtype().is_float() {
+            return sign;
+        }
+        Tensor::select(&self.eq(self), &sign, 0.0)
+    }
+
+    /// Each element moved into `low..=high`; all become `high` where `low` is larger. The gradient is 0 from the bounds on, as in
+    /// PyTorch, and at NaN, which stays.
     #[track_caller]
     pub fn clamp(&self, low: f32, high: f32) -> Tensor {
-        self.maximum(low).minimum(high)
+        let low = if low > high { high } else { low };
+        if !self.dtype().is_float() {
+            return self.maximum(low).minimum(high);
+        }
+        let inside = self.gt(low).logical_and(self.lt(high));
+        let bounds = Tensor::select(&self.ge(high), high, &Tensor::select(&self.le(low), low, f32::NAN));
+        Tensor::select(&inside, self, &bounds.cast(self.dtype()))
     }
 
     /// Gaussian error linear unit, x·Φ(x) = x/2·(1 + erf(x/√2)): PyTorch's `gelu`. Hendrycks and Gimpel,
@@ -240,13 +262,15 @@ impl Tensor {
     #[track_caller]
     pub fn softplus(&self) -> Tensor {
         let x = self.widened();
-        (x.relu() + (-x.abs()).exp().log1p()).cast(self.dtype())
+        // At 0 the maximum passes half of the gradient, which is the slope.
+        (x.maximum(0.0) + (-x.abs()).exp().log1p()).cast(self.dtype())
     }
 
     /// x where positive, `slope`·x elsewhere.
     #[track_caller]
     pub fn leaky_relu(&self, slope: f32) -> Tensor {
-        Tensor::select(&self.gt(0.0), self, &(self * slope))
+        let x = self.widened();
+        Tensor::select(&x.gt(0.0), &x, &(&x * slope)).cast(self.dtype())
     }
 
     /// `a` where the condition (bool) holds, `b` elsewhere; all three broadcast. PyTorch's `where`.

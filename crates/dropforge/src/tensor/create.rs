@@ -49,9 +49,16 @@ impl Tensor {
     /// `count` numbers at equal distances from `start` to `stop`, both included, as f32.
     #[track_caller]
     pub fn linspace(start: f32, stop: f32, count: usize) -> Tensor {
-        let position = apply("linspace", Op::Iota { shape: [count].into(), axis: 0 }, &[]).cast(DType::F32);
-        let step = if count < 2 { 0.0 } else { (stop - start) / (count - 1) as f32 };
-        position * step + start
+        let position = apply("linspace", Op::Iota { shape: [count].into(), axis: 0 }, &[]);
+        // From both ends, so that rounding spares them, and so that the distance of the ends may leave the range.
+        let steps = count.saturating_sub(1).max(1);
+        let step = (f64::from(stop) - f64::from(start)) / steps as f64;
+        let step = step.clamp(f64::from(-f32::MAX), f64::from(f32::MAX)) as f32;
+        let from_start = position.cast(DType::F32) * step + start;
+        let whole = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+        let to_stop = (-(&position - whole(count.saturating_sub(1)))).cast(DType::F32);
+        let from_stop = to_stop * -step + stop;
+        Tensor::select(&position.lt(whole((count / 2).max(1))), &from_start, &from_stop)
     }
 
     /// The identity matrix of f32.
@@ -87,6 +94,9 @@ impl Tensor {
     #[track_caller]
     pub fn from_array(array: Array) -> Tensor {
         let place = Place::new(None, Location::caller());
+        if let Err(message) = array.shape().check() {
+            return poison(Error::new("from_array", message), array.ty(), place, None);
+        }
         let node = Node::new(array.ty(), place, Source::Data(Arc::new(array)));
         Tensor { node: Arc::new(node), tag: None }
     }

@@ -1,6 +1,6 @@
 //! Random tensors from an explicit, seeded generator.
 
-use super::node::apply;
+use super::node::{apply, fail};
 use super::{IntoShape, Tensor};
 use dropforge_ir::{BinaryKind, DType, Op, Shape};
 
@@ -42,10 +42,20 @@ impl Generator {
         uniform(&self.bits(shape))
     }
 
-    /// Evenly distributed f32 from `low` up to `high`, which is left out.
+    /// Evenly distributed f32 from `low` up to `high`, which is left out unless both are equal. Bounds that are not finite or
+    /// reversed are an error that the first call returning a result shows.
     #[track_caller]
     pub fn uniform(&mut self, shape: impl IntoShape, low: f32, high: f32) -> Tensor {
-        self.rand(shape) * (high - low) + low
+        if !low.is_finite() || !high.is_finite() || low > high {
+            return fail("uniform", format!("there are no numbers from {low} up to {high}"), &[]);
+        }
+        let fraction = self.rand(shape);
+        let width = high - low;
+        let number =
+            if width.is_finite() { fraction * width + low } else { &fraction * high + (1.0 - &fraction) * low };
+        // Sums may be rounded up to the end, as often as a number is rounded up to any other; the lower end has half of its
+        // share from rounding down, and takes the other half from there.
+        Tensor::select(&number.ge(high), low, &number)
     }
 
     /// Normally distributed f32 with mean 0 and variance 1.
@@ -56,13 +66,17 @@ impl Generator {
         normal(&self.bits(pairs))
     }
 
-    /// Evenly distributed integers from `low` up to `high`, which is left out, as i32.
+    /// Evenly distributed integers from `low` up to `high`, which is left out, as i32. That no integer lies between them is an
+    /// error that the first call returning a result shows.
     #[track_caller]
     pub fn randint(&mut self, shape: impl IntoShape, low: i32, high: i32) -> Tensor {
-        let width = high.wrapping_sub(low).max(1);
+        if low >= high {
+            return fail("randint", format!("there are no integers from {low} up to {high}"), &[]);
+        }
+        // As many as fit u32, of which i32 holds half; the sum wraps around to where it belongs.
+        let width = high.wrapping_sub(low) as u32;
         let bits = self.bits(shape);
-        let picked =
-            super::arithmetic::binary("randint", BinaryKind::Remainder, &bits, &Tensor::from(width as u32));
+        let picked = super::arithmetic::binary("randint", BinaryKind::Remainder, &bits, &Tensor::from(width));
         picked.cast(DType::I32) + low
     }
 }

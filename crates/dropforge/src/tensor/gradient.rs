@@ -1,12 +1,12 @@
 //! Gradients of tensors: which want one, and how they get it.
 
 use super::Tensor;
-use super::node::{Action, Application, Node, Place, Source, attach, fail, poison};
+use super::node::{Action, Application, Gradient, Node, Place, Source, attach, fail, poison};
 use super::runtime::Runtime;
 use crate::error::{Error, Result};
 use std::collections::HashSet;
 use std::panic::Location;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 /// Visits every node below some tensors once, without recursion. `enter` is given the node and its application and
 /// says whether to go below it.
@@ -88,12 +88,17 @@ impl Tensor {
                 (source, self.node.traced)
             }
         };
+        let waits = matches!(source, Source::Applied { .. });
         let mut node = Node::new(self.node.ty.clone(), origin, source);
         node.tracked = true;
         node.traced = traced;
-        node.depth = self.node.depth + 1;
-        node.gradient = Some(Mutex::new(None));
-        Tensor { node: Arc::new(node), tag: self.tag.clone() }
+        node.depth = self.node.waiting() + 1;
+        node.gradient = Some(Gradient::default());
+        let node = Arc::new(node);
+        if waits {
+            self.node.add_detached(&node);
+        }
+        Tensor { node, tag: self.tag.clone() }
     }
 
     /// The same value without history: no gradient flows through it.
@@ -109,7 +114,9 @@ impl Tensor {
             return Tensor { node: Arc::new(node), tag: self.tag.clone() };
         }
         let application = Application { action: Action::Detach, args: vec![self.clone()] };
-        attach(application, vec![ty], place, self.tag.clone()).swap_remove(0)
+        let detached = attach(application, vec![ty], place, self.tag.clone()).swap_remove(0);
+        self.node.add_detached(&detached.node);
+        detached
     }
 
     /// Computes this scalar and its gradients with respect to all tensors below it that want one, in one run, and adds
@@ -136,6 +143,13 @@ impl Tensor {
                 "nothing that this value was computed from wants a gradient; call requires_grad() first";
             return Err(Error::from(dropforge_ir::Error::new("backward", message).at(&origin)));
         }
+        // In one order in all threads, so that none waits for one that waits for it.
+        variables.sort_by_key(|variable| Arc::as_ptr(&variable.node));
+        let _adding: Vec<MutexGuard<'_, ()>> = variables
+            .iter()
+            .filter_map(|variable| variable.node.gradient.as_ref())
+            .map(|gradient| gradient.adding.lock().unwrap_or_else(PoisonError::into_inner))
+            .collect();
         let wanted: Vec<&Tensor> = variables.iter().collect();
         let sums: Vec<Tensor> = gradients(self, &wanted)
             .into_iter()
@@ -145,7 +159,8 @@ impl Tensor {
                 None => new,
             })
             .collect();
-        let all: Vec<&Tensor> = std::iter::once(self).chain(&sums).collect();
+        // The variables themselves too, if they wait to be computed: the next step starts from them.
+        let all: Vec<&Tensor> = std::iter::once(self).chain(&sums).chain(&variables).collect();
         Runtime::evaluate_somewhere(&all)?;
         for (variable, sum) in variables.iter().zip(sums) {
             // The sum has been computed: it keeps no history.
@@ -162,6 +177,8 @@ impl Tensor {
 
     /// Forgets the accumulated gradient.
     pub fn zero_grad(&self) {
+        let Some(gradient) = &self.node.gradient else { return };
+        let _adding = gradient.adding.lock().unwrap_or_else(PoisonError::into_inner);
         self.set_gradient(None);
     }
 
@@ -171,7 +188,7 @@ impl Tensor {
     }
 
     fn gradient_slot(&self) -> Option<MutexGuard<'_, Option<Tensor>>> {
-        let slot = self.node.gradient.as_ref()?;
-        Some(slot.lock().unwrap_or_else(PoisonError::into_inner))
+        let gradient = self.node.gradient.as_ref()?;
+        Some(gradient.sum.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -1,6 +1,7 @@
 //! From the tensor graph to a program.
 
 use super::Tensor;
+use super::check::IndexCheck;
 use super::node::{Action, Application, Node, Source};
 use dropforge_ir::gradient::append_gradients;
 use dropforge_ir::{Array, DType, Error, Literal, Op, Origin, Program, Result, Value};
@@ -16,14 +17,21 @@ pub(crate) enum Leaves {
     States,
 }
 
+/// How many operations may wait behind a value that is carried along before it is computed with what is asked for.
+const CARRIED_CHAIN: u32 = 16;
+
 /// A program in the making, with the values of the tensors lowered so far.
 pub(crate) struct Lowering {
     pub program: Program,
     /// Tensors whose elements exist already, in the order in which they became inputs or states.
     pub leaves: Vec<Tensor>,
+    /// Values that say whether indices are right.
+    checks: Vec<(Value, IndexCheck)>,
     sort: Leaves,
     values: HashMap<*const Node, Value>,
     results: HashMap<*const Application, Vec<Value>>,
+    /// The applications of `results`.
+    applications: Vec<Arc<Application>>,
     /// Stand-ins for values through which no gradient may flow, and what they stand for.
     detached: Vec<(Value, Value)>,
     /// Keeps the keys above from being reused while this lives.
@@ -43,9 +51,11 @@ impl Lowering {
         Lowering {
             program: Program::new(name),
             leaves: Vec::new(),
+            checks: Vec::new(),
             sort,
             values: HashMap::new(),
             results: HashMap::new(),
+            applications: Vec::new(),
             detached: Vec::new(),
             seen: Vec::new(),
         }
@@ -140,12 +150,42 @@ impl Lowering {
                     self.detached.push((stand_in, args[0]));
                     vec![stand_in]
                 }
+                Action::Check(check) => {
+                    self.checks.push((check.append(&mut self.program, args[0])?, check.clone()));
+                    args
+                }
                 Action::Gradients => append_gradients(&mut self.program, args[0], &args[1..])?,
             };
             self.results.insert(key, results);
+            self.applications.push(application.clone());
         }
         self.set(node, self.results[&key][result]);
         Ok(())
+    }
+
+    /// Names the outputs that say whether indices were right, and gives what to verify them with, in their order.
+    pub fn output_checks(&mut self) -> Vec<IndexCheck> {
+        let checks = std::mem::take(&mut self.checks);
+        for (number, (value, _)) in checks.iter().enumerate() {
+            self.program.output(format!("check.{number}"), *value);
+        }
+        checks.into_iter().map(|(_, check)| check).collect()
+    }
+
+    /// Values at the end of long chains that somebody besides this graph holds, with their tensors. A loop that reads one
+    /// thing and carries another along would otherwise compute its whole past again in each round.
+    pub fn carried(&self) -> Vec<(Tensor, Value)> {
+        let mut inside: HashMap<*const Node, usize> = HashMap::new();
+        for arg in self.applications.iter().flat_map(|application| &application.args) {
+            *inside.entry(Arc::as_ptr(&arg.node)).or_default() += 1;
+        }
+        let is_carried = |node: &&Arc<Node>| {
+            // One more is in `seen`.
+            let held = Arc::strong_count(node) > 1 + inside.get(&Arc::as_ptr(node)).copied().unwrap_or(0);
+            held && node.waiting() > CARRIED_CHAIN
+        };
+        let carried = self.seen.iter().filter(is_carried);
+        carried.map(|node| (Tensor { node: node.clone(), tag: None }, self.values[&Arc::as_ptr(node)])).collect()
     }
 
     /// A number in the user's code. In a program that runs once it is mostly an input, so that a loop with a changing number
@@ -190,6 +230,7 @@ fn contains_gradients(tensors: &[&Tensor]) -> bool {
 
 /// Replaces the stand-ins, which were inputs so that gradients stop at them, by what they stand for.
 fn resolve_detached(old: &Program, detached: &[(Value, Value)]) -> Result<Program> {
+    let detached: HashMap<Value, Value> = detached.iter().copied().collect();
     let mut new = Program::new(old.name.clone());
     let mut map: Vec<Option<Value>> = vec![None; old.value_count()];
     let get = |map: &[Option<Value>], value: Value| {
@@ -200,8 +241,8 @@ fn resolve_detached(old: &Program, detached: &[(Value, Value)]) -> Result<Progra
         let ty = node.results.first().map(|&value| old.ty(value).clone());
         let results = match (&node.op, ty) {
             (Op::Input(port), Some(ty)) => {
-                match detached.iter().find(|(stand_in, _)| *stand_in == node.results[0]) {
-                    Some((_, source)) => vec![get(&map, *source)?],
+                match detached.get(&node.results[0]) {
+                    Some(source) => vec![get(&map, *source)?],
                     None => vec![new.input(old.inputs[*port].name.clone(), ty)],
                 }
             }

@@ -10,6 +10,7 @@
 
 mod arithmetic;
 mod attention;
+pub(crate) mod check;
 mod create;
 mod display;
 mod element;

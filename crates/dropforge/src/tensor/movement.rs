@@ -9,7 +9,7 @@ use std::ops::{Bound, RangeBounds};
 /// A shape for [`Tensor::reshape`], in which one `-1` stands for what is left: `[-1, 10]`. Vectors and slices of `usize`
 /// and [`Shape`]s do as well.
 pub trait IntoReshape {
-    /// The extents; at most one is negative.
+    /// The extents; at most one is -1.
     fn into_extents(self) -> Vec<isize>;
 }
 
@@ -42,6 +42,10 @@ impl Tensor {
     #[track_caller]
     pub fn reshape(&self, shape: impl IntoReshape) -> Tensor {
         let extents = shape.into_extents();
+        if let Some(extent) = extents.iter().find(|&&extent| extent < -1) {
+            let message = format!("{extent} is no extent; only -1 stands for what is left, in {extents:?}");
+            return fail("reshape", message, &[self]);
+        }
         let unknown = extents.iter().filter(|&&extent| extent < 0).count();
         let known = extents
             .iter()

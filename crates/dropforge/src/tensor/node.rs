@@ -1,11 +1,12 @@
 //! Nodes of the lazy graph that tensors point into.
 
+use super::check::IndexCheck;
 use super::runtime::Placed;
 use super::{Tag, Tensor};
 use crate::tensor::runtime::Runtime;
 use dropforge_ir::{Array, Error, Literal, Op, Origin, ValueType};
 use std::panic::Location;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// How many operations may wait for their first reader before a new one evaluates them.
 const LONGEST_CHAIN: u32 = 2000;
@@ -20,9 +21,20 @@ pub(crate) struct Node {
     pub tracked: bool,
     /// Whether the value depends on a port, so that it only exists inside the program being traced.
     pub traced: bool,
-    /// Present on tensors that want a gradient: what has been accumulated.
-    pub gradient: Option<Mutex<Option<Tensor>>>,
+    /// Present on tensors that want a gradient.
+    pub gradient: Option<Gradient>,
     source: Mutex<Source>,
+    /// Nodes of the same value without its history, to be told the elements when they are there.
+    detached: Mutex<Vec<Weak<Node>>>,
+}
+
+/// What a tensor that wants a gradient has got.
+#[derive(Default)]
+pub(crate) struct Gradient {
+    /// The sum so far.
+    pub sum: Mutex<Option<Tensor>>,
+    /// Held from reading a sum until a new one is there, so that additions by several threads follow each other.
+    pub adding: Mutex<()>,
 }
 
 /// Where a value comes from.
@@ -46,6 +58,8 @@ pub(crate) enum Action {
     Operation(Op),
     /// The value of the only argument, through which no gradient flows.
     Detach,
+    /// The value of the only argument, indices that are checked whenever they are computed.
+    Check(IndexCheck),
     /// The gradients of the first argument, a float scalar, with respect to each of the others.
     Gradients,
 }
@@ -83,7 +97,19 @@ impl Place {
 impl Node {
     pub fn new(ty: ValueType, origin: Place, source: Source) -> Node {
         let traced = matches!(source, Source::Port);
-        Node { ty, origin, depth: 0, tracked: false, traced, gradient: None, source: Mutex::new(source) }
+        let detached = Mutex::default();
+        Node { ty, origin, depth: 0, tracked: false, traced, gradient: None, source: Mutex::new(source), detached }
+    }
+
+    /// Remembers a node that detaches this one, unless the elements are there already.
+    pub fn add_detached(&self, node: &Arc<Node>) {
+        let mut detached = self.detached.lock().unwrap_or_else(PoisonError::into_inner);
+        detached.retain(|other| other.strong_count() > 0);
+        detached.push(Arc::downgrade(node));
+        drop(detached);
+        if let Some(placed) = self.placed() {
+            node.set_placed(placed);
+        }
     }
 
     /// The source as it is now.
@@ -108,18 +134,27 @@ impl Node {
     }
 
     /// Length of the chain that waits below and including this node.
-    fn waiting(&self) -> u32 {
+    pub fn waiting(&self) -> u32 {
         match &*self.lock() {
             Source::Applied { placed: None, .. } => self.depth,
             _ => 0,
         }
     }
 
-    /// Remembers the computed elements, and forgets how they came to be unless a gradient may ask.
+    /// Remembers the computed elements, and forgets how they came to be unless a gradient may ask: none does beyond a value
+    /// that was detached. So a loop does not drag its past along.
     pub fn set_placed(&self, value: Placed) {
+        let detached = std::mem::take(&mut *self.detached.lock().unwrap_or_else(PoisonError::into_inner));
+        for node in detached.iter().filter_map(Weak::upgrade) {
+            node.set_placed(value.clone());
+        }
         let mut source = self.lock();
         let old = match &mut *source {
-            Source::Applied { placed, .. } if self.tracked => placed.replace(value).map(Source::Placed),
+            Source::Applied { placed, application, .. }
+                if self.tracked && !matches!(application.action, Action::Detach) =>
+            {
+                placed.replace(value).map(Source::Placed)
+            }
             other => Some(std::mem::replace(other, Source::Placed(value))),
         };
         drop(source);
@@ -194,6 +229,7 @@ pub(crate) fn fail(name: &str, message: impl Into<String>, args: &[&Tensor]) -> 
 /// The error keeps a type, of the first argument, so that code that looks at shapes meanwhile finds some.
 pub(crate) fn poison(error: Error, ty: ValueType, origin: Place, tag: Option<Arc<Tag>>) -> Tensor {
     let error = error.at(&origin.origin());
+    let ty = if ty.shape.check().is_ok() { ty } else { ValueType::scalar(ty.dtype) };
     Tensor { node: Arc::new(Node::new(ty, origin, Source::Poisoned(Arc::new(error)))), tag }
 }
 

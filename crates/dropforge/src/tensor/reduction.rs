@@ -16,7 +16,7 @@ macro_rules! reductions {
                         Ok(axes) => axes,
                         Err(message) => return fail(stringify!($name), message, &[self]),
                     };
-                    apply(stringify!($name), Op::Reduce { kind: ReduceKind::$kind, axes }, &[self])
+                    self.reduced(stringify!($name), ReduceKind::$kind, axes)
                 }
 
                 #[doc = concat!("As [`Tensor::", stringify!($name), "`], with the axes kept at extent 1.")]
@@ -35,15 +35,27 @@ macro_rules! reductions {
 reductions! {
     /// Sum over axes, which disappear: `x.sum(..)`, `x.sum(-1)`, `x.sum([0, 2])`. Of f32 or i32.
     sum sum_keep = Sum,
-    /// Largest element over axes, which disappear; NaN if any is. Equal ones share the gradient evenly.
+    /// Largest element over axes, which disappear and must not be empty; NaN if any is. Equal ones share the gradient evenly.
     max max_keep = Max,
-    /// Smallest element over axes, which disappear; NaN if any is. Equal ones share the gradient evenly.
+    /// Smallest element over axes, which disappear and must not be empty; NaN if any is. Equal ones share the gradient evenly.
     min min_keep = Min,
     /// Product over axes, which disappear. It has no gradient.
     product product_keep = Product,
 }
 
 impl Tensor {
+    #[track_caller]
+    fn reduced(&self, name: &str, kind: ReduceKind, axes: Vec<usize>) -> Tensor {
+        let empty = axes.iter().find(|&&axis| self.shape()[axis] == 0);
+        match (kind, empty) {
+            (ReduceKind::Max | ReduceKind::Min, Some(axis)) => {
+                let message = format!("axis {axis} of {} is empty, there is nothing to choose from", self.shape());
+                fail(name, message, &[self])
+            }
+            _ => apply(name, Op::Reduce { kind, axes }, &[self]),
+        }
+    }
+
     /// Mean over axes, which disappear. NaN over no elements.
     #[track_caller]
     pub fn mean(&self, axes: impl Axes) -> Tensor {
@@ -79,14 +91,17 @@ impl Tensor {
             Ok(axes) => axes.iter().map(|&axis| self.shape()[axis]).product(),
             Err(message) => return fail("var", message, &[self]),
         };
-        let (_, biased) = self.mean_and_variance(axes);
-        biased * (count as f32 / (count as f32 - 1.0))
+        let (_, biased) = self.widened().mean_and_variance(axes);
+        (biased * (count as f32 / (count as f32 - 1.0))).cast(self.dtype())
     }
 
-    /// Square root of [`Tensor::var`].
+    /// Square root of [`Tensor::var`]. Equal elements get a gradient of 0, as in PyTorch, though the root has no slope there.
     #[track_caller]
     pub fn std(&self, axes: impl Axes) -> Tensor {
-        self.var(axes).sqrt()
+        let variance = self.widened().var(axes);
+        let none = variance.eq(0.0);
+        let root = Tensor::select(&none, 1.0, &variance).sqrt();
+        Tensor::select(&none, 0.0, &root).cast(self.dtype())
     }
 
     /// Mean and biased variance (divided by the count) over axes, which disappear, in one pass.
@@ -126,26 +141,47 @@ impl Tensor {
         }
     }
 
-    /// e^x / Σ e^x along an axis, without overflow.
+    /// e^x / Σ e^x along an axis, without overflow and with all digits at any magnitude of x.
     #[track_caller]
     pub fn softmax(&self, axis: isize) -> Tensor {
-        self.widened().normalized("softmax", axis).exp().cast(self.dtype())
+        match self.widened().below_largest("softmax", axis) {
+            Ok((below, resolved)) => {
+                let powers = below.exp();
+                let total = powers.sum(axis).keep_axes(self.shape(), &[resolved]);
+                (powers / total).cast(self.dtype())
+            }
+            Err(failed) => failed,
+        }
     }
 
-    /// Logarithm of the softmax along an axis: x − ln Σ e^x.
+    /// Logarithm of the softmax along an axis: x − ln Σ e^x, with all digits at any magnitude of x.
     #[track_caller]
     pub fn log_softmax(&self, axis: isize) -> Tensor {
-        self.widened().normalized("log_softmax", axis).cast(self.dtype())
+        match self.widened().below_largest("log_softmax", axis) {
+            Ok((below, resolved)) => {
+                let total = below.exp().sum(axis).log().keep_axes(self.shape(), &[resolved]);
+                (below - total).cast(self.dtype())
+            }
+            Err(failed) => failed,
+        }
     }
 
+    /// How far each element lies below the largest along an axis, with that axis. Softmax and its kin start from there: ln Σ e^x
+    /// of x itself is rounded at the magnitude of x, and what distinguishes small differences is lost. They are the same for
+    /// every shift of x, so that no gradient has to flow through the largest.
     #[track_caller]
-    fn normalized(&self, name: &str, axis: isize) -> Tensor {
+    pub(crate) fn below_largest(&self, name: &str, axis: isize) -> Result<(Tensor, usize), Tensor> {
         if !self.dtype().is_float() {
-            return fail(name, format!("needs floats, got {}; cast first", self.ty()), &[self]);
+            return Err(fail(name, format!("needs floats, got {}; cast first", self.ty()), &[self]));
         }
         match resolve_axis(axis, self.shape()) {
-            Ok(resolved) => self - self.logsumexp(axis).keep_axes(self.shape(), &[resolved]),
-            Err(message) => fail(name, message, &[self]),
+            Ok(resolved) => {
+                let axes = vec![resolved];
+                let largest = apply(name, Op::Reduce { kind: ReduceKind::Max, axes }, &[self]);
+                let largest = largest.detach().keep_axes(self.shape(), &[resolved]);
+                Ok((self - largest, resolved))
+            }
+            Err(message) => Err(fail(name, message, &[self])),
         }
     }
 
@@ -161,15 +197,23 @@ impl Tensor {
         }
     }
 
-    /// Whether every element of a bool tensor over axes, which disappear, is true.
+    /// Whether every element of a bool tensor over axes, which disappear, is true; so it is where there is none.
     #[track_caller]
     pub fn all(&self, axes: impl Axes) -> Tensor {
-        self.cast(DType::I32).min(axes).cast(DType::Bool)
+        self.truths("all", ReduceKind::Min, axes).cast(DType::Bool)
     }
 
     /// Whether any element of a bool tensor over axes, which disappear, is true.
     #[track_caller]
     pub fn any(&self, axes: impl Axes) -> Tensor {
-        self.cast(DType::I32).max(axes).gt(0)
+        self.truths("any", ReduceKind::Max, axes).gt(0)
+    }
+
+    #[track_caller]
+    fn truths(&self, name: &str, kind: ReduceKind, axes: impl Axes) -> Tensor {
+        match axes.resolve(self.shape()) {
+            Ok(axes) => apply(name, Op::Reduce { kind, axes }, &[&self.cast(DType::I32)]),
+            Err(message) => fail(name, message, &[self]),
+        }
     }
 }

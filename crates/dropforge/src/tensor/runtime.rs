@@ -6,7 +6,7 @@ use super::lower::{Leaves, Lowering};
 use super::node::Source;
 use dropforge_ir::{Array, Op, Program, Result, Value, ValueType};
 use dropforge_runtime::{Argument, BufferRef, Device, Executable, MemoryStatistics, load};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// How many compiled programs a runtime keeps for tensors used directly; the one unused for longest goes first.
@@ -110,12 +110,13 @@ impl Runtime {
 
     fn evaluate_nodes(&self, tensors: &[&Tensor]) -> Result<()> {
         let mut wanted: Vec<&Tensor> = Vec::new();
+        let mut known = HashSet::new();
         for tensor in tensors {
             let pending = match tensor.node.source() {
                 Source::Data(_) | Source::Placed(_) | Source::Applied { placed: Some(_), .. } => false,
                 Source::Applied { .. } | Source::Port | Source::Poisoned(_) => true,
             };
-            if pending && !wanted.iter().any(|other| Arc::ptr_eq(&other.node, &tensor.node)) {
+            if pending && known.insert(Arc::as_ptr(&tensor.node)) {
                 wanted.push(tensor);
             }
         }
@@ -123,9 +124,19 @@ impl Runtime {
             return Ok(());
         }
         let mut lowering = Lowering::new("tensors", Leaves::Inputs);
-        for (index, value) in lowering.lower(&wanted)?.into_iter().enumerate() {
+        let mut values = lowering.lower(&wanted)?;
+        let carried = lowering.carried();
+        let mut results: Vec<Tensor> = wanted.into_iter().cloned().collect();
+        for (tensor, value) in carried {
+            if known.insert(Arc::as_ptr(&tensor.node)) {
+                results.push(tensor);
+                values.push(value);
+            }
+        }
+        for (index, value) in values.into_iter().enumerate() {
             lowering.program.output(format!("y{index}"), value);
         }
+        let checks = lowering.output_checks();
         let (program, leaves) = lowering.finish()?;
         let inputs = leaves.iter().map(|leaf| self.input(leaf)).collect::<Result<Vec<_>>>()?;
         let arguments: Vec<Argument<'_>> = inputs
@@ -137,7 +148,10 @@ impl Runtime {
             .collect();
         let executable = self.executable(&program)?;
         let outputs = executable.lock().unwrap_or_else(PoisonError::into_inner).run(&arguments, &[])?;
-        for (tensor, buffer) in wanted.into_iter().zip(outputs) {
+        for (check, flag) in checks.iter().zip(&outputs[results.len()..]) {
+            check.verify(&flag.read()?)?;
+        }
+        for (tensor, buffer) in results.into_iter().zip(outputs) {
             tensor.node.set_placed(Placed { runtime: self.clone(), buffer });
         }
         Ok(())

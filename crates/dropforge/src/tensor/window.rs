@@ -73,8 +73,9 @@ impl Tensor {
     #[track_caller]
     pub fn avg_pool2d(&self, geometry: Pool2d) -> Tensor {
         let count = geometry.kernel[0].saturating_mul(geometry.kernel[1]);
-        let sums = apply("avg_pool2d", Op::WindowSum { window: geometry.window() }, &[self]);
-        sums / count.max(1) as f32
+        // The sum of halves may leave their range where the mean does not.
+        let sums = apply("avg_pool2d", Op::WindowSum { window: geometry.window() }, &[&self.widened()]);
+        (sums / count.max(1) as f32).cast(self.dtype())
     }
 
     /// Mean over height and width of an image: `[batch, channels]`.

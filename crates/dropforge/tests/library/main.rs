@@ -2,11 +2,14 @@
 
 mod compare;
 mod dropout;
+mod eager;
 mod errors;
 mod golden;
 mod gradients;
 mod halves;
+mod kinks;
 mod layers;
+mod limits;
 mod losses;
 mod norm;
 mod optimizers;

@@ -64,7 +64,8 @@ pub fn attention(q: &Numbers, k: &Numbers, v: &Numbers, causal: bool, scale: f64
 }
 
 pub fn attention_gradient(args: &[&Numbers], causal: bool, scale: f64) -> Vec<Vec<f64>> {
-    let [q, k, v, output, statistics, gradient] = [0, 1, 2, 3, 4, 5].map(|i| args[i]);
+    // The weights are made from the scores again: their logsumexp has been rounded at its own magnitude.
+    let [q, k, v, output, _, gradient] = [0, 1, 2, 3, 4, 5].map(|i| args[i]);
     let sizes = Sizes::new(q, k, causal);
     let mut dq = vec![0.0; q.elements.len()];
     let mut dk = vec![0.0; k.elements.len()];
@@ -74,10 +75,14 @@ pub fn attention_gradient(args: &[&Numbers], causal: bool, scale: f64) -> Vec<Ve
             let at = sizes.query(head, i);
             let (query, g) = (&q.elements[at.clone()], &gradient.elements[at.clone()]);
             let shared = product(g, &output.elements[at.clone()]);
-            for j in 0..sizes.visible(i) {
+            let scores: Vec<f64> = (0..sizes.visible(i))
+                .map(|j| scale * product(query, &k.elements[sizes.key(head, j)]))
+                .collect();
+            let total = log_sum_exp(&scores);
+            for (j, score) in scores.into_iter().enumerate() {
                 let other = sizes.key(head, j);
                 let key = &k.elements[other.clone()];
-                let weight = (scale * product(query, key) - statistics.elements[head * sizes.t + i]).exp();
+                let weight = (score - total).exp();
                 let score_gradient = weight * (product(g, &v.elements[other.clone()]) - shared) * scale;
                 add_scaled(&mut dv[other.clone()], weight, g);
                 add_scaled(&mut dq[at.clone()], score_gradient, key);

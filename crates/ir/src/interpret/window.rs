@@ -8,16 +8,16 @@ use crate::types::Shape;
 /// Calls `visit` with the position in the output, the position in x and the position in the plane of x for every
 /// element of every window, padding left out.
 fn elements(x: &Shape, output: &Shape, window: &PoolWindow, mut visit: impl FnMut(usize, usize, usize)) {
-    let meet = |axis: usize, out: usize, tap: usize| {
-        let padded = out * window.stride[axis] + tap;
-        padded.checked_sub(window.low[axis]).filter(|&position| position < x[2 + axis])
+    // The rows or columns of x that a window covers: a window may be much larger than the image.
+    let covered = |axis: usize, out: usize| {
+        let start = out * window.stride[axis];
+        let inside = |position: usize| position.saturating_sub(window.low[axis]).min(x[2 + axis]);
+        inside(start)..inside(start + window.kernel[axis])
     };
     for (at, index) in indices(output).enumerate() {
         let plane = index[0] * x[1] + index[1];
-        for tap_row in 0..window.kernel[0] {
-            let Some(row) = meet(0, index[2], tap_row) else { continue };
-            for tap_column in 0..window.kernel[1] {
-                let Some(column) = meet(1, index[3], tap_column) else { continue };
+        for row in covered(0, index[2]) {
+            for column in covered(1, index[3]) {
                 let position = row * x[3] + column;
                 visit(at, plane * x[2] * x[3] + position, position);
             }

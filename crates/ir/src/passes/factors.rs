@@ -5,7 +5,11 @@
 //! `Σ x·w = w·Σ x` where `w` does not change along the summed axes. What remains inside is put in one order, so that the
 //! several sums of a normalisation's gradient turn out to be the same few.
 //!
-//! Results may differ in the last bits. Only F32 is rewritten: in a half type a sum could overflow without its factor.
+//! Results may differ in the last bits, and products in another order may leave the range where the written order does not:
+//! `Σ x·w` with small `w` may be finite where `Σ x` is not. So only products of normalisations are rewritten, which hold
+//! 1/√(variance + ε) or a distance from the mean. There the factors bound each other: an element's distance from the mean
+//! is at most √count deviations, and what scales it is a parameter. In a half type a sum could overflow all the same; only
+//! F32 is rewritten.
 
 use crate::error::Result;
 use crate::op::{BinaryKind, Op, ReduceKind, UnaryKind};
@@ -77,6 +81,42 @@ impl Factors {
         factors.repeated.sort_unstable();
         Some(factors)
     }
+
+    /// Whether these are factors of a normalisation.
+    fn normalize(&self, p: &Program) -> bool {
+        self.repeated.iter().any(|&value| is_reciprocal_deviation(p, value, DEEPEST))
+            || self.whole.iter().any(|&value| is_distance_from_mean(p, value))
+    }
+}
+
+/// How many multiplications and repetitions a reciprocal deviation is looked for behind.
+const DEEPEST: usize = 6;
+
+/// Whether a value is 1/√x, or a product with it.
+fn is_reciprocal_deviation(p: &Program, value: Value, deepest: usize) -> bool {
+    let node = p.definition(value);
+    let inside = || node.args.iter().any(|&arg| is_reciprocal_deviation(p, arg, deepest - 1));
+    match &node.op {
+        Op::Unary { kind: UnaryKind::ReciprocalSquareRoot } => true,
+        Op::Broadcast { .. }
+        | Op::Reshape { .. }
+        | Op::Unary { kind: UnaryKind::Negate }
+        | Op::Binary { kind: BinaryKind::Multiply } => deepest > 0 && inside(),
+        _ => false,
+    }
+}
+
+/// Whether a value is x less its own mean.
+fn is_distance_from_mean(p: &Program, value: Value) -> bool {
+    let node = p.definition(value);
+    let repeats_mean = |value: Value| {
+        let mut node = p.definition(value);
+        while matches!(node.op, Op::Broadcast { .. } | Op::Reshape { .. }) {
+            node = p.definition(node.args[0]);
+        }
+        matches!(node.op, Op::MeanVariance { .. })
+    };
+    matches!(node.op, Op::Binary { kind: BinaryKind::Subtract }) && repeats_mean(node.args[1])
 }
 
 fn repeated_axes(p: &Program, value: Value) -> &[usize] {
@@ -91,7 +131,7 @@ fn product(p: &mut Program, args: &[Value]) -> Result<Option<Value>> {
     if p.dtype(args[0]) != DType::F32 {
         return Ok(None);
     }
-    let Some(factors) = Factors::of(p, args) else { return Ok(None) };
+    let Some(factors) = Factors::of(p, args).filter(|factors| factors.normalize(p)) else { return Ok(None) };
     let mut gathered: Vec<(Vec<usize>, Vec<Value>)> = Vec::new();
     for &value in &factors.repeated {
         let axes = repeated_axes(p, value).to_vec();
@@ -132,7 +172,7 @@ fn sum(p: &mut Program, axes: &[usize], x: Value) -> Result<Option<Value>> {
     if p.dtype(x) != DType::F32 {
         return Ok(None);
     }
-    let Some(factors) = Factors::of(p, &[x]) else { return Ok(None) };
+    let Some(factors) = Factors::of(p, &[x]).filter(|factors| factors.normalize(p)) else { return Ok(None) };
     let is_constant = |&value: &Value| repeated_axes(p, value).iter().all(|axis| !axes.contains(axis));
     let (constant, varying): (Vec<Value>, Vec<Value>) =
         factors.repeated.iter().partition(|value| is_constant(value));

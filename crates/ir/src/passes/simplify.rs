@@ -1,5 +1,5 @@
 //! Algebraic simplification, one node at a time with already simplified arguments. Only rewrites that keep every bit
-//! (or lose nothing but the sign of a zero) are made, and only scalars are folded.
+//! are made, and only scalars are folded.
 
 use crate::error::Result;
 use crate::op::{BinaryKind, Op, ReduceKind, UnaryKind};
@@ -142,8 +142,10 @@ fn binary(p: &mut Program, kind: BinaryKind, args: &[Value]) -> Result<Option<Va
     let (left, right) = (p.splat(a), p.splat(b));
     let float = p.dtype(a).is_float();
     Ok(match (kind, left, right) {
-        (BinaryKind::Add, _, Some(0.0)) | (BinaryKind::Subtract, _, Some(0.0)) => Some(a),
-        (BinaryKind::Add, Some(0.0), _) => Some(b),
+        // −0 + 0 is 0, so that only −0 is neutral for floats.
+        (BinaryKind::Add, _, Some(zero)) if zero == 0.0 && (!float || zero.is_sign_negative()) => Some(a),
+        (BinaryKind::Subtract, _, Some(zero)) if zero == 0.0 && zero.is_sign_positive() => Some(a),
+        (BinaryKind::Add, Some(zero), _) if zero == 0.0 && (!float || zero.is_sign_negative()) => Some(b),
         (BinaryKind::Multiply | BinaryKind::Divide, _, Some(1.0)) => Some(a),
         (BinaryKind::Multiply, Some(1.0), _) => Some(b),
         (BinaryKind::Multiply, _, Some(-1.0)) if float => Some(p.unary(UnaryKind::Negate, a)?),

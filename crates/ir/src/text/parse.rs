@@ -5,7 +5,6 @@ use crate::error::{Error, Result};
 use crate::half::{BF16, F16};
 use crate::op::Op;
 use crate::program::{Program, Value};
-use crate::shape_rule::MAX_ELEMENTS;
 use crate::types::{DType, Literal, Shape, ValueType};
 use std::collections::{BTreeMap, HashMap};
 
@@ -272,10 +271,7 @@ impl<'a> Line<'a> {
         let extents = self.bracketed("extents such as [2, 3]")?;
         let shape = Shape::parse(extents)
             .ok_or_else(|| format!("expected extents such as [2, 3], found `{extents}`"))?;
-        let elements = shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
-        if elements.is_none_or(|elements| elements > MAX_ELEMENTS) {
-            return Err(format!("a shape of {shape} is too large"));
-        }
+        shape.check()?;
         Ok(ValueType { dtype, shape })
     }
 

@@ -13,9 +13,11 @@ use super::Planner;
 use crate::emit::Emitted;
 use crate::fuse::results;
 use crate::kernel::LoopKernel;
-use crate::tuning::MERGED_BYTES;
-use dropforge_ir::Value;
-use std::collections::{HashMap, HashSet};
+use crate::topology::{followers, sorted};
+use crate::tuning::{MERGED_BYTES, MERGE_CANDIDATES, MERGE_SEARCH};
+use dropforge_ir::{Op, Value};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 /// What decides whether kernels merge.
 struct Merging<'a> {
@@ -27,8 +29,8 @@ struct Merging<'a> {
     readers: HashMap<Value, Vec<usize>>,
     /// Results of the program.
     ends: HashSet<Value>,
-    /// For units that were asked for, all units that they wait for, directly or not.
-    awaited: HashMap<usize, HashSet<usize>>,
+    /// The place of each unit in an order in which it comes after its sources.
+    position: Vec<usize>,
 }
 
 impl Planner<'_> {
@@ -39,7 +41,8 @@ impl Planner<'_> {
         sources: &[Vec<usize>],
         alone: &HashSet<usize>,
     ) -> Vec<Vec<usize>> {
-        let mut merging = Merging::new(self, sources);
+        let merging = Merging::new(self, sources);
+        let mut only_last: Vec<bool> = Vec::new();
         let mut open: HashMap<&LoopKernel, Vec<usize>> = HashMap::new();
         let mut sets: Vec<Vec<usize>> = Vec::new();
         // In the order of the program, so that instances are too.
@@ -53,12 +56,25 @@ impl Planner<'_> {
                 .filter(|kernel| kernel.row_axes <= 1 && kernel.column_axes <= 1)
                 .filter(|_| !alone.contains(&unit) && !ends_a_call());
             let equal = kernel.map(|kernel| open.entry(kernel).or_default());
-            let fits = |set: &usize| sets[*set].iter().all(|&other| merging.allows(emitted, unit, other));
-            match equal.as_ref().and_then(|sets| sets.iter().copied().find(fits)) {
-                Some(set) => sets[set].push(unit),
+            // Updates for which nobody waits merge with each other, however many there are.
+            let is_last = merging.is_last(emitted, unit);
+            let fits = |set: &usize| {
+                is_last && only_last[*set]
+                    || sets[*set].iter().all(|&other| merging.allows(emitted, unit, other))
+            };
+            let recent = |known: &[usize]| {
+                let first = known.len().saturating_sub(MERGE_CANDIDATES);
+                known[first..].iter().copied().find(fits)
+            };
+            match equal.as_ref().and_then(|known| recent(known)) {
+                Some(set) => {
+                    sets[set].push(unit);
+                    only_last[set] &= is_last;
+                }
                 None => {
                     equal.into_iter().for_each(|equal| equal.push(sets.len()));
                     sets.push(vec![unit]);
+                    only_last.push(is_last);
                 }
             }
         }
@@ -68,36 +84,48 @@ impl Planner<'_> {
 
 impl<'a> Merging<'a> {
     fn new(planner: &'a Planner<'a>, sources: &'a [Vec<usize>]) -> Merging<'a> {
-        let mut followers = vec![Vec::new(); sources.len()];
-        for (unit, sources) in sources.iter().enumerate() {
-            sources.iter().for_each(|&source| followers[source].push(unit));
+        let mut position = vec![0; sources.len()];
+        for (place, unit) in sorted(sources).into_iter().enumerate() {
+            position[unit] = place;
         }
         let mut readers: HashMap<Value, Vec<usize>> = HashMap::new();
         for (number, unit) in planner.fusion.units.iter().enumerate() {
             planner.reads(unit).into_iter().for_each(|value| readers.entry(value).or_default().push(number));
         }
         let ends = results(planner.program).into_iter().collect();
-        Merging { planner, sources, followers, readers, ends, awaited: HashMap::new() }
+        Merging { planner, sources, followers: followers(sources), readers, ends, position }
     }
 
-    /// Whether a unit comes after another, which is not the same, in every order.
-    fn waits(&mut self, unit: usize, other: usize) -> bool {
-        let sources = self.sources;
-        let all = self.awaited.entry(unit).or_insert_with(|| {
-            let mut all = HashSet::new();
-            let mut open = sources[unit].clone();
-            while let Some(source) = open.pop() {
-                if all.insert(source) {
-                    open.extend(&sources[source]);
+    /// Whether a unit comes after another, which is not the same, in every order. No, where that takes long to find out: then
+    /// kernels stay apart.
+    fn waits(&self, unit: usize, other: usize) -> bool {
+        let first = self.position[other];
+        let mut seen = HashSet::new();
+        // The earliest first, which are the closest to the other.
+        let mut open = BinaryHeap::from([Reverse((self.position[unit], unit))]);
+        while let Some(Reverse((_, unit))) = open.pop() {
+            for &source in &self.sources[unit] {
+                if source == other {
+                    return true;
+                }
+                if self.position[source] > first && seen.insert(source) {
+                    open.push(Reverse((self.position[source], source)));
                 }
             }
-            all
-        });
-        all.contains(&other)
+            if seen.len() > MERGE_SEARCH {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Whether a unit is an update for which nobody waits.
+    fn is_last(&self, emitted: &[Option<Emitted>], unit: usize) -> bool {
+        self.followers[unit].is_empty() && self.is_update(&emitted[unit])
     }
 
     /// Whether two units with equal kernels may be instances of one.
-    fn allows(&mut self, emitted: &[Option<Emitted>], a: usize, b: usize) -> bool {
+    fn allows(&self, emitted: &[Option<Emitted>], a: usize, b: usize) -> bool {
         self.delays_nothing(a, b)
             && self.delays_nothing(b, a)
             && (self.is_update(&emitted[a]) && self.is_update(&emitted[b])
@@ -105,9 +133,8 @@ impl<'a> Merging<'a> {
     }
 
     /// Whether what waits for `unit` waits for `other` anyway.
-    fn delays_nothing(&mut self, unit: usize, other: usize) -> bool {
-        let followers = self.followers[unit].clone();
-        followers.into_iter().all(|follower| self.waits(follower, other))
+    fn delays_nothing(&self, unit: usize, other: usize) -> bool {
+        self.followers[unit].iter().all(|&follower| self.waits(follower, other))
     }
 
     /// Whether nobody reads the results of an elementwise kernel.
@@ -122,18 +149,19 @@ impl<'a> Merging<'a> {
 
     /// Whether hardly anything that `unit` reads lives on only because it waits for `other`, and no state that it reads
     /// can be overwritten before.
-    fn keeps_little(&mut self, unit: usize, other: usize) -> bool {
+    fn keeps_little(&self, unit: usize, other: usize) -> bool {
         let planner = self.planner;
         let mut kept = 0;
         for value in planner.reads(&planner.fusion.units[unit]) {
-            if let Some(state) = planner.program.states.iter().find(|state| state.value == value) {
-                let writer = state.write.and_then(|write| planner.stored_by.get(&write).copied());
+            if let Op::State(port) = planner.program.definition(value).op {
+                let write = planner.program.states[port].write;
+                let writer = write.and_then(|write| planner.stored_by.get(&write).copied());
                 if writer.is_some_and(|writer| writer != unit && !self.waits(writer, other)) {
                     return false;
                 }
             } else if !planner.program.definition(value).op.is_leaf() && !self.ends.contains(&value) {
-                let readers = self.readers[&value].clone();
-                let stays = readers.into_iter().any(|reader| reader == other || self.waits(reader, other));
+                let mut readers = self.readers[&value].iter();
+                let stays = readers.any(|&reader| reader == other || self.waits(reader, other));
                 kept += if stays { 0 } else { planner.program.ty(value).bytes() };
             }
         }

@@ -132,16 +132,16 @@ pub struct Plan {
     pub arena_bytes: usize,
     /// The largest sum of intermediate values that are alive at once, in bytes: no placement needs less.
     pub lower_bound_bytes: usize,
+    /// For each buffer the kernels that touch it, in order.
+    touched_by: Vec<Vec<usize>>,
 }
 
 impl Plan {
     /// Whether only this kernel and the one after it touch a buffer, which is in the arena: where both run as one, the
     /// buffer need not be filled.
     pub fn is_used_by_next_only(&self, kernel: usize, buffer: usize) -> bool {
-        let others =
-            self.kernels.iter().enumerate().filter(|(number, _)| ![kernel, kernel + 1].contains(number));
         matches!(self.buffers[buffer].place, Place::Arena(_))
-            && others.into_iter().all(|(_, other)| !other.buffers().contains(&buffer))
+            && self.touched_by[buffer].iter().all(|other| [kernel, kernel + 1].contains(other))
     }
 }
 
@@ -192,6 +192,8 @@ struct Planner<'a> {
     fusion: &'a Fusion,
     /// The unit that stores each value that others read.
     stored_by: HashMap<Value, usize>,
+    /// The values that states are written with.
+    written: HashSet<Value>,
     buffers: Vec<BufferInfo>,
     numbers: HashMap<Value, usize>,
     constants: Vec<Literal>,
@@ -203,6 +205,7 @@ impl<'a> Planner<'a> {
             program,
             fusion,
             stored_by: HashMap::new(),
+            written: program.states.iter().filter_map(|state| state.write).collect(),
             buffers: Vec::new(),
             numbers: HashMap::new(),
             constants: Vec::new(),
@@ -298,6 +301,10 @@ impl<'a> Planner<'a> {
             })
             .collect();
         kernels.extend(self.final_copies());
+        let mut touched_by = vec![Vec::new(); self.buffers.len()];
+        for (number, kernel) in kernels.iter().enumerate() {
+            kernel.buffers().into_iter().for_each(|buffer| touched_by[buffer].push(number));
+        }
         Ok(Plan {
             program: self.program.clone(),
             kernels,
@@ -305,6 +312,7 @@ impl<'a> Planner<'a> {
             constants: self.constants,
             arena_bytes: placement.bytes,
             lower_bound_bytes: placement.lower_bound,
+            touched_by,
         })
     }
 

@@ -3,6 +3,7 @@
 use super::Planner;
 use crate::emit::Emitted;
 use crate::fuse::{Unit, results};
+use crate::topology::{Topology, followers, sorted};
 use dropforge_ir::{Op, Value};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -37,6 +38,13 @@ impl Planner<'_> {
             }
         }
         let ends: HashSet<Value> = results(self.program).into_iter().collect();
+        let replaced_by: HashMap<Value, Value> = self
+            .program
+            .states
+            .iter()
+            .filter_map(|state| Some((state.write?, state.value)))
+            .collect();
+        let mut waits = Waits::new(sources);
         let mut pairs = HashMap::new();
         let mut paired = HashSet::new();
         for (product, unit) in units.iter().enumerate() {
@@ -48,14 +56,8 @@ impl Planner<'_> {
             }
             let Some([update]) = readers.get(&gradient).map(Vec::as_slice) else { continue };
             let Some(kernel) = &emitted[*update] else { continue };
-            let written: HashSet<Value> = kernel.results().collect();
-            let replaced: Vec<Value> = self
-                .program
-                .states
-                .iter()
-                .filter(|state| state.write.is_some_and(|write| written.contains(&write)))
-                .map(|state| state.value)
-                .collect();
+            let replaced: Vec<Value> =
+                kernel.results().filter_map(|written| replaced_by.get(&written).copied()).collect();
             if replaced.is_empty()
                 || paired.contains(update)
                 || !kernel.visits_in_order(gradient, self.program)
@@ -71,9 +73,10 @@ impl Planner<'_> {
             before.sort_unstable();
             before.dedup();
             let reads_replaced = self.reads(unit).iter().any(|value| replaced.contains(value));
-            if reads_replaced || before.iter().any(|&other| comes_after(sources, other, product)) {
+            if reads_replaced || before.iter().any(|&other| waits.comes_after(sources, other, product)) {
                 continue;
             }
+            waits.add(product, &before);
             sources[product].extend(before);
             sources[product].sort_unstable();
             sources[product].dedup();
@@ -142,24 +145,52 @@ impl Planner<'_> {
     pub(super) fn may_end(&self, product: usize, emitted: &Option<Emitted>) -> bool {
         let (Unit::Call(node), Some(emitted)) = (&self.fusion.units[product], emitted) else { return false };
         let node = self.program.node(*node);
-        let updates = |value: Value| self.program.states.iter().any(|state| state.write == Some(value));
+        let updates = |value: Value| self.written.contains(&value);
         node.op.is_contraction()
             && emitted.visits_in_order(node.results[0], self.program)
             && !emitted.results().any(updates)
     }
 }
 
-/// Whether a unit has to wait for another, directly or not.
-fn comes_after(sources: &[Vec<usize>], unit: usize, other: usize) -> bool {
-    let mut seen = HashSet::new();
-    let mut open = vec![unit];
-    while let Some(unit) = open.pop() {
-        if unit == other {
-            return true;
-        }
-        if seen.insert(unit) {
-            open.extend(&sources[unit]);
-        }
+/// Which units wait for which, while more waits are added.
+struct Waits {
+    topology: Topology,
+    followers: Vec<Vec<usize>>,
+}
+
+impl Waits {
+    fn new(sources: &[Vec<usize>]) -> Waits {
+        Waits { topology: Topology::of(&sorted(sources)), followers: followers(sources) }
     }
-    false
+
+    /// Whether a unit has to wait for another, directly or not, or is it.
+    fn comes_after(&self, sources: &[Vec<usize>], unit: usize, other: usize) -> bool {
+        let first = self.topology.key(other);
+        let mut seen = HashSet::new();
+        let mut open = vec![unit];
+        while let Some(unit) = open.pop() {
+            if unit == other {
+                return true;
+            }
+            if seen.insert(unit) {
+                open.extend(sources[unit].iter().filter(|&&source| self.topology.key(source) >= first));
+            }
+        }
+        false
+    }
+
+    /// Makes a unit wait for others, none of which waits for it.
+    fn add(&mut self, unit: usize, others: &[usize]) {
+        others.iter().for_each(|&other| self.followers[other].push(unit));
+        let Some(&last) = others.iter().max_by_key(|&&other| self.topology.key(other)) else { return };
+        let end = self.topology.key(last);
+        let mut seen = HashSet::new();
+        let mut open = vec![unit];
+        while let Some(unit) = open.pop() {
+            if self.topology.key(unit) < end && seen.insert(unit) {
+                open.extend(&self.followers[unit]);
+            }
+        }
+        self.topology.move_behind(last, seen.into_iter().collect());
+    }
 }

@@ -97,15 +97,21 @@ impl Planner<'_> {
         let is_gradient = |op: &Op| {
             matches!(op, Op::ConvolutionInputGradient { .. } | Op::ConvolutionFilterGradient { .. })
         };
+        let mut readers: HashMap<Value, Vec<usize>> = HashMap::new();
+        for (step, drafts) in steps.iter().enumerate() {
+            for draft in drafts {
+                for value in self.reads(&self.fusion.units[draft.unit]) {
+                    let steps = readers.entry(value).or_default();
+                    if steps.last() != Some(&step) {
+                        steps.push(step);
+                    }
+                }
+            }
+        }
         let last_reader = |step: usize| {
             let node = call(step).filter(|node| matches!(node.op, Op::MaxPoolGradient { .. }))?;
             let result = node.results[0];
-            let reads = |reader: &usize| {
-                steps[*reader]
-                    .iter()
-                    .any(|draft| self.reads(&self.fusion.units[draft.unit]).contains(&result))
-            };
-            let readers: Vec<usize> = (step + 1..steps.len()).filter(reads).collect();
+            let readers: Vec<usize> = readers.get(&result).cloned().unwrap_or_default();
             let only_gradients =
                 readers.iter().all(|&reader| call(reader).is_some_and(|node| is_gradient(&node.op)));
             readers.last().copied().filter(|_| only_gradients)

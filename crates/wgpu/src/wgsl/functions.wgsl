@@ -110,7 +110,9 @@ fn f_tanh(x: f32) -> f32 {
 
 fn f_sigmoid(x: f32) -> f32 {
     if (f_nan(x)) { return x; }
-    return 1.0 / (1.0 + f_exp(clamp(-x, -104.0, 88.0)));
+    // Of the smaller power, so that far below 0 it becomes 0 and not the reciprocal of the largest power.
+    let power = f_exp(-abs(x));
+    return select(power, 1.0, x >= 0.0) / (1.0 + power);
 }
 
 fn f_erf(x: f32) -> f32 {
@@ -177,6 +179,11 @@ fn f_relu(x: f32) -> f32 { return select(select(x, 0.0, x <= 0.0), x, f_nan(x));
 
 // The nearest quotient: devices may be some units off, one step of refinement mends that.
 fn f_div(a: f32, b: f32) -> f32 {
+    // By bits: a compiler that knows the divisor may take the quotient for 0.
+    if (b == 0.0) {
+        let sign = (bitcast<u32>(a) ^ bitcast<u32>(b)) & 0x80000000u;
+        return f_bits(select(0x7f800000u | sign, 0x7fc00000u, f_nan(a) || a == 0.0));
+    }
     let q = a / b;
     if (!f_finite(q) || q == 0.0) { return q; }
     // What the quotient leaves of a. A device without fused multiply-add rounds it away; then it comes from the product in
@@ -186,6 +193,12 @@ fn f_div(a: f32, b: f32) -> f32 {
     let rest = select(fused, (a - p.x) - p.y, fused == a - p.x);
     let better = fma(rest, 1.0 / b, q);
     return select(q, better, f_finite(better));
+}
+
+// x times a zero of this sign. A compiler that knows the zero may take the product for 0, whatever x is.
+fn f_times_zero(x: f32, sign: u32) -> f32 {
+    let zero = (bitcast<u32>(x) & 0x80000000u) ^ sign;
+    return f_bits(select(0x7fc00000u, zero, f_finite(x)));
 }
 
 fn f_max(a: f32, b: f32) -> f32 { return select(b, a, f_nan(a) || a > b); }

@@ -72,6 +72,17 @@ impl<'a> Scene<'a> {
         })
     }
 
+    /// The bits of a float register that is known to hold 0 or −0.
+    fn zero(&self, register: Register) -> Option<u32> {
+        let stages = self.kernel.stages.iter();
+        let mut instructions = stages.flat_map(|stage| stage.domain.iter().chain(&stage.row));
+        instructions.find_map(|instruction| match instruction {
+            Instruction::Immediate { to, bits } if *to == register => Some(*bits),
+            _ => None,
+        })
+        .filter(|bits| bits & 0x7fff_ffff == 0)
+    }
+
     fn dtype(&self, register: Register) -> DType {
         self.kernel.registers[register.index()].dtype
     }
@@ -101,6 +112,15 @@ impl<'a> Scene<'a> {
             Instruction::Immediate { to, bits } => immediate(self.dtype(*to), *bits),
             Instruction::Index { index, .. } => format!("bitcast<i32>({})", self.position(index)),
             Instruction::Unary { kind, x, .. } => unary(*kind, self.dtype(*x), &self.name(*x)),
+            Instruction::Binary { kind: BinaryKind::Multiply, a, b, .. }
+                if self.zero(*a).or(self.zero(*b)).is_some() && self.dtype(*a).is_float() =>
+            {
+                let (zero, x) = match self.zero(*b) {
+                    Some(zero) => (zero, a),
+                    None => (self.zero(*a).unwrap_or_default(), b),
+                };
+                format!("f_times_zero({}, {zero:#010x}u)", self.name(*x))
+            }
             Instruction::Binary { kind, a, b, .. } => {
                 binary(*kind, self.dtype(*a), &self.name(*a), &self.name(*b))
             }

@@ -1,0 +1,94 @@
+//! Checks of indices: an index outside of what it picks from is an error, not a zero.
+//!
+//! Indices on the host are looked at when an operation is given them. Others are checked where they are computed: the program
+//! gets a further output for each check, which says where the first index outside stands and what it is. Whoever runs the
+//! program looks at these outputs when it looks at the others, so that no step waits for them.
+
+use super::Tensor;
+use super::node::{Action, Application, Place, Source, attach, fail, most_specific};
+use dropforge_ir::{
+    Array, BinaryKind, CompareKind, DType, Data, Error, Op, Origin, Program, ReduceKind, Result, Value, ValueType,
+};
+use std::panic::Location;
+
+/// What indices have to be.
+#[derive(Clone, Debug)]
+pub(crate) struct IndexCheck {
+    /// The operation that takes them.
+    name: String,
+    /// They are from 0 up to this, which is left out.
+    limit: usize,
+    /// Where the operation stands.
+    origin: Origin,
+}
+
+impl IndexCheck {
+    /// Whether all indices are inside, from the output of [`IndexCheck::append`].
+    ///
+    /// # Errors
+    /// Names the first index outside, its position and the limit.
+    pub fn verify(&self, found: &Array) -> Result<()> {
+        match found.as_i32() {
+            Some(&[position, index]) if position != i32::MAX => Err(self.error(index, position as usize)),
+            _ => Ok(()),
+        }
+    }
+
+    fn message(&self, index: i32, position: usize) -> String {
+        format!("index {index} at position {position} is outside of 0..{}", self.limit)
+    }
+
+    fn error(&self, index: i32, position: usize) -> Error {
+        Error::new(self.name.clone(), self.message(index, position)).at(&self.origin)
+    }
+
+    /// Appends what finds the first index outside: i32 `[2]`, its position and itself, or twice the greatest and the least
+    /// number if there is none.
+    ///
+    /// # Errors
+    /// Never for indices of i32.
+    pub fn append(&self, p: &mut Program, indices: Value) -> Result<Value> {
+        let count = p.shape(indices).elements();
+        let flat = p.apply(Op::Reshape { shape: [count].into() }, &[indices])?;
+        let ty = ValueType::new(DType::I32, [count]);
+        let zero = p.full(ty.clone(), 0.0)?;
+        let negative = p.compare(CompareKind::Less, flat, zero)?;
+        let limit = p.full(ty.clone(), i32::try_from(self.limit).unwrap_or(i32::MAX).into())?;
+        let large = p.compare(CompareKind::GreaterEqual, flat, limit)?;
+        let outside = p.binary(BinaryKind::Or, negative, large)?;
+        let positions = p.apply(Op::Iota { shape: [count].into(), axis: 0 }, &[])?;
+        let none = p.full(ty.clone(), i32::MAX.into())?;
+        let candidates = p.apply(Op::Select {}, &[outside, positions, none])?;
+        let first = p.reduce(ReduceKind::Min, candidates, &[0])?;
+        let repeated = p.expand(first, &ty.shape, &[0])?;
+        let is_first = p.compare(CompareKind::Equal, positions, repeated)?;
+        let least = p.full(ty, i32::MIN.into())?;
+        let chosen = p.apply(Op::Select {}, &[is_first, flat, least])?;
+        let index = p.reduce(ReduceKind::Max, chosen, &[0])?;
+        let [first, index] = [first, index].map(|value| p.apply(Op::Reshape { shape: [1].into() }, &[value]));
+        p.apply(Op::Concat { axis: 0 }, &[first?, index?])
+    }
+}
+
+impl Tensor {
+    /// These indices into `picked`, which must lie from 0 up to `limit`, which is left out; the error names the operation `name`.
+    #[track_caller]
+    pub(crate) fn checked(&self, name: &str, picked: &Tensor, limit: usize) -> Tensor {
+        if self.node.error().is_some() || self.dtype() != DType::I32 || self.elements() == 0 {
+            return self.clone();
+        }
+        let tag = most_specific(&[picked, self]);
+        let place = Place::new(tag.as_deref(), Location::caller());
+        let check = IndexCheck { name: name.to_string(), limit, origin: place.origin() };
+        if let Source::Data(array) = self.node.source() {
+            let Data::I32(indices) = array.data() else { return self.clone() };
+            let is_outside = |index: &i32| usize::try_from(*index).map_or(true, |index| index >= limit);
+            return match indices.iter().position(is_outside) {
+                Some(position) => fail(name, check.message(indices[position], position), &[picked, self]),
+                None => self.clone(),
+            };
+        }
+        let application = Application { action: Action::Check(check), args: vec![self.clone()] };
+        attach(application, vec![self.ty().clone()], place, tag).swap_remove(0)
+    }
+}

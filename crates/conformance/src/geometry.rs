@@ -9,7 +9,7 @@ use dropforge_ir::interpret::{Numbers, Precision, apply};
 use dropforge_ir::{
     Array, ConvolutionWindow, DType, Data, Op, PoolWindow, Program, Real, Shape, Value, ValueType, infer,
 };
-use dropforge_plan::{Argument, Device};
+use dropforge_runtime::{Argument, Device, load};
 use std::ops::Range;
 
 /// Most elements of a result that is computed.
@@ -23,7 +23,7 @@ const TOLERANCE: f64 = 1e-4;
 pub struct Geometries {
     /// Refused by a shape rule.
     pub refused: usize,
-    /// Valid, but with a result too large to compute here; their programs were planned by [`Device::load`] if they take
+    /// Valid, but with a result too large to compute here; their programs were planned by [`load`] if they take
     /// little memory.
     pub large: usize,
     /// Computed and compared.
@@ -75,7 +75,7 @@ fn check(device: &dyn Device, op: &Op, types: &[ValueType], dice: &mut Dice) -> 
             Array::new(ty.shape.clone(), Data::F32(elements)).expect("as many as the shape has")
         })
         .collect();
-    let mut executable = device.load(&program, &[]).map_err(|error| error.to_string())?;
+    let mut executable = load(device, &program, &[]).map_err(|error| error.to_string())?;
     let arguments: Vec<Argument<'_>> = arrays.iter().map(Argument::Host).collect();
     let outputs = executable.run(&arguments, &[]).map_err(|error| error.to_string())?;
     let numbers: Vec<Numbers> = arrays.iter().map(Numbers::from).collect();
@@ -100,7 +100,7 @@ fn any(dice: &mut Dice, usual: usize) -> usize {
             let power = dice.between(5, 63);
             (1usize << power).wrapping_add(dice.between(0, 4)).wrapping_sub(2)
         }
-        8 => usize::MAX / dice.between(1, 24) + dice.between(0, 2) - 1,
+        8 => (usize::MAX / dice.between(1, 24)).wrapping_add(dice.between(0, 2)).wrapping_sub(1),
         _ => usize::MAX - dice.between(0, 40),
     }
 }

@@ -1,8 +1,8 @@
 //! Windows, slices and paddings of any geometry, on the interpreter and on plans carried out literally.
 
 use dropforge_conformance::check_geometries;
-use dropforge_plan::reference::ReferenceDevice;
-use dropforge_plan::simulate::SimulatedDevice;
+use dropforge_runtime::reference::ReferenceDevice;
+use dropforge_runtime::simulate::SimulatedDevice;
 
 #[test]
 fn the_interpreter() {

@@ -66,17 +66,16 @@ fn normal(mut window: ConvolutionWindow, input: [usize; 2], kernel: [usize; 2]) 
         if kernel[axis] == 1 {
             window.dilation[axis] = 1;
         }
-        let reach = window.dilation[axis] * (kernel[axis] - 1) + 1;
-        let positions = window.low[axis] + input[axis] + window.high[axis] - reach + 1;
-        window.stride[axis] = window.stride[axis].min(positions);
+        let padded = window.low[axis] + input[axis] + window.high[axis];
+        window.stride[axis] = window.stride[axis].min(padded);
     }
     window
 }
 
 fn normal_pool(mut window: PoolWindow, input: [usize; 2]) -> PoolWindow {
     for axis in 0..2 {
-        let positions = window.low[axis] + input[axis] + window.high[axis] - window.kernel[axis] + 1;
-        window.stride[axis] = window.stride[axis].min(positions);
+        let padded = window.low[axis] + input[axis] + window.high[axis];
+        window.stride[axis] = window.stride[axis].min(padded);
     }
     window
 }

@@ -33,6 +33,7 @@ mod gpu;
 mod halves;
 mod heap;
 mod layout;
+mod limits;
 mod memory;
 mod peak;
 mod printing;

@@ -3,7 +3,7 @@
 //! Runs on a software renderer, so that every machine gives the same answers; `DROPFORGE_GPU=best` takes the GPU instead.
 //! A machine without either fails, unless `DROPFORGE_NO_GPU=1` says that none is expected.
 
-use dropforge_conformance::{check_all, check_random, seeds_from_environment};
+use dropforge_conformance::{check_all, check_geometries, check_random, seeds_from_environment};
 use dropforge_wgpu::{Choice, Printing, WgpuDevice};
 
 fn device(change: impl FnOnce(Printing) -> Printing) -> Option<WgpuDevice> {
@@ -57,4 +57,11 @@ fn random_programs_agree_with_the_interpreter() {
 fn random_programs_agree_with_the_interpreter_in_quads() {
     let Some(device) = device(quads) else { return };
     check_random(&device, seeds_from_environment(0..60));
+}
+
+#[test]
+fn geometries() {
+    let Some(device) = device(|printing| printing) else { return };
+    let met = check_geometries(&device, seeds_from_environment(0..400));
+    assert!(met.computed > 100, "{met:?}");
 }

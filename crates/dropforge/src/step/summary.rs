@@ -3,6 +3,7 @@
 use super::build::Traced;
 use crate::nn::StateKind;
 use dropforge_ir::Shape;
+use std::collections::HashMap;
 use std::fmt;
 
 /// One layer of a [`Summary`].
@@ -32,13 +33,12 @@ pub struct Summary {
 impl Summary {
     pub(crate) fn new(traced: &Traced) -> Summary {
         let parameters = || traced.declared.iter().filter(|state| state.kind == StateKind::Parameter);
-        let own = |path: &str| {
-            let of_path = parameters().filter(|state| match state.name.rsplit_once('.') {
-                Some((parent, _)) => parent == path,
-                None => path.is_empty(),
-            });
-            of_path.map(|state| state.port.elements()).sum()
-        };
+        let mut by_path: HashMap<&str, usize> = HashMap::new();
+        for state in parameters() {
+            let path = state.name.rsplit_once('.').map_or("", |(path, _)| path);
+            *by_path.entry(path).or_default() += state.port.elements();
+        }
+        let own = |path: &str| by_path.get(path).copied().unwrap_or(0);
         let rows = traced
             .layers
             .iter()

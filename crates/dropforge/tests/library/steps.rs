@@ -149,3 +149,26 @@ fn layers_can_be_shared_as_pointers() {
     }
     assert_eq!(Network::compile(boxed, [3]).unwrap().parameter_count(), 8);
 }
+
+/// What compiling a deep network costs grows like its depth: by the square, 4 times the layers would take 16 times as long.
+#[test]
+fn deep_networks_compile_in_linear_time() {
+    let time = |depth: usize| {
+        let net = move |s: &Scope, x: &Tensor| {
+            (0..depth).fold(x.clone(), |x, i| s.layer(&i.to_string(), &dense(16), &x).relu())
+        };
+        let (x, y) = (Tensor::zeros([8, 16]), Tensor::from_vec(vec![0; 8], [8]));
+        let start = std::time::Instant::now();
+        compile(net, cross_entropy(), Sgd::new(0.01), (&x, &y)).unwrap();
+        start.elapsed()
+    };
+    let mut found = Vec::new();
+    for _ in 0..5 {
+        let (short, long) = (time(60), time(240));
+        if long < 8 * short {
+            return;
+        }
+        found.push((short, long));
+    }
+    panic!("60 and 240 layers take {found:?}");
+}

@@ -6,6 +6,9 @@ use super::shader::{Dispatch, Shader, Where};
 use dropforge_ir::{PoolWindow, ValueType};
 use dropforge_plan::plan::Argument;
 
+/// Beyond this extent of a window, its loops are cut to the image.
+const LARGE_WINDOW: usize = 32;
+
 /// Extents of the planes.
 fn plane(ty: &ValueType) -> [usize; 2] {
     [ty.shape[2].max(1), ty.shape[3].max(1)]
@@ -20,11 +23,24 @@ fn split([height, width]: [usize; 2]) -> String {
 /// Loops over the taps of the window of output position (y, x); inside, (ty, tx) is a position of the input's plane.
 fn over_window(window: &PoolWindow, input: [usize; 2], body: &str) -> Vec<String> {
     let PoolWindow { kernel, stride, low, .. } = window;
+    // A window may be much larger than what it covers of the image.
+    let taps = |axis: usize, name: &str| {
+        let (start, low) = (format!("{name} * {}u", stride[axis]), low[axis]);
+        if kernel[axis] <= LARGE_WINDOW {
+            return ("0u".to_string(), format!("{}u", kernel[axis]));
+        }
+        let end = input[axis] + low;
+        (
+            format!("select(0u, {low}u - {start}, {start} < {low}u)"),
+            format!("min({}u, select(0u, {end}u - {start}, {start} < {end}u))", kernel[axis]),
+        )
+    };
+    let ((first_y, end_y), (first_x, end_x)) = (taps(0, "y"), taps(1, "x"));
     vec![
-        format!("for (var ky = 0u; ky < {}u; ky++) {{", kernel[0]),
+        format!("for (var ky = {first_y}; ky < {end_y}; ky++) {{"),
         format!("let ty = y * {}u + ky - {}u;", stride[0], low[0]),
         format!("if (ty >= {}u) {{ continue; }}", input[0]),
-        format!("for (var kx = 0u; kx < {}u; kx++) {{", kernel[1]),
+        format!("for (var kx = {first_x}; kx < {end_x}; kx++) {{"),
         format!("let tx = x * {}u + kx - {}u;", stride[1], low[1]),
         format!("if (tx >= {}u) {{ continue; }}", input[1]),
         body.to_string(),

@@ -47,7 +47,9 @@ pub fn check_geometries(device: &dyn Device, seeds: Range<u64>) -> Geometries {
             met.refused += 1;
             continue;
         };
-        if results.iter().any(|ty| ty.shape.elements() > ELEMENTS) || products(&op, &shapes, &results) > PRODUCTS {
+        if results.iter().any(|ty| ty.shape.elements() > ELEMENTS)
+            || products(&op, &shapes, &results) > PRODUCTS
+        {
             met.large += 1;
             continue;
         }
@@ -79,8 +81,8 @@ fn check(device: &dyn Device, op: &Op, types: &[ValueType], dice: &mut Dice) -> 
     let arguments: Vec<Argument<'_>> = arrays.iter().map(Argument::Host).collect();
     let outputs = executable.run(&arguments, &[]).map_err(|error| error.to_string())?;
     let numbers: Vec<Numbers> = arrays.iter().map(Numbers::from).collect();
-    let expected =
-        apply(op, &numbers.iter().collect::<Vec<_>>(), Precision::Double).map_err(|error| error.to_string())?;
+    let expected = apply(op, &numbers.iter().collect::<Vec<_>>(), Precision::Double)
+        .map_err(|error| error.to_string())?;
     for (expected, output) in expected.iter().zip(outputs) {
         let got = Numbers::from(&output.read().map_err(|error| error.to_string())?);
         if let Some(message) = report(expected, &got, |want| TOLERANCE * want.abs().max(1.0)) {
@@ -133,7 +135,8 @@ fn geometry(dice: &mut Dice) -> (Op, Vec<Shape>) {
                 // A filter that reaches far fits where the padding does; and few positions of it are quick.
                 if dice.percent(30) {
                     window.dilation[axis] = any(dice, 3).max(1);
-                    window.low[axis] = window.dilation[axis].wrapping_mul(kernel[axis] - 1).wrapping_add(1) / 2;
+                    window.low[axis] =
+                        window.dilation[axis].wrapping_mul(kernel[axis] - 1).wrapping_add(1) / 2;
                     window.high[axis] = window.low[axis].wrapping_add(dice.between(0, 2));
                 }
                 if dice.percent(30) {
@@ -158,13 +161,15 @@ fn geometry(dice: &mut Dice) -> (Op, Vec<Shape>) {
         }
         4..6 => {
             let kernel = pair(dice, 1, 4);
-            let mut window =
-                PoolWindow { kernel, stride: pair(dice, 1, 4), low: [0; 2], high: [0; 2] };
+            let mut window = PoolWindow { kernel, stride: pair(dice, 1, 4), low: [0; 2], high: [0; 2] };
             for axis in 0..2 {
                 let most = kernel[axis] / 2;
                 window.low[axis] = if dice.percent(50) { most } else { dice.between(0, most.min(2)) };
-                window.high[axis] =
-                    if dice.percent(50) { most.saturating_add(dice.below(2)) } else { dice.between(0, most.min(2)) };
+                window.high[axis] = if dice.percent(50) {
+                    most.saturating_add(dice.below(2))
+                } else {
+                    dice.between(0, most.min(2))
+                };
             }
             let x = Shape::from([batch, dice.between(1, 3), size[0], size[1]]);
             match dice.below(3) {

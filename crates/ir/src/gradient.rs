@@ -435,7 +435,8 @@ impl Rule<'_> {
                     let quotient = p.binary(Divide, a, b)?;
                     let zero = p.splat_like(0.0, quotient)?;
                     let is_negative = p.compare(CompareKind::Less, quotient, zero)?;
-                    let (up, down) = (p.unary(UnaryKind::Ceil, quotient)?, p.unary(UnaryKind::Floor, quotient)?);
+                    let (up, down) =
+                        (p.unary(UnaryKind::Ceil, quotient)?, p.unary(UnaryKind::Floor, quotient)?);
                     let quotient = p.apply(Op::Select {}, &[is_negative, up, down])?;
                     let product = p.binary(Multiply, g, quotient)?;
                     result[1] = Some(p.unary(UnaryKind::Negate, product)?);

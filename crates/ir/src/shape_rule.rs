@@ -487,7 +487,9 @@ fn attention_shapes(args: &[&ValueType]) -> std::result::Result<([usize; 4], [us
     if q[0] != k[0] || q[1] != k[1] || q[3] != k[3] {
         return Err(format!("queries {} do not fit keys {}", args[0].shape, args[1].shape));
     }
-    check_products(q.iter().chain(&k[2..3]), || format!("queries {} and keys {}", args[0].shape, args[1].shape))?;
+    check_products(q.iter().chain(&k[2..3]), || {
+        format!("queries {} and keys {}", args[0].shape, args[1].shape)
+    })?;
     Ok((q, k))
 }
 

@@ -8,8 +8,8 @@
 
 use crate::kernel::Level;
 use crate::mixed::argument_view;
-use crate::tuning::{MAX_GROUP_NODES, MAX_GROUP_OPERANDS, MAX_REPEATED_NODES};
 use crate::topology::Topology;
+use crate::tuning::{MAX_GROUP_NODES, MAX_GROUP_OPERANDS, MAX_REPEATED_NODES};
 use crate::view::{View, Views, is_row_major, is_view, reshape_strides};
 use dropforge_ir::{NodeId, Op, Program, Shape, Value};
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
@@ -538,22 +538,24 @@ impl<'a> Fuser<'a> {
         let mut seen: HashSet<usize> = HashSet::new();
         // The latest first, which are the closest to those that must not be reached.
         let mut open: BinaryHeap<(i128, usize)> = BinaryHeap::new();
-        let visit = |nodes: Vec<NodeId>, from_group: bool, open: &mut BinaryHeap<_>, seen: &mut HashSet<_>| {
-            for node in nodes {
-                for one in &self.uses[node.index()] {
-                    for &home in &self.homes[one.consumer.index()] {
-                        let has_own = self.units[home].as_ref().is_some_and(|reader| reader.contains(node));
-                        // What the members of the new kernel read from each other is no detour.
-                        let inside = from_group && units.contains(&home);
-                        let key = self.topology.key(home);
-                        // What comes later than all of them leads to none of them.
-                        if !has_own && !inside && key <= last && seen.insert(home) {
-                            open.push((key, home));
+        let visit =
+            |nodes: Vec<NodeId>, from_group: bool, open: &mut BinaryHeap<_>, seen: &mut HashSet<_>| {
+                for node in nodes {
+                    for one in &self.uses[node.index()] {
+                        for &home in &self.homes[one.consumer.index()] {
+                            let has_own =
+                                self.units[home].as_ref().is_some_and(|reader| reader.contains(node));
+                            // What the members of the new kernel read from each other is no detour.
+                            let inside = from_group && units.contains(&home);
+                            let key = self.topology.key(home);
+                            // What comes later than all of them leads to none of them.
+                            if !has_own && !inside && key <= last && seen.insert(home) {
+                                open.push((key, home));
+                            }
                         }
                     }
                 }
-            }
-        };
+            };
         visit(group.members.keys().copied().collect(), true, &mut open, &mut seen);
         while let Some((_, unit)) = open.pop() {
             if units.contains(&unit) {

@@ -16,12 +16,8 @@ fn network(depth: usize) -> Program {
         let weight = p.state(format!("{layer}.weight"), ValueType::new(DType::F32, [16, 16]));
         let bias = p.state(format!("{layer}.bias"), ValueType::new(DType::F32, [16]));
         parameters.extend([(2 * layer, weight), (2 * layer + 1, bias)]);
-        let op = Op::Dot {
-            lhs_batch: vec![],
-            rhs_batch: vec![],
-            lhs_contract: vec![1],
-            rhs_contract: vec![1],
-        };
+        let op =
+            Op::Dot { lhs_batch: vec![], rhs_batch: vec![], lhs_contract: vec![1], rhs_contract: vec![1] };
         let product = p.apply(op, &[x, weight]).unwrap();
         let shape = p.shape(product).clone();
         let bias = p.apply(Op::Broadcast { shape, axes: vec![1] }, &[bias]).unwrap();

@@ -39,7 +39,18 @@ fn pieces(shape: &AttentionShape, lanes: usize) -> [usize; 12] {
     let size = shape.size.next_multiple_of(lanes);
     let (keys, queries, scores) = (size * KEYS, size * QUERIES, KEYS * QUERIES);
     [
-        keys, keys, keys, queries, queries, queries, queries, scores, scores, shape.queries, shape.queries, shape.queries,
+        keys,
+        keys,
+        keys,
+        queries,
+        queries,
+        queries,
+        queries,
+        scores,
+        scores,
+        shape.queries,
+        shape.queries,
+        shape.queries,
     ]
 }
 
@@ -230,14 +241,14 @@ impl Head<'_> {
                 if visible == 0 {
                     break;
                 }
-                pack_transposed::<V>(
-                    self.key.from(keys.start),
-                    keys.len(),
-                    shape.size,
+                pack_transposed::<V>(self.key.from(keys.start), keys.len(), shape.size, buffers.keys, KEYS);
+                self.products_with_keys::<V>(
+                    buffers.queries,
                     buffers.keys,
-                    KEYS,
+                    buffers.weights,
+                    queries.len(),
+                    visible,
                 );
-                self.products_with_keys::<V>(buffers.queries, buffers.keys, buffers.weights, queries.len(), visible);
                 for (row, query) in queries.clone().enumerate() {
                     let seen = shape.visible(query).saturating_sub(keys.start).min(visible);
                     let unseen = V::splat(f32::NEG_INFINITY);

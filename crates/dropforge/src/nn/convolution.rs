@@ -159,7 +159,11 @@ impl Layer for Conv {
             if !self.bias {
                 return y;
             }
-            let bias = scope.parameter("bias", [self.outputs], Init::bias(inputs.saturating_mul(height).saturating_mul(width)));
+            let bias = scope.parameter(
+                "bias",
+                [self.outputs],
+                Init::bias(inputs.saturating_mul(height).saturating_mul(width)),
+            );
             y + bias.reshape([1, -1, 1, 1])
         })
     }

@@ -7,7 +7,8 @@
 use super::Tensor;
 use super::node::{Action, Application, Place, Source, attach, fail, most_specific};
 use dropforge_ir::{
-    Array, BinaryKind, CompareKind, DType, Data, Error, Op, Origin, Program, ReduceKind, Result, Value, ValueType,
+    Array, BinaryKind, CompareKind, DType, Data, Error, Op, Origin, Program, ReduceKind, Result, Value,
+    ValueType,
 };
 use std::panic::Location;
 

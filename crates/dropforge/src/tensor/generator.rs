@@ -51,8 +51,11 @@ impl Generator {
         }
         let fraction = self.rand(shape);
         let width = high - low;
-        let number =
-            if width.is_finite() { fraction * width + low } else { &fraction * high + (1.0 - &fraction) * low };
+        let number = if width.is_finite() {
+            fraction * width + low
+        } else {
+            &fraction * high + (1.0 - &fraction) * low
+        };
         // Sums may be rounded up to the end, as often as a number is rounded up to any other; the lower end has half of its
         // share from rounding down, and takes the other half from there.
         Tensor::select(&number.ge(high), low, &number)

@@ -185,7 +185,9 @@ impl Lowering {
             held && node.waiting() > CARRIED_CHAIN
         };
         let carried = self.seen.iter().filter(is_carried);
-        carried.map(|node| (Tensor { node: node.clone(), tag: None }, self.values[&Arc::as_ptr(node)])).collect()
+        carried
+            .map(|node| (Tensor { node: node.clone(), tag: None }, self.values[&Arc::as_ptr(node)]))
+            .collect()
     }
 
     /// A number in the user's code. In a program that runs once it is mostly an input, so that a loop with a changing number
@@ -240,12 +242,10 @@ fn resolve_detached(old: &Program, detached: &[(Value, Value)]) -> Result<Progra
         new.current_origin = node.origin.clone();
         let ty = node.results.first().map(|&value| old.ty(value).clone());
         let results = match (&node.op, ty) {
-            (Op::Input(port), Some(ty)) => {
-                match detached.get(&node.results[0]) {
-                    Some(source) => vec![get(&map, *source)?],
-                    None => vec![new.input(old.inputs[*port].name.clone(), ty)],
-                }
-            }
+            (Op::Input(port), Some(ty)) => match detached.get(&node.results[0]) {
+                Some(source) => vec![get(&map, *source)?],
+                None => vec![new.input(old.inputs[*port].name.clone(), ty)],
+            },
             (Op::State(port), Some(ty)) => vec![new.state(old.states[*port].name.clone(), ty)],
             (Op::Hyper(port), _) => vec![new.hyper(old.hypers[*port].name.clone())],
             _ => {

@@ -98,7 +98,16 @@ impl Node {
     pub fn new(ty: ValueType, origin: Place, source: Source) -> Node {
         let traced = matches!(source, Source::Port);
         let detached = Mutex::default();
-        Node { ty, origin, depth: 0, tracked: false, traced, gradient: None, source: Mutex::new(source), detached }
+        Node {
+            ty,
+            origin,
+            depth: 0,
+            tracked: false,
+            traced,
+            gradient: None,
+            source: Mutex::new(source),
+            detached,
+        }
     }
 
     /// Remembers a node that detaches this one, unless the elements are there already.

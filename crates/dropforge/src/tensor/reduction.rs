@@ -49,7 +49,8 @@ impl Tensor {
         let empty = axes.iter().find(|&&axis| self.shape()[axis] == 0);
         match (kind, empty) {
             (ReduceKind::Max | ReduceKind::Min, Some(axis)) => {
-                let message = format!("axis {axis} of {} is empty, there is nothing to choose from", self.shape());
+                let message =
+                    format!("axis {axis} of {} is empty, there is nothing to choose from", self.shape());
                 fail(name, message, &[self])
             }
             _ => apply(name, Op::Reduce { kind, axes }, &[self]),

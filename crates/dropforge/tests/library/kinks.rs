@@ -153,8 +153,7 @@ fn check_on(runtime: &Runtime) {
         let mut compare = |what: String, is_gradient: bool, found: Vec<f32>, expected: &[f32]| {
             assert_eq!(found.len(), expected.len(), "{what}");
             for (i, (&found, &expected)) in found.iter().zip(expected).enumerate() {
-                let at: Vec<f32> =
-                    case.arguments.iter().map(|x| x.get(i).copied().unwrap_or(x[0])).collect();
+                let at: Vec<f32> = case.arguments.iter().map(|x| x.get(i).copied().unwrap_or(x[0])).collect();
                 // A softmax of anything is an ordinary number.
                 let argument = if case.function.ends_with("softmax") { 1.0 } else { at[0] };
                 if !is_close(found, expected, case.dtype, argument)
@@ -204,7 +203,8 @@ fn a_gpu_agrees_with_pytorch() {
     assert_eq!(x.gelu_tanh().to_vec::<f32>().unwrap(), [0.0; 3]);
     let y = Tensor::from([1.0, 0.0, f32::NAN, f32::INFINITY, -2.0]).to(&gpu).unwrap();
     let (quotient, product) = (&y / 0.0, &y * 0.0);
-    let found = [quotient, product].map(|x| x.to_vec::<f32>().unwrap().iter().map(f32::to_string).collect::<Vec<_>>());
+    let found = [quotient, product]
+        .map(|x| x.to_vec::<f32>().unwrap().iter().map(f32::to_string).collect::<Vec<_>>());
     assert_eq!(found, [["inf", "NaN", "NaN", "inf", "-inf"], ["0", "0", "NaN", "NaN", "-0"]]);
 }
 

@@ -36,7 +36,8 @@ fn random_numbers_leave_out_the_upper_end() {
         let x = Generator::new(1).uniform([200_000], low, high).to_vec::<f32>().unwrap();
         assert!(x.iter().all(|&x| low <= x && x < high), "{low}..{high}");
         let mean = x.iter().map(|&x| f64::from(x)).sum::<f64>() / x.len() as f64;
-        let (middle, width) = (f64::from(low) / 2.0 + f64::from(high) / 2.0, f64::from(high) - f64::from(low));
+        let (middle, width) =
+            (f64::from(low) / 2.0 + f64::from(high) / 2.0, f64::from(high) - f64::from(low));
         assert!((mean - middle).abs() < 0.04 * width, "{low}..{high}: mean {mean}");
     }
     assert_eq!(Generator::new(1).uniform([2], 3.0, 3.0).to_vec::<f32>().unwrap(), [3.0, 3.0]);
@@ -141,7 +142,8 @@ fn sixteen_axes_work_and_more_are_refused() {
         let y = x.permute(&order);
         assert_eq!(y.to_vec::<f32>().unwrap()[..1 << 15], turned);
         let rows = (&y * &x).sum([0, 2, 4, 6, 8, 10, 12, 14]).sum(..).item::<f32>().unwrap();
-        let expected: f64 = (0..1u32 << 16).map(|i| f64::from(i as u16) * f64::from((i as u16).reverse_bits())).sum();
+        let expected: f64 =
+            (0..1u32 << 16).map(|i| f64::from(i as u16) * f64::from((i as u16).reverse_bits())).sum();
         assert!((f64::from(rows) / expected - 1.0).abs() < 1e-4);
     }
     assert_error(&Tensor::from_vec(vec![1.0f32; 1 << 17], vec![2usize; 17]), "17 axes, at most 16");

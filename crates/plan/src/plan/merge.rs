@@ -14,7 +14,7 @@ use crate::emit::Emitted;
 use crate::fuse::results;
 use crate::kernel::LoopKernel;
 use crate::topology::{followers, sorted};
-use crate::tuning::{MERGED_BYTES, MERGE_CANDIDATES, MERGE_SEARCH};
+use crate::tuning::{MERGE_CANDIDATES, MERGE_SEARCH, MERGED_BYTES};
 use dropforge_ir::{Op, Value};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};

@@ -38,12 +38,8 @@ impl Planner<'_> {
             }
         }
         let ends: HashSet<Value> = results(self.program).into_iter().collect();
-        let replaced_by: HashMap<Value, Value> = self
-            .program
-            .states
-            .iter()
-            .filter_map(|state| Some((state.write?, state.value)))
-            .collect();
+        let replaced_by: HashMap<Value, Value> =
+            self.program.states.iter().filter_map(|state| Some((state.write?, state.value))).collect();
         let mut waits = Waits::new(sources);
         let mut pairs = HashMap::new();
         let mut paired = HashSet::new();

@@ -76,11 +76,12 @@ impl<'a> Scene<'a> {
     fn zero(&self, register: Register) -> Option<u32> {
         let stages = self.kernel.stages.iter();
         let mut instructions = stages.flat_map(|stage| stage.domain.iter().chain(&stage.row));
-        instructions.find_map(|instruction| match instruction {
-            Instruction::Immediate { to, bits } if *to == register => Some(*bits),
-            _ => None,
-        })
-        .filter(|bits| bits & 0x7fff_ffff == 0)
+        instructions
+            .find_map(|instruction| match instruction {
+                Instruction::Immediate { to, bits } if *to == register => Some(*bits),
+                _ => None,
+            })
+            .filter(|bits| bits & 0x7fff_ffff == 0)
     }
 
     fn dtype(&self, register: Register) -> DType {

@@ -131,12 +131,12 @@ fn geometry(dice: &mut Dice) -> (Op, Vec<Shape>) {
                 dilation: pair(dice, 1, 3),
                 groups,
             };
-            for axis in 0..2 {
+            for (axis, taps) in kernel.into_iter().enumerate() {
                 // A filter that reaches far fits where the padding does; and few positions of it are quick.
                 if dice.percent(30) {
                     window.dilation[axis] = any(dice, 3).max(1);
                     window.low[axis] =
-                        window.dilation[axis].wrapping_mul(kernel[axis] - 1).wrapping_add(1) / 2;
+                        window.dilation[axis].wrapping_mul(taps - 1).wrapping_add(1) / 2;
                     window.high[axis] = window.low[axis].wrapping_add(dice.between(0, 2));
                 }
                 if dice.percent(30) {
@@ -162,8 +162,8 @@ fn geometry(dice: &mut Dice) -> (Op, Vec<Shape>) {
         4..6 => {
             let kernel = pair(dice, 1, 4);
             let mut window = PoolWindow { kernel, stride: pair(dice, 1, 4), low: [0; 2], high: [0; 2] };
-            for axis in 0..2 {
-                let most = kernel[axis] / 2;
+            for (axis, extent) in kernel.into_iter().enumerate() {
+                let most = extent / 2;
                 window.low[axis] = if dice.percent(50) { most } else { dice.between(0, most.min(2)) };
                 window.high[axis] = if dice.percent(50) {
                     most.saturating_add(dice.below(2))

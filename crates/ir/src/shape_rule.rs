@@ -62,19 +62,19 @@ pub(crate) fn normalize(op: Op, args: &[&ValueType]) -> Op {
 
 /// A valid window with strides and dilations as in [`normalize`].
 fn normal(mut window: ConvolutionWindow, input: [usize; 2], kernel: [usize; 2]) -> ConvolutionWindow {
-    for axis in 0..2 {
+    for (axis, extent) in input.into_iter().enumerate() {
         if kernel[axis] == 1 {
             window.dilation[axis] = 1;
         }
-        let padded = window.low[axis] + input[axis] + window.high[axis];
+        let padded = window.low[axis] + extent + window.high[axis];
         window.stride[axis] = window.stride[axis].min(padded);
     }
     window
 }
 
 fn normal_pool(mut window: PoolWindow, input: [usize; 2]) -> PoolWindow {
-    for axis in 0..2 {
-        let padded = window.low[axis] + input[axis] + window.high[axis];
+    for (axis, extent) in input.into_iter().enumerate() {
+        let padded = window.low[axis] + extent + window.high[axis];
         window.stride[axis] = window.stride[axis].min(padded);
     }
     window

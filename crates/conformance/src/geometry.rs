@@ -135,8 +135,7 @@ fn geometry(dice: &mut Dice) -> (Op, Vec<Shape>) {
                 // A filter that reaches far fits where the padding does; and few positions of it are quick.
                 if dice.percent(30) {
                     window.dilation[axis] = any(dice, 3).max(1);
-                    window.low[axis] =
-                        window.dilation[axis].wrapping_mul(taps - 1).wrapping_add(1) / 2;
+                    window.low[axis] = window.dilation[axis].wrapping_mul(taps - 1).wrapping_add(1) / 2;
                     window.high[axis] = window.low[axis].wrapping_add(dice.between(0, 2));
                 }
                 if dice.percent(30) {

@@ -236,7 +236,8 @@ fn ties_of_halves_are_counted_in_f32() {
 
 /// Every device that is built in.
 fn runtimes() -> Vec<(&'static str, Runtime)> {
-    let names: &[&str] = if cfg!(feature = "gpu") { &["cpu", "reference", "gpu"] } else { &["cpu", "reference"] };
+    let names: &[&str] =
+        if cfg!(feature = "gpu") { &["cpu", "reference", "gpu"] } else { &["cpu", "reference"] };
     names.iter().filter_map(|&name| Some((name, devices::open(name, None).ok()?))).collect()
 }
 

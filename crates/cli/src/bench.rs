@@ -7,10 +7,9 @@ use dropforge::loss::{Loss, cross_entropy};
 use dropforge::models::{GptOptions, catsdogs, gpt, lenet, mlp, resnet18, tinycnn};
 use dropforge::nn::Layer;
 use dropforge::optim::{Adam, AdamW, Optimizer, Sgd};
-use dropforge::step::{Batched, Step, StepBuilder};
-use dropforge::{DType, Generator, Runtime, Tensor, ValueType};
+use dropforge::step::{Batch, Step, StepBuilder};
+use dropforge::{Generator, Runtime, Tensor};
 use serde_json::json;
-use std::sync::Arc;
 use std::time::Instant;
 
 const NAMES: [&str; 9] = [
@@ -121,13 +120,13 @@ pub fn run(args: &Bench) -> Outcome {
 }
 
 /// Predictions per second, results on the host included.
-fn predictions(args: &Bench, step: &mut Step, batch: &Batched, samples: usize) -> Outcome {
+fn predictions(args: &Bench, step: &mut Step, batch: &Batch, samples: usize) -> Outcome {
     for _ in 0..WARM_UP {
-        step.predict(&batch.inputs)?;
+        step.predict(batch)?.to_array()?;
     }
     let (started, mut runs) = (Instant::now(), 0);
     let seconds = loop {
-        step.predict(&batch.inputs)?;
+        step.predict(batch)?.to_array()?;
         runs += 1;
         let seconds = started.elapsed().as_secs_f64();
         if seconds > args.seconds {
@@ -176,7 +175,7 @@ fn workload(name: &str, is_gpu: bool) -> Option<Workload> {
 
 impl Workload {
     /// One batch of random inputs and classes, the same each time.
-    fn data(&self, runtime: &Runtime) -> Outcome<Batched> {
+    fn data(&self, runtime: &Runtime) -> Outcome<Batch> {
         let mut generator = Generator::new(0);
         let mut tokens = |shape: &[usize]| generator.randint(shape, 0, self.classes as i32);
         let (inputs, targets) = match &self.inputs {
@@ -187,23 +186,21 @@ impl Workload {
             }
         };
         runtime.evaluate(&[&inputs, &targets])?;
-        Ok(Batched { inputs: Arc::new(inputs.to_array()?), targets: Arc::new(targets.to_array()?) })
+        Ok(Batch::from((inputs.to_array()?, targets.to_array()?)))
     }
 
-    fn compile(self, batch: &Batched, clip_norm: Option<f64>, runtime: &Runtime) -> Outcome<Step> {
+    fn compile(self, batch: &Batch, clip_norm: Option<f64>, runtime: &Runtime) -> Outcome<Step> {
         let classes = self.classes;
         // The scores of all tokens of all sequences count alike.
         let loss = move |scores: &Tensor, targets: &Tensor| match scores.rank() {
             3 => cross_entropy().loss(&scores.reshape([-1, classes as isize]), &targets.reshape([-1])),
             _ => cross_entropy().loss(scores, targets),
         };
-        let (inputs, targets): (ValueType, ValueType) = (batch.inputs.ty(), batch.targets.ty());
-        debug_assert_eq!(targets.dtype, DType::I32);
         let mut step = StepBuilder::new(self.net, loss, self.optimizer).runtime(runtime);
         if let Some(limit) = clip_norm {
             step = step.clip_norm(limit);
         }
-        Ok(step.compile(&inputs, &targets)?)
+        Ok(step.compile_for(batch)?)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `dropforge eval`
 
 use crate::args::Eval;
-use crate::output::{Outcome, count, line};
+use crate::output::{Outcome, add_metrics, count, line};
 use crate::{machine, train};
 use dropforge::run::{DataSpec, RunConfig, Trained};
 use serde_json::json;
@@ -18,16 +18,17 @@ pub fn run(args: &Eval) -> Outcome {
     let data = spec.open(args.data.size.map_or(usual, |size| size as usize))?;
     let measured = trained.evaluate(&data.test, args.batch)?;
     if args.json {
-        return line(json!({
+        let mut event = json!({
             "run": args.run.display().to_string(), "data": spec.to_string(), "test_images": measured.samples,
-            "test_loss": measured.loss, "test_accuracy": measured.accuracy,
-            "seconds": measured.seconds, "images_per_s": measured.samples_per_s(),
-        }));
+            "test_loss": measured.loss, "seconds": measured.seconds, "images_per_s": measured.samples_per_s(),
+        });
+        add_metrics(&mut event, "test", &measured.metrics);
+        return line(event);
     }
+    let metrics: String = measured.metrics.iter().map(|value| format!("test {value}, ")).collect();
     line(format_args!(
-        "{} on {spec}: test accuracy {}, test loss {:.4} on {} images, {} images/s",
+        "{} on {spec}: {metrics}test loss {:.4} on {} images, {} images/s",
         args.run.display(),
-        train::percent(measured.accuracy),
         measured.loss,
         count(measured.samples),
         count(measured.samples_per_s() as u64)

@@ -1,5 +1,7 @@
 //! Writing to standard output, where the reader may go away, and errors to standard error.
 
+use dropforge::metric::Values;
+use serde_json::{Value, json};
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
@@ -86,6 +88,13 @@ impl StatusLine {
 impl Drop for StatusLine {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+/// Adds metrics to a JSON object, each under its name behind `prefix_`.
+pub fn add_metrics(event: &mut Value, prefix: &str, metrics: &Values) {
+    if let Some(event) = event.as_object_mut() {
+        event.extend(metrics.iter().map(|value| (format!("{prefix}_{}", value.name), json!(value.value))));
     }
 }
 

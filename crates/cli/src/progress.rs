@@ -19,7 +19,8 @@ pub struct Shown {
     pub batch: usize,
     pub batches: usize,
     pub loss: f64,
-    pub accuracy: Option<f64>,
+    /// The metrics, as they are to be read.
+    pub metrics: String,
     pub samples_per_s: f64,
     /// Seconds until the end of the run.
     pub left: f64,
@@ -43,12 +44,12 @@ impl ProgressBar {
 fn text(shown: &Shown) -> String {
     let done = shown.batch * WIDTH / shown.batches.max(1);
     let bar: String = (0..WIDTH).map(|i| if i < done { '█' } else { '░' }).collect();
-    let accuracy = shown.accuracy.map_or_else(String::new, |a| format!("  acc {:.2} %", a * 100.0));
     format!(
-        "epoch {}/{} {bar} loss {:.4}{accuracy}  {} images/s  {} left",
+        "epoch {}/{} {bar} loss {:.4}{}  {} images/s  {} left",
         shown.epoch,
         shown.epochs,
         shown.loss,
+        shown.metrics,
         count(shown.samples_per_s as u64),
         duration(shown.left)
     )
@@ -66,12 +67,13 @@ mod tests {
             batch: 50,
             batches: 100,
             loss: 0.25,
-            accuracy: Some(0.9),
+            metrics: "  accuracy 90.00 %".into(),
             samples_per_s: 12345.6,
             left: 61.0,
         };
         let half = "█".repeat(10) + &"░".repeat(10);
-        let expected = format!("epoch 2/5 {half} loss 0.2500  acc 90.00 %  12,345 images/s  1 min 01 s left");
+        let expected =
+            format!("epoch 2/5 {half} loss 0.2500  accuracy 90.00 %  12,345 images/s  1 min 01 s left");
         assert_eq!(text(&shown), expected);
     }
 }

@@ -2,12 +2,13 @@
 
 use crate::args::Train;
 use crate::machine;
-use crate::output::{Outcome, Stop, count, duration, line, shape};
+use crate::output::{Outcome, Stop, add_metrics, count, duration, line, shape};
 use crate::progress::{ProgressBar, Shown};
 use dropforge::Runtime;
+use dropforge::metric::Values;
 use dropforge::run::{DataSpec, ModelSpec, OpenData, Part, RunConfig, RunDir, check_path, holds_run};
 use dropforge::settings::{SettingType, Table, Value, set_path};
-use dropforge::train::{EpochReport, Evaluation, Progress, Trainer};
+use dropforge::train::{Callback, Control, EpochReport, Progress, Trainer};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -30,14 +31,11 @@ pub fn run(args: &Train) -> Outcome {
         job.trainer.start_profile();
     }
     let Job { config, data, mut trainer, path, .. } = job;
-    while trainer.epochs() < config.epochs {
-        let report = train_epoch(&mut trainer, &config, &data, !args.json)?;
-        let validation = trainer.validate(&data.test)?;
-        trainer.checkpoint()?;
-        print_epoch(args.json, &config, &report, &validation)?;
-    }
-    if trainer.epochs() == 0 {
-        trainer.checkpoint()?;
+    let mut screen = Screen { config: &config, json: args.json, bar: None, stop: None };
+    let fit = trainer.fit(&data.train).validate(&data.test).epochs(config.epochs);
+    fit.callback(&mut screen).run()?;
+    if let Some(stop) = screen.stop {
+        return Err(stop);
     }
     finish(args.json, &mut trainer, &data, &path, started)?;
     if args.profile {
@@ -247,53 +245,79 @@ fn announce(
     }
 }
 
-fn train_epoch(
-    trainer: &mut Trainer,
-    config: &RunConfig,
-    data: &OpenData,
-    bar: bool,
-) -> Outcome<EpochReport> {
-    let mut bar = ProgressBar::new(bar);
-    let report = trainer.epoch_with(&data.train, |progress| {
-        bar.update(|| shown(progress, config));
-        Ok(())
-    })?;
-    Ok(report)
+/// What people see of training: a bar, and a line for each epoch.
+struct Screen<'a> {
+    config: &'a RunConfig,
+    json: bool,
+    bar: Option<ProgressBar>,
+    /// Why nothing can be printed any more.
+    stop: Option<Stop>,
 }
 
-fn shown(progress: &Progress, config: &RunConfig) -> Shown {
-    let Progress { epoch, batch, batches, loss, accuracy, samples_per_s, .. } = *progress;
-    let epochs_left = config.epochs.saturating_sub(epoch) as f64;
-    let batches_left = epochs_left * batches as f64 + (batches - batch) as f64;
-    let left = batches_left * config.batch as f64 / samples_per_s.max(1e-9);
-    Shown { epoch, epochs: config.epochs, batch, batches, loss, accuracy, samples_per_s, left }
-}
-
-fn print_epoch(json: bool, config: &RunConfig, report: &EpochReport, validation: &Evaluation) -> Outcome {
-    if json {
-        return line(json!({
-            "event": "epoch", "epoch": report.epoch, "step": report.step, "lr": report.lr,
-            "train_loss": report.loss, "train_accuracy": report.accuracy,
-            "test_loss": validation.loss, "test_accuracy": validation.accuracy,
-            "seconds": report.seconds, "images_per_s": report.samples_per_s,
-        }));
+impl Callback for Screen<'_> {
+    fn name(&self) -> String {
+        "screen".into()
     }
+
+    fn on_step_end(&mut self, control: &mut Control<'_>) -> dropforge::Result<()> {
+        let bar = self.bar.get_or_insert_with(|| ProgressBar::new(!self.json));
+        bar.update(|| shown(&control.progress(), self.config));
+        Ok(())
+    }
+
+    fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> dropforge::Result<()> {
+        // Without the bar, so that it does not stand in the way.
+        self.bar = None;
+        if let Err(stop) = print_epoch(self.json, self.config, report) {
+            control.stop("nothing can be printed");
+            self.stop = Some(stop);
+        }
+        Ok(())
+    }
+
+    fn on_error(&mut self, _: &dropforge::Error) {
+        self.bar = None;
+    }
+}
+
+fn shown(progress: &Progress<'_>, config: &RunConfig) -> Shown {
+    let Progress { epoch, batch, batches, loss, samples_per_s, .. } = *progress;
+    let metrics = progress.metrics().unwrap_or_default();
+    let metrics = metrics.iter().map(|value| format!("  {value}")).collect();
+    let epochs_left = config.epochs.saturating_sub(epoch) as f64;
+    let batches_left = epochs_left * batches as f64 + batches.saturating_sub(batch) as f64;
+    let left = batches_left * config.batch as f64 / samples_per_s.max(1e-9);
+    Shown { epoch, epochs: config.epochs, batch, batches, loss, metrics, samples_per_s, left }
+}
+
+fn print_epoch(json: bool, config: &RunConfig, report: &EpochReport) -> Outcome {
+    let validation = report.validation.as_ref();
+    if json {
+        let mut event = json!({
+            "event": "epoch", "epoch": report.epoch, "step": report.step, "lr": report.lr,
+            "train_loss": report.loss, "test_loss": validation.map(|measured| measured.loss),
+            "seconds": report.seconds, "images_per_s": report.samples_per_s,
+        });
+        add_metrics(&mut event, "train", &report.metrics);
+        if let Some(measured) = validation {
+            add_metrics(&mut event, "test", &measured.metrics);
+        }
+        return line(event);
+    }
+    let named = |prefix: &str, loss: f64, metrics: &Values| {
+        let metrics: String = metrics.iter().map(|value| format!("  {prefix}{value}")).collect();
+        format!("{prefix}loss {loss:.4}{metrics}")
+    };
+    let train = named("", report.loss, &report.metrics);
+    let test =
+        validation.map(|measured| named("  test ", measured.loss, &measured.metrics)).unwrap_or_default();
     line(format_args!(
-        "epoch {}/{}  loss {:.4}  accuracy {}  test loss {:.4}  test accuracy {}  {} images/s  {}",
+        "epoch {}/{}  {train}{test}  {} images/s  {}",
         report.epoch,
         config.epochs,
-        report.loss,
-        percent(report.accuracy),
-        validation.loss,
-        percent(validation.accuracy),
         count(report.samples_per_s as u64),
         duration(report.seconds)
     ))
-}
-
-/// 98.25 %
-pub fn percent(part: Option<f64>) -> String {
-    part.map_or_else(|| "–".into(), |part| format!("{:.2} %", part * 100.0))
 }
 
 fn finish(json: bool, trainer: &mut Trainer, data: &OpenData, path: &Path, started: Instant) -> Outcome {
@@ -306,25 +330,23 @@ fn finish(json: bool, trainer: &mut Trainer, data: &OpenData, path: &Path, start
     let images: f64 = history.iter().map(|report| report.seconds * report.samples_per_s).sum();
     let images_per_s = if seconds > 0.0 { images / seconds } else { 0.0 };
     if json {
-        let train: Option<(f64, serde_json::Value)> =
-            history.last().map(|report| (report.loss, json!(report.accuracy)));
-        let (loss, accuracy) = train
-            .map_or((serde_json::Value::Null, serde_json::Value::Null), |(loss, accuracy)| {
-                (json!(loss), accuracy)
-            });
-        return line(json!({
+        let mut event = json!({
             "event": "end", "run": path.display().to_string(), "epochs": trainer.epochs(), "steps": trainer.steps(),
-            "train_loss": loss, "train_accuracy": accuracy,
-            "test_loss": last.loss, "test_accuracy": last.accuracy,
+            "train_loss": history.last().map(|report| report.loss), "test_loss": last.loss,
             "seconds": started.elapsed().as_secs_f64(), "images_per_s": images_per_s,
-        }));
+        });
+        if let Some(report) = history.last() {
+            add_metrics(&mut event, "train", &report.metrics);
+        }
+        add_metrics(&mut event, "test", &last.metrics);
+        return line(event);
     }
     let seconds = duration(started.elapsed().as_secs_f64());
-    line(format_args!(
-        "test accuracy {} after {seconds}; saved in {}",
-        percent(last.accuracy),
-        path.display()
-    ))
+    let figure = match last.metrics.iter().next() {
+        Some(metric) => metric.to_string(),
+        None => format!("loss {:.4}", last.loss),
+    };
+    line(format_args!("test {figure} after {seconds}; saved in {}", path.display()))
 }
 
 /// The kernels of the training step; a last batch with fewer samples has a program of its own.

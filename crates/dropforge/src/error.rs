@@ -1,67 +1,136 @@
 //! The error of the library.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// A result with the library's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What went wrong, in one line that names the operation, the layer and the source line, or the file.
 ///
+/// [`Debug`](fmt::Debug) prints that line too, so that a program whose `main` returns [`Result`] ends with it.
+///
 /// ```
+/// use dropforge::ErrorKind;
 /// use dropforge::prelude::*;
 ///
 /// let error = Tensor::zeros([128, 784]).matmul(&Tensor::zeros([512, 256])).to_array().unwrap_err();
 /// assert!(error.to_string().starts_with("matmul: inner sizes differ, [128, 784] · [512, 256], at "));
+/// assert_eq!(error.kind(), ErrorKind::Program);
+/// assert_eq!(format!("{error:?}"), error.to_string());
 /// ```
-#[derive(Clone, Debug)]
-pub struct Error(Box<Kind>);
+#[derive(Clone)]
+pub struct Error(Box<Inner>);
 
-#[derive(Clone, Debug)]
-enum Kind {
-    Message(String),
-    Program(dropforge_ir::Error),
-    Data(String),
+/// What sort of thing went wrong: what a program can decide by, whatever the words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Operations that do not fit together, or a program that a device cannot compile or run.
+    Program,
+    /// Samples that cannot be read or are not what they should be.
+    Data,
+    /// A file or folder that cannot be read or written, or does not hold what it should.
+    File,
+    /// A setting that does not exist or has a value that it cannot have.
+    Setting,
+    /// Numbers that are no longer finite: training cannot go on from them.
+    Numbers,
+    /// Anything else.
+    Other,
+}
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
     /// An error with a text of its own; one line that reads like advice.
     pub fn new(message: impl Into<String>) -> Error {
-        Error(Box::new(Kind::Message(message.into())))
+        Error::of(ErrorKind::Other, message)
+    }
+
+    /// An error of a kind.
+    pub fn of(kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error(Box::new(Inner { kind, message: message.into(), source: None }))
+    }
+
+    /// The same error with what caused it, which [`source`](std::error::Error::source) then gives.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+        self.0.source = Some(Arc::new(source));
+        self
     }
 
     /// The same error with a place or a circumstance in front: `context: what went wrong`.
-    pub fn context(self, context: impl fmt::Display) -> Error {
-        Error::new(format!("{context}: {self}"))
+    #[must_use]
+    pub fn context(mut self, context: impl fmt::Display) -> Error {
+        self.0.message = format!("{context}: {}", self.0.message);
+        self
+    }
+
+    /// What sort of thing went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
     }
 
     /// The error of the operation or program that failed, where that is what happened.
     pub fn as_program_error(&self) -> Option<&dropforge_ir::Error> {
-        match &*self.0 {
-            Kind::Program(error) => Some(error),
-            Kind::Message(_) | Kind::Data(_) => None,
-        }
+        self.0.source.as_ref()?.downcast_ref()
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.0 {
-            Kind::Message(text) | Kind::Data(text) => f.write_str(text),
-            Kind::Program(error) => error.fmt(f),
-        }
+        f.write_str(&self.0.message)
     }
 }
 
-impl std::error::Error for Error {}
+/// The line itself: what `fn main() -> dropforge::Result<()>` prints.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static))
+    }
+}
 
 impl From<dropforge_ir::Error> for Error {
     fn from(error: dropforge_ir::Error) -> Error {
-        Error(Box::new(Kind::Program(error)))
+        Error::of(ErrorKind::Program, error.to_string()).caused_by(error)
     }
 }
 
 impl From<dropforge_data::Error> for Error {
     fn from(error: dropforge_data::Error) -> Error {
-        Error(Box::new(Kind::Data(error.to_string())))
+        Error::of(ErrorKind::Data, error.to_string()).caused_by(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    #[test]
+    fn kinds_and_sources_stay_under_a_context() {
+        let full = std::io::Error::new(std::io::ErrorKind::StorageFull, "no space");
+        let error = Error::of(ErrorKind::File, "cannot write: no space").caused_by(full).context("a.toml");
+        assert_eq!(error.to_string(), "a.toml: cannot write: no space");
+        assert_eq!(format!("{error:?}"), error.to_string());
+        assert_eq!(error.kind(), ErrorKind::File);
+        let source = error.source().and_then(|source| source.downcast_ref::<std::io::Error>()).unwrap();
+        assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
+        assert!(error.as_program_error().is_none());
+        let error = Error::from(dropforge_ir::Error::new("add", "does not fit"));
+        assert_eq!(error.kind(), ErrorKind::Program);
+        assert!(error.as_program_error().is_some());
     }
 }

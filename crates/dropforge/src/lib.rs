@@ -10,7 +10,7 @@
 //! let (images, classes) = (Tensor::zeros([32, 1, 28, 28]), Tensor::from_vec(vec![0; 32], [32]));
 //! let mut step = compile(net, cross_entropy(), Sgd::new(0.05).momentum(0.9), (&images, &classes))?;
 //! let outcome = step.run((&images, &classes))?;
-//! println!("loss {}, {} right", outcome.loss()?, outcome.correct()?.unwrap_or(0));
+//! println!("loss {}; so far {}", outcome.loss()?, step.metrics()?);
 //! # Ok::<(), dropforge::Error>(())
 //! ```
 //!
@@ -28,6 +28,7 @@ pub mod devices;
 mod error;
 pub mod init;
 pub mod loss;
+pub mod metric;
 pub mod models;
 pub mod nn;
 pub mod optim;
@@ -38,7 +39,7 @@ pub mod step;
 mod tensor;
 pub mod train;
 
-pub use error::{Error, Result};
+pub use error::{Error, ErrorKind, Result};
 pub use tensor::{
     Axes, Conv2d, Element, Generator, IntoReshape, IntoShape, NestedData, Operand, Pool2d, Runtime, Tensor,
     gradients,
@@ -67,6 +68,6 @@ pub mod prelude {
     pub use crate::schedule::Schedule;
     pub use crate::seq;
     pub use crate::step::{Network, NetworkBuilder, Step, StepBuilder, compile};
-    pub use crate::train::Trainer;
+    pub use crate::train::{Trainer, early_stopping, highest, lowest, reduce_on_plateau};
     pub use crate::{Array, DType, Error, Generator, Result, Runtime, Shape, Tensor, ValueType, gradients};
 }

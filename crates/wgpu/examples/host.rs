@@ -36,7 +36,7 @@ fn measure(
     let inputs = Array::new(input.to_vec(), inputs).ok_or("sizes")?;
     let targets = Array::new([input[0]], Data::I32(vec![1; input[0]])).ok_or("sizes")?;
     let mut step = builder.runtime(&runtime).compile(&inputs.ty(), &targets.ty())?;
-    let batch = dropforge::step::Batched { inputs: Arc::new(inputs), targets: Arc::new(targets) };
+    let batch = dropforge::step::Batch::from((inputs, targets));
     let mut times: Vec<Duration> = Vec::new();
     let mut late = None;
     for _ in 0..samples + 20 {

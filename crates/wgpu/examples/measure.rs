@@ -371,7 +371,7 @@ fn steps(
     let targets = Array::new(target_shape, targets).ok_or("sizes")?;
     let start = Instant::now();
     let mut step = builder.runtime(&runtime).compile(&inputs.ty(), &targets.ty())?;
-    let batch = dropforge::step::Batched { inputs: Arc::new(inputs), targets: Arc::new(targets) };
+    let batch = dropforge::step::Batch::from((inputs, targets));
     let first = step.run(&batch)?.loss()?;
     let loaded = start.elapsed();
     for _ in 0..20 {

@@ -36,17 +36,45 @@ pub struct Scope {
     trace: Rc<RefCell<Trace>>,
     path: Arc<str>,
     site: Option<&'static Location<'static>>,
+    /// Whether states that were declared before are used again.
+    shared: bool,
+    /// What stands in front of the names that an optimizer gives its states and runtime scalars.
+    group: Arc<str>,
 }
 
 impl Scope {
     /// The outermost scope of a new tracing.
     pub(crate) fn root(mode: Mode) -> Scope {
-        Scope { trace: Rc::new(RefCell::new(Trace::new(mode))), path: "".into(), site: None }
+        let trace = Rc::new(RefCell::new(Trace::new(mode)));
+        Scope { trace, path: "".into(), site: None, shared: false, group: "".into() }
     }
 
     /// The scope of a part called `name`. Names of neighbours must differ, and hold no dot.
     pub fn enter(&self, name: &str) -> Scope {
         Scope { path: self.full_name(name).into(), ..self.clone() }
+    }
+
+    /// The same scope, in which parameters and states that were declared before are used again: the same layer on several
+    /// inputs (siamese networks), or tied weights. Statistics are recorded one after another, as if the layer had been
+    /// called for each.
+    ///
+    /// ```
+    /// use dropforge::prelude::*;
+    ///
+    /// let twice = |scope: &Scope, x: &Tensor| {
+    ///     let once = scope.layer("tower", &dense(4), x);
+    ///     scope.shared().layer("tower", &dense(4), &once)
+    /// };
+    /// assert_eq!(Network::compile(twice, [4])?.parameter_count(), 4 * 4 + 4);
+    /// # Ok::<(), dropforge::Error>(())
+    /// ```
+    pub fn shared(&self) -> Scope {
+        Scope { shared: true, ..self.clone() }
+    }
+
+    /// The scope in which the optimizer of a group of parameters names what it keeps; empty for the group of all others.
+    pub(crate) fn for_group(&self, group: &str) -> Scope {
+        Scope { group: if group.is_empty() { "".into() } else { format!("{group}.").into() }, ..self.clone() }
     }
 
     /// The dotted path of names to here; empty at the outermost scope.
@@ -94,7 +122,7 @@ impl Scope {
     /// A state of any element type and kind under its full name, for optimizers.
     #[track_caller]
     pub fn state_of(&self, full_name: &str, kind: StateKind, ty: ValueType, init: Init) -> Tensor {
-        self.declare(full_name.to_string(), kind, ty, init)
+        self.declare(format!("{}{full_name}", self.group), kind, ty, init)
     }
 
     /// Sets what a state holds after a training step; in evaluation it does nothing. Reading the state in the same step still
@@ -118,7 +146,7 @@ impl Scope {
     #[track_caller]
     pub fn hyperparameter(&self, name: &str, default: f64) -> Tensor {
         let place = self.place(Location::caller());
-        let port = self.trace.borrow_mut().hyper(name.to_string(), default, place);
+        let port = self.trace.borrow_mut().hyper(format!("{}{name}", self.group), default, place);
         self.bring(&port)
     }
 
@@ -151,14 +179,15 @@ impl Scope {
         if let Some(state) = self.trace.borrow().state(name) {
             return state.port.clone();
         }
-        let root = Scope { path: "".into(), site: None, ..self.clone() };
+        let root = Scope { path: "".into(), site: None, shared: false, ..self.clone() };
         root.declare(name.to_string(), StateKind::Counter, ty, Init::constant(0.0))
     }
 
     #[track_caller]
     fn declare(&self, name: String, kind: StateKind, ty: ValueType, init: Init) -> Tensor {
         let place = self.place(Location::caller());
-        let result = self.trace.borrow_mut().declare(name, kind, ty.clone(), init, place.clone());
+        let result =
+            self.trace.borrow_mut().declare(name, kind, ty.clone(), init, place.clone(), self.shared);
         match result {
             Ok(port) => self.bring(&port),
             Err(error) => {
@@ -220,6 +249,16 @@ impl Scope {
             Some(error) => Err(error),
             None => Ok(trace),
         }
+    }
+
+    /// Lets what was written into parameters and by the optimizer count only where `apply`, a bool scalar, is true.
+    pub(crate) fn gate_updates(&self, apply: &Tensor) {
+        self.trace.borrow_mut().gate(apply, &[StateKind::Parameter, StateKind::Optimizer]);
+    }
+
+    /// Names of the runtime scalars declared so far.
+    pub(crate) fn hyperparameters(&self) -> Vec<String> {
+        self.trace.borrow().hypers.iter().map(|(name, _, _)| name.clone()).collect()
     }
 
     /// The parameters declared so far, with their full names, in the order of their declaration.

@@ -28,9 +28,14 @@ pub enum StateKind {
     Optimizer,
     /// Kept by the step itself: the step count and the seed of random numbers.
     Counter,
+    /// Sums of the metrics over the training steps of an epoch.
+    Metric,
+    /// Sums of the metrics over an evaluation. They mean nothing before and after it, so that nobody keeps them.
+    Evaluation,
 }
 
 /// A state that was declared while tracing.
+#[derive(Clone)]
 pub(crate) struct Declared {
     pub name: String,
     pub kind: StateKind,
@@ -56,6 +61,8 @@ pub(crate) struct Trace {
     pub error: Option<Error>,
     by_name: HashMap<String, usize>,
     by_node: HashMap<*const Node, usize>,
+    /// Handles of states that are shared, through which they may be written again.
+    shared: Vec<Tensor>,
     /// How many random streams each path has drawn.
     streams: HashMap<Arc<str>, u32>,
     taken_streams: HashMap<u32, String>,
@@ -71,12 +78,14 @@ impl Trace {
             error: None,
             by_name: HashMap::new(),
             by_node: HashMap::new(),
+            shared: Vec::new(),
             streams: HashMap::new(),
             taken_streams: HashMap::new(),
         }
     }
 
-    /// Declares a state; its name must be new.
+    /// Declares a state; its name must be new, unless states are `shared`: then the state that there is is used again, as
+    /// the writes so far leave it.
     pub fn declare(
         &mut self,
         name: String,
@@ -84,11 +93,24 @@ impl Trace {
         ty: ValueType,
         init: Init,
         place: Place,
+        shared: bool,
     ) -> std::result::Result<Tensor, Error> {
-        if self.by_name.contains_key(&name) {
-            let message =
-                format!("{name} is declared twice; give each layer a name of its own with scope.enter");
-            return Err(Error::new("state", message));
+        if let Some(&index) = self.by_name.get(&name) {
+            if !shared {
+                let message =
+                    format!("{name} is declared twice; give each layer a name of its own with scope.enter");
+                return Err(Error::new("state", message));
+            }
+            let known = &self.states[index];
+            if known.kind != kind || *known.port.ty() != ty {
+                let message =
+                    format!("{name} is {}, here it would be {ty}; it cannot be shared", known.port.ty());
+                return Err(Error::new("state", message));
+            }
+            let value = known.write.clone().unwrap_or_else(|| known.port.clone());
+            self.by_node.insert(Arc::as_ptr(&value.node), index);
+            self.shared.push(value.clone());
+            return Ok(value);
         }
         ty.shape.check().map_err(|message| Error::new("state", format!("{name}: {message}")))?;
         let port = port(ty, place);
@@ -109,14 +131,24 @@ impl Trace {
             let message = format!("state {name} is {}, the new value is {}", state.ty(), value.ty());
             return Err(Error::new("write_state", message));
         }
-        if declared.write.is_some() {
+        let again = self.shared.iter().any(|shared| Arc::ptr_eq(&shared.node, &state.node));
+        if declared.write.is_some() && !again {
             return Err(Error::new("write_state", format!("state {name} is written twice in one step")));
         }
-        // Evaluation writes nothing.
-        if self.mode == Mode::Train {
+        // Evaluation writes nothing but its own sums.
+        if self.mode == Mode::Train || declared.kind == StateKind::Evaluation {
             declared.write = Some(value);
         }
         Ok(())
+    }
+
+    /// Lets what was written into states of these kinds count only where `apply` is true.
+    pub fn gate(&mut self, apply: &Tensor, kinds: &[StateKind]) {
+        for state in self.states.iter_mut().filter(|state| kinds.contains(&state.kind)) {
+            if let Some(value) = state.write.take() {
+                state.write = Some(Tensor::select(apply, &value, &state.port));
+            }
+        }
     }
 
     pub fn state(&self, name: &str) -> Option<&Declared> {

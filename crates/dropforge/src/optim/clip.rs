@@ -3,6 +3,18 @@
 use super::Parameter;
 use crate::tensor::Tensor;
 
+/// Name of the runtime scalar that limits the global norm of the gradients.
+pub(crate) const NORM: &str = "clip_norm";
+/// Name of the runtime scalar that limits each number of the gradients.
+pub(crate) const VALUE: &str = "clip_value";
+
+/// Brings each number of all gradients between −limit and limit: PyTorch's `clip_grad_value_`.
+pub(crate) fn clip_by_value(parameters: &mut [Parameter], limit: &Tensor) {
+    for parameter in parameters {
+        parameter.gradient = parameter.gradient.minimum(limit).maximum(-limit);
+    }
+}
+
 /// Scales all gradients by min(1, limit / (norm + 1e-6)), where norm is the length of all of them as one vector:
 /// PyTorch's `clip_grad_norm_`. Returns the norm before.
 pub(crate) fn clip_by_global_norm(parameters: &mut [Parameter], limit: &Tensor) -> Option<Tensor> {

@@ -1,15 +1,18 @@
 //! Optimizers: how a training step changes the parameters.
 
+mod accumulate;
 mod adam;
-mod clip;
+pub(crate) mod clip;
+mod groups;
 mod sgd;
 
 pub use adam::{Adam, AdamW};
+pub use groups::{Group, group};
 pub use sgd::Sgd;
 
-pub(crate) use clip::clip_by_global_norm;
+pub(crate) use groups::Updates;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::nn::Scope;
 use crate::settings::{Context, Described, Table, Value};
 use crate::tensor::Tensor;
@@ -28,7 +31,9 @@ pub struct Parameter {
 ///
 /// `update` is traced once per compiled step. Everything that may change between steps is a runtime scalar:
 /// [`Scope::hyperparameter`] declares one in `update`, [`Optimizer::hyperparameters`] says its value before each step.
-pub trait Optimizer: Send + Sync {
+///
+/// An optimizer is cloned for each group of parameters that has settings of its own, so a type of yours is [`Clone`].
+pub trait Optimizer: Duplicate + Send + Sync {
     /// The runtime scalars that `update` reads, by name, as they are now. Some are prepared here in f64 from what the
     /// user set, so that no precision is lost in the step.
     fn hyperparameters(&self) -> Vec<(&'static str, f64)>;
@@ -59,7 +64,7 @@ pub trait Optimizer: Send + Sync {
     /// There is no such setting, its value cannot be that, or the change would need another program.
     fn set(&mut self, setting: &str, value: Value) -> Result<()> {
         let _ = value;
-        Err(Error::new(format!("{} has no setting `{setting}`", self.describe())))
+        Err(Error::of(ErrorKind::Setting, format!("{} has no setting `{setting}`", self.describe())))
     }
 
     /// Name and settings as a file has them.
@@ -88,9 +93,10 @@ macro_rules! declared {
         fn set_learning_rate(&mut self, lr: f64) -> crate::Result<()> {
             if !(lr.is_finite() && lr >= 0.0) {
                 let name = self.describe();
-                return Err(crate::Error::new(format!(
-                    "{name}: the learning rate is {lr}, it must be 0 or more"
-                )));
+                return Err(crate::Error::of(
+                    crate::ErrorKind::Setting,
+                    format!("{name}: the learning rate is {lr}, it must be 0 or more"),
+                ));
             }
             self.lr = lr;
             Ok(())
@@ -118,14 +124,33 @@ fn set_declared<O: Optimizer + Described>(optimizer: &mut O, setting: &str, valu
         optimizer.settings().into_iter().filter(|(_, value)| value.is_bool()).collect()
     };
     if names(&changed) != names(optimizer) || switches(&changed) != switches(optimizer) {
-        return Err(Error::new(format!(
+        let message = format!(
             "{}: `{setting}` cannot change like this while training, since it would need another program; set it at the \
              start",
             O::NAME
-        )));
+        );
+        return Err(Error::of(ErrorKind::Setting, message));
     }
     *optimizer = changed;
     Ok(())
+}
+
+/// What every [`Optimizer`] that is [`Clone`] can do without more words.
+pub trait Duplicate {
+    /// Another one with the same settings.
+    fn duplicate(&self) -> Box<dyn Optimizer>;
+}
+
+impl<T: Optimizer + Clone + 'static> Duplicate for T {
+    fn duplicate(&self) -> Box<dyn Optimizer> {
+        Box::new(self.clone())
+    }
+}
+
+impl Clone for Box<dyn Optimizer> {
+    fn clone(&self) -> Box<dyn Optimizer> {
+        (**self).duplicate()
+    }
 }
 
 /// An optimizer of any type is one too.

@@ -1,9 +1,9 @@
 //! Checkpoints: everything of a training run, on the device and on the host, as files that belong together.
 
 use super::chosen::Chosen;
-use super::disk;
 use super::run_dir::{CHOICES, MODEL, OPTIMIZER, RunDir, STATE, read_latest};
 use super::safetensors::{self, read_safetensors};
+use super::{disk, position};
 use crate::nn::StateKind;
 use crate::step::{Network, State as DeviceState, States};
 use crate::train::report::table;
@@ -19,14 +19,19 @@ fn is_model(kind: StateKind) -> bool {
     matches!(kind, StateKind::Parameter | StateKind::Statistic)
 }
 
+/// Whether a state is part of the training alone, and has to be kept to go on.
+fn is_training(kind: StateKind) -> bool {
+    matches!(kind, StateKind::Optimizer | StateKind::Counter | StateKind::Metric)
+}
+
 /// Adds a checkpoint to a run, and writes its table of metrics.
 pub(crate) fn save(run: &RunDir, network: &Network, state: &State) -> Result<()> {
     let states = network.states();
     run.add_checkpoint(|folder| {
         write_states(&folder.join(MODEL), states, is_model)?;
-        write_states(&folder.join(OPTIMIZER), states, |kind| !is_model(kind))?;
+        write_states(&folder.join(OPTIMIZER), states, is_training)?;
         Chosen::of(network).write(&folder.join(CHOICES))?;
-        let text = state.to_text()?;
+        let text = position::to_text(state)?;
         disk::write_file(&folder.join(STATE), &mut |out| {
             out.write_all(text.as_bytes()).map_err(|error| Error::new(format!("cannot write: {error}")))
         })
@@ -40,16 +45,25 @@ fn write_states(path: &Path, states: &States, wanted: impl Fn(StateKind) -> bool
     disk::write_file(path, &mut |out| safetensors::write(out, &tensors, |index| states[index].read()))
 }
 
+/// Where the newest checkpoint of a run is, if there is one and it is of a run like `now`.
+pub(crate) fn peek(run: &Path, now: &State) -> Result<Option<State>> {
+    read_latest(run, |folder| read_state(folder, now))
+}
+
+fn read_state(folder: &Path, now: &State) -> Result<State> {
+    let path = folder.join(STATE);
+    let text = fs::read_to_string(&path).map_err(|error| disk::cannot("read", &path, &error))?;
+    let state = position::parse(&text).and_then(|state| now.check_continues(&state).map(|()| state));
+    state.map_err(|error| error.context(path.display()))
+}
+
 /// Reads the newest checkpoint of a run into the states, if there is one and all of it fits a run like `now`. What the
 /// device had chosen is left to the caller.
 pub(crate) fn load(run: &Path, states: &States, now: &State) -> Result<Option<(State, Option<Chosen>)>> {
     let read = |folder: &Path| {
-        let path = folder.join(STATE);
-        let text = fs::read_to_string(&path).map_err(|error| disk::cannot("read", &path, &error))?;
-        let state = State::parse(&text).and_then(|state| now.check_continues(&state).map(|()| state));
-        let state = state.map_err(|error| error.context(path.display()))?;
+        let state = read_state(folder, now)?;
         let model = read_fitting(&folder.join(MODEL), states, is_model)?;
-        let optimizer = read_fitting(&folder.join(OPTIMIZER), states, |kind| !is_model(kind))?;
+        let optimizer = read_fitting(&folder.join(OPTIMIZER), states, is_training)?;
         Ok(((state, Chosen::read(&folder.join(CHOICES))?), model, optimizer))
     };
     let Some((host, model, optimizer)) = read_latest(run, read)? else { return Ok(None) };

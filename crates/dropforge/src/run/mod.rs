@@ -8,9 +8,11 @@ mod disk;
 mod model_spec;
 mod old_config;
 mod part;
+mod position;
 pub mod registry;
 mod run_dir;
 mod safetensors;
+mod saving;
 mod trained;
 
 pub use config::{InputSpec, RunConfig, check_path};

@@ -2,14 +2,12 @@
 
 use super::checkpoint::load_model;
 use super::{InputSpec, RunConfig};
-use crate::loss::{Loss, cross_entropy, mse};
-use crate::step::{IntoBatch, Network, NetworkBuilder};
-use crate::train::report::{Evaluation, Sums};
-use crate::train::source::{IntoSource, batch_types};
+use crate::loss::{cross_entropy, mse};
+use crate::step::{Batch, Evaluation, Meter, Network, NetworkBuilder};
+use crate::train::IntoSource;
 use crate::{Error, Result, Runtime, Tensor};
 use dropforge_data::{Loader, LoaderOptions};
 use std::path::Path;
-use std::time::Instant;
 
 /// A trained network with its configuration, to predict and to measure. Nothing that only training needs is loaded.
 pub struct Trained {
@@ -88,28 +86,16 @@ impl Trained {
                 classes.len()
             )));
         }
-        let started = Instant::now();
-        let (input, target) = batch_types(&description, 1)?;
-        let sample = |ty: &crate::ValueType| crate::ValueType::new(ty.dtype, &ty.shape[1..]);
-        let (input, target) = (sample(&input), sample(&target));
         let options = LoaderOptions { batch, shuffle: false, ..LoaderOptions::default() };
-        let mut sums = Sums::default();
+        let mut meter = match classes.is_empty() {
+            true => Meter::new(mse()),
+            false => Meter::new(cross_entropy()),
+        };
         for batch in Loader::new(source, options)?.epoch(0, 0) {
-            let batch = batch?;
-            let len = batch.len();
-            let batch = batch.into_batch(&input, &target)?;
-            let scores = Tensor::from_array(self.network.predict_array(&batch.inputs)?);
-            let targets = Tensor::from_array((*batch.targets).clone());
-            let (loss, correct) = match classes.is_empty() {
-                true => (mse().loss(&scores, &targets), None),
-                false => {
-                    let right = scores.argmax(1).eq(&targets).cast(crate::DType::I32).sum(..);
-                    (cross_entropy().loss(&scores, &targets), Some(right.item::<i32>()? as usize))
-                }
-            };
-            sums.add(loss.item::<f32>()?.into(), correct, len);
+            let batch = Batch::from(batch?);
+            let scores = self.network.predict(batch.get("input"))?;
+            meter.add(&scores, &batch.get("target"), batch.samples()?)?;
         }
-        sums.seconds = started.elapsed().as_secs_f64();
-        Ok(Evaluation::from(&sums))
+        Ok(meter.finish())
     }
 }

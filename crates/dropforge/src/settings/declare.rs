@@ -1,7 +1,7 @@
 //! Declarations: a type, its name, and its settings.
 
 use super::{Context, Range, SettingType, TYPE, Table, Value, unknown};
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// One setting of a thing.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,7 +114,10 @@ impl<'a> Fields<'a> {
     pub fn read<T: SettingType>(&self, key: &str, default: Option<T>, range: Range) -> Result<T> {
         let Some(value) = self.table.get(key) else {
             return default.ok_or_else(|| {
-                Error::new(format!("{} needs `{key}`, {}; it is missing", self.name, T::expects()))
+                Error::of(
+                    ErrorKind::Setting,
+                    format!("{} needs `{key}`, {}; it is missing", self.name, T::expects()),
+                )
             });
         };
         let named = |error: Error| error.context(format_args!("{}: `{key}`", self.name));
@@ -123,7 +126,10 @@ impl<'a> Fields<'a> {
             None => Ok(value),
             Some(number) => {
                 let name = self.name;
-                Err(Error::new(format!("{name}: `{key}` is {number}, it must be {}", finite(range))))
+                Err(Error::of(
+                    ErrorKind::Setting,
+                    format!("{name}: `{key}` is {number}, it must be {}", finite(range)),
+                ))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Errors for names that do not exist, with the nearest one that does.
 
-use crate::Error;
+use crate::{Error, ErrorKind};
 
 /// Longest part of a wrong name that a message repeats, in characters.
 const SHOWN: usize = 60;
@@ -18,7 +18,7 @@ pub fn unknown(what: &str, name: &str, list: &str, known: &[&str]) -> Error {
     };
     let shown: String = name.chars().take(SHOWN).collect();
     let more = if shown.len() < name.len() { "…" } else { "" };
-    Error::new(format!("{what} `{shown}{more}`{guess}{list}"))
+    Error::of(ErrorKind::Setting, format!("{what} `{shown}{more}`{guess}{list}"))
 }
 
 /// The known name that differs least, if it differs in less than half of its letters.

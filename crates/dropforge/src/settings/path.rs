@@ -1,7 +1,7 @@
 //! Paths through tables: `optimizer.lr`.
 
 use super::{Table, Value};
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Sets the value at a dotted path, through tables that are made where they are missing and list items by number:
 /// `optimizer.lr`, `model.layers.0.units`. A text that is no TOML value is taken as a text.
@@ -23,13 +23,19 @@ pub fn set_path(table: &mut Table, path: &str, text: &str) -> Result<()> {
     let Some((last, parents)) =
         path.split('.').collect::<Vec<_>>().split_last().map(|(l, p)| (*l, p.to_vec()))
     else {
-        return Err(Error::new("the path of a setting is empty"));
+        return Err(Error::of(ErrorKind::Setting, "the path of a setting is empty"));
     };
     if path.split('.').any(str::is_empty) {
-        return Err(Error::new(format!("`{path}` is no path of a setting; write one such as optimizer.lr")));
+        return Err(Error::of(
+            ErrorKind::Setting,
+            format!("`{path}` is no path of a setting; write one such as optimizer.lr"),
+        ));
     }
     let no_parts = |part: &str| {
-        Error::new(format!("`{path}`: there is nothing in front of `{part}` that has such a part"))
+        Error::of(
+            ErrorKind::Setting,
+            format!("`{path}`: there is nothing in front of `{part}` that has such a part"),
+        )
     };
     let Some((first, rest)) = parents.split_first() else {
         table.insert(last.into(), value);

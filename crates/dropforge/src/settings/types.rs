@@ -1,7 +1,7 @@
 //! The types that a setting may have, and how they are written in a file.
 
 use super::Value;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 use std::any::Any;
 
 /// Builds what a name stands for inside of other settings, such as the layers of a residual block.
@@ -29,9 +29,13 @@ impl Context<'_> {
     /// # Errors
     /// As [`Library::build`], or there is no library.
     pub fn build<T: 'static>(&self, kind: &str, value: &Value) -> Result<T> {
-        let library = self.library.ok_or_else(|| Error::new(format!("a {kind} cannot be named here")))?;
+        let library = self
+            .library
+            .ok_or_else(|| Error::of(ErrorKind::Setting, format!("a {kind} cannot be named here")))?;
         let built = library.build(kind, value)?.downcast::<T>();
-        built.map(|built| *built).map_err(|_| Error::new(format!("a {kind} cannot be used here")))
+        built
+            .map(|built| *built)
+            .map_err(|_| Error::of(ErrorKind::Setting, format!("a {kind} cannot be used here")))
     }
 }
 
@@ -64,7 +68,7 @@ fn wrong(expected: &str, value: &Value) -> Error {
     if shown.chars().count() > 60 {
         shown = shown.chars().take(60).chain("…".chars()).collect();
     }
-    Error::new(format!("should be {expected}, got {shown}"))
+    Error::of(ErrorKind::Setting, format!("should be {expected}, got {shown}"))
 }
 
 impl SettingType for f64 {

@@ -1,10 +1,172 @@
-//! What a step can be given.
+//! What a step takes: named tensors.
 
 use crate::error::{Error, Result};
+use crate::nn::trace::own_port;
+use crate::tensor::node::{Place, poison};
 use crate::tensor::{IntoShape, Tensor};
-use dropforge_data::{Batch, Description, INPUT, TARGET, Values};
-use dropforge_ir::{Array, DType, Data, F16, Shape, ValueType};
+use dropforge_ir::{Array, DType, Shape, ValueType};
+use std::borrow::Cow;
+use std::panic::Location;
 use std::sync::Arc;
+
+/// Names of the fields that a network without names takes and that a loss compares with.
+pub(crate) use dropforge_data::{INPUT, TARGET};
+
+/// Named tensors of any element type, in order: what a step takes, and while it is traced what its function is given.
+///
+/// The first axis of each field counts the samples, unless it was added with [`Batch::with_shared`]. Pairs make one with
+/// the fields `input` and `target`. Fields that lie on the device of the step are used there without a trip through the
+/// host; [`Tensor::to`] brings them there.
+///
+/// ```
+/// use dropforge::prelude::*;
+/// use dropforge::step::Batch;
+///
+/// let batch = Batch::new()
+///     .with("left", Tensor::zeros([32, 8]))
+///     .with("right", Tensor::zeros([32, 8]))
+///     .with("same", Tensor::from_vec(vec![1; 32], [32]));
+/// assert_eq!(batch.samples()?, 32);
+/// assert_eq!(batch.get("left").shape().to_vec(), [32, 8]);
+/// # Ok::<(), dropforge::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Batch {
+    fields: Vec<Field>,
+}
+
+/// A field of a [`Batch`].
+#[derive(Clone)]
+pub(crate) struct Field {
+    pub name: Cow<'static, str>,
+    pub value: Tensor,
+    /// Whether it belongs to all samples together.
+    pub shared: bool,
+}
+
+/// What can be a field of a [`Batch`].
+pub trait IntoField {
+    /// The field's elements.
+    fn into_field(self) -> Tensor;
+}
+
+impl IntoField for Tensor {
+    fn into_field(self) -> Tensor {
+        self
+    }
+}
+
+impl IntoField for &Tensor {
+    fn into_field(self) -> Tensor {
+        self.clone()
+    }
+}
+
+impl IntoField for Array {
+    fn into_field(self) -> Tensor {
+        Tensor::from_array(self)
+    }
+}
+
+impl IntoField for &Array {
+    fn into_field(self) -> Tensor {
+        Tensor::from_array(self.clone())
+    }
+}
+
+impl Batch {
+    /// Without fields.
+    pub fn new() -> Batch {
+        Batch::default()
+    }
+
+    /// With one more field; the first axis counts the samples.
+    #[must_use]
+    pub fn with(self, name: impl Into<Cow<'static, str>>, value: impl IntoField) -> Batch {
+        self.push(name.into(), value.into_field(), false)
+    }
+
+    /// With one more field that belongs to all samples together, such as a table or a mask.
+    #[must_use]
+    pub fn with_shared(self, name: impl Into<Cow<'static, str>>, value: impl IntoField) -> Batch {
+        self.push(name.into(), value.into_field(), true)
+    }
+
+    fn push(mut self, name: Cow<'static, str>, value: Tensor, shared: bool) -> Batch {
+        match self.fields.iter_mut().find(|field| field.name == name) {
+            Some(known) => *known = Field { name, value, shared },
+            None => self.fields.push(Field { name, value, shared }),
+        }
+        self
+    }
+
+    /// The field of this name. One that does not exist is a poisoned tensor: the call that compiles the step says so, with
+    /// the names that there are.
+    #[track_caller]
+    pub fn get(&self, name: &str) -> Tensor {
+        if let Some(field) = self.fields.iter().find(|field| field.name == name) {
+            return field.value.clone();
+        }
+        let known: Vec<&str> = self.names().collect();
+        let message = format!("there is no field \"{name}\"; there are {}", known.join(", "));
+        let place = Place::new(None, Location::caller());
+        poison(dropforge_ir::Error::new("batch", message), ValueType::scalar(DType::F32), place, None)
+    }
+
+    /// The names of the fields, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|field| &*field.name)
+    }
+
+    /// Number of samples.
+    ///
+    /// # Errors
+    /// If fields differ in it, or one has no axis to count; the message names them.
+    pub fn samples(&self) -> Result<usize> {
+        Fields::of(self).map(|(_, samples)| samples)
+    }
+
+    /// The fields without their names.
+    pub(crate) fn into_tensors(self) -> impl Iterator<Item = Tensor> {
+        self.fields.into_iter().map(|field| field.value)
+    }
+
+    pub(crate) fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+}
+
+impl From<&Batch> for Batch {
+    fn from(batch: &Batch) -> Batch {
+        batch.clone()
+    }
+}
+
+impl<A: IntoField, B: IntoField> From<(A, B)> for Batch {
+    fn from((input, target): (A, B)) -> Batch {
+        Batch::new().with(INPUT, input).with(TARGET, target)
+    }
+}
+
+impl From<&(Tensor, Tensor)> for Batch {
+    fn from((input, target): &(Tensor, Tensor)) -> Batch {
+        Batch::from((input, target))
+    }
+}
+
+/// Inputs alone, for predictions.
+impl From<&Tensor> for Batch {
+    fn from(input: &Tensor) -> Batch {
+        Batch::new().with(INPUT, input)
+    }
+}
+
+/// Inputs alone, for predictions.
+impl From<Tensor> for Batch {
+    fn from(input: Tensor) -> Batch {
+        Batch::new().with(INPUT, input)
+    }
+}
 
 /// The type of one sample without the batch axis: a shape means f32, a [`ValueType`] any element type.
 pub trait IntoSample {
@@ -24,146 +186,168 @@ impl IntoSample for ValueType {
     }
 }
 
-/// Inputs and targets on the host, each with the batch as first axis.
-#[derive(Clone, Debug)]
-pub struct Batched {
-    /// Inputs of all samples.
-    pub inputs: Arc<Array>,
-    /// Targets of all samples.
-    pub targets: Arc<Array>,
+/// What the fields of all batches of a step look like.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Fields(Arc<[FieldType]>);
+
+/// Type of a field: of one sample, or of the whole field where that is shared.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct FieldType {
+    pub name: Cow<'static, str>,
+    pub ty: ValueType,
+    pub shared: bool,
 }
 
-impl Batched {
-    /// The memory of a loader's batch that this was made of, to be read into again; `None` if something else holds on to
-    /// it, or if the batch had further fields.
-    pub(crate) fn into_spare(self, description: &Arc<Description>, index: usize) -> Option<Batch> {
-        let names = description.fields.iter().map(|field| field.name.as_str());
-        if !names.eq([INPUT, TARGET]) {
-            return None;
+impl FieldType {
+    /// The type in a batch of so many samples.
+    pub fn batched(&self, samples: usize) -> ValueType {
+        if self.shared { self.ty.clone() } else { with_batch(samples, &self.ty) }
+    }
+
+    /// What a message says is wanted.
+    fn wanted(&self) -> String {
+        if self.shared {
+            return self.ty.to_string();
         }
-        let memory = |array: Arc<Array>| values(Arc::try_unwrap(array).ok()?.into_data());
-        let arrays = vec![memory(self.inputs)?, memory(self.targets)?];
-        Some(Batch::spare(description.clone(), arrays, index))
+        let extents = self.ty.shape.iter().map(ToString::to_string);
+        let extents: Vec<String> = std::iter::once("batch".into()).chain(extents).collect();
+        format!("{}[{}]", self.ty.dtype, extents.join(", "))
     }
 }
 
-/// What a step can be given: pairs of tensors or arrays, and batches of a loader. Only a loader's batch needs the sample
-/// types to find its shape.
-pub trait IntoBatch {
-    /// The batch; `input` and `target` are the types of one sample.
-    ///
-    /// # Errors
-    /// If the count of elements does not fit, or a tensor cannot be read.
-    fn into_batch(self, input: &ValueType, target: &ValueType) -> Result<Batched>;
-}
-
-impl IntoBatch for Batched {
-    fn into_batch(self, _: &ValueType, _: &ValueType) -> Result<Batched> {
-        Ok(self)
+impl Fields {
+    /// One field called `input` with samples of this type.
+    pub fn input(sample: ValueType) -> Fields {
+        Fields([FieldType { name: INPUT.into(), ty: sample, shared: false }].into())
     }
-}
 
-impl IntoBatch for &Batched {
-    fn into_batch(self, _: &ValueType, _: &ValueType) -> Result<Batched> {
-        Ok(self.clone())
+    /// What the fields of a batch look like, and how many samples there are.
+    pub fn of(batch: &Batch) -> Result<(Fields, usize)> {
+        let mut samples: Option<(usize, &str)> = None;
+        let mut fields = Vec::new();
+        for field in &batch.fields {
+            if let Some(error) = field.value.error() {
+                return Err(error);
+            }
+            let ty = field.value.ty();
+            if field.shared {
+                fields.push(FieldType { name: field.name.clone(), ty: ty.clone(), shared: true });
+                continue;
+            }
+            let (len, sample) = unbatched(ty).ok_or_else(|| {
+                let what = described(&field.name);
+                let need = if is_plural(&field.name) { "need" } else { "needs" };
+                Error::new(format!("{what} {need} a batch as first axis, got {ty}"))
+            })?;
+            match samples {
+                Some((known, other)) if known != len => {
+                    return Err(Error::new(format!(
+                        "{} and {} must have the same batch size; got {known} and {len}",
+                        described(other),
+                        described(&field.name)
+                    )));
+                }
+                _ => samples = Some((len, &field.name)),
+            }
+            fields.push(FieldType { name: field.name.clone(), ty: sample, shared: false });
+        }
+        match samples {
+            Some((len, _)) => Ok((Fields(fields.into()), len)),
+            None => {
+                Err(Error::new("the batch has no field that counts its samples; add one with Batch::with"))
+            }
+        }
     }
-}
 
-impl IntoBatch for (Array, Array) {
-    fn into_batch(self, _: &ValueType, _: &ValueType) -> Result<Batched> {
-        Ok(Batched { inputs: Arc::new(self.0), targets: Arc::new(self.1) })
+    /// The fields, in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, FieldType> {
+        self.0.iter()
     }
-}
 
-impl IntoBatch for (&Tensor, &Tensor) {
-    fn into_batch(self, _: &ValueType, _: &ValueType) -> Result<Batched> {
-        Ok(Batched { inputs: host(self.0)?, targets: host(self.1)? })
+    /// The fields that stand at these places.
+    pub fn at(&self, place: usize) -> &FieldType {
+        &self.0[place]
     }
-}
 
-impl IntoBatch for &(Tensor, Tensor) {
-    fn into_batch(self, _: &ValueType, _: &ValueType) -> Result<Batched> {
-        Ok(Batched { inputs: host(&self.0)?, targets: host(&self.1)? })
-    }
-}
-
-impl IntoBatch for Batch {
-    fn into_batch(self, input: &ValueType, target: &ValueType) -> Result<Batched> {
-        let (len, description) = (self.len(), self.description().clone());
-        let mut arrays = self.into_arrays();
-        let mut take = |name: &str, sample: &ValueType| {
-            let position = description.fields.iter().position(|field| field.name == name);
-            let missing = || Error::new(format!("{}: samples have no field `{name}`", description.name));
-            let array = &mut arrays[position.ok_or_else(missing)?];
-            shaped(name, len, sample, elements(std::mem::replace(array, Values::F32(Vec::new()))))
+    /// A batch of ports, for tracing.
+    pub fn ports(&self, samples: usize) -> Batch {
+        let port = |field: &FieldType| Field {
+            name: field.name.clone(),
+            value: own_port(field.batched(samples)),
+            shared: field.shared,
         };
-        Ok(Batched { inputs: take(INPUT, input)?, targets: take(TARGET, target)? })
+        Batch { fields: self.0.iter().map(port).collect() }
+    }
+
+    /// The samples of a batch whose fields at `needed` places are there and fit; where each of them is in the batch goes
+    /// to `found`.
+    pub fn check(&self, batch: &Batch, needed: &[usize], found: &mut Vec<usize>) -> Result<usize> {
+        found.clear();
+        let mut samples: Option<(usize, &FieldType)> = None;
+        for &place in needed {
+            let field = &self.0[place];
+            let Some(index) = batch.fields.iter().position(|given| given.name == field.name) else {
+                let given: Vec<&str> = batch.names().collect();
+                return Err(Error::new(format!(
+                    "the batch has no field \"{}\"; it has {}",
+                    field.name,
+                    if given.is_empty() { "none".into() } else { given.join(", ") }
+                )));
+            };
+            found.push(index);
+            let value = &batch.fields[index].value;
+            if let Some(error) = value.error() {
+                return Err(error);
+            }
+            let ty = value.ty();
+            let misfit = || {
+                let what = described(&field.name);
+                Error::new(format!("{what} must be {}, got {ty}", field.wanted()))
+            };
+            if field.shared {
+                if *ty != field.ty {
+                    return Err(misfit());
+                }
+                continue;
+            }
+            let fits = ty.dtype == field.ty.dtype
+                && ty.shape.split_first().is_some_and(|(_, sample)| *sample == *field.ty.shape);
+            if !fits {
+                return Err(misfit());
+            }
+            let len = ty.shape[0];
+            match samples {
+                Some((known, _)) if known != len => {
+                    let expected = field.batched(known);
+                    return Err(Error::new(format!(
+                        "{} must be {expected}, got {ty}",
+                        described(&field.name)
+                    )));
+                }
+                _ => samples = Some((len, field)),
+            }
+        }
+        Ok(samples.map_or(0, |(len, _)| len))
     }
 }
 
-/// The element type of a field in a program.
-pub(crate) fn data_type(dtype: dropforge_data::DType) -> DType {
-    match dtype {
-        dropforge_data::DType::F32 => DType::F32,
-        dropforge_data::DType::F16 => DType::F16,
-        dropforge_data::DType::I32 => DType::I32,
-        dropforge_data::DType::U32 => DType::U32,
-        dropforge_data::DType::U8 => DType::U8,
-        dropforge_data::DType::Bool => DType::Bool,
+fn is_plural(name: &str) -> bool {
+    name == INPUT || name == TARGET
+}
+
+/// How messages call a field.
+fn described(name: &str) -> String {
+    match name {
+        INPUT => "the inputs".into(),
+        TARGET => "the targets".into(),
+        other => format!("the field \"{other}\""),
     }
 }
 
-/// The elements of a field for a program, in the same memory.
-fn elements(values: Values) -> Data {
-    match values {
-        Values::F32(values) => Data::F32(values),
-        // Elements of equal size are collected in place.
-        Values::F16(bits) => Data::F16(bits.into_iter().map(F16::from_bits).collect()),
-        Values::I32(values) => Data::I32(values),
-        Values::U32(values) => Data::U32(values),
-        Values::U8(values) => Data::U8(values),
-        Values::Bool(values) => Data::Bool(values.into_iter().map(u8::from).collect()),
-    }
-}
-
-/// The same memory as elements of a field again; `None` for a type that no field has.
-fn values(data: Data) -> Option<Values> {
-    Some(match data {
-        Data::F32(values) => Values::F32(values),
-        Data::F16(values) => Values::F16(values.into_iter().map(F16::to_bits).collect()),
-        Data::BF16(_) => return None,
-        Data::I32(values) => Values::I32(values),
-        Data::U32(values) => Values::U32(values),
-        Data::U8(values) => Values::U8(values),
-        Data::Bool(values) => Values::Bool(values.into_iter().map(|x| x != 0).collect()),
-    })
-}
-
-impl IntoBatch for &Batch {
-    fn into_batch(self, input: &ValueType, target: &ValueType) -> Result<Batched> {
-        self.clone().into_batch(input, target)
-    }
-}
-
-fn host(tensor: &Tensor) -> Result<Arc<Array>> {
-    match tensor.host_data() {
-        Some(array) => Ok(array),
-        None => Ok(Arc::new(tensor.to_array()?)),
-    }
-}
-
-fn shaped(what: &str, len: usize, sample: &ValueType, data: Data) -> Result<Arc<Array>> {
-    let shape = batched(len, &sample.shape);
-    let (count, dtype) = (data.len(), data.dtype());
-    let array = Array::new(shape.clone(), data).filter(|_| dtype == sample.dtype);
-    array.map(Arc::new).ok_or_else(|| {
-        Error::new(format!("the {what} must be {}{shape}, got {count} elements of {dtype}", sample.dtype))
-    })
-}
-
-/// A shape with the batch in front.
-pub(crate) fn batched(len: usize, sample: &Shape) -> Shape {
-    std::iter::once(len).chain(sample.iter().copied()).collect()
+/// A type with the batch in front.
+pub(crate) fn with_batch(len: usize, sample: &ValueType) -> ValueType {
+    let shape: Shape = std::iter::once(len).chain(sample.shape.iter().copied()).collect();
+    ValueType::new(sample.dtype, shape)
 }
 
 /// The batch size of a value and the type of one sample; `None` without a batch axis.

@@ -1,147 +1,167 @@
-//! Tracing a network into programs, and loading these on a device.
+//! Tracing a task into programs, and loading these on a device.
 
+use super::batch::Fields;
 use super::states::States;
+use super::task::{Objective, Task};
 use crate::error::{Error, Result};
-use crate::loss::Loss;
-use crate::nn::trace::{Declared, Passed, Trace, own_port};
-use crate::nn::{Layer, Mode, STEP, Scope};
-use crate::optim::{Optimizer, Parameter, clip_by_global_norm};
+use crate::metric::{self, MeanLoss, Measured, Metric, Slot, Use};
+use crate::nn::trace::{Declared, Passed, Trace};
+use crate::nn::{Mode, STEP, Scope};
+use crate::optim::Updates;
+use crate::tensor::gradient::walk;
 use crate::tensor::lower::{Leaves, Lowering};
-use crate::tensor::{Runtime, Tensor, gradients};
+use crate::tensor::node::Node;
+use crate::tensor::{Runtime, Tensor};
 use dropforge_ir::{DType, Program, ValueType};
 use dropforge_runtime::{BufferRef, Choices, Executable, load_with};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
-/// The outputs that a program of a network may have, by name.
-pub(crate) const PREDICTION: &str = "prediction";
+/// The outputs that a program of a step may have beside those of the task, by name.
 pub(crate) const LOSS: &str = "loss";
-pub(crate) const CORRECT: &str = "correct";
 pub(crate) const NORM: &str = "gradient_norm";
 
-/// Name of the runtime scalar that limits the global norm of the gradients.
-pub(crate) const CLIP_NORM: &str = "clip_norm";
-
-/// A network as one program, with what it needs to be loaded.
+/// A task as one program, with what it needs to be loaded.
 pub(crate) struct Traced {
     pub program: Program,
     pub declared: Vec<Declared>,
     pub hypers: Vec<(String, f64)>,
     pub layers: Vec<Passed>,
+    /// The places of the fields that are the program's inputs.
+    pub inputs: Vec<usize>,
     /// Values from outside of the network that it uses; the last states of the program.
     captured: Vec<Tensor>,
-    /// How many classes the prediction tells apart, if the targets are class indices.
-    pub classes: Option<usize>,
+    /// The metrics whose sums the program adds up, the mean loss first.
+    pub metrics: Vec<Slot>,
+    /// The place of a field with class indices, and how many classes there are.
+    pub classes: Option<(usize, usize)>,
 }
 
 /// A loaded program.
 pub(crate) struct Compiled {
     pub executable: Executable,
+    /// The places of the fields that are its inputs.
+    pub inputs: Vec<usize>,
     /// Runtime scalars in the program's order, with their defaults.
     pub hypers: Vec<(String, f64)>,
     pub outputs: Vec<String>,
 }
 
-/// What a training step is made of.
+/// What the programs of a step are made of.
 pub(crate) struct Recipe<'a> {
-    pub net: &'a dyn Layer,
-    pub loss: &'a dyn Loss,
-    pub optimizer: &'a dyn Optimizer,
-    pub clip_norm: Option<f64>,
+    pub task: &'a dyn Task,
+    /// The metrics that were chosen; `None` for the usual ones.
+    pub metrics: Option<&'a [Arc<dyn Metric>]>,
+    pub fields: &'a Fields,
 }
 
-/// The program that predicts.
-pub(crate) fn trace_predict(net: &dyn Layer, input: &ValueType) -> Result<Traced> {
+/// The program that predicts: the outputs of the task, from the fields that they need.
+pub(crate) fn trace_predict(task: &dyn Task, fields: &Fields, samples: usize) -> Result<Traced> {
     let scope = Scope::root(Mode::Eval);
-    let x = own_port(input.clone());
-    let prediction = net.forward(&scope, &x);
-    assemble("predict", scope.finish()?, &[("x", &x)], &[(PREDICTION, prediction)])
+    let batch = fields.ports(samples);
+    let outputs = task.outputs(&scope, &batch);
+    let inputs: Vec<(&str, Tensor)> =
+        fields.iter().map(|field| (&*field.name, batch.get(&field.name))).collect();
+    assemble("predict", scope.finish()?, &inputs, &outputs)
 }
 
-/// The program that evaluates: loss and, for class targets, the number of correct predictions.
-pub(crate) fn trace_evaluate(
-    net: &dyn Layer,
-    loss: &dyn Loss,
-    input: &ValueType,
-    target: &ValueType,
-) -> Result<Traced> {
-    let scope = Scope::root(Mode::Eval);
-    let (x, t) = (own_port(input.clone()), own_port(target.clone()));
-    let prediction = net.forward(&scope, &x);
-    let mut outputs = vec![(LOSS, scalar_loss(loss, &prediction, &t))];
-    outputs.extend(correct(&prediction, &t).map(|count| (CORRECT, count)));
-    let classes = class_count(&prediction, &t);
-    let traced = assemble("evaluate", scope.finish()?, &[("x", &x), ("target", &t)], &outputs)?;
-    Ok(Traced { classes, ..traced })
+/// The program that evaluates: loss and the sums of the metrics.
+pub(crate) fn trace_evaluate(recipe: &Recipe<'_>, samples: usize) -> Result<Traced> {
+    trace_step(recipe, samples, None)
 }
 
-/// The program that trains: forward, loss, backward, clipping and the optimizer's update.
-pub(crate) fn trace_train(recipe: &Recipe<'_>, input: &ValueType, target: &ValueType) -> Result<Traced> {
-    let scope = Scope::root(Mode::Train);
-    let (x, t) = (own_port(input.clone()), own_port(target.clone()));
-    let prediction = recipe.net.forward(&scope, &x);
-    let loss = scalar_loss(recipe.loss, &prediction, &t);
-    let mut outputs = vec![(LOSS, loss.clone())];
-    outputs.extend(correct(&prediction, &t).map(|count| (CORRECT, count)));
-    let classes = class_count(&prediction, &t);
+/// The program that trains: forward, loss, backward, clipping, the optimizer's update and the sums of the metrics.
+pub(crate) fn trace_train(recipe: &Recipe<'_>, updates: &Updates, samples: usize) -> Result<Traced> {
+    trace_step(recipe, samples, Some(updates))
+}
+
+fn trace_step(recipe: &Recipe<'_>, samples: usize, updates: Option<&Updates>) -> Result<Traced> {
+    let over = if updates.is_some() { Use::Train } else { Use::Evaluate };
+    let scope = Scope::root(if updates.is_some() { Mode::Train } else { Mode::Eval });
+    let batch = recipe.fields.ports(samples);
+    let objective = recipe.task.objective(&scope, &batch);
+    let loss = scalar_loss(&objective.loss);
     // What failed on the way is the reason for all that follows.
     if let Some(error) = loss.error() {
         return Err(scope.finish().err().map_or(error, Error::from));
     }
-    let parameters = scope.parameters();
-    if parameters.is_empty() {
-        return Err(Error::new("the network has no parameters, so there is nothing to train"));
+    let metrics = trace_metrics(recipe, &scope, over, &objective, &loss, samples)?;
+    let mut outputs = vec![(LOSS, loss.clone())];
+    if let Some(updates) = updates {
+        outputs.extend(updates.trace(&scope, &loss)?.map(|norm| (NORM, norm)));
+        let step = scope.shared_state(STEP, ValueType::scalar(DType::U32));
+        scope.write_state(&step, &(&step + 1));
     }
-    let wanted: Vec<&Tensor> = parameters.iter().map(|(_, value)| value).collect();
-    let gradients = gradients(&loss, &wanted);
-    let mut parameters: Vec<Parameter> = parameters
-        .into_iter()
-        .zip(gradients)
-        .map(|((name, value), gradient)| Parameter { name, value, gradient })
-        .collect();
-    if let Some(limit) = recipe.clip_norm {
-        let limit = scope.hyperparameter(CLIP_NORM, limit);
-        outputs.extend(clip_by_global_norm(&mut parameters, &limit).map(|norm| (NORM, norm)));
-    }
-    recipe.optimizer.update(&scope, &parameters);
-    let step = scope.shared_state(STEP, ValueType::scalar(DType::U32));
-    scope.write_state(&step, &(&step + 1));
-    let traced = assemble("train", scope.finish()?, &[("x", &x), ("target", &t)], &outputs)?;
-    Ok(Traced { classes, ..traced })
+    let inputs: Vec<(&str, Tensor)> =
+        recipe.fields.iter().map(|field| (&*field.name, batch.get(&field.name))).collect();
+    let name = if updates.is_some() { "train" } else { "evaluate" };
+    let traced = assemble(name, scope.finish()?, &inputs, &outputs)?;
+    Ok(Traced { metrics, classes: classes(&inputs, &objective), ..traced })
 }
 
-fn scalar_loss(loss: &dyn Loss, prediction: &Tensor, target: &Tensor) -> Tensor {
-    let value = loss.loss(prediction, target);
+fn scalar_loss(value: &Tensor) -> Tensor {
     if value.error().is_none() && *value.ty() != ValueType::scalar(DType::F32) {
         let message = format!("must give one float, got {}; take its mean", value.ty());
-        return crate::tensor::node::fail("loss", message, &[&value]);
+        return crate::tensor::node::fail("loss", message, &[value]);
     }
-    value
+    value.clone()
 }
 
-/// Whether the targets are class indices for the scores of the prediction along axis 1.
-fn class_count(prediction: &Tensor, target: &Tensor) -> Option<usize> {
-    let fits = target.dtype() == DType::I32
-        && prediction.dtype().is_float()
-        && prediction.rank() >= 2
-        && prediction.shape().without(&[1]) == *target.shape();
-    fits.then(|| prediction.shape()[1]).filter(|&classes| classes > 0)
+fn trace_metrics(
+    recipe: &Recipe<'_>,
+    scope: &Scope,
+    over: Use,
+    objective: &Objective,
+    loss: &Tensor,
+    samples: usize,
+) -> Result<Vec<Slot>> {
+    let mean_loss: Arc<dyn Metric> = Arc::new(MeanLoss { samples });
+    let mut slots =
+        vec![metric::trace(scope, over, &mean_loss, &Measured { prediction: loss, target: loss })?];
+    let prediction = objective.outputs.first().map(|(_, prediction)| prediction);
+    let usual = match (prediction, &objective.target) {
+        (Some(prediction), Some(target)) => metric::usual(prediction, target),
+        _ => Vec::new(),
+    };
+    for metric in recipe.metrics.unwrap_or(&usual) {
+        let (Some(prediction), Some(target)) = (prediction, &objective.target) else {
+            return Err(Error::new(format!(
+                "the metric {} needs a prediction and a target; return \
+                 Objective::new(loss).prediction(&prediction).target(&target)",
+                metric.name()
+            )));
+        };
+        slots.push(metric::trace(scope, over, metric, &Measured { prediction, target })?);
+    }
+    for (metric, prediction, target) in &objective.measured {
+        slots.push(metric::trace(scope, over, metric, &Measured { prediction, target })?);
+    }
+    Ok(slots)
 }
 
-fn correct(prediction: &Tensor, target: &Tensor) -> Option<Tensor> {
-    class_count(prediction, target)?;
-    Some(prediction.argmax(1).eq(target).cast(DType::I32).sum(..))
+/// The field that is the target, if that holds class indices, and the number of classes.
+fn classes(inputs: &[(&str, Tensor)], objective: &Objective) -> Option<(usize, usize)> {
+    let (prediction, target) = (&objective.outputs.first()?.1, objective.target.as_ref()?);
+    let place = inputs.iter().position(|(_, port)| Arc::ptr_eq(&port.node, &target.node))?;
+    Some((place, metric::class_count(prediction, target)?))
 }
 
 /// Lowers what was traced.
 fn assemble(
     name: &str,
     trace: Trace,
-    inputs: &[(&str, &Tensor)],
-    outputs: &[(&str, Tensor)],
+    inputs: &[(&str, Tensor)],
+    outputs: &[(impl AsRef<str>, Tensor)],
 ) -> Result<Traced> {
     let mut lowering = Lowering::new(name, Leaves::States);
-    for (name, port) in inputs {
-        let value = lowering.program.input(*name, port.ty().clone());
-        lowering.bind(port, value);
+    let used = used(&trace, outputs);
+    let mut places = Vec::new();
+    for (place, (name, port)) in inputs.iter().enumerate() {
+        if used.contains(&Arc::as_ptr(&port.node)) {
+            let value = lowering.program.input(*name, port.ty().clone());
+            lowering.bind(port, value);
+            places.push(place);
+        }
     }
     for state in &trace.states {
         lowering.program.current_origin = state.port.node.origin.origin();
@@ -162,14 +182,35 @@ fn assemble(
         outputs.iter().map(|(_, value)| value).chain(writes.iter().map(|(_, value)| *value)).collect();
     let values = lowering.lower(&all)?;
     for ((name, _), &value) in outputs.iter().zip(&values) {
-        lowering.program.output(*name, value);
+        lowering.program.output(name.as_ref(), value);
     }
     for ((index, _), &value) in writes.iter().zip(&values[outputs.len()..]) {
         lowering.program.write(*index, value)?;
     }
     let (program, captured) = lowering.finish()?;
     let hypers = trace.hypers.into_iter().map(|(name, default, _)| (name, default)).collect();
-    Ok(Traced { program, declared: trace.states, hypers, layers: trace.layers, captured, classes: None })
+    Ok(Traced {
+        program,
+        declared: trace.states,
+        hypers,
+        layers: trace.layers,
+        inputs: places,
+        captured,
+        metrics: Vec::new(),
+        classes: None,
+    })
+}
+
+/// Everything that outputs and new states are computed from.
+fn used(trace: &Trace, outputs: &[(impl AsRef<str>, Tensor)]) -> HashSet<*const Node> {
+    let writes = trace.states.iter().filter_map(|state| state.write.as_ref());
+    let all: Vec<&Tensor> = outputs.iter().map(|(_, value)| value).chain(writes).collect();
+    let mut used = HashSet::new();
+    walk(&all, |node, _| {
+        used.insert(Arc::as_ptr(node));
+        true
+    });
+    used
 }
 
 impl Traced {
@@ -188,7 +229,7 @@ impl Traced {
         let device = &**runtime.device();
         let executable = load_with(device, &self.program, &buffers, &device.options(), choices)?;
         let outputs = self.program.outputs.iter().map(|output| output.name.clone()).collect();
-        Ok(Compiled { executable, hypers: self.hypers.clone(), outputs })
+        Ok(Compiled { executable, inputs: self.inputs.clone(), hypers: self.hypers.clone(), outputs })
     }
 }
 
@@ -200,5 +241,14 @@ impl Compiled {
     /// Position of an output.
     pub fn output(&self, name: &str) -> Option<usize> {
         self.outputs.iter().position(|output| output == name)
+    }
+
+    /// The values of its runtime scalars: the user's, the optimizer's, or the defaults.
+    pub fn hypers(&self, chosen: &BTreeMap<String, f64>, settings: &[(String, f64)]) -> Vec<f32> {
+        let value = |(name, default): &(String, f64)| {
+            let set = settings.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
+            chosen.get(name).copied().or(set).unwrap_or(*default) as f32
+        };
+        self.hypers.iter().map(value).collect()
     }
 }

@@ -2,20 +2,34 @@
 
 mod batch;
 mod build;
+mod builder;
 mod check;
+mod evaluation;
+mod input;
+mod loaded;
+mod meter;
 mod network;
+mod outcome;
+mod programs;
 mod states;
 mod step;
 mod summary;
+mod task;
 
 pub use dropforge_runtime::Choices;
 
-pub(crate) use batch::data_type;
-pub use batch::{Batched, IntoBatch, IntoSample};
+pub use batch::{Batch, IntoField, IntoSample};
+pub use builder::StepBuilder;
+pub use evaluation::{Evaluating, Evaluation};
+pub use meter::Meter;
 pub use network::{Network, NetworkBuilder};
+pub use outcome::Outcome;
 pub use states::{State, States};
-pub use step::{Evaluation, Outcome, Step, StepBuilder, compile};
+pub use step::{Step, compile};
 pub use summary::{Summary, SummaryRow};
+pub use task::{Objective, Task};
+
+pub(crate) use evaluation::Quality;
 
 /// A program that was compiled, for people who wonder what takes the time.
 #[derive(Clone, Debug, PartialEq)]

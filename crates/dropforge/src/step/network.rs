@@ -1,27 +1,45 @@
 //! Networks with their states, for predictions.
 
 use super::Compilation;
-use super::batch::{IntoSample, batched, unbatched};
-use super::build::{Compiled, PREDICTION, Traced, trace_predict};
+use super::batch::{Batch, Fields, IntoSample};
+use super::build::{Compiled, Recipe, Traced, trace_evaluate, trace_predict};
+use super::evaluation::Evaluation;
+use super::input::Input;
+use super::programs::Programs;
 use super::states::States;
 use super::summary::Summary;
-use crate::error::{Error, Result};
+use super::task::{Forward, PREDICTION, Supervised, Task};
+use crate::error::{Error, ErrorKind, Result};
+use crate::loss::Loss;
+use crate::metric::{Metric, Slot, SumState, Values};
 use crate::nn::Layer;
+use crate::tensor::node::Place;
+use crate::tensor::runtime::Placed;
 use crate::tensor::{Runtime, Tensor};
-use dropforge_ir::{Array, Shape, ValueType};
-use dropforge_runtime::{Argument, Choices, Executable};
-use std::collections::HashMap;
+use dropforge_ir::{Array, ValueType};
+use dropforge_runtime::{Argument, BufferRef, Choices};
+use std::collections::BTreeMap;
+use std::panic::Location;
+use std::sync::Arc;
 use std::time::Instant;
-
-/// How many batch sizes a network keeps a program for, of each sort; the oldest goes first.
-const KEPT_SIZES: usize = 16;
 
 /// A network with its states on a device.
 ///
 /// Programs are compiled when a batch size is first seen and kept.
 pub struct Network {
-    pub(super) net: Box<dyn Layer>,
-    pub(super) sample: ValueType,
+    pub(super) task: Arc<dyn Task>,
+    pub(super) fields: Fields,
+    /// The places of all fields, and of those that predictions need.
+    all: Vec<usize>,
+    needed: Vec<usize>,
+    /// The metrics that were chosen; `None` for the usual ones.
+    metrics: Option<Vec<Arc<dyn Metric>>>,
+    /// The metrics with the states that hold their sums over an evaluation; empty before the first.
+    slots: Vec<Slot>,
+    /// The place of a field with class indices, and how many classes there are.
+    classes: Option<(usize, usize)>,
+    /// Runtime scalars that the user set, by name.
+    chosen: BTreeMap<String, f64>,
     pub(super) states: States,
     pub(super) runtime: Runtime,
     pub(super) seed: u64,
@@ -29,77 +47,18 @@ pub struct Network {
     /// What the device chose for the programs so far.
     choices: Choices,
     predict: Programs,
+    evaluate: Programs,
     summary: Summary,
-    output: ValueType,
-}
-
-/// Loaded programs by batch size.
-#[derive(Default)]
-pub(super) struct Programs {
-    by_size: HashMap<usize, (Compiled, u64)>,
-    clock: u64,
-    /// Whether kernels are timed, those of programs to come as well.
-    profiling: bool,
-}
-
-impl Programs {
-    pub fn get(&mut self, size: usize) -> Option<&mut Compiled> {
-        self.clock += 1;
-        let (compiled, used) = self.by_size.get_mut(&size)?;
-        *used = self.clock;
-        Some(compiled)
-    }
-
-    /// Lets go of all programs; gives the sizes there were.
-    pub fn clear(&mut self) -> Vec<usize> {
-        let mut sizes: Vec<usize> = self.by_size.drain().map(|(size, _)| size).collect();
-        sizes.sort_unstable();
-        sizes
-    }
-
-    pub fn contains(&self, size: usize) -> bool {
-        self.by_size.contains_key(&size)
-    }
-
-    pub fn insert(&mut self, size: usize, mut compiled: Compiled) {
-        if self.profiling {
-            compiled.executable.start_profile();
-        }
-        if self.by_size.len() >= KEPT_SIZES {
-            let oldest = self.by_size.values().map(|(_, used)| *used).min().unwrap_or(0);
-            self.by_size.retain(|_, (_, used)| *used != oldest);
-        }
-        self.by_size.insert(size, (compiled, self.clock));
-    }
-
-    /// Names of the runtime scalars of all programs.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.by_size.values().flat_map(|(compiled, _)| compiled.hypers.iter().map(|(name, _)| name.as_str()))
-    }
-
-    pub fn explain(&self) -> Vec<(usize, String)> {
-        self.listings(|executable| executable.explain())
-    }
-
-    pub fn start_profile(&mut self) {
-        self.profiling = true;
-        for (compiled, _) in self.by_size.values_mut() {
-            compiled.executable.start_profile();
-        }
-    }
-
-    /// What each executable says, by batch size.
-    pub fn listings(&self, text: impl Fn(&Executable) -> String) -> Vec<(usize, String)> {
-        let mut listings: Vec<(usize, String)> =
-            self.by_size.iter().map(|(&size, (compiled, _))| (size, text(&compiled.executable))).collect();
-        listings.sort_by_key(|(size, _)| *size);
-        listings
-    }
+    /// Names and types of the outputs for a batch of 1, the prediction first; empty where the task has none.
+    outputs: Vec<(String, ValueType)>,
+    /// Where the fields of the last batch were; kept for its memory.
+    found: Vec<usize>,
 }
 
 /// Choices for a [`Network`] before it is compiled.
 pub struct NetworkBuilder {
-    net: Box<dyn Layer>,
+    task: Arc<dyn Task>,
+    metrics: Option<Vec<Arc<dyn Metric>>>,
     seed: u64,
     runtime: Option<Runtime>,
 }
@@ -107,7 +66,31 @@ pub struct NetworkBuilder {
 impl NetworkBuilder {
     /// For these layers; seed 0, on the shared runtime.
     pub fn new(net: impl Layer + 'static) -> NetworkBuilder {
-        NetworkBuilder { net: Box::new(net), seed: 0, runtime: None }
+        NetworkBuilder::of(Arc::new(Forward { net: Box::new(net) }))
+    }
+
+    pub(super) fn of(task: Arc<dyn Task>) -> NetworkBuilder {
+        NetworkBuilder { task, metrics: None, seed: 0, runtime: None }
+    }
+
+    /// For these layers and a loss, to predict and to evaluate.
+    pub fn with_loss(net: impl Layer + 'static, loss: impl Loss + 'static) -> NetworkBuilder {
+        NetworkBuilder::of(Arc::new(Supervised { net: Box::new(net), loss: Box::new(loss) }))
+    }
+
+    /// Measures this, beside the loss, in evaluation. Default, as long as none is named: accuracy where the targets are class
+    /// indices.
+    #[must_use]
+    pub fn metric(mut self, metric: impl Metric + 'static) -> NetworkBuilder {
+        self.metrics.get_or_insert_default().push(Arc::new(metric));
+        self
+    }
+
+    /// Measures these and no others beside the loss.
+    #[must_use]
+    pub fn metrics(mut self, metrics: impl IntoIterator<Item = Arc<dyn Metric>>) -> NetworkBuilder {
+        self.metrics = Some(metrics.into_iter().collect());
+        self
     }
 
     /// What initial values and random numbers come from. Default 0.
@@ -139,42 +122,54 @@ impl NetworkBuilder {
     /// # Errors
     /// The first error of a layer, with its path and source line, or the device's.
     pub fn compile(self, sample: impl IntoSample) -> Result<Network> {
-        let sample = sample.into_sample();
+        // The batch does not matter here: it decides no parameter's shape.
+        self.compile_fields(Fields::input(sample.into_sample()), 1)
+    }
+
+    /// As [`NetworkBuilder::compile`], for batches like this one, of which only types and shapes count.
+    ///
+    /// # Errors
+    /// As [`NetworkBuilder::compile`], or if the fields do not fit each other.
+    pub fn compile_for(self, example: impl Into<Batch>) -> Result<Network> {
+        let (fields, samples) = Fields::of(&example.into())?;
+        self.compile_fields(fields, samples.max(1))
+    }
+
+    /// As [`NetworkBuilder::compile`], for batches of several fields, traced with so many samples.
+    pub(super) fn compile_fields(self, fields: Fields, samples: usize) -> Result<Network> {
         let runtime = match self.runtime {
             Some(runtime) => runtime,
             None => Runtime::shared()?,
         };
-        // The batch does not matter here: it decides no parameter's shape.
-        let traced = trace_predict(&*self.net, &with_batch(1, &sample))?;
-        let output = prediction_type(&traced)?;
+        let traced = trace_predict(&*self.task, &fields, samples)?;
+        let outputs = &traced.program.outputs;
+        let outputs = outputs
+            .iter()
+            .map(|output| (output.name.clone(), traced.program.ty(output.value).clone()))
+            .collect();
         let mut states = States::default();
         states.provide(&traced.declared, &runtime, self.seed)?;
         Ok(Network {
-            net: self.net,
-            sample,
+            task: self.task,
+            all: (0..fields.iter().len()).collect(),
+            needed: traced.inputs.clone(),
+            metrics: self.metrics,
+            slots: Vec::new(),
+            classes: None,
+            chosen: BTreeMap::new(),
+            fields,
             states,
             runtime,
             seed: self.seed,
             compilations: Vec::new(),
             choices: Choices::new(),
             predict: Programs::default(),
+            evaluate: Programs::default(),
             summary: Summary::new(&traced),
-            output,
+            outputs,
+            found: Vec::new(),
         })
     }
-}
-
-fn prediction_type(traced: &Traced) -> Result<ValueType> {
-    let outputs = &traced.program.outputs;
-    let output = outputs.iter().find(|output| output.name == PREDICTION);
-    output
-        .map(|output| traced.program.ty(output.value).clone())
-        .ok_or_else(|| Error::new("the network gives no prediction"))
-}
-
-/// A type with the batch in front.
-pub(super) fn with_batch(len: usize, sample: &ValueType) -> ValueType {
-    ValueType::new(sample.dtype, batched(len, &sample.shape))
 }
 
 impl Network {
@@ -187,16 +182,22 @@ impl Network {
         NetworkBuilder::new(net).compile(sample)
     }
 
-    /// What the network gives for inputs `[batch, ..]`, as in evaluation: nothing is random.
+    /// What the network gives for inputs `[batch, ..]`, as in evaluation: nothing is random. A network of several inputs
+    /// takes a [`Batch`] with the fields that it needs. The result lies on the device until it is read.
     ///
     /// # Errors
-    /// If the inputs do not fit, or the device fails.
-    pub fn predict(&mut self, inputs: &Tensor) -> Result<Tensor> {
-        let array = match inputs.host_data() {
-            Some(array) => array,
-            None => std::sync::Arc::new(inputs.to_array()?),
-        };
-        Ok(Tensor::from_array(self.predict_array(&array)?))
+    /// If the inputs do not fit, the task has no prediction, or the device fails.
+    pub fn predict(&mut self, batch: impl Into<Batch>) -> Result<Tensor> {
+        let outputs = self.run_outputs(&batch.into())?;
+        outputs.into_iter().next().map(|(_, prediction)| prediction).ok_or_else(|| self.no_prediction())
+    }
+
+    /// All outputs of the task by name, the prediction first; see [`Network::predict`].
+    ///
+    /// # Errors
+    /// As [`Network::predict`].
+    pub fn outputs(&mut self, batch: impl Into<Batch>) -> Result<Vec<(String, Tensor)>> {
+        self.run_outputs(&batch.into())
     }
 
     /// As [`Network::predict`], on arrays of the host.
@@ -204,22 +205,166 @@ impl Network {
     /// # Errors
     /// As [`Network::predict`].
     pub fn predict_array(&mut self, inputs: &Array) -> Result<Array> {
-        let batch = self.check_inputs(&inputs.ty())?;
-        if batch == 0 {
-            let shape: Shape = std::iter::once(0).chain(self.output.shape.iter().skip(1).copied()).collect();
-            return Ok(Array::zeros(&ValueType::new(self.output.dtype, shape)));
+        self.predict(Tensor::from_array(inputs.clone()))?.to_array()
+    }
+
+    fn no_prediction(&self) -> Error {
+        Error::new(
+            "the function of the step gives no prediction; return Objective::new(loss).prediction(&prediction)",
+        )
+    }
+
+    fn run_outputs(&mut self, batch: &Batch) -> Result<Vec<(String, Tensor)>> {
+        if self.outputs.is_empty() {
+            return Err(self.no_prediction());
         }
-        if !self.predict.contains(batch) {
+        let samples = self.fields.check(batch, &self.needed, &mut self.found)?;
+        if samples == 0 {
+            let empty = |(name, ty): &(String, ValueType)| {
+                let shape = std::iter::once(0).chain(ty.shape.iter().skip(1).copied());
+                let ty = ValueType::new(ty.dtype, shape.collect::<Vec<usize>>());
+                (name.clone(), Tensor::from_array(Array::zeros(&ty)))
+            };
+            return Ok(self.outputs.iter().map(empty).collect());
+        }
+        if !self.predict.contains(samples) {
             let started = Instant::now();
-            let traced = trace_predict(&*self.net, &with_batch(batch, &self.sample))?;
-            let compiled = self.load(&traced, "predict", batch, started)?;
-            self.predict.insert(batch, compiled);
+            let traced = trace_predict(&*self.task, &self.fields, samples)?;
+            let compiled = self.load(&traced, "predict", samples, started)?;
+            self.predict.insert(samples, compiled);
         }
-        let compiled = self.predict.get(batch).ok_or_else(|| Error::new("the program is gone"))?;
-        let hypers: Vec<f32> = compiled.hypers.iter().map(|(_, value)| *value as f32).collect();
-        let outputs = compiled.executable.run(&[Argument::Host(inputs)], &hypers)?;
-        let prediction = compiled.output(PREDICTION).and_then(|index| outputs.get(index));
-        Ok(prediction.ok_or_else(|| Error::new("the program gave no prediction"))?.read()?)
+        let compiled = self.predict.get(samples).ok_or_else(gone)?;
+        let inputs = self.found.iter().map(|&place| Input::of(&batch.fields()[place].value, &self.runtime));
+        let inputs = inputs.collect::<Result<Vec<_>>>()?;
+        let arguments: Vec<Argument<'_>> = inputs.iter().map(Input::argument).collect();
+        let buffers = compiled.executable.run(&arguments, &compiled.hypers(&self.chosen, &[]))?;
+        let names = self.outputs.iter().map(|(name, _)| name.clone());
+        let placed = |buffer| {
+            let placed = Placed { runtime: self.runtime.clone(), buffer };
+            Tensor::placed(placed, Place::new(None, Location::caller()))
+        };
+        Ok(names.zip(buffers.into_iter().map(placed)).collect())
+    }
+
+    /// The number of samples of a batch whose fields are there and fit.
+    pub(super) fn check(&mut self, batch: &Batch) -> Result<usize> {
+        match self.fields.check(batch, &self.all, &mut self.found)? {
+            0 => Err(Error::of(ErrorKind::Data, "the batch is empty")),
+            samples => Ok(samples),
+        }
+    }
+
+    /// Runs a program on a batch that has just been [checked](Network::check).
+    pub(super) fn run(
+        &self,
+        compiled: &mut Compiled,
+        batch: &Batch,
+        settings: &[(String, f64)],
+        samples: usize,
+    ) -> Result<Vec<BufferRef>> {
+        let mut inputs = Vec::with_capacity(compiled.inputs.len());
+        for &place in &compiled.inputs {
+            let input = Input::of(&batch.fields()[self.found[place]].value, &self.runtime)?;
+            if let (Some((target, classes)), Input::Host(values)) = (self.classes, &input)
+                && target == place
+            {
+                check_classes(values, classes, samples)?;
+            }
+            inputs.push(input);
+        }
+        let arguments: Vec<Argument<'_>> = inputs.iter().map(Input::argument).collect();
+        Ok(compiled.executable.run(&arguments, &compiled.hypers(&self.chosen, settings))?)
+    }
+
+    /// What the programs of this network are made of.
+    pub(super) fn recipe(&self) -> Recipe<'_> {
+        Recipe { task: &*self.task, metrics: self.metrics.as_deref(), fields: &self.fields }
+    }
+
+    /// The program that evaluates; what it tells about classes and metrics is kept.
+    pub(super) fn trace_evaluate(&mut self, samples: usize) -> Result<Traced> {
+        let traced = trace_evaluate(&self.recipe(), samples)?;
+        self.slots.clone_from(&traced.metrics);
+        self.classes = traced.classes;
+        Ok(traced)
+    }
+
+    /// Adds a batch to an evaluation.
+    pub(super) fn measure(&mut self, batch: &Batch) -> Result<()> {
+        let samples = self.check(batch)?;
+        let mut compiled = match self.evaluate.take(samples) {
+            Some(compiled) => compiled,
+            None => {
+                let started = Instant::now();
+                let traced = self.trace_evaluate(samples)?;
+                self.load(&traced, "evaluate", samples, started)?
+            }
+        };
+        let done = self.run(&mut compiled, batch, &[], samples);
+        self.evaluate.insert(samples, compiled);
+        done.map(|_| ())
+    }
+
+    /// Loss and metrics from their sums, the mean loss first.
+    pub(super) fn read(&self, slots: &[Slot]) -> Result<Evaluation> {
+        let Some((loss, metrics)) = slots.split_first() else {
+            return Ok(Evaluation { loss: f64::NAN, samples: 0, seconds: 0.0, metrics: Values::default() });
+        };
+        let sums = self.sums(loss)?;
+        let samples = sums.get(1).and_then(|sum| sum.first()).copied().unwrap_or(0.0);
+        let loss = loss.metric.compute(&sums).iter().next().map_or(f64::NAN, |value| value.value);
+        let mut values = Values::default();
+        for slot in metrics {
+            values = values.and(slot.metric.compute(&self.sums(slot)?));
+        }
+        Ok(Evaluation { loss, samples: samples as u64, seconds: 0.0, metrics: values })
+    }
+
+    /// The sums of an evaluation.
+    pub(super) fn evaluation(&self) -> Result<Evaluation> {
+        self.read(&self.slots)
+    }
+
+    /// The sums of a metric, each row-major.
+    pub(super) fn sums(&self, slot: &Slot) -> Result<Vec<Vec<f64>>> {
+        let value = |state: &SumState| {
+            // Where no program has been loaded, nothing has been measured.
+            if self.states.get(&state.sum).is_none() {
+                return Ok(vec![0.0; state.elements]);
+            }
+            Ok(SumState::value(&self.states.read(&state.sum)?, &self.states.read(&state.rest)?))
+        };
+        slot.states.iter().map(value).collect()
+    }
+
+    /// Begins sums anew.
+    pub(super) fn clear_sums(&self, slots: &[Slot]) -> Result<()> {
+        for state in slots.iter().flat_map(|slot| &slot.states) {
+            for state in [&state.sum, &state.rest].into_iter().filter_map(|name| self.states.get(name)) {
+                state.write(&Array::zeros(state.ty()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins the sums of evaluations anew.
+    pub(super) fn clear_evaluation(&self) -> Result<()> {
+        self.clear_sums(&self.slots)
+    }
+
+    /// Whether a program that evaluates or predicts has a runtime scalar of this name.
+    pub(super) fn has_hyperparameter(&self, name: &str) -> bool {
+        self.predict.names().chain(self.evaluate.names()).any(|known| known == name)
+    }
+
+    /// Sets a runtime scalar from the next run on.
+    pub(super) fn choose(&mut self, name: &str, value: f64) {
+        self.chosen.insert(name.to_string(), value);
+    }
+
+    /// Number of classes, if the targets are class indices.
+    pub(super) fn classes(&self) -> Option<usize> {
+        self.classes.map(|(_, classes)| classes)
     }
 
     /// Loads a program of this network, traced since `started`.
@@ -255,9 +400,10 @@ impl Network {
         }
     }
 
-    /// Lets go of the programs for predictions.
+    /// Lets go of the programs, which are loaded again when they are needed.
     pub(super) fn clear(&mut self) {
         self.predict.clear();
+        self.evaluate.clear();
     }
 
     /// Takes choices over; gives whether programs were loaded with others.
@@ -267,26 +413,15 @@ impl Network {
         differ
     }
 
-    /// The batch size of inputs of this type, which must fit.
-    pub(super) fn check_inputs(&self, ty: &ValueType) -> Result<usize> {
-        match unbatched(ty) {
-            Some((batch, sample)) if sample == self.sample => Ok(batch),
-            _ => {
-                let sample: Vec<String> = self.sample.shape.iter().map(ToString::to_string).collect();
-                let wanted = [vec!["batch".to_string()], sample].concat().join(", ");
-                Err(Error::new(format!("the inputs must be {}[{wanted}], got {ty}", self.sample.dtype)))
-            }
-        }
-    }
-
-    /// Element type and shape of one sample, without the batch.
+    /// Element type and shape of one sample, without the batch, of the first field.
     pub fn sample(&self) -> &ValueType {
-        &self.sample
+        &self.fields.at(0).ty
     }
 
-    /// Element type and shape of what the network gives for a batch of 1.
-    pub fn output(&self) -> &ValueType {
-        &self.output
+    /// Element type and shape of what the network predicts for a batch of 1; `None` where the task has no prediction.
+    pub fn output(&self) -> Option<&ValueType> {
+        let (_, ty) = self.outputs.iter().find(|(name, _)| name == PREDICTION)?;
+        Some(ty)
     }
 
     /// The states, shared with every program of the network.
@@ -312,5 +447,28 @@ impl Network {
     /// What was compiled so far, in order.
     pub fn compilations(&self) -> &[Compilation] {
         &self.compilations
+    }
+}
+
+pub(super) fn gone() -> Error {
+    Error::new("the program is gone")
+}
+
+/// Class indices must be those of a class.
+fn check_classes(targets: &Array, classes: usize, samples: usize) -> Result<()> {
+    let Some(targets) = targets.as_i32() else { return Ok(()) };
+    let inside = |class: &i32| usize::try_from(*class).is_ok_and(|class| class < classes);
+    match targets.iter().position(|class| !inside(class)) {
+        None => Ok(()),
+        Some(position) => {
+            let per_sample = targets.len() / samples;
+            let message = format!(
+                "the target of sample {} is {}; classes go from 0 to {}",
+                position / per_sample.max(1),
+                targets[position],
+                classes - 1
+            );
+            Err(Error::of(ErrorKind::Data, message))
+        }
     }
 }

@@ -1,22 +1,26 @@
 //! Training steps: one compiled program per batch size, over states that stay on the device.
 
-use super::batch::{Batched, IntoBatch, unbatched};
-use super::build::{CLIP_NORM, CORRECT, Compiled, LOSS, NORM, Recipe, Traced, trace_evaluate, trace_train};
+use super::batch::Batch;
+use super::build::{LOSS, NORM, Traced, trace_train};
+use super::builder::StepBuilder;
 use super::check::written_states_are_used;
-use super::network::{Network, NetworkBuilder, Programs, with_batch};
+use super::evaluation::{Evaluating, Evaluation};
+use super::network::{Network, gone};
+use super::outcome::Outcome;
+use super::programs::Programs;
 use super::states::States;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Loss;
+use crate::metric::Slot;
 use crate::nn::{Layer, STEP};
-use crate::optim::Optimizer;
+use crate::optim::{Optimizer, Updates, clip};
 use crate::settings::{Table, Value};
-use crate::tensor::Runtime;
-use dropforge_ir::{Array, Data, ValueType};
-use dropforge_runtime::{Argument, BufferRef, Choices};
-use std::collections::BTreeMap;
+use crate::tensor::{Runtime, Tensor};
+use dropforge_ir::Data;
+use dropforge_runtime::Choices;
 use std::time::Instant;
 
-/// A training step: forward, loss, backward, clipping and the optimizer's update in one run.
+/// A training step: forward, loss, backward, clipping, the optimizer's update and the metrics in one run.
 ///
 /// ```
 /// use dropforge::prelude::*;
@@ -27,209 +31,41 @@ use std::time::Instant;
 /// for _ in 0..200 {
 ///     step.run((&x, &y))?;
 /// }
-/// assert!(step.evaluate((&x, &y))?.loss() < 1e-3);
+/// assert!(step.evaluate((&x, &y))?.loss < 1e-3);
 /// # Ok::<(), dropforge::Error>(())
 /// ```
 pub struct Step {
     network: Network,
-    loss: Box<dyn Loss>,
-    optimizer: Box<dyn Optimizer>,
-    clip_norm: Option<f64>,
-    target: ValueType,
-    classes: Option<usize>,
-    /// Runtime scalars that the user set, by name.
-    chosen: BTreeMap<String, f64>,
+    updates: Updates,
+    /// The metrics with the states that hold their sums over an epoch, the mean loss first.
+    train_metrics: Vec<Slot>,
     train: Programs,
-    evaluate: Programs,
 }
 
-/// Choices for a [`Step`] before it is compiled.
-pub struct StepBuilder {
-    network: NetworkBuilder,
-    loss: Box<dyn Loss>,
-    optimizer: Box<dyn Optimizer>,
-    clip_norm: Option<f64>,
-}
-
-impl StepBuilder {
-    /// For these layers, this loss and this optimizer; seed 0, no clipping, on the shared runtime.
-    pub fn new(
-        net: impl Layer + 'static,
-        loss: impl Loss + 'static,
-        optimizer: impl Optimizer + 'static,
-    ) -> StepBuilder {
-        StepBuilder {
-            network: NetworkBuilder::new(net),
-            loss: Box::new(loss),
-            optimizer: Box::new(optimizer),
-            clip_norm: None,
-        }
-    }
-
-    /// What initial values and random numbers come from. Default 0.
-    #[must_use]
-    pub fn seed(mut self, seed: u64) -> StepBuilder {
-        self.network = self.network.seed(seed);
-        self
-    }
-
-    /// Where the states lie and programs run. Default [`Runtime::shared`].
-    #[must_use]
-    pub fn runtime(mut self, runtime: &Runtime) -> StepBuilder {
-        self.network = self.network.runtime(runtime);
-        self
-    }
-
-    /// Scales all gradients together so that their global norm is at most this: PyTorch's `clip_grad_norm_`. The limit
-    /// is the hyperparameter `clip_norm`. Default: no limit.
-    #[must_use]
-    pub fn clip_norm(mut self, limit: f64) -> StepBuilder {
-        self.clip_norm = Some(limit);
-        self
-    }
-
-    /// Compiles the step for inputs and targets of these types, the batch included as first axis.
-    ///
-    /// # Errors
-    /// The first error of a layer, the loss or the optimizer with its path and source line: shapes that do not fit, an
-    /// operation without gradient rule, a parameter that the loss does not depend on, a state that is written but never
-    /// used, two states of one name; or the device's.
-    pub fn compile(self, input: &ValueType, target: &ValueType) -> Result<Step> {
-        let no_batch = |what: &str, ty: &ValueType| {
-            Error::new(format!("the {what} need a batch as first axis, got {ty}"))
-        };
-        let (batch, sample) = unbatched(input).ok_or_else(|| no_batch("inputs", input))?;
-        let (targets, target_sample) = unbatched(target).ok_or_else(|| no_batch("targets", target))?;
-        if batch != targets || batch == 0 {
-            return Err(Error::new(format!(
-                "inputs and targets must have the same batch size, 1 or more; got {batch} and {targets}"
-            )));
-        }
-        let mut step = Step {
-            network: self.network.compile(sample)?,
-            loss: self.loss,
-            optimizer: self.optimizer,
-            clip_norm: self.clip_norm,
-            target: target_sample,
-            classes: None,
-            chosen: BTreeMap::new(),
-            train: Programs::default(),
-            evaluate: Programs::default(),
-        };
-        let started = Instant::now();
-        let train = step.trace_train(batch)?;
-        written_states_are_used(&train, &step.trace_evaluate(batch)?)?;
-        step.classes = train.classes;
-        let compiled = step.network.load(&train, "train", batch, started)?;
-        step.train.insert(batch, compiled);
-        Ok(step)
-    }
-}
-
-/// Compiles a training step for batches like `example`; see [`StepBuilder`] for the choices.
+/// Compiles a training step of layers and a loss for batches like `example`; see [`StepBuilder`] for the choices, and for
+/// steps of another form.
 ///
 /// # Errors
-/// As [`StepBuilder::compile`].
+/// As [`StepBuilder::compile_for`].
 pub fn compile(
     net: impl Layer + 'static,
     loss: impl Loss + 'static,
     optimizer: impl Optimizer + 'static,
-    example: impl IntoBatch,
+    example: impl Into<Batch>,
 ) -> Result<Step> {
-    let unknown = ValueType::new(dropforge_ir::DType::F32, Vec::new());
-    let example = example.into_batch(&unknown, &unknown)?;
-    StepBuilder::new(net, loss, optimizer).compile(&example.inputs.ty(), &example.targets.ty())
-}
-
-/// What a training step gave. Reading waits for the step; not reading costs nothing.
-pub struct Outcome {
-    loss: BufferRef,
-    correct: Option<BufferRef>,
-    gradient_norm: Option<BufferRef>,
-    samples: usize,
-}
-
-impl Outcome {
-    /// The loss of the batch, before the update.
-    ///
-    /// # Errors
-    /// If the device fails.
-    pub fn loss(&self) -> Result<f32> {
-        scalar(&self.loss).map(|value| value as f32)
-    }
-
-    /// How many predictions were right, before the update; `None` if the targets are no classes.
-    ///
-    /// # Errors
-    /// If the device fails.
-    pub fn correct(&self) -> Result<Option<usize>> {
-        self.correct.as_ref().map(|buffer| scalar(buffer).map(|count| count as usize)).transpose()
-    }
-
-    /// The global norm of the gradients before clipping; `None` without clipping.
-    ///
-    /// # Errors
-    /// If the device fails.
-    pub fn gradient_norm(&self) -> Result<Option<f32>> {
-        self.gradient_norm.as_ref().map(|buffer| scalar(buffer).map(|norm| norm as f32)).transpose()
-    }
-
-    /// Number of samples in the batch.
-    pub fn samples(&self) -> usize {
-        self.samples
-    }
-}
-
-fn scalar(buffer: &BufferRef) -> Result<f64> {
-    let value = match buffer.read()?.data() {
-        Data::F32(v) => v.first().map(|&x| f64::from(x)),
-        Data::F16(v) => v.first().map(|&x| f64::from(x)),
-        Data::BF16(v) => v.first().map(|&x| f64::from(x)),
-        Data::I32(v) => v.first().map(|&x| f64::from(x)),
-        Data::U32(v) => v.first().map(|&x| f64::from(x)),
-        Data::U8(v) | Data::Bool(v) => v.first().map(|&x| f64::from(x)),
-    };
-    value.ok_or_else(|| Error::new("the program gave an empty scalar"))
-}
-
-/// Loss and right predictions over some samples; add those of several batches.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Evaluation {
-    /// Sum over batches of mean loss times samples.
-    pub loss_sum: f64,
-    /// Right predictions; `None` if the targets are no classes.
-    pub correct: Option<usize>,
-    /// Number of samples.
-    pub samples: usize,
-}
-
-impl Evaluation {
-    /// Mean loss per sample; NaN without samples.
-    pub fn loss(&self) -> f64 {
-        self.loss_sum / self.samples as f64
-    }
-
-    /// Share of right predictions, from 0 to 1; `None` if the targets are no classes or there are no samples. Where each
-    /// sample has several targets, `correct` counts all of them, and so may exceed 1 here.
-    pub fn accuracy(&self) -> Option<f64> {
-        let correct = self.correct?;
-        (self.samples > 0).then(|| correct as f64 / self.samples as f64)
-    }
-
-    /// Adds another batch.
-    pub fn add(&mut self, other: &Evaluation) {
-        self.loss_sum += other.loss_sum;
-        self.samples += other.samples;
-        if let Some(count) = other.correct {
-            *self.correct.get_or_insert(0) += count;
-        }
-    }
+    StepBuilder::new(net, loss, optimizer).compile_for(example)
 }
 
 impl Step {
-    /// A batch as the step reads it.
-    pub(crate) fn batched(&self, batch: impl IntoBatch) -> Result<Batched> {
-        batch.into_batch(&self.network.sample, &self.target)
+    pub(super) fn compile(network: Network, updates: Updates, samples: usize) -> Result<Step> {
+        let mut step = Step { network, updates, train_metrics: Vec::new(), train: Programs::default() };
+        let started = Instant::now();
+        let train = step.trace(samples)?;
+        written_states_are_used(&train, &step.network.trace_evaluate(samples)?)?;
+        step.train_metrics.clone_from(&train.metrics);
+        let compiled = step.network.load(&train, "train", samples, started)?;
+        step.train.insert(samples, compiled);
+        Ok(step)
     }
 
     /// Trains on one batch: one run of one program. A batch size that was not seen before compiles another program over the
@@ -237,60 +73,103 @@ impl Step {
     ///
     /// # Errors
     /// If the batch does not fit, a class is out of range, or the device fails.
-    pub fn run(&mut self, batch: impl IntoBatch) -> Result<Outcome> {
-        let batch = batch.into_batch(&self.network.sample, &self.target)?;
-        let samples = self.check(&batch)?;
-        self.load_train(samples)?;
-        let settings = self.optimizer.hyperparameters();
-        let compiled = self.train.get(samples).ok_or_else(|| Error::new("the program is gone"))?;
-        let hypers = hypers(compiled, &self.chosen, &settings);
-        let inputs = [Argument::Host(&batch.inputs), Argument::Host(&batch.targets)];
-        let outputs = compiled.executable.run(&inputs, &hypers)?;
+    pub fn run(&mut self, batch: impl Into<Batch>) -> Result<Outcome> {
+        self.train_on(&batch.into())
+    }
+
+    pub(crate) fn train_on(&mut self, batch: &Batch) -> Result<Outcome> {
+        let samples = self.network.check(batch)?;
+        self.load(samples)?;
+        let settings = self.updates.hyperparameters();
+        let compiled = self.train.get(samples).ok_or_else(gone)?;
+        let outputs = self.network.run(compiled, batch, &settings, samples)?;
         let output = |name| compiled.output(name).and_then(|index| outputs.get(index)).cloned();
         Ok(Outcome {
             loss: output(LOSS).ok_or_else(|| Error::new("the program gave no loss"))?,
-            correct: output(CORRECT),
             gradient_norm: output(NORM),
             samples,
         })
     }
 
-    /// Loss and right predictions on one batch, without training: over the same states, nothing random, nothing written.
+    /// Loss and metrics of one batch, without training; see [`Network::evaluate`].
     ///
     /// # Errors
     /// As [`Step::run`].
-    pub fn evaluate(&mut self, batch: impl IntoBatch) -> Result<Evaluation> {
-        let batch = batch.into_batch(&self.network.sample, &self.target)?;
-        let samples = self.check(&batch)?;
-        self.load_evaluate(samples)?;
-        let compiled = self.evaluate.get(samples).ok_or_else(|| Error::new("the program is gone"))?;
-        let hypers = hypers(compiled, &self.chosen, &[]);
-        let inputs = [Argument::Host(&batch.inputs), Argument::Host(&batch.targets)];
-        let outputs = compiled.executable.run(&inputs, &hypers)?;
-        let output = |name| compiled.output(name).and_then(|index| outputs.get(index));
-        let loss = scalar(output(LOSS).ok_or_else(|| Error::new("the program gave no loss"))?)?;
-        let correct = output(CORRECT).map(scalar).transpose()?;
-        Ok(Evaluation {
-            loss_sum: loss * samples as f64,
-            correct: correct.map(|count| count as usize),
-            samples,
-        })
+    pub fn evaluate(&mut self, batch: impl Into<Batch>) -> Result<Evaluation> {
+        self.network.evaluate(batch)
     }
 
-    /// What the network gives for inputs; see [`Network::predict_array`].
+    /// Measures the network on several batches; see [`Network::start_evaluation`].
     ///
     /// # Errors
-    /// As [`Network::predict_array`].
-    pub fn predict(&mut self, inputs: &Array) -> Result<Array> {
-        self.network.predict_array(inputs)
+    /// If the device fails.
+    pub fn start_evaluation(&mut self) -> Result<Evaluating<'_>> {
+        self.network.start_evaluation()
     }
 
-    /// Changes the learning rate from the next step on. Nothing is compiled again.
+    /// Loss and metrics over all training steps since the last [`Step::reset_metrics`], each batch measured before the step
+    /// it was part of. Reading waits for the last step.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn metrics(&self) -> Result<Evaluation> {
+        self.network.read(&self.train_metrics)
+    }
+
+    /// Forgets what the training steps so far have measured.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn reset_metrics(&mut self) -> Result<()> {
+        self.network.clear_sums(&self.train_metrics)
+    }
+
+    /// The sums of a metric over the training steps since the last [`Step::reset_metrics`], each row-major, or `None` if it
+    /// is not measured: for those of which a number is not enough, such as a confusion matrix.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn metric_sums(&self, name: &str) -> Result<Option<Vec<Vec<f64>>>> {
+        let slot = self.train_metrics.iter().find(|slot| slot.metric.name() == name);
+        slot.map(|slot| self.network.sums(slot)).transpose()
+    }
+
+    /// What the network predicts; see [`Network::predict`].
+    ///
+    /// # Errors
+    /// As [`Network::predict`].
+    pub fn predict(&mut self, batch: impl Into<Batch>) -> Result<Tensor> {
+        self.network.predict(batch)
+    }
+
+    /// All outputs of the task by name; see [`Network::outputs`].
+    ///
+    /// # Errors
+    /// As [`Network::predict`].
+    pub fn outputs(&mut self, batch: impl Into<Batch>) -> Result<Vec<(String, Tensor)>> {
+        self.network.outputs(batch)
+    }
+
+    /// Changes the learning rate from the next step on. Nothing is compiled again. Groups whose rate is a multiple of it
+    /// follow.
     ///
     /// # Errors
     /// If the optimizer has none.
     pub fn set_learning_rate(&mut self, lr: f64) -> Result<()> {
-        self.optimizer.set_learning_rate(lr)
+        self.updates.set("", "lr", Value::Float(lr))
+    }
+
+    /// The learning rate of all parameters that are in no group, before a schedule; `None` if the optimizer has none.
+    pub fn learning_rate(&self) -> Option<f64> {
+        self.updates.learning_rate()
+    }
+
+    /// What all learning rates are multiplied with from the next step on, those of groups as well: for schedules.
+    ///
+    /// # Errors
+    /// If an optimizer refuses the rate.
+    pub fn set_rate_factor(&mut self, factor: f64) -> Result<()> {
+        self.updates.set_factor(factor)
     }
 
     /// Changes a setting of the optimizer (`lr`, `momentum`, `weight_decay`, ..) from the next step on.
@@ -298,30 +177,75 @@ impl Step {
     /// # Errors
     /// If there is no such setting, or the change would need another program.
     pub fn set_optimizer(&mut self, setting: &str, value: impl Into<Value>) -> Result<()> {
-        self.optimizer.set(setting, value.into())
+        self.updates.set("", setting, value.into())
     }
 
-    /// Changes a runtime scalar that the network declared with `Scope::hyperparameter`, or `clip_norm`, from the next run
-    /// on.
+    /// Changes a setting of a group of parameters from the next step on.
+    ///
+    /// # Errors
+    /// If there is no such group or setting, or the change would need another program.
+    pub fn set_group(&mut self, group: &str, setting: &str, value: impl Into<Value>) -> Result<()> {
+        self.updates.set(group, setting, value.into())
+    }
+
+    /// The settings of a group of parameters as they are now; the learning rate is `lr`.
+    ///
+    /// # Errors
+    /// If there is no such group.
+    pub fn group_settings(&self, group: &str) -> Result<Table> {
+        self.updates.settings(group)
+    }
+
+    /// Trains no longer the parameters of a group. The next step is compiled anew; what their optimizer has kept stays.
+    ///
+    /// # Errors
+    /// If there is no such group.
+    pub fn freeze(&mut self, group: &str) -> Result<()> {
+        self.set_frozen(group, true)
+    }
+
+    /// Trains the parameters of a group that was frozen. The next step is compiled anew; their optimizer starts afresh, or
+    /// where it was when they were frozen.
+    ///
+    /// # Errors
+    /// If there is no such group, or the step cannot be compiled.
+    pub fn unfreeze(&mut self, group: &str) -> Result<()> {
+        self.set_frozen(group, false)
+    }
+
+    fn set_frozen(&mut self, group: &str, frozen: bool) -> Result<()> {
+        if self.updates.freeze(group, frozen)? {
+            for batch in self.train.clear() {
+                self.load(batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes a runtime scalar that the network declared with `Scope::hyperparameter`, or `clip_norm` or `clip_value`, from
+    /// the next run on.
     ///
     /// # Errors
     /// If no program has a scalar of this name, or it is the optimizer's.
     pub fn set_hyperparameter(&mut self, name: &str, value: f64) -> Result<()> {
-        if self.optimizer.hyperparameters().iter().any(|(known, _)| *known == name) {
+        if self.updates.hyperparameters().iter().any(|(known, _)| known == name) {
             let message = format!("{name} is prepared by the optimizer; change it with set_optimizer");
-            return Err(Error::new(message));
+            return Err(Error::of(ErrorKind::Setting, message));
         }
-        let limits = name == CLIP_NORM && self.clip_norm.is_some();
-        if !limits && !self.train.names().chain(self.evaluate.names()).any(|known| known == name) {
-            return Err(Error::new(format!("no program has a hyperparameter named {name}")));
+        let limits = [(clip::NORM, self.updates.clip_norm), (clip::VALUE, self.updates.clip_value)];
+        let limits = limits.iter().any(|(known, limit)| *known == name && limit.is_some());
+        if !limits && !self.train.names().any(|known| known == name) && !self.network.has_hyperparameter(name)
+        {
+            let message = format!("no program has a hyperparameter named {name}");
+            return Err(Error::of(ErrorKind::Setting, message));
         }
-        self.chosen.insert(name.to_string(), value);
+        self.network.choose(name, value);
         Ok(())
     }
 
     /// The optimizer's settings as they are now; the learning rate is `lr`.
     pub fn settings(&self) -> Table {
-        self.optimizer.settings()
+        self.updates.settings("").unwrap_or_default()
     }
 
     /// How many training steps these states have seen.
@@ -345,8 +269,9 @@ impl Step {
         &mut self.network
     }
 
-    /// All states by name: parameters, running statistics, what the optimizer keeps, step count and seed. Reading all of
-    /// them saves the whole training; writing them back resumes it, bit for bit if [`Step::choices`] are kept, too.
+    /// All states by name: parameters, running statistics, what the optimizer keeps, step count and seed, sums of metrics.
+    /// Reading all of them saves the whole training; writing them back resumes it, bit for bit if [`Step::choices`] are kept,
+    /// too.
     pub fn states(&self) -> &States {
         self.network.states()
     }
@@ -367,34 +292,29 @@ impl Step {
         }
         self.network.clear();
         for batch in self.train.clear() {
-            self.load_train(batch)?;
-        }
-        for batch in self.evaluate.clear() {
-            self.load_evaluate(batch)?;
+            self.load(batch)?;
         }
         Ok(())
     }
 
-    /// Makes sure that there is a training program for this batch size.
-    fn load_train(&mut self, batch: usize) -> Result<()> {
-        if !self.train.contains(batch) {
+    /// Makes sure that there is a program for this batch size.
+    fn load(&mut self, samples: usize) -> Result<()> {
+        if !self.train.contains(samples) {
             let started = Instant::now();
-            let traced = self.trace_train(batch)?;
-            let compiled = self.network.load(&traced, "train", batch, started)?;
-            self.train.insert(batch, compiled);
+            let traced = self.trace(samples)?;
+            let compiled = self.network.load(&traced, "train", samples, started)?;
+            self.train.insert(samples, compiled);
         }
         Ok(())
     }
 
-    /// Makes sure that there is an evaluating program for this batch size.
-    fn load_evaluate(&mut self, batch: usize) -> Result<()> {
-        if !self.evaluate.contains(batch) {
-            let started = Instant::now();
-            let traced = self.trace_evaluate(batch)?;
-            let compiled = self.network.load(&traced, "evaluate", batch, started)?;
-            self.evaluate.insert(batch, compiled);
-        }
-        Ok(())
+    /// Finds out whether the step can be compiled for batches of so many samples, without doing so: what is wrong is said
+    /// before any training.
+    ///
+    /// # Errors
+    /// As [`StepBuilder::compile_for`].
+    pub fn check_for(&self, samples: usize) -> Result<()> {
+        self.trace(samples).map(|_| ())
     }
 
     /// The network alone, with its states.
@@ -407,14 +327,9 @@ impl Step {
         self.network.runtime()
     }
 
-    /// Element type and shape of the target of one sample.
-    pub fn target(&self) -> &ValueType {
-        &self.target
-    }
-
     /// Number of classes, if the targets are class indices.
     pub fn classes(&self) -> Option<usize> {
-        self.classes
+        self.network.classes()
     }
 
     /// Listings of the training programs for people, by batch size.
@@ -433,60 +348,7 @@ impl Step {
         self.train.listings(|executable| executable.profile())
     }
 
-    fn trace_train(&self, batch: usize) -> Result<Traced> {
-        let recipe = Recipe {
-            net: &*self.network.net,
-            loss: &*self.loss,
-            optimizer: &*self.optimizer,
-            clip_norm: self.clip_norm,
-        };
-        let (input, target) = self.types(batch);
-        trace_train(&recipe, &input, &target)
+    fn trace(&self, samples: usize) -> Result<Traced> {
+        trace_train(&self.network.recipe(), &self.updates, samples)
     }
-
-    fn trace_evaluate(&self, batch: usize) -> Result<Traced> {
-        let (input, target) = self.types(batch);
-        trace_evaluate(&*self.network.net, &*self.loss, &input, &target)
-    }
-
-    fn types(&self, batch: usize) -> (ValueType, ValueType) {
-        (with_batch(batch, &self.network.sample), with_batch(batch, &self.target))
-    }
-
-    /// The number of samples of a batch that fits.
-    fn check(&self, batch: &Batched) -> Result<usize> {
-        let samples = self.network.check_inputs(&batch.inputs.ty())?;
-        let expected = with_batch(samples, &self.target);
-        if batch.targets.ty() != expected {
-            return Err(Error::new(format!("the targets must be {expected}, got {}", batch.targets.ty())));
-        }
-        if samples == 0 {
-            return Err(Error::new("the batch is empty"));
-        }
-        let (Some(classes), Some(targets)) = (self.classes, batch.targets.as_i32()) else {
-            return Ok(samples);
-        };
-        let inside = |class: &i32| usize::try_from(*class).is_ok_and(|class| class < classes);
-        match targets.iter().position(|class| !inside(class)) {
-            None => Ok(samples),
-            Some(position) => {
-                let per_sample = targets.len() / samples;
-                Err(Error::new(format!(
-                    "the target of sample {} is {}; classes go from 0 to {}",
-                    position / per_sample.max(1),
-                    targets[position],
-                    classes - 1
-                )))
-            }
-        }
-    }
-}
-
-/// The values of a program's runtime scalars: the user's, the optimizer's, or the defaults.
-fn hypers(compiled: &Compiled, chosen: &BTreeMap<String, f64>, settings: &[(&'static str, f64)]) -> Vec<f32> {
-    let value = |(name, default): &(String, f64)| {
-        let set = settings.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
-        chosen.get(name).copied().or(set).unwrap_or(*default) as f32
-    };
-    compiled.hypers.iter().map(value).collect()
 }

@@ -1,6 +1,7 @@
 //! Tensors from nothing and from data.
 
 use super::node::{Node, Place, Source, apply, constant, fail, poison};
+use super::runtime::Placed;
 use super::shapes::IntoShape;
 use super::{Element, Tensor};
 use dropforge_ir::{Array, DType, Error, Literal, Op, Shape, ValueType};
@@ -101,12 +102,15 @@ impl Tensor {
         Tensor { node: Arc::new(node), tag: None }
     }
 
-    /// The elements on the host, if they were made from it and never moved.
-    pub(crate) fn host_data(&self) -> Option<Arc<Array>> {
-        match self.node.source() {
-            Source::Data(array) => Some(array),
-            _ => None,
-        }
+    /// The elements on the host, without copying; `None` where they do not lie there or something else holds on to them.
+    pub(crate) fn into_data(self) -> Option<Array> {
+        Arc::into_inner(Arc::into_inner(self.node)?.into_data()?)
+    }
+
+    /// Elements that lie on a device.
+    pub(crate) fn placed(value: Placed, place: Place) -> Tensor {
+        let node = Node::new(value.buffer.ty().clone(), place, Source::Placed(value));
+        Tensor { node: Arc::new(node), tag: None }
     }
 
     /// Class indices as rows that are 1 at the index and 0 elsewhere, f32, along a new last axis of `classes`. An index

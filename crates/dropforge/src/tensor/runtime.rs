@@ -75,6 +75,11 @@ impl Runtime {
         Ok(SHARED.get_or_init(|| runtime).clone())
     }
 
+    /// Whether this is a clone of another runtime.
+    pub(crate) fn is(&self, other: &Runtime) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The device.
     pub fn device(&self) -> &Arc<dyn Device> {
         &self.0.device

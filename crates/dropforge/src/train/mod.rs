@@ -1,12 +1,23 @@
-//! Training: epochs of a compiled step over data.
+//! Training: epochs of a compiled step over data, and what happens beside it.
 
+mod callback;
+mod callbacks;
+mod early_stopping;
+mod fit;
+pub(crate) mod monitor;
+mod plateau;
 mod progress;
 pub(crate) mod report;
 pub(crate) mod source;
 pub(crate) mod state;
 mod trainer;
 
+pub use callback::{Callback, Control, Snapshot};
+pub use early_stopping::{EarlyStopping, early_stopping};
+pub use fit::{Fit, Fitted};
+pub use monitor::{Monitor, highest, lowest};
+pub use plateau::{ReduceOnPlateau, reduce_on_plateau};
 pub use progress::Progress;
-pub use report::{EpochReport, Evaluation};
+pub use report::EpochReport;
 pub use source::IntoSource;
 pub use trainer::{Trainer, TrainerBuilder};

@@ -1,42 +1,9 @@
-//! What a trainer reports: an epoch, an evaluation, the table of a run.
+//! What a trainer reports: an epoch, the table of a run.
 
+use crate::metric::Values;
+use crate::step::{Evaluation, Quality};
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write as _};
-
-/// Sums over the samples of an epoch or an evaluation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Sums {
-    /// Loss times samples.
-    pub loss: f64,
-    /// Samples whose class was right; absent when nothing is classified.
-    pub correct: Option<u64>,
-    pub samples: u64,
-    pub seconds: f64,
-}
-
-impl Sums {
-    /// Adds a batch of `samples` with this mean loss.
-    pub fn add(&mut self, loss: f64, correct: Option<usize>, samples: usize) {
-        self.loss += loss * samples as f64;
-        self.samples += samples as u64;
-        if let Some(correct) = correct {
-            *self.correct.get_or_insert(0) += correct as u64;
-        }
-    }
-
-    pub fn mean_loss(&self) -> f64 {
-        self.loss / self.samples as f64
-    }
-
-    pub fn accuracy(&self) -> Option<f64> {
-        Some(self.correct? as f64 / self.samples as f64)
-    }
-
-    pub fn per_second(&self) -> f64 {
-        if self.seconds > 0.0 { self.samples as f64 / self.seconds } else { 0.0 }
-    }
-}
 
 /// What came out of one epoch of training. [`Display`](fmt::Display) gives one line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,88 +17,90 @@ pub struct EpochReport {
     pub lr: f64,
     /// Mean loss over the samples, each measured before the step it was part of.
     pub loss: f64,
-    /// Part of the samples whose class was right, 0 to 1; `None` when nothing is classified.
-    pub accuracy: Option<f64>,
     /// Samples per second.
     pub samples_per_s: f64,
     /// Seconds that the epoch took, stops not counted.
     pub seconds: f64,
+    /// The metrics over the samples, each measured before the step it was part of.
+    #[serde(default)]
+    pub metrics: Values,
     /// What [`Trainer::validate`](super::Trainer::validate) measured after the epoch.
     pub validation: Option<Evaluation>,
 }
 
-/// What a model is worth on some data. [`Display`](fmt::Display) gives one line.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Evaluation {
-    /// Mean loss over the samples.
-    pub loss: f64,
-    /// Part of the samples whose class was right, 0 to 1; `None` when nothing is classified.
-    pub accuracy: Option<f64>,
-    /// How many samples there were.
-    pub samples: u64,
-    /// Seconds it took.
-    pub seconds: f64,
-}
+/// What the figures of the training steps are called in front of their names.
+pub(crate) const TRAIN: &str = "train_";
+/// What the figures of the validation are called in front of their names.
+pub(crate) const VALIDATION: &str = "val_";
 
-impl Evaluation {
-    /// Samples per second.
-    pub fn samples_per_s(&self) -> f64 {
-        if self.seconds > 0.0 { self.samples as f64 / self.seconds } else { 0.0 }
-    }
-}
-
-impl From<&Sums> for Evaluation {
-    fn from(sums: &Sums) -> Evaluation {
-        Evaluation {
-            loss: sums.mean_loss(),
-            accuracy: sums.accuracy(),
-            samples: sums.samples,
-            seconds: sums.seconds,
+impl EpochReport {
+    /// A figure by its full name: `train_loss`, `val_loss`, `lr`, or a metric such as `val_accuracy`.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        if name == "lr" {
+            return Some(self.lr);
+        }
+        if let Some(name) = name.strip_prefix(VALIDATION) {
+            return self.validation.as_ref()?.get(name);
+        }
+        match name.strip_prefix(TRAIN)? {
+            "loss" => Some(self.loss),
+            name => self.metrics.get(name),
         }
     }
-}
 
-/// A loss, and an accuracy if there is one.
-struct Quality(f64, Option<f64>);
-
-impl fmt::Display for Quality {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "loss {:.4}", self.0)?;
-        self.1.map_or(Ok(()), |accuracy| write!(f, ", accuracy {:.2} %", accuracy * 100.0))
+    /// The full names of all its figures but the rate, in order.
+    pub fn names(&self) -> Vec<String> {
+        let with = |prefix: &str, metrics: &Values| {
+            let names = std::iter::once("loss").chain(metrics.iter().map(|value| value.name.as_str()));
+            names.map(|name| format!("{prefix}{name}")).collect::<Vec<_>>()
+        };
+        let mut names = with(TRAIN, &self.metrics);
+        if let Some(validation) = &self.validation {
+            names.extend(with(VALIDATION, &validation.metrics));
+        }
+        names
     }
 }
 
 impl fmt::Display for EpochReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "epoch {}: {}", self.epoch, Quality(self.loss, self.accuracy))?;
+        write!(f, "epoch {}: {}", self.epoch, Quality(self.loss, &self.metrics))?;
         if let Some(validation) = &self.validation {
-            write!(f, "; test {}", Quality(validation.loss, validation.accuracy))?;
+            write!(f, "; validation {}", Quality(validation.loss, &validation.metrics))?;
         }
         write!(f, "; {:.0} samples/s, {:.1} s", self.samples_per_s, self.seconds)
     }
 }
 
-impl fmt::Display for Evaluation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} on {} samples", Quality(self.loss, self.accuracy), self.samples)
-    }
-}
-
-/// The epochs as a table, comma-separated, with a line of names.
+/// The epochs as a table, comma-separated, with a line of names: those of all figures that any epoch has.
 pub(crate) fn table(history: &[EpochReport]) -> String {
-    let mut text =
-        "epoch,step,lr,train_loss,train_accuracy,test_loss,test_accuracy,samples_per_s,seconds\n".to_string();
-    let optional = |number: Option<f64>| number.map_or_else(String::new, |number| number.to_string());
+    let mut names: Vec<String> = Vec::new();
+    for name in history.iter().flat_map(EpochReport::names) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    // What an epoch without validation has comes first, whichever epoch is first.
+    names.sort_by_key(|name| name.starts_with(VALIDATION));
+    let mut text = "epoch,step,lr,".to_string();
+    for name in &names {
+        // Names are people's own: commas and quotes are quoted as in RFC 4180.
+        match name.contains([',', '"', '\n']) {
+            true => drop(write!(text, "\"{}\",", name.replace('"', "\"\""))),
+            false => drop(write!(text, "{name},")),
+        }
+    }
+    text.push_str("samples_per_s,seconds\n");
     for report in history {
-        let EpochReport { epoch, step, lr, loss, accuracy, samples_per_s, seconds, validation } = report;
-        let test_loss = optional(validation.as_ref().map(|v| v.loss));
-        let test_accuracy = optional(validation.as_ref().and_then(|v| v.accuracy));
-        let accuracy = optional(*accuracy);
-        let _ = writeln!(
-            text,
-            "{epoch},{step},{lr},{loss},{accuracy},{test_loss},{test_accuracy},{samples_per_s:.1},{seconds:.3}"
-        );
+        let EpochReport { epoch, step, lr, samples_per_s, seconds, .. } = report;
+        let _ = write!(text, "{epoch},{step},{lr},");
+        for name in &names {
+            let _ = match report.get(name) {
+                Some(number) => write!(text, "{number},"),
+                None => write!(text, ","),
+            };
+        }
+        let _ = writeln!(text, "{samples_per_s:.1},{seconds:.3}");
     }
     text
 }
@@ -142,24 +111,28 @@ mod tests {
 
     #[test]
     fn lines_and_table() {
-        let mut sums = Sums::default();
-        sums.add(0.5, Some(3), 4);
-        sums.add(0.25, Some(4), 4);
-        sums.seconds = 2.0;
-        let validation = Evaluation::from(&sums);
-        assert_eq!(validation.to_string(), "loss 0.3750, accuracy 87.50 % on 8 samples");
-        let report = EpochReport {
+        let metrics = Values::share("accuracy", 0.875).and(Values::number("own, sum", 2.0));
+        let validation = Evaluation { loss: 0.375, samples: 8, seconds: 2.0, metrics };
+        assert_eq!(validation.to_string(), "loss 0.3750, accuracy 87.50 %, own, sum 2.0000 on 8 samples");
+        let mut report = EpochReport {
             epoch: 2,
             step: 4,
             lr: 0.05,
             loss: 0.375,
-            accuracy: None,
-            samples_per_s: sums.per_second(),
+            samples_per_s: validation.samples_per_s(),
             seconds: 2.0,
-            validation: Some(validation),
+            metrics: Values::default(),
+            validation: None,
         };
-        let line = "epoch 2: loss 0.3750; test loss 0.3750, accuracy 87.50 %; 4 samples/s, 2.0 s";
+        let first = report.clone();
+        report.validation = Some(validation);
+        let line = "epoch 2: loss 0.3750; validation loss 0.3750, accuracy 87.50 %, own, sum 2.0000; 4 samples/s, 2.0 s";
         assert_eq!(report.to_string(), line);
-        assert!(table(&[report]).ends_with("\n2,4,0.05,0.375,,0.375,0.875,4.0,2.000\n"));
+        assert_eq!((report.get("val_accuracy"), report.get("train_accuracy")), (Some(0.875), None));
+        assert_eq!(
+            table(&[first, report]),
+            "epoch,step,lr,train_loss,val_loss,val_accuracy,\"val_own, sum\",samples_per_s,seconds\n\
+             2,4,0.05,0.375,,,,4.0,2.000\n2,4,0.05,0.375,0.375,0.875,2,4.0,2.000\n"
+        );
     }
 }

@@ -1,18 +1,19 @@
 //! The part of a checkpoint that lives on the host: where in the data a run is, and what it has measured.
 
-use super::report::{EpochReport, Sums};
-use crate::run::toml_message;
+use super::report::EpochReport;
+use crate::settings::Value;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-/// The layout of `state.toml` that this version reads and writes.
-const FORMAT: u32 = 1;
+/// The layout that this version reads and writes. 1 had sums of one metric on the host.
+pub(crate) const FORMAT: u32 = 2;
 
 /// Where a run is. The order of the samples follows from the seed and the number of the epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct State {
-    format: u32,
+    pub format: u32,
     pub seed: u64,
     /// Samples per step.
     pub batch_size: usize,
@@ -24,12 +25,32 @@ pub(crate) struct State {
     pub epoch: u64,
     /// Batches of this epoch that have been trained on.
     pub batch: usize,
-    /// Sums over these batches.
-    pub sums: Sums,
+    /// Seconds that these batches took.
+    pub seconds: f64,
+    /// What the callbacks remember, by their names.
+    #[serde(default)]
+    pub callbacks: BTreeMap<String, String>,
+    /// Settings that callbacks have changed.
+    #[serde(default)]
+    pub changes: Vec<Change>,
     /// Epochs that have been finished.
     #[serde(default)]
     pub history: Vec<EpochReport>,
 }
+
+/// A setting that is no longer what the run was built with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Change {
+    /// The group of parameters; empty for all that are in none.
+    pub group: String,
+    /// The setting, or `frozen`.
+    pub setting: String,
+    pub value: Value,
+}
+
+/// What a change is called that freezes a group (true) or trains it again (false).
+pub(crate) const FROZEN: &str = "frozen";
 
 impl State {
     pub fn new(seed: u64, batch_size: usize) -> State {
@@ -41,24 +62,17 @@ impl State {
             step: 0,
             epoch: 0,
             batch: 0,
-            sums: Sums::default(),
+            seconds: 0.0,
+            callbacks: BTreeMap::new(),
+            changes: Vec::new(),
             history: Vec::new(),
         }
     }
 
-    pub fn to_text(&self) -> Result<String> {
-        toml::to_string(self).map_err(|error| Error::new(format!("state: {error}")))
-    }
-
-    pub fn parse(text: &str) -> Result<State> {
-        let state: State = toml::from_str(text).map_err(|error| Error::new(toml_message(text, &error)))?;
-        if state.format != FORMAT {
-            return Err(Error::new(format!(
-                "format {} is not the one of this version, {FORMAT}",
-                state.format
-            )));
-        }
-        Ok(state)
+    /// Remembers that a setting has been changed.
+    pub fn change(&mut self, group: &str, setting: &str, value: Value) {
+        self.changes.retain(|old| old.group != group || old.setting != setting);
+        self.changes.push(Change { group: group.into(), setting: setting.into(), value });
     }
 
     /// Whether a run with the settings of `self` can go on from `saved`.
@@ -75,33 +89,5 @@ impl State {
             return differs("batch", saved.batch_size as u64, self.batch_size as u64);
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_read_back_exactly() {
-        let mut state = State::new(u64::MAX, 32);
-        state.sums.loss = 0.1 + 0.2;
-        state.sums.correct = Some(13);
-        state.sums.samples = 77;
-        state.history.push(EpochReport {
-            epoch: 1,
-            step: 9,
-            lr: 1e-300,
-            loss: f64::MIN_POSITIVE,
-            accuracy: None,
-            samples_per_s: 12345.678,
-            seconds: 0.1,
-            validation: None,
-        });
-        assert_eq!(State::parse(&state.to_text().unwrap()).unwrap(), state);
-        let other = State::new(7, 32);
-        let message = other.check_continues(&state).unwrap_err().to_string();
-        assert!(message.contains("seed 18446744073709551615") && message.contains('7'), "{message}");
-        assert!(!State::parse("format = 1\nsteps = 3").unwrap_err().to_string().contains('\n'));
     }
 }

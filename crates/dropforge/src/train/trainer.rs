@@ -1,21 +1,24 @@
 //! The trainer: epochs of a compiled step over a source of samples.
 
-use super::progress::{Outcomes, Progress};
-use super::report::{EpochReport, Evaluation, Sums};
-use super::source::{IntoSource, batch_types};
-use super::state::State;
+use super::callback::{Callback, Control, Snapshot};
+use super::callbacks::Callbacks;
+use super::fit::{Fit, Limits};
+use super::progress::{Outcomes, Progress, Seen};
+use super::report::EpochReport;
+use super::source::IntoSource;
+use super::state::{FROZEN, State};
 use crate::loss::Loss;
+use crate::metric::Metric;
 use crate::nn::Layer;
-use crate::optim::Optimizer;
-use crate::run::RunDir;
-use crate::run::checkpoint;
+use crate::optim::{Group, Optimizer};
 use crate::schedule::{Moment, Schedule};
 use crate::settings::Value;
-use crate::step::{Choices, Step, StepBuilder};
+use crate::step::{Batch, Choices, Evaluation, Step, StepBuilder, Task};
 use crate::{Error, Result, Runtime, Tensor};
-use dropforge_data::{Epoch, Loader, LoaderOptions};
-use std::path::Path;
-use std::time::{Duration, Instant};
+use dropforge_data::{Epoch, Loader, LoaderOptions, Source};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
 
 /// Choices for a [`Trainer`] before it is compiled.
 pub struct TrainerBuilder {
@@ -54,10 +57,45 @@ impl TrainerBuilder {
         self
     }
 
+    /// Measures this, beside the loss: see [`StepBuilder::metric`].
+    #[must_use]
+    pub fn metric(mut self, metric: impl Metric + 'static) -> TrainerBuilder {
+        self.step = self.step.metric(metric);
+        self
+    }
+
+    /// Measures these and no others beside the loss.
+    #[must_use]
+    pub fn metrics(mut self, metrics: impl IntoIterator<Item = Arc<dyn Metric>>) -> TrainerBuilder {
+        self.step = self.step.metrics(metrics);
+        self
+    }
+
+    /// Trains some parameters in a way of their own: see [`group`](crate::optim::group).
+    #[must_use]
+    pub fn group(mut self, group: Group) -> TrainerBuilder {
+        self.step = self.step.group(group);
+        self
+    }
+
     /// Scales all gradients together so that their global norm is at most this. Default: no limit.
     #[must_use]
     pub fn clip_norm(mut self, limit: f64) -> TrainerBuilder {
         self.step = self.step.clip_norm(limit);
+        self
+    }
+
+    /// Brings each number of the gradients between −limit and limit. Default: no limit.
+    #[must_use]
+    pub fn clip_value(mut self, limit: f64) -> TrainerBuilder {
+        self.step = self.step.clip_value(limit);
+        self
+    }
+
+    /// Updates the parameters after every so many batches only: see [`StepBuilder::accumulate`]. Default 1.
+    #[must_use]
+    pub fn accumulate(mut self, batches: usize) -> TrainerBuilder {
+        self.step = self.step.accumulate(batches);
         self
     }
 
@@ -85,15 +123,15 @@ impl TrainerBuilder {
     /// Compiles the training step for samples like those of `train`; input sizes are inferred from them.
     ///
     /// # Errors
-    /// There are no samples, or the first error of a layer, the loss or the optimizer, with its path and source line.
+    /// There are no samples, or the first error of a layer, the loss or the optimizer, with its path and source line, for
+    /// the last batch of an epoch too.
     pub fn compile(self, train: &impl IntoSource) -> Result<Trainer> {
         let source = train.source();
         let description = source.description().clone();
         // What cannot be made batches of is refused before anything is compiled.
         Loader::new(source.clone(), self.options.clone())?;
-        let len = source.len().map_or(self.options.batch, |len| self.options.batch.min(len));
-        let (input, target) = batch_types(&description, len)?;
-        let step = self.step.compile(&input, &target)?;
+        let batch = source.len().map_or(self.options.batch, |len| self.options.batch.min(len));
+        let step = self.step.compile_for(Batch::like(&description, batch))?;
         if let (Some(outputs), Some(classes)) = (step.classes(), description.class_count())
             && outputs != classes
         {
@@ -102,9 +140,26 @@ impl TrainerBuilder {
                 description.name
             )));
         }
-        let lr = step.settings().get("lr").and_then(Value::as_float);
+        let rest = source.len().map_or(0, |len| len % batch);
+        if rest > 0 && !self.options.drop_last {
+            step.check_for(rest).map_err(|error| {
+                error.context(format_args!(
+                    "the last batch of an epoch has {rest} of {batch} samples, leave it out (drop_last) or choose another \
+                     batch size"
+                ))
+            })?;
+        }
         let state = State::new(self.options.seed, self.options.batch);
-        Ok(Trainer { step, options: self.options, schedule: self.schedule, lr, state, autosave: None })
+        Ok(Trainer {
+            step,
+            options: self.options,
+            schedule: self.schedule,
+            state,
+            seen: Seen::default(),
+            stop: None,
+            callbacks: Vec::new(),
+            remembered: BTreeMap::new(),
+        })
     }
 }
 
@@ -117,9 +172,7 @@ impl TrainerBuilder {
 /// let net = seq![flatten(), dense(10)];
 /// let mut trainer = Trainer::new(net, cross_entropy(), Adam::new(1e-2)).batch(50).compile(&train)?;
 /// let before = trainer.evaluate(&test)?;
-/// for _ in 0..3 {
-///     println!("{}", trainer.epoch(&train)?);
-/// }
+/// trainer.fit(&train).validate(&test).epochs(3).each_epoch(|report| println!("{report}")).run()?;
 /// assert!(trainer.evaluate(&test)?.loss < before.loss);
 /// # Ok::<(), dropforge::Error>(())
 /// ```
@@ -127,19 +180,18 @@ impl TrainerBuilder {
 /// Same seed, data, device and number of threads: the same bits. So too when a run is stopped, in the middle of an epoch
 /// or not, and [resumed](Trainer::resume) from what [`Trainer::save`] or [`Trainer::autosave`] wrote.
 pub struct Trainer {
-    step: Step,
+    pub(super) step: Step,
     options: LoaderOptions,
     schedule: Schedule,
-    /// The optimizer's learning rate before the schedule; `None` if it has none.
-    lr: Option<f64>,
-    state: State,
-    autosave: Option<Autosave>,
-}
-
-struct Autosave {
-    run: RunDir,
-    every: Duration,
-    last: Instant,
+    pub(super) state: State,
+    /// What has been read of the losses since training went on.
+    seen: Seen,
+    /// Why a callback wants to end training.
+    pub(super) stop: Option<String>,
+    /// Those that stay from fit to fit.
+    callbacks: Vec<Box<dyn Callback>>,
+    /// What callbacks that are yet to come remembered in the checkpoint that was resumed.
+    remembered: BTreeMap<String, String>,
 }
 
 impl Trainer {
@@ -150,11 +202,22 @@ impl Trainer {
         loss: impl Loss + 'static,
         optimizer: impl Optimizer + 'static,
     ) -> TrainerBuilder {
-        TrainerBuilder {
-            step: StepBuilder::new(net, loss, optimizer),
-            options: LoaderOptions::default(),
-            schedule: Schedule::constant(),
-        }
+        Trainer::with_step(StepBuilder::new(net, loss, optimizer))
+    }
+
+    /// The choices for training a function of a batch; see [`Task`]. The data give the fields `input` and `target`.
+    pub fn of(task: impl Task + 'static, optimizer: impl Optimizer + 'static) -> TrainerBuilder {
+        Trainer::with_step(StepBuilder::of(task, optimizer))
+    }
+
+    fn with_step(step: StepBuilder) -> TrainerBuilder {
+        TrainerBuilder { step, options: LoaderOptions::default(), schedule: Schedule::constant() }
+    }
+
+    /// Trains on these samples, epoch by epoch, with everything that goes with it: validation, limits, callbacks. Nothing
+    /// happens before [`Fit::run`].
+    pub fn fit(&mut self, train: &impl IntoSource) -> Fit<'_> {
+        Fit::new(self, train.source())
     }
 
     /// Trains on every sample once, or on the rest of an epoch that was interrupted.
@@ -173,9 +236,77 @@ impl Trainer {
     pub fn epoch_with(
         &mut self,
         train: &impl IntoSource,
-        mut watch: impl FnMut(&Progress) -> Result<()>,
+        mut watch: impl FnMut(&Progress<'_>) -> Result<()>,
     ) -> Result<EpochReport> {
-        let loader = Loader::new(train.source(), self.options.clone())?;
+        let mut attached = std::mem::take(&mut self.callbacks);
+        let mut callbacks =
+            Callbacks::new(attached.iter_mut().map(|callback| &mut **callback as _).collect());
+        let report = self.whole_epoch(train.source(), &mut callbacks, &mut watch);
+        if let Err(error) = &report {
+            callbacks.failed(error);
+        }
+        self.callbacks = attached;
+        report
+    }
+
+    fn whole_epoch(
+        &mut self,
+        train: Arc<dyn Source>,
+        callbacks: &mut Callbacks<'_>,
+        watch: &mut dyn FnMut(&Progress<'_>) -> Result<()>,
+    ) -> Result<EpochReport> {
+        self.restore(callbacks)?;
+        match self.train_epoch(train, callbacks, watch, &Limits::default())? {
+            Some(report) => {
+                self.event(callbacks, |callback, control| callback.on_epoch_end(&report, control))?;
+                Ok(report)
+            }
+            // Without limits only a callback ends an epoch early.
+            None => Err(Error::new(self.stop.take().unwrap_or_else(|| "training was stopped".into()))),
+        }
+    }
+
+    /// Gives callbacks what they remembered in the checkpoint that was resumed.
+    pub(super) fn restore(&mut self, callbacks: &mut Callbacks<'_>) -> Result<()> {
+        callbacks.restore(&mut self.remembered)
+    }
+
+    /// Has all callbacks hear of an event, and saves if one asks for it.
+    pub(super) fn event(
+        &mut self,
+        callbacks: &mut Callbacks<'_>,
+        mut event: impl FnMut(&mut dyn Callback, &mut Control<'_>) -> Result<()>,
+    ) -> Result<()> {
+        if callbacks.is_empty() {
+            return Ok(());
+        }
+        let mut control = Control {
+            step: &mut self.step,
+            state: &mut self.state,
+            seen: self.seen,
+            stop: &mut self.stop,
+            save: false,
+        };
+        callbacks.each(|callback| event(callback, &mut control))?;
+        if control.save { self.save_with(callbacks) } else { Ok(()) }
+    }
+
+    /// Has whoever saves keep everything.
+    pub(super) fn save_with(&mut self, callbacks: &mut Callbacks<'_>) -> Result<()> {
+        callbacks.remember(&mut self.state.callbacks);
+        let snapshot = Snapshot { step: &self.step, state: &self.state };
+        callbacks.each(|callback| callback.on_checkpoint(&snapshot))
+    }
+
+    /// Trains to the end of the epoch, or until a limit or a callback ends it: then there is no report.
+    pub(super) fn train_epoch(
+        &mut self,
+        train: Arc<dyn Source>,
+        callbacks: &mut Callbacks<'_>,
+        watch: &mut dyn FnMut(&Progress<'_>) -> Result<()>,
+        limits: &Limits,
+    ) -> Result<Option<EpochReport>> {
+        let loader = Loader::new(train, self.options.clone())?;
         // 0 where only reading can tell.
         let batches = loader.batches().unwrap_or(0);
         if self.state.batch > 0 && self.state.batches != batches {
@@ -186,36 +317,50 @@ impl Trainer {
             )));
         }
         self.state.batches = batches;
+        self.seen = Seen::default();
+        if self.state.batch == 0 {
+            self.step.reset_metrics()?;
+        }
+        self.event(callbacks, |callback, control| callback.on_epoch_start(control))?;
         let mut outcomes = Outcomes::default();
-        let trained =
-            self.train_batches(&mut outcomes, loader.epoch(self.state.epoch, self.state.batch), &mut watch);
-        // Even if the epoch was interrupted, so that the sums are those of the steps made.
-        let read = outcomes.read_all(&mut self.state.sums);
-        trained.and(read)?;
-        let report = self.report();
+        let epoch = loader.epoch(self.state.epoch, self.state.batch);
+        let trained = self.train_batches(epoch, &mut outcomes, callbacks, watch, limits);
+        // Even if the epoch was interrupted, so that no loss goes unseen.
+        let read = outcomes.read_all(&mut self.seen);
+        let whole = trained?;
+        read?;
+        if !whole {
+            return Ok(None);
+        }
+        let report = self.report()?;
         self.state.history.push(report.clone());
         self.state.epoch += 1;
         self.state.batch = 0;
-        self.state.sums = Sums::default();
-        Ok(report)
+        self.state.seconds = 0.0;
+        Ok(Some(report))
     }
 
+    /// Whether the epoch came to its end.
     fn train_batches(
         &mut self,
-        outcomes: &mut Outcomes,
         mut epoch: Epoch,
-        watch: &mut dyn FnMut(&Progress) -> Result<()>,
-    ) -> Result<()> {
+        outcomes: &mut Outcomes,
+        callbacks: &mut Callbacks<'_>,
+        watch: &mut dyn FnMut(&Progress<'_>) -> Result<()>,
+        limits: &Limits,
+    ) -> Result<bool> {
         let started = Instant::now();
-        let (seconds, samples) = (self.state.sums.seconds, self.state.sums.samples);
-        while let Some(batch) = epoch.next() {
-            let batch = batch?;
-            if let Some(lr) = self.lr {
-                self.step.set_learning_rate(lr * self.schedule.factor(&self.moment()))?;
+        let seconds = self.state.seconds;
+        loop {
+            let Some(batch) = epoch.next() else { return Ok(true) };
+            if self.stop.is_some() || limits.reached(self.state.step).is_some() {
+                return Ok(false);
             }
+            let batch = batch?;
+            self.step.set_rate_factor(self.schedule.factor(&self.moment()))?;
             let (description, index) = (batch.description().clone(), batch.index());
-            let batch = self.step.batched(batch)?;
-            let outcome = self.step.run(&batch)?;
+            let batch = Batch::from(batch);
+            let outcome = self.step.train_on(&batch)?;
             // The device has copied what it needs.
             if let Some(spare) = batch.into_spare(&description, index) {
                 epoch.recycle(spare);
@@ -223,15 +368,29 @@ impl Trainer {
             self.state.batch += 1;
             self.state.step += 1;
             outcomes.push(outcome, self.state.step);
-            outcomes.read_late(&mut self.state.sums)?;
-            let elapsed = started.elapsed().as_secs_f64();
-            self.state.sums.seconds = seconds + elapsed;
-            let read = self.state.sums.samples - samples;
-            watch(&Progress::new(&self.state, read as f64 / elapsed.max(1e-9)))?;
-            if self.autosave.as_ref().is_some_and(|autosave| autosave.last.elapsed() >= autosave.every) {
-                outcomes.read_all(&mut self.state.sums)?;
-                self.checkpoint()?;
+            outcomes.read_late(&mut self.seen)?;
+            self.seen.seconds = started.elapsed().as_secs_f64();
+            self.state.seconds = seconds + self.seen.seconds;
+            watch(&Progress::new(&self.state, &self.seen, &self.step))?;
+            if !callbacks.is_empty() {
+                self.after_step(outcomes, callbacks)?;
             }
+        }
+    }
+
+    fn after_step(&mut self, outcomes: &mut Outcomes, callbacks: &mut Callbacks<'_>) -> Result<()> {
+        let mut control = Control {
+            step: &mut self.step,
+            state: &mut self.state,
+            seen: self.seen,
+            stop: &mut self.stop,
+            save: false,
+        };
+        callbacks.each(|callback| callback.on_step_end(&mut control))?;
+        if control.save {
+            // A step whose loss is not finite is not kept.
+            outcomes.read_all(&mut self.seen)?;
+            self.save_with(callbacks)?;
         }
         Ok(())
     }
@@ -241,19 +400,20 @@ impl Trainer {
         Moment { step, epoch, batch, batches }
     }
 
-    fn report(&self) -> EpochReport {
-        let State { step, epoch, batch, sums, .. } = &self.state;
-        let last = Moment { step: step - 1, batch: batch - 1, ..self.moment() };
-        EpochReport {
+    fn report(&self) -> Result<EpochReport> {
+        let State { step, epoch, batch, seconds, .. } = self.state;
+        let last = Moment { step: step.saturating_sub(1), batch: batch.saturating_sub(1), ..self.moment() };
+        let measured = Evaluation { seconds, ..self.step.metrics()? };
+        Ok(EpochReport {
             epoch: epoch + 1,
-            step: *step,
-            lr: self.lr.unwrap_or(0.0) * self.schedule.factor(&last),
-            loss: sums.mean_loss(),
-            accuracy: sums.accuracy(),
-            samples_per_s: sums.per_second(),
-            seconds: sums.seconds,
+            step,
+            lr: self.step.learning_rate().unwrap_or(0.0) * self.schedule.factor(&last),
+            loss: measured.loss,
+            samples_per_s: measured.samples_per_s(),
+            seconds,
+            metrics: measured.metrics,
             validation: None,
-        }
+        })
     }
 
     /// Measures the network on other samples, without training.
@@ -261,15 +421,17 @@ impl Trainer {
     /// # Errors
     /// A sample cannot be read or has another shape than those trained on, or the device fails.
     pub fn evaluate(&mut self, test: &impl IntoSource) -> Result<Evaluation> {
-        let started = Instant::now();
+        self.evaluate_source(test.source())
+    }
+
+    fn evaluate_source(&mut self, test: Arc<dyn Source>) -> Result<Evaluation> {
         let options = LoaderOptions { shuffle: false, drop_last: false, ..self.options.clone() };
-        let mut sums = Sums::default();
-        for batch in Loader::new(test.source(), options)?.epoch(0, 0) {
-            let measured = self.step.evaluate(batch?)?;
-            sums.add(measured.loss(), measured.correct, measured.samples);
+        let loader = Loader::new(test, options)?;
+        let mut evaluation = self.step.start_evaluation()?;
+        for batch in loader.epoch(0, 0) {
+            evaluation.add(batch?)?;
         }
-        sums.seconds = started.elapsed().as_secs_f64();
-        Ok(Evaluation::from(&sums))
+        evaluation.finish()
     }
 
     /// As [`Trainer::evaluate`], and notes the result with the last epoch, for the table of metrics.
@@ -277,7 +439,11 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::evaluate`].
     pub fn validate(&mut self, test: &impl IntoSource) -> Result<Evaluation> {
-        let evaluation = self.evaluate(test)?;
+        self.validate_source(test.source())
+    }
+
+    pub(super) fn validate_source(&mut self, test: Arc<dyn Source>) -> Result<Evaluation> {
+        let evaluation = self.evaluate_source(test)?;
         if let Some(last) = self.state.history.last_mut() {
             last.validation = Some(evaluation.clone());
         }
@@ -288,60 +454,74 @@ impl Trainer {
     ///
     /// # Errors
     /// The inputs have another shape than those trained on, or the device fails.
-    pub fn predict(&mut self, inputs: &Tensor) -> Result<Tensor> {
-        self.step.network_mut().predict(inputs)
+    pub fn predict(&mut self, inputs: impl Into<Batch>) -> Result<Tensor> {
+        self.step.predict(inputs)
     }
 
-    /// Adds a checkpoint to the run in this folder, which is made if need be.
-    ///
-    /// # Errors
-    /// The folder cannot be written or is in use; the previous checkpoint is then unchanged.
-    pub fn save(&mut self, run: impl AsRef<Path>) -> Result<()> {
-        match &self.autosave {
-            Some(autosave) if autosave.run.path() == run.as_ref() => self.checkpoint(),
-            _ => self.save_to(&RunDir::open(run.as_ref())?),
-        }
+    /// Adds a callback that stays, in `epoch` as in every fit.
+    pub fn attach(&mut self, callback: impl Callback + 'static) {
+        self.callbacks.push(Box::new(callback));
     }
 
-    fn save_to(&self, run: &RunDir) -> Result<()> {
-        checkpoint::save(run, self.step.network(), &self.state)
-    }
-
-    /// Writes checkpoints to this run while training, whenever so much time has passed since the last one.
-    pub fn autosave(&mut self, run: RunDir, every: Duration) {
-        self.autosave = Some(Autosave { run, every, last: Instant::now() });
-    }
-
-    /// Adds a checkpoint to the run of [`Trainer::autosave`]; without one, nothing happens.
+    /// Has the callbacks that stay keep everything now; without one that does, nothing happens.
     ///
     /// # Errors
     /// As [`Trainer::save`].
     pub fn checkpoint(&mut self) -> Result<()> {
-        if let Some(autosave) = &self.autosave {
-            self.save_to(&autosave.run)?;
-        }
-        if let Some(autosave) = &mut self.autosave {
-            autosave.last = Instant::now();
+        let mut attached = std::mem::take(&mut self.callbacks);
+        let mut callbacks =
+            Callbacks::new(attached.iter_mut().map(|callback| &mut **callback as _).collect());
+        let saved = self.save_with(&mut callbacks);
+        self.callbacks = attached;
+        saved
+    }
+
+    /// The callbacks that stay.
+    pub(super) fn take_callbacks(&mut self) -> Vec<Box<dyn Callback>> {
+        std::mem::take(&mut self.callbacks)
+    }
+
+    pub(super) fn put_callbacks(&mut self, callbacks: Vec<Box<dyn Callback>>) {
+        self.callbacks = callbacks;
+    }
+
+    /// Whether one of the callbacks that stay saves to this folder.
+    pub(crate) fn saves_to(&self, folder: &std::path::Path) -> bool {
+        self.callbacks.iter().any(|callback| callback.folder() == Some(folder))
+    }
+
+    /// Everything there is to keep.
+    pub(crate) fn snapshot(&mut self) -> Snapshot<'_> {
+        let mut attached = std::mem::take(&mut self.callbacks);
+        let callbacks = Callbacks::new(attached.iter_mut().map(|callback| &mut **callback as _).collect());
+        callbacks.remember(&mut self.state.callbacks);
+        drop(callbacks);
+        self.callbacks = attached;
+        Snapshot { step: &self.step, state: &self.state }
+    }
+
+    /// Where the run is.
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Makes the changes of settings that a saved run had made.
+    pub(crate) fn apply_changes(&mut self, saved: &State) -> Result<()> {
+        for change in &saved.changes {
+            let group = change.group.as_str();
+            match (change.setting.as_str(), &change.value) {
+                (FROZEN, Value::Boolean(false)) => self.step.unfreeze(group)?,
+                (FROZEN, _) => self.step.freeze(group)?,
+                (setting, value) => self.step.set_group(group, setting, value.clone())?,
+            }
         }
         Ok(())
     }
 
-    /// Goes on where the last checkpoint of a run was written. Returns whether there was one; if not, nothing changes. On
-    /// the same device it goes by what the device had chosen then, so that the run goes on with the same bits.
-    ///
-    /// # Errors
-    /// There is no such folder, the checkpoint cannot be read, or it is one of another network, optimizer, seed or batch
-    /// size; the message says what differs. Nothing changes then either.
-    pub fn resume(&mut self, run: impl AsRef<Path>) -> Result<bool> {
-        let Some((state, chosen)) = checkpoint::load(run.as_ref(), self.step.states(), &self.state)? else {
-            return Ok(false);
-        };
-        let choices = chosen.as_ref().and_then(|chosen| chosen.for_device_of(self.step.network()));
-        if let Some(choices) = choices {
-            self.step.set_choices(choices)?;
-        }
-        self.state = state;
-        Ok(true)
+    /// Goes on where a saved run was, whose device states have been taken over.
+    pub(crate) fn continue_from(&mut self, saved: State) {
+        self.remembered.clone_from(&saved.callbacks);
+        self.state = saved;
     }
 
     /// Goes by these choices of the device from the next step on; see [`Step::set_choices`].
@@ -375,5 +555,10 @@ impl Trainer {
     /// The compiled step, with the network and its states.
     pub fn step(&self) -> &Step {
         &self.step
+    }
+
+    /// The compiled step, to change its settings.
+    pub fn step_mut(&mut self) -> &mut Step {
+        &mut self.step
     }
 }

@@ -98,8 +98,8 @@ fn evaluation_drops_nothing() {
     let mut step = kept(dropout(0.5), 1);
     let (x, t) = types();
     for _ in 0..2 {
-        assert_eq!(step.evaluate((&x, &t)).unwrap().loss(), 65_535.0);
+        assert_eq!(step.evaluate((&x, &t)).unwrap().loss, 65_535.0);
     }
-    let prediction = step.predict(&x.to_array().unwrap()).unwrap();
+    let prediction = step.predict(&x).unwrap().to_array().unwrap();
     assert_eq!(prediction.as_f32().unwrap(), [1.0; 16]);
 }

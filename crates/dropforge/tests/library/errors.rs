@@ -231,7 +231,7 @@ fn states_refuse_other_shapes() {
 fn batches_must_fit_each_other() {
     let (x, y) = (Tensor::zeros([4, 3]), Tensor::zeros([3, 2]));
     let error = compile(dense(2), mse(), Sgd::new(0.1), (&x, &y)).err().unwrap().to_string();
-    assert_eq!(error, "inputs and targets must have the same batch size, 1 or more; got 4 and 3");
+    assert_eq!(error, "the inputs and the targets must have the same batch size; got 4 and 3");
     let error = compile(dense(2), mse(), Sgd::new(0.1), (&Tensor::from(1.0), &y)).err().unwrap().to_string();
     assert_eq!(error, "the inputs need a batch as first axis, got f32[]");
 }

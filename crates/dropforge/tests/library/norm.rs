@@ -47,7 +47,7 @@ fn evaluation_uses_the_recorded_statistics_and_changes_nothing() {
     write("running_var", [4.0, 9.0]);
     let x = Tensor::from([[3.0, 2.0], [1.0, 8.0], [1.0, 2.0]]);
     let before = running(&step);
-    let y = step.predict(&x.to_array().unwrap()).unwrap();
+    let y = step.predict(&x).unwrap().to_array().unwrap();
     assert_close("y", y.as_f32().unwrap(), &[1.0, 0.0, 0.0, 2.0, 0.0, 0.0], 1e-5);
     step.evaluate((&x, &x)).unwrap();
     assert_eq!(running(&step), before);

@@ -71,13 +71,17 @@ fn classes_are_counted_and_checked() {
     step.states().write("weight", &weight).unwrap();
     step.states().write("bias", &Tensor::from([0.0, 0.0]).to_array().unwrap()).unwrap();
     let outcome = step.run((&x, &t)).unwrap();
-    assert_eq!((outcome.correct().unwrap(), outcome.samples()), (Some(2), 3));
+    assert_eq!(outcome.samples(), 3);
     assert_eq!(step.classes(), Some(2));
-    let mut sum = step.evaluate((&x, &t)).unwrap();
-    assert_eq!((sum.correct, sum.accuracy()), (Some(2), Some(2.0 / 3.0)));
-    assert_close("loss", &[sum.loss() as f32], &[outcome.loss().unwrap()], 1e-6);
-    sum.add(&step.evaluate((&x.slice(0, ..2), &t.slice(0, ..2))).unwrap());
-    assert_eq!((sum.correct, sum.samples), (Some(4), 5));
+    let trained = step.metrics().unwrap();
+    assert_eq!((trained.metrics.get("accuracy"), trained.samples), (Some(2.0 / 3.0), 3));
+    let one = step.evaluate((&x, &t)).unwrap();
+    assert_eq!(one.metrics.get("accuracy"), Some(2.0 / 3.0));
+    assert_close("loss", &[one.loss as f32], &[outcome.loss().unwrap()], 1e-6);
+    let mut both = step.start_evaluation().unwrap();
+    both.add((&x, &t)).unwrap().add((&x.slice(0, ..2), &t.slice(0, ..2))).unwrap();
+    let both = both.finish().unwrap();
+    assert_eq!((both.metrics.get("accuracy"), both.samples), (Some(4.0 / 5.0), 5));
 
     let wrong = Tensor::from([0, 2, 1]);
     let error = step.run((&x, &wrong)).err().unwrap().to_string();
@@ -92,12 +96,12 @@ fn classes_are_counted_and_checked() {
 fn programs_share_one_set_of_states() {
     let (x, y) = linear_problem(8, 0.0);
     let mut step = compile(dense(2), mse(), Sgd::new(0.1), (&x, &y)).unwrap();
-    let before = step.evaluate((&x, &y)).unwrap().loss();
+    let before = step.evaluate((&x, &y)).unwrap().loss;
     step.run((&x.slice(0, ..3), &y.slice(0, ..3))).unwrap();
     step.run((&x, &y)).unwrap();
-    assert!(step.evaluate((&x, &y)).unwrap().loss() < before);
+    assert!(step.evaluate((&x, &y)).unwrap().loss < before);
     assert_eq!(step.steps().unwrap(), 2);
-    let prediction = step.predict(&x.to_array().unwrap()).unwrap();
+    let prediction = step.predict(&x).unwrap().to_array().unwrap();
     let expected = x.matmul(&Tensor::from_array(step.states().read("weight").unwrap()).t())
         + Tensor::from_array(step.states().read("bias").unwrap());
     assert_close("y", prediction.as_f32().unwrap(), &expected.to_vec().unwrap(), 1e-6);
@@ -120,7 +124,7 @@ fn user_states_and_hyperparameters() {
     assert_eq!(step.run((&x, &y)).unwrap().loss().unwrap(), 6.0);
     step.set_hyperparameter("factor", 3.0).unwrap();
     assert_eq!(step.run((&x, &y)).unwrap().loss().unwrap(), 9.0 + 1.5);
-    assert_eq!(step.evaluate((&x, &y)).unwrap().loss(), 9.0 + 2.25);
+    assert_eq!(step.evaluate((&x, &y)).unwrap().loss, 9.0 + 2.25);
     assert_eq!(step.network().compilations().len(), 2);
     let error = step.set_hyperparameter("speed", 3.0).unwrap_err().to_string();
     assert_eq!(error, "no program has a hyperparameter named speed");

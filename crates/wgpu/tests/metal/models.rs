@@ -4,7 +4,7 @@ use crate::programs::Sample;
 use dropforge::models::{self, GptOptions};
 use dropforge::nn::{Layer, Scope};
 use dropforge::prelude::{Adam, AdamW, Sgd, StepBuilder, cross_entropy};
-use dropforge::step::Batched;
+use dropforge::step::Batch;
 use dropforge::{Runtime, Tensor};
 use dropforge_ir::interpret::Numbers;
 use dropforge_ir::{Array, DType, Data, Program, Result, ValueType};
@@ -178,9 +178,9 @@ fn train(workload: Workload) -> Sample {
             }
             _ => Data::I32(numbers.map(|i| ((i * 40_503 + 7) % classes) as i32).collect()),
         };
-        Arc::new(Array::new(ty.shape, data).unwrap())
+        Array::new(ty.shape, data).unwrap()
     };
-    let batch = Batched { inputs: array(inputs), targets: array(targets) };
+    let batch = Batch::from((array(inputs), array(targets)));
     // The second step has momenta that are not zero.
     for _ in 0..2 {
         step.run(&batch).unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -1,0 +1,116 @@
+//! Metrics: what a network is worth in numbers that people read, computed inside the compiled step.
+
+mod accuracy;
+mod ratio;
+mod sums;
+mod values;
+
+pub use accuracy::{Accuracy, accuracy};
+pub use ratio::{Ratio, mean, ratio};
+pub use values::{Unit, Value, Values};
+
+pub(crate) use sums::{MeanLoss, Slot, SumState, Use, trace};
+
+use crate::tensor::Tensor;
+use dropforge_ir::{DType, Literal};
+use std::sync::Arc;
+
+/// What a metric is computed from: the tensors of one batch while a step is traced.
+pub struct Measured<'a> {
+    /// What the network gives.
+    pub prediction: &'a Tensor,
+    /// What it should give.
+    pub target: &'a Tensor,
+}
+
+/// A number, or several, about predictions and targets, exact over all batches of an epoch whatever the size of the last.
+///
+/// It has two parts. [`Metric::update`] is traced into the step: it gives sums over the samples of one batch, which the
+/// step adds up in states on the device, so that nothing is read while training. [`Metric::compute`] makes numbers of
+/// the sums on the host, when somebody asks. What is to add up over batches must be a sum, so not a mean: give its numerator
+/// and denominator.
+///
+/// ```
+/// use dropforge::metric::{Measured, Metric, Values};
+/// use dropforge::prelude::*;
+///
+/// /// The share of predictions that are off by less than a tolerance.
+/// struct Within(f32);
+///
+/// impl Metric for Within {
+///     fn name(&self) -> String {
+///         format!("within_{}", self.0)
+///     }
+///
+///     fn update(&self, batch: &Measured<'_>) -> Vec<Tensor> {
+///         let hits = (batch.prediction - batch.target).abs().lt(self.0).cast(DType::I32);
+///         vec![hits.sum(..), Tensor::ones_like(&hits).sum(..)]
+///     }
+///
+///     fn compute(&self, sums: &[Vec<f64>]) -> Values {
+///         Values::share(self.name(), sums[0][0] / sums[1][0])
+///     }
+/// }
+///
+/// let (x, y) = (Tensor::from([[0.0], [1.0], [2.0]]), Tensor::from([[0.0], [0.1], [9.0]]));
+/// let task = StepBuilder::new(dense(1), mse(), Sgd::new(0.1)).metric(Within(0.5));
+/// let mut step = task.compile_for((&x, &y))?;
+/// step.states().write("weight", &Array::zeros(&ValueType::new(DType::F32, [1, 1])))?;
+/// let measured = step.evaluate((&x, &y))?;
+/// assert_eq!(measured.metrics.get("within_0.5"), Some(2.0 / 3.0));
+/// # Ok::<(), dropforge::Error>(())
+/// ```
+pub trait Metric: Send + Sync {
+    /// What reports call it: a word such as `accuracy`, which must differ from those of other metrics beside it.
+    fn name(&self) -> String;
+
+    /// Sums over the samples of a batch, of any shape, which must not depend on the batch size: i32 or u32 for counts, which
+    /// must not be negative, else floats. Poisoned tensors are reported by the call that compiles the step.
+    fn update(&self, batch: &Measured<'_>) -> Vec<Tensor>;
+
+    /// The numbers that follow from the sums over all batches, each row-major, in the order of [`Metric::update`]. The first
+    /// is the metric's own.
+    fn compute(&self, sums: &[Vec<f64>]) -> Values;
+}
+
+macro_rules! pointer_metric {
+    ($($type:ty),*) => {$(
+        impl Metric for $type {
+            fn name(&self) -> String {
+                (**self).name()
+            }
+
+            fn update(&self, batch: &Measured<'_>) -> Vec<Tensor> {
+                (**self).update(batch)
+            }
+
+            fn compute(&self, sums: &[Vec<f64>]) -> Values {
+                (**self).compute(sums)
+            }
+        }
+    )*};
+}
+pointer_metric!(Box<dyn Metric>, Arc<dyn Metric>);
+
+/// What is measured of predictions and targets like these where nobody has chosen: accuracy where one class is to be told
+/// from others, else nothing beside the loss.
+pub(crate) fn usual(prediction: &Tensor, target: &Tensor) -> Vec<Arc<dyn Metric>> {
+    match class_count(prediction, target) {
+        Some(_) => vec![Arc::new(accuracy())],
+        None => Vec::new(),
+    }
+}
+
+/// The number of classes, if the targets are class indices for the scores of the prediction along axis 1.
+pub(crate) fn class_count(prediction: &Tensor, target: &Tensor) -> Option<usize> {
+    let fits = target.dtype() == DType::I32
+        && prediction.dtype().is_float()
+        && prediction.rank() >= 2
+        && prediction.shape().without(&[1]) == *target.shape();
+    fits.then(|| prediction.shape()[1]).filter(|&classes| classes > 0)
+}
+
+/// A count that is known when a step is traced, as i32.
+fn count(count: usize) -> Tensor {
+    crate::tensor::node::constant(Literal::scalar(DType::I32, count as f64), None)
+}

@@ -1,0 +1,139 @@
+//! Sums of metrics in states of the step: how they are added up and read without losing anything.
+
+use super::{Measured, Metric, Values, count};
+use crate::init::Init;
+use crate::nn::{Scope, StateKind};
+use crate::tensor::node::fail;
+use crate::tensor::{Tag, Tensor};
+use dropforge_ir::{Array, DType, Data};
+use std::sync::Arc;
+
+/// What the sums are kept over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// The steps of an epoch of training.
+    Train,
+    /// An evaluation.
+    Evaluate,
+}
+
+impl Use {
+    fn kind(self) -> StateKind {
+        match self {
+            Use::Train => StateKind::Metric,
+            Use::Evaluate => StateKind::Evaluation,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Use::Train => "train",
+            Use::Evaluate => "evaluate",
+        }
+    }
+}
+
+/// A metric with the names of the states that hold its sums.
+#[derive(Clone)]
+pub(crate) struct Slot {
+    pub metric: Arc<dyn Metric>,
+    pub states: Vec<SumState>,
+}
+
+/// The two states of one sum: it is `sum` plus `rest`, or for counts plus `rest` times 2³².
+#[derive(Clone, Debug)]
+pub(crate) struct SumState {
+    pub sum: String,
+    pub rest: String,
+    /// How many numbers it has.
+    pub elements: usize,
+}
+
+/// Traces the sums of a metric over one batch, and the states to which the step adds them.
+pub(crate) fn trace(
+    scope: &Scope,
+    over: Use,
+    metric: &Arc<dyn Metric>,
+    batch: &Measured<'_>,
+) -> Result<Slot, crate::Error> {
+    let name = metric.name();
+    let tag = Some(Arc::new(Tag { path: format!("metric {name}").into(), site: None }));
+    let [prediction, target] = [batch.prediction, batch.target].map(|tensor| tensor.with_tag(tag.clone()));
+    let sums = metric.update(&Measured { prediction: &prediction, target: &target });
+    let mut states = Vec::new();
+    for (index, sum) in sums.iter().enumerate() {
+        let sum = of_known_type(&name, sum);
+        if let Some(error) = sum.error() {
+            return Err(error);
+        }
+        let base = format!("metric.{}.{name}.{index}", over.name());
+        let state =
+            SumState { sum: format!("{base}.sum"), rest: format!("{base}.rest"), elements: sum.elements() };
+        let port = |name: &str| scope.state_of(name, over.kind(), sum.ty().clone(), Init::constant(0.0));
+        let (total, rest) = (port(&state.sum), port(&state.rest));
+        let (new_total, new_rest) = add(&total, &rest, &sum);
+        scope.write_state(&total, &new_total);
+        scope.write_state(&rest, &new_rest);
+        states.push(state);
+    }
+    Ok(Slot { metric: metric.clone(), states })
+}
+
+/// The sum as u32, for counts, or f32.
+fn of_known_type(name: &str, sum: &Tensor) -> Tensor {
+    match sum.dtype() {
+        DType::U32 | DType::F32 => sum.clone(),
+        DType::I32 => sum.cast(DType::U32),
+        DType::F16 | DType::BF16 => sum.cast(DType::F32),
+        other => fail(name, format!("a sum must be of counts (i32) or floats, got {other}"), &[sum]),
+    }
+}
+
+/// Adds a batch. Counts carry over into their rest; what rounding takes from a sum of floats goes into its rest (Knuth's
+/// exact sum of two), so that millions of batches add up as they would in f64.
+fn add(total: &Tensor, rest: &Tensor, batch: &Tensor) -> (Tensor, Tensor) {
+    let sum = total + batch;
+    if batch.dtype() == DType::U32 {
+        let carry = sum.lt(total).cast(DType::U32);
+        return (sum, rest + carry);
+    }
+    let moved = &sum - total;
+    let lost = (total - (&sum - &moved)) + (batch - moved);
+    (sum, rest + lost)
+}
+
+impl SumState {
+    /// The sum, from what the two states hold.
+    pub fn value(sum: &Array, rest: &Array) -> Vec<f64> {
+        const CARRY: f64 = 4_294_967_296.0;
+        match (sum.data(), rest.data()) {
+            (Data::U32(sum), Data::U32(rest)) => {
+                sum.iter().zip(rest).map(|(&sum, &rest)| f64::from(sum) + f64::from(rest) * CARRY).collect()
+            }
+            (Data::F32(sum), Data::F32(rest)) => {
+                sum.iter().zip(rest).map(|(&sum, &rest)| f64::from(sum) + f64::from(rest)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The mean loss over the samples, which every step measures: sums of the losses times the samples, and of the samples.
+pub(crate) struct MeanLoss {
+    pub samples: usize,
+}
+
+impl Metric for MeanLoss {
+    fn name(&self) -> String {
+        "loss".into()
+    }
+
+    fn update(&self, batch: &Measured<'_>) -> Vec<Tensor> {
+        let samples = count(self.samples);
+        vec![batch.prediction * self.samples as f32, samples]
+    }
+
+    fn compute(&self, sums: &[Vec<f64>]) -> Values {
+        Values::number("loss", sums[0][0] / sums[1][0])
+    }
+}

@@ -1,0 +1,108 @@
+//! What metrics come to: named numbers in order.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// How a number is to be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// As it is.
+    #[default]
+    Number,
+    /// A part of a whole, from 0 to 1, shown in percent.
+    Share,
+}
+
+/// One named number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Value {
+    /// What it is called.
+    pub name: String,
+    /// The number; NaN where it is not defined, such as a mean of nothing.
+    pub value: f64,
+    /// How to read it.
+    #[serde(default)]
+    pub unit: Unit,
+}
+
+/// `accuracy 98.20 %` or `perplexity 4.1234`.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.unit {
+            Unit::Number => write!(f, "{} {:.4}", self.name, self.value),
+            Unit::Share => write!(f, "{} {:.2} %", self.name, self.value * 100.0),
+        }
+    }
+}
+
+/// Named numbers in the order in which their metrics were chosen.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Values(Vec<Value>);
+
+impl Values {
+    /// One number.
+    pub fn number(name: impl Into<String>, value: f64) -> Values {
+        Values(vec![Value { name: name.into(), value, unit: Unit::Number }])
+    }
+
+    /// One part of a whole, from 0 to 1.
+    pub fn share(name: impl Into<String>, value: f64) -> Values {
+        Values(vec![Value { name: name.into(), value, unit: Unit::Share }])
+    }
+
+    /// These numbers and then those.
+    #[must_use]
+    pub fn and(mut self, others: Values) -> Values {
+        self.0.extend(others.0);
+        self
+    }
+
+    /// The number of this name.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.0.iter().find(|value| value.name == name).map(|value| value.value)
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Value> {
+        self.0.iter()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<'a> IntoIterator for &'a Values {
+    type Item = &'a Value;
+    type IntoIter = std::slice::Iter<'a, Value>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+/// `accuracy 98.20 %, f1 0.9711`
+impl fmt::Display for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, value) in self.0.iter().enumerate() {
+            write!(f, "{}{value}", if index > 0 { ", " } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_names_and_units() {
+        let values = Values::share("accuracy", 0.875).and(Values::number("perplexity", 4.0));
+        assert_eq!(values.to_string(), "accuracy 87.50 %, perplexity 4.0000");
+        assert_eq!((values.get("perplexity"), values.get("loss")), (Some(4.0), None));
+    }
+}

@@ -1,0 +1,408 @@
+//! Groups of parameters, and all that happens between gradients and new parameters.
+
+use super::{Optimizer, Parameter, accumulate, clip};
+use crate::error::{Error, ErrorKind, Result};
+use crate::nn::Scope;
+use crate::settings::{Table, Value, unknown};
+use crate::tensor::{Tensor, gradients};
+
+/// Parameters that are trained in a way of their own, by a pattern of their paths. See [`group`].
+pub struct Group {
+    pattern: String,
+    name: String,
+    rate: Rate,
+    settings: Vec<(String, Value)>,
+    frozen: bool,
+    optimizer: Option<Box<dyn Optimizer>>,
+}
+
+/// The parameters whose path fits a pattern, in which `*` stands for any characters, dots included, and `?` for one:
+/// `backbone.*`, `*.bias`. Of several groups the first that fits takes a parameter; those of none are trained by the
+/// optimizer as it is.
+///
+/// ```
+/// use dropforge::optim::group;
+/// use dropforge::prelude::*;
+///
+/// let (x, y) = (Tensor::ones([4, 3]), Tensor::ones([4, 2]));
+/// let net = seq!["backbone" => dense(8), relu(), "head" => dense(2)];
+/// let mut step = StepBuilder::new(net, mse(), Adam::new(1e-2))
+///     .group(group("backbone.*").frozen())
+///     .group(group("*.bias").weight_decay(0.0).lr_factor(2.0))
+///     .compile_for((&x, &y))?;
+/// let before = step.states().read("backbone.weight")?;
+/// step.run((&x, &y))?;
+/// assert_eq!(step.states().read("backbone.weight")?, before);
+/// step.unfreeze("backbone")?;
+/// step.run((&x, &y))?;
+/// assert_ne!(step.states().read("backbone.weight")?, before);
+/// # Ok::<(), dropforge::Error>(())
+/// ```
+pub fn group(pattern: impl Into<String>) -> Group {
+    let pattern = pattern.into();
+    let name = pattern.trim_matches(['*', '?', '.']);
+    let name = if name.is_empty() { "all".into() } else { name.replace(['*', '?'], "_") };
+    Group { pattern, name, rate: Rate::Factor(1.0), settings: Vec::new(), frozen: false, optimizer: None }
+}
+
+#[derive(Clone, Copy)]
+enum Rate {
+    /// This times the rate of all others.
+    Factor(f64),
+    Own(f64),
+}
+
+impl Group {
+    /// What the group is called where its settings are changed, and in front of what its optimizer keeps. Default: the pattern
+    /// without the wildcards at its ends.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Group {
+        self.name = name.into();
+        self
+    }
+
+    /// A learning rate of its own; schedules scale it as they scale the other.
+    #[must_use]
+    pub fn lr(mut self, lr: f64) -> Group {
+        self.rate = Rate::Own(lr);
+        self
+    }
+
+    /// The learning rate as a multiple of that of all others. Default 1.
+    #[must_use]
+    pub fn lr_factor(mut self, factor: f64) -> Group {
+        self.rate = Rate::Factor(factor);
+        self
+    }
+
+    /// A weight decay of its own.
+    #[must_use]
+    pub fn weight_decay(self, weight_decay: f64) -> Group {
+        self.setting("weight_decay", weight_decay)
+    }
+
+    /// Any setting of the optimizer that can change while training, as a value of its own.
+    #[must_use]
+    pub fn setting(mut self, setting: impl Into<String>, value: impl Into<Value>) -> Group {
+        self.settings.push((setting.into(), value.into()));
+        self
+    }
+
+    /// Does not train these: their gradients are not even computed, and no state is kept for them.
+    #[must_use]
+    pub fn frozen(mut self) -> Group {
+        self.frozen = true;
+        self
+    }
+
+    /// Another optimizer.
+    #[must_use]
+    pub fn optimizer(mut self, optimizer: impl Optimizer + 'static) -> Group {
+        self.optimizer = Some(Box::new(optimizer));
+        self
+    }
+}
+
+/// Whether a path fits a pattern.
+fn fits(pattern: &str, path: &str) -> bool {
+    let (pattern, path): (Vec<char>, Vec<char>) = (pattern.chars().collect(), path.chars().collect());
+    // The last `*` seen, and how far of the path it has taken.
+    let (mut p, mut s, mut star) = (0, 0, None);
+    while s < path.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, s));
+                p += 1;
+            }
+            Some(&c) if c == '?' || c == path[s] => {
+                p += 1;
+                s += 1;
+            }
+            _ => match star {
+                Some((at, taken)) => {
+                    star = Some((at, taken + 1));
+                    (p, s) = (at + 1, taken + 1);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|&c| c == '*')
+}
+
+/// How gradients become new parameters: groups with their optimizers, clipping and accumulation.
+pub(crate) struct Updates {
+    /// The group of all that are in no other comes last and has no pattern.
+    groups: Vec<Member>,
+    pub clip_norm: Option<f64>,
+    pub clip_value: Option<f64>,
+    /// Batches whose gradients make one update.
+    pub accumulate: usize,
+    /// What a schedule multiplies all rates with.
+    factor: f64,
+}
+
+struct Member {
+    name: String,
+    pattern: Option<String>,
+    optimizer: Box<dyn Optimizer>,
+    rate: Rate,
+    /// The learning rate before the schedule; `None` if the optimizer has none.
+    lr: Option<f64>,
+    frozen: bool,
+}
+
+fn lr_of(optimizer: &dyn Optimizer) -> Option<f64> {
+    optimizer.settings().get("lr").and_then(Value::as_float)
+}
+
+fn invalid(message: String) -> Error {
+    Error::of(ErrorKind::Setting, message)
+}
+
+impl Updates {
+    /// With an optimizer for all parameters that are in no group.
+    pub fn new(optimizer: Box<dyn Optimizer>, groups: Vec<Group>) -> Result<Updates> {
+        let lr = lr_of(&*optimizer);
+        let mut members: Vec<Member> = Vec::new();
+        for group in groups {
+            let Group { pattern, name, rate, settings, frozen, optimizer: own } = group;
+            if members.iter().any(|other| other.name == name) {
+                return Err(invalid(format!("two groups are called {name}; name one with Group::name")));
+            }
+            let rate = match (&own, rate) {
+                // Another optimizer has its own rate unless one is given.
+                (Some(own), Rate::Factor(factor)) => {
+                    lr_of(&**own).map_or(Rate::Factor(factor), |lr| Rate::Own(lr * factor))
+                }
+                (_, rate) => rate,
+            };
+            let mut member = Member {
+                optimizer: own.unwrap_or_else(|| optimizer.clone()),
+                pattern: Some(pattern),
+                name,
+                rate,
+                lr: None,
+                frozen,
+            };
+            let named = |error: Error, name: &str| error.context(format_args!("group {name}"));
+            for (setting, value) in settings {
+                member.optimizer.set(&setting, value).map_err(|error| named(error, &member.name))?;
+            }
+            member.lr = match rate {
+                Rate::Own(lr) => Some(lr),
+                Rate::Factor(factor) => lr.map(|lr| lr * factor),
+            };
+            if let Some(lr) = member.lr {
+                member.optimizer.set_learning_rate(lr).map_err(|error| named(error, &member.name))?;
+            }
+            members.push(member);
+        }
+        let rest = Member {
+            name: String::new(),
+            pattern: None,
+            optimizer,
+            rate: Rate::Factor(1.0),
+            lr,
+            frozen: false,
+        };
+        members.push(rest);
+        Ok(Updates { groups: members, clip_norm: None, clip_value: None, accumulate: 1, factor: 1.0 })
+    }
+
+    /// Traces the gradients of a loss and all that is made of them; gives the global norm where gradients are clipped by it.
+    pub fn trace(&self, scope: &Scope, loss: &Tensor) -> Result<Option<Tensor>> {
+        let mut parts: Vec<Vec<(String, Tensor)>> = self.groups.iter().map(|_| Vec::new()).collect();
+        let parameters = scope.parameters();
+        if parameters.is_empty() {
+            return Err(Error::new("the network has no parameters, so there is nothing to train"));
+        }
+        for parameter in &parameters {
+            let place = self
+                .groups
+                .iter()
+                .position(|group| group.pattern.as_deref().is_none_or(|pattern| fits(pattern, &parameter.0)));
+            parts[place.unwrap_or(self.groups.len() - 1)].push(parameter.clone());
+        }
+        for (group, part) in self.groups.iter().zip(&parts) {
+            if let (Some(pattern), true) = (&group.pattern, part.is_empty()) {
+                let names: Vec<&str> = parameters.iter().map(|(name, _)| name.as_str()).take(12).collect();
+                return Err(invalid(format!(
+                    "no parameter is left for the group {pattern}; there are {}{}",
+                    names.join(", "),
+                    if parameters.len() > names.len() { ", .." } else { "" }
+                )));
+            }
+        }
+        let trained: Vec<(usize, (String, Tensor))> = parts
+            .into_iter()
+            .enumerate()
+            .filter(|(place, _)| !self.groups[*place].frozen)
+            .flat_map(|(place, part)| part.into_iter().map(move |parameter| (place, parameter)))
+            .collect();
+        if trained.is_empty() {
+            return Err(invalid("all parameters are frozen, so there is nothing to train".into()));
+        }
+        let wanted: Vec<&Tensor> = trained.iter().map(|(_, (_, value))| value).collect();
+        let gradients = gradients(loss, &wanted);
+        let places: Vec<usize> = trained.iter().map(|(place, _)| *place).collect();
+        let mut trained: Vec<Parameter> = trained
+            .into_iter()
+            .zip(gradients)
+            .map(|((_, (name, value)), gradient)| Parameter { name, value, gradient })
+            .collect();
+        let accumulation =
+            (self.accumulate > 1).then(|| accumulate::accumulate(scope, &mut trained, self.accumulate));
+        if let Some(limit) = self.clip_value {
+            clip::clip_by_value(&mut trained, &scope.hyperparameter(clip::VALUE, limit));
+        }
+        let norm = self.clip_norm.and_then(|limit| {
+            clip::clip_by_global_norm(&mut trained, &scope.hyperparameter(clip::NORM, limit))
+        });
+        let mut parts: Vec<Vec<Parameter>> = self.groups.iter().map(|_| Vec::new()).collect();
+        for (place, parameter) in places.into_iter().zip(trained) {
+            parts[place].push(parameter);
+        }
+        for (group, part) in self.groups.iter().zip(parts).filter(|(_, part)| !part.is_empty()) {
+            group.trace(scope, &part)?;
+        }
+        if let Some(accumulation) = accumulation {
+            scope.gate_updates(&accumulation.apply);
+            accumulation.write(scope);
+        }
+        Ok(norm)
+    }
+
+    /// The runtime scalars of all groups under the names that the step knows, as they are now.
+    pub fn hyperparameters(&self) -> Vec<(String, f64)> {
+        let mut all = Vec::new();
+        for group in &self.groups {
+            for (name, value) in group.optimizer.hyperparameters() {
+                all.push((group.full_name(name), value));
+            }
+        }
+        all
+    }
+
+    /// The settings of the group of this name, empty for that of all others.
+    pub fn settings(&self, group: &str) -> Result<Table> {
+        Ok(self.find(group)?.optimizer.settings())
+    }
+
+    /// Changes a setting of a group from the next step on.
+    pub fn set(&mut self, group: &str, setting: &str, value: Value) -> Result<()> {
+        let place = self.place(group)?;
+        match value.as_float() {
+            Some(lr) if setting == "lr" => self.set_learning_rate(place, lr),
+            _ => self.groups[place].optimizer.set(setting, value),
+        }
+    }
+
+    /// The learning rate of a group before the schedule; those that are multiples of it follow.
+    fn set_learning_rate(&mut self, place: usize, lr: f64) -> Result<()> {
+        let factor = self.factor;
+        let member = &mut self.groups[place];
+        member.optimizer.set_learning_rate(lr * factor)?;
+        member.lr = Some(lr);
+        if member.pattern.is_some() {
+            member.rate = Rate::Own(lr);
+            return Ok(());
+        }
+        for member in &mut self.groups[..place] {
+            if let (Rate::Factor(multiple), Some(_)) = (member.rate, member.lr) {
+                member.lr = Some(lr * multiple);
+                member.optimizer.set_learning_rate(lr * multiple * factor)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The learning rate of the group of all others before the schedule; `None` if its optimizer has none.
+    pub fn learning_rate(&self) -> Option<f64> {
+        self.groups.last()?.lr
+    }
+
+    /// What a schedule multiplies all learning rates with from the next step on.
+    pub fn set_factor(&mut self, factor: f64) -> Result<()> {
+        if factor == self.factor {
+            return Ok(());
+        }
+        self.factor = factor;
+        for member in &mut self.groups {
+            if let Some(lr) = member.lr {
+                member.optimizer.set_learning_rate(lr * factor)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Freezes a group or trains it again; gives whether that is a change.
+    pub fn freeze(&mut self, group: &str, frozen: bool) -> Result<bool> {
+        let place = self.place(group)?;
+        Ok(std::mem::replace(&mut self.groups[place].frozen, frozen) != frozen)
+    }
+
+    fn place(&self, group: &str) -> Result<usize> {
+        let place = self.groups.iter().position(|member| member.name == group);
+        place.ok_or_else(|| {
+            let names: Vec<&str> = self
+                .groups
+                .iter()
+                .map(|member| member.name.as_str())
+                .filter(|name| !name.is_empty())
+                .collect();
+            unknown("there is no group of parameters called", group, "there are", &names)
+        })
+    }
+
+    fn find(&self, group: &str) -> Result<&Member> {
+        self.place(group).map(|place| &self.groups[place])
+    }
+}
+
+impl Member {
+    fn full_name(&self, name: &str) -> String {
+        if self.name.is_empty() { name.into() } else { format!("{}.{name}", self.name) }
+    }
+
+    /// Traces the update of the group's parameters.
+    fn trace(&self, scope: &Scope, part: &[Parameter]) -> Result<()> {
+        let before = scope.hyperparameters().len();
+        self.optimizer.update(&scope.for_group(&self.name), part);
+        let known: Vec<String> =
+            self.optimizer.hyperparameters().iter().map(|(name, _)| self.full_name(name)).collect();
+        // A scalar whose value nobody gives would stay at its default for ever.
+        match scope.hyperparameters()[before..].iter().find(|name| !known.contains(name)) {
+            None => Ok(()),
+            Some(name) => Err(invalid(format!(
+                "{} reads the runtime scalar {name}, which its hyperparameters() does not give; it gives {}",
+                self.optimizer.describe(),
+                known.join(", ")
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_of_paths() {
+        for (pattern, path, expected) in [
+            ("backbone.*", "backbone.0.weight", true),
+            ("backbone.*", "backbone2.weight", false),
+            ("*.bias", "a.b.bias", true),
+            ("*.bias", "bias", false),
+            ("fc?.weight", "fc1.weight", true),
+            ("fc?.weight", "fc12.weight", false),
+            ("*a*b*", "xxaxxbxx", true),
+            ("*a*b", "ab.b.c", false),
+            ("*", "", true),
+        ] {
+            assert_eq!(fits(pattern, path), expected, "{pattern} {path}");
+        }
+        assert_eq!(group("backbone.*").name, "backbone");
+        assert_eq!(group("*").name, "all");
+    }
+}

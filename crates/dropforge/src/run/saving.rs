@@ -1,0 +1,111 @@
+//! Saving what a trainer has, and going on from it.
+
+use super::checkpoint;
+use super::run_dir::RunDir;
+use crate::train::{Callback, Control, Fit, Snapshot, Trainer};
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How much time passes between two checkpoints in the middle of an epoch, unless told otherwise.
+const EVERY: Duration = Duration::from_secs(30);
+
+/// Writes checkpoints to a run.
+struct Saver {
+    folder: PathBuf,
+    /// Opened when it is first needed.
+    run: Option<RunDir>,
+    every: Duration,
+    last: Instant,
+}
+
+impl Callback for Saver {
+    fn name(&self) -> String {
+        format!("saver.{}", self.folder.display())
+    }
+
+    /// The folder is opened first of all, so that no training is lost because it cannot be.
+    fn on_fit_start(&mut self, _: &mut Control<'_>) -> Result<()> {
+        self.last = Instant::now();
+        self.opened().map(|_| ())
+    }
+
+    fn on_step_end(&mut self, control: &mut Control<'_>) -> Result<()> {
+        if self.last.elapsed() >= self.every {
+            control.request_save();
+        }
+        Ok(())
+    }
+
+    fn on_checkpoint(&mut self, snapshot: &Snapshot<'_>) -> Result<()> {
+        checkpoint::save(self.opened()?, snapshot.network(), snapshot.state)?;
+        self.last = Instant::now();
+        Ok(())
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        Some(&self.folder)
+    }
+}
+
+impl Saver {
+    fn opened(&mut self) -> Result<&RunDir> {
+        match &mut self.run {
+            Some(run) => Ok(run),
+            empty => Ok(empty.insert(RunDir::open(&self.folder)?)),
+        }
+    }
+}
+
+impl Fit<'_> {
+    /// Saves everything to the run in this folder, which is made if need be: after every epoch, every 30 seconds, and at the
+    /// end.
+    #[must_use]
+    pub fn save(self, run: impl AsRef<Path>) -> Self {
+        let folder = run.as_ref().to_path_buf();
+        self.callback(Saver { folder, run: None, every: EVERY, last: Instant::now() })
+    }
+}
+
+impl Trainer {
+    /// Adds a checkpoint to the run in this folder, which is made if need be.
+    ///
+    /// # Errors
+    /// The folder cannot be written or is in use; the previous checkpoint is then unchanged.
+    pub fn save(&mut self, run: impl AsRef<Path>) -> Result<()> {
+        if self.saves_to(run.as_ref()) {
+            return self.checkpoint();
+        }
+        let run = RunDir::open(run.as_ref())?;
+        let snapshot = self.snapshot();
+        checkpoint::save(&run, snapshot.network(), snapshot.state)
+    }
+
+    /// Writes checkpoints to this run while training, whenever so much time has passed since the last one.
+    pub fn autosave(&mut self, run: RunDir, every: Duration) {
+        let folder = run.path().to_path_buf();
+        self.attach(Saver { folder, run: Some(run), every, last: Instant::now() });
+    }
+
+    /// Goes on where the last checkpoint of a run was written. Returns whether there was one; if not, nothing changes. On
+    /// the same device it goes by what the device had chosen then, so that the run goes on with the same bits.
+    ///
+    /// # Errors
+    /// There is no such folder, the checkpoint cannot be read, or it is one of another network, optimizer, seed or batch
+    /// size; the message says what differs. Nothing changes then either.
+    pub fn resume(&mut self, run: impl AsRef<Path>) -> Result<bool> {
+        let run = run.as_ref();
+        let Some(saved) = checkpoint::peek(run, self.state())? else { return Ok(false) };
+        // What was frozen or thawed decides which states there are.
+        self.apply_changes(&saved)?;
+        let Some((state, chosen)) = checkpoint::load(run, self.step().states(), self.state())? else {
+            return Err(Error::new(format!("{}: its checkpoint has disappeared", run.display())));
+        };
+        let choices = chosen.as_ref().and_then(|chosen| chosen.for_device_of(self.step().network())).cloned();
+        if let Some(choices) = choices {
+            self.set_choices(&choices)?;
+        }
+        self.continue_from(state);
+        Ok(true)
+    }
+}

@@ -1,0 +1,157 @@
+//! Choices for a step before it is compiled.
+
+use super::batch::{Batch, Fields, unbatched};
+use super::network::NetworkBuilder;
+use super::step::Step;
+use super::task::{Supervised, Task};
+use crate::error::{Error, ErrorKind, Result};
+use crate::loss::Loss;
+use crate::metric::Metric;
+use crate::nn::Layer;
+use crate::nn::trace::own_port;
+use crate::optim::{Group, Optimizer, Updates};
+use crate::tensor::Runtime;
+use dropforge_ir::ValueType;
+use std::sync::Arc;
+
+/// Choices for a [`Step`] before it is compiled.
+pub struct StepBuilder {
+    network: NetworkBuilder,
+    /// Whether the batch size decides nothing about the network, as with layers.
+    any_batch: bool,
+    optimizer: Box<dyn Optimizer>,
+    groups: Vec<Group>,
+    clip_norm: Option<f64>,
+    clip_value: Option<f64>,
+    accumulate: usize,
+}
+
+impl StepBuilder {
+    /// For these layers, this loss and this optimizer; seed 0, no clipping, on the shared runtime.
+    pub fn new(
+        net: impl Layer + 'static,
+        loss: impl Loss + 'static,
+        optimizer: impl Optimizer + 'static,
+    ) -> StepBuilder {
+        let task = Supervised { net: Box::new(net), loss: Box::new(loss) };
+        StepBuilder { any_batch: true, ..StepBuilder::of(task, optimizer) }
+    }
+
+    /// For a function of a batch: see [`Task`].
+    pub fn of(task: impl Task + 'static, optimizer: impl Optimizer + 'static) -> StepBuilder {
+        StepBuilder {
+            network: NetworkBuilder::of(Arc::new(task)),
+            any_batch: false,
+            optimizer: Box::new(optimizer),
+            groups: Vec::new(),
+            clip_norm: None,
+            clip_value: None,
+            accumulate: 1,
+        }
+    }
+
+    /// What initial values and random numbers come from. Default 0.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> StepBuilder {
+        self.network = self.network.seed(seed);
+        self
+    }
+
+    /// Where the states lie and programs run. Default [`Runtime::shared`].
+    #[must_use]
+    pub fn runtime(mut self, runtime: &Runtime) -> StepBuilder {
+        self.network = self.network.runtime(runtime);
+        self
+    }
+
+    /// Measures this, beside the loss, in training and evaluation. Default, as long as none is named: accuracy where the
+    /// targets are class indices.
+    #[must_use]
+    pub fn metric(mut self, metric: impl Metric + 'static) -> StepBuilder {
+        self.network = self.network.metric(metric);
+        self
+    }
+
+    /// Measures these and no others beside the loss; none at all if the list is empty.
+    #[must_use]
+    pub fn metrics(mut self, metrics: impl IntoIterator<Item = Arc<dyn Metric>>) -> StepBuilder {
+        self.network = self.network.metrics(metrics);
+        self
+    }
+
+    /// Trains some parameters in a way of their own: see [`group`](crate::optim::group). Of several groups the first that fits
+    /// takes a parameter.
+    #[must_use]
+    pub fn group(mut self, group: Group) -> StepBuilder {
+        self.groups.push(group);
+        self
+    }
+
+    /// Scales all gradients together so that their global norm is at most this: PyTorch's `clip_grad_norm_`. The limit
+    /// is the hyperparameter `clip_norm`. Default: no limit.
+    #[must_use]
+    pub fn clip_norm(mut self, limit: f64) -> StepBuilder {
+        self.clip_norm = Some(limit);
+        self
+    }
+
+    /// Brings each number of the gradients between −limit and limit, before their norm is clipped: PyTorch's
+    /// `clip_grad_value_`. The limit is the hyperparameter `clip_value`. Default: no limit.
+    #[must_use]
+    pub fn clip_value(mut self, limit: f64) -> StepBuilder {
+        self.clip_value = Some(limit);
+        self
+    }
+
+    /// Updates the parameters after every so many batches only, with the mean of their gradients: a larger batch than fits
+    /// into memory. Statistics such as those of batch norm, and metrics, follow every batch. What has been gathered at the end
+    /// of an epoch counts for the next. Default 1.
+    #[must_use]
+    pub fn accumulate(mut self, batches: usize) -> StepBuilder {
+        self.accumulate = batches;
+        self
+    }
+
+    /// Compiles the step for inputs and targets of these types, the batch included as first axis.
+    ///
+    /// # Errors
+    /// As [`StepBuilder::compile_for`].
+    pub fn compile(self, input: &ValueType, target: &ValueType) -> Result<Step> {
+        for (what, ty) in [("inputs", input), ("targets", target)] {
+            if unbatched(ty).is_none() {
+                return Err(Error::new(format!("the {what} need a batch as first axis, got {ty}")));
+            }
+        }
+        self.compile_for((own_port(input.clone()), own_port(target.clone())))
+    }
+
+    /// Compiles the step for batches like this one, of which only types and shapes count.
+    ///
+    /// # Errors
+    /// The first error of a layer, the loss, a metric or the optimizer with its path and source line: shapes that do not
+    /// fit, a field that does not exist, an operation without gradient rule, a parameter that the loss does not depend on, a
+    /// state that is written but never used, two states of one name; a setting that cannot be; or the device's.
+    pub fn compile_for(self, example: impl Into<Batch>) -> Result<Step> {
+        let (fields, samples) = Fields::of(&example.into())?;
+        if samples == 0 {
+            return Err(Error::new("a step cannot be compiled for an empty batch; give one with samples"));
+        }
+        let positive = |what: &str, limit: Option<f64>| match limit {
+            Some(limit) if limit.is_nan() || limit <= 0.0 => {
+                Err(Error::of(ErrorKind::Setting, format!("{what} is {limit}, it must be more than 0")))
+            }
+            _ => Ok(()),
+        };
+        positive("clip_norm", self.clip_norm)?;
+        positive("clip_value", self.clip_value)?;
+        if self.accumulate == 0 {
+            return Err(Error::of(ErrorKind::Setting, "accumulate is 0 batches, it must be 1 or more"));
+        }
+        let mut updates = Updates::new(self.optimizer, self.groups)?;
+        updates.clip_norm = self.clip_norm;
+        updates.clip_value = self.clip_value;
+        updates.accumulate = self.accumulate;
+        let network = self.network.compile_fields(fields, if self.any_batch { 1 } else { samples })?;
+        Step::compile(network, updates, samples)
+    }
+}

@@ -1,0 +1,104 @@
+//! Measuring predictions that come from anywhere.
+
+use super::evaluation::Evaluation;
+use crate::error::Result;
+use crate::loss::Loss;
+use crate::metric::{Measured, Metric, Values, usual};
+use crate::tensor::{Runtime, Tensor};
+use dropforge_ir::DType;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Loss and metrics of predictions that are there already, whatever made them: a compiled step measures inside its own program,
+/// see [`Network::start_evaluation`](super::Network::start_evaluation).
+///
+/// ```
+/// use dropforge::prelude::*;
+/// use dropforge::step::Meter;
+///
+/// let mut meter = Meter::new(cross_entropy());
+/// meter.add(&Tensor::from([[9.0, 0.0], [9.0, 0.0]]), &Tensor::from([0, 1]), 2)?;
+/// meter.add(&Tensor::from([[0.0, 9.0]]), &Tensor::from([1]), 1)?;
+/// assert_eq!(meter.finish().metrics.get("accuracy"), Some(2.0 / 3.0));
+/// # Ok::<(), dropforge::Error>(())
+/// ```
+pub struct Meter {
+    loss: Box<dyn Loss>,
+    /// The metrics that were chosen; `None` for the usual ones.
+    chosen: Option<Vec<Arc<dyn Metric>>>,
+    metrics: Vec<(Arc<dyn Metric>, Vec<Vec<f64>>)>,
+    loss_sum: f64,
+    samples: u64,
+    started: Instant,
+}
+
+impl Meter {
+    /// Of this loss, and the metrics that suit the first batch.
+    pub fn new(loss: impl Loss + 'static) -> Meter {
+        Meter {
+            loss: Box::new(loss),
+            chosen: None,
+            metrics: Vec::new(),
+            loss_sum: 0.0,
+            samples: 0,
+            started: Instant::now(),
+        }
+    }
+
+    /// Measures these metrics and no others.
+    #[must_use]
+    pub fn metrics(mut self, metrics: impl IntoIterator<Item = Arc<dyn Metric>>) -> Meter {
+        self.chosen = Some(metrics.into_iter().collect());
+        self
+    }
+
+    /// Adds a batch of so many samples.
+    ///
+    /// # Errors
+    /// Prediction and target do not fit the loss or a metric, or the device fails.
+    pub fn add(&mut self, prediction: &Tensor, target: &Tensor, samples: usize) -> Result<()> {
+        if self.samples == 0 {
+            let metrics = self.chosen.clone().unwrap_or_else(|| usual(prediction, target));
+            self.metrics = metrics.into_iter().map(|metric| (metric, Vec::new())).collect();
+        }
+        let loss = self.loss.loss(prediction, target);
+        let sums: Vec<Vec<Tensor>> =
+            self.metrics.iter().map(|(metric, _)| metric.update(&Measured { prediction, target })).collect();
+        // All in one program.
+        let all: Vec<&Tensor> = std::iter::once(&loss).chain(sums.iter().flatten()).collect();
+        Runtime::evaluate_somewhere(&all)?;
+        self.loss_sum += f64::from(loss.item::<f32>()?) * samples as f64;
+        self.samples += samples as u64;
+        for ((_, total), sums) in self.metrics.iter_mut().zip(&sums) {
+            total.resize(sums.len(), Vec::new());
+            for (total, sum) in total.iter_mut().zip(sums) {
+                let sum = numbers(sum)?;
+                total.resize(sum.len(), 0.0);
+                total.iter_mut().zip(sum).for_each(|(total, number)| *total += number);
+            }
+        }
+        Ok(())
+    }
+
+    /// The figures over all batches so far.
+    pub fn finish(&self) -> Evaluation {
+        let mut metrics = Values::default();
+        for (metric, sums) in &self.metrics {
+            metrics = metrics.and(metric.compute(sums));
+        }
+        Evaluation {
+            loss: self.loss_sum / self.samples as f64,
+            samples: self.samples,
+            seconds: self.started.elapsed().as_secs_f64(),
+            metrics,
+        }
+    }
+}
+
+fn numbers(sum: &Tensor) -> Result<Vec<f64>> {
+    Ok(match sum.dtype() {
+        DType::F32 => sum.to_vec::<f32>()?.into_iter().map(f64::from).collect(),
+        DType::I32 => sum.to_vec::<i32>()?.into_iter().map(f64::from).collect(),
+        _ => sum.cast(DType::F32).to_vec::<f32>()?.into_iter().map(f64::from).collect(),
+    })
+}

@@ -1,0 +1,317 @@
+//! Callbacks: what happens beside training, at its events.
+
+use super::report::EpochReport;
+use super::state::{FROZEN, State};
+use super::{Progress, progress::Seen};
+use crate::metric::Values;
+use crate::settings::Value;
+use crate::step::{Evaluation, Network, Step};
+use crate::{Error, Result};
+use std::path::Path;
+
+/// Something that watches training and may change its course. Every event has the run's figures in hand, through
+/// [`Control`], which can also stop it, change its settings and have it saved.
+///
+/// What a callback has to remember goes through [`Callback::state`] into each checkpoint, so that a resumed run does what one
+/// that was never stopped would have done.
+///
+/// ```
+/// use dropforge::prelude::*;
+/// use dropforge::train::{Callback, Control, EpochReport};
+///
+/// /// Stops when the loss is low enough.
+/// struct GoodEnough(f64);
+///
+/// impl Callback for GoodEnough {
+///     fn name(&self) -> String {
+///         "good_enough".into()
+///     }
+///
+///     fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
+///         if report.loss < self.0 {
+///             control.stop(format!("the loss is under {}", self.0));
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// let (train, _) = datasets::digits(200, 50, 1);
+/// let net = seq![flatten(), dense(10)];
+/// let mut trainer = Trainer::new(net, cross_entropy(), Adam::new(1e-2)).compile(&train)?;
+/// let fitted = trainer.fit(&train).epochs(1000).callback(GoodEnough(1.0)).run()?;
+/// assert!(trainer.epochs() < 1000 && fitted.stopped.unwrap().contains("under 1"));
+/// # Ok::<(), dropforge::Error>(())
+/// ```
+pub trait Callback {
+    /// The name under which checkpoints keep what it remembers; it must differ from those of others beside it.
+    fn name(&self) -> String;
+
+    /// Before the first epoch of a fit.
+    ///
+    /// # Errors
+    /// As all events: an error ends training, and is returned by the call that trains.
+    fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
+        let _ = control;
+        Ok(())
+    }
+
+    /// Before the first step of an epoch, or before the next one of an epoch that was interrupted.
+    ///
+    /// # Errors
+    /// As [`Callback::on_fit_start`].
+    fn on_epoch_start(&mut self, control: &mut Control<'_>) -> Result<()> {
+        let _ = control;
+        Ok(())
+    }
+
+    /// After each step.
+    ///
+    /// # Errors
+    /// As [`Callback::on_fit_start`].
+    fn on_step_end(&mut self, control: &mut Control<'_>) -> Result<()> {
+        let _ = control;
+        Ok(())
+    }
+
+    /// After a validation, which [`Control::report`] then holds.
+    ///
+    /// # Errors
+    /// As [`Callback::on_fit_start`].
+    fn on_validation_end(&mut self, validation: &Evaluation, control: &mut Control<'_>) -> Result<()> {
+        let _ = (validation, control);
+        Ok(())
+    }
+
+    /// When everything is to be kept: periodically, at the end of an epoch and when somebody asked for it.
+    ///
+    /// # Errors
+    /// As [`Callback::on_fit_start`].
+    fn on_checkpoint(&mut self, snapshot: &Snapshot<'_>) -> Result<()> {
+        let _ = snapshot;
+        Ok(())
+    }
+
+    /// After an epoch, its validation included.
+    ///
+    /// # Errors
+    /// As [`Callback::on_fit_start`].
+    fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
+        let _ = (report, control);
+        Ok(())
+    }
+
+    /// When training fails. The error is returned whatever this does.
+    fn on_error(&mut self, error: &Error) {
+        let _ = error;
+    }
+
+    /// After the last epoch of a fit, however it ended.
+    ///
+    /// # Errors
+    /// As [`Callback::on_fit_start`].
+    fn on_fit_end(&mut self, control: &mut Control<'_>) -> Result<()> {
+        let _ = control;
+        Ok(())
+    }
+
+    /// What it has to remember; `None` if nothing.
+    fn state(&self) -> Option<String> {
+        None
+    }
+
+    /// Takes over what it remembered when a checkpoint was written.
+    ///
+    /// # Errors
+    /// If it is not what [`Callback::state`] gives.
+    fn restore(&mut self, state: &str) -> Result<()> {
+        let _ = state;
+        Ok(())
+    }
+
+    /// The folder that it writes checkpoints to, if that is what it does.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
+}
+
+/// One that is lent, so that what it has gathered is there afterwards.
+impl<C: Callback + ?Sized> Callback for &mut C {
+    fn name(&self) -> String {
+        (**self).name()
+    }
+
+    fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
+        (**self).on_fit_start(control)
+    }
+
+    fn on_epoch_start(&mut self, control: &mut Control<'_>) -> Result<()> {
+        (**self).on_epoch_start(control)
+    }
+
+    fn on_step_end(&mut self, control: &mut Control<'_>) -> Result<()> {
+        (**self).on_step_end(control)
+    }
+
+    fn on_validation_end(&mut self, validation: &Evaluation, control: &mut Control<'_>) -> Result<()> {
+        (**self).on_validation_end(validation, control)
+    }
+
+    fn on_checkpoint(&mut self, snapshot: &Snapshot<'_>) -> Result<()> {
+        (**self).on_checkpoint(snapshot)
+    }
+
+    fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
+        (**self).on_epoch_end(report, control)
+    }
+
+    fn on_error(&mut self, error: &Error) {
+        (**self).on_error(error);
+    }
+
+    fn on_fit_end(&mut self, control: &mut Control<'_>) -> Result<()> {
+        (**self).on_fit_end(control)
+    }
+
+    fn state(&self) -> Option<String> {
+        (**self).state()
+    }
+
+    fn restore(&mut self, state: &str) -> Result<()> {
+        (**self).restore(state)
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        (**self).folder()
+    }
+}
+
+/// Training as a [`Callback`] sees it, and what it can do about it.
+pub struct Control<'a> {
+    pub(super) step: &'a mut Step,
+    pub(super) state: &'a mut State,
+    pub(super) seen: Seen,
+    pub(super) stop: &'a mut Option<String>,
+    pub(super) save: bool,
+}
+
+impl Control<'_> {
+    /// How far the epoch is.
+    pub fn progress(&self) -> Progress<'_> {
+        Progress::new(self.state, &self.seen, self.step)
+    }
+
+    /// The finished epochs.
+    pub fn history(&self) -> &[EpochReport] {
+        &self.state.history
+    }
+
+    /// The last finished epoch.
+    pub fn report(&self) -> Option<&EpochReport> {
+        self.state.history.last()
+    }
+
+    /// The metrics over the batches of this epoch so far; see [`Progress::metrics`].
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn metrics(&self) -> Result<Values> {
+        Ok(self.step.metrics()?.metrics)
+    }
+
+    /// The compiled step, with the network and its states.
+    pub fn step(&self) -> &Step {
+        self.step
+    }
+
+    /// Ends training after what is going on now, and says why.
+    pub fn stop(&mut self, why: impl Into<String>) {
+        self.stop.get_or_insert(why.into());
+    }
+
+    /// Has everything saved by whoever saves, once all callbacks have had this event.
+    pub fn request_save(&mut self) {
+        self.save = true;
+    }
+
+    /// Changes the learning rate before the schedule from the next step on. Checkpoints remember it.
+    ///
+    /// # Errors
+    /// If the optimizer has none.
+    pub fn set_learning_rate(&mut self, lr: f64) -> Result<()> {
+        self.set("", "lr", lr)
+    }
+
+    /// Changes a setting of the optimizer, or of the one of a group of parameters, from the next step on; the group of all
+    /// that are in none is called `""`. Checkpoints remember it.
+    ///
+    /// # Errors
+    /// If there is no such group or setting, or the change would need another program.
+    pub fn set(&mut self, group: &str, setting: &str, value: impl Into<Value>) -> Result<()> {
+        let value = value.into();
+        self.step.set_group(group, setting, value.clone())?;
+        self.state.change(group, setting, value);
+        Ok(())
+    }
+
+    /// The learning rate before the schedule, of those parameters that are in no group; `None` if the optimizer has none.
+    pub fn learning_rate(&self) -> Option<f64> {
+        self.step.learning_rate()
+    }
+
+    /// Trains the parameters of a group no longer. Checkpoints remember it.
+    ///
+    /// # Errors
+    /// If there is no such group.
+    pub fn freeze(&mut self, group: &str) -> Result<()> {
+        self.step.freeze(group)?;
+        self.state.change(group, FROZEN, true.into());
+        Ok(())
+    }
+
+    /// Trains the parameters of a group again. Checkpoints remember it.
+    ///
+    /// # Errors
+    /// If there is no such group, or the step cannot be compiled.
+    pub fn unfreeze(&mut self, group: &str) -> Result<()> {
+        self.step.unfreeze(group)?;
+        self.state.change(group, FROZEN, false.into());
+        Ok(())
+    }
+}
+
+/// Everything of a training run at one moment, to be kept.
+pub struct Snapshot<'a> {
+    pub(crate) step: &'a Step,
+    pub(crate) state: &'a State,
+}
+
+impl Snapshot<'_> {
+    /// The network with its states, those of the optimizer and the metrics included.
+    pub fn network(&self) -> &Network {
+        self.step.network()
+    }
+
+    /// The finished epochs.
+    pub fn history(&self) -> &[EpochReport] {
+        &self.state.history
+    }
+
+    /// Steps that have been made.
+    pub fn steps(&self) -> u64 {
+        self.state.step
+    }
+}
+
+/// A function as a callback: see [`Fit::each_epoch`](super::Fit::each_epoch).
+pub(super) struct EachEpoch<F>(pub F);
+
+impl<F: FnMut(&EpochReport)> Callback for EachEpoch<F> {
+    fn name(&self) -> String {
+        "each_epoch".into()
+    }
+
+    fn on_epoch_end(&mut self, report: &EpochReport, _: &mut Control<'_>) -> Result<()> {
+        (self.0)(report);
+        Ok(())
+    }
+}

@@ -1,0 +1,50 @@
+//! The callbacks of a fit, together.
+
+use super::callback::Callback;
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+
+/// Callbacks in the order in which they hear of events.
+pub(super) struct Callbacks<'a>(Vec<&'a mut (dyn Callback + 'a)>);
+
+impl<'a> Callbacks<'a> {
+    pub fn new(all: Vec<&'a mut (dyn Callback + 'a)>) -> Callbacks<'a> {
+        Callbacks(all)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Calls each until one fails.
+    pub fn each(&mut self, mut call: impl FnMut(&mut dyn Callback) -> Result<()>) -> Result<()> {
+        self.0.iter_mut().try_for_each(|callback| call(&mut **callback))
+    }
+
+    /// Tells all of an error.
+    pub fn failed(&mut self, error: &Error) {
+        for callback in &mut self.0 {
+            callback.on_error(error);
+        }
+    }
+
+    /// Notes what each remembers.
+    pub fn remember(&self, states: &mut BTreeMap<String, String>) {
+        for callback in &self.0 {
+            if let Some(state) = callback.state() {
+                states.insert(callback.name(), state);
+            }
+        }
+    }
+
+    /// Gives each what it remembered, once.
+    pub fn restore(&mut self, states: &mut BTreeMap<String, String>) -> Result<()> {
+        for callback in &mut self.0 {
+            let name = callback.name();
+            if let Some(state) = states.remove(&name) {
+                callback.restore(&state).map_err(|error| error.context(format_args!("callback {name}")))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,87 @@
+//! Ending training when it no longer becomes better.
+
+use super::callback::{Callback, Control};
+use super::monitor::{Best, Monitor};
+use super::report::EpochReport;
+use crate::Result;
+
+/// Ends training when a figure no longer becomes better. See [`early_stopping`].
+#[derive(Clone, Debug)]
+pub struct EarlyStopping {
+    monitor: Monitor,
+    patience: u64,
+    min_delta: f64,
+    best: Best,
+}
+
+/// Ends training when a figure has not become better for some epochs: Keras's `EarlyStopping`.
+///
+/// ```
+/// use dropforge::prelude::*;
+///
+/// let (train, test) = datasets::digits(200, 50, 1);
+/// let net = seq![flatten(), dense(10)];
+/// let mut trainer = Trainer::new(net, cross_entropy(), Sgd::new(0.0)).compile(&train)?;
+/// let stopping = early_stopping(lowest("val_loss")).patience(2);
+/// let fitted = trainer.fit(&train).validate(&test).epochs(100).callback(stopping).run()?;
+/// // Nothing is learned at a rate of 0: the first epoch stays the best.
+/// assert_eq!(trainer.epochs(), 3);
+/// assert!(fitted.stopped.unwrap().contains("val_loss"));
+/// # Ok::<(), dropforge::Error>(())
+/// ```
+pub fn early_stopping(monitor: Monitor) -> EarlyStopping {
+    EarlyStopping { monitor, patience: 3, min_delta: 0.0, best: Best::default() }
+}
+
+impl EarlyStopping {
+    /// How many epochs may be no better. Default 3.
+    #[must_use]
+    pub fn patience(mut self, epochs: u64) -> EarlyStopping {
+        self.patience = epochs;
+        self
+    }
+
+    /// By how much a figure must be better to count. Default 0.
+    #[must_use]
+    pub fn min_delta(mut self, least: f64) -> EarlyStopping {
+        self.min_delta = least;
+        self
+    }
+
+    fn check(&self, control: &mut Control<'_>) {
+        let Best { value, epoch, waited } = &self.best;
+        if *waited >= self.patience.max(1)
+            && let Some(value) = value
+        {
+            let name = self.monitor.name();
+            control.stop(format!("{name} was best in epoch {epoch} ({value:.4}), {waited} epochs ago"));
+        }
+    }
+}
+
+impl Callback for EarlyStopping {
+    fn name(&self) -> String {
+        format!("early_stopping.{}", self.monitor.name())
+    }
+
+    /// A run that was stopped stays so when it is resumed.
+    fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
+        self.check(control);
+        Ok(())
+    }
+
+    fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
+        self.monitor.update(&mut self.best, report, self.min_delta)?;
+        self.check(control);
+        Ok(())
+    }
+
+    fn state(&self) -> Option<String> {
+        self.best.to_text()
+    }
+
+    fn restore(&mut self, state: &str) -> Result<()> {
+        self.best = Best::parse(state)?;
+        Ok(())
+    }
+}

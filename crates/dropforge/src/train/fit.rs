@@ -1,0 +1,202 @@
+//! A whole training: epochs, validation, limits, callbacks.
+
+use super::callback::{Callback, EachEpoch};
+use super::callbacks::Callbacks;
+use super::report::EpochReport;
+use super::source::IntoSource;
+use super::trainer::Trainer;
+use crate::Result;
+use dropforge_data::Source;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// A training with everything that goes with it, made by [`Trainer::fit`].
+pub struct Fit<'a> {
+    trainer: &'a mut Trainer,
+    train: Arc<dyn Source>,
+    validation: Option<Arc<dyn Source>>,
+    epochs: u64,
+    limits: Limits,
+    callbacks: Vec<Box<dyn Callback + 'a>>,
+}
+
+/// What ends training between two steps.
+#[derive(Default)]
+pub(super) struct Limits {
+    steps: Option<u64>,
+    /// The limit, and when it is over.
+    time: Option<(Duration, Option<Instant>)>,
+    flag: Option<Arc<AtomicBool>>,
+}
+
+impl Limits {
+    /// Why training ends after this many steps; `None` if it goes on.
+    pub fn reached(&self, steps: u64) -> Option<String> {
+        if self.flag.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            return Some("it was asked to stop".into());
+        }
+        if let Some(limit) = self.steps.filter(|&limit| steps >= limit) {
+            return Some(format!("{limit} steps have been made"));
+        }
+        match self.time {
+            Some((limit, Some(end))) if Instant::now() >= end => {
+                Some(format!("{:.0} seconds have passed", limit.as_secs_f64()))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// How a fit ended. [`Display`](fmt::Display) gives one line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fitted {
+    /// The last finished epoch of the run; `None` before the first.
+    pub last: Option<EpochReport>,
+    /// Why it ended before its last epoch; `None` if it did not.
+    pub stopped: Option<String>,
+}
+
+impl fmt::Display for Fitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.last {
+            Some(report) => write!(f, "{report}")?,
+            None => write!(f, "no epoch was finished")?,
+        }
+        self.stopped.as_ref().map_or(Ok(()), |why| write!(f, "; stopped: {why}"))
+    }
+}
+
+impl<'a> Fit<'a> {
+    pub(super) fn new(trainer: &'a mut Trainer, train: Arc<dyn Source>) -> Fit<'a> {
+        Fit { trainer, train, validation: None, epochs: 1, limits: Limits::default(), callbacks: Vec::new() }
+    }
+
+    /// How many epochs the run is to have in the end, those before this call included. Default 1.
+    #[must_use]
+    pub fn epochs(mut self, epochs: u64) -> Self {
+        self.epochs = epochs;
+        self
+    }
+
+    /// Measures the network on these samples after each epoch.
+    #[must_use]
+    pub fn validate(mut self, validation: &impl IntoSource) -> Self {
+        self.validation = Some(validation.source());
+        self
+    }
+
+    /// Ends the run after so many steps, those before this call included, in the middle of an epoch if need be.
+    #[must_use]
+    pub fn max_steps(mut self, steps: u64) -> Self {
+        self.limits.steps = Some(steps);
+        self
+    }
+
+    /// Ends this fit after the step during which so much time has passed.
+    #[must_use]
+    pub fn max_time(mut self, time: Duration) -> Self {
+        self.limits.time = Some((time, None));
+        self
+    }
+
+    /// Ends this fit after the step during which somebody sets this flag: what a handler of Ctrl-C does.
+    #[must_use]
+    pub fn stop_flag(mut self, flag: &Arc<AtomicBool>) -> Self {
+        self.limits.flag = Some(flag.clone());
+        self
+    }
+
+    /// Calls this at the events of the training, after those before it.
+    #[must_use]
+    pub fn callback(mut self, callback: impl Callback + 'a) -> Self {
+        self.callbacks.push(Box::new(callback));
+        self
+    }
+
+    /// Calls this function with the report of each epoch.
+    #[must_use]
+    pub fn each_epoch(self, function: impl FnMut(&EpochReport) + 'a) -> Self {
+        self.callback(EachEpoch(function))
+    }
+
+    /// Trains. Everything is saved after each epoch, before its validation, by those callbacks that save, and at the end.
+    ///
+    /// # Errors
+    /// A sample cannot be read, the loss is no longer finite, a callback fails, a checkpoint cannot be written, or the
+    /// device fails.
+    pub fn run(self) -> Result<Fitted> {
+        let Fit { trainer, train, validation, epochs, mut limits, callbacks: mut own } = self;
+        if let Some((limit, end)) = &mut limits.time {
+            *end = Instant::now().checked_add(*limit);
+        }
+        let mut attached = trainer.take_callbacks();
+        let all = attached.iter_mut().map(|callback| &mut **callback as &mut dyn Callback);
+        let own = own.iter_mut().map(|callback| &mut **callback as &mut dyn Callback);
+        let mut callbacks = Callbacks::new(all.chain(own).collect());
+        let fitted = run(trainer, train, validation, epochs, &limits, &mut callbacks);
+        if let Err(error) = &fitted {
+            callbacks.failed(error);
+        }
+        drop(callbacks);
+        trainer.put_callbacks(attached);
+        fitted
+    }
+}
+
+fn run(
+    trainer: &mut Trainer,
+    train: Arc<dyn Source>,
+    validation: Option<Arc<dyn Source>>,
+    epochs: u64,
+    limits: &Limits,
+    callbacks: &mut Callbacks<'_>,
+) -> Result<Fitted> {
+    trainer.stop = None;
+    trainer.restore(callbacks)?;
+    trainer.event(callbacks, |callback, control| callback.on_fit_start(control))?;
+    // A checkpoint is written before the validation; a run that goes on from it has that still before it.
+    let behind =
+        trainer.state.batch == 0 && trainer.history().last().is_some_and(|last| last.validation.is_none());
+    let mut unsaved = false;
+    if behind && validation.is_some() {
+        after_epoch(trainer, validation.as_ref(), callbacks)?;
+        unsaved = true;
+    }
+    let mut stopped = None;
+    while trainer.epochs() < epochs {
+        stopped = trainer.stop.take().or_else(|| limits.reached(trainer.steps()));
+        if stopped.is_some() {
+            break;
+        }
+        unsaved = true;
+        if trainer.train_epoch(train.clone(), callbacks, &mut |_| Ok(()), limits)?.is_none() {
+            stopped = trainer.stop.take().or_else(|| limits.reached(trainer.steps()));
+            break;
+        }
+        trainer.save_with(callbacks)?;
+        after_epoch(trainer, validation.as_ref(), callbacks)?;
+    }
+    if unsaved || trainer.steps() == 0 {
+        trainer.save_with(callbacks)?;
+    }
+    trainer.event(callbacks, |callback, control| callback.on_fit_end(control))?;
+    Ok(Fitted { last: trainer.history().last().cloned(), stopped })
+}
+
+/// Validation and the end of an epoch.
+fn after_epoch(
+    trainer: &mut Trainer,
+    validation: Option<&Arc<dyn Source>>,
+    callbacks: &mut Callbacks<'_>,
+) -> Result<()> {
+    if let Some(validation) = validation {
+        let measured = trainer.validate_source(validation.clone())?;
+        trainer.event(callbacks, |callback, control| callback.on_validation_end(&measured, control))?;
+    }
+    match trainer.history().last().cloned() {
+        Some(report) => trainer.event(callbacks, |callback, control| callback.on_epoch_end(&report, control)),
+        None => Ok(()),
+    }
+}

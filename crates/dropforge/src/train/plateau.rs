@@ -1,0 +1,71 @@
+//! A learning rate that falls when training no longer becomes better.
+
+use super::callback::{Callback, Control};
+use super::monitor::{Best, Monitor};
+use super::report::EpochReport;
+use crate::Result;
+
+/// Lowers the learning rate when a figure no longer becomes better. See [`reduce_on_plateau`].
+#[derive(Clone, Debug)]
+pub struct ReduceOnPlateau {
+    monitor: Monitor,
+    factor: f64,
+    patience: u64,
+    least: f64,
+    best: Best,
+}
+
+/// Multiplies the learning rate by 0.1 when a figure has not become better for more than `patience` epochs: PyTorch's
+/// `ReduceLROnPlateau`. Groups whose rate is a multiple of it follow.
+pub fn reduce_on_plateau(monitor: Monitor) -> ReduceOnPlateau {
+    ReduceOnPlateau { monitor, factor: 0.1, patience: 10, least: 0.0, best: Best::default() }
+}
+
+impl ReduceOnPlateau {
+    /// What the rate is multiplied with. Default 0.1.
+    #[must_use]
+    pub fn factor(mut self, factor: f64) -> ReduceOnPlateau {
+        self.factor = factor;
+        self
+    }
+
+    /// How many epochs may be no better without consequence. Default 10.
+    #[must_use]
+    pub fn patience(mut self, epochs: u64) -> ReduceOnPlateau {
+        self.patience = epochs;
+        self
+    }
+
+    /// The rate below which it does not fall. Default 0.
+    #[must_use]
+    pub fn least(mut self, lr: f64) -> ReduceOnPlateau {
+        self.least = lr;
+        self
+    }
+}
+
+impl Callback for ReduceOnPlateau {
+    fn name(&self) -> String {
+        format!("reduce_on_plateau.{}", self.monitor.name())
+    }
+
+    fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
+        self.monitor.update(&mut self.best, report, 0.0)?;
+        if self.best.waited > self.patience {
+            self.best.waited = 0;
+            if let Some(lr) = control.learning_rate() {
+                control.set_learning_rate((lr * self.factor).max(self.least.min(lr)))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Option<String> {
+        self.best.to_text()
+    }
+
+    fn restore(&mut self, state: &str) -> Result<()> {
+        self.best = Best::parse(state)?;
+        Ok(())
+    }
+}

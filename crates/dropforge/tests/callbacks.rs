@@ -1,0 +1,307 @@
+//! Fits with everything that goes with them: limits, callbacks and what they remember.
+
+use dropforge::data::{Dataset, Description};
+use dropforge::optim::group;
+use dropforge::prelude::*;
+use dropforge::step::Evaluation;
+use dropforge::train::{Callback, Control, EpochReport, Snapshot};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("dropforge-callbacks-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// 2-dimensional points in three classes, 50 of them, so that batches of 8 leave a short one.
+fn points() -> Dataset {
+    let description = Description::classes("points", &[2], ["a", "b", "c"]);
+    let at = |i: usize| [(i as f32 * 0.7).sin(), (i as f32 * 1.3).cos()];
+    let class = |[x, y]: [f32; 2]| if x > 0.3 { 0 } else { 1 + i32::from(y > 0.0) };
+    let features = (0..50).flat_map(at).collect();
+    let classes: Vec<i32> = (0..50).map(|i| class(at(i))).collect();
+    Dataset::from_f32(description, features, classes).unwrap()
+}
+
+fn trainer() -> Trainer {
+    let net = seq!["first" => dense(12), relu(), dropout(0.25), "last" => dense(3)];
+    let trainer = Trainer::new(net, cross_entropy(), Adam::new(0.03)).batch(8).seed(5);
+    trainer.group(group("first.*").frozen()).compile(&points()).unwrap()
+}
+
+/// Writes down everything that happens.
+#[derive(Default)]
+struct Diary(Vec<String>);
+
+impl Callback for Diary {
+    fn name(&self) -> String {
+        "diary".into()
+    }
+
+    fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
+        self.0.push(format!("fit {}", control.progress().step));
+        Ok(())
+    }
+
+    fn on_epoch_start(&mut self, control: &mut Control<'_>) -> Result<()> {
+        self.0.push(format!("epoch {} at {}", control.progress().epoch, control.progress().batch));
+        Ok(())
+    }
+
+    fn on_step_end(&mut self, control: &mut Control<'_>) -> Result<()> {
+        if control.progress().batch % 3 == 0 {
+            let accuracy = control.metrics()?.get("accuracy").unwrap();
+            assert!((0.0..=1.0).contains(&accuracy));
+            self.0.push(format!("step {}", control.progress().step));
+        }
+        Ok(())
+    }
+
+    fn on_validation_end(&mut self, validation: &Evaluation, control: &mut Control<'_>) -> Result<()> {
+        assert_eq!(control.report().unwrap().validation.as_ref(), Some(validation));
+        self.0.push(format!("validated {}", validation.samples));
+        Ok(())
+    }
+
+    fn on_checkpoint(&mut self, snapshot: &Snapshot<'_>) -> Result<()> {
+        let validated = snapshot.history().iter().filter(|report| report.validation.is_some()).count();
+        self.0.push(format!("saved {} with {validated}", snapshot.steps()));
+        Ok(())
+    }
+
+    fn on_epoch_end(&mut self, report: &EpochReport, _: &mut Control<'_>) -> Result<()> {
+        self.0.push(format!("end of {}", report.epoch));
+        Ok(())
+    }
+
+    fn on_error(&mut self, error: &Error) {
+        self.0.push(format!("error {error}"));
+    }
+
+    fn on_fit_end(&mut self, _: &mut Control<'_>) -> Result<()> {
+        self.0.push("over".into());
+        Ok(())
+    }
+}
+
+#[test]
+fn events_come_in_order_and_saving_comes_before_validation() {
+    let data = points();
+    let mut trainer = trainer();
+    let mut diary = Diary::default();
+    let fitted = trainer.fit(&data).validate(&data).epochs(2).callback(&mut diary).run().unwrap();
+    assert_eq!(fitted.stopped, None);
+    assert_eq!(fitted.last.as_ref(), trainer.history().last());
+    let expected = [
+        "fit 0",
+        "epoch 1 at 0",
+        "step 3",
+        "step 6",
+        "saved 7 with 0",
+        "validated 50",
+        "end of 1",
+        "epoch 2 at 0",
+        "step 10",
+        "step 13",
+        "saved 14 with 1",
+        "validated 50",
+        "end of 2",
+        "saved 14 with 2",
+        "over",
+    ];
+    assert_eq!(diary.0, expected);
+    // What has been done is not done again; nothing new is to be saved.
+    let mut diary = Diary::default();
+    trainer.fit(&data).validate(&data).epochs(2).callback(&mut diary).run().unwrap();
+    assert_eq!(diary.0, ["fit 14", "over"]);
+}
+
+#[test]
+fn limits_end_training_between_two_steps() {
+    let data = points();
+    let mut trainer = trainer();
+    let mut diary = Diary::default();
+    let fitted = trainer.fit(&data).epochs(9).max_steps(10).callback(&mut diary).run().unwrap();
+    assert_eq!((trainer.steps(), trainer.epochs()), (10, 1));
+    assert_eq!(fitted.stopped.as_deref(), Some("10 steps have been made"));
+    assert!(fitted.to_string().ends_with("stopped: 10 steps have been made"), "{fitted}");
+    assert_eq!(diary.0.last_chunk().unwrap(), &["step 10", "saved 10 with 0", "over"].map(String::from));
+
+    // A flag, as a handler of Ctrl-C would set it: the step is finished, the next fit goes on behind it.
+    let flag = Arc::new(AtomicBool::new(false));
+    struct Raise(Arc<AtomicBool>);
+    impl Callback for Raise {
+        fn name(&self) -> String {
+            "raise".into()
+        }
+
+        fn on_step_end(&mut self, control: &mut Control<'_>) -> Result<()> {
+            self.0.store(control.progress().step == 12, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+    let fitted = trainer.fit(&data).epochs(9).stop_flag(&flag).callback(Raise(flag.clone())).run().unwrap();
+    assert_eq!((trainer.steps(), fitted.stopped.as_deref()), (12, Some("it was asked to stop")));
+
+    let started = Instant::now();
+    let fitted = trainer.fit(&data).epochs(1_000_000).max_time(Duration::from_millis(30)).run().unwrap();
+    assert!(started.elapsed() >= Duration::from_millis(30) && fitted.stopped.is_some());
+    // In the end it is the same training as one without stops.
+    let steps = trainer.steps();
+    let mut whole = self::trainer();
+    whole.fit(&data).epochs(1_000_000).max_steps(steps).run().unwrap();
+    for state in whole.step().states().iter() {
+        assert_eq!(
+            trainer.step().states().read(state.name()).unwrap(),
+            state.read().unwrap(),
+            "{}",
+            state.name()
+        );
+    }
+}
+
+#[test]
+fn an_error_reaches_callbacks_and_caller() {
+    struct Fails;
+    impl Callback for Fails {
+        fn name(&self) -> String {
+            "fails".into()
+        }
+
+        fn on_step_end(&mut self, control: &mut Control<'_>) -> Result<()> {
+            if control.progress().step == 2 { Err(Error::new("enough")) } else { Ok(()) }
+        }
+    }
+    let data = points();
+    let mut trainer = trainer();
+    let mut diary = Diary::default();
+    let error = trainer.fit(&data).callback(&mut diary).callback(Fails).run().unwrap_err();
+    assert_eq!(error.to_string(), "enough");
+    assert_eq!(diary.0.last().unwrap(), "error enough");
+    assert_eq!(trainer.epoch(&data).unwrap().step, 7);
+}
+
+/// A callback that remembers, changes a rate, thaws a group and asks for a checkpoint.
+#[derive(Default)]
+struct Thaw {
+    epochs: u64,
+}
+
+impl Callback for Thaw {
+    fn name(&self) -> String {
+        "thaw".into()
+    }
+
+    fn on_epoch_end(&mut self, _: &EpochReport, control: &mut Control<'_>) -> Result<()> {
+        self.epochs += 1;
+        if self.epochs == 2 {
+            control.unfreeze("first")?;
+            control.set("first", "lr", 0.001)?;
+            control.set_learning_rate(0.02)?;
+            control.request_save();
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Option<String> {
+        Some(self.epochs.to_string())
+    }
+
+    fn restore(&mut self, state: &str) -> Result<()> {
+        self.epochs = state.parse().map_err(|_| Error::new("no number"))?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_resumed_fit_does_what_one_without_stops_does() {
+    let data = points();
+    let stopping = || early_stopping(lowest("val_loss")).patience(2).min_delta(0.02);
+    let slower = || reduce_on_plateau(highest("val_accuracy")).patience(0).factor(0.5).least(0.001);
+    let fit = |trainer: &mut Trainer, folder: Option<&Folder>, steps: u64| {
+        let mut fit = trainer.fit(&data).validate(&data).epochs(60).max_steps(steps);
+        fit = fit.callback(Thaw::default()).callback(stopping()).callback(slower());
+        if let Some(folder) = folder {
+            fit = fit.save(&folder.0);
+        }
+        fit.run().unwrap()
+    };
+    let mut whole = trainer();
+    let stopped = fit(&mut whole, None, u64::MAX).stopped.expect("it stops early");
+    assert!(
+        stopped.contains("val_loss was best in epoch") && whole.epochs() < 60,
+        "{stopped} {}",
+        whole.epochs()
+    );
+    assert!(whole.epochs() > 4, "it stops too early to show anything");
+    let rates: Vec<f64> = whole.history().iter().map(|report| report.lr).collect();
+    assert!(
+        rates[0] == 0.03 && rates[2] <= 0.02 && rates.windows(2).any(|pair| pair[1] == pair[0] / 2.0),
+        "{rates:?}"
+    );
+
+    let folder = Folder::new("resume");
+    let mut resumed = trainer();
+    let mut ended = None;
+    for steps in (3..).step_by(5).take(200) {
+        ended = fit(&mut resumed, Some(&folder), steps).stopped.filter(|why| !why.contains("steps"));
+        if ended.is_some() {
+            break;
+        }
+        resumed = trainer();
+        assert!(resumed.resume(&folder.0).unwrap());
+    }
+    assert_eq!(ended.as_ref(), Some(&stopped));
+    for state in whole.step().states().iter().filter(|state| !state.name().contains("metric.evaluate")) {
+        let found = resumed.step().states().read(state.name()).unwrap();
+        assert_eq!(found, state.read().unwrap(), "{}", state.name());
+    }
+    let figures = |trainer: &Trainer| {
+        let figures = |report: &EpochReport| (report.step, report.loss, report.lr, report.get("val_loss"));
+        trainer.history().iter().map(figures).collect::<Vec<_>>()
+    };
+    assert_eq!(figures(&resumed), figures(&whole));
+    // A run that has ended stays so.
+    let mut again = trainer();
+    again.resume(&folder.0).unwrap();
+    assert_eq!(fit(&mut again, None, u64::MAX).stopped, Some(stopped));
+    assert_eq!(again.steps(), whole.steps());
+}
+
+#[test]
+fn what_is_watched_must_be_measured() {
+    let data = points();
+    let mut trainer = trainer();
+    let error = trainer.fit(&data).callback(early_stopping(highest("val_f1"))).run().unwrap_err().to_string();
+    assert_eq!(error, "val_f1 is not measured; there are train_loss, train_accuracy");
+}
+
+/// The last batch of an epoch has one sample: batch norm cannot train on it, which is said before anything is trained.
+#[test]
+fn a_last_batch_that_cannot_be_trained_on_is_refused_at_once() {
+    let (data, _) = points().split(49).unwrap();
+    let build =
+        || Trainer::new(seq![dense(4), batch_norm(), dense(3)], cross_entropy(), Sgd::new(0.1)).batch(8);
+    let error = build().compile(&data).err().unwrap().to_string();
+    for part in
+        ["the last batch of an epoch has 1 of 8 samples", "drop_last", "batch_norm", "[1, 4]", "in 1 ("]
+    {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    let mut trainer = build().drop_last(true).compile(&data).unwrap();
+    assert_eq!(trainer.epoch(&data).unwrap().step, 6);
+    build().batch(7).compile(&data).unwrap().epoch(&data).unwrap();
+}

@@ -99,7 +99,11 @@ fn add(total: &Tensor, rest: &Tensor, batch: &Tensor) -> (Tensor, Tensor) {
     }
     let moved = &sum - total;
     let lost = (total - (&sum - &moved)) + (batch - moved);
-    (sum, rest + lost)
+    let rest = rest + lost;
+    // What has gathered in the rest goes back into the sum, so that the rest stays small and is itself exact.
+    let whole = &sum + &rest;
+    let left = rest - (&whole - &sum);
+    (whole, left)
 }
 
 impl SumState {

@@ -32,7 +32,14 @@ pub fn run(args: &Train) -> Outcome {
     }
     let Job { config, data, mut trainer, path, .. } = job;
     let mut screen = Screen { config: &config, json: args.json, bar: None, stop: None };
-    let fit = trainer.fit(&data.train).validate(&data.test).epochs(config.epochs);
+    let mut fit = trainer.fit(&data.train).validate(&data.test).epochs(config.epochs);
+    if let Some(steps) = config.max_steps {
+        fit = fit.max_steps(steps);
+    }
+    if let Some(time) = config.max_time {
+        // A time that no Duration holds is never over.
+        fit = fit.max_time(Duration::try_from_secs_f64(time).unwrap_or(Duration::MAX));
+    }
     fit.callback(&mut screen).run()?;
     if let Some(stop) = screen.stop {
         return Err(stop);
@@ -191,9 +198,13 @@ fn build(config: &RunConfig, data: &OpenData, runtime: &Runtime) -> Outcome<Trai
         .runtime(runtime)
         .schedule(config.schedule.clone())
         .drop_last(config.drop_last)
+        .accumulate(config.accumulate)
         .reader_threads(data.threads);
     if let Some(limit) = config.clip_norm {
         trainer = trainer.clip_norm(limit);
+    }
+    if let Some(limit) = config.clip_value {
+        trainer = trainer.clip_value(limit);
     }
     Ok(trainer.compile(&data.train)?)
 }

@@ -1,0 +1,30 @@
+//! A trained trunk under a new head: frozen for an epoch, then trained more slowly than the head, in batches that are gathered:
+//! `cargo run --release --example transfer`.
+
+use dropforge::optim::group;
+use dropforge::prelude::*;
+use dropforge::train::{Callback, Control, EpochReport};
+
+/// Trains the trunk too once the head has learned something.
+struct UnfreezeAfter(u64);
+
+impl Callback for UnfreezeAfter {
+    fn name(&self) -> String {
+        "unfreeze".into()
+    }
+
+    fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
+        if report.epoch == self.0 { control.unfreeze("trunk") } else { Ok(()) }
+    }
+}
+
+fn main() -> Result<()> {
+    let (train, test) = datasets::digits(2_000, 500, 1);
+    let trunk = seq![conv(8, 5), relu(), max_pool(2), conv(16, 5), relu(), max_pool(2), flatten()];
+    let net = seq!["trunk" => trunk, "head" => dense(10)];
+    let trainer = Trainer::new(net, cross_entropy(), AdamW::new(3e-3)).batch(32).accumulate(2).clip_norm(1.0);
+    let mut trainer = trainer.group(group("trunk.*").lr_factor(0.1).frozen()).compile(&train)?;
+    let fit = trainer.fit(&train).validate(&test).epochs(4).callback(UnfreezeAfter(1));
+    fit.each_epoch(|report| println!("{report}")).run()?;
+    Ok(())
+}

@@ -163,7 +163,8 @@ fn limits_end_training_between_two_steps() {
     let steps = trainer.steps();
     let mut whole = self::trainer();
     whole.fit(&data).epochs(1_000_000).max_steps(steps).run().unwrap();
-    for state in whole.step().states().iter() {
+    // The sums begin anew with an epoch, which the stopped one may just have done.
+    for state in whole.step().states().iter().filter(|state| !state.name().starts_with("metric.")) {
         assert_eq!(
             trainer.step().states().read(state.name()).unwrap(),
             state.read().unwrap(),

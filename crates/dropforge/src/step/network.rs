@@ -113,7 +113,7 @@ impl NetworkBuilder {
     /// # Errors
     /// The first error of a layer, with its path and source line.
     pub fn summary(&self, sample: impl IntoSample) -> Result<Summary> {
-        let traced = trace_predict(&*self.net, &with_batch(1, &sample.into_sample()))?;
+        let traced = trace_predict(&*self.task, &Fields::input(sample.into_sample()), 1)?;
         Ok(Summary::new(&traced))
     }
 

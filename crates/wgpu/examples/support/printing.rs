@@ -38,7 +38,7 @@ pub fn compare(choice: Choice) -> Outcome<()> {
         let mut best = vec![f64::INFINITY; devices.len()];
         for _ in 0..ROUNDS {
             for (number, (_, device)) in devices.iter().enumerate() {
-                best[number] = best[number].min(time(device, executables[number].as_mut())?);
+                best[number] = best[number].min(time(device, &mut executables[number])?);
             }
         }
         for (number, (name, _)) in devices.iter().enumerate() {

@@ -62,7 +62,7 @@ fn check_one(text: &str, tolerance: f64) {
                 state
             })
             .collect();
-        let mut executable = load(&device, &program, &states).unwrap();
+        let mut executable = load(device, &program, &states).unwrap();
         let arguments: Vec<Argument<'_>> = inputs.iter().map(Argument::Host).collect();
         let outputs = executable.run(&arguments, &[]).unwrap();
         outputs.iter().chain(&states).map(|buffer| buffer.read().unwrap()).collect()

@@ -103,6 +103,7 @@ fn every_mistake_is_one_line() {
         ("predict run", &["IMAGE"]),
         ("predict nowhere text.png", &["nowhere"]),
         ("summary --model lennet", &["unknown model `lennet`"]),
+        ("summary --model lenet --classes 99999999999", &["[99999999999, 84] is too large"]),
         ("summary --input 3x", &["`3x`"]),
         ("summary --model lenet --input 784", &["conv"]),
         ("bench lennet", &["unknown workload `lennet`", "lenet"]),

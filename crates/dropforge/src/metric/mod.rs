@@ -55,7 +55,10 @@ pub struct Measured<'a> {
 /// let (x, y) = (Tensor::from([[0.0], [1.0], [2.0]]), Tensor::from([[0.0], [0.1], [9.0]]));
 /// let task = StepBuilder::new(dense(1), mse(), Sgd::new(0.1)).metric(Within(0.5));
 /// let mut step = task.compile_for((&x, &y))?;
-/// step.states().write("weight", &Array::zeros(&ValueType::new(DType::F32, [1, 1])))?;
+/// for name in ["weight", "bias"] {
+///     let zeros = Array::zeros(&step.states().read(name)?.ty());
+///     step.states().write(name, &zeros)?;
+/// }
 /// let measured = step.evaluate((&x, &y))?;
 /// assert_eq!(measured.metrics.get("within_0.5"), Some(2.0 / 3.0));
 /// # Ok::<(), dropforge::Error>(())

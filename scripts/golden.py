@@ -15,6 +15,7 @@ from golden_cases import (
     movement,
     programs,
     reduction,
+    scan,
     window,
 )
 from golden_cases.write import write_files
@@ -30,6 +31,7 @@ contraction.convolution_cases()
 window.pooling_cases()
 indexing.gather_cases()
 indexing.random_cases()
+scan.scan_cases()
 attention.attention_cases()
 composed.composed_cases()
 programs.program_cases()

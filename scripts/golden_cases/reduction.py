@@ -32,8 +32,7 @@ def reduce_cases():
         compute = lambda x: function(x, axes)
         tolerance = {"reduce_sum": 3e-6, "reduce_prod": 2e-5}.get(name, 0.0)
         case(f"ops/reduce/{name[7:]}_{tag(axes)}", {"x": x}, body, compute, tolerance=tolerance)
-        # A product has no gradient rule.
-        if name != "reduce_prod" and (len(axes) != 1 or axes == [1]):
+        if len(axes) != 1 or axes == [1]:
             x = uniform(2, [2, 3, 4], low, high)
             case(
                 f"gradients/reduce/{name[7:]}_{tag(axes)}",
@@ -43,6 +42,9 @@ def reduce_cases():
                 gradients=["x"],
                 tolerance=2e-5,
             )
+    zeros = f32([[2.0, -3.0, 0.5], [2.0, 0.0, -0.5], [0.0, 0.0, 4.0], [0.0, 0.0, 0.0]])
+    body = "%y = reduce_prod %x {axes=[1]}"
+    case("gradients/reduce/prod_of_zeros", {"x": zeros}, body, lambda x: x.prod(1), gradients=["x"], tolerance=2e-6)
     for name, function in floats.items():
         body = f"%y = {name} %x {{axes=[1]}}"
         x = f32([[1, nan, 2], [inf, 3, 4], [-inf, 0.5, 2], [inf, -inf, 0], [nan, nan, nan], [0, -0.0, 0]])

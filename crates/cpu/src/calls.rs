@@ -9,7 +9,9 @@ use crate::device::Shared;
 use crate::halves::OnHalves;
 use crate::matmul::{Axis, DotAxes, Matmul};
 use crate::memory::AlignedBuffer;
-use crate::movement::{Element, IndexedShape, Padding, concat, gather, pad, scatter_add};
+use crate::movement::{
+    Element, IndexedShape, Padding, argsort, concat, cumulative_sum, gather, pad, scatter_add,
+};
 use crate::pooling::{self, PoolShape};
 use crate::vm;
 use dropforge_ir::interpret::{Numbers, Precision, apply};
@@ -64,6 +66,10 @@ pub(crate) enum Call {
     Gather { shape: IndexedShape, indices: usize, element: usize },
     /// Slices added by index.
     ScatterAdd { shape: IndexedShape, indices: usize },
+    /// Positions in the order of the elements, which are f32 or i32.
+    ArgSort { shape: IndexedShape, descending: bool, of_floats: bool },
+    /// Running sums of f32 or i32.
+    CumulativeSum { shape: IndexedShape, reverse: bool, of_floats: bool },
     /// The largest elements of windows and their positions.
     MaxPool { shape: PoolShape },
     /// Gradients added at positions of planes of `plane` elements; with the windows that the positions come from, if these
@@ -203,6 +209,16 @@ impl Call {
             Op::ScatterAdd { axis, .. } => Call::ScatterAdd {
                 shape: IndexedShape::new(&results[0].shape, *axis),
                 indices: args[1].ty.shape.elements(),
+            },
+            Op::ArgSort { axis, descending } => Call::ArgSort {
+                shape: IndexedShape::new(&args[0].ty.shape, *axis),
+                descending: *descending != 0,
+                of_floats: args[0].ty.dtype == DType::F32,
+            },
+            Op::CumulativeSum { axis, reverse } => Call::CumulativeSum {
+                shape: IndexedShape::new(&args[0].ty.shape, *axis),
+                reverse: *reverse != 0,
+                of_floats: args[0].ty.dtype == DType::F32,
             },
             Op::MaxPool { window } => Call::MaxPool { shape: pool_shape(window, &args[0].ty) },
             Op::MaxPoolGradient { .. } => {
@@ -425,6 +441,32 @@ impl Call {
                     target(shape.outer * shape.size * shape.inner),
                     &shared.pool,
                 );
+            }
+            Call::ArgSort { shape, descending, of_floats } => {
+                let length = shape.outer * shape.size * shape.inner;
+                // SAFETY: argument and result have that many elements, of these types.
+                let (integers, out) = unsafe {
+                    let integers = std::slice::from_raw_parts(arg(0).cast::<i32>(), length);
+                    (integers, std::slice::from_raw_parts_mut(result(0).cast::<i32>(), length))
+                };
+                if *of_floats {
+                    argsort(*shape, *descending, floats(0, length), out, &shared.pool);
+                } else {
+                    argsort(*shape, *descending, integers, out, &shared.pool);
+                }
+            }
+            Call::CumulativeSum { shape, reverse, of_floats: true } => {
+                let length = shape.outer * shape.size * shape.inner;
+                cumulative_sum(*shape, *reverse, floats(0, length), target(length), &shared.pool);
+            }
+            Call::CumulativeSum { shape, reverse, of_floats: false } => {
+                let length = shape.outer * shape.size * shape.inner;
+                // SAFETY: argument and result have that many elements.
+                let (from, out) = unsafe {
+                    let from = std::slice::from_raw_parts(arg(0).cast::<i32>(), length);
+                    (from, std::slice::from_raw_parts_mut(result(0).cast::<i32>(), length))
+                };
+                cumulative_sum(*shape, *reverse, from, out, &shared.pool);
             }
             Call::MaxPool { shape } => {
                 // SAFETY: the second result has as many positions as the first has values.

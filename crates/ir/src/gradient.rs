@@ -105,8 +105,13 @@ impl Rule<'_> {
         };
         match &node.op {
             Op::Input(_) | Op::State(_) | Op::Hyper(_) | Op::Constant(_) => Ok(Vec::new()),
-            Op::Iota { .. } | Op::Compare { .. } | Op::ArgMax { .. } | Op::RandomBits { .. } => {
-                Ok(vec![None; args.len()])
+            Op::Iota { .. }
+            | Op::Compare { .. }
+            | Op::ArgMax { .. }
+            | Op::ArgSort { .. }
+            | Op::RandomBits { .. } => Ok(vec![None; args.len()]),
+            Op::CumulativeSum { axis, reverse } => {
+                self.one(Op::CumulativeSum { axis: *axis, reverse: 1 - reverse.min(&1) }, &[g])
             }
             Op::Unary { kind } => Ok(vec![self.unary(*kind, g)?]),
             Op::Binary { kind } => self.binary(*kind, g),
@@ -482,8 +487,32 @@ impl Rule<'_> {
                 let product = p.binary(BinaryKind::Multiply, share, ones)?;
                 Ok(vec![Some(self.narrowed(product, dtype)?)])
             }
-            ReduceKind::Product => Err(self.missing()),
+            ReduceKind::Product => self.product(axes, g),
         }
+    }
+
+    /// The product of the others: y / x where nothing is 0. Beside one 0 only its own is not 0, and with more none is. Halves are
+    /// multiplied in f32, whose range the products may leave.
+    fn product(&mut self, axes: &[usize], g: Value) -> Contributions {
+        let (shape, dtype) = (self.shape(0), self.program.dtype(self.node.args[0]));
+        let [x, g] = self.widened([self.node.args[0], g])?;
+        let p = &mut *self.program;
+        let (zero, one) = (p.splat_like(0.0, x)?, p.splat_like(1.0, x)?);
+        let is_zero = p.compare(CompareKind::Equal, x, zero)?;
+        let safe = p.apply(Op::Select {}, &[is_zero, one, x])?;
+        let product = p.reduce(ReduceKind::Product, safe, axes)?;
+        let product = p.expand(product, &shape, axes)?;
+        let others = p.binary(BinaryKind::Divide, product, safe)?;
+        let ones = p.apply(Op::Cast { to: p.dtype(x) }, &[is_zero])?;
+        let zeros = p.reduce(ReduceKind::Sum, ones, axes)?;
+        let zeros = p.expand(zeros, &shape, axes)?;
+        // How many of the others are 0.
+        let rest = p.binary(BinaryKind::Subtract, zeros, ones)?;
+        let has_no_zero = p.compare(CompareKind::Equal, rest, zero)?;
+        let slope = p.apply(Op::Select {}, &[has_no_zero, others, zero])?;
+        let g = p.expand(g, &shape, axes)?;
+        let gradient = p.binary(BinaryKind::Multiply, g, slope)?;
+        Ok(vec![Some(self.narrowed(gradient, dtype)?)])
     }
 
     /// The softmax times the gradient. The softmax is made from what lies below the largest element: the result itself is

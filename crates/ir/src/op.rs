@@ -360,6 +360,23 @@ operations! {
         /// The searched axis; its extent is at least 1.
         axis: usize,
     },
+    /// Positions along one axis in the order of the elements there, as i32: `[.., i, ..]` is where the `i`-th smallest (or
+    /// largest) stands. Equal elements keep their order, −0 and 0 are equal, and NaN counts as larger than everything. Of
+    /// floats or i32.
+    ArgSort = "argsort" {
+        /// The sorted axis.
+        axis: usize,
+        /// 1 if the largest come first, else 0.
+        descending: usize,
+    },
+    /// Running sums along one axis: `[.., i, ..]` is the sum of the elements up to and including `i`. Of floats or i32,
+    /// which wrap.
+    CumulativeSum = "cumulative_sum" {
+        /// The axis along which is summed.
+        axis: usize,
+        /// 1 if the sums start at the end, else 0.
+        reverse: usize,
+    },
     /// ln Σ e^x over axes, which disappear, in one pass and without overflow; −∞ over no elements.
     LogSumExp = "logsumexp" {
         /// The reduced axes, increasing.

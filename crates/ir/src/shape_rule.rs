@@ -98,6 +98,8 @@ fn rule(op: &Op, args: &[&ValueType]) -> Rule {
         | Op::Flip { .. }
         | Op::Reduce { .. }
         | Op::ArgMax { .. }
+        | Op::ArgSort { .. }
+        | Op::CumulativeSum { .. }
         | Op::LogSumExp { .. }
         | Op::MeanVariance { .. }
         | Op::MaxPool { .. }
@@ -260,9 +262,7 @@ fn rule(op: &Op, args: &[&ValueType]) -> Rule {
         }
         Op::Reduce { axes, .. } => {
             check_axes(axes, &args[0].shape)?;
-            if !args[0].dtype.is_float() && args[0].dtype != DType::I32 {
-                return Err(format!("is not defined for {}; cast first", args[0].dtype));
-            }
+            float_or_i32(args[0])?;
             one(args[0].dtype, args[0].shape.without(axes))
         }
         Op::ArgMax { axis } => {
@@ -273,6 +273,16 @@ fn rule(op: &Op, args: &[&ValueType]) -> Rule {
             }
             check_positions(args[0].shape[*axis])?;
             one(DType::I32, args[0].shape.without(&[*axis]))
+        }
+        Op::ArgSort { axis, .. } => {
+            float_or_i32(args[0])?;
+            check_axis(*axis, &args[0].shape)?;
+            one(DType::I32, args[0].shape.clone())
+        }
+        Op::CumulativeSum { axis, .. } => {
+            float_or_i32(args[0])?;
+            check_axis(*axis, &args[0].shape)?;
+            Ok(vec![args[0].clone()])
         }
         Op::LogSumExp { axes } => {
             float(args[0])?;
@@ -433,6 +443,13 @@ fn same(a: &ValueType, b: &ValueType) -> std::result::Result<(), String> {
 
 fn float(x: &ValueType) -> std::result::Result<(), String> {
     if x.dtype.is_float() { Ok(()) } else { Err(format!("needs floats, got {x}; cast first")) }
+}
+
+fn float_or_i32(x: &ValueType) -> std::result::Result<(), String> {
+    if x.dtype.is_float() || x.dtype == DType::I32 {
+        return Ok(());
+    }
+    Err(format!("is not defined for {}; cast first", x.dtype))
 }
 
 /// That two arguments are floats of one type.

@@ -376,6 +376,7 @@ fn carries_gradients(op: &Op) -> bool {
         op,
         Op::Compare { .. }
             | Op::ArgMax { .. }
+            | Op::ArgSort { .. }
             | Op::RandomBits { .. }
             | Op::Unary { kind: Floor | Ceil | Round | Sign | Not }
             | Op::Cast { .. }

@@ -205,10 +205,20 @@ impl Builder {
     fn reduce(&mut self) -> Option<Value> {
         let x = self.float();
         let axes = self.dice.subset(self.ty(x).shape.rank());
-        match self.dice.below(10) {
+        match self.dice.below(12) {
             0 => {
                 let axis = self.dice.below(self.ty(x).shape.rank().max(1));
                 self.apply(Op::ArgMax { axis }, &[x])
+            }
+            10 => {
+                let axis = self.dice.below(self.ty(x).shape.rank().max(1));
+                let descending = self.dice.below(2);
+                self.apply(Op::ArgSort { axis, descending }, &[x])
+            }
+            11 => {
+                let axis = self.dice.below(self.ty(x).shape.rank().max(1));
+                let reverse = self.dice.below(2);
+                self.apply(Op::CumulativeSum { axis, reverse }, &[x])
             }
             1 => self.apply(Op::LogSumExp { axes }, &[x]),
             2 => {

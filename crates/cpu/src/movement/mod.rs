@@ -1,9 +1,10 @@
 //! Kernels that move elements without computing: strided copies (and through them permute, flip, slice, broadcast),
-//! padding, concatenation, picking slices by index, and its transpose, which adds.
+//! padding, concatenation, picking slices by index, and its transpose, which adds; sorting and running sums.
 
 mod copy;
 mod gather;
 mod join;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod transpose;
@@ -11,6 +12,7 @@ mod transpose;
 pub use copy::StridedCopy;
 pub use gather::{IndexedShape, gather, scatter_add};
 pub use join::{Padding, concat, pad};
+pub use scan::{argsort, cumulative_sum};
 
 /// What tensors are made of, to a kernel that only moves it: bytes (bool), halves of two or words of four bytes.
 pub trait Element: Copy + Default + Send + Sync + PartialEq + private::Sealed {}

@@ -10,6 +10,7 @@ mod contraction;
 mod elementwise;
 mod movement;
 mod reduction;
+mod scan;
 mod window;
 
 use crate::array::{Array, Data};
@@ -263,6 +264,8 @@ pub fn apply(op: &Op, args: &[&Numbers], precision: Precision) -> Result<Vec<Num
         Op::ScatterAdd { axis, .. } => one(movement::scatter_add(x(0), x(1), *axis, result)),
         Op::Reduce { kind, axes } => one(reduction::reduce(*kind, x(0), axes)),
         Op::ArgMax { axis } => one(reduction::argmax(x(0), *axis)),
+        Op::ArgSort { axis, descending } => one(scan::argsort(x(0), *axis, *descending != 0)),
+        Op::CumulativeSum { axis, reverse } => one(scan::cumulative_sum(x(0), *axis, *reverse != 0)),
         Op::LogSumExp { axes } => one(reduction::logsumexp(x(0), axes)),
         Op::MeanVariance { axes } => reduction::mean_variance(x(0), axes),
         Op::Dot { lhs_batch, rhs_batch, lhs_contract, rhs_contract } => {

@@ -56,6 +56,8 @@ fn everything() -> Program {
     p.apply(Op::Flip { axes: vec![0, 2] }, &[x]).unwrap();
     p.apply(Op::Concat { axis: 1 }, &[x, x, x2]).unwrap();
     p.apply(Op::ArgMax { axis: 2 }, &[x]).unwrap();
+    p.apply(Op::ArgSort { axis: 1, descending: 1 }, &[x]).unwrap();
+    p.apply(Op::CumulativeSum { axis: 3, reverse: 1 }, &[x]).unwrap();
     p.apply(Op::LogSumExp { axes: vec![] }, &[x]).unwrap();
     p.push(Op::MeanVariance { axes: vec![0, 2, 3] }, &[x]).unwrap();
     let (lhs_batch, rhs_batch) = (vec![0], vec![0]);

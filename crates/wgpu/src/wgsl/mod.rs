@@ -20,6 +20,7 @@ mod quads;
 mod reduction;
 mod rows;
 mod scalar;
+mod scan;
 mod scatter;
 mod shader;
 mod tile;
@@ -249,6 +250,15 @@ impl Call<'_> {
             Op::Gather { axis } => {
                 let places = [self.arg(0), self.arg(1), self.result(0)];
                 one(movement::gather(label, *axis, args, self.result_type(0), places))
+            }
+            Op::ArgSort { axis, descending } => {
+                let places = [self.arg(0), self.result(0)];
+                one(scan::argsort(label, *axis, *descending != 0, &args[0], places))
+            }
+            Op::CumulativeSum { axis, reverse } => {
+                let places = [self.arg(0), self.result(0)];
+                let ty = self.result_type(0);
+                one(scan::cumulative_sum(label, *axis, *reverse != 0, &args[0], ty, places))
             }
             Op::ScatterAdd { axis, .. } => {
                 let places = [self.arg(0), self.arg(1), self.result(0)];

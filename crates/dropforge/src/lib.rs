@@ -41,8 +41,9 @@ pub mod train;
 
 pub use error::{Error, ErrorKind, Result};
 pub use tensor::{
-    Axes, Conv2d, Element, Generator, IntoReshape, IntoShape, NestedData, Operand, Pool2d, Runtime, Tensor,
-    gradients,
+    Axes, Conv2d, Element, Ellipsis, Generator, GradientCheck, Index, IntoIndex, IntoIndices, IntoReshape,
+    IntoShape, NestedData, NewAxis, Operand, PadMode, Pool2d, Runtime, Tensor, Tensors, grad, gradients,
+    no_grad, stepped, value_and_grad,
 };
 
 pub use dropforge_data as data;

@@ -7,11 +7,19 @@ use dropforge_ir::{BinaryKind, CompareKind, DType, Literal, Op, Shape, UnaryKind
 
 /// The other side of an operation on pairs: a tensor, or a number that stands everywhere.
 ///
-/// A number takes the element type of the tensor it meets; one with a fraction meets no integers.
+/// A number takes the element type of the tensor it meets. In arithmetic a tensor that cannot hold numbers of its sort is
+/// raised as in NumPy: integers and truth values beside an `f32` become f32, truth values beside an `i32` become i32. Tensors
+/// of different types never meet without a cast.
 pub trait Operand {
     /// The operand next to `other`, of the operation `name`.
     #[doc(hidden)]
     fn beside(&self, other: &Tensor, name: &str) -> Tensor;
+
+    /// What `other` becomes beside this in arithmetic.
+    #[doc(hidden)]
+    fn raise(&self, other: &Tensor) -> Tensor {
+        other.clone()
+    }
 }
 
 impl Operand for Tensor {
@@ -35,6 +43,11 @@ impl Operand for f32 {
         }
         constant(Literal::scalar(dtype, f64::from(*self)), Some(other))
     }
+
+    #[track_caller]
+    fn raise(&self, other: &Tensor) -> Tensor {
+        if other.dtype().is_float() { other.clone() } else { other.cast(DType::F32) }
+    }
 }
 
 impl Operand for i32 {
@@ -42,6 +55,19 @@ impl Operand for i32 {
     fn beside(&self, other: &Tensor, _: &str) -> Tensor {
         constant(Literal::scalar(other.dtype(), f64::from(*self)), Some(other))
     }
+
+    #[track_caller]
+    fn raise(&self, other: &Tensor) -> Tensor {
+        if other.dtype() == DType::Bool { other.cast(DType::I32) } else { other.clone() }
+    }
+}
+
+/// A tensor and what stands beside it in arithmetic, under one type if one of them is a number.
+#[track_caller]
+pub(crate) fn meet(tensor: &Tensor, other: &impl Operand, name: &str) -> (Tensor, Tensor) {
+    let raised = other.raise(tensor);
+    let other = other.beside(&raised, name);
+    (raised, other)
 }
 
 /// Both sides under one shape.
@@ -133,8 +159,8 @@ macro_rules! binary_methods {
                 $(#[$doc])*
                 #[track_caller]
                 pub fn $name(&self, other: impl Operand) -> Tensor {
-                    let other = other.beside(self, stringify!($name));
-                    binary(stringify!($name), BinaryKind::$kind, self, &other)
+                    let (this, other) = meet(self, &other, stringify!($name));
+                    binary(stringify!($name), BinaryKind::$kind, &this, &other)
                 }
             )*
         }

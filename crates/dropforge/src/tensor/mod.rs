@@ -8,32 +8,49 @@
 //! Operations never fail and never panic. One that does not fit makes a *poisoned* tensor, as do all operations on
 //! it; the first call that returns a `Result` reports the first error with operation, shapes, layer and source line.
 
+mod activations;
 mod arithmetic;
 mod attention;
+mod calculus;
 pub(crate) mod check;
 mod create;
+mod creation;
 mod display;
+mod einsum;
 mod element;
+mod functions;
+mod gather;
 mod generator;
 pub(crate) mod gradient;
+mod index;
 mod indexing;
+mod joining;
+mod linear;
 pub(crate) mod lower;
 mod matmul;
 mod movement;
 pub(crate) mod node;
+mod npy;
 mod operators;
+mod ordering;
+mod padding;
 mod read;
 mod reduction;
+mod resize;
 pub(crate) mod runtime;
 mod shapes;
+mod statistics;
 mod window;
 
 pub use arithmetic::Operand;
+pub use calculus::{GradientCheck, Tensors, grad, no_grad, value_and_grad};
 pub use create::NestedData;
 pub use element::Element;
 pub use generator::Generator;
 pub use gradient::gradients;
+pub use index::{Ellipsis, Index, IntoIndex, IntoIndices, NewAxis, stepped};
 pub use movement::IntoReshape;
+pub use padding::PadMode;
 pub use runtime::Runtime;
 pub use shapes::{Axes, IntoShape};
 pub use window::{Conv2d, Pool2d};

@@ -6,8 +6,8 @@ use super::shapes::{Axes, IntoShape, resolve_axis};
 use dropforge_ir::{Op, Real, Shape};
 use std::ops::{Bound, RangeBounds};
 
-/// A shape for [`Tensor::reshape`], in which one `-1` stands for what is left: `[-1, 10]`. Vectors and slices of `usize`
-/// and [`Shape`]s do as well.
+/// A shape for [`Tensor::reshape`], in which one `-1` stands for what is left: `[-1, 10]`, `(-1, 10)` or `-1` alone. Vectors
+/// and slices of `usize` and [`Shape`]s do as well.
 pub trait IntoReshape {
     /// The extents; at most one is -1.
     fn into_extents(self) -> Vec<isize>;
@@ -36,6 +36,33 @@ macro_rules! known_extents {
     )*};
 }
 known_extents!(Vec<usize>, &[usize], Shape, &Shape);
+
+impl IntoReshape for isize {
+    fn into_extents(self) -> Vec<isize> {
+        vec![self]
+    }
+}
+
+macro_rules! extent_tuples {
+    ($($($name:ident)*;)*) => {$(
+        impl IntoReshape for ($(extent_tuples!(@isize $name),)*) {
+            #[expect(non_snake_case, reason = "the elements have the names of the pattern")]
+            fn into_extents(self) -> Vec<isize> {
+                let ($($name,)*) = self;
+                vec![$($name),*]
+            }
+        }
+    )*};
+    (@isize $name:ident) => { isize };
+}
+extent_tuples! {
+    A;
+    A B;
+    A B C;
+    A B C D;
+    A B C D E;
+    A B C D E F;
+}
 
 impl Tensor {
     /// The same elements in row-major order under another shape; one `-1` stands for what is left.

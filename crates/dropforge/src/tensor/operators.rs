@@ -1,7 +1,7 @@
 //! The operators `+ - * / −x` between tensors and numbers, by value and by reference.
 
 use super::Tensor;
-use super::arithmetic::{Operand, binary};
+use super::arithmetic::{binary, meet};
 use dropforge_ir::{BinaryKind, Op, UnaryKind};
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -35,8 +35,8 @@ macro_rules! operators {
 
             #[track_caller]
             fn $method(self, other: $number) -> Tensor {
-                let other = other.beside(&self, $name);
-                binary($name, BinaryKind::$kind, &self, &other)
+                let (tensor, number) = meet(&self, &other, $name);
+                binary($name, BinaryKind::$kind, &tensor, &number)
             }
         }
 
@@ -45,8 +45,8 @@ macro_rules! operators {
 
             #[track_caller]
             fn $method(self, other: $tensor) -> Tensor {
-                let number = self.beside(&other, $name);
-                binary($name, BinaryKind::$kind, &number, &other)
+                let (tensor, number) = meet(&other, &self, $name);
+                binary($name, BinaryKind::$kind, &number, &tensor)
             }
         }
     };

@@ -39,7 +39,7 @@ reductions! {
     max max_keep = Max,
     /// Smallest element over axes, which disappear and must not be empty; NaN if any is. Equal ones share the gradient evenly.
     min min_keep = Min,
-    /// Product over axes, which disappear. It has no gradient.
+    /// Product over axes, which disappear.
     product product_keep = Product,
 }
 

@@ -2,7 +2,7 @@
 
 use dropforge_ir::Shape;
 
-/// Something that says a shape: `[2, 3]`, `&[2, 3]`, a vector, a slice or a [`Shape`].
+/// Something that says a shape: `[2, 3]`, `&[2, 3]`, `(2, 3)`, one extent, a vector, a slice or a [`Shape`].
 pub trait IntoShape {
     /// The shape.
     fn into_shape(self) -> Shape;
@@ -113,4 +113,55 @@ pub(crate) fn broadcast_shapes(a: &[usize], b: &[usize]) -> Option<Shape> {
         });
     }
     Some(result.into())
+}
+
+impl IntoShape for usize {
+    fn into_shape(self) -> Shape {
+        Shape::from([self])
+    }
+}
+
+impl IntoShape for () {
+    fn into_shape(self) -> Shape {
+        Shape::scalar()
+    }
+}
+
+impl IntoShape for &Vec<usize> {
+    fn into_shape(self) -> Shape {
+        Shape::from(self.as_slice())
+    }
+}
+
+macro_rules! shape_tuples {
+    ($($($name:ident)*;)*) => {$(
+        impl IntoShape for ($(shape_tuples!(@usize $name),)*) {
+            #[expect(non_snake_case, reason = "the elements have the names of the pattern")]
+            fn into_shape(self) -> Shape {
+                let ($($name,)*) = self;
+                Shape::from([$($name),*])
+            }
+        }
+    )*};
+    (@usize $name:ident) => { usize };
+}
+shape_tuples! {
+    A;
+    A B;
+    A B C;
+    A B C D;
+    A B C D E;
+    A B C D E F;
+}
+
+impl Axes for Vec<isize> {
+    fn resolve(&self, shape: &Shape) -> Result<Vec<usize>, String> {
+        self.as_slice().resolve(shape)
+    }
+}
+
+impl Axes for &Vec<isize> {
+    fn resolve(&self, shape: &Shape) -> Result<Vec<usize>, String> {
+        self.as_slice().resolve(shape)
+    }
 }

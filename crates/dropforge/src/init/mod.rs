@@ -2,14 +2,20 @@
 
 mod constant;
 mod kaiming;
+mod lecun;
 mod normal;
+mod orthogonal;
+mod truncated_normal;
 mod uniform;
 mod values;
 mod xavier;
 
 pub use constant::Constant;
 pub use kaiming::{KaimingNormal, KaimingUniform};
+pub use lecun::{LecunNormal, LecunUniform};
 pub use normal::Normal;
+pub use orthogonal::{Identity, Orthogonal, Sparse};
+pub use truncated_normal::TruncatedNormal;
 pub use uniform::Uniform;
 pub use values::Values;
 pub use xavier::{XavierNormal, XavierUniform};

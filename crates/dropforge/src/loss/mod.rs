@@ -1,10 +1,31 @@
 //! Losses: one number from a prediction and a target.
 
+mod binary;
+mod classes;
 mod cross_entropy;
+mod declare;
 mod mse;
+mod ranking;
+mod regression;
 
+pub use binary::{
+    BinaryCrossEntropy, BinaryCrossEntropyOfLogits, Dice, Focal, bce, bce_with_logits, dice, focal,
+};
+pub use classes::{
+    CategoricalCrossEntropy, Contrastive, KlDivergence, NegativeLogLikelihood, categorical_cross_entropy,
+    info_nce, kl_div, nll,
+};
 pub use cross_entropy::{CrossEntropy, cross_entropy};
+pub use declare::Reduction;
 pub use mse::{MeanSquaredError, mse};
+pub use ranking::{
+    CosineEmbedding, Hinge, HingeEmbedding, MarginRanking, SoftMargin, Triplet, cosine_embedding, hinge,
+    hinge_embedding, margin_ranking, soft_margin, triplet,
+};
+pub use regression::{
+    AbsoluteError, GaussianLogLikelihood, Huber, Poisson, SmoothAbsoluteError, gaussian_nll, huber, mae,
+    poisson_nll, smooth_l1,
+};
 
 use crate::settings::Table;
 use crate::tensor::{Tag, Tensor};

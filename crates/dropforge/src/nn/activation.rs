@@ -80,6 +80,8 @@ macro_rules! activations {
     )*};
 }
 
+pub(super) use activations;
+
 activations! {
     /// max(x, 0).
     Relu, relu = "relu", "max(x, 0)" () = |x| x.relu();
@@ -99,11 +101,50 @@ activations! {
     /// x where positive, `alpha`·(e^x − 1) elsewhere; PyTorch's default alpha is 1.
     Elu, elu = "elu", "x where positive, alpha·(e^x − 1) elsewhere"
         (alpha: f32 = 1.0, "limit at −∞, negated")
-        = |x| Tensor::select(&x.gt(0.0), x, &(x.minimum(0.0).expm1() * alpha));
+        = |x| x.elu(alpha);
     /// Softmax along an axis; `-1` is the last.
     Softmax, softmax = "softmax", "softmax along an axis" (axis: isize = -1, "the axis; -1 is the last")
         = |x| x.softmax(axis);
     /// Logarithm of the softmax along an axis; `-1` is the last.
     LogSoftmax, log_softmax = "log_softmax", "logarithm of the softmax along an axis"
         (axis: isize = -1, "the axis; -1 is the last") = |x| x.log_softmax(axis);
+    /// x between 0 and 6, the nearer one outside.
+    Relu6, relu6 = "relu6", "x between 0 and 6" () = |x| x.relu6();
+    /// x where positive, `alpha`·(e^(x/`alpha`) − 1) elsewhere; PyTorch's default alpha is 1.
+    Celu, celu = "celu", "x where positive, alpha·(e^(x/alpha) − 1) elsewhere"
+        (alpha: f32 = 1.0, "limit at −∞, negated") = |x| x.celu(alpha);
+    /// Scaled ELU that keeps mean and variance: see [`Tensor::selu`].
+    Selu, selu = "selu", "scaled ELU that keeps mean and variance" () = |x| x.selu();
+    /// x between `low` and `high`, the nearer one outside; PyTorch's defaults are −1 and 1.
+    HardTanh, hard_tanh = "hard_tanh", "x between two numbers"
+        (low: f32 = -1.0, "least value", high: f32 = 1.0, "greatest value") = |x| x.hard_tanh(low, high);
+    /// x/6 + 1/2 between 0 and 1: PyTorch's `nn.Hardsigmoid`.
+    HardSigmoid, hard_sigmoid = "hard_sigmoid", "x/6 + 1/2 between 0 and 1" () = |x| x.hard_sigmoid();
+    /// x·hard_sigmoid(x): PyTorch's `nn.Hardswish`.
+    HardSwish, hard_swish = "hard_swish", "x·hard_sigmoid(x)" () = |x| x.hard_swish();
+    /// x·tanh(ln(1 + e^x)).
+    Mish, mish = "mish", "x·tanh(softplus(x))" () = |x| x.mish();
+    /// ln sigmoid(x), without overflow.
+    LogSigmoid, log_sigmoid = "log_sigmoid", "logarithm of the sigmoid" () = |x| x.log_sigmoid();
+    /// ln(1 + e^x), without overflow: PyTorch's `nn.Softplus` with its defaults.
+    Softplus, softplus = "softplus", "ln(1 + e^x)" () = |x| x.softplus();
+    /// x/(1 + |x|).
+    Softsign, softsign = "softsign", "x/(1 + |x|)" () = |x| x.softsign();
+    /// x − tanh(x): PyTorch's `nn.Tanhshrink`.
+    TanhShrink, tanh_shrink = "tanh_shrink", "x − tanh(x)" () = |x| x.tanh_shrink();
+    /// x moved towards 0 by `lambda`: PyTorch's `nn.Softshrink`, whose default is 0.5.
+    SoftShrink, soft_shrink = "soft_shrink", "x moved towards 0"
+        (lambda: f32 = 0.5, "by how much") = |x| x.soft_shrink(lambda);
+    /// x, and 0 within `lambda` of 0: PyTorch's `nn.Hardshrink`, whose default is 0.5.
+    HardShrink, hard_shrink = "hard_shrink", "x, and 0 near 0"
+        (lambda: f32 = 0.5, "how near") = |x| x.hard_shrink(lambda);
+    /// x above `limit`, `value` elsewhere: PyTorch's `nn.Threshold`.
+    Threshold, threshold = "threshold", "x above a limit, another number elsewhere"
+        (limit: f32 = 0.0, "the limit", value: f32 = 0.0, "the other number") = |x| x.threshold(limit, value);
+    /// The first half along an axis times the sigmoid of the second: see [`Tensor::glu`].
+    Glu, glu = "glu", "one half along an axis times the sigmoid of the other"
+        (axis: isize = -1, "the axis; -1 is the last") = |x| x.glu(axis);
+    /// The first half along an axis times the SiLU of the second. Shazeer, arXiv:2002.05202.
+    Swiglu, swiglu = "swiglu", "one half along an axis times the SiLU of the other"
+        (axis: isize = -1, "the axis; -1 is the last") = |x| x.swiglu(axis);
 }

@@ -1,13 +1,24 @@
 //! Optimizers: how a training step changes the parameters.
 
 mod accumulate;
+mod adafactor;
+mod adagrad;
 mod adam;
 pub(crate) mod clip;
+mod declare;
 mod groups;
+mod lion;
+mod moments;
+mod rmsprop;
 mod sgd;
 
+pub use adafactor::Adafactor;
+pub use adagrad::{AdaDelta, AdaGrad};
 pub use adam::{Adam, AdamW};
 pub use groups::{Group, group};
+pub use lion::Lion;
+pub use moments::{Adamax, Lamb, NAdam, RAdam};
+pub use rmsprop::RmsProp;
 pub use sgd::Sgd;
 
 pub(crate) use groups::Updates;

@@ -2,11 +2,15 @@
 
 mod constant;
 mod cosine;
+mod cycles;
 mod linear;
+mod steps;
 
 pub use constant::Constant;
 pub use cosine::Cosine;
+pub use cycles::{Chained, CosineRestarts, OneCycle, Triangles};
 pub use linear::Linear;
+pub use steps::{Exponential, InverseRoot, Milestones, Polynomial, Steps};
 
 use crate::settings::{Context, Range, SettingType, TYPE, Table, Value};
 use crate::{Error, Result};
@@ -264,5 +268,49 @@ mod tests {
         assert!((at(&whole, 2, 0) - 0.5).abs() < 1e-12);
         let floor = Schedule::new(Linear { length: Some(2.0), floor: 0.2 });
         assert!((at(&floor, 1, 0) - 0.6).abs() < 1e-12 && (at(&floor, 5, 0) - 0.2).abs() < 1e-12);
+    }
+    /// The factors of a rule at the starts of epochs.
+    fn factors(rule: impl Rule + 'static, epochs: u64) -> Vec<f64> {
+        let schedule = Schedule::new(rule);
+        (0..epochs).map(|epoch| at(&schedule, epoch, 0)).collect()
+    }
+
+    fn assert_close(found: &[f64], expected: &[f64]) {
+        let close = found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12);
+        assert!(found.len() == expected.len() && close, "{found:?}, expected {expected:?}");
+    }
+
+    #[test]
+    fn rates_fall_as_those_of_pytorch() {
+        assert_close(&factors(Steps { every: 2.0, gamma: 0.5 }, 6), &[1.0, 1.0, 0.5, 0.5, 0.25, 0.25]);
+        let milestones = Milestones { at: vec![1.0, 4.0], gamma: 0.1 };
+        assert_close(&factors(milestones, 5), &[1.0, 0.1, 0.1, 0.1, 0.01]);
+        assert_close(&factors(Exponential { gamma: 0.5 }, 4), &[1.0, 0.5, 0.25, 0.125]);
+        let polynomial = Polynomial { length: Some(4.0), power: 2.0, floor: 0.0 };
+        assert_close(&factors(polynomial, 6), &[1.0, 0.5625, 0.25, 0.0625, 0.0, 0.0]);
+        let restarts = CosineRestarts { first: 2.0, growth: 2.0, floor: 0.0 };
+        let quarter = std::f64::consts::FRAC_PI_4.cos();
+        let long = [1.0, 0.5 + 0.5 * quarter, 0.5, 0.5 - 0.5 * quarter];
+        assert_close(&factors(restarts, 7), &[&[1.0, 0.5], &long[..], &[1.0]].concat());
+        let triangles = Triangles { rise: 2.0, fall: Some(1.0), floor: 0.1 };
+        assert_close(&factors(triangles, 5), &[0.1, 0.55, 1.0, 0.1, 0.55]);
+        let root = Schedule::new(InverseRoot {}).warmup(4.0);
+        assert_close(&[at(&root, 2, 0), at(&root, 4, 0), at(&root, 16, 0)], &[0.5, 1.0, 0.5]);
+        assert_close(&factors(InverseRoot {}, 5)[..2], &[1.0, 1.0]);
+    }
+
+    #[test]
+    fn one_cycle_rises_and_falls_further() {
+        let cycle = Schedule::new(OneCycle { length: Some(10.0), rise: 0.4, start: 10.0, end: 5.0 });
+        let expected = [0.1, 0.55, 1.0, 0.51, 0.02, 0.02];
+        assert_close(&[0, 2, 4, 7, 10, 20].map(|epoch| at(&cycle, epoch, 0)), &expected);
+        let falls_only = Schedule::new(OneCycle { length: Some(10.0), rise: 0.0, start: 10.0, end: 5.0 });
+        assert_close(&[at(&falls_only, 0, 0), at(&falls_only, 10, 0)], &[1.0, 0.02]);
+    }
+
+    #[test]
+    fn chained_schedules_multiply() {
+        let parts = vec![Schedule::linear(4.0), Schedule::new(Exponential { gamma: 0.5 })];
+        assert_close(&factors(Chained { schedules: parts }, 3), &[1.0, 0.375, 0.125]);
     }
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes crates/dropforge/tests/data: what PyTorch says layers, losses and optimizers give.
+"""Writes crates/dropforge/tests/data: what PyTorch says layers, losses, optimizers and tensor functions give.
 
 Run it from anywhere after changing a case:  python3 scripts/golden_training.py
 It needs torch; the tests that read the files need neither it nor Python.
@@ -12,6 +12,11 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from golden_library.layers import LAYERS as MORE_LAYERS
+from golden_library.losses import loss_cases
+from golden_library.optimizers import optimizer_cases
+from golden_library.tensors import tensor_cases
 
 FOLDER = Path(__file__).resolve().parent.parent / "crates/dropforge/tests/data"
 
@@ -166,3 +171,9 @@ loss_case("cross_entropy_positions", [2, 4, 3], torch.tensor([[0, 1, 3], [2, 2, 
 loss_case("mse", [5, 3], torch.randn(5, 3), F.mse_loss)
 for name, make in OPTIMIZERS.items():
     optimizer_case(name, make)
+tensor_cases()
+loss_cases()
+optimizer_cases()
+torch.manual_seed(1)
+for name, (shape, layer) in MORE_LAYERS.items():
+    layer_case(name, shape, layer)

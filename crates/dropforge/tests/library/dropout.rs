@@ -1,5 +1,6 @@
 //! Dropout: how much is dropped, and that no step repeats another.
 
+use dropforge::nn::{alpha_dropout, drop_path, spatial_dropout};
 use dropforge::prelude::*;
 
 /// A step whose loss gives back which elements were kept: the sum over positions of 2^position, in 16 bits.
@@ -102,4 +103,35 @@ fn evaluation_drops_nothing() {
     }
     let prediction = step.predict(&x).unwrap().to_array().unwrap();
     assert_eq!(prediction.as_f32().unwrap(), [1.0; 16]);
+}
+
+/// What a loss of the output in one training step gives.
+fn observed(net: impl Layer + 'static, x: &Tensor, loss: impl Loss + 'static) -> f32 {
+    let with_weight = |scope: &Scope, x: &Tensor| x * scope.parameter("w", [1], Init::constant(1.0));
+    let t = Tensor::ones([x.shape()[0], 1]);
+    let mut step = compile(seq![with_weight, net], loss, Sgd::new(0.0), (x, &t)).unwrap();
+    step.run((x, &t)).unwrap().loss().unwrap()
+}
+
+#[test]
+fn channels_and_samples_drop_as_a_whole() {
+    let uneven = |y: &Tensor, _: &Tensor| (y - y.slice(-1, ..1)).abs().sum(..);
+    let mean = |y: &Tensor, _: &Tensor| y.mean(..);
+    let dropped = |y: &Tensor, _: &Tensor| y.eq(0.0).cast(DType::F32).mean(..) + y.sum(..) * 0.0;
+    let images = Tensor::ones([40, 50, 5]);
+    assert_eq!(observed(spatial_dropout(0.25), &images, uneven), 0.0);
+    assert!((observed(spatial_dropout(0.25), &images, mean) - 1.0).abs() < 0.05);
+    assert!((observed(spatial_dropout(0.25), &images, dropped) - 0.25).abs() < 0.04);
+    let rows = Tensor::ones([2000, 3]);
+    assert_eq!(observed(drop_path(0.4), &rows, uneven), 0.0);
+    assert!((observed(drop_path(0.4), &rows, dropped) - 0.4).abs() < 0.04);
+}
+
+#[test]
+fn alpha_dropout_keeps_mean_and_variance() {
+    let x = Generator::new(4).randn([4, 20_000]);
+    let mean = |y: &Tensor, _: &Tensor| y.mean(..);
+    let variance = |y: &Tensor, _: &Tensor| y.square().mean(..);
+    assert!(observed(alpha_dropout(0.3), &x, mean).abs() < 0.02);
+    assert!((observed(alpha_dropout(0.3), &x, variance) - 1.0).abs() < 0.03);
 }

@@ -16,14 +16,18 @@ impl Golden {
         let mut tensors = BTreeMap::new();
         let lines: Vec<&str> = text.lines().collect();
         for pair in lines.chunks(2) {
-            let (key, extents) = pair[0].split_once(' ').unwrap();
-            let extents = extents.trim_matches(['[', ']']);
+            // A type may stand before the extents; else the elements tell it.
+            let (key, ty) = pair[0].split_once(' ').unwrap();
+            let (kind, extents) = ty.split_once('[').unwrap();
+            let extents = extents.trim_matches(']');
             let shape: Vec<usize> =
                 extents.split(',').filter(|s| !s.is_empty()).map(|s| s.trim().parse().unwrap()).collect();
-            let elements = pair[1].split(' ');
-            let floats = pair[1].contains(['.', 'e']);
+            let elements = pair[1].split(' ').filter(|element| !element.is_empty());
+            let floats = kind == "f32" || (kind.is_empty() && pair[1].contains(['.', 'e']));
             let data = if floats {
                 dropforge::Data::F32(elements.map(|x| x.parse().unwrap()).collect())
+            } else if kind == "bool" {
+                dropforge::Data::Bool(elements.map(|x| x.parse().unwrap()).collect())
             } else {
                 dropforge::Data::I32(elements.map(|x| x.parse().unwrap()).collect())
             };

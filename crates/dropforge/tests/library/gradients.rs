@@ -102,8 +102,10 @@ fn backward_says_what_is_missing() {
         error.starts_with("gradients: the loss must be one float, got f32[2]; take its mean or sum"),
         "{error}"
     );
-    let error = x.product(..).backward().unwrap_err().to_string();
-    assert!(error.starts_with("reduce_prod: has no gradient rule"), "{error}");
+    let q = Tensor::ones([1, 1, 2, 2]).requires_grad();
+    let first = gradients(&q.attention(&q, &q, false).square().sum(..), &[&q]).remove(0);
+    let error = first.square().sum(..).backward().unwrap_err().to_string();
+    assert!(error.starts_with("attention_gradient: has no gradient rule"), "{error}");
     let error = x.floor().sum(..).backward().unwrap_err().to_string();
     assert!(error.contains("the loss does not depend on"), "{error}");
     let error = Tensor::from([1]).requires_grad().to_vec::<i32>().unwrap_err().to_string();

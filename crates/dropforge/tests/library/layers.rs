@@ -3,6 +3,7 @@
 
 use crate::compare::assert_close;
 use crate::golden::Golden;
+use dropforge::nn::*;
 use dropforge::prelude::*;
 
 /// Adds a trained offset that starts at zero; its gradient is the input's, summed over the batch.
@@ -169,4 +170,47 @@ layer  kind             output           parameters
 11     dense(10)        [1, 10]                 850
 61,706 parameters, 246,824 bytes";
     assert_eq!(network.summary().to_string(), expected);
+}
+
+#[test]
+fn further_activations() {
+    check("relu6", relu6());
+    check("celu", celu(0.7));
+    check("selu", selu());
+    check("hard_tanh", hard_tanh(-0.5, 0.8));
+    check("hard_sigmoid", hard_sigmoid());
+    check("hard_swish", hard_swish());
+    check("mish", mish());
+    check("log_sigmoid", log_sigmoid());
+    check("softplus", softplus());
+    check("softsign", softsign());
+    check("tanh_shrink", tanh_shrink());
+    check("soft_shrink", soft_shrink(0.3));
+    check("hard_shrink", hard_shrink(0.3));
+    check("threshold", threshold(0.2, -1.5));
+    check("glu", glu(-1));
+    check("glu_channels", glu(1));
+    check("swiglu", swiglu(-1));
+    check("prelu", prelu());
+    check("prelu_channels", prelu().per_channel(true));
+}
+
+#[test]
+fn normalisation_of_samples() {
+    check("group_norm", group_norm(3));
+    check("group_norm_rows", group_norm(2).eps(1e-3));
+    check("group_norm_plain", group_norm(1).affine(false));
+    check("instance_norm", instance_norm());
+    check("instance_norm_affine", instance_norm().affine(true).eps(1e-3));
+    check("rms_norm", rms_norm());
+    check("rms_norm_plain", rms_norm().affine(false).eps(1e-3));
+}
+
+#[test]
+fn sizes_of_images() {
+    check("pixel_shuffle", pixel_shuffle(2));
+    check("pixel_unshuffle", pixel_unshuffle(3));
+    check("upsample_nearest", upsample_nearest(3));
+    check("upsample_bilinear", upsample_bilinear(2, false));
+    check("upsample_bilinear_corners", upsample_bilinear(3, true));
 }

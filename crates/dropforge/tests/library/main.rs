@@ -1,6 +1,8 @@
 //! Tests of the library as users see it: tensors, layers, losses, optimizers, steps and their errors.
 
+mod calculus;
 mod compare;
+mod display;
 mod dropout;
 mod eager;
 mod errors;
@@ -18,3 +20,4 @@ mod registry;
 mod steps;
 mod tasks;
 mod tensors;
+mod vocabulary;

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 /// Kinds whose entries are held against golden values, with the folder of these.
 const GOLDEN: [(&str, &str); 3] = [("layers", "layers"), ("losses", "losses"), ("optimizers", "optimizers")];
 
-/// Entries with nothing to hold against PyTorch's numbers: two only put others together, one draws at random, and one is a
+/// Entries with nothing to hold against PyTorch's numbers: two only put others together, four draw at random, and one is a
 /// table. Tests of their own stand in `layers.rs` and `dropout.rs`.
-const WITHOUT: [&str; 4] = ["dropout", "embedding", "repeat", "sequence"];
+const WITHOUT: [&str; 7] =
+    ["alpha_dropout", "drop_path", "dropout", "embedding", "repeat", "sequence", "spatial_dropout"];
 
 /// The least table that builds: required settings get a value that fits.
 fn least(description: &Description) -> Table {
@@ -18,6 +19,10 @@ fn least(description: &Description) -> Table {
     for setting in description.settings.iter().filter(|setting| setting.required) {
         let value = if setting.expects.contains("layer") {
             Value::String("relu".into())
+        } else if setting.expects.contains("schedule") {
+            Value::Array(vec![Value::String("constant".into())])
+        } else if setting.expects.starts_with("a list") && setting.range.contains(3.0) {
+            Value::Array(vec![Value::Integer(3)])
         } else if setting.range.contains(3.0) {
             Value::Integer(3)
         } else {

@@ -41,7 +41,9 @@ pub fn is_stable(op: &Op, args: &[&Numbers], exact: bool, gap: f64, dice: &mut D
         Op::Reduce { kind: ReduceKind::Max | ReduceKind::Min, .. } if float => {
             exact || same_choice(op, args[0], gap, dice)
         }
-        Op::ArgMax { .. } | Op::ArgSort { .. } | Op::MaxPool { .. } => exact || same_choice(op, args[0], gap, dice),
+        Op::ArgMax { .. } | Op::ArgSort { .. } | Op::MaxPool { .. } => {
+            exact || same_choice(op, args[0], gap, dice)
+        }
         _ => true,
     }
 }

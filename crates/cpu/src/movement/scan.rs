@@ -28,13 +28,7 @@ impl Sortable for i32 {
 
 /// The positions along the axis in the order of the elements there; equal elements keep their order. Panics if lengths
 /// do not match.
-pub fn argsort<T: Sortable>(
-    shape: IndexedShape,
-    descending: bool,
-    from: &[T],
-    out: &mut [i32],
-    pool: &Pool,
-) {
+pub fn argsort<T: Sortable>(shape: IndexedShape, descending: bool, from: &[T], out: &mut [i32], pool: &Pool) {
     let flip = if descending { u32::MAX } else { 0 };
     along(shape, from, out, pool, |run, out| {
         // The position decides between equal keys, so that a sort that is not stable becomes one.

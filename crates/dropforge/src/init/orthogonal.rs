@@ -27,8 +27,9 @@ impl Initializer for Orthogonal {
         let columns: usize = rest.iter().product();
         let (count, length) = (*rows.min(&columns), *rows.max(&columns));
         let numbers = draw.normal(rows * columns, 0.0, 1.0);
-        let mut vectors: Vec<Vec<f64>> =
-            (0..count).map(|i| numbers[i * length..(i + 1) * length].iter().map(|&x| f64::from(x)).collect()).collect();
+        let mut vectors: Vec<Vec<f64>> = (0..count)
+            .map(|i| numbers[i * length..(i + 1) * length].iter().map(|&x| f64::from(x)).collect())
+            .collect();
         // Gram and Schmidt's method, twice, which is as good as it gets.
         for next in 0..count {
             let (done, rest) = vectors.split_at_mut(next);
@@ -135,7 +136,9 @@ mod tests {
             let [rows, columns] = shape;
             let x = Orthogonal { gain: 2.0 }.elements(draw(), &shape.into()).unwrap();
             let count = rows.min(columns);
-            let at = |vector: usize, i: usize| if rows <= columns { x[vector * columns + i] } else { x[i * columns + vector] };
+            let at = |vector: usize, i: usize| {
+                if rows <= columns { x[vector * columns + i] } else { x[i * columns + vector] }
+            };
             for a in 0..count {
                 for b in 0..count {
                     let product: f32 = (0..rows.max(columns)).map(|i| at(a, i) * at(b, i)).sum();
@@ -167,6 +170,9 @@ mod tests {
             assert_eq!((0..10).filter(|row| x[row * 6 + column] == 0.0).count(), 3);
         }
         let places = |column: usize| (0..10).filter(|row| x[row * 6 + column] == 0.0).collect::<Vec<_>>();
-        assert!((1..6).any(|column| places(column) != places(0)), "zeros stand in other rows of other columns");
+        assert!(
+            (1..6).any(|column| places(column) != places(0)),
+            "zeros stand in other rows of other columns"
+        );
     }
 }

@@ -82,7 +82,12 @@ mod tests {
 
     #[test]
     fn shares_are_those_of_the_tables() {
-        for (x, share) in [(0.0, 0.5), (1.0, 0.841_344_746_068_543), (-2.0, 0.022_750_131_948_179), (4.5, 0.999_996_602_326_875)] {
+        for (x, share) in [
+            (0.0, 0.5),
+            (1.0, 0.841_344_746_068_543),
+            (-2.0, 0.022_750_131_948_179),
+            (4.5, 0.999_996_602_326_875),
+        ] {
             assert!((share_below(x) - share).abs() < 1e-14, "{x}: {}", share_below(x));
         }
     }
@@ -95,7 +100,10 @@ mod tests {
         let mean = x.iter().map(|&x| f64::from(x)).sum::<f64>() / x.len() as f64;
         let variance = x.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / x.len() as f64;
         // Cut at two deviations, the deviation shrinks to 0.8796 of it.
-        assert!((mean - 1.0).abs() < 0.01 && (variance.sqrt() / 0.5 - 0.8796).abs() < 0.01, "{mean}, {variance}");
+        assert!(
+            (mean - 1.0).abs() < 0.01 && (variance.sqrt() / 0.5 - 0.8796).abs() < 0.01,
+            "{mean}, {variance}"
+        );
         let crossed = TruncatedNormal { low: 2.0, high: 0.0, ..rule };
         assert!(crossed.elements(Draw { seed: 1, name: "w" }, &[1].into()).is_none());
     }

@@ -1,7 +1,7 @@
 //! Losses of margins and distances.
 
-use super::declare::{alike, losses, reduced};
 use super::at;
+use super::declare::{alike, losses, reduced};
 use crate::settings::Range;
 use crate::tensor::Tensor;
 use crate::tensor::node::fail;
@@ -126,10 +126,11 @@ impl Triplet {
     #[track_caller]
     pub fn each(&self, anchor: &Tensor, positive: &Tensor, negative: &Tensor) -> Tensor {
         let anchor = at(anchor, self.site);
-        let ([a, b], [_, c]) = match (alike("triplet", &anchor, positive), alike("triplet", &anchor, negative)) {
-            (Ok(near), Ok(far)) => (near, far),
-            (Err(failed), _) | (_, Err(failed)) => return failed,
-        };
+        let ([a, b], [_, c]) =
+            match (alike("triplet", &anchor, positive), alike("triplet", &anchor, negative)) {
+                (Ok(near), Ok(far)) => (near, far),
+                (Err(failed), _) | (_, Err(failed)) => return failed,
+            };
         let near = a.pairwise_distance(&b, self.p, self.eps);
         let far = a.pairwise_distance(&c, self.p, self.eps);
         let far = if self.swap { far.minimum(b.pairwise_distance(&c, self.p, self.eps)) } else { far };

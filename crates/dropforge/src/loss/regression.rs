@@ -1,7 +1,7 @@
 //! Losses of numbers.
 
-use super::declare::{alike, losses, reduced};
 use super::at;
+use super::declare::{alike, losses, reduced};
 use crate::settings::Range;
 use crate::tensor::Tensor;
 use crate::tensor::node::fail;

@@ -69,7 +69,8 @@ impl Optimizer for AdaDelta {
         for parameter in parameters {
             let value = &parameter.value;
             let gradient = &parameter.gradient + value * update.hyper("weight_decay");
-            let (of_gradients, of_changes) = (update.slot("v", parameter, 0.0), update.slot("u", parameter, 0.0));
+            let (of_gradients, of_changes) =
+                (update.slot("v", parameter, 0.0), update.slot("u", parameter, 0.0));
             let spread = update.mean_square(&of_gradients, &gradient, "rho", "one_minus_rho");
             let eps = update.hyper("eps");
             let change = (&of_changes + &eps).sqrt() / (spread + &eps).sqrt() * gradient;

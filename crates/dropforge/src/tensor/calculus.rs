@@ -165,7 +165,8 @@ impl GradientCheck {
                 let (near, far) = (value(1.0)? - value(-1.0)?, value(2.0)? - value(-2.0)?);
                 let found = (8.0 * near - far) / (12.0 * f64::from(step));
                 let given = f64::from(slope[place]);
-                let allowed = f64::from(self.absolute) + f64::from(self.relative) * found.abs().max(given.abs());
+                let allowed =
+                    f64::from(self.absolute) + f64::from(self.relative) * found.abs().max(given.abs());
                 // Written so that NaN fails.
                 let is_close = (found - given).abs() <= allowed;
                 if !is_close {
@@ -204,7 +205,8 @@ impl Tensor {
     #[track_caller]
     pub fn backward_with(&self, gradient: &Tensor) -> Result<()> {
         if self.shape() != gradient.shape() {
-            let message = format!("the gradient must be {} as the tensor, got {}", self.shape(), gradient.shape());
+            let message =
+                format!("the gradient must be {} as the tensor, got {}", self.shape(), gradient.shape());
             return fail("backward_with", message, &[self, gradient]).backward();
         }
         (self * gradient.detach()).sum(..).backward()

@@ -130,9 +130,7 @@ impl Tensor {
             0 => start,
             _ => start.saturating_add((length - 1).saturating_mul(size + 1)).saturating_add(1),
         };
-        let on_last = |value: usize| -> Vec<usize> {
-            outer.iter().map(|_| 0).chain([value]).collect()
-        };
+        let on_last = |value: usize| -> Vec<usize> { outer.iter().map(|_| 0).chain([value]).collect() };
         let op = Op::Pad {
             low: on_last(start),
             high: on_last(elements.saturating_sub(reach)),

@@ -168,7 +168,8 @@ fn form(numbers: impl Iterator<Item = f32>, precision: Option<usize>) -> Form {
     let behind = |digits: Option<usize>| digits.unwrap_or(0);
     if is_wide && precision.is_none() {
         // As many digits as the shortest text of each number has, the first one left out.
-        let digits = |x: &f32| format!("{x:e}").find('e').map(|end| end.saturating_sub(if *x < 0.0 { 3 } else { 2 }));
+        let digits =
+            |x: &f32| format!("{x:e}").find('e').map(|end| end.saturating_sub(if *x < 0.0 { 3 } else { 2 }));
         let needed = finite.iter().map(|x| behind(digits(x))).max().unwrap_or(0);
         return Form::Exponent(needed.min(DIGITS));
     }

@@ -32,9 +32,7 @@ fn parse_side(text: &str) -> Result<Side, String> {
         }
     };
     match text.split_once("...") {
-        Some((before, behind)) => {
-            Ok(Side { before: letters(before)?, behind: Some(letters(behind)?) })
-        }
+        Some((before, behind)) => Ok(Side { before: letters(before)?, behind: Some(letters(behind)?) }),
         None => Ok(Side { before: letters(text)?, behind: None }),
     }
 }
@@ -42,7 +40,8 @@ fn parse_side(text: &str) -> Result<Side, String> {
 impl Side {
     /// A name for each axis, if there are `rest` axes in the ellipsis.
     fn names(&self, rest: usize) -> Vec<Name> {
-        let letters = |letters: &[char]| letters.iter().map(|&letter| Name::Letter(letter)).collect::<Vec<_>>();
+        let letters =
+            |letters: &[char]| letters.iter().map(|&letter| Name::Letter(letter)).collect::<Vec<_>>();
         let mut names = letters(&self.before);
         if let Some(behind) = &self.behind {
             names.extend((0..rest).rev().map(Name::Rest));
@@ -229,9 +228,9 @@ fn product(
 /// Without the axes whose extent is 1 though their name stands for more.
 #[track_caller]
 fn without_single(named: Named, extents: &BTreeMap<Name, usize>) -> Named {
-    let is_single =
-        |axis: usize| named.tensor.shape()[axis] == 1 && extents[&named.names[axis]] != 1;
-    let gone: Vec<isize> = (0..named.names.len()).filter(|&axis| is_single(axis)).map(|axis| axis as isize).collect();
+    let is_single = |axis: usize| named.tensor.shape()[axis] == 1 && extents[&named.names[axis]] != 1;
+    let gone: Vec<isize> =
+        (0..named.names.len()).filter(|&axis| is_single(axis)).map(|axis| axis as isize).collect();
     if gone.is_empty() {
         return named;
     }

@@ -82,7 +82,8 @@ impl Tensor {
         let rest = Tensor::select(&is_large, 0.0, &a);
         let near = Tensor::select(&is_medium, (&rest - 1.0) / (&rest + 1.0), &rest);
         let z = Tensor::select(&is_large, -1.0 / large, near);
-        let offset = Tensor::select(&is_large, FRAC_PI_2, Tensor::select(&is_medium, FRAC_PI_2 / 2.0, &z * 0.0));
+        let offset =
+            Tensor::select(&is_large, FRAC_PI_2, Tensor::select(&is_medium, FRAC_PI_2 / 2.0, &z * 0.0));
         let s = &z * &z;
         let fitted = [-0.142_399_83, 0.105_728_14, -0.060_332_417];
         let high = (&s * fitted[2] + fitted[1]) * &s + fitted[0];

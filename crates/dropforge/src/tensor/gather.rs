@@ -48,7 +48,13 @@ impl Rows {
 impl Tensor {
     /// Indices for each element as positions in all rows one after another, flat. They lie inside.
     #[track_caller]
-    fn row_positions(&self, name: &str, indices: &Tensor, rows: &Rows, extent: usize) -> Result<Tensor, Tensor> {
+    fn row_positions(
+        &self,
+        name: &str,
+        indices: &Tensor,
+        rows: &Rows,
+        extent: usize,
+    ) -> Result<Tensor, Tensor> {
         if rows.count.saturating_mul(extent) > i32::MAX as usize {
             let message = format!("{} has more elements than i32 can count", self.shape());
             return Err(fail(name, message, &[self, indices]));
@@ -68,7 +74,8 @@ impl Tensor {
             return Err(fail(name, format!("indices must be i32, got {}", indices.ty()), &[self, indices]));
         }
         let fits = indices.rank() == self.rank()
-            && (0..self.rank()).all(|other| other == resolved || indices.shape()[other] <= self.shape()[other]);
+            && (0..self.rank())
+                .all(|other| other == resolved || indices.shape()[other] <= self.shape()[other]);
         if !fits {
             let message = format!(
                 "indices {} do not fit {}: they must have as many axes, and no more extent along those other than {axis}",

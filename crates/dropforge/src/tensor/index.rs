@@ -190,7 +190,8 @@ impl Tensor {
                 }
                 Index::At(position) => {
                     let extent = self.shape()[axis];
-                    let counted = if position < 0 { position.saturating_add_unsigned(extent) } else { position };
+                    let counted =
+                        if position < 0 { position.saturating_add_unsigned(extent) } else { position };
                     match usize::try_from(counted) {
                         Ok(place) if place < extent => (place, 1, 1),
                         _ => {

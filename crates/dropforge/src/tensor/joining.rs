@@ -59,7 +59,11 @@ impl Tensor {
         if count == 0 {
             return vec![fail("chunk", "there must be at least 1 part", &[self])];
         }
-        if extent == 0 { self.split_sizes(&vec![0; count], axis) } else { self.split(extent.div_ceil(count), axis) }
+        if extent == 0 {
+            self.split_sizes(&vec![0; count], axis)
+        } else {
+            self.split(extent.div_ceil(count), axis)
+        }
     }
 
     /// The parts at all positions along an axis, which disappears.
@@ -126,7 +130,8 @@ impl Tensor {
             let from = if extent == 0 { 0 } else { shift.rem_euclid(extent as isize).unsigned_abs() };
             if from != 0 {
                 let axis = axis as isize;
-                let (front, back) = (rolled.slice(axis, ..extent - from), rolled.slice(axis, extent - from..));
+                let (front, back) =
+                    (rolled.slice(axis, ..extent - from), rolled.slice(axis, extent - from..));
                 rolled = Tensor::concat(&[&back, &front], axis);
             }
         }
@@ -179,7 +184,8 @@ impl Tensor {
         }
         unknown.iter().for_each(|&place| extents[place] = left as isize);
         let parts = extents.iter().map(|&extent| extent.max(0).unsigned_abs());
-        let shape = self.shape()[..axis].iter().copied().chain(parts).chain(self.shape()[axis + 1..].iter().copied());
+        let shape =
+            self.shape()[..axis].iter().copied().chain(parts).chain(self.shape()[axis + 1..].iter().copied());
         self.reshape(shape.collect::<Vec<usize>>())
     }
 

@@ -393,12 +393,19 @@ mod tests {
 
     #[test]
     fn foreign_types_and_orders_are_converted() {
-        let doubles: Vec<u8> = [1.0f64, 2.0, 3.0, 4.0, 5.0, 0.1].iter().flat_map(|x| x.to_le_bytes()).collect();
+        let doubles: Vec<u8> =
+            [1.0f64, 2.0, 3.0, 4.0, 5.0, 0.1].iter().flat_map(|x| x.to_le_bytes()).collect();
         let tensor = decode(&numpy("<f8", "True", "(2, 3)", &doubles)).unwrap();
         assert_eq!(tensor.to_vec::<f32>().unwrap(), [1.0, 3.0, 5.0, 2.0, 4.0, 0.1]);
         let big: Vec<u8> = [-1i64, 1 << 30].iter().flat_map(|x| x.to_be_bytes()).collect();
-        assert_eq!(decode(&numpy(">i8", "False", "(2,)", &big)).unwrap().to_vec::<i32>().unwrap(), [-1, 1 << 30]);
-        assert_eq!(decode(&numpy("|i1", "False", "(2,)", &[255, 3])).unwrap().to_vec::<i32>().unwrap(), [-1, 3]);
+        assert_eq!(
+            decode(&numpy(">i8", "False", "(2,)", &big)).unwrap().to_vec::<i32>().unwrap(),
+            [-1, 1 << 30]
+        );
+        assert_eq!(
+            decode(&numpy("|i1", "False", "(2,)", &[255, 3])).unwrap().to_vec::<i32>().unwrap(),
+            [-1, 3]
+        );
         assert_eq!(decode(&numpy("<u2", "False", "()", &[1, 2])).unwrap().to_vec::<i32>().unwrap(), [513]);
     }
 

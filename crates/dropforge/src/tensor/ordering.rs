@@ -81,7 +81,8 @@ impl Tensor {
             }
         };
         if k == 0 || k > extent {
-            let message = format!("k must be from 1 to {extent} for axis {axis} of {}, got {k}", self.shape());
+            let message =
+                format!("k must be from 1 to {extent} for axis {axis} of {}, got {k}", self.shape());
             let failed = fail("kthvalue", message, &[self]);
             return (failed.clone(), failed);
         }

@@ -32,7 +32,8 @@ impl Tensor {
             let extent = padded.shape()[axis];
             let (cut_low, cut_high) = (before.min(0).unsigned_abs(), after.min(0).unsigned_abs());
             if cut_low.saturating_add(cut_high) > extent {
-                let message = format!("{} has no {cut_low} and {cut_high} elements to take away", self.shape());
+                let message =
+                    format!("{} has no {cut_low} and {cut_high} elements to take away", self.shape());
                 return fail("pad_with", message, &[self]);
             }
             padded = padded.slice(axis as isize, cut_low..extent - cut_high);
@@ -50,7 +51,8 @@ impl Tensor {
         let extent = self.shape()[axis];
         let most = match mode {
             PadMode::Constant(value) => {
-                let at = |count: usize| (0..self.rank()).map(move |other| if other == axis { count } else { 0 });
+                let at =
+                    |count: usize| (0..self.rank()).map(move |other| if other == axis { count } else { 0 });
                 return self.pad(&at(low).collect::<Vec<_>>(), &at(high).collect::<Vec<_>>(), value);
             }
             PadMode::Reflect => extent.saturating_sub(1),

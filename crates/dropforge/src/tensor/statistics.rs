@@ -267,7 +267,8 @@ impl Tensor {
     pub fn logcumsumexp(&self, axis: isize) -> Tensor {
         match self.floats("logcumsumexp") {
             Ok(x) => {
-                let sums = x.doubled("logcumsumexp", axis, f64::NEG_INFINITY, |before, x| before.logaddexp(x));
+                let sums =
+                    x.doubled("logcumsumexp", axis, f64::NEG_INFINITY, |before, x| before.logaddexp(x));
                 sums.cast(self.dtype())
             }
             Err(failed) => failed,
@@ -284,7 +285,8 @@ impl Tensor {
         let mut result = self.clone();
         for _ in 0..times {
             let extent = result.shape()[resolved];
-            result = if extent == 0 { result } else { result.slice(axis, 1..) - result.slice(axis, ..extent - 1) };
+            result =
+                if extent == 0 { result } else { result.slice(axis, 1..) - result.slice(axis, ..extent - 1) };
         }
         result
     }

@@ -33,7 +33,8 @@ fn what_a_function_captures_is_no_argument() {
 #[test]
 fn structures_of_arguments() {
     let parameters = (vec![Tensor::from([1.0, 2.0]), Tensor::from([3.0, 4.0])], [Tensor::from([5.0, 6.0])]);
-    let (slopes, [last]) = grad(|(a, b): &(Vec<Tensor>, [Tensor; 1])| (&a[0] * &a[1] * &b[0]).sum(..))(&parameters);
+    let (slopes, [last]) =
+        grad(|(a, b): &(Vec<Tensor>, [Tensor; 1])| (&a[0] * &a[1] * &b[0]).sum(..))(&parameters);
     assert_eq!(slopes[0].to_vec::<f32>().unwrap(), [15.0, 24.0]);
     assert_eq!(slopes[1].to_vec::<f32>().unwrap(), [5.0, 12.0]);
     assert_eq!(last.to_vec::<f32>().unwrap(), [3.0, 8.0]);
@@ -48,7 +49,10 @@ fn no_gradient_leaves_no_grad() {
     ((square + scaled) * &x).sum(..).backward().unwrap();
     assert_eq!(x.grad().unwrap().to_vec::<f32>().unwrap(), [14.0]);
     let nothing = no_grad(|| &x * 2.0).sum(..).backward().unwrap_err().to_string();
-    assert!(nothing.starts_with("backward: nothing that this value was computed from wants a gradient"), "{nothing}");
+    assert!(
+        nothing.starts_with("backward: nothing that this value was computed from wants a gradient"),
+        "{nothing}"
+    );
 }
 
 #[test]
@@ -57,7 +61,10 @@ fn backward_from_a_gradient() {
     (&x * &x).backward_with(&Tensor::from([[10.0, 0.5]])).unwrap();
     assert_eq!(x.grad().unwrap().to_vec::<f32>().unwrap(), [20.0, 2.0]);
     let error = (&x * &x).backward_with(&Tensor::from([1.0])).unwrap_err().to_string();
-    assert!(error.starts_with("backward_with: the gradient must be [1, 2] as the tensor, got [1]"), "{error}");
+    assert!(
+        error.starts_with("backward_with: the gradient must be [1, 2] as the tensor, got [1]"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -69,7 +76,10 @@ fn the_check_accepts_right_gradients_and_finds_wrong_ones() {
     // Half of the product is treated as a constant, so its slope is too small.
     let error = check.check(|x: &Tensor| (x.detach() * x).sum(..), &x).unwrap_err().to_string();
     assert!(error.starts_with("the gradient by element 0 of argument 0 is 0.3"), "{error}");
-    assert!(error.contains("but differences give 0.6") || error.contains("but differences give 0.5999"), "{error}");
+    assert!(
+        error.contains("but differences give 0.6") || error.contains("but differences give 0.5999"),
+        "{error}"
+    );
     let error = check.check(|x: &Tensor| x.exp(), &Tensor::from([1])).unwrap_err().to_string();
     assert!(error.contains("has no gradient"), "{error}");
 }

@@ -24,7 +24,10 @@ fn operations_name_shapes_and_line() {
     let cases: Vec<(Tensor, &str)> = vec![
         (&a + &b, "add: [128, 784] and [512, 256] do not broadcast together"),
         (&a - &b.cast(DType::I32).slice(0, ..1).slice(1, ..1), "sub: types differ, f32 and i32; cast one"),
-        (Tensor::select(&a.gt(0.0), 0.5, Tensor::from([1])), "select: 0.5 is no i32; cast the tensor to f32 first"),
+        (
+            Tensor::select(&a.gt(0.0), 0.5, Tensor::from([1])),
+            "select: 0.5 is no i32; cast the tensor to f32 first",
+        ),
         (a.reshape([3, -1]), "reshape: [128, 784] does not go into [3, -1]"),
         (a.reshape([-1, -1]), "reshape: [128, 784] does not go into [-1, -1]"),
         (a.reshape([5]), "reshape: [128, 784] has 100352 elements, [5] has 5"),

@@ -35,7 +35,10 @@ fn what_does_not_fit_says_why() {
     check(x.gather(1, &far), "gather: index 3 at position 2 is outside of 0..3");
     check(x.scatter(0, &far, &x), "scatter: index 3 at position 2 is outside of 0..2");
     check(x.take(&(&far + 3)), "take: index 6 at position 2 is outside of 0..6");
-    check(x.index_add(0, &Tensor::from([-1]), &x.slice(0, ..1)), "index_add: index -1 at position 0 is outside of 0..2");
+    check(
+        x.index_add(0, &Tensor::from([-1]), &x.slice(0, ..1)),
+        "index_add: index -1 at position 0 is outside of 0..2",
+    );
     check(
         loss::nll().loss(&x, &Tensor::from([0, 3])),
         "nll: index 3 at position 1 is outside of 0..3, in loss",
@@ -128,5 +131,8 @@ fn random_tensors_are_what_they_say() {
     assert!((mean(draws) - 0.3).abs() < 0.015);
     assert!((mean(generator.exponential([20_000], 4.0)) - 0.25).abs() < 0.01);
     let normal = generator.normal([20_000], 3.0, 2.0);
-    assert!((mean(normal.clone()) - 3.0).abs() < 0.06 && (normal.std(..).item::<f32>().unwrap() - 2.0).abs() < 0.05);
+    assert!(
+        (mean(normal.clone()) - 3.0).abs() < 0.06
+            && (normal.std(..).item::<f32>().unwrap() - 2.0).abs() < 0.05
+    );
 }

@@ -29,8 +29,10 @@ pub fn check(family: &str, cases: &[Case]) {
     let of_file: BTreeSet<&str> = golden.under("").filter_map(|(key, _)| key.strip_suffix(".y")).collect();
     let of_table: BTreeSet<&str> = cases.iter().map(|(name, _)| *name).collect();
     assert_eq!(of_table.len(), cases.len(), "{family}: a case stands twice in the table");
-    let mut wrong: Vec<String> =
-        of_file.symmetric_difference(&of_table).map(|name| format!("{name}: in the file or the table only")).collect();
+    let mut wrong: Vec<String> = of_file
+        .symmetric_difference(&of_table)
+        .map(|name| format!("{name}: in the file or the table only"))
+        .collect();
     for (name, function) in cases.iter().filter(|(name, _)| of_file.contains(name)) {
         if let Err(message) = run(&golden, name, *function) {
             wrong.push(format!("{name}: {message}"));
@@ -42,10 +44,13 @@ pub fn check(family: &str, cases: &[Case]) {
 fn run(golden: &Golden, name: &str, function: fn(&[Tensor]) -> Tensor) -> std::result::Result<(), String> {
     let key = |part: &str| format!("{name}.{part}");
     let inputs: Vec<Tensor> = (0..)
-        .map_while(|place| golden.has(&key(&place.to_string())).then(|| golden.tensor(&key(&place.to_string()))))
+        .map_while(|place| {
+            golden.has(&key(&place.to_string())).then(|| golden.tensor(&key(&place.to_string())))
+        })
         .map(|input| if input.dtype().is_float() { input.requires_grad() } else { input })
         .collect();
-    let tolerance = if golden.has(&key("tolerance")) { golden.floats(&key("tolerance"))[0] } else { TOLERANCE };
+    let tolerance =
+        if golden.has(&key("tolerance")) { golden.floats(&key("tolerance"))[0] } else { TOLERANCE };
     let y = function(&inputs);
     compare("result", &y, golden.array(&key("y")), tolerance)?;
     if !golden.has(&key("weights")) {
@@ -69,9 +74,15 @@ fn compare(what: &str, got: &Tensor, expected: &Array, tolerance: f32) -> std::r
     }
     let (Some(numbers), Some(wanted)) = (got.as_f32(), expected.as_f32()) else {
         let same = got == *expected;
-        return if same { Ok(()) } else { Err(format!("{what} is {:?}, expected {:?}", got.data(), expected.data())) };
+        return if same {
+            Ok(())
+        } else {
+            Err(format!("{what} is {:?}, expected {:?}", got.data(), expected.data()))
+        };
     };
-    let close = |x: f32, y: f32| x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= tolerance * y.abs().max(1.0);
+    let close = |x: f32, y: f32| {
+        x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= tolerance * y.abs().max(1.0)
+    };
     match numbers.iter().zip(wanted).position(|(&x, &y)| !close(x, y)) {
         Some(at) => Err(format!("{what}[{at}] is {}, expected {}", numbers[at], wanted[at])),
         None => Ok(()),

@@ -86,9 +86,8 @@ impl Tensor {
             }
         }
         // Component i is a[i+1]·b[i+2] − a[i+2]·b[i+1].
-        let turned = |by: isize| [by];
-        let (a1, a2) = (self.roll(&turned(-1), axis), self.roll(&turned(-2), axis));
-        let (b1, b2) = (other.roll(&turned(-1), axis), other.roll(&turned(-2), axis));
+        let (a1, a2) = (self.roll(&[-1], axis), self.roll(&[-2], axis));
+        let (b1, b2) = (other.roll(&[-1], axis), other.roll(&[-2], axis));
         a1 * b2 - a2 * b1
     }
 }

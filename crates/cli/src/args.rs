@@ -246,7 +246,7 @@ pub struct Bench {
     #[arg(long, value_name = "N")]
     pub batch: Option<NonZeroUsize>,
     /// Measure predictions instead of training steps
-    #[arg(long, conflicts_with_all = ["json", "profile"])]
+    #[arg(long)]
     pub inference: bool,
     /// Afterwards, take the time of each kernel and print it
     #[arg(long, conflicts_with = "json")]

@@ -3,26 +3,11 @@
 use crate::args::Bench;
 use crate::machine;
 use crate::output::{Outcome, count, line};
-use dropforge::loss::{Loss, cross_entropy};
-use dropforge::models::{GptOptions, catsdogs, gpt, lenet, mlp, resnet18, tinycnn};
-use dropforge::nn::Layer;
-use dropforge::optim::{Adam, AdamW, Optimizer, Sgd};
-use dropforge::step::{Batch, Step, StepBuilder};
-use dropforge::{Generator, Runtime, Tensor};
+use crate::workloads::{NAMES, Task, Workload, workload};
+use dropforge::step::{Batch, NetworkBuilder, Step, StepBuilder};
+use dropforge::Runtime;
 use serde_json::json;
 use std::time::Instant;
-
-const NAMES: [&str; 9] = [
-    "tinycnn",
-    "tinycnn-adam",
-    "mlp",
-    "lenet",
-    "catsdogs",
-    "resnet18-b32",
-    "resnet18-b512",
-    "gpt-char",
-    "gpt2-124m",
-];
 
 /// Steps before the clock starts, the first one apart.
 const WARM_UP: usize = 5;
@@ -33,25 +18,10 @@ const UNREAD_SECONDS: f64 = 0.05;
 /// Steps whose kernels are timed for `--profile`.
 const PROFILED: usize = 50;
 
-struct Workload {
-    net: Box<dyn Layer>,
-    optimizer: Box<dyn Optimizer>,
-    inputs: Inputs,
-    batch: usize,
-    classes: usize,
-}
-
-enum Inputs {
-    /// Normally distributed numbers in samples of this shape.
-    Images(Vec<usize>),
-    /// Sequences of this many tokens.
-    Tokens(usize),
-}
-
 pub fn run(args: &Bench) -> Outcome {
     let runtime = machine::open(&args.machine, machine::DEFAULT)?;
     let is_gpu = runtime.device().is_gpu();
-    let mut workload = workload(&args.workload, is_gpu)
+    let workload = workload(&args.workload, is_gpu)
         .ok_or_else(|| format!("unknown workload `{}`; known are {}", args.workload, NAMES.join(", ")))?;
     if args.dtype != "f32" {
         return Err(format!("the number format `{}` is not available; f32 is", args.dtype).into());
@@ -59,15 +29,14 @@ pub fn run(args: &Bench) -> Outcome {
     if !(args.seconds.is_finite() && args.seconds >= 0.0) {
         return Err(format!("--seconds is {}, it must be 0 or more", args.seconds).into());
     }
-    workload.batch = args.batch.map_or(workload.batch, usize::from);
-    let samples = workload.batch;
-    let batch = workload.data(&runtime)?;
-    let started = Instant::now();
-    let mut step = workload.compile(&batch, args.clip_norm, &runtime)?;
-    let compile_ms = started.elapsed().as_secs_f64() * 1e3;
+    let samples = args.batch.map_or(workload.batch, usize::from);
+    let batch = data(&workload.task, samples, &runtime)?;
     if args.inference {
-        return predictions(args, &mut step, &batch, samples);
+        return predictions(args, workload, &batch, samples, &runtime);
     }
+    let started = Instant::now();
+    let mut step = compile(workload, &batch, args.clip_norm, &runtime)?;
+    let compile_ms = started.elapsed().as_secs_f64() * 1e3;
     let first_loss = step.run(&batch)?.loss()?;
     for _ in 0..WARM_UP {
         step.run(&batch)?;
@@ -119,89 +88,65 @@ pub fn run(args: &Bench) -> Outcome {
     Ok(())
 }
 
-/// Predictions per second, results on the host included.
-fn predictions(args: &Bench, step: &mut Step, batch: &Batch, samples: usize) -> Outcome {
+/// How long single predictions take, results on the host included.
+fn predictions(args: &Bench, workload: Workload, batch: &Batch, samples: usize, runtime: &Runtime) -> Outcome {
+    let mut network = NetworkBuilder::new(workload.net).runtime(runtime).compile_for(batch)?;
     for _ in 0..WARM_UP {
-        step.predict(batch)?.to_array()?;
+        network.predict(batch)?.to_array()?;
     }
-    let (started, mut runs) = (Instant::now(), 0);
+    let (started, mut times) = (Instant::now(), Vec::new());
     let seconds = loop {
-        step.predict(batch)?.to_array()?;
-        runs += 1;
+        let begin = Instant::now();
+        network.predict(batch)?.to_array()?;
+        times.push(begin.elapsed().as_secs_f64() * 1e3);
         let seconds = started.elapsed().as_secs_f64();
         if seconds > args.seconds {
             break seconds;
         }
     };
+    let samples_per_s = (times.len() * samples) as f64 / seconds;
+    times.sort_by(f64::total_cmp);
+    let percentile = |part: usize| times[times.len() * part / 100];
+    let (p50_ms, p99_ms) = (percentile(50), percentile(99));
+    let arena = network.compilations().iter().map(|compiled| compiled.peak_bytes).max().unwrap_or(0);
+    if args.json {
+        return line(json!({
+            "workload": args.workload, "device": runtime.device().name(), "dtype": args.dtype, "batch": samples,
+            "samples_per_s": samples_per_s, "p50_ms": p50_ms, "p99_ms": p99_ms,
+            "peak_bytes": arena + network.states().bytes(), "arena_bytes": arena, "resident_bytes": resident_bytes(),
+        }));
+    }
     line(format_args!(
-        "{}: {:.1} samples/s predicted in batches of {samples}",
-        args.workload,
-        (runs * samples) as f64 / seconds
-    ))
+        "{}: {samples_per_s:.1} samples/s predicted in batches of {samples}, {p50_ms:.3} ms each, {p99_ms:.3} ms at the \
+         99th percentile",
+        args.workload
+    ))?;
+    if args.profile {
+        network.start_profile();
+        for _ in 0..PROFILED {
+            network.predict(batch)?.to_array()?;
+        }
+        for (_, listing) in network.profile() {
+            line(listing)?;
+        }
+    }
+    Ok(())
 }
 
-/// The workload of this name. The transformer is larger on a GPU, where there is more to compute with.
-fn workload(name: &str, is_gpu: bool) -> Option<Workload> {
-    let images = |net: Box<dyn Layer>, optimizer: Box<dyn Optimizer>, shape: &[usize], batch, classes| {
-        Some(Workload { net, optimizer, inputs: Inputs::Images(shape.to_vec()), batch, classes })
-    };
-    let momentum = || Box::new(Sgd::new(1e-2).momentum(0.9));
-    let transformer = |options: GptOptions, batch| {
-        let optimizer = Box::new(AdamW::new(3e-4).weight_decay(0.1));
-        let (inputs, classes) = (Inputs::Tokens(options.context), options.vocabulary);
-        Some(Workload { net: Box::new(gpt(options)), optimizer, inputs, batch, classes })
-    };
-    match name {
-        "tinycnn" => images(Box::new(tinycnn(2)), Box::new(Sgd::new(1e-2)), &[3, 32, 32], 32, 2),
-        "tinycnn-adam" => images(Box::new(tinycnn(2)), Box::new(Adam::new(1e-3)), &[3, 32, 32], 32, 2),
-        "mlp" => images(Box::new(mlp(10)), Box::new(Adam::new(1e-3)), &[784], 128, 10),
-        "lenet" => images(Box::new(lenet(10)), momentum(), &[1, 28, 28], 128, 10),
-        "catsdogs" => images(Box::new(catsdogs(2)), Box::new(Adam::new(1e-3)), &[3, 64, 64], 32, 2),
-        "resnet18-b32" => images(Box::new(resnet18(10)), momentum(), &[3, 32, 32], 32, 10),
-        "resnet18-b512" => images(Box::new(resnet18(10)), momentum(), &[3, 32, 32], 512, 10),
-        "gpt-char" if !is_gpu => {
-            transformer(GptOptions { vocabulary: 65, context: 128, width: 128, heads: 4, layers: 4 }, 16)
-        }
-        "gpt-char" => {
-            transformer(GptOptions { vocabulary: 65, context: 256, width: 384, heads: 6, layers: 6 }, 64)
-        }
-        "gpt2-124m" => {
-            let options = GptOptions { vocabulary: 50304, context: 1024, width: 768, heads: 12, layers: 12 };
-            transformer(options, 16)
-        }
-        _ => None,
-    }
+/// One batch of random inputs with their targets, the same each time.
+fn data(task: &Task, samples: usize, runtime: &Runtime) -> Outcome<Batch> {
+    let (inputs, targets) = task.data(samples);
+    runtime.evaluate(&[&inputs, &targets])?;
+    Ok(Batch::from((inputs.to_array()?, targets.to_array()?)))
 }
 
-impl Workload {
-    /// One batch of random inputs and classes, the same each time.
-    fn data(&self, runtime: &Runtime) -> Outcome<Batch> {
-        let mut generator = Generator::new(0);
-        let mut tokens = |shape: &[usize]| generator.randint(shape, 0, self.classes as i32);
-        let (inputs, targets) = match &self.inputs {
-            Inputs::Tokens(time) => (tokens(&[self.batch, *time]), tokens(&[self.batch, *time])),
-            Inputs::Images(shape) => {
-                let targets = tokens(&[self.batch]);
-                (generator.randn([&[self.batch], shape.as_slice()].concat()), targets)
-            }
-        };
-        runtime.evaluate(&[&inputs, &targets])?;
-        Ok(Batch::from((inputs.to_array()?, targets.to_array()?)))
+fn compile(workload: Workload, batch: &Batch, clip_norm: Option<f64>, runtime: &Runtime) -> Outcome<Step> {
+    let mut step =
+        StepBuilder::new(workload.net, workload.task.loss(), workload.optimizer).runtime(runtime);
+    if let Some(limit) = clip_norm {
+        step = step.clip_norm(limit);
     }
-
-    fn compile(self, batch: &Batch, clip_norm: Option<f64>, runtime: &Runtime) -> Outcome<Step> {
-        let classes = self.classes;
-        // The scores of all tokens of all sequences count alike.
-        let loss = move |scores: &Tensor, targets: &Tensor| match scores.rank() {
-            3 => cross_entropy().loss(&scores.reshape([-1, classes as isize]), &targets.reshape([-1])),
-            _ => cross_entropy().loss(scores, targets),
-        };
-        let mut step = StepBuilder::new(self.net, loss, self.optimizer).runtime(runtime);
-        if let Some(limit) = clip_norm {
-            step = step.clip_norm(limit);
-        }
-        Ok(step.compile_for(batch)?)
-    }
+    Ok(step.compile_for(batch)?)
 }
 
 /// The most memory that this process has had, where the system says so.

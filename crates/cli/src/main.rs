@@ -13,6 +13,7 @@ mod progress;
 mod shapes;
 mod summary;
 mod train;
+mod workloads;
 
 use args::{Cli, Command};
 use clap::Parser;

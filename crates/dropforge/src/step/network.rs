@@ -444,6 +444,17 @@ impl Network {
         &self.runtime
     }
 
+    /// Takes the time of each kernel of the programs for predictions from the next run on.
+    pub fn start_profile(&mut self) {
+        self.predict.start_profile();
+    }
+
+    /// What profiling found, for people, by batch size: time per kernel, its share and its rate. Empty where the device
+    /// cannot tell.
+    pub fn profile(&self) -> Vec<(usize, String)> {
+        self.predict.listings(|executable| executable.profile())
+    }
+
     /// What was compiled so far, in order.
     pub fn compilations(&self) -> &[Compilation] {
         &self.compilations

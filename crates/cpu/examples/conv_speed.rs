@@ -66,8 +66,20 @@ fn main() {
         ("256→512, 1×1, 8², stride 2", strided(256, 512, 8, 1, 0)),
         ("128→128, 32 groups, 16²", ConvShape { groups: 32, ..ConvShape::square(32, 128, 128, 16, 3, 1) }),
         ("128→128, depthwise, 16²", ConvShape { groups: 128, ..ConvShape::square(32, 128, 128, 16, 3, 1) }),
+        ("32→32, depthwise, 32²", ConvShape { groups: 32, ..ConvShape::square(32, 32, 32, 32, 3, 1) }),
+        ("64→64, depthwise, 32², stride 2", ConvShape { groups: 64, ..strided(64, 64, 32, 3, 1) }),
+        ("256→256, depthwise, 8²", ConvShape { groups: 256, ..ConvShape::square(32, 256, 256, 8, 3, 1) }),
+        ("512→512, depthwise, 4²", ConvShape { groups: 512, ..ConvShape::square(32, 512, 512, 4, 3, 1) }),
+        ("64→64, depthwise, 7×7, 16²", ConvShape { groups: 64, ..ConvShape::square(32, 64, 64, 16, 7, 3) }),
         ("128→128, 4 groups, 16²", ConvShape { groups: 4, ..ConvShape::square(32, 128, 128, 16, 3, 1) }),
         ("256→256, 1×1, 8²", ConvShape::square(32, 256, 256, 8, 1, 0)),
+        ("32→64, 1×1, 32²", ConvShape::square(32, 32, 64, 32, 1, 0)),
+        ("512→512, 1×1, 4²", ConvShape::square(32, 512, 512, 4, 1, 0)),
+        ("256→256, 14², one image", ConvShape::square(1, 256, 256, 14, 3, 1)),
+        ("512→512, 7², one image", ConvShape::square(1, 512, 512, 7, 3, 1)),
+        ("1024→256, 1×1, 14², one image", ConvShape::square(1, 1024, 256, 14, 1, 0)),
+        ("2048→512, 1×1, 7², one image", ConvShape::square(1, 2048, 512, 7, 1, 0)),
+        ("64→256, 1×1, 56², one image", ConvShape::square(1, 64, 256, 56, 1, 0)),
     ];
     println!("{threads} threads, {}; GFLOP/s (µs), algorithm", level.name());
     for (name, shape) in cases {

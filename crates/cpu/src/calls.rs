@@ -4,7 +4,7 @@ use crate::attention::{
     Attention, AttentionGradient, AttentionGradientLayout, AttentionGradientPointers, AttentionLayout,
     AttentionPointers, AttentionShape, HeadStrides,
 };
-use crate::conv::{self, Algorithm, ConvShape, Direction};
+use crate::conv::{self, ConvShape, Direction, Filters};
 use crate::device::Shared;
 use crate::halves::OnHalves;
 use crate::matmul::{Axis, DotAxes, Matmul};
@@ -51,9 +51,7 @@ pub(crate) enum Call {
     Product { matmul: Matmul, offsets: [isize; 2] },
     /// A convolution in one of its directions.
     Convolution {
-        algorithm: Algorithm,
-        direction: Direction,
-        shape: ConvShape,
+        convolution: Box<conv::Prepared>,
         scratch: usize,
         /// Whether the output is pooled: see [`Call::pool_output`].
         is_pooled: bool,
@@ -70,8 +68,8 @@ pub(crate) enum Call {
     ArgSort { shape: IndexedShape, descending: bool, of_floats: bool },
     /// Running sums of f32 or i32.
     CumulativeSum { shape: IndexedShape, reverse: bool, of_floats: bool },
-    /// The largest elements of windows and their positions.
-    MaxPool { shape: PoolShape },
+    /// The largest elements of windows and their positions, unless nobody needs these.
+    MaxPool { shape: PoolShape, values_only: bool },
     /// Gradients added at positions of planes of `plane` elements; with the windows that the positions come from, if these
     /// are known.
     MaxPoolGradient { window: Option<PoolShape>, planes: usize, plane: usize, per_plane: usize },
@@ -87,49 +85,32 @@ pub(crate) enum Call {
     Interpreted { op: Op, args: Vec<ValueType>, results: Vec<ValueType> },
 }
 
-/// A product whose output `[batch, rows, columns]` has no gaps.
-pub(crate) struct RowMajorProduct<'a> {
-    matmul: &'a Matmul,
-    offsets: &'a [isize; 2],
-    rows: usize,
-    columns: usize,
-}
-
-/// A loop kernel that runs on finished parts of a product.
+/// A loop kernel that runs on finished parts of a product or convolution.
 pub(crate) struct Following<'a> {
     pub kernel: &'a vm::Compiled,
     /// Where its operands lie, as for [`vm::Compiled::run`].
     pub operand: &'a (dyn Fn(usize, usize) -> *mut u8 + Sync),
-    /// Which of them is the product.
+    /// Which of them is the product or the convolution's result.
     pub product: usize,
 }
 
-impl RowMajorProduct<'_> {
-    /// Runs the product, and a loop kernel on each part of it that is finished.
-    ///
-    /// # Safety
-    /// As for [`Call::run`]; and the kernel is elementwise, visits the elements of the product in row-major order and writes
-    /// nothing that the product reads.
-    pub(crate) unsafe fn run_with(
-        &self,
-        args: [*mut u8; 2],
-        result: *mut u8,
-        following: &Following,
-        scratch: &Scratch,
-        shared: &Shared,
-    ) {
-        // SAFETY: the caller's promise; tiles cover the output once, so that each element is visited once, after it is
-        // finished, and by the thread that finished it.
-        unsafe {
-            let lhs = args[0].cast::<f32>().cast_const().offset(self.offsets[0]);
-            let rhs = args[1].cast::<f32>().cast_const().offset(self.offsets[1]);
-            let scratch = scratch.take().as_mut_ptr();
-            self.matmul.run_with(lhs, rhs, result.cast(), scratch, &shared.pool, &|tile| {
-                let aside = tile.aside.map(|_| following.product);
-                let parts = tile.ranges(self.rows, self.columns);
-                following.kernel.run_elements(following.operand, aside, parts);
-            });
-        }
+/// What an operation may be given beside its operands.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Extras<'a> {
+    /// What runs on finished parts of the result.
+    pub following: Option<&'a Following<'a>>,
+    /// A convolution's filters, packed before.
+    pub packed: Option<&'a [f32]>,
+}
+
+/// Elements of the three operands of a convolution, the result last.
+fn operand_lengths(convolution: &conv::Prepared) -> [usize; 3] {
+    let shape = convolution.shape();
+    let (input, filter, output) = (shape.input_len(), shape.filter_len(), shape.output_len());
+    match convolution.direction() {
+        Direction::Forward => [input, filter, output],
+        Direction::InputGradient => [output, filter, input],
+        Direction::FilterGradient => [input, output, filter],
     }
 }
 
@@ -165,8 +146,9 @@ impl Call {
                     dilation: window.dilation,
                 };
                 let algorithm = conv::choose(&shape, direction, shared.level, threads);
-                let scratch = conv::scratch_len(algorithm, direction, &shape, shared.level, threads);
-                Call::Convolution { algorithm, direction, shape, scratch, is_pooled: false }
+                let convolution =
+                    Box::new(conv::Prepared::new(algorithm, direction, &shape, shared.level, threads));
+                Call::Convolution { scratch: convolution.scratch_len(), convolution, is_pooled: false }
             };
         Ok(match op {
             Op::Dot { .. } => {
@@ -220,7 +202,7 @@ impl Call {
                 reverse: *reverse != 0,
                 of_floats: args[0].ty.dtype == DType::F32,
             },
-            Op::MaxPool { window } => Call::MaxPool { shape: pool_shape(window, &args[0].ty) },
+            Op::MaxPool { window } => Call::MaxPool { shape: pool_shape(window, &args[0].ty), values_only: false },
             Op::MaxPoolGradient { .. } => {
                 let (planes, plane) = planes(results[0]);
                 let window = match source(1) {
@@ -282,9 +264,9 @@ impl Call {
     /// The choice, for listings.
     pub(crate) fn describe(&self) -> String {
         match self {
-            Call::Convolution { algorithm, is_pooled, .. } => {
+            Call::Convolution { convolution, is_pooled, .. } => {
                 let pool = if *is_pooled { " with pool" } else { "" };
-                format!("{algorithm:?}{pool}").to_lowercase()
+                format!("{:?}{pool}", convolution.algorithm()).to_lowercase()
             }
             Call::Interpreted { .. } => "interpreted".into(),
             Call::OnHalves(call) => call.describe(),
@@ -292,45 +274,53 @@ impl Call {
         }
     }
 
-    /// The product, if it is one whose output a loop kernel can follow element by element.
-    pub(crate) fn as_row_major_product(&self) -> Option<RowMajorProduct<'_>> {
-        let Call::Product { matmul, offsets } = self else { return None };
-        let (rows, columns) = matmul.row_major_output()?;
-        Some(RowMajorProduct { matmul, offsets, rows, columns })
+    /// Whether a loop kernel can run on parts of the result as they are finished: see [`Call::run_with`].
+    pub(crate) fn can_be_followed(&self) -> bool {
+        match self {
+            Call::Product { matmul, .. } => matmul.row_major_output().is_some(),
+            Call::Convolution { convolution, is_pooled, .. } => !is_pooled && convolution.tells_parts(),
+            _ => false,
+        }
     }
 
     /// The windows, if this is a max-pool or the gradient of one.
     pub(crate) fn pool_shape(&self) -> Option<&PoolShape> {
         match self {
-            Call::MaxPool { shape } | Call::MaxPoolGradient { window: Some(shape), .. } => Some(shape),
+            Call::MaxPool { shape, .. } | Call::MaxPoolGradient { window: Some(shape), .. } => Some(shape),
             _ => None,
         }
     }
 
     /// Whether this is a convolution that can be computed together with a max-pool of its output.
     pub(crate) fn can_pool_output(&self, windows: &PoolShape) -> bool {
-        matches!(self, Call::Convolution { algorithm, shape, .. }
-            if conv::supports_pool(*algorithm, shape)
-                && windows.is_two_by_two()
-                && windows.input == shape.output()
-                && windows.planes == shape.batch * shape.out_channels)
+        let Call::Convolution { convolution, .. } = self else { return false };
+        let shape = convolution.shape();
+        conv::supports_pool(convolution.algorithm(), shape)
+            && windows.is_two_by_two()
+            && windows.input == shape.output()
+            && windows.planes == shape.batch * shape.out_channels
     }
 
     /// Makes a convolution that [`Call::can_pool_output`] do so. Forward it then has the two results of the pool; its gradients
     /// take the gradient of the pooled output, and have the positions as a third argument.
     pub(crate) fn pool_output(&mut self, shared: &Shared) {
-        if let Call::Convolution { direction, shape, scratch, is_pooled, .. } = self {
+        if let Call::Convolution { convolution, scratch, is_pooled } = self {
             *is_pooled = true;
-            *scratch = conv::pooled_scratch_len(*direction, shape, shared.level, shared.pool.threads());
+            let (direction, threads) = (convolution.direction(), shared.pool.threads());
+            *scratch = conv::pooled_scratch_len(direction, convolution.shape(), shared.level, threads);
         }
     }
 
     /// Whether this is a gradient of a convolution.
     pub(crate) fn is_convolution_gradient(&self) -> bool {
-        matches!(
-            self,
-            Call::Convolution { direction: Direction::InputGradient | Direction::FilterGradient, .. }
-        )
+        matches!(self, Call::Convolution { convolution, .. } if convolution.direction() != Direction::Forward)
+    }
+
+    /// Says that nobody needs the positions of a max-pool.
+    pub(crate) fn leave_out_positions(&mut self) {
+        if let Call::MaxPool { values_only, .. } = self {
+            *values_only = true;
+        }
     }
 
     /// Says that nobody needs the product but the loop kernel that follows it element by element.
@@ -354,6 +344,85 @@ impl Call {
     ) {
         // SAFETY: one call at a time runs, so that it has the scratch space for itself; the caller promises the rest.
         unsafe { self.run_on(arg, result, scratch.take(), shared) }
+    }
+
+    /// Runs the operation, and a loop kernel on each part of its result that is finished; and a convolution with packed filters
+    /// in the place of its own, if there are some.
+    ///
+    /// # Safety
+    /// As for [`Call::run`]; the packed filters are those of this convolution. [`Call::can_be_followed`] allows a loop kernel
+    /// to follow; it is elementwise, visits the elements of the result in row-major order and writes nothing that the
+    /// operation reads.
+    pub(crate) unsafe fn run_with(
+        &self,
+        arg: &dyn Fn(usize) -> *mut u8,
+        result: &dyn Fn(usize) -> *mut u8,
+        extras: Extras,
+        scratch: &Scratch,
+        shared: &Shared,
+    ) {
+        let Extras { following, packed } = extras;
+        match (self, following) {
+            (Call::Product { matmul, offsets }, Some(following)) => {
+                let [rows, columns] = matmul.row_major_output().map_or([0, 0], |(rows, columns)| [rows, columns]);
+                // SAFETY: the caller's promise; tiles cover the output once, so that each element is visited once, after it
+                // is finished, and by the thread that finished it.
+                unsafe {
+                    let lhs = arg(0).cast::<f32>().cast_const().offset(offsets[0]);
+                    let rhs = arg(1).cast::<f32>().cast_const().offset(offsets[1]);
+                    let scratch = scratch.take().as_mut_ptr();
+                    matmul.run_with(lhs, rhs, result(0).cast(), scratch, &shared.pool, &|tile| {
+                        let aside = tile.aside.map(|_| following.product);
+                        let parts = tile.ranges(rows, columns);
+                        following.kernel.run_elements(following.operand, aside, parts);
+                    });
+                }
+            }
+            (Call::Convolution { convolution, .. }, _) if following.is_some() || packed.is_some() => {
+                let [a, b, out] = operand_lengths(convolution);
+                // SAFETY: as above, for parts of the result.
+                let finish = |part: conv::Part| unsafe {
+                    if let Some(following) = following {
+                        let parts = part.ranges().map(|range| (range, None));
+                        following.kernel.run_elements(following.operand, None, parts);
+                    }
+                };
+                // SAFETY: the caller promises memory of these sizes that nobody else uses.
+                unsafe {
+                    let filters = match packed {
+                        Some(packed) => Filters::Packed(packed),
+                        None => Filters::Plain(std::slice::from_raw_parts(arg(1).cast::<f32>(), b)),
+                    };
+                    let a = std::slice::from_raw_parts(arg(0).cast::<f32>(), a);
+                    let out = std::slice::from_raw_parts_mut(result(0).cast::<f32>(), out);
+                    let finish = following.map(|_| &finish as conv::Finish);
+                    convolution.run(a, filters, out, scratch.take(), &shared.pool, finish);
+                }
+            }
+            // SAFETY: the caller's promise.
+            _ => unsafe { self.run(arg, result, scratch, shared) },
+        }
+    }
+
+    /// The memory for packed filters, in elements; 0 where there is nothing to pack.
+    pub(crate) fn packed_len(&self) -> usize {
+        match self {
+            Call::Convolution { convolution, is_pooled: false, .. } => convolution.packed_len(),
+            _ => 0,
+        }
+    }
+
+    /// Packs the filters of a convolution.
+    ///
+    /// # Safety
+    /// `filters` are this convolution's.
+    pub(crate) unsafe fn pack(&self, filters: *const f32, packed: &mut [f32], shared: &Shared) {
+        if let Call::Convolution { convolution, .. } = self {
+            let length = convolution.shape().filter_len();
+            // SAFETY: the caller's promise.
+            let filters = unsafe { std::slice::from_raw_parts(filters, length) };
+            convolution.pack(filters, packed, &shared.pool);
+        }
     }
 
     /// As [`Call::run`], with [`Call::scratch`] elements of scratch space.
@@ -384,9 +453,10 @@ impl Call {
                     matmul.run(lhs, rhs, result(0).cast(), scratch.as_mut_ptr(), &shared.pool);
                 }
             }
-            Call::Convolution { is_pooled: true, direction, shape, .. } => {
+            Call::Convolution { is_pooled: true, convolution, .. } => {
+                let (shape, direction) = (convolution.shape(), convolution.direction());
                 let (input, filter, pooled) = (shape.input_len(), shape.filter_len(), shape.pooled_len());
-                let is_forward = *direction == Direction::Forward;
+                let is_forward = direction == Direction::Forward;
                 let [a, b, out] = match direction {
                     Direction::Forward => [input, filter, pooled],
                     Direction::InputGradient => [pooled, filter, input],
@@ -402,17 +472,12 @@ impl Call {
                 };
                 let (a, b, out) = (floats(0, a), floats(1, b), target(out));
                 let operands = conv::Operands { a, b, positions, out, out_positions };
-                conv::run_pooled(*direction, shape, operands, scratch, &shared.pool, shared.level);
+                conv::run_pooled(direction, shape, operands, scratch, &shared.pool, shared.level);
             }
-            Call::Convolution { algorithm, direction, shape, .. } => {
-                let (input, filter, output) = (shape.input_len(), shape.filter_len(), shape.output_len());
-                let [a, b, out] = match direction {
-                    Direction::Forward => [input, filter, output],
-                    Direction::InputGradient => [output, filter, input],
-                    Direction::FilterGradient => [input, output, filter],
-                };
+            Call::Convolution { convolution, .. } => {
+                let [a, b, out] = operand_lengths(convolution);
                 let (a, b, out) = (floats(0, a), floats(1, b), target(out));
-                conv::run(*algorithm, *direction, shape, a, b, out, scratch, &shared.pool, shared.level);
+                convolution.run(a, Filters::Plain(b), out, scratch, &shared.pool, None);
             }
             Call::Concat { element: 4, .. }
             | Call::Pad { element: 4, .. }
@@ -468,10 +533,11 @@ impl Call {
                 };
                 cumulative_sum(*shape, *reverse, from, out, &shared.pool);
             }
-            Call::MaxPool { shape } => {
+            Call::MaxPool { shape, values_only } => {
                 // SAFETY: the second result has as many positions as the first has values.
-                let positions =
-                    unsafe { std::slice::from_raw_parts_mut(result(1).cast::<i32>(), shape.output_len()) };
+                let positions = (!values_only).then(|| unsafe {
+                    std::slice::from_raw_parts_mut(result(1).cast::<i32>(), shape.output_len())
+                });
                 let (x, values) = (floats(0, shape.input_len()), target(shape.output_len()));
                 pooling::max_pool(shape, x, values, positions, &shared.pool, shared.level);
             }

@@ -10,6 +10,7 @@ use dropforge_runtime::profile::Peak;
 use dropforge_runtime::{Binding, Buffer, BufferRef, Choices, Device, Loaded};
 use std::any::Any;
 use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Most threads a device may have; far above any machine, low enough that a typing error is noticed.
@@ -103,6 +104,8 @@ impl Device for CpuDevice {
 pub(crate) struct CpuBuffer {
     ty: ValueType,
     memory: UnsafeCell<AlignedBuffer>,
+    /// How often the contents were replaced, for who keeps something that follows from them.
+    version: AtomicU64,
     shared: Arc<Shared>,
 }
 
@@ -117,6 +120,7 @@ impl CpuBuffer {
         Ok(Arc::new(CpuBuffer {
             ty: ty.clone(),
             memory: UnsafeCell::new(memory),
+            version: AtomicU64::new(0),
             shared: Arc::clone(shared),
         }))
     }
@@ -125,6 +129,17 @@ impl CpuBuffer {
     pub(crate) fn pointer(&self) -> *mut u8 {
         // SAFETY: no reference to the buffer exists outside the lock; this makes a pointer without touching contents.
         unsafe { (*self.memory.get()).as_mut_ptr().cast() }
+    }
+
+    /// A number that is another one after the contents were replaced. Contents and version change while the device's lock is
+    /// held.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Relaxed)
+    }
+
+    /// Says that the contents are replaced.
+    pub(crate) fn renew_version(&self) {
+        self.version.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether the buffer belongs to the device that shares this.
@@ -155,6 +170,7 @@ impl Buffer for CpuBuffer {
         // SAFETY: the lock is held, so nobody else reads or writes.
         let bytes = unsafe { &mut (&mut *self.memory.get()).as_bytes_mut()[..self.ty.bytes()] };
         bytes.copy_from_slice(array.data().bytes());
+        self.renew_version();
         Ok(())
     }
 

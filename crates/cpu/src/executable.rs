@@ -1,8 +1,9 @@
 //! A plan loaded on the CPU: everything is prepared once, and a run only follows the list.
 
-use crate::calls::{Call, Following, Scratch};
+use crate::calls::{Call, Extras, Following, Scratch};
 use crate::device::{CpuBuffer, Shared};
 use crate::memory::AlignedBuffer;
+use crate::packed::PackedFilters;
 use crate::vm;
 use dropforge_ir::{Error, Result, ValueType};
 use dropforge_plan::Plan;
@@ -20,7 +21,7 @@ enum Prepared {
         compiled: Box<vm::Compiled>,
         operands: Vec<Vec<usize>>,
     },
-    /// A loop that runs on each finished part of the product before it; that kernel runs both.
+    /// A loop that runs on each finished part of the product or convolution before it; that kernel runs both.
     Epilogue {
         compiled: Box<vm::Compiled>,
         operands: Vec<usize>,
@@ -47,6 +48,8 @@ pub(crate) struct CpuExecutable {
     plan: Arc<Plan>,
     prepared: Vec<Prepared>,
     states: Vec<Arc<CpuBuffer>>,
+    /// By kernel, the filters of convolutions that stay from run to run.
+    packed: Vec<Option<PackedFilters>>,
     arena: AlignedBuffer,
     /// Where empty inputs point.
     spare: AlignedBuffer,
@@ -88,7 +91,7 @@ impl CpuExecutable {
                         Some(Prepared::Call { call, results, .. })
                             if step.is_epilogue
                                 && compiled.is_elementwise()
-                                && call.as_row_major_product().is_some()
+                                && call.can_be_followed()
                                 && operands[0].contains(&results[0]) =>
                         {
                             if plan.is_used_by_next_only(number - 1, results[0]) {
@@ -107,7 +110,10 @@ impl CpuExecutable {
                         results.iter().map(|&result| &plan.buffers[result].ty).collect();
                     let source =
                         |arg: usize| &plan.program.definition(plan.buffers[args[arg].buffer].value).op;
-                    let call = Call::new(op, args, &types, source, shared)?;
+                    let mut call = Call::new(op, args, &types, source, shared)?;
+                    if results.get(1).is_some_and(|&positions| plan.is_used_only_by(number, positions)) {
+                        call.leave_out_positions();
+                    }
                     scratch_bytes = scratch_bytes.max(call.scratch_bytes());
                     let args = args.iter().map(|arg| arg.buffer).collect();
                     Prepared::Call { call: Box::new(call), args, results: results.clone() }
@@ -119,6 +125,11 @@ impl CpuExecutable {
             prepared.push(next);
         }
         scratch_bytes = scratch_bytes.max(join_pools(&plan, &mut prepared, shared));
+        let packed = prepared.iter().map(|step| match step {
+            Prepared::Call { call, args, .. } if args.len() == 2 => PackedFilters::new(call, args[1], &plan),
+            _ => Ok(None),
+        });
+        let packed: Vec<Option<PackedFilters>> = packed.collect::<Result<_>>()?;
         let mut constants = Vec::new();
         for literal in &plan.constants {
             let mut memory = allocate(literal.bytes().len(), "a constant")?;
@@ -129,6 +140,7 @@ impl CpuExecutable {
             shared: Arc::clone(shared),
             prepared,
             states,
+            packed,
             // An empty value may stand at the very end, see `spare`.
             arena: allocate(plan.arena_bytes + SPARE, "intermediate values")?,
             spare: allocate(SPARE, "empty inputs")?,
@@ -167,20 +179,6 @@ impl CpuExecutable {
 
     fn run_kernel(&mut self, index: usize) {
         let pool = &self.shared.pool;
-        if let Some((kernel, operands, position)) = self.epilogue(index)
-            && let Prepared::Call { call, args, results } = &self.prepared[index]
-            && let Some(product) = call.as_row_major_product()
-        {
-            let args = [0, 1].map(|arg: usize| self.pointers[args[arg]].0);
-            let operand = |_: usize, operand: usize| self.pointers[operands[operand]].0;
-            // SAFETY: as below; the plan says that the loop may follow the product element by element.
-            unsafe {
-                let following = Following { kernel, operand: &operand, product: position };
-                let result = self.pointers[results[0]].0;
-                product.run_with(args, result, &following, &self.scratch, &self.shared);
-            }
-            return;
-        }
         match &self.prepared[index] {
             Prepared::Loop { compiled, operands } => {
                 // SAFETY: the plan's operands have the sizes that the kernel was compiled for, overlap only as plans
@@ -190,11 +188,21 @@ impl CpuExecutable {
                 };
             }
             Prepared::Call { call, args, results } => {
-                // SAFETY: as above; the scratch space is as large as the largest call asks for.
+                let epilogue = self.epilogue(index);
+                let operand = |_: usize, operand: usize| match epilogue {
+                    Some((_, operands, _)) => self.pointers[operands[operand]].0,
+                    None => std::ptr::null_mut(),
+                };
+                let following =
+                    epilogue.map(|(kernel, _, product)| Following { kernel, operand: &operand, product });
+                let packed = self.packed[index].as_ref().map(PackedFilters::elements);
+                // SAFETY: as above; the scratch space is as large as the largest call asks for, and the plan says that the
+                // loop may follow element by element.
                 unsafe {
-                    call.run(
+                    call.run_with(
                         &|arg| self.pointers[args[arg]].0,
                         &|result| self.pointers[results[result]].0,
+                        Extras { following: following.as_ref(), packed },
                         &self.scratch,
                         &self.shared,
                     );
@@ -313,6 +321,16 @@ impl Loaded for CpuExecutable {
         }
         let shared = Arc::clone(&self.shared);
         let guard = shared.lock();
+        for (state, port) in self.states.iter().zip(&self.plan.program.states) {
+            if port.write.is_some() {
+                state.renew_version();
+            }
+        }
+        for (packed, step) in self.packed.iter_mut().zip(&self.prepared) {
+            if let (Some(packed), Prepared::Call { call, .. }) = (packed, step) {
+                packed.renew(call, &self.states, &shared);
+            }
+        }
         if self.times.is_empty() {
             (0..self.prepared.len()).for_each(|index| self.run_kernel(index));
         } else {
@@ -328,7 +346,8 @@ impl Loaded for CpuExecutable {
     }
 
     fn peak_bytes(&self) -> usize {
-        self.plan.arena_bytes + self.scratch.bytes()
+        let packed: usize = self.packed.iter().flatten().map(PackedFilters::bytes).sum();
+        self.plan.arena_bytes + self.scratch.bytes() + packed
     }
 
     /// Which of several ways computes a kernel.

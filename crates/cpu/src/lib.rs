@@ -9,6 +9,7 @@ mod halves;
 pub mod matmul;
 pub mod memory;
 pub mod movement;
+mod packed;
 mod peak;
 pub mod pool;
 pub mod pooling;

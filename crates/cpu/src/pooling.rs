@@ -94,7 +94,7 @@ impl PoolShape {
 /// The maximum of each window, and where it is: `row * width + column` in its input plane.
 ///
 /// The first of several maxima counts, and of numbers that are not a number (which beat all others) the last, as in
-/// PyTorch. A window that is all padding gives negative infinity and index -1.
+/// PyTorch. A window that is all padding gives negative infinity and index -1. Without `indices` only the values are computed.
 ///
 /// # Panics
 /// Where a slice does not have the size that `shape` gives it; so do the functions below.
@@ -102,18 +102,19 @@ pub fn max_pool(
     shape: &PoolShape,
     input: &[f32],
     values: &mut [f32],
-    indices: &mut [i32],
+    indices: Option<&mut [i32]>,
     pool: &Pool,
     level: Level,
 ) {
     shape.check(input.len(), values.len());
-    assert_eq!(values.len(), indices.len(), "a value for every index");
-    let (values, indices) = (Disjoint::new(values), Disjoint::new(indices));
+    assert!(indices.as_ref().is_none_or(|i| i.len() == values.len()), "a value for every index");
+    let (values, indices) = (Disjoint::new(values), indices.map(Disjoint::new));
     let plane = shape.output_plane();
     pool.split(shape.planes, shape.grain(), |_, planes| {
         let range = planes.start * plane..planes.end * plane;
         // SAFETY: each plane belongs to one thread.
-        let (values, indices) = unsafe { (values.part(range.clone()), indices.part(range)) };
+        let (values, indices) =
+            unsafe { (values.part(range.clone()), indices.as_ref().map(|indices| indices.part(range))) };
         let input = &input[planes.start * shape.input_plane()..planes.end * shape.input_plane()];
         level.call(Maxima { shape, input, values, indices });
     });
@@ -179,7 +180,7 @@ struct Maxima<'a> {
     shape: &'a PoolShape,
     input: &'a [f32],
     values: &'a mut [f32],
-    indices: &'a mut [i32],
+    indices: Option<&'a mut [i32]>,
 }
 
 impl Kernel for Maxima<'_> {
@@ -193,21 +194,104 @@ impl Kernel for Maxima<'_> {
         if outputs == 0 {
             return;
         }
-        let planes = values.chunks_exact_mut(outputs).zip(indices.chunks_exact_mut(outputs)).enumerate();
-        for (plane, (values, indices)) in planes {
+        let mut indices = indices.map(|indices| indices.chunks_exact_mut(outputs));
+        for (plane, values) in values.chunks_exact_mut(outputs).enumerate() {
             let input = &input[plane * inputs..(plane + 1) * inputs];
+            let mut indices = indices.as_mut().and_then(Iterator::next);
             for y in 0..height {
                 let row = y * width..(y + 1) * width;
-                let (values, indices) = (&mut values[row.clone()], &mut indices[row]);
-                if shape.is_two_by_two() {
-                    maxima_of_pairs::<V>(input, shape.input[1], y, values, indices);
-                    continue;
-                }
-                for x in 0..width {
-                    (values[x], indices[x]) =
-                        maximum(input, shape.input[1], shape.window(0, y), shape.window(1, x));
+                let values = &mut values[row.clone()];
+                match indices.as_mut().map(|indices| &mut indices[row]) {
+                    Some(indices) if shape.is_two_by_two() => {
+                        maxima_of_pairs::<V>(input, shape.input[1], y, values, indices);
+                    }
+                    Some(indices) => maxima_of_row::<V, true>(shape, input, y, values, indices),
+                    None => maxima_of_row::<V, false>(shape, input, y, values, &mut []),
                 }
             }
+        }
+    }
+}
+
+/// Maxima of the windows in row `y` of the output, and their positions if these are wanted: in vectors where windows lie
+/// inside the row, one or two pixels apart.
+#[inline(always)]
+fn maxima_of_row<V: Vector, const POSITIONS: bool>(
+    shape: &PoolShape,
+    plane: &[f32],
+    y: usize,
+    values: &mut [f32],
+    indices: &mut [i32],
+) {
+    let (width, rows) = (shape.input[1], shape.window(0, y));
+    let (step, low) = (shape.stride[1], shape.pad_low[1]);
+    // Vectors hold positions as numbers.
+    let in_vectors = step <= 2 && !rows.is_empty() && shape.input_plane() < 1 << 24;
+    let first = low.div_ceil(step).min(values.len());
+    let last = match (width + low).checked_sub(shape.kernel[1]) {
+        Some(start) if in_vectors => (start / step + 1).clamp(first, values.len()),
+        _ => first,
+    };
+    for x in (0..first).chain(last..values.len()) {
+        let (value, index) = maximum(plane, width, rows.clone(), shape.window(1, x));
+        values[x] = value;
+        if POSITIONS {
+            indices[x] = index;
+        }
+    }
+    let steps = places::<V>(step);
+    for x in (first..last).step_by(V::LANES) {
+        let left = V::LANES.min(last - x);
+        let start = x * step - low;
+        let (mut best, mut index) = (V::splat(f32::NEG_INFINITY), V::zero());
+        for row in rows.clone() {
+            // Of two neighbours each load gives both, if the step is 2.
+            for tap in (0..shape.kernel[1]).step_by(step) {
+                let at = row * width + start + tap;
+                let pair = neighbours::<V>(plane, at, step);
+                for offset in 0..step.min(shape.kernel[1] - tap) {
+                    let value = pair[offset];
+                    let is_first = row == rows.start && tap + offset == 0;
+                    let better = value.beats(best);
+                    best = if is_first { value } else { V::select(better, value, best) };
+                    if POSITIONS {
+                        let position = steps.add(V::splat((at + offset) as f32));
+                        index = if is_first { position } else { V::select(better, position, index) };
+                    }
+                }
+            }
+        }
+        // SAFETY: `left` values and positions from `x` on are in the slices; so the indexing checks.
+        unsafe {
+            best.store_partial(values[x..x + left].as_mut_ptr(), left);
+            if POSITIONS {
+                index.store_i32(indices[x..x + left].as_mut_ptr(), left);
+            }
+        }
+    }
+}
+
+/// The elements of a plane from `at` on, each `step`-th, and those that follow each of them if the step is 2. Beyond the plane
+/// there are zeros.
+#[inline(always)]
+fn neighbours<V: Vector>(plane: &[f32], at: usize, step: usize) -> [V; 2] {
+    if step == 1 {
+        return [vector_at(plane, at), V::zero()];
+    }
+    let (even, odd) = V::deinterleave(vector_at(plane, at), vector_at(plane, at + V::LANES));
+    [even, odd]
+}
+
+/// The elements of a plane from `at` on; beyond the plane there are zeros.
+#[inline(always)]
+fn vector_at<V: Vector>(plane: &[f32], at: usize) -> V {
+    let left = plane.len().saturating_sub(at);
+    // SAFETY: the elements that are loaded are in the plane.
+    unsafe {
+        if left >= V::LANES {
+            V::load(plane.as_ptr().add(at))
+        } else {
+            V::load_partial(plane.as_ptr().wrapping_add(at), left)
         }
     }
 }
@@ -239,7 +323,7 @@ fn maxima_of_pairs<V: Vector>(
     let count = values.len();
     let (top, bottom) = (2 * y * width, (2 * y + 1) * width);
     assert!(bottom + 2 * count <= plane.len() && count == indices.len());
-    let columns = even_columns::<V>();
+    let columns = places::<V>(2);
     for x in (0..count).step_by(V::LANES) {
         let left = V::LANES.min(count - x);
         // SAFETY: two rows of `2 * count` elements are in the plane by the assertion, `count` results in both slices.
@@ -295,15 +379,15 @@ unsafe fn store_pairs<V: Vector>(even: V, odd: V, to: *mut f32, count: usize) {
     }
 }
 
-/// 0, 2, 4 and so on.
+/// 0, `step`, twice that and so on.
 #[inline(always)]
-fn even_columns<V: Vector>() -> V {
-    let mut columns = [0.0; MAX_LANES];
-    for (i, column) in columns.iter_mut().enumerate() {
-        *column = 2.0 * i as f32;
+fn places<V: Vector>(step: usize) -> V {
+    let mut places = [0.0; MAX_LANES];
+    for (i, place) in places.iter_mut().enumerate() {
+        *place = (step * i) as f32;
     }
     // SAFETY: as long as the longest vector.
-    unsafe { V::load(columns.as_ptr()) }
+    unsafe { V::load(places.as_ptr()) }
 }
 
 /// Gradients of maxima of some planes.
@@ -361,7 +445,7 @@ fn spread_pairs<V: Vector>(gradient: &[f32], indices: &[i32], y: usize, width: u
     let count = gradient.len();
     let (top, bottom) = (2 * y * width, (2 * y + 1) * width);
     assert!(bottom + 2 * count <= out.len() && count == indices.len());
-    let columns = even_columns::<V>();
+    let columns = places::<V>(2);
     for x in (0..count).step_by(V::LANES) {
         let left = V::LANES.min(count - x);
         // SAFETY: two rows of `2 * count` elements are in the plane by the assertion, `count` elements in both slices.
@@ -473,6 +557,16 @@ mod tests {
                 pad_high: [0, 1],
                 ..plain
             },
+            PoolShape {
+                kernel: [3; 2],
+                stride: [2; 2],
+                input: [14, 85],
+                pad_low: [1; 2],
+                pad_high: [1; 2],
+                ..plain
+            },
+            PoolShape { kernel: [2, 5], stride: [2; 2], input: [6, 37], pad_high: [0, 3], ..plain },
+            PoolShape { kernel: [3; 2], stride: [2; 2], input: [2, 34], pad_low: [2, 0], ..plain },
             PoolShape { kernel: [8; 2], stride: [8; 2], ..plain },
             PoolShape { kernel: [1, 33], stride: [1; 2], input: [2, 40], ..plain },
             PoolShape { kernel: [1; 2], stride: [1; 2], pad_low: [2, 0], pad_high: [0, 3], ..plain },
@@ -533,7 +627,7 @@ mod tests {
             let expected = naive_maxima(shape, &input);
             let mut values = vec![5.0; shape.output_len()];
             let mut indices = vec![5; shape.output_len()];
-            max_pool(shape, &input, &mut values, &mut indices, pool, level);
+            max_pool(shape, &input, &mut values, Some(&mut indices), pool, level);
             for (i, (value, index)) in expected.iter().enumerate() {
                 assert_eq!(
                     (values[i].to_bits(), indices[i]),
@@ -541,6 +635,10 @@ mod tests {
                     "{shape:?} {level:?} {i}"
                 );
             }
+            let mut alone = vec![5.0; values.len()];
+            max_pool(shape, &input, &mut alone, None, pool, level);
+            let same = alone.iter().zip(&values).all(|(a, b)| a.to_bits() == b.to_bits());
+            assert!(same, "{shape:?} {level:?} without positions");
 
             let gradient: Vec<f32> = (0..values.len()).map(|i| i as f32).collect();
             let mut expected_gradient = vec![0.0; input.len()];

@@ -1,6 +1,7 @@
 //! Which algorithm is the fastest, and other numbers that tune speed. Nothing here matters to correctness.
 
 use super::columns::columns_of_image;
+use super::winograd_transform::TILE;
 use super::{Algorithm, ConvShape, Direction, supports};
 use crate::simd::Level;
 
@@ -11,6 +12,9 @@ const LANES_CHANNELS: usize = 16;
 
 /// Winograd's transforms pay from this many channels on both sides.
 const WINOGRAD_CHANNELS: usize = 16;
+
+/// ... and from so many tiles on: transformed filters are four times as many as plain ones, and read for each of them.
+const WINOGRAD_LEAST_TILES: usize = 8;
 
 /// Tiles that go through Winograd's transforms together, so that they stay in the cache of a core.
 pub(super) const WINOGRAD_TILES: usize = 64;
@@ -43,6 +47,65 @@ const COLUMN_PIXELS: usize = 16;
 /// ... and from so many channels on both sides moving columns is little beside the product.
 const COLUMN_CHANNELS: usize = 128;
 
+/// Elements of a band of planes that a depthwise convolution transposes, at most where it can be: most of them stay in the cache
+/// of a core.
+pub(super) const DEPTHWISE_BAND_ELEMENTS: usize = 96 << 10;
+/// Pixels that a depthwise convolution computes before it transposes them back.
+pub(super) const DEPTHWISE_STAGED_PIXELS: usize = 64;
+
+/// Pixels that the depthwise filter gradient sums over in registers.
+pub(super) const DEPTHWISE_SUMMED_PIXELS: usize = 256;
+
+/// Blocks of filters whose packing is worth a thread.
+pub(super) const PACK_GRAIN: usize = 8;
+
+/// Elements of the result that a direct convolution finishes before what follows is told: few enough to be in a cache of the
+/// core still.
+pub(super) const FINISHED_ELEMENTS: usize = 32 << 10;
+
+/// Pixels in a row up to which the rows of a pointwise convolution are joined.
+const JOINED_PIXELS: usize = 256;
+
+/// A pointwise convolution with longer rows, where rows may be joined because each pixel sees itself alone: tiles of pixels fit
+/// long rows better.
+pub(super) fn joined_rows(shape: &ConvShape) -> ConvShape {
+    let is_pointwise = shape.kernel == [1; 2]
+        && shape.stride == [1; 2]
+        && shape.pad_low == [0; 2]
+        && shape.pad_high == [0; 2];
+    let [height, width] = shape.input;
+    let fits = |rows: &usize| height.is_multiple_of(*rows) && rows * width <= JOINED_PIXELS;
+    match (1..=height).rev().find(fits) {
+        Some(rows) if is_pointwise => ConvShape { input: [height / rows, rows * width], ..*shape },
+        _ => *shape,
+    }
+}
+
+/// Pixels of a tile of two vectors of channels, for rows of so many: the largest tile that fits, unless that computes many pixels
+/// twice at the end of a row. Images of 224 pixels have rows of 56, 28, 14 and 7 after a while.
+pub(super) fn tile_pixels(row: usize) -> usize {
+    match row {
+        _ if row.is_multiple_of(14) || row >= 48 => 14,
+        7 | 21 => 7,
+        _ => 8,
+    }
+}
+
+/// Into how many bands the rows of a direct convolution are split, so that each thread has something to do: rows are split
+/// where the image is larger than the filters, so that no thread reads all of it, and channels are otherwise.
+pub(super) fn direct_bands(
+    batch: usize,
+    chunks: usize,
+    height: usize,
+    threads: usize,
+    filters: usize,
+    image: usize,
+) -> usize {
+    let enough_images = batch >= threads;
+    let enough_channels = batch * chunks >= threads && filters > image;
+    if enough_images || enough_channels { 1 } else { threads.min(height).max(1) }
+}
+
 /// Whether the threads of a Winograd convolution split the target channels rather than the tiles.
 pub(super) fn winograd_splits_channels(
     sources: usize,
@@ -61,16 +124,22 @@ pub fn choose(shape: &ConvShape, direction: Direction, level: Level, threads: us
     let few_inputs = direction == Direction::InputGradient && 2 * shape.in_channels <= level.lanes();
     let every_thread_has_a_block = shape.batch >= level.lanes() * threads;
     let many_channels = shape.in_channels.min(shape.out_channels) >= WINOGRAD_CHANNELS;
+    let tiles = shape.batch * shape.output().map(|extent| extent.div_ceil(TILE)).iter().product::<usize>();
+    let many_tiles = tiles >= WINOGRAD_LEAST_TILES;
     let few_pixels = shape.output_plane() <= COLUMN_PIXELS
         && direction != Direction::Forward
         && shape.in_channels.min(shape.out_channels) >= COLUMN_CHANNELS;
     if padding_dominates(shape) {
         return Algorithm::General;
     }
+    // Lanes that have no channel are idle.
+    let fills_lanes = 2 * shape.in_channels > level.lanes();
     let fits = |algorithm| supports(algorithm, direction, shape);
     if fits(Algorithm::Lanes) && (few_channels || few_inputs) && every_thread_has_a_block {
         Algorithm::Lanes
-    } else if fits(Algorithm::Winograd) && many_channels {
+    } else if fits(Algorithm::Depthwise) && fills_lanes {
+        Algorithm::Depthwise
+    } else if fits(Algorithm::Winograd) && many_channels && many_tiles {
         Algorithm::Winograd
     } else if (shape.groups > 1 || few_pixels) && columns_of_image(shape) <= MOST_COLUMN_ELEMENTS {
         Algorithm::Columns

@@ -5,80 +5,16 @@
 //! strided convolution is several convolutions without stride, one for each phase of the target pixels, each with
 //! the taps that reach that phase.
 
-use super::choose::{DIRECT_FILTER_ELEMENTS, DIRECT_STAGED_PIXELS};
+use super::axis::Axis;
+use super::choose::{DIRECT_FILTER_ELEMENTS, DIRECT_STAGED_PIXELS, FINISHED_ELEMENTS, direct_bands, joined_rows, tile_pixels};
 use super::layout::{Block, Interleaved, align, whole_lines, with_alignment};
-use super::{ConvShape, Direction};
-use crate::pool::Pool;
+use super::{ConvShape, Direction, Filters, Finish, Part};
+use crate::pool::{Pool, share};
 use crate::simd::{Kernel, Level, Vector};
 use std::ops::Range;
 
 pub(super) fn supports(shape: &ConvShape) -> bool {
     shape.groups == 1
-}
-
-/// The target positions along one axis that see the same taps at the same distances.
-#[derive(Clone, Debug)]
-struct Phase {
-    first: usize,
-    count: usize,
-    /// Taps, and where they lie in the padded source for the first position.
-    taps: Vec<(usize, usize)>,
-}
-
-/// How target positions meet source positions along one axis.
-#[derive(Clone, Debug)]
-struct Axis {
-    phases: Vec<Phase>,
-    /// Zeros before the source, and its length with zeros before and after.
-    low: usize,
-    padded: usize,
-    /// Source positions from one position of a phase to the next.
-    source_step: usize,
-    /// Target positions from one position of a phase to the next.
-    target_step: usize,
-}
-
-impl Axis {
-    fn forward(shape: &ConvShape, axis: usize) -> Axis {
-        let taps = (0..shape.kernel[axis]).map(|tap| (tap, tap * shape.dilation[axis])).collect();
-        Axis {
-            phases: vec![Phase { first: 0, count: shape.output_along(axis), taps }],
-            low: shape.pad_low[axis],
-            padded: shape.padded()[axis],
-            source_step: shape.stride[axis],
-            target_step: 1,
-        }
-    }
-
-    /// Target position `stride * i + phase` gets from source position `i + distance` by the taps with
-    /// `phase + pad - tap * dilation = stride * distance`.
-    fn input_gradient(shape: &ConvShape, axis: usize) -> Axis {
-        let (stride, target, source) = (shape.stride[axis], shape.input[axis], shape.output_along(axis));
-        let distances = |phase: usize| {
-            (0..shape.kernel[axis]).filter_map(move |tap| {
-                let from = (phase + shape.pad_low[axis]) as isize - (tap * shape.dilation[axis]) as isize;
-                (from % stride as isize == 0).then_some((tap, from / stride as isize))
-            })
-        };
-        let phases = 0..stride.min(target);
-        let low = phases.clone().flat_map(distances).map(|(_, distance)| -distance).max().unwrap_or(0).max(0);
-        let phases: Vec<Phase> = phases
-            .map(|first| Phase {
-                first,
-                count: (target - first).div_ceil(stride),
-                taps: distances(first).map(|(tap, distance)| (tap, (distance + low) as usize)).collect(),
-            })
-            .collect();
-        let reach =
-            phases.iter().flat_map(|phase| phase.taps.iter().map(|(_, place)| place + phase.count)).max();
-        let padded = reach.unwrap_or(0).max(low as usize + source);
-        Axis { phases, low: low as usize, padded, source_step: 1, target_step: stride }
-    }
-
-    /// The phase of a target position, and its number in it.
-    fn phase(&self, position: usize) -> (usize, usize) {
-        (position % self.target_step, position / self.target_step)
-    }
 }
 
 /// A tap of the filter.
@@ -121,6 +57,8 @@ pub(super) struct Plan {
     /// Blocks of `lanes` target channels, and how many are computed together.
     blocks: usize,
     together: usize,
+    /// Parts of the rows that are computed apart, so that every thread has something to do.
+    bands: usize,
     /// Elements of the packed filters, of a padded image and of the staging area.
     packed: usize,
     image: usize,
@@ -129,6 +67,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub fn new(direction: Direction, shape: &ConvShape, level: Level, threads: usize) -> Plan {
+        let shape = &joined_rows(shape);
         let lanes = level.lanes();
         let turned = direction == Direction::InputGradient;
         let [height, width] = shape.output();
@@ -155,6 +94,8 @@ impl Plan {
         };
         let together = *together.iter().find(|&&count| blocks.is_multiple_of(count)).unwrap_or(&1);
         let rows = (DIRECT_STAGED_PIXELS / target.width.max(1)).clamp(1, target.height.max(1));
+        let packed = whole_lines(blocks * lanes * source.channels * shape.taps());
+        let source_image = source.channels * source.plane();
         Plan {
             level,
             threads,
@@ -166,7 +107,8 @@ impl Plan {
             rows,
             blocks,
             together,
-            packed: whole_lines(blocks * lanes * source.channels * shape.taps()),
+            bands: direct_bands(shape.batch, blocks / together, target.height, threads, packed, source_image),
+            packed,
             image: whole_lines(source.channels * axes[0].padded * axes[1].padded),
             staging: whole_lines(together * rows * target.width * lanes),
             axes,
@@ -174,23 +116,56 @@ impl Plan {
         }
     }
 
-    pub fn scratch_len(&self) -> usize {
-        with_alignment(self.packed + self.threads * (self.image + self.staging))
+    fn own(&self) -> usize {
+        self.image + self.staging
     }
 
-    pub fn run(&self, a: &[f32], b: &[f32], out: &mut [f32], scratch: &mut [f32], pool: &Pool) {
-        let length = self.packed + self.threads * (self.image + self.staging);
-        let scratch = Interleaved::new(&mut align(scratch)[..length]);
-        let out = Interleaved::new(out);
+    pub fn scratch_len(&self) -> usize {
+        with_alignment(self.packed + self.threads * self.own())
+    }
+
+    pub fn packed_len(&self) -> usize {
+        self.packed
+    }
+
+    pub fn pack(&self, filters: &[f32], packed: &mut [f32], pool: &Pool) {
+        let packed = Interleaved::new(packed);
         pool.split(self.blocks, 1, |_, blocks| {
-            self.level.call(Pack { plan: self, blocks, filters: b.as_ptr(), packed: scratch.at(0) });
+            self.level.call(Pack { plan: self, blocks, filters: filters.as_ptr(), packed: packed.at(0) });
         });
-        pool.split(self.batch * self.blocks / self.together, 1, |thread, units| {
-            let image = scratch.at(self.packed + thread * (self.image + self.staging));
-            let staging = image.wrapping_add(self.image);
-            let source = a.as_ptr();
-            let packed = scratch.at(0);
-            self.level.call(Units { plan: self, units, source, packed, image, staging, target: out.at(0) });
+    }
+
+    pub fn run(
+        &self,
+        a: &[f32],
+        b: Filters,
+        out: &mut [f32],
+        scratch: &mut [f32],
+        pool: &Pool,
+        finish: Option<Finish>,
+    ) {
+        let length = self.packed + self.threads * self.own();
+        let (own_packed, rest) = align(scratch)[..length].split_at_mut(self.packed);
+        let packed = match b {
+            Filters::Packed(packed) => packed,
+            Filters::Plain(filters) => {
+                self.pack(filters, own_packed, pool);
+                own_packed
+            }
+        };
+        let (scratch, out) = (Interleaved::new(rest), Interleaved::new(out));
+        pool.split(self.batch * self.bands * self.blocks / self.together, 1, |thread, units| {
+            let image = scratch.at(thread * self.own());
+            self.level.call(Units {
+                plan: self,
+                units,
+                source: a.as_ptr(),
+                packed: packed.as_ptr(),
+                image,
+                staging: image.wrapping_add(self.image),
+                target: out.at(0),
+                finish,
+            });
         });
     }
 
@@ -275,6 +250,7 @@ struct Units<'a> {
     image: *mut f32,
     staging: *mut f32,
     target: *mut f32,
+    finish: Option<Finish<'a>>,
 }
 
 impl Kernel for Units<'_> {
@@ -282,7 +258,7 @@ impl Kernel for Units<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Units { plan, units, source, packed, image: padded, staging, target } = self;
+        let Units { plan, units, source, packed, image: padded, staging, target, finish } = self;
         let chunks = plan.blocks / plan.together;
         let mut padded_image = usize::MAX;
         if plan.is_padded() {
@@ -292,12 +268,15 @@ impl Kernel for Units<'_> {
             }
         }
         for unit in units {
-            // What is larger stays in the cache from one unit to the next: the filters or the image.
-            let (image, chunk) = if plan.packed > DIRECT_FILTER_ELEMENTS {
-                (unit % plan.batch, unit / plan.batch)
+            // What is larger stays in the cache from one unit to the next: the filters or the image. Bands, where there are
+            // some, are the images' rows.
+            let parts = plan.batch * plan.bands;
+            let (part, chunk) = if plan.packed > DIRECT_FILTER_ELEMENTS && plan.bands == 1 {
+                (unit % parts, unit / parts)
             } else {
                 (unit / chunks, unit % chunks)
             };
+            let (image, band) = (part / plan.bands, part % plan.bands);
             // SAFETY: image and chunk are inside the operands, whose sizes were checked; areas as `Plan::new` has them.
             unsafe {
                 let from = source.add(image * plan.source.channels * plan.source.plane());
@@ -316,8 +295,8 @@ impl Kernel for Units<'_> {
                 let block = chunk * plan.together;
                 let filters = packed.add(block * plan.source.channels * plan.filter_taps * V::LANES);
                 let target = target.add(image * plan.target.channels * plan.target.plane());
-                let chunk = Chunk { plan, pixels, filters, staging };
-                chunk.rows::<V>(block, target);
+                let chunk = Chunk { plan, image, pixels, filters, staging, finish };
+                chunk.rows::<V>(block, share(plan.target.height, plan.bands, band), target);
             }
         }
     }
@@ -327,21 +306,25 @@ impl Kernel for Units<'_> {
 #[derive(Clone, Copy)]
 struct Chunk<'a> {
     plan: &'a Plan,
+    image: usize,
     pixels: *const f32,
     filters: *const f32,
     staging: *mut f32,
+    finish: Option<Finish<'a>>,
 }
 
 impl Chunk<'_> {
     /// # Safety
-    /// `target` is the image whose blocks from `block` on are computed.
+    /// `target` is the image of whose blocks from `block` on these rows are computed.
     #[inline(always)]
-    unsafe fn rows<V: Vector>(self, block: usize, target: *mut f32) {
+    unsafe fn rows<V: Vector>(self, block: usize, of: Range<usize>, target: *mut f32) {
         let plan = self.plan;
         let Planes { channels, height, width } = plan.target;
-        let mut y = 0;
-        while y < height {
-            let rows = plan.rows.min(height - y);
+        let of_chunk = block * V::LANES..channels.min((block + plan.together) * V::LANES);
+        let mut y = of.start;
+        let mut unfinished = y;
+        while y < of.end {
+            let rows = plan.rows.min(of.end - y);
             // SAFETY: rows inside the target.
             unsafe {
                 for row in y..y + rows {
@@ -356,6 +339,18 @@ impl Chunk<'_> {
                 }
             }
             y += rows;
+            let is_enough = (y - unfinished) * width * of_chunk.len() >= FINISHED_ELEMENTS;
+            if let Some(finish) = self.finish.filter(|_| is_enough || y == of.end) {
+                finish(Part {
+                    image: self.image,
+                    channels: of_chunk.clone(),
+                    rows: unfinished..y,
+                    width,
+                    plane: height * width,
+                    of_channels: channels,
+                });
+                unfinished = y;
+            }
         }
     }
 
@@ -382,6 +377,8 @@ impl Chunk<'_> {
             // SAFETY: columns of this phase.
             unsafe {
                 match (columns.source_step, plan.together) {
+                    (1, 4) if V::REGISTERS >= 32 => tile.by_pairs::<V, 1>(column.count),
+                    (2, 4) if V::REGISTERS >= 32 => tile.by_pairs::<V, 2>(column.count),
                     (1, 4) => tile.across::<V, 4, 4, 1>(column.count),
                     (1, 2) if V::REGISTERS >= 32 => tile.across::<V, 2, 8, 1>(column.count),
                     (1, 2) => tile.across::<V, 2, 4, 1>(column.count),
@@ -414,6 +411,32 @@ struct Tile<'a> {
 }
 
 impl Tile<'_> {
+    /// Four blocks, two at a time: so a tile has room for many pixels, and reads few filters for each of them.
+    ///
+    /// # Safety
+    /// As for [`Tile::across`].
+    #[inline(always)]
+    unsafe fn by_pairs<V: Vector, const STEP: usize>(self, count: usize) {
+        let plan = self.plan;
+        let filters = 2 * plan.source.channels * plan.filter_taps * V::LANES;
+        let staged = 2 * plan.rows * plan.target.width * V::LANES;
+        for pair in 0..2 {
+            let tile = Tile {
+                filters: self.filters.wrapping_add(pair * filters),
+                target: self.target.wrapping_add(pair * staged),
+                ..self
+            };
+            // SAFETY: the caller's promise.
+            unsafe {
+                match tile_pixels(count) {
+                    14 => tile.across::<V, 2, 14, STEP>(count),
+                    7 => tile.across::<V, 2, 7, STEP>(count),
+                    _ => tile.across::<V, 2, 8, STEP>(count),
+                }
+            }
+        }
+    }
+
     /// # Safety
     /// There are `count` pixels; `STEP` is the source step if that is 1 or 2, otherwise 0.
     #[inline(always)]
@@ -426,7 +449,7 @@ impl Tile<'_> {
             let left = count - x;
             // SAFETY: pixels inside the row. The last tile overlaps the one before where there is one.
             x += unsafe {
-                if count >= PIXELS {
+                if count >= PIXELS && (left >= PIXELS || 2 * left > PIXELS || left < 4) {
                     self.compute::<V, BLOCKS, PIXELS, STEP>(x.min(count - PIXELS));
                     PIXELS
                 } else if PIXELS > 8 && left >= 8 {

@@ -2,7 +2,7 @@
 //!
 //! Activations are `[batch, channel, height, width]`, filters `[out, in / groups, height, width]`, all contiguous.
 //! One meaning, several algorithms: [`choose`] picks one by speed alone, [`scratch_len`] says how much memory it
-//! needs, [`run`] runs it. Every algorithm that [`supports`] a case computes it correctly at every size; the
+//! needs, [`run`] runs it, and [`Prepared`] is what is worked out before. Every algorithm that [`supports`] a case computes it correctly at every size; the
 //! numbers that tune speed are in `choose.rs`.
 //!
 //! | operands | `a` | `b` | `out` |
@@ -13,14 +13,18 @@
 
 #![allow(clippy::needless_range_loop, reason = "indices name registers, pixels and taps")]
 
+mod axis;
 mod choose;
 mod columns;
+mod depthwise;
+mod depthwise_filter;
 mod direct;
 mod direct_filter;
 mod general;
 mod lanes;
 mod lanes_pool;
 mod layout;
+mod prepared;
 #[cfg(test)]
 mod tests;
 mod winograd;
@@ -28,6 +32,7 @@ mod winograd_product;
 mod winograd_transform;
 
 pub use choose::choose;
+pub use prepared::{Filters, Finish, Part, Prepared};
 
 use crate::pool::Pool;
 use crate::simd::Level;
@@ -203,14 +208,22 @@ pub enum Algorithm {
     Lanes,
     /// A product with a matrix of what each output pixel sees; needs memory for that.
     Columns,
+    /// Vectors of channels that each see themselves alone; as many groups as input channels.
+    Depthwise,
     /// Winograd's F(4×4, 3×3): a quarter of the products, at an error of some 1e-5; one group, 3×3, stride 1.
     Winograd,
 }
 
 impl Algorithm {
     /// All of them, the one that serves everything first.
-    pub const ALL: [Algorithm; 5] =
-        [Algorithm::General, Algorithm::Direct, Algorithm::Lanes, Algorithm::Columns, Algorithm::Winograd];
+    pub const ALL: [Algorithm; 6] = [
+        Algorithm::General,
+        Algorithm::Direct,
+        Algorithm::Lanes,
+        Algorithm::Columns,
+        Algorithm::Depthwise,
+        Algorithm::Winograd,
+    ];
 }
 
 /// Whether `algorithm` can compute this case.
@@ -219,6 +232,7 @@ pub fn supports(algorithm: Algorithm, direction: Direction, shape: &ConvShape) -
         Algorithm::General | Algorithm::Columns => true,
         Algorithm::Direct => direct::supports(shape),
         Algorithm::Lanes => lanes::supports(direction, shape),
+        Algorithm::Depthwise => depthwise::supports(shape),
         Algorithm::Winograd => winograd::supports(shape),
     }
 }
@@ -231,16 +245,7 @@ pub fn scratch_len(
     level: Level,
     threads: usize,
 ) -> usize {
-    match algorithm {
-        Algorithm::General => 0,
-        Algorithm::Direct if direction == Direction::FilterGradient => {
-            direct_filter::Plan::new(shape, level, threads).scratch_len()
-        }
-        Algorithm::Direct => direct::Plan::new(direction, shape, level, threads).scratch_len(),
-        Algorithm::Lanes => lanes::Plan::new(direction, shape, false, level, threads).scratch_len(),
-        Algorithm::Columns => columns::Plan::new(direction, shape, level, threads).scratch_len(),
-        Algorithm::Winograd => winograd::Plan::new(direction, shape, level, threads).scratch_len(),
-    }
+    Prepared::new(algorithm, direction, shape, level, threads).scratch_len()
 }
 
 /// Whether `algorithm` computes this together with a max-pool of the output by windows of 2×2 that lie side by side.
@@ -305,7 +310,7 @@ pub fn run_pooled(
     plan.run(operands, scratch, pool);
 }
 
-/// Computes a convolution; see the [module](self) for what `a`, `b` and `out` are. `out` is overwritten.
+/// Computes a convolution once; [`Prepared`] is for many times. See the [module](self) for what `a`, `b` and `out` are. `out` is overwritten.
 ///
 /// Results are the same in every run with the same algorithm, level and number of threads.
 ///
@@ -324,40 +329,6 @@ pub fn run(
     pool: &Pool,
     level: Level,
 ) {
-    shape.check();
-    assert!(supports(algorithm, direction, shape), "{algorithm:?} cannot compute {direction:?} of {shape:?}");
-    let (input, filter, output) = (shape.input_len(), shape.filter_len(), shape.output_len());
-    let lengths = match direction {
-        Direction::Forward => [input, filter, output],
-        Direction::InputGradient => [output, filter, input],
-        Direction::FilterGradient => [input, output, filter],
-    };
-    assert_eq!([a.len(), b.len(), out.len()], lengths, "operands of {direction:?} of {shape:?}");
-    let needed = scratch_len(algorithm, direction, shape, level, pool.threads());
-    assert!(scratch.len() >= needed, "scratch of {} elements where {needed} are needed", scratch.len());
-
-    if input == 0 || filter == 0 || output == 0 {
-        out.fill(0.0);
-        return;
-    }
-    let threads = pool.threads();
-    match algorithm {
-        Algorithm::General => general::run(direction, shape, a, b, out, pool, level),
-        Algorithm::Direct if direction == Direction::FilterGradient => {
-            direct_filter::Plan::new(shape, level, threads).run(a, b, out, scratch, pool)
-        }
-        Algorithm::Direct => {
-            direct::Plan::new(direction, shape, level, threads).run(a, b, out, scratch, pool)
-        }
-        Algorithm::Lanes => {
-            let operands = Operands { a, b, positions: &[], out, out_positions: &mut [] };
-            lanes::Plan::new(direction, shape, false, level, threads).run(operands, scratch, pool);
-        }
-        Algorithm::Columns => {
-            columns::Plan::new(direction, shape, level, threads).run(a, b, out, scratch, pool)
-        }
-        Algorithm::Winograd => {
-            winograd::Plan::new(direction, shape, level, threads).run(a, b, out, scratch, pool)
-        }
-    }
+    let prepared = Prepared::new(algorithm, direction, shape, level, pool.threads());
+    prepared.run(a, Filters::Plain(b), out, scratch, pool, None);
 }

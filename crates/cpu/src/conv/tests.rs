@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::memory::AlignedBuffer;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Numbers in -1..1, always the same ones.
 fn numbers(length: usize, seed: u64) -> Vec<f32> {
@@ -101,8 +102,33 @@ fn check(algorithm: Algorithm, direction: Direction, shape: &ConvShape, pools: &
             }
             let same = results[0].iter().zip(&results[1]).all(|(a, b)| a.to_bits() == b.to_bits());
             assert!(same, "{case}: two runs differ");
+            let prepared = Prepared::new(algorithm, direction, shape, level, pool.threads());
+            if prepared.tells_parts() {
+                check_parts(&prepared, [&a, &b], &results[0], pool, &case);
+            }
         }
     }
+}
+
+/// Runs a case with packed filters, which must give the same bits, and in parts that cover the result once.
+fn check_parts(prepared: &Prepared, [a, b]: [&[f32]; 2], expected: &[f32], pool: &Pool, case: &str) {
+    let mut packed = AlignedBuffer::new(prepared.packed_len());
+    packed.fill(f32::NAN);
+    prepared.pack(b, &mut packed, pool);
+    let mut scratch = AlignedBuffer::new(prepared.scratch_len());
+    scratch.fill(f32::NAN);
+    let mut out = vec![f32::NAN; expected.len()];
+    let told: Vec<AtomicUsize> = out.iter().map(|_| AtomicUsize::new(0)).collect();
+    let finish = |part: Part| {
+        for element in part.ranges().flatten() {
+            told[element].fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    prepared.run(a, Filters::Packed(&packed), &mut out, &mut scratch, pool, Some(&finish));
+    let same = out.iter().zip(expected).all(|(a, b)| a.to_bits() == b.to_bits());
+    assert!(same, "{case}: packed filters give other numbers");
+    let once = told.iter().all(|count| count.load(Ordering::Relaxed) == 1);
+    assert!(once, "{case}: parts do not cover the result once");
 }
 
 fn pools() -> Vec<Pool> {
@@ -144,6 +170,21 @@ fn odd_shapes() -> Vec<ConvShape> {
         ConvShape { kernel: [3, 9], pad_low: [5, 8], pad_high: [7, 0], input: [4, 5], ..plain },
         ConvShape { groups: 2, in_channels: 6, out_channels: 4, ..plain },
         ConvShape { groups: 6, in_channels: 6, out_channels: 6, stride: [2, 1], ..plain },
+        ConvShape { groups: 19, in_channels: 19, out_channels: 38, input: [9, 17], ..plain },
+        ConvShape { groups: 33, in_channels: 33, out_channels: 33, stride: [2, 2], input: [4, 4], ..plain },
+        ConvShape {
+            groups: 5,
+            in_channels: 5,
+            out_channels: 15,
+            kernel: [5, 7],
+            stride: [2, 3],
+            dilation: [2, 1],
+            pad_low: [4, 0],
+            pad_high: [1, 5],
+            input: [13, 20],
+            ..plain
+        },
+        ConvShape { groups: 3, out_channels: 3, kernel: [1, 2], stride: [3, 4], input: [11, 14], ..plain },
         ConvShape { input: [1, 1], ..plain },
         ConvShape { input: [4, 4], in_channels: 33, out_channels: 70, batch: 3, ..plain },
         ConvShape { input: [3, 40], in_channels: 16, out_channels: 32, ..plain },
@@ -192,6 +233,26 @@ fn columns_of_more_images_than_fit_at_once() {
 }
 
 #[test]
+fn depthwise_at_odd_shapes() {
+    check_odd_shapes(Algorithm::Depthwise);
+}
+
+#[test]
+fn depthwise_in_several_bands() {
+    let plain = ConvShape { groups: 20, ..ConvShape::square(1, 20, 40, 90, 3, 1) };
+    for shape in [
+        plain,
+        ConvShape { stride: [2, 2], pad_low: [0; 2], input: [181, 100], ..plain },
+        ConvShape { stride: [3, 1], kernel: [7, 2], dilation: [2, 3], input: [203, 50], ..plain },
+    ] {
+        assert!(shape.padded()[0] * shape.padded()[1] * 16 > choose::DEPTHWISE_BAND_ELEMENTS);
+        for direction in Direction::ALL {
+            check(Algorithm::Depthwise, direction, &shape, &[Pool::new(2)]);
+        }
+    }
+}
+
+#[test]
 fn winograd_at_odd_shapes() {
     check_odd_shapes(Algorithm::Winograd);
 }
@@ -211,6 +272,10 @@ fn chosen_algorithms_at_real_shapes() {
         ConvShape::square(8, 128, 160, 8, 3, 1),
         ConvShape::square(2, 16, 32, 64, 3, 1),
         ConvShape::square(3, 200, 216, 6, 3, 1),
+        ConvShape { groups: 32, ..ConvShape::square(2, 32, 32, 32, 3, 1) },
+        ConvShape { groups: 64, stride: [2, 2], ..ConvShape::square(2, 64, 64, 16, 5, 2) },
+        ConvShape { groups: 48, ..ConvShape::square(3, 48, 48, 16, 7, 3) },
+        ConvShape { groups: 80, ..ConvShape::square(3, 80, 80, 4, 3, 1) },
     ] {
         for direction in Direction::ALL {
             let level = Level::detect();

@@ -10,10 +10,10 @@ use super::choose::{WINOGRAD_BLOCKS, WINOGRAD_TILES, winograd_splits_channels};
 use super::layout::{Interleaved, LINE, align, whole_lines, with_alignment};
 use super::winograd_product::{GradientProducts, Products};
 use super::winograd_transform::{
-    Filters, POSITIONS, Pixels, Planes, TILE, Tiles, Tiling, TransformFilterGradients, TransformFilters,
+    FilterSizes, POSITIONS, Pixels, Planes, TILE, Tiles, Tiling, TransformFilterGradients, TransformFilters,
     TransformOutputs, TransformPixels,
 };
-use super::{ConvShape, Direction};
+use super::{ConvShape, Direction, Filters, Finish, Part};
 use crate::pool::Pool;
 use crate::simd::Level;
 use std::ops::Range;
@@ -38,7 +38,7 @@ pub(super) struct Plan {
     source: Planes,
     /// What comes out of the convolution: the output (for the filter gradient too) or the input gradient.
     target: Planes,
-    filters: Filters,
+    filters: FilterSizes,
     tiling: Tiling,
     /// Strips of the whole batch, and of a group that goes through the transforms together.
     strips: usize,
@@ -84,7 +84,7 @@ impl Plan {
         } else {
             (input, output)
         };
-        let filters = Filters { targets: target.channels, sources: source.channels, turned };
+        let filters = FilterSizes { targets: target.channels, sources: source.channels, turned };
         let tiling = Tiling { strips: target.height.div_ceil(TILE), tiles: target.width.div_ceil(TILE) };
         let strips = shape.batch * tiling.strips;
         let (source_blocks, target_blocks) =
@@ -139,15 +139,82 @@ impl Plan {
         with_alignment(self.memory.shared + self.threads * self.memory.own)
     }
 
-    pub fn run(&self, a: &[f32], b: &[f32], out: &mut [f32], scratch: &mut [f32], pool: &Pool) {
+    /// Elements of transformed filters: of all target blocks, or chunk after chunk.
+    pub fn packed_len(&self) -> usize {
+        match self.direction {
+            Direction::FilterGradient => 0,
+            _ => self.chunks() * POSITIONS * self.memory.filter_step,
+        }
+    }
+
+    /// Chunks of target blocks that are computed together.
+    fn chunks(&self) -> usize {
+        self.target_blocks.div_ceil(self.together.max(1))
+    }
+
+    pub fn pack(&self, filters: &[f32], packed: &mut [f32], pool: &Pool) {
+        let packed = Interleaved::new(packed);
+        if self.splits_channels {
+            pool.split(self.chunks(), 1, |_, chunks| {
+                for chunk in chunks {
+                    let to = packed.at(chunk * POSITIONS * self.memory.filter_step);
+                    self.transform_filters(filters, self.blocks_of(chunk), to);
+                }
+            });
+        } else {
+            self.transform_all_filters(filters, packed, pool);
+        }
+    }
+
+    fn transform_all_filters(&self, filters: &[f32], to: Interleaved, pool: &Pool) {
+        pool.split(self.target_blocks, 1, |_, blocks| {
+            let to = to.at(blocks.start * self.source.channels * self.lanes);
+            self.transform_filters(filters, blocks, to);
+        });
+    }
+
+    pub fn run(
+        &self,
+        a: &[f32],
+        b: Filters,
+        out: &mut [f32],
+        scratch: &mut [f32],
+        pool: &Pool,
+        finish: Option<Finish>,
+    ) {
         let length = self.memory.shared + self.threads * self.memory.own;
         let scratch = Interleaved::new(&mut align(scratch)[..length]);
         let out = Interleaved::new(out);
-        match (self.direction == Direction::FilterGradient, self.splits_channels) {
-            (false, false) => self.convolve_by_tiles(a, b, out, scratch, pool),
-            (false, true) => self.convolve_by_channels(a, b, out, scratch, pool),
-            (true, false) => self.filter_gradient_by_tiles(a, b, out, scratch, pool),
-            (true, true) => self.filter_gradient_by_channels(a, b, out, scratch, pool),
+        match (self.direction, b) {
+            (Direction::FilterGradient, Filters::Plain(b)) if self.splits_channels => {
+                self.filter_gradient_by_channels(a, b, out, scratch, pool)
+            }
+            (Direction::FilterGradient, Filters::Plain(b)) => {
+                self.filter_gradient_by_tiles(a, b, out, scratch, pool)
+            }
+            _ if self.splits_channels => self.convolve_by_channels(a, b, out, scratch, pool, finish),
+            _ => self.convolve_by_tiles(a, b, out, scratch, pool, finish),
+        }
+    }
+
+    /// Tells that some blocks of some strips are finished.
+    fn tell(&self, finish: Finish, blocks: Range<usize>, strips: Range<usize>) {
+        let Planes { channels, height, width, .. } = self.target;
+        let of_image = self.tiling.strips;
+        let mut strip = strips.start;
+        while strip < strips.end {
+            let image = strip / of_image;
+            let end = strips.end.min((image + 1) * of_image);
+            let first = image * of_image;
+            finish(Part {
+                image,
+                channels: blocks.start * self.lanes..channels.min(blocks.end * self.lanes),
+                rows: (strip - first) * TILE..height.min((end - first) * TILE),
+                width,
+                plane: height * width,
+                of_channels: channels,
+            });
+            strip = end;
         }
     }
 
@@ -247,19 +314,34 @@ impl Plan {
         });
     }
 
-    fn convolve_by_tiles(&self, a: &[f32], b: &[f32], out: Interleaved, scratch: Interleaved, pool: &Pool) {
-        pool.split(self.target_blocks, 1, |_, blocks| {
-            let to = scratch.at(blocks.start * self.source.channels * self.lanes);
-            self.transform_filters(b, blocks, to);
-        });
+    fn convolve_by_tiles(
+        &self,
+        a: &[f32],
+        b: Filters,
+        out: Interleaved,
+        scratch: Interleaved,
+        pool: &Pool,
+        finish: Option<Finish>,
+    ) {
+        if let Filters::Plain(b) = b {
+            self.transform_all_filters(b, scratch, pool);
+        }
         pool.split(self.strips.div_ceil(self.group), 1, |thread, groups| {
+            let filters = match b {
+                Filters::Packed(packed) => packed.as_ptr(),
+                Filters::Plain(_) => scratch.at(0),
+            };
             let inputs = self.own(thread);
             let tiles = inputs + POSITIONS * self.memory.source_step;
             let staging = scratch.at(tiles + POSITIONS * self.memory.target_step);
             let (inputs, tiles) = (scratch.at(inputs), scratch.at(tiles));
             for strips in groups.map(|group| self.strips_of(group)) {
                 self.transform_inputs(a, strips.clone(), strips.start, inputs, staging);
-                self.outputs(0..self.target_blocks, strips, inputs, scratch.at(0), tiles, staging, out.at(0));
+                let blocks = 0..self.target_blocks;
+                self.outputs(blocks.clone(), strips.clone(), inputs, filters, tiles, staging, out.at(0));
+                if let Some(finish) = finish {
+                    self.tell(finish, blocks, strips);
+                }
             }
         });
     }
@@ -267,23 +349,34 @@ impl Plan {
     fn convolve_by_channels(
         &self,
         a: &[f32],
-        b: &[f32],
+        b: Filters,
         out: Interleaved,
         scratch: Interleaved,
         pool: &Pool,
+        finish: Option<Finish>,
     ) {
         pool.split(self.strips, 1, |thread, strips| {
             self.transform_inputs(a, strips, 0, scratch.at(0), scratch.at(self.own(thread)));
         });
-        pool.split(self.target_blocks.div_ceil(self.together), 1, |thread, chunks| {
-            let filters = self.own(thread);
-            let tiles = filters + POSITIONS * self.memory.filter_step;
+        pool.split(self.chunks(), 1, |thread, chunks| {
+            let own = self.own(thread);
+            let tiles = own + POSITIONS * self.memory.filter_step;
             let staging = scratch.at(tiles + POSITIONS * self.memory.target_step);
-            let (filters, tiles) = (scratch.at(filters), scratch.at(tiles));
+            let tiles = scratch.at(tiles);
             for chunk in chunks {
                 let blocks = self.blocks_of(chunk);
-                self.transform_filters(b, blocks.clone(), filters);
-                self.outputs(blocks, 0..self.strips, scratch.at(0), filters, tiles, staging, out.at(0));
+                let filters = match b {
+                    Filters::Packed(packed) => packed[chunk * POSITIONS * self.memory.filter_step..].as_ptr(),
+                    Filters::Plain(b) => {
+                        self.transform_filters(b, blocks.clone(), scratch.at(own));
+                        scratch.at(own)
+                    }
+                };
+                let strips = 0..self.strips;
+                self.outputs(blocks.clone(), strips.clone(), scratch.at(0), filters, tiles, staging, out.at(0));
+                if let Some(finish) = finish {
+                    self.tell(finish, blocks, strips);
+                }
             }
         });
     }
@@ -348,7 +441,7 @@ impl Plan {
             self.transform_inputs(a, strips.clone(), 0, scratch.at(0), staging);
             self.transform_gradients(b, strips, 0, scratch.at(gradients), staging);
         });
-        pool.split(self.target_blocks.div_ceil(self.together), 1, |thread, chunks| {
+        pool.split(self.chunks(), 1, |thread, chunks| {
             let filters = scratch.at(self.own(thread));
             for chunk in chunks {
                 let blocks = self.blocks_of(chunk);

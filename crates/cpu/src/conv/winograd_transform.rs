@@ -352,7 +352,7 @@ unsafe fn output_tile<V: Vector>(from: *const f32, step: usize, square: *mut f32
 
 /// Where the filters between a block of `LANES` target channels and one source channel are.
 #[derive(Clone, Copy)]
-pub(super) struct Filters {
+pub(super) struct FilterSizes {
     /// Target and source channels.
     pub targets: usize,
     pub sources: usize,
@@ -360,7 +360,7 @@ pub(super) struct Filters {
     pub turned: bool,
 }
 
-impl Filters {
+impl FilterSizes {
     /// The place of the filter from `source` to `target`.
     #[inline(always)]
     fn offset(&self, target: usize, source: usize) -> usize {
@@ -371,7 +371,7 @@ impl Filters {
 /// Transforms filters into `[position][target / LANES][source][LANES]`, one position `step` elements after the
 /// other; the first of `blocks` (blocks of target channels) lies at the start of `memory`.
 pub(super) struct TransformFilters {
-    pub filters: Filters,
+    pub filters: FilterSizes,
     pub blocks: Range<usize>,
     pub source: *const f32,
     pub memory: *mut f32,
@@ -444,7 +444,7 @@ impl Kernel for TransformFilters {
 /// Transforms gradients `[position][target / LANES][source, whole blocks][LANES]` back into filters, adding up the
 /// parts of several threads, which are `part_step` apart. The first of `blocks` lies at the start of `memory`.
 pub(super) struct TransformFilterGradients {
-    pub filters: Filters,
+    pub filters: FilterSizes,
     pub blocks: Range<usize>,
     pub memory: *const f32,
     pub step: usize,

@@ -140,8 +140,17 @@ impl Plan {
     /// Whether only this kernel and the one after it touch a buffer, which is in the arena: where both run as one, the
     /// buffer need not be filled.
     pub fn is_used_by_next_only(&self, kernel: usize, buffer: usize) -> bool {
+        self.is_used_only_by_any(&[kernel, kernel + 1], buffer)
+    }
+
+    /// Whether only this kernel touches a buffer, which is in the arena: then nobody needs what it puts there.
+    pub fn is_used_only_by(&self, kernel: usize, buffer: usize) -> bool {
+        self.is_used_only_by_any(&[kernel], buffer)
+    }
+
+    fn is_used_only_by_any(&self, kernels: &[usize], buffer: usize) -> bool {
         matches!(self.buffers[buffer].place, Place::Arena(_))
-            && self.touched_by[buffer].iter().all(|other| [kernel, kernel + 1].contains(other))
+            && self.touched_by[buffer].iter().all(|other| kernels.contains(other))
     }
 }
 

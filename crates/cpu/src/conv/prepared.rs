@@ -1,0 +1,246 @@
+//! A convolution with everything that can be decided before it runs.
+
+use super::{
+    Algorithm, ConvShape, Direction, Operands, columns, depthwise, depthwise_filter, direct, direct_filter,
+    general, lanes, supports, winograd,
+};
+use crate::pool::Pool;
+use crate::simd::Level;
+use std::ops::Range;
+
+/// Filters as they come, or as [`Prepared::pack`] has left them.
+#[derive(Clone, Copy)]
+pub enum Filters<'a> {
+    /// `[out, in / groups, height, width]`.
+    Plain(&'a [f32]),
+    /// In the order in which the convolution with this plan reads them.
+    Packed(&'a [f32]),
+}
+
+/// A part of a result that is finished: some rows of the planes of some channels of an image.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Position in the batch.
+    pub image: usize,
+    /// Channels of the result.
+    pub channels: Range<usize>,
+    /// Rows, of `width` elements each.
+    pub rows: Range<usize>,
+    /// Elements of a row.
+    pub width: usize,
+    /// Elements of a plane.
+    pub plane: usize,
+    /// How many channels the result has.
+    pub of_channels: usize,
+}
+
+impl Part {
+    /// The elements of the part, in row-major order, as few ranges as there are.
+    pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let Part { image, channels, rows, width, plane, of_channels } = self.clone();
+        let start = move |channel: usize| (image * of_channels + channel) * plane + rows.start * width;
+        let length = rows.len() * width;
+        // Whole planes follow one another.
+        let whole = length == plane;
+        let steps = if whole { channels.start..channels.start + usize::from(!channels.is_empty()) } else { channels.clone() };
+        let together = if whole { channels.len() * plane } else { length };
+        steps.map(move |channel| start(channel)..start(channel) + together)
+    }
+}
+
+/// What to do with finished parts, on the thread that has computed them.
+pub type Finish<'a> = &'a (dyn Fn(Part) + Sync);
+
+/// A convolution whose sizes and division among threads are settled.
+pub struct Prepared {
+    algorithm: Algorithm,
+    direction: Direction,
+    shape: ConvShape,
+    level: Level,
+    threads: usize,
+    plan: Plan,
+}
+
+/// What an algorithm has worked out; those with nothing to keep do so when they run.
+enum Plan {
+    None,
+    Direct(direct::Plan),
+    Columns(columns::Plan),
+    Depthwise(depthwise::Plan),
+    DepthwiseFilter(depthwise_filter::Plan),
+    Winograd(winograd::Plan),
+}
+
+impl Prepared {
+    /// Prepares a convolution for pools of `threads` threads.
+    ///
+    /// # Panics
+    /// Where the algorithm does not support the case.
+    pub fn new(
+        algorithm: Algorithm,
+        direction: Direction,
+        shape: &ConvShape,
+        level: Level,
+        threads: usize,
+    ) -> Prepared {
+        shape.check();
+        assert!(supports(algorithm, direction, shape), "{algorithm:?} cannot compute {direction:?} of {shape:?}");
+        let is_filter = direction == Direction::FilterGradient;
+        let plan = match algorithm {
+            Algorithm::Direct if !is_filter => {
+                Plan::Direct(direct::Plan::new(direction, shape, level, threads))
+            }
+            Algorithm::Columns => Plan::Columns(columns::Plan::new(direction, shape, level, threads)),
+            Algorithm::Depthwise if is_filter => {
+                Plan::DepthwiseFilter(depthwise_filter::Plan::new(shape, level, threads))
+            }
+            Algorithm::Depthwise => Plan::Depthwise(depthwise::Plan::new(direction, shape, level, threads)),
+            Algorithm::Winograd => Plan::Winograd(winograd::Plan::new(direction, shape, level, threads)),
+            Algorithm::General | Algorithm::Direct | Algorithm::Lanes => Plan::None,
+        };
+        Prepared { algorithm, direction, shape: *shape, level, threads, plan }
+    }
+
+    /// How it is computed.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// What is computed.
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// The sizes.
+    pub fn shape(&self) -> &ConvShape {
+        &self.shape
+    }
+
+    /// The scratch memory that a run needs, in `f32` elements.
+    pub fn scratch_len(&self) -> usize {
+        match &self.plan {
+            Plan::None => match self.algorithm {
+                Algorithm::Lanes => self.lanes().scratch_len(),
+                Algorithm::Direct => self.direct_filter().scratch_len(),
+                _ => 0,
+            },
+            Plan::Direct(plan) => plan.scratch_len(),
+            Plan::Columns(plan) => plan.scratch_len(),
+            Plan::Depthwise(plan) => plan.scratch_len(),
+            Plan::DepthwiseFilter(plan) => plan.scratch_len(),
+            Plan::Winograd(plan) => plan.scratch_len(),
+        }
+    }
+
+    /// The memory for packed filters, in `f32` elements; 0 where filters are read as they come.
+    pub fn packed_len(&self) -> usize {
+        match &self.plan {
+            Plan::Direct(plan) => plan.packed_len(),
+            Plan::Depthwise(plan) => plan.packed_len(),
+            Plan::Winograd(plan) => plan.packed_len(),
+            _ => 0,
+        }
+    }
+
+    /// Packs filters for any number of runs.
+    ///
+    /// # Panics
+    /// Where a slice does not have the size that the shape and [`Prepared::packed_len`] give it.
+    pub fn pack(&self, filters: &[f32], packed: &mut [f32], pool: &Pool) {
+        assert_eq!(filters.len(), self.shape.filter_len(), "filters of {:?}", self.shape);
+        assert!(packed.len() >= self.packed_len(), "{} elements for packed filters", packed.len());
+        if filters.is_empty() {
+            return;
+        }
+        match &self.plan {
+            Plan::Direct(plan) => plan.pack(filters, packed, pool),
+            Plan::Depthwise(plan) => plan.pack(filters, packed, pool),
+            Plan::Winograd(plan) => plan.pack(filters, packed, pool),
+            _ => {}
+        }
+    }
+
+    /// Whether [`Prepared::run`] can tell when parts of the result are finished.
+    pub fn tells_parts(&self) -> bool {
+        let is_convolution = self.direction != Direction::FilterGradient;
+        is_convolution && matches!(self.plan, Plan::Direct(_) | Plan::Depthwise(_) | Plan::Winograd(_))
+    }
+
+    /// Computes the convolution; see the [module](super) for what `a`, `b` and `out` are. `out` is overwritten. `finish`, where
+    /// [`Prepared::tells_parts`] allows one, is called with parts that cover the result once.
+    ///
+    /// # Panics
+    /// Where a slice does not have the size that the shape gives it, or `scratch` is shorter than
+    /// [`Prepared::scratch_len`].
+    pub fn run(
+        &self,
+        a: &[f32],
+        b: Filters,
+        out: &mut [f32],
+        scratch: &mut [f32],
+        pool: &Pool,
+        finish: Option<Finish>,
+    ) {
+        let Prepared { direction, shape, .. } = self;
+        let (input, filter, output) = (shape.input_len(), shape.filter_len(), shape.output_len());
+        let lengths = match direction {
+            Direction::Forward => [input, filter, output],
+            Direction::InputGradient => [output, filter, input],
+            Direction::FilterGradient => [input, output, filter],
+        };
+        let plain = match b {
+            Filters::Plain(b) => b,
+            Filters::Packed(packed) => {
+                assert!(packed.len() >= self.packed_len() && self.packed_len() > 0, "packed filters of {shape:?}");
+                &[]
+            }
+        };
+        let b_len = if matches!(b, Filters::Plain(_)) { plain.len() } else { lengths[1] };
+        assert_eq!([a.len(), b_len, out.len()], lengths, "operands of {direction:?} of {shape:?}");
+        let needed = self.scratch_len();
+        assert!(scratch.len() >= needed, "scratch of {} elements where {needed} are needed", scratch.len());
+        assert!(finish.is_none() || self.tells_parts(), "{:?} tells no parts", self.algorithm);
+        if input == 0 || filter == 0 || output == 0 {
+            out.fill(0.0);
+            if let Some(finish) = finish {
+                self.finish_all(finish);
+            }
+            return;
+        }
+        match &self.plan {
+            Plan::Direct(plan) => plan.run(a, b, out, scratch, pool, finish),
+            Plan::Columns(plan) => plan.run(a, plain, out, scratch, pool),
+            Plan::Depthwise(plan) => plan.run(a, b, out, scratch, pool, finish),
+            Plan::DepthwiseFilter(plan) => plan.run(a, plain, out, scratch, pool),
+            Plan::Winograd(plan) => plan.run(a, b, out, scratch, pool, finish),
+            Plan::None => match self.algorithm {
+                Algorithm::Lanes => {
+                    let operands = Operands { a, b: plain, positions: &[], out, out_positions: &mut [] };
+                    self.lanes().run(operands, scratch, pool);
+                }
+                Algorithm::Direct => self.direct_filter().run(a, plain, out, scratch, pool),
+                _ => general::run(*direction, shape, a, plain, out, pool, self.level),
+            },
+        }
+    }
+
+    fn lanes(&self) -> lanes::Plan<'_> {
+        lanes::Plan::new(self.direction, &self.shape, false, self.level, self.threads)
+    }
+
+    fn direct_filter(&self) -> direct_filter::Plan<'_> {
+        direct_filter::Plan::new(&self.shape, self.level, self.threads)
+    }
+
+    /// Finishes a result that needed no computing.
+    fn finish_all(&self, finish: Finish) {
+        let (of_channels, [height, width]) = match self.direction {
+            Direction::InputGradient => (self.shape.in_channels, self.shape.input),
+            _ => (self.shape.out_channels, self.shape.output()),
+        };
+        for image in 0..self.shape.batch {
+            let (channels, plane) = (0..of_channels, height * width);
+            finish(Part { image, channels, rows: 0..height, width, plane, of_channels });
+        }
+    }
+}

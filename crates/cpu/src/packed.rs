@@ -1,0 +1,56 @@
+//! Filters that convolutions have packed, kept from run to run while nobody writes the states that they come from.
+
+use crate::calls::Call;
+use crate::device::{CpuBuffer, Shared};
+use crate::memory::AlignedBuffer;
+use dropforge_ir::{Error, Result};
+use dropforge_plan::Plan;
+use dropforge_plan::plan::Place;
+use std::sync::Arc;
+
+/// The packed filters of one convolution.
+pub(crate) struct PackedFilters {
+    /// The state that the filters are.
+    state: usize,
+    /// That state's version when they were packed; none before the first time.
+    version: Option<u64>,
+    memory: AlignedBuffer,
+}
+
+impl PackedFilters {
+    /// Room for the filters of a call, if it is a convolution that packs them and the program does not change them; `filters`
+    /// is their position in the plan's table of buffers.
+    ///
+    /// # Errors
+    /// If there is no memory.
+    pub(crate) fn new(call: &Call, filters: usize, plan: &Plan) -> Result<Option<PackedFilters>> {
+        let length = call.packed_len();
+        let Place::State(state) = plan.buffers[filters].place else { return Ok(None) };
+        if length == 0 || plan.program.states[state].write.is_some() {
+            return Ok(None);
+        }
+        let memory = AlignedBuffer::try_new(length)
+            .ok_or_else(|| Error::new("load", format!("no memory for {length} elements of packed filters")))?;
+        Ok(Some(PackedFilters { state, version: None, memory }))
+    }
+
+    /// Packs the filters again if they have been written. The device's lock is held.
+    pub(crate) fn renew(&mut self, call: &Call, states: &[Arc<CpuBuffer>], shared: &Shared) {
+        let state = &states[self.state];
+        if self.version != Some(state.version()) {
+            // SAFETY: the state holds the filters of this convolution, and nobody writes it while the lock is held.
+            unsafe { call.pack(state.pointer().cast::<f32>().cast_const(), &mut self.memory, shared) };
+            self.version = Some(state.version());
+        }
+    }
+
+    /// The filters.
+    pub(crate) fn elements(&self) -> &[f32] {
+        &self.memory
+    }
+
+    /// What they take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.memory.as_bytes().len()
+    }
+}

@@ -3,7 +3,7 @@
 
 use dropforge_cpu::CpuDevice;
 use dropforge_ir::{
-    Array, BinaryKind, ConvolutionWindow, DType, Data, Op, PoolWindow, Program, UnaryKind, Value, ValueType,
+    Array, BinaryKind, ConvolutionWindow, DType, Data, Op, PoolWindow, Program, UnaryKind, ValueType,
 };
 use dropforge_plan::reference::ReferenceDevice;
 use dropforge_plan::{Argument, BufferRef, Device};
@@ -38,27 +38,29 @@ impl Case {
         }
     }
 
-    /// relu(convolution(x, filter) + bias) + residual, and what it takes.
+    /// relu(convolution(x, filter) · e^scale + bias) + residual.
     fn program(&self) -> Program {
         let mut program = Program::new("convolution");
         let ty = |shape: [usize; 4]| ValueType::new(DType::F32, shape);
         let x = program.input("x", ty([self.batch, self.channels, self.size, self.size]));
         let filter = program
             .state("filter", ty([self.outputs, self.channels / self.groups, self.kernel, self.kernel]));
-        let bias = program.state("bias", ValueType::new(DType::F32, [self.outputs]));
+        let [bias, scale] =
+            ["bias", "scale"].map(|name| program.state(name, ValueType::new(DType::F32, [self.outputs])));
         let y = program.apply(Op::Convolution { window: self.window() }, &[x, filter]).unwrap();
-        let y = self.bend(&mut program, y, bias);
-        program.output("y", y);
-        program
-    }
-
-    fn bend(&self, program: &mut Program, y: Value, bias: Value) -> Value {
         let shape = program.shape(y).clone();
         let residual = program.input("residual", ValueType::new(DType::F32, shape.clone()));
-        let bias = program.apply(Op::Broadcast { shape, axes: vec![1] }, &[bias]).unwrap();
-        let sum = program.binary(BinaryKind::Add, y, bias).unwrap();
+        // Computed for each channel, not for each element: that would not be in the order of the convolution's result.
+        let scale = program.unary(UnaryKind::Exp, scale).unwrap();
+        let [bias, scale] = [bias, scale].map(|of_channels| {
+            program.apply(Op::Broadcast { shape: shape.clone(), axes: vec![1] }, &[of_channels]).unwrap()
+        });
+        let scaled = program.binary(BinaryKind::Multiply, y, scale).unwrap();
+        let sum = program.binary(BinaryKind::Add, scaled, bias).unwrap();
         let bent = program.unary(UnaryKind::Relu, sum).unwrap();
-        program.binary(BinaryKind::Add, bent, residual).unwrap()
+        let y = program.binary(BinaryKind::Add, bent, residual).unwrap();
+        program.output("y", y);
+        program
     }
 }
 
@@ -69,7 +71,9 @@ fn run(device: &dyn Device, program: &Program, filters: usize) -> (Vec<Vec<f32>>
     let arguments: Vec<Argument> = inputs.iter().map(Argument::Host).collect();
     let states: Vec<BufferRef> =
         program.states.iter().map(|state| device.allocate(program.ty(state.value)).unwrap()).collect();
-    states[1].write(&sample(states[1].ty(), 5)).unwrap();
+    for (seed, state) in states.iter().enumerate().skip(1) {
+        state.write(&sample(state.ty(), seed)).unwrap();
+    }
     let mut executable = device.load(program, &states).unwrap();
     let mut outputs = Vec::new();
     for seed in 0..filters {

@@ -162,6 +162,25 @@ struct Fuser<'a> {
     /// For each node who reads its results.
     uses: Vec<Vec<Use>>,
     leaves_program: HashSet<NodeId>,
+    /// For each node whether it is made of states alone that the program does not change.
+    is_fixed: Vec<bool>,
+}
+
+/// For each node whether it is made of states alone, one at least, that the program does not change.
+fn fixed_nodes(program: &Program) -> Vec<bool> {
+    let mut has_state = vec![false; program.nodes().len()];
+    let mut has_other = has_state.clone();
+    for (index, node) in program.nodes().iter().enumerate() {
+        let makers = || node.args.iter().map(|&arg| program.definition_id(arg).index());
+        let is_kept = |port: &usize| program.states[*port].write.is_none();
+        has_state[index] = matches!(node.op, Op::State(_)) || makers().any(|maker| has_state[maker]);
+        has_other[index] = match &node.op {
+            Op::Input(_) | Op::Hyper(_) | Op::RandomBits { .. } => true,
+            Op::State(port) => !is_kept(port),
+            _ => makers().any(|maker| has_other[maker]),
+        };
+    }
+    has_state.into_iter().zip(has_other).map(|(state, other)| state && !other).collect()
 }
 
 impl<'a> Fuser<'a> {
@@ -176,6 +195,7 @@ impl<'a> Fuser<'a> {
             homes: vec![Vec::new(); count],
             uses: Vec::new(),
             leaves_program,
+            is_fixed: fixed_nodes(program),
         };
         let mut uses = vec![Vec::new(); count];
         for index in 0..count {
@@ -249,7 +269,7 @@ impl<'a> Fuser<'a> {
         consumers.sort_unstable();
         consumers.dedup();
         let groups: Vec<usize> =
-            consumers.iter().copied().filter(|&unit| self.group(unit).is_some()).collect();
+            consumers.iter().copied().filter(|&unit| self.may_join(id, unit)).collect();
         let all_groups = groups.len() == consumers.len();
         if all_groups && !groups.is_empty() && self.join(id, &groups) {
             return;
@@ -272,6 +292,15 @@ impl<'a> Fuser<'a> {
         }
         let group = self.alone(id);
         self.add_unit(Unit::Group(group));
+    }
+
+    /// Whether a node may become part of a unit at all. What is computed of fixed states, such as a batch norm's factor in
+    /// evaluation, stays apart from what is computed with it for many more elements: the latter can then follow a convolution
+    /// in the order of its elements.
+    fn may_join(&self, id: NodeId, unit: usize) -> bool {
+        self.group(unit).is_some_and(|group| {
+            !self.is_fixed[id.index()] || self.elements(id) * 2 > group.domain.elements()
+        })
     }
 
     /// Whether anything that is computed reads the node: a cast that products read through may be left without.

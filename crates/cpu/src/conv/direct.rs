@@ -449,7 +449,13 @@ impl Tile<'_> {
             let left = count - x;
             // SAFETY: pixels inside the row. The last tile overlaps the one before where there is one.
             x += unsafe {
-                if count >= PIXELS && (left >= PIXELS || 2 * left > PIXELS || left < 4) {
+                if PIXELS > 4 && left <= 4 && count >= 4 {
+                    self.compute::<V, BLOCKS, 4, STEP>(x.min(count - 4));
+                    4
+                } else if PIXELS > 8 && left <= 8 && count >= 8 {
+                    self.compute::<V, BLOCKS, 8, STEP>(x.min(count - 8));
+                    8
+                } else if count >= PIXELS {
                     self.compute::<V, BLOCKS, PIXELS, STEP>(x.min(count - PIXELS));
                     PIXELS
                 } else if PIXELS > 8 && left >= 8 {

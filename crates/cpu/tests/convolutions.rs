@@ -5,8 +5,8 @@ use dropforge_cpu::CpuDevice;
 use dropforge_ir::{
     Array, BinaryKind, ConvolutionWindow, DType, Data, Op, PoolWindow, Program, UnaryKind, ValueType,
 };
-use dropforge_plan::reference::ReferenceDevice;
-use dropforge_plan::{Argument, BufferRef, Device};
+use dropforge_runtime::reference::ReferenceDevice;
+use dropforge_runtime::{Argument, BufferRef, Device, load};
 
 fn sample(ty: &ValueType, seed: usize) -> Array {
     let number = |i: usize| ((i * 7919 + seed * 104_729 + 13) % 1009) as f32 / 504.5 - 1.0;
@@ -74,7 +74,7 @@ fn run(device: &dyn Device, program: &Program, filters: usize) -> (Vec<Vec<f32>>
     for (seed, state) in states.iter().enumerate().skip(1) {
         state.write(&sample(state.ty(), seed)).unwrap();
     }
-    let mut executable = device.load(program, &states).unwrap();
+    let mut executable = load(device, program, &states).unwrap();
     let mut outputs = Vec::new();
     for seed in 0..filters {
         states[0].write(&sample(states[0].ty(), 10 + seed)).unwrap();
@@ -149,8 +149,8 @@ fn filters_that_another_program_writes_are_packed_again() {
         let inputs: Vec<Array> =
             reading.inputs.iter().map(|port| sample(reading.ty(port.value), 3)).collect();
         let arguments: Vec<Argument> = inputs.iter().map(Argument::Host).collect();
-        let mut read = device.load(&reading, &states).unwrap();
-        let mut write = device.load(&writing, &states[..1]).unwrap();
+        let mut read = load(device, &reading, &states).unwrap();
+        let mut write = load(device, &writing, &states[..1]).unwrap();
         read.run(&arguments, &[]).unwrap();
         write.run(&[], &[]).unwrap();
         found.push(read.run(&arguments, &[]).unwrap()[0].read().unwrap());
@@ -170,7 +170,7 @@ fn max_pools_without_positions_agree_with_the_interpreter() {
         program.output("y", values);
         let x = sample(program.ty(x), 1);
         let found = [&CpuDevice::new(2).unwrap() as &dyn Device, &ReferenceDevice].map(|device| {
-            let mut executable = device.load(&program, &[]).unwrap();
+            let mut executable = load(device, &program, &[]).unwrap();
             executable.run(&[Argument::Host(&x)], &[]).unwrap()[0].read().unwrap()
         });
         assert_eq!(found[0].as_f32(), found[1].as_f32(), "{size} {kernel} {stride} {pad}");

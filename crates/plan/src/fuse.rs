@@ -167,7 +167,7 @@ struct Fuser<'a> {
 }
 
 /// For each node whether it is made of states alone, one at least, that the program does not change.
-fn fixed_nodes(program: &Program) -> Vec<bool> {
+pub(crate) fn fixed_nodes(program: &Program) -> Vec<bool> {
     let mut has_state = vec![false; program.nodes().len()];
     let mut has_other = has_state.clone();
     for (index, node) in program.nodes().iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use super::Planner;
 use crate::emit::Emitted;
-use crate::fuse::{Unit, results};
+use crate::fuse::{Unit, fixed_nodes, results};
 use crate::topology::{Topology, followers, sorted};
 use dropforge_ir::{Op, Value};
 use std::cmp::Reverse;
@@ -107,7 +107,14 @@ impl Planner<'_> {
             waiting.push(before.len());
         }
         let last_node = |unit: &usize| (self.fusion.units[*unit].nodes().last().copied(), *unit);
-        let urgency = |set: usize| Reverse((sets[set].iter().map(last_node).max(), set));
+        // What fixed states give is little, and ready when the first that needs it may follow a convolution.
+        let fixed = fixed_nodes(self.program);
+        let is_fixed =
+            |unit: &usize| self.fusion.units[*unit].nodes().iter().all(|node| fixed[node.index()]);
+        let urgency = |set: usize| {
+            let waits = !sets[set].iter().all(is_fixed);
+            Reverse(((waits, sets[set].iter().map(last_node).max()), set))
+        };
         let mut ready: BinaryHeap<_> =
             (0..sets.len()).filter(|&set| waiting[set] == 0).map(urgency).collect();
         let mut order = Vec::new();

@@ -233,8 +233,7 @@ fn bottleneck(channels: usize, stride: usize, changes: bool) -> Box<dyn Layer> {
 /// batch norm follows, so that smaller weights would learn faster.
 fn unbiased(channels: usize, kernel: usize) -> Conv {
     let fan_out = channels * kernel * kernel;
-    let init = Init::Normal { mean: 0.0, deviation: (2.0 / fan_out as f32).sqrt() };
-    conv(channels, kernel).bias(false).weight_init(init)
+    conv(channels, kernel).bias(false).weight_init(Init::normal(0.0, (2.0 / fan_out as f32).sqrt()))
 }
 
 #[cfg(test)]

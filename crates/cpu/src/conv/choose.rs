@@ -63,6 +63,9 @@ pub(super) const PACK_GRAIN: usize = 8;
 /// core still.
 pub(super) const FINISHED_ELEMENTS: usize = 32 << 10;
 
+/// Operations below which the rows of a direct convolution are not worth another thread.
+const SPLIT_OPERATIONS: f64 = 1e6;
+
 /// Pixels in a row up to which the rows of a pointwise convolution are joined.
 const JOINED_PIXELS: usize = 256;
 
@@ -94,16 +97,20 @@ pub(super) fn tile_pixels(row: usize) -> usize {
 /// Into how many bands the rows of a direct convolution are split, so that each thread has something to do: rows are split
 /// where the image is larger than the filters, so that no thread reads all of it, and channels are otherwise.
 pub(super) fn direct_bands(
-    batch: usize,
+    shape: &ConvShape,
     chunks: usize,
     height: usize,
     threads: usize,
     filters: usize,
     image: usize,
 ) -> usize {
-    let enough_images = batch >= threads;
-    let enough_channels = batch * chunks >= threads && filters > image;
-    if enough_images || enough_channels { 1 } else { threads.min(height).max(1) }
+    let enough_images = shape.batch >= threads;
+    let enough_channels = shape.batch * chunks >= threads && filters > image;
+    if enough_images || enough_channels || shape.flops() < SPLIT_OPERATIONS {
+        1
+    } else {
+        threads.min(height).max(1)
+    }
 }
 
 /// Whether the threads of a Winograd convolution split the target channels rather than the tiles.

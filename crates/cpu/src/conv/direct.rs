@@ -107,7 +107,7 @@ impl Plan {
             rows,
             blocks,
             together,
-            bands: direct_bands(shape.batch, blocks / together, target.height, threads, packed, source_image),
+            bands: direct_bands(shape, blocks / together, target.height, threads, packed, source_image),
             packed,
             image: whole_lines(source.channels * axes[0].padded * axes[1].padded),
             staging: whole_lines(together * rows * target.width * lanes),

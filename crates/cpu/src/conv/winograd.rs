@@ -139,31 +139,18 @@ impl Plan {
         with_alignment(self.memory.shared + self.threads * self.memory.own)
     }
 
-    /// Elements of transformed filters: of all target blocks, or chunk after chunk.
+    /// Elements of transformed filters that are worth keeping: where threads split the channels, reading four times as many as
+    /// there are plain ones takes longer than transforming these in the cache.
     pub fn packed_len(&self) -> usize {
         match self.direction {
             Direction::FilterGradient => 0,
-            _ => self.chunks() * POSITIONS * self.memory.filter_step,
+            _ if self.splits_channels => 0,
+            _ => POSITIONS * self.memory.filter_step,
         }
-    }
-
-    /// Chunks of target blocks that are computed together.
-    fn chunks(&self) -> usize {
-        self.target_blocks.div_ceil(self.together.max(1))
     }
 
     pub fn pack(&self, filters: &[f32], packed: &mut [f32], pool: &Pool) {
-        let packed = Interleaved::new(packed);
-        if self.splits_channels {
-            pool.split(self.chunks(), 1, |_, chunks| {
-                for chunk in chunks {
-                    let to = packed.at(chunk * POSITIONS * self.memory.filter_step);
-                    self.transform_filters(filters, self.blocks_of(chunk), to);
-                }
-            });
-        } else {
-            self.transform_all_filters(filters, packed, pool);
-        }
+        self.transform_all_filters(filters, Interleaved::new(packed), pool);
     }
 
     fn transform_all_filters(&self, filters: &[f32], to: Interleaved, pool: &Pool) {
@@ -192,7 +179,9 @@ impl Plan {
             (Direction::FilterGradient, Filters::Plain(b)) => {
                 self.filter_gradient_by_tiles(a, b, out, scratch, pool)
             }
-            _ if self.splits_channels => self.convolve_by_channels(a, b, out, scratch, pool, finish),
+            (_, Filters::Plain(b)) if self.splits_channels => {
+                self.convolve_by_channels(a, b, out, scratch, pool, finish)
+            }
             _ => self.convolve_by_tiles(a, b, out, scratch, pool, finish),
         }
     }
@@ -349,7 +338,7 @@ impl Plan {
     fn convolve_by_channels(
         &self,
         a: &[f32],
-        b: Filters,
+        b: &[f32],
         out: Interleaved,
         scratch: Interleaved,
         pool: &Pool,
@@ -358,20 +347,14 @@ impl Plan {
         pool.split(self.strips, 1, |thread, strips| {
             self.transform_inputs(a, strips, 0, scratch.at(0), scratch.at(self.own(thread)));
         });
-        pool.split(self.chunks(), 1, |thread, chunks| {
-            let own = self.own(thread);
-            let tiles = own + POSITIONS * self.memory.filter_step;
+        pool.split(self.target_blocks.div_ceil(self.together), 1, |thread, chunks| {
+            let filters = self.own(thread);
+            let tiles = filters + POSITIONS * self.memory.filter_step;
             let staging = scratch.at(tiles + POSITIONS * self.memory.target_step);
-            let tiles = scratch.at(tiles);
+            let (filters, tiles) = (scratch.at(filters), scratch.at(tiles));
             for chunk in chunks {
                 let blocks = self.blocks_of(chunk);
-                let filters = match b {
-                    Filters::Packed(packed) => packed[chunk * POSITIONS * self.memory.filter_step..].as_ptr(),
-                    Filters::Plain(b) => {
-                        self.transform_filters(b, blocks.clone(), scratch.at(own));
-                        scratch.at(own)
-                    }
-                };
+                self.transform_filters(b, blocks.clone(), filters);
                 let strips = 0..self.strips;
                 self.outputs(blocks.clone(), strips.clone(), scratch.at(0), filters, tiles, staging, out.at(0));
                 if let Some(finish) = finish {
@@ -441,7 +424,7 @@ impl Plan {
             self.transform_inputs(a, strips.clone(), 0, scratch.at(0), staging);
             self.transform_gradients(b, strips, 0, scratch.at(gradients), staging);
         });
-        pool.split(self.chunks(), 1, |thread, chunks| {
+        pool.split(self.target_blocks.div_ceil(self.together), 1, |thread, chunks| {
             let filters = scratch.at(self.own(thread));
             for chunk in chunks {
                 let blocks = self.blocks_of(chunk);

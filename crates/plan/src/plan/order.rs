@@ -112,7 +112,7 @@ impl Planner<'_> {
         let is_fixed =
             |unit: &usize| self.fusion.units[*unit].nodes().iter().all(|node| fixed[node.index()]);
         let urgency = |set: usize| {
-            let waits = !sets[set].iter().all(is_fixed);
+            let waits = readers[set].is_empty() || !sets[set].iter().all(is_fixed);
             Reverse(((waits, sets[set].iter().map(last_node).max()), set))
         };
         let mut ready: BinaryHeap<_> =

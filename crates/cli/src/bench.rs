@@ -4,8 +4,8 @@ use crate::args::Bench;
 use crate::machine;
 use crate::output::{Outcome, count, line};
 use crate::workloads::{NAMES, Task, Workload, workload};
-use dropforge::step::{Batch, NetworkBuilder, Step, StepBuilder};
 use dropforge::Runtime;
+use dropforge::step::{Batch, NetworkBuilder, Step, StepBuilder};
 use serde_json::json;
 use std::time::Instant;
 
@@ -89,7 +89,13 @@ pub fn run(args: &Bench) -> Outcome {
 }
 
 /// How long single predictions take, results on the host included.
-fn predictions(args: &Bench, workload: Workload, batch: &Batch, samples: usize, runtime: &Runtime) -> Outcome {
+fn predictions(
+    args: &Bench,
+    workload: Workload,
+    batch: &Batch,
+    samples: usize,
+    runtime: &Runtime,
+) -> Outcome {
     let mut network = NetworkBuilder::new(workload.net).runtime(runtime).compile_for(batch)?;
     for _ in 0..WARM_UP {
         network.predict(batch)?.to_array()?;
@@ -141,8 +147,7 @@ fn data(task: &Task, samples: usize, runtime: &Runtime) -> Outcome<Batch> {
 }
 
 fn compile(workload: Workload, batch: &Batch, clip_norm: Option<f64>, runtime: &Runtime) -> Outcome<Step> {
-    let mut step =
-        StepBuilder::new(workload.net, workload.task.loss(), workload.optimizer).runtime(runtime);
+    let mut step = StepBuilder::new(workload.net, workload.task.loss(), workload.optimizer).runtime(runtime);
     if let Some(limit) = clip_norm {
         step = step.clip_norm(limit);
     }

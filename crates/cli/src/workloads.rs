@@ -195,12 +195,8 @@ fn vgg(classes: usize) -> Sequential {
 /// ResNet-50 (He et al.: Deep residual learning for image recognition, 2016), with the stride of a stage in its first 3×3
 /// convolution, for images of 224×224. 25.6 million parameters with 1000 classes.
 fn resnet50(classes: usize) -> Sequential {
-    let mut net = seq![
-        unbiased(64, 7).stride(2).padding(3),
-        batch_norm(),
-        relu(),
-        max_pool(3).stride(2).padding(1)
-    ];
+    let mut net =
+        seq![unbiased(64, 7).stride(2).padding(3), batch_norm(), relu(), max_pool(3).stride(2).padding(1)];
     for (stage, count) in [3, 4, 6, 3].into_iter().enumerate() {
         for block in 0..count {
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };

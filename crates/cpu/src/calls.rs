@@ -202,7 +202,9 @@ impl Call {
                 reverse: *reverse != 0,
                 of_floats: args[0].ty.dtype == DType::F32,
             },
-            Op::MaxPool { window } => Call::MaxPool { shape: pool_shape(window, &args[0].ty), values_only: false },
+            Op::MaxPool { window } => {
+                Call::MaxPool { shape: pool_shape(window, &args[0].ty), values_only: false }
+            }
             Op::MaxPoolGradient { .. } => {
                 let (planes, plane) = planes(results[0]);
                 let window = match source(1) {
@@ -364,7 +366,8 @@ impl Call {
         let Extras { following, packed } = extras;
         match (self, following) {
             (Call::Product { matmul, offsets }, Some(following)) => {
-                let [rows, columns] = matmul.row_major_output().map_or([0, 0], |(rows, columns)| [rows, columns]);
+                let [rows, columns] =
+                    matmul.row_major_output().map_or([0, 0], |(rows, columns)| [rows, columns]);
                 // SAFETY: the caller's promise; tiles cover the output once, so that each element is visited once, after it
                 // is finished, and by the thread that finished it.
                 unsafe {

@@ -29,8 +29,9 @@ impl PackedFilters {
         if length == 0 || plan.program.states[state].write.is_some() {
             return Ok(None);
         }
-        let memory = AlignedBuffer::try_new(length)
-            .ok_or_else(|| Error::new("load", format!("no memory for {length} elements of packed filters")))?;
+        let memory = AlignedBuffer::try_new(length).ok_or_else(|| {
+            Error::new("load", format!("no memory for {length} elements of packed filters"))
+        })?;
         Ok(Some(PackedFilters { state, version: None, memory }))
     }
 

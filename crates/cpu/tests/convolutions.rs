@@ -164,8 +164,7 @@ fn max_pools_without_positions_agree_with_the_interpreter() {
     for (size, kernel, stride, pad) in [(56, 3, 2, 1), (17, 2, 2, 0), (9, 5, 1, 2), (30, 3, 3, 1)] {
         let mut program = Program::new("pool");
         let x = program.input("x", ValueType::new(DType::F32, [2, 3, size, size]));
-        let window =
-            PoolWindow { kernel: [kernel; 2], stride: [stride; 2], low: [pad; 2], high: [pad; 2] };
+        let window = PoolWindow { kernel: [kernel; 2], stride: [stride; 2], low: [pad; 2], high: [pad; 2] };
         let values = program.push(Op::MaxPool { window }, &[x]).unwrap()[0];
         program.output("y", values);
         let x = sample(program.ty(x), 1);

@@ -268,8 +268,7 @@ impl<'a> Fuser<'a> {
             self.uses[id.index()].iter().flat_map(|one| self.homes[one.consumer.index()].clone()).collect();
         consumers.sort_unstable();
         consumers.dedup();
-        let groups: Vec<usize> =
-            consumers.iter().copied().filter(|&unit| self.may_join(id, unit)).collect();
+        let groups: Vec<usize> = consumers.iter().copied().filter(|&unit| self.may_join(id, unit)).collect();
         let all_groups = groups.len() == consumers.len();
         if all_groups && !groups.is_empty() && self.join(id, &groups) {
             return;

@@ -138,7 +138,8 @@ impl Plan {
         };
         // A band starts with the first phase.
         let rows_of_step = axes[0].target_step;
-        let span_of = |band: usize| band.div_ceil(rows_of_step).max(1) * axes[0].source_step + reach(&axes[0]);
+        let span_of =
+            |band: usize| band.div_ceil(rows_of_step).max(1) * axes[0].source_step + reach(&axes[0]);
         let mut band = target[0].max(1);
         while band > rows_of_step
             && sources * span_of(band) * axes[1].padded * lanes > DEPTHWISE_BAND_ELEMENTS

@@ -6,7 +6,9 @@
 //! the taps that reach that phase.
 
 use super::axis::Axis;
-use super::choose::{DIRECT_FILTER_ELEMENTS, DIRECT_STAGED_PIXELS, FINISHED_ELEMENTS, direct_bands, joined_rows, tile_pixels};
+use super::choose::{
+    DIRECT_FILTER_ELEMENTS, DIRECT_STAGED_PIXELS, FINISHED_ELEMENTS, direct_bands, joined_rows, tile_pixels,
+};
 use super::layout::{Block, Interleaved, align, whole_lines, with_alignment};
 use super::{ConvShape, Direction, Filters, Finish, Part};
 use crate::pool::{Pool, share};

@@ -42,7 +42,11 @@ impl Part {
         let length = rows.len() * width;
         // Whole planes follow one another.
         let whole = length == plane;
-        let steps = if whole { channels.start..channels.start + usize::from(!channels.is_empty()) } else { channels.clone() };
+        let steps = if whole {
+            channels.start..channels.start + usize::from(!channels.is_empty())
+        } else {
+            channels.clone()
+        };
         let together = if whole { channels.len() * plane } else { length };
         steps.map(move |channel| start(channel)..start(channel) + together)
     }
@@ -84,7 +88,10 @@ impl Prepared {
         threads: usize,
     ) -> Prepared {
         shape.check();
-        assert!(supports(algorithm, direction, shape), "{algorithm:?} cannot compute {direction:?} of {shape:?}");
+        assert!(
+            supports(algorithm, direction, shape),
+            "{algorithm:?} cannot compute {direction:?} of {shape:?}"
+        );
         let is_filter = direction == Direction::FilterGradient;
         let plan = match algorithm {
             Algorithm::Direct if !is_filter => {
@@ -191,7 +198,10 @@ impl Prepared {
         let plain = match b {
             Filters::Plain(b) => b,
             Filters::Packed(packed) => {
-                assert!(packed.len() >= self.packed_len() && self.packed_len() > 0, "packed filters of {shape:?}");
+                assert!(
+                    packed.len() >= self.packed_len() && self.packed_len() > 0,
+                    "packed filters of {shape:?}"
+                );
                 &[]
             }
         };

@@ -356,7 +356,15 @@ impl Plan {
                 let blocks = self.blocks_of(chunk);
                 self.transform_filters(b, blocks.clone(), filters);
                 let strips = 0..self.strips;
-                self.outputs(blocks.clone(), strips.clone(), scratch.at(0), filters, tiles, staging, out.at(0));
+                self.outputs(
+                    blocks.clone(),
+                    strips.clone(),
+                    scratch.at(0),
+                    filters,
+                    tiles,
+                    staging,
+                    out.at(0),
+                );
                 if let Some(finish) = finish {
                     self.tell(finish, blocks, strips);
                 }

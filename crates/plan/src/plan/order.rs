@@ -109,8 +109,7 @@ impl Planner<'_> {
         let last_node = |unit: &usize| (self.fusion.units[*unit].nodes().last().copied(), *unit);
         // What fixed states give is little, and ready when the first that needs it may follow a convolution.
         let fixed = fixed_nodes(self.program);
-        let is_fixed =
-            |unit: &usize| self.fusion.units[*unit].nodes().iter().all(|node| fixed[node.index()]);
+        let is_fixed = |unit: &usize| self.fusion.units[*unit].nodes().iter().all(|node| fixed[node.index()]);
         let urgency = |set: usize| {
             let waits = readers[set].is_empty() || !sets[set].iter().all(is_fixed);
             Reverse(((waits, sets[set].iter().map(last_node).max()), set))

@@ -7,7 +7,7 @@
 use dropforge_ir::text::parse;
 use dropforge_ir::{Array, Data};
 use dropforge_runtime::{Argument, BufferRef, Device, load};
-use dropforge_wgpu::{Choice, WgpuDevice, load};
+use dropforge_wgpu::{Choice, WgpuDevice};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

@@ -1,7 +1,6 @@
 //! Buffers on the device, and the way back to the host.
 
-use crate::gpu::{Gpu, lock};
-use crate::heap::Piece;
+use crate::gpu::{Gpu, Piece, lock};
 use crate::staging::Readback;
 use crate::words::{self, stored_bytes, to_array};
 use dropforge_ir::{Array, Error, Result, ValueType};
@@ -27,7 +26,7 @@ impl WgpuBuffer {
         let piece = Piece::allocate(gpu, &what, stored_bytes(ty, gpu.printing))?;
         if piece.used_before() {
             let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            encoder.clear_buffer(&piece.buffer, piece.offset(), Some(piece.bytes()));
+            encoder.clear_buffer(&piece.memory, piece.offset(), Some(piece.bytes()));
             gpu.queue.submit([encoder.finish()]);
             gpu.check("allocate", &what)?;
             gpu.pace(piece.bytes(), &what)?;
@@ -88,7 +87,7 @@ impl Buffer for WgpuBuffer {
         gpu.check("read", &what)?;
         let staging = gpu.staging(bytes).map_err(|error| error.named("read"))?;
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(&self.piece.buffer, self.piece.offset(), &staging, 0, bytes);
+        encoder.copy_buffer_to_buffer(&self.piece.memory, self.piece.offset(), &staging, 0, bytes);
         let submission = gpu.queue.submit([encoder.finish()]);
         let array = gpu.mapped("read", &what, &staging, bytes, submission, |view| self.array(view))?;
         gpu.return_staging(staging);
@@ -104,7 +103,7 @@ impl Buffer for WgpuBuffer {
         gpu.check("write", &self.describe())?;
         lock(&self.early).take();
         let Some(bytes) = wgpu::BufferSize::new(stored_bytes(&self.ty, gpu.printing)) else { return Ok(()) };
-        match gpu.queue.write_buffer_with(&self.piece.buffer, self.piece.offset(), bytes) {
+        match gpu.queue.write_buffer_with(&self.piece.memory, self.piece.offset(), bytes) {
             Some(mut view) => words::write(array.data(), gpu.printing, view.slice(..)),
             None => {
                 gpu.check("write", &self.describe())?;

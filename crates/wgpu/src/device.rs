@@ -4,8 +4,8 @@ use crate::adapter::Choice;
 use crate::buffer::WgpuBuffer;
 use crate::executable::WgpuExecutable;
 use crate::gpu::{Gpu, lock};
-use crate::memory::{LiveBuffer, leaks};
 use crate::printing::Printing;
+use dropforge_gpu::{Backend, LiveBuffer, leaks};
 use dropforge_ir::{Error, Result, ValueType};
 use dropforge_runtime::{Binding, BufferRef, Choices, Device, Loaded, MemoryStatistics};
 use std::sync::Arc;
@@ -51,7 +51,7 @@ impl WgpuDevice {
 
     /// What is held of the device's memory.
     pub fn memory(&self) -> MemoryStatistics {
-        lock(&self.gpu.heap).statistics()
+        lock(self.gpu.heap()).statistics()
     }
 
     /// Bounds the bytes that buffers and executables may take from the device together; without a limit (the default)
@@ -60,7 +60,7 @@ impl WgpuDevice {
     /// An allocation beyond the limit first gives back what lies idle, and then fails with an error that says what was
     /// asked for and what is held.
     pub fn set_memory_limit(&self, bytes: Option<u64>) {
-        lock(&self.gpu.heap).set_limit(bytes);
+        lock(self.gpu.heap()).set_limit(bytes);
     }
 
     /// Gives memory without a buffer back to the device. Returns the number of bytes.
@@ -68,13 +68,13 @@ impl WgpuDevice {
     /// That also happens by itself before an allocation fails, and when much more lies idle than was ever in use.
     pub fn trim(&self) -> u64 {
         self.gpu.clear_staging();
-        lock(&self.gpu.heap).release()
+        lock(self.gpu.heap()).release()
     }
 
     /// The buffers that are alive, by what they are for, to find out who keeps them. Debug builds only: release builds
     /// do not keep the names and return nothing; [`WgpuDevice::memory`] counts buffers in both.
     pub fn live_buffers(&self) -> Vec<LiveBuffer> {
-        lock(&self.gpu.heap).live()
+        lock(self.gpu.heap()).live()
     }
 
     /// Gives the device up, and says if anything that it made is still alive: a leak, if all of it was to be gone.

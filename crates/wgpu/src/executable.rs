@@ -1,17 +1,19 @@
 //! A plan on the device: dispatches with their pipelines and bind groups, and the memory they share.
 
 use crate::buffer::WgpuBuffer;
+use crate::gpu::OwnMemory;
 use crate::gpu::{Gpu, Pipeline, lock};
-use crate::heap::OwnMemory;
-use crate::layout::{Layout, Spot};
 use crate::peak;
 use crate::printing::Printing;
 use crate::profile::Profile;
-use crate::staging::{Ring, Slot};
+use crate::staging::{Slot, SlotSizes};
 use crate::transfer::{Outputs, Uploads};
 use crate::tune;
-use crate::wgsl::{self, BufferId, Dispatch, Picker, Tunable, Where};
-use crate::words::append;
+use crate::wgsl::{self, BufferId, Dispatch, Tunable, Where};
+use crate::words::{append, width};
+use dropforge_gpu::epilogue::fused;
+use dropforge_gpu::tune::Picker;
+use dropforge_gpu::{Layout, Ring, Spot};
 use dropforge_ir::{Error, Result};
 use dropforge_plan::plan::{Place, Plan};
 use dropforge_runtime::profile::{Peak, Times};
@@ -36,7 +38,8 @@ pub(crate) struct WgpuExecutable {
     _memory: Vec<OwnMemory>,
     steps: Vec<Step>,
     outputs: Outputs,
-    ring: Ring,
+    ring: Ring<Slot>,
+    sizes: SlotSizes,
     /// What to say of each kernel in listings.
     notes: Vec<String>,
     /// Kept alive for the kernels that use them.
@@ -56,9 +59,9 @@ pub(crate) struct Table<'a> {
 impl Table<'_> {
     fn buffer(&self, id: BufferId) -> Result<&wgpu::Buffer> {
         let found = match id {
-            BufferId::Own(chunk) => self.chunks.get(chunk).map(|memory| &memory.buffer),
+            BufferId::Own(chunk) => self.chunks.get(chunk).map(|memory| &memory.memory),
             BufferId::State(number) => self.states.get(number),
-            BufferId::Scratch => self.scratch.map(|memory| &memory.buffer),
+            BufferId::Scratch => self.scratch.map(|memory| &memory.memory),
         };
         found.ok_or_else(|| Error::new("load", format!("a kernel asks for {id:?}, which was not made")))
     }
@@ -77,9 +80,9 @@ fn places(
         let (buffer, offset) = match (info.place, layout.spots[number]) {
             (Place::State(port), _) => {
                 let piece = &states[port].piece;
-                let known = buffers.iter().position(|other| *other == piece.buffer);
+                let known = buffers.iter().position(|other| *other == piece.memory);
                 let index = known.unwrap_or_else(|| {
-                    buffers.push(piece.buffer.clone());
+                    buffers.push(piece.memory.clone());
                     buffers.len() - 1
                 });
                 (BufferId::State(index), piece.offset())
@@ -101,8 +104,8 @@ impl WgpuExecutable {
         for (port, state) in plan.program.states.iter().zip(&states) {
             state.become_state(&port.name);
         }
-        let fused = wgsl::fused(&plan, &gpu.limits);
-        let layout = Layout::new(&plan, &fused, gpu.binding_limit(), gpu.printing)?;
+        let fused = fused(&plan, gpu.limits.max_storage_buffers_per_shader_stage as usize);
+        let layout = Layout::new(&plan, &fused, gpu.binding_limit(), &|dtype| width(dtype, gpu.printing))?;
         let name = format!("the memory of {}", plan.program.name);
         let memory = |bytes: &u64| OwnMemory::storage(gpu, &name, *bytes);
         let chunks: Vec<OwnMemory> = layout.chunks.iter().map(memory).collect::<Result<_>>()?;
@@ -154,12 +157,12 @@ impl WgpuExecutable {
                 .ok_or_else(|| Error::new("load", format!("a constant does not hold {}", literal.ty)))?;
             append(&data, gpu.printing, &mut stored);
             if !stored.is_empty() {
-                gpu.queue.write_buffer(&chunks[spot.chunk].buffer, spot.offset, &stored);
+                gpu.queue.write_buffer(&chunks[spot.chunk].memory, spot.offset, &stored);
             }
         }
         gpu.check("load", &plan.program.name)?;
         let outputs = Outputs::new(&plan.program, &layout, gpu.printing);
-        let ring = Ring::new(layout.upload_bytes, outputs.early_bytes());
+        let sizes = SlotSizes::new(layout.upload_bytes, outputs.early_bytes());
         Ok(WgpuExecutable {
             gpu: Arc::clone(gpu),
             plan,
@@ -168,7 +171,8 @@ impl WgpuExecutable {
             _memory: scratch.into_iter().chain([params]).collect(),
             steps,
             outputs,
-            ring,
+            ring: Ring::default(),
+            sizes,
             notes,
             _states: states,
             profile: None,
@@ -195,7 +199,7 @@ impl WgpuExecutable {
         let what = format!("kernel parameters of {program}");
         let uniform = OwnMemory::new(gpu, &what, params.len() as u64, usage)?;
         if !params.is_empty() {
-            gpu.queue.write_buffer(&uniform.buffer, 0, &params);
+            gpu.queue.write_buffer(&uniform.memory, 0, &params);
         }
         let mut steps = Vec::new();
         for ((kernel, dispatch), start) in dispatches.iter().zip(starts) {
@@ -203,7 +207,7 @@ impl WgpuExecutable {
             let mut entries = vec![wgpu::BindGroupEntry {
                 binding: 0,
                 resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                    buffer: &uniform.buffer,
+                    buffer: &uniform.memory,
                     offset: start,
                     size: std::num::NonZeroU64::new(dispatch.params.len() as u64 * 4),
                 }),
@@ -229,7 +233,7 @@ impl WgpuExecutable {
         let gpu = &self.gpu;
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         if let Some(memory) = self.chunks.first() {
-            uploads.encode(&mut encoder, slot, &memory.buffer);
+            uploads.encode(&mut encoder, slot, &memory.memory);
         }
         self.encode_kernels(&mut encoder);
         self.outputs.encode(&mut encoder, slot, &self.chunks, &outputs);
@@ -267,7 +271,8 @@ impl Loaded for WgpuExecutable {
         // Everything that can fail comes before the step is encoded.
         let uploads = Uploads::new(&self.gpu, &self.plan.program, &self.layout, arguments)?;
         let outputs = self.outputs.allocate(&self.gpu, &self.plan.program)?;
-        let mut slot = self.ring.acquire(&self.gpu, name).map_err(|error| error.named("run"))?;
+        let make = || Slot::new(&self.gpu, name, self.sizes);
+        let mut slot = self.ring.acquire(&self.gpu, name, make).map_err(|error| error.named("run"))?;
         slot.write(|view| uploads.write(view, arguments))
             .map_err(|why| self.gpu.error("run", name, &format!("staging memory: {why}")))?;
         let outputs = self.submit(&mut slot, &uploads, outputs);

@@ -4,17 +4,19 @@ use crate::adapter::{Choice, choose};
 use crate::driver::Turn;
 use crate::faults::Faults;
 use crate::halves;
-use crate::heap::Heap;
 use crate::printing::Printing;
-use crate::tune::Tuned;
-use crate::tuning::{ALIGNMENT, OUTSIDE_BYTES, OUTSIDE_LEAST_BYTES, READ_STAGING_BYTES};
+use crate::tuning::{OUTSIDE_BYTES, OUTSIDE_LEAST_BYTES, READ_STAGING_BYTES};
+use crate::wgsl::Pick;
+use dropforge_gpu::tune::Tuned;
+use dropforge_gpu::tuning::ALIGNMENT;
+use dropforge_gpu::{Backend, Heap};
 use dropforge_ir::{Error, Result};
 use dropforge_runtime::profile::Peak;
 use std::collections::HashMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// Everything that a device, its buffers and its executables share.
@@ -26,8 +28,8 @@ pub(crate) struct Gpu {
     pub features: wgpu::Features,
     /// How its kernels are printed.
     pub printing: Printing,
-    pub heap: Mutex<Heap>,
-    pub tuned: Mutex<Tuned>,
+    heap: Mutex<Heap<Gpu>>,
+    pub tuned: Mutex<Tuned<Pick>>,
     /// What the device reaches at best, once that was asked for.
     pub peak: OnceLock<Option<Peak>>,
     faults: Arc<Faults>,
@@ -58,9 +60,48 @@ pub(crate) struct Pipeline {
     pub layout: Arc<Layout>,
 }
 
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is guarded is changed in single steps, so that it is whole even after a panic elsewhere.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+pub(crate) use dropforge_gpu::lock;
+
+/// Memory that outlives runs.
+pub(crate) type Piece = dropforge_gpu::Piece<Gpu>;
+
+/// Memory of an executable.
+pub(crate) type OwnMemory = dropforge_gpu::OwnMemory<Gpu>;
+
+impl Backend for Gpu {
+    type Memory = wgpu::Buffer;
+    type Usage = wgpu::BufferUsages;
+    const STORAGE: wgpu::BufferUsages =
+        wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
+
+    fn name(&self) -> &str {
+        &self.info.name
+    }
+
+    fn heap(&self) -> &Mutex<Heap<Gpu>> {
+        &self.heap
+    }
+
+    fn create(&self, what: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
+        self.buffer(what, bytes, usage)
+    }
+
+    fn bytes(memory: &wgpu::Buffer) -> u64 {
+        memory.size()
+    }
+
+    fn release_idle(&self) {
+        self.clear_staging();
+    }
+
+    fn finish(&self, what: &str) -> Result<()> {
+        self.wait(None, what)
+    }
+
+    fn check(&self, operation: &str, what: &str) -> Result<()> {
+        // The inherent function.
+        Gpu::check(self, operation, what)
+    }
 }
 
 struct Unpark(std::thread::Thread);
@@ -143,7 +184,7 @@ impl Gpu {
         device.set_device_lost_callback(move |_, message| lost.lose(&message));
         let chunk_limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         Ok(Gpu {
-            tuned: Mutex::new(Tuned::of(&info)),
+            tuned: Mutex::new(Tuned::of(&described(&info), info.device_type == wgpu::DeviceType::Cpu)),
             peak: OnceLock::new(),
             device,
             queue,
@@ -376,6 +417,11 @@ impl Gpu {
         pipelines.insert(source.to_string(), Arc::clone(&pipeline));
         Ok(pipeline)
     }
+}
+
+/// An adapter with its driver, for whom what was timed holds.
+fn described(info: &wgpu::AdapterInfo) -> String {
+    format!("{} ({:?}) by {} {}", info.name, info.backend, info.driver, info.driver_info)
 }
 
 /// The text of an error of the device.

@@ -6,7 +6,7 @@
 
 use crate::executable::{Table, WgpuExecutable};
 use crate::gpu::Gpu;
-use crate::heap::OwnMemory;
+use crate::gpu::OwnMemory;
 use crate::wgsl;
 use dropforge_ir::{F16, Result};
 use std::sync::Arc;
@@ -49,7 +49,7 @@ fn try_out(gpu: &Arc<Gpu>) -> Result<bool> {
             pass.dispatch_workgroups(step.workgroups[0], step.workgroups[1], step.workgroups[2]);
         }
     }
-    encoder.copy_buffer_to_buffer(&chunks[1].buffer, 0, &staging, 0, bytes);
+    encoder.copy_buffer_to_buffer(&chunks[1].memory, 0, &staging, 0, bytes);
     let submission = gpu.queue.submit([encoder.finish()]);
     gpu.mapped("device", WHAT, &staging, bytes, submission, |view| {
         let found = view.chunks_exact(4).map(|c| u32::from_ne_bytes([c[0], c[1], c[2], c[3]]));

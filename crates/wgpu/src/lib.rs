@@ -9,7 +9,7 @@
 //! (`staging.rs`), into which its inputs are written while the steps before it run. Small outputs are copied to the host
 //! with their step, so that a loss that is read a few steps late costs no wait.
 //!
-//! Buffers are cut from few large chunks (`blocks.rs`, `heap.rs`) and reused; [`WgpuDevice::memory`] tells what is held,
+//! Buffers are cut from few large chunks of a [heap](dropforge_gpu::Heap) and reused; [`WgpuDevice::memory`] tells what is held,
 //! [`WgpuDevice::set_memory_limit`] bounds it, and [`WgpuDevice::live_buffers`] finds what is never let go. What the device
 //! refuses is an error value of the call that asked (`faults.rs`). Devices are opened and closed one at a time (`driver.rs`).
 //!
@@ -22,7 +22,6 @@
 //! different threads. Only f16 takes 2 bytes, where shaders have the type and convert to it rightly (`halves.rs`).
 
 mod adapter;
-mod blocks;
 mod buffer;
 mod clock;
 mod device;
@@ -31,10 +30,7 @@ mod executable;
 mod faults;
 mod gpu;
 mod halves;
-mod heap;
-mod layout;
 mod limits;
-mod memory;
 mod peak;
 mod printing;
 mod profile;
@@ -48,7 +44,7 @@ mod words;
 
 pub use adapter::{AdapterDescription, Choice, adapters};
 pub use device::WgpuDevice;
+pub use dropforge_gpu::LiveBuffer;
 pub use dropforge_runtime::MemoryStatistics;
-pub use memory::LiveBuffer;
 pub use printing::{Matrices, MatrixUse, Printing};
 pub use shaders::{ShaderDispatch, ShaderPlace, Shaders, shaders, shaders_with};

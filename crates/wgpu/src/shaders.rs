@@ -1,10 +1,12 @@
 //! The shaders of a program without a GPU: what a device would run, for whoever wants to read or check it.
 
-use crate::layout::{Layout, Spot};
 use crate::printing::Printing;
-use crate::tuning::ALIGNMENT;
-use crate::wgsl::{self, BufferId, Picker, Tunable, Where};
-use crate::words::{append, stored_bytes};
+use crate::wgsl::{self, BufferId, Tunable, Where};
+use crate::words::{append, stored_bytes, width};
+use dropforge_gpu::epilogue::fused;
+use dropforge_gpu::tune::Picker;
+use dropforge_gpu::tuning::ALIGNMENT;
+use dropforge_gpu::{Layout, Spot};
 use dropforge_ir::{Data, Error, Program, Result};
 use dropforge_plan::plan::{Place, Plan};
 use dropforge_runtime::{Choices, Options, compile};
@@ -94,8 +96,8 @@ pub fn shaders_with(
 ) -> Result<Shaders> {
     let plan = compile(program, &Options::default())?;
     let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / ALIGNMENT * ALIGNMENT;
-    let fused = wgsl::fused(&plan, limits);
-    let layout = Layout::new(&plan, &fused, limit, *printing)?;
+    let fused = fused(&plan, limits.max_storage_buffers_per_shader_stage as usize);
+    let layout = Layout::new(&plan, &fused, limit, &|dtype| width(dtype, *printing))?;
     let (states, state_bytes) = place_states(&plan, limit, *printing);
     let mut buffers = layout.chunks.clone();
     let first_state = buffers.len();

@@ -5,11 +5,10 @@
 //! time the slot is needed again nobody has to wait. There are a few slots; when all are in flight, the oldest is waited
 //! for, which also bounds how far the host runs ahead of the device.
 
+use crate::gpu::OwnMemory;
 use crate::gpu::{Gpu, lock};
-use crate::heap::OwnMemory;
-use crate::tuning::STEPS_IN_FLIGHT;
+use dropforge_gpu::InFlight;
 use dropforge_ir::Result;
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -116,20 +115,21 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    fn new(gpu: &Arc<Gpu>, what: &str, upload: u64, download: u64) -> Result<Slot> {
+    /// Memory for one more step; `what` names the program in errors.
+    pub fn new(gpu: &Arc<Gpu>, what: &str, sizes: SlotSizes) -> Result<Slot> {
         let memory = |bytes: u64, usage| match bytes {
             0 => Ok(None),
             bytes => OwnMemory::new(gpu, &format!("staging memory of {what}"), bytes, usage).map(Some),
         };
         let slot = Slot {
-            upload: memory(upload, wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC)?,
-            download: memory(download, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)?,
+            upload: memory(sizes.upload, wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC)?,
+            download: memory(sizes.download, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)?,
             flight: Arc::default(),
             submission: None,
             readback: None,
         };
         if let Some(upload) = &slot.upload {
-            upload.buffer.map_async(wgpu::MapMode::Write, .., slot.flight.answer());
+            upload.memory.map_async(wgpu::MapMode::Write, .., slot.flight.answer());
             // Nothing uses the buffer yet, so that one look is enough.
             gpu.poll(wgpu::PollType::Poll, what)?;
         }
@@ -138,21 +138,21 @@ impl Slot {
 
     /// The buffer that inputs are copied from, once `write` is done.
     pub fn upload(&self) -> Option<&wgpu::Buffer> {
-        self.upload.as_ref().map(|memory| &memory.buffer)
+        self.upload.as_ref().map(|memory| &memory.memory)
     }
 
     /// The buffer that small outputs are to be copied to.
     pub fn download(&self) -> Option<&wgpu::Buffer> {
-        self.download.as_ref().map(|memory| &memory.buffer)
+        self.download.as_ref().map(|memory| &memory.memory)
     }
 
     /// Lets `write` fill the memory that inputs are copied from; the device can read it then.
     pub fn write(&self, write: impl FnOnce(&mut wgpu::BufferViewMut)) -> std::result::Result<(), String> {
         let Some(upload) = &self.upload else { return Ok(()) };
-        let mut view = upload.buffer.slice(..).get_mapped_range_mut().map_err(|error| error.to_string())?;
+        let mut view = upload.memory.slice(..).get_mapped_range_mut().map_err(|error| error.to_string())?;
         write(&mut view);
         drop(view);
-        upload.buffer.unmap();
+        upload.memory.unmap();
         Ok(())
     }
 
@@ -162,78 +162,63 @@ impl Slot {
         self.flight = Arc::clone(&flight);
         self.submission = Some(submission.clone());
         if let Some(upload) = &self.upload {
-            upload.buffer.map_async(wgpu::MapMode::Write, .., flight.answer());
+            upload.memory.map_async(wgpu::MapMode::Write, .., flight.answer());
         }
         if let Some(download) = &self.download {
-            download.buffer.map_async(wgpu::MapMode::Read, .., flight.answer());
+            download.memory.map_async(wgpu::MapMode::Read, .., flight.answer());
         }
         if self.upload.is_none() && self.download.is_none() {
             let done = flight.answer::<()>();
             gpu.queue.on_submitted_work_done(move || done(Ok(())));
         }
         self.readback = self.download.as_ref().map(|download| {
-            let bytes = download.buffer.size();
+            let bytes = download.memory.size();
             Arc::new(Readback {
                 gpu: Arc::clone(gpu),
-                state: Mutex::new(Arrival::Staged(download.buffer.clone(), bytes)),
+                state: Mutex::new(Arrival::Staged(download.memory.clone(), bytes)),
                 flight,
                 submission,
             })
         });
         self.readback.clone()
     }
+}
 
-    /// Frees the memory of a step that has landed; outputs that somebody may still read move to the host.
-    fn recycle(&mut self) {
+impl InFlight for Slot {
+    type Gpu = Arc<Gpu>;
+
+    fn has_landed(&self) -> bool {
+        self.flight.landed()
+    }
+
+    fn poll(gpu: &Arc<Gpu>, what: &str) -> Result<()> {
+        gpu.poll(wgpu::PollType::Poll, what)
+    }
+
+    fn land(&mut self, gpu: &Arc<Gpu>, what: &str) -> Result<bool> {
+        if let Some(submission) = self.submission.take() {
+            self.flight.land(gpu, &submission, what)?;
+        }
         if let Some(readback) = self.readback.take() {
             readback.settle(Arc::strong_count(&readback) > 1);
         }
+        let failed = self.flight.failed.load(Ordering::Acquire);
+        if failed {
+            gpu.check("run", what)?;
+        }
+        Ok(!failed)
     }
 }
 
-/// The slots of an executable, the longest in flight first.
-pub(crate) struct Ring {
-    slots: VecDeque<Slot>,
+/// Bytes that one step sends to the device and gets back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SlotSizes {
     upload: u64,
     download: u64,
 }
 
-impl Ring {
-    /// Slots for this many bytes to the device and back.
-    pub fn new(upload: u64, download: u64) -> Ring {
-        Ring {
-            slots: VecDeque::new(),
-            upload: upload.next_multiple_of(4),
-            download: download.next_multiple_of(4),
-        }
-    }
-
-    /// A slot that is ready to be written; `what` names the program in errors. Slots are made when all others are in
-    /// flight, so that one that is always waited for has only one.
-    pub fn acquire(&mut self, gpu: &Arc<Gpu>, what: &str) -> Result<Slot> {
-        let landed = |slots: &VecDeque<Slot>| slots.front().is_some_and(|slot| slot.flight.landed());
-        if !landed(&self.slots) && !self.slots.is_empty() {
-            gpu.poll(wgpu::PollType::Poll, what)?;
-        }
-        if !landed(&self.slots) && self.slots.len() < STEPS_IN_FLIGHT {
-            return Slot::new(gpu, what, self.upload, self.download);
-        }
-        let Some(mut slot) = self.slots.pop_front() else {
-            return Err(gpu.error("run", what, "there is no staging memory"));
-        };
-        if let Some(submission) = slot.submission.take() {
-            slot.flight.land(gpu, &submission, what)?;
-        }
-        slot.recycle();
-        if slot.flight.failed.load(Ordering::Acquire) {
-            gpu.check("run", what)?;
-            return Slot::new(gpu, what, self.upload, self.download);
-        }
-        Ok(slot)
-    }
-
-    /// Takes a slot back that was launched.
-    pub fn give_back(&mut self, slot: Slot) {
-        self.slots.push_back(slot);
+impl SlotSizes {
+    pub fn new(upload: u64, download: u64) -> SlotSizes {
+        SlotSizes { upload: upload.next_multiple_of(4), download: download.next_multiple_of(4) }
     }
 }

@@ -2,12 +2,12 @@
 
 use crate::buffer::WgpuBuffer;
 use crate::gpu::Gpu;
-use crate::heap::OwnMemory;
-use crate::layout::{Layout, Spot, aligned};
+use crate::gpu::OwnMemory;
 use crate::printing::Printing;
 use crate::staging::{Readback, Slot};
 use crate::tuning::EARLY_READ_BYTES;
 use crate::words::{self, stored_bytes};
+use dropforge_gpu::{Layout, Spot, aligned};
 use dropforge_ir::{Error, Program, Result};
 use dropforge_runtime::{Argument, Arguments, BufferRef, own};
 use std::sync::Arc;
@@ -89,7 +89,7 @@ impl<'a> Uploads<'a> {
             }
         }
         for (own, offset, bytes) in &self.moved {
-            encoder.copy_buffer_to_buffer(&own.piece.buffer, own.piece.offset(), chunk, *offset, *bytes);
+            encoder.copy_buffer_to_buffer(&own.piece.memory, own.piece.offset(), chunk, *offset, *bytes);
         }
     }
 }
@@ -150,13 +150,13 @@ impl Outputs {
     ) {
         for ((output, spot), &bytes) in outputs.iter().zip(&self.spots).zip(&self.bytes) {
             if bytes > 0 {
-                let (from, piece) = (&chunks[spot.chunk].buffer, &output.piece);
-                encoder.copy_buffer_to_buffer(from, spot.offset, &piece.buffer, piece.offset(), bytes);
+                let (from, piece) = (&chunks[spot.chunk].memory, &output.piece);
+                encoder.copy_buffer_to_buffer(from, spot.offset, &piece.memory, piece.offset(), bytes);
             }
         }
         if let Some(staging) = slot.download() {
             for Early { from, to, bytes } in &self.copies {
-                let chunk = &chunks[from.chunk].buffer;
+                let chunk = &chunks[from.chunk].memory;
                 encoder.copy_buffer_to_buffer(chunk, from.offset, staging, *to, *bytes);
             }
         }

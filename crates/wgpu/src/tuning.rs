@@ -21,15 +21,6 @@ pub const BUSY_PRODUCT_THREADS: usize = 1 << 16;
 /// Most columns that one thread reduces alone.
 pub const COLUMNS_PER_THREAD: usize = 8;
 
-/// Least bytes of a piece of device memory from which buffers are cut.
-pub const CHUNK_BYTES: u64 = 16 << 20;
-
-/// Rounding of pieces that hold one large buffer, in bytes.
-pub const LARGE_GRAIN: u64 = 1 << 20;
-
-/// Bytes of idle device memory that are always kept for reuse; more is kept up to half of what was in use at most.
-pub const KEPT_BYTES: u64 = 256 << 20;
-
 /// Most bytes of staging memory that are kept for reads.
 pub const READ_STAGING_BYTES: u64 = 64 << 20;
 
@@ -38,12 +29,6 @@ pub const OUTSIDE_BYTES: u64 = 64 << 20;
 
 /// What the smallest write counts for among them.
 pub const OUTSIDE_LEAST_BYTES: u64 = 64 << 10;
-
-/// Steps of one executable that may be in flight; each has staging memory of its own.
-pub const STEPS_IN_FLIGHT: usize = 3;
-
-/// Alignment of everything on the device, in bytes; what any device asks of the start of a binding.
-pub const ALIGNMENT: u64 = 256;
 
 /// Outputs up to this many bytes start on their way to the host with the step that makes them.
 pub const EARLY_READ_BYTES: u64 = 64 << 10;
@@ -193,29 +178,11 @@ pub const ATTENTION_TILES: [AttentionTile; 6] = [
     AttentionTile { rows: 32, each: 4, depth: 8 },
 ];
 
-/// Most operations on each element in an epilogue; beyond, it is a kernel of its own, which has more threads.
-pub const MOST_EPILOGUE_WORK: usize = 64;
-
-/// Milliseconds that a program may spend on timing tiles when it is loaded.
-pub const TIMING_MILLISECONDS: u64 = 200;
-
-/// Microseconds that one candidate runs for at a time.
-pub const CANDIDATE_MICROSECONDS: f64 = 400.0;
-
-/// How often each candidate is timed; the shortest time counts.
-pub const TIMING_ROUNDS: usize = 2;
-
-/// Part of the time of the pick by rule below which another is taken.
-pub const CLEARLY_FASTER: f64 = 0.97;
-
 /// Most candidates that are timed for one contraction.
 pub const MOST_CANDIDATES: usize = 10;
 
 /// Most words of memory for which timing is worth their clearing.
 pub const MOST_TIMED_WORDS: usize = 1 << 26;
-
-/// Floating-point operations per microsecond from which the first guess of a run's length is made.
-pub const GUESSED_RATE: f64 = 1e7;
 
 /// Sums by index look through up to so many indices for each element of the result,
 pub const FEW_INDICES: usize = 32;

@@ -9,9 +9,9 @@ pub(crate) fn width(dtype: DType, printing: Printing) -> u64 {
     if printing.packs(dtype) { 2 } else { 4 }
 }
 
-/// Bytes of a value on the device: whole words, as copies move no less.
+/// Bytes of a value on the device.
 pub(crate) fn stored_bytes(ty: &ValueType, printing: Printing) -> u64 {
-    (ty.shape.elements() as u64 * width(ty.dtype, printing)).next_multiple_of(4)
+    dropforge_gpu::stored_bytes(ty, &|dtype| width(dtype, printing))
 }
 
 /// Appends elements as the device stores them.

@@ -237,6 +237,7 @@ fn print_sum(mut shader: Shader, label: &str, sizes: Sizes, slot: &Slot, parts: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dropforge_gpu::tune::Tunable as _;
 
     /// What the rule picks for a product, and its class, with matrices of so many rows.
     fn by_rule(m: usize, n: usize, k: usize, side: usize, matrix_use: MatrixUse) -> (String, Pick) {

@@ -5,62 +5,9 @@
 use super::quads::{self, Along, instructions};
 use super::scalar::Scene;
 use super::shader::{Shader, Slot, Where, rounded};
-use crate::tuning::MOST_EPILOGUE_WORK;
-use dropforge_ir::UnaryKind;
-use dropforge_plan::kernel::{Instance, Instruction, LoopKernel};
-use dropforge_plan::plan::{Kernel, Plan, Work};
-
-/// For each kernel of a plan, whether it is printed into the one before it.
-pub(crate) fn fused(plan: &Plan, limits: &wgpu::Limits) -> Vec<bool> {
-    (0..plan.kernels.len()).map(|number| number > 0 && is_fused(plan, number, limits)).collect()
-}
-
-fn is_fused(plan: &Plan, number: usize, limits: &wgpu::Limits) -> bool {
-    let (before, kernel) = (&plan.kernels[number - 1], &plan.kernels[number]);
-    let (Work::Call { op, args, results }, Some((epilogue, instance))) = (&before.work, elementwise(kernel))
-    else {
-        return false;
-    };
-    // At worst each operand lies in another buffer, and the parts of a sum in one more.
-    let buffers = args.len() + instance.operands.len() + 1;
-    kernel.is_epilogue
-        && op.is_contraction()
-        && plan.buffers[results[0]].ty.dtype.is_float()
-        && buffers <= limits.max_storage_buffers_per_shader_stage as usize
-        && work(epilogue) <= MOST_EPILOGUE_WORK
-}
-
-/// The loop of a kernel without columns, over one set of buffers.
-fn elementwise(kernel: &Kernel) -> Option<(&LoopKernel, &Instance)> {
-    match &kernel.work {
-        Work::Loop { kernel, instances } if kernel.column_axes == 0 && instances.len() == 1 => {
-            Some((kernel, &instances[0]))
-        }
-        _ => None,
-    }
-}
-
-/// About how many operations an element takes.
-fn work(kernel: &LoopKernel) -> usize {
-    let one = |instruction: &Instruction| match instruction {
-        Instruction::RandomBits { .. } => 100,
-        Instruction::Unary { kind, .. } => match kind {
-            UnaryKind::Negate | UnaryKind::Absolute | UnaryKind::Relu | UnaryKind::Not => 1,
-            _ => 20,
-        },
-        Instruction::Immediate { .. } => 0,
-        _ => 1,
-    };
-    instructions(kernel).map(one).sum()
-}
-
-/// The value that nobody has in memory because the epilogue of the kernel with this number takes it from registers.
-pub(crate) fn unstored(plan: &Plan, product: usize) -> Option<usize> {
-    match &plan.kernels[product].work {
-        Work::Call { results, .. } if plan.is_used_by_next_only(product, results[0]) => Some(results[0]),
-        _ => None,
-    }
-}
+use dropforge_gpu::epilogue::elementwise;
+use dropforge_plan::kernel::{Instance, LoopKernel};
+use dropforge_plan::plan::{Plan, Work};
 
 /// A loop kernel that is run on each element of a contraction.
 pub(crate) struct Epilogue<'a> {
@@ -73,7 +20,7 @@ pub(crate) struct Epilogue<'a> {
     keeps: bool,
 }
 
-/// The epilogue of the kernel with this number, if it has one by what [`fused`] said; `places` says where each buffer of the
+/// The epilogue of the kernel with this number, if it has one by what [`fused`](dropforge_gpu::epilogue::fused) said; `places` says where each buffer of the
 /// plan lies.
 pub(crate) fn epilogue<'a>(
     plan: &'a Plan,

@@ -26,9 +26,9 @@ mod shader;
 mod tile;
 
 pub(crate) use cooperative::Kind;
-pub(crate) use epilogue::{Epilogue, epilogue, fused, unstored};
+pub(crate) use epilogue::{Epilogue, epilogue};
 pub(crate) use halves::there_and_back;
-pub(crate) use pick::{Means, Pick, Picker, Tunable};
+pub(crate) use pick::{Means, Pick, Tunable};
 pub(crate) use shader::{BufferId, Dispatch, Where};
 
 use crate::printing::Printing;

@@ -3,7 +3,7 @@
 use super::cooperative::Kind;
 use crate::printing::MatrixUse;
 use crate::tuning::{ATTENTION_TILES, AttentionTile, MATRIX_TILES, MatrixTile, TILES, Tile};
-use dropforge_runtime::Choices;
+use dropforge_gpu::tune;
 
 /// One choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +33,10 @@ impl Pick {
             Pick::Attention(_) => None,
         }
     }
+}
 
-    /// As a word of a file.
-    pub fn text(self) -> String {
+impl tune::Pick for Pick {
+    fn text(self) -> String {
         match self {
             Pick::Contraction(tile, parts) => {
                 let Tile { m, n, thread_m, thread_n, k } = tile;
@@ -49,8 +50,7 @@ impl Pick {
         }
     }
 
-    /// From such a word; nothing if it names no choice of the tables.
-    pub fn parse(text: &str) -> Option<Pick> {
+    fn parse(text: &str) -> Option<Pick> {
         let (kind, numbers) = text.split_once(':')?;
         let numbers: Vec<usize> = numbers.split(':').map(|n| n.parse().ok()).collect::<Option<_>>()?;
         match (kind, numbers.as_slice()) {
@@ -106,9 +106,22 @@ pub(crate) struct Tunable {
     pub flops: f64,
 }
 
-impl Tunable {
-    /// What was picked for this class, if it can be done here, or else the choice by rule.
-    pub fn fit(&self, picked: Option<Pick>) -> Pick {
+impl tune::Tunable for Tunable {
+    type Pick = Pick;
+
+    fn class(&self) -> &str {
+        &self.class
+    }
+
+    fn picks(&self) -> &[Pick] {
+        &self.picks
+    }
+
+    fn flops(&self) -> f64 {
+        self.flops
+    }
+
+    fn fit(&self, picked: Option<Pick>) -> Pick {
         let is_bound = self.means.matrix_use == MatrixUse::Always;
         match (self.picks[0], picked) {
             (Pick::Matrices(..), Some(Pick::Contraction(..))) if is_bound => self.picks[0],
@@ -128,33 +141,6 @@ impl Tunable {
     }
 }
 
-/// Picks for the kernels of a program: what is given for their class, or else what the device knows of it, or else the
-/// choice by rule. The first kernel of a class decides for all of it, and what it decides is added to what is given, so that
-/// the same is picked whenever that is given again.
-pub(crate) struct Picker<'a> {
-    given: &'a mut Choices,
-    known: &'a dyn Fn(&str) -> Option<Pick>,
-}
-
-impl<'a> Picker<'a> {
-    pub fn new(given: &'a mut Choices, known: &'a dyn Fn(&str) -> Option<Pick>) -> Picker<'a> {
-        Picker { given, known }
-    }
-
-    pub fn pick(&mut self, tunable: &Tunable) -> Pick {
-        if tunable.flops == 0.0 {
-            // There is nothing to choose.
-            return tunable.picks[0];
-        }
-        let given = self.given.get(&tunable.class).and_then(|text| Pick::parse(text));
-        let pick = tunable.fit(given.or_else(|| (self.known)(&tunable.class)));
-        if given.is_none() {
-            self.given.insert(tunable.class.clone(), pick.text());
-        }
-        pick
-    }
-}
-
 /// A size in steps of about a fifth.
 pub(crate) fn step(size: usize) -> usize {
     match size.checked_ilog2() {
@@ -166,6 +152,7 @@ pub(crate) fn step(size: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dropforge_gpu::tune::{Pick as _, Tunable as _};
 
     #[test]
     fn picks_survive_their_text() {
@@ -187,28 +174,6 @@ mod tests {
         ] {
             assert_eq!(Pick::parse(wrong), None, "{wrong}");
         }
-    }
-
-    #[test]
-    fn what_is_given_comes_before_what_is_known_and_the_rule_comes_last() {
-        let [rule, known, given] = [0, 1, 2].map(|tile| Pick::Contraction(TILES[tile].0, 2));
-        let class = |name: &str| Tunable {
-            class: name.into(),
-            picks: vec![rule],
-            most_parts: 3,
-            means: Means { memory: 1 << 20, threads: 256, matrices: None, matrix_use: MatrixUse::default() },
-            flops: 1.0,
-        };
-        let knows = |class: &str| (class != "new").then_some(known);
-        let mut choices = Choices::from([("a".into(), given.text()), ("b".into(), "nonsense".into())]);
-        let mut picker = Picker::new(&mut choices, &knows);
-        assert_eq!(["a", "b", "new"].map(|name| picker.pick(&class(name))), [given, known, rule]);
-        // The first of a class decides, whatever the rule says of others.
-        let other = Tunable { picks: vec![given], ..class("new") };
-        assert_eq!(picker.pick(&other), rule);
-        let found: Vec<_> = choices.into_iter().collect();
-        let expected = [("a", given), ("b", known), ("new", rule)];
-        assert_eq!(found, expected.map(|(name, pick)| (name.to_string(), pick.text())));
     }
 
     #[test]

@@ -5,17 +5,23 @@
 //! found anew, from the same lifetimes. Values that share a place in the plan while both are alive (a result that
 //! replaces an argument) share one here.
 
-use crate::printing::Printing;
+use crate::epilogue::unstored;
 use crate::tuning::ALIGNMENT;
-use crate::wgsl::unstored;
-use crate::words::{stored_bytes, width};
-use dropforge_ir::{Error, Program, Result, ValueType};
+use dropforge_ir::{DType, Error, Program, Result, ValueType};
 use dropforge_plan::plan::{Place, Plan};
 use std::collections::HashMap;
 
+/// How many bytes an element takes on a device.
+pub type Width<'a> = &'a dyn Fn(DType) -> u64;
+
+/// Bytes of a value on a device: whole words, as copies move no less.
+pub fn stored_bytes(ty: &ValueType, width: Width<'_>) -> u64 {
+    (ty.shape.elements() as u64 * width(ty.dtype)).next_multiple_of(4)
+}
+
 /// A position in the device buffers of an executable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Spot {
+pub struct Spot {
     /// Which chunk.
     pub chunk: usize,
     /// First byte.
@@ -24,7 +30,7 @@ pub(crate) struct Spot {
 
 /// The memory of one executable, states left out.
 #[derive(Debug, Default)]
-pub(crate) struct Layout {
+pub struct Layout {
     /// For each buffer of the plan; nothing for states.
     pub spots: Vec<Option<Spot>>,
     /// For each input of the program, where its elements are uploaded to; in the first chunk, one after another.
@@ -53,17 +59,17 @@ struct Item {
 
 impl Layout {
     /// Finds places in chunks of at most `limit` bytes, where the kernels that `fused` marks run as part of the one before;
-    /// `printing` says how wide elements are.
+    /// `width` says how wide elements are.
     ///
     /// # Errors
     /// If a value takes more than that; the message names it and the program.
-    pub fn new(plan: &Plan, fused: &[bool], limit: u64, printing: Printing) -> Result<Layout> {
-        Layout::find(plan, fused, limit, printing)
+    pub fn new(plan: &Plan, fused: &[bool], limit: u64, width: Width<'_>) -> Result<Layout> {
+        Layout::find(plan, fused, limit, width)
             .map_err(|error| Error::new("load", format!("{}: {}", plan.program.name, error.message())))
     }
 
-    fn find(plan: &Plan, fused: &[bool], limit: u64, printing: Printing) -> Result<Layout> {
-        let stored_bytes = |ty: &ValueType| stored_bytes(ty, printing);
+    fn find(plan: &Plan, fused: &[bool], limit: u64, width: Width<'_>) -> Result<Layout> {
+        let stored_bytes = |ty: &ValueType| stored_bytes(ty, width);
         let mut layout = Layout { spots: vec![None; plan.buffers.len()], ..Layout::default() };
         let end = plan.kernels.len();
         let mut packer = Packer { limit, items: Vec::new(), chunks: Vec::new() };
@@ -74,7 +80,7 @@ impl Layout {
         }
         layout.hypers = at;
         layout.upload_bytes = at + (plan.program.hypers.len() as u64) * 4;
-        packer.place(&inputs_together(&plan.program, printing), layout.upload_bytes, 0, end)?;
+        packer.place(&inputs_together(&plan.program, width), layout.upload_bytes, 0, end)?;
         for literal in &plan.constants {
             let spot =
                 packer.place(&format!("a constant {}", literal.ty), stored_bytes(&literal.ty), 0, end)?;
@@ -86,7 +92,7 @@ impl Layout {
             layout.outputs.push(spot);
         }
         let fixed: u64 = packer.chunks.iter().sum();
-        layout.place_arena(plan, fused, printing, &mut packer)?;
+        layout.place_arena(plan, fused, width, &mut packer)?;
         for (number, info) in plan.buffers.iter().enumerate() {
             let spot = match info.place {
                 Place::Input(port) => Spot { chunk: 0, offset: layout.inputs[port] },
@@ -106,7 +112,7 @@ impl Layout {
         &mut self,
         plan: &Plan,
         fused: &[bool],
-        printing: Printing,
+        width: Width<'_>,
         packer: &mut Packer,
     ) -> Result<()> {
         let mut lives: HashMap<usize, (usize, usize)> = HashMap::new();
@@ -136,7 +142,7 @@ impl Layout {
                 let &old = groups[group].last().expect("groups are never empty");
                 let (ty, old_ty) = (&info.ty, &plan.buffers[old].ty);
                 // Element by element works only among elements of one width.
-                let is_alike = width(ty.dtype, printing) == width(old_ty.dtype, printing);
+                let is_alike = width(ty.dtype) == width(old_ty.dtype);
                 lives[&old].1 == lives[&buffer].0 && old_ty.bytes() == ty.bytes() && is_alike
             });
             let group = replaced.unwrap_or_else(|| {
@@ -147,7 +153,7 @@ impl Layout {
             last_at.insert(info.place, group);
         }
         let bytes = |group: &Vec<usize>| {
-            group.iter().map(|&buffer| stored_bytes(&plan.buffers[buffer].ty, printing)).max().unwrap_or(0)
+            group.iter().map(|&buffer| stored_bytes(&plan.buffers[buffer].ty, width)).max().unwrap_or(0)
         };
         groups.sort_by_key(|group| (std::cmp::Reverse(bytes(group)), lives[&group[0]].0, group[0]));
         for group in &groups {
@@ -163,8 +169,8 @@ impl Layout {
 }
 
 /// Inputs lie side by side; in errors the largest stands for them.
-fn inputs_together(program: &Program, printing: Printing) -> String {
-    let largest = program.inputs.iter().max_by_key(|port| stored_bytes(program.ty(port.value), printing));
+fn inputs_together(program: &Program, width: Width<'_>) -> String {
+    let largest = program.inputs.iter().max_by_key(|port| stored_bytes(program.ty(port.value), width));
     match (largest, program.inputs.len()) {
         (Some(port), 1) => format!("input {} {}", port.name, program.ty(port.value)),
         (Some(port), count) => {
@@ -175,7 +181,7 @@ fn inputs_together(program: &Program, printing: Printing) -> String {
 }
 
 /// Bytes of a place that holds this many.
-pub(crate) fn aligned(bytes: u64) -> u64 {
+pub fn aligned(bytes: u64) -> u64 {
     bytes.max(1).next_multiple_of(ALIGNMENT)
 }
 

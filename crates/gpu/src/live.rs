@@ -19,7 +19,7 @@ impl fmt::Display for LiveBuffer {
 }
 
 /// The error text of closing a device while it is in use; `None` if nothing is alive.
-pub(crate) fn leaks(statistics: &MemoryStatistics, live: &[LiveBuffer]) -> Option<String> {
+pub fn leaks(statistics: &MemoryStatistics, live: &[LiveBuffer]) -> Option<String> {
     const MOST_NAMED: usize = 8;
     if statistics.buffers == 0 && statistics.executables == 0 {
         return None;

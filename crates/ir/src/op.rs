@@ -226,6 +226,9 @@ macro_rules! operations {
                 }
             }
 
+            /// The names of all operations that are no leaves; those with a kind go by the names of their kinds.
+            pub const NAMES: &'static [&'static str] = &[$($name),*];
+
             /// Names and printed values of the attributes, `kind` left out.
             pub(crate) fn attributes(&self) -> Vec<(&'static str, String)> {
                 match self {

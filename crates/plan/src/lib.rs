@@ -9,8 +9,10 @@ pub mod kernel;
 mod memory;
 mod mixed;
 pub mod plan;
+pub mod text;
 mod topology;
 mod tuning;
+pub mod verify;
 mod view;
 
 pub use plan::{Plan, plan};

@@ -3,6 +3,7 @@
 use crate::device::{Argument, Buffer, BufferRef, own};
 use dropforge_ir::{Error, Program, Result};
 use dropforge_plan::Plan;
+use dropforge_plan::verify::verify;
 use std::sync::Arc;
 
 /// A plan with a buffer of the right type for each of its states.
@@ -12,11 +13,12 @@ pub struct Binding<'a> {
 }
 
 impl<'a> Binding<'a> {
-    /// Binds states to a plan, in the order of its program's.
+    /// Binds states to a plan, in the order of its program's. The plan is verified: devices carry it out with raw memory.
     ///
     /// # Errors
-    /// If the number or a type of the states differs.
+    /// If the plan is not valid, or the number or a type of the states differs.
     pub fn new(plan: &'a Arc<Plan>, states: &'a [BufferRef]) -> Result<Binding<'a>> {
+        verify(plan)?;
         let program = &plan.program;
         let fail = |message: String| Err(Error::new("load", message));
         let (expected, given) = (program.states.len(), states.len());

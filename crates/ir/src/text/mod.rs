@@ -20,9 +20,11 @@
 //! Names stand in double quotes with the escapes of Rust; the program's name may go without if it is plain.
 //! What is printed from a parsed program is the text it was parsed from, comments aside.
 
+mod line;
 mod parse;
 mod print;
 
+pub use line::{Line, Parsed};
 pub use parse::parse;
 
 #[cfg(test)]

@@ -30,6 +30,15 @@ impl fmt::Display for Program {
     }
 }
 
+impl Op {
+    /// The attributes as the text form has them, in braces; empty without any.
+    pub fn attribute_text(&self) -> String {
+        let attributes: Vec<String> =
+            self.attributes().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        if attributes.is_empty() { String::new() } else { format!("{{{}}}", attributes.join(", ")) }
+    }
+}
+
 impl Program {
     fn fmt_node(&self, node: &Node, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, &value) in node.results.iter().enumerate() {
@@ -47,10 +56,9 @@ impl Program {
         for (index, arg) in node.args.iter().enumerate() {
             write!(f, "{}{arg}", if index == 0 { " " } else { ", " })?;
         }
-        let attributes: Vec<String> =
-            node.op.attributes().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let attributes = node.op.attribute_text();
         if !attributes.is_empty() {
-            write!(f, " {{{}}}", attributes.join(", "))?;
+            write!(f, " {attributes}")?;
         }
         if !node.origin.is_unknown() && !f.alternate() {
             write!(f, "  // {}", node.origin.to_string().escape_debug())?;

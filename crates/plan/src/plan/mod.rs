@@ -133,7 +133,16 @@ pub struct Plan {
     /// The largest sum of intermediate values that are alive at once, in bytes: no placement needs less.
     pub lower_bound_bytes: usize,
     /// For each buffer the kernels that touch it, in order.
-    touched_by: Vec<Vec<usize>>,
+    pub(crate) touched_by: Vec<Vec<usize>>,
+}
+
+/// For each of so many buffers the kernels that touch it, in order.
+pub(crate) fn touched_by(kernels: &[Kernel], buffers: usize) -> Vec<Vec<usize>> {
+    let mut touched_by = vec![Vec::new(); buffers];
+    for (number, kernel) in kernels.iter().enumerate() {
+        kernel.buffers().into_iter().for_each(|buffer| touched_by[buffer].push(number));
+    }
+    touched_by
 }
 
 impl Plan {
@@ -310,18 +319,14 @@ impl<'a> Planner<'a> {
             })
             .collect();
         kernels.extend(self.final_copies());
-        let mut touched_by = vec![Vec::new(); self.buffers.len()];
-        for (number, kernel) in kernels.iter().enumerate() {
-            kernel.buffers().into_iter().for_each(|buffer| touched_by[buffer].push(number));
-        }
         Ok(Plan {
+            touched_by: touched_by(&kernels, self.buffers.len()),
             program: self.program.clone(),
             kernels,
             buffers: self.buffers,
             constants: self.constants,
             arena_bytes: placement.bytes,
             lower_bound_bytes: placement.lower_bound,
-            touched_by,
         })
     }
 

@@ -257,7 +257,6 @@ fn check_instance(plan: &Plan, kernel: &LoopKernel, instance: &Instance) -> Chec
                 check(ty.dtype == access.dtype, || format!("b{buffer} is {ty}, not {}", access.dtype))?;
                 let columns: &[usize] = if level == Level::Domain { columns } else { &[] };
                 let axes = rows.iter().zip(&access.index.rows);
-                // Values that are the same everywhere are read even where there are no elements.
                 let reached =
                     reach(access.index.offset, axes.chain(columns.iter().zip(&access.index.columns)));
                 check_reach(buffer, ty, reached)?;

@@ -230,7 +230,7 @@ pub enum Reduction {
 pub struct Reduce {
     /// What is computed.
     pub kind: Reduction,
-    /// A domain register.
+    /// A domain register, or one of rows that was made before: then every column has its value.
     pub from: Register,
     /// Row registers: one, or mean and variance.
     pub to: Vec<Register>,

@@ -80,9 +80,8 @@ fn check_loop(kernel: &LoopKernel) -> Checked {
             check_instruction(kernel, instruction, Level::Domain, &mut known)?;
         }
         for reduce in &stage.reductions {
-            let is_known = known.get(reduce.from.index()) == Some(&true);
-            check(is_known && level_of(reduce.from) == Some(Level::Domain), || {
-                format!("r{} is reduced, which no element has", reduce.from.0)
+            check(known.get(reduce.from.index()) == Some(&true), || {
+                format!("r{} is reduced and holds nothing there", reduce.from.0)
             })?;
             let expected = if reduce.kind == Reduction::MeanVariance { 2 } else { 1 };
             check(reduce.to.len() == expected, || "a reduction has another number of results".into())?;

@@ -56,7 +56,7 @@ fn what_is_printed_is_read_back() {
 #[test]
 fn damaged_text_is_an_error_or_a_plan_never_a_panic() {
     let text = example().to_string();
-    for at in (0..text.len()).filter(|&at| text.is_char_boundary(at)) {
+    for at in (0..text.len()).step_by(5).filter(|&at| text.is_char_boundary(at)) {
         for replacement in ["", "7", "-9", "b0", " ", "}", "%", "r1", "999999999999999999999", "("] {
             let damaged = format!("{}{replacement}{}", &text[..at], &text[(at + 1).min(text.len())..]);
             if let Ok(plan) = parse(&damaged) {

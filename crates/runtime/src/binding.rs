@@ -19,6 +19,11 @@ impl<'a> Binding<'a> {
     /// If the plan is not valid, or the number or a type of the states differs.
     pub fn new(plan: &'a Arc<Plan>, states: &'a [BufferRef]) -> Result<Binding<'a>> {
         verify(plan)?;
+        Binding::of_planned(plan, states)
+    }
+
+    /// As [`Binding::new`], for a plan that the planner has just made, which is right but for faults of the planner.
+    pub(crate) fn of_planned(plan: &'a Arc<Plan>, states: &'a [BufferRef]) -> Result<Binding<'a>> {
         let program = &plan.program;
         let fail = |message: String| Err(Error::new("load", message));
         let (expected, given) = (program.states.len(), states.len());

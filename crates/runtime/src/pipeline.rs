@@ -6,6 +6,7 @@ use crate::executable::Executable;
 use dropforge_ir::passes::{PASSES, Pass, run_passes};
 use dropforge_ir::verify::verify;
 use dropforge_ir::{Program, Result};
+use dropforge_plan::verify::verify as verify_plan;
 use dropforge_plan::{Plan, plan};
 use std::sync::Arc;
 
@@ -14,8 +15,8 @@ use std::sync::Arc;
 pub struct Options {
     /// The passes, in order. Default [`PASSES`].
     pub passes: Vec<Pass>,
-    /// Whether the program is verified again after each pass, so that an error names the pass with the fault. Default: in
-    /// debug builds.
+    /// Whether the program is verified again after each pass, so that an error names the pass with the fault, and the plan
+    /// at the end. Default: in debug builds.
     pub verify_passes: bool,
 }
 
@@ -38,7 +39,11 @@ impl Options {
 /// If the program is not valid.
 pub fn compile(program: &Program, options: &Options) -> Result<Plan> {
     verify(program)?;
-    plan(&run_passes(program, &options.passes, options.verify_passes)?)
+    let plan = plan(&run_passes(program, &options.passes, options.verify_passes)?)?;
+    if options.verify_passes {
+        verify_plan(&plan)?;
+    }
+    Ok(plan)
 }
 
 /// Compiles a program as the device wants it and binds it to its states, in the order of `program.states`.
@@ -64,7 +69,7 @@ pub fn load_with(
     choices: &mut Choices,
 ) -> Result<Executable> {
     let plan = Arc::new(compile(program, options)?);
-    let loaded = device.load(&Binding::new(&plan, states)?, choices)?;
+    let loaded = device.load(&Binding::of_planned(&plan, states)?, choices)?;
     Ok(Executable::new(plan, loaded))
 }
 

@@ -74,6 +74,17 @@ fn bytes(text: &str) -> Result<u64, String> {
     }
 }
 
+/// A time in seconds: a number with or without a unit.
+fn seconds(text: &str) -> Result<f64, String> {
+    let units = [("min", 60.0), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86_400.0)];
+    let unit = units.iter().find_map(|(name, factor)| Some((text.strip_suffix(name)?, *factor)));
+    let (number, factor) = unit.unwrap_or((text, 1.0));
+    match number.trim().parse::<f64>() {
+        Ok(number) if number > 0.0 && (number * factor).is_finite() => Ok(number * factor),
+        _ => Err("give a time above 0 such as 90s, 3m or 2h".into()),
+    }
+}
+
 #[derive(Args)]
 pub struct DataArgs {
     /// `digits[:COUNT]`, `mnist[:DIR]`, `cifar10:DIR`, or `folder:DIR` with one folder of images per class
@@ -127,6 +138,15 @@ pub struct Train {
     /// Limit of the global norm of the gradients
     #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
     pub clip_norm: Option<f64>,
+    /// What is measured, see `dropforge list metrics` [default: what suits the targets]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub metrics: Vec<String>,
+    /// Most steps to make
+    #[arg(long, value_name = "N")]
+    pub max_steps: Option<u64>,
+    /// Longest time to train, such as 90s, 3m or 2h
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub max_time: Option<f64>,
     /// Leave out a last batch with fewer samples
     #[arg(long)]
     pub drop_last: bool,
@@ -279,7 +299,16 @@ pub struct Explain {
 
 #[cfg(test)]
 mod tests {
-    use super::bytes;
+    use super::{bytes, seconds};
+
+    #[test]
+    fn times_have_units() {
+        let times = ["90", "90s", "1.5m", "2 h", "1min", "1d"].map(|text| seconds(text).unwrap());
+        assert_eq!(times, [90.0, 90.0, 90.0, 7200.0, 60.0, 86_400.0]);
+        for wrong in ["", "s", "-1s", "0", "nan", "inf", "1e999h", "3 weeks"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn sizes_have_units() {

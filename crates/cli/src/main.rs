@@ -5,6 +5,7 @@ mod bench;
 mod devices;
 mod eval;
 mod explain;
+mod interrupt;
 mod list;
 mod machine;
 mod output;

@@ -1,6 +1,7 @@
 //! `dropforge train`
 
 use crate::args::Train;
+use crate::interrupt;
 use crate::machine;
 use crate::output::{Outcome, Stop, add_metrics, count, duration, line, shape};
 use crate::progress::{ProgressBar, Shown};
@@ -31,7 +32,8 @@ pub fn run(args: &Train) -> Outcome {
         job.trainer.start_profile();
     }
     let Job { config, data, mut trainer, path, .. } = job;
-    let mut screen = Screen { config: &config, json: args.json, bar: None, stop: None };
+    let mut screen = Screen { config: &config, json: args.json, bar: None, stop: None, unread: false };
+    let asked = interrupt::flag();
     let mut fit = trainer.fit(&data.train).validate(&data.test).epochs(config.epochs);
     if let Some(steps) = config.max_steps {
         fit = fit.max_steps(steps);
@@ -40,9 +42,15 @@ pub fn run(args: &Train) -> Outcome {
         // A time that no Duration holds is never over.
         fit = fit.max_time(Duration::try_from_secs_f64(time).unwrap_or(Duration::MAX));
     }
-    fit.callback(&mut screen).run()?;
+    for callback in &config.callbacks {
+        fit = fit.callback(callback.build()?);
+    }
+    let fitted = fit.stop_flag(&asked).callback(&mut screen).run()?;
     if let Some(stop) = screen.stop {
         return Err(stop);
+    }
+    if let Some(why) = fitted.stopped {
+        say_stopped(args.json, &why, &trainer, &path)?;
     }
     finish(args.json, &mut trainer, &data, &path, started)?;
     if args.profile {
@@ -125,6 +133,10 @@ fn settings(args: &Train, mut base: Table) -> Outcome<Table> {
     said("optimizer.weight_decay", number(args.weight_decay))?;
     said("schedule.warmup", number(args.warmup))?;
     said("clip_norm", number(args.clip_norm))?;
+    let metrics = (!args.metrics.is_empty()).then(|| format!("{:?}", args.metrics));
+    said("metrics", metrics)?;
+    said("max_steps", whole(args.max_steps))?;
+    said("max_time", number(args.max_time))?;
     said("drop_last", args.drop_last.then(|| "true".into()))?;
     said("epochs", whole(args.epochs))?;
     said("batch", whole(args.batch))?;
@@ -206,6 +218,9 @@ fn build(config: &RunConfig, data: &OpenData, runtime: &Runtime) -> Outcome<Trai
     if let Some(limit) = config.clip_value {
         trainer = trainer.clip_value(limit);
     }
+    for metric in config.metrics.iter().flatten() {
+        trainer = trainer.metric(metric.build()?);
+    }
     Ok(trainer.compile(&data.train)?)
 }
 
@@ -263,6 +278,8 @@ struct Screen<'a> {
     bar: Option<ProgressBar>,
     /// Why nothing can be printed any more.
     stop: Option<Stop>,
+    /// Whether the reader of the output has gone.
+    unread: bool,
 }
 
 impl Callback for Screen<'_> {
@@ -279,9 +296,15 @@ impl Callback for Screen<'_> {
     fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> dropforge::Result<()> {
         // Without the bar, so that it does not stand in the way.
         self.bar = None;
-        if let Err(stop) = print_epoch(self.json, self.config, report) {
-            control.stop("nothing can be printed");
-            self.stop = Some(stop);
+        match print_epoch(self.json, self.config, report) {
+            Ok(()) => {}
+            // Training is worth finishing even if nobody reads along.
+            _ if self.unread => {}
+            Err(Stop::Unread) => self.unread = true,
+            Err(stop) => {
+                control.stop("nothing can be printed");
+                self.stop = Some(stop);
+            }
         }
         Ok(())
     }
@@ -291,10 +314,24 @@ impl Callback for Screen<'_> {
     }
 }
 
+/// Why training ended before its last epoch, and how it goes on.
+fn say_stopped(json: bool, why: &str, trainer: &Trainer, path: &Path) -> Outcome {
+    let run = path.display();
+    if json {
+        return line(
+            json!({ "event": "stopped", "why": why, "run": run.to_string(), "step": trainer.steps() }),
+        );
+    }
+    let steps = count(trainer.steps());
+    line(format_args!(
+        "stopped after {steps} steps: {why}; all is saved, and `dropforge train --resume {run}` goes on"
+    ))
+}
+
 fn shown(progress: &Progress<'_>, config: &RunConfig) -> Shown {
     let Progress { epoch, batch, batches, loss, samples_per_s, .. } = *progress;
     let metrics = progress.metrics().unwrap_or_default();
-    let metrics = metrics.iter().map(|value| format!("  {value}")).collect();
+    let metrics = metrics.shown().map(|value| format!("  {value}")).collect();
     let epochs_left = config.epochs.saturating_sub(epoch) as f64;
     let batches_left = epochs_left * batches as f64 + batches.saturating_sub(batch) as f64;
     let left = batches_left * config.batch as f64 / samples_per_s.max(1e-9);
@@ -316,7 +353,7 @@ fn print_epoch(json: bool, config: &RunConfig, report: &EpochReport) -> Outcome 
         return line(event);
     }
     let named = |prefix: &str, loss: f64, metrics: &Values| {
-        let metrics: String = metrics.iter().map(|value| format!("  {prefix}{value}")).collect();
+        let metrics: String = metrics.shown().map(|value| format!("  {prefix}{value}")).collect();
         format!("{prefix}loss {loss:.4}{metrics}")
     };
     let train = named("", report.loss, &report.metrics);

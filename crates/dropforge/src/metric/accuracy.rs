@@ -1,8 +1,10 @@
 //! Accuracy.
 
 use super::{Measured, Metric, Values, class_count, count};
+use crate::settings::{Described, Table};
 use crate::tensor::Tensor;
 use crate::tensor::node::fail;
+use crate::{Result, described};
 use dropforge_ir::DType;
 
 /// The share of right predictions. See [`accuracy`].
@@ -48,4 +50,12 @@ impl Metric for Accuracy {
     fn compute(&self, sums: &[Vec<f64>]) -> Values {
         Values::share(self.name(), sums[0][0] / sums[1][0])
     }
+
+    fn config(&self) -> Result<Table> {
+        self.write_named()
+    }
+}
+
+described! {
+    Accuracy = "accuracy", "the share of right predictions";
 }

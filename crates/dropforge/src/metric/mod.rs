@@ -1,17 +1,21 @@
 //! Metrics: what a network is worth in numbers that people read, computed inside the compiled step.
 
 mod accuracy;
+mod confusion_matrix;
 mod ratio;
 mod sums;
 mod values;
 
 pub use accuracy::{Accuracy, accuracy};
+pub use confusion_matrix::{ConfusionMatrix, confusion_matrix};
 pub use ratio::{Ratio, mean, ratio};
 pub use values::{Unit, Value, Values};
 
 pub(crate) use sums::{MeanLoss, Slot, SumState, Use, trace};
 
+use crate::settings::Table;
 use crate::tensor::Tensor;
+use crate::{Error, Result};
 use dropforge_ir::{DType, Literal};
 use std::sync::Arc;
 
@@ -74,6 +78,14 @@ pub trait Metric: Send + Sync {
     /// The numbers that follow from the sums over all batches, each row-major, in the order of [`Metric::update`]. The first
     /// is the metric's own.
     fn compute(&self, sums: &[Vec<f64>]) -> Values;
+
+    /// Name and settings of the metric as a file has them.
+    ///
+    /// # Errors
+    /// The metric cannot be written down.
+    fn config(&self) -> Result<Table> {
+        Err(Error::new(format!("a metric made by a program ({}) cannot be written to a file", self.name())))
+    }
 }
 
 macro_rules! pointer_metric {
@@ -89,6 +101,10 @@ macro_rules! pointer_metric {
 
             fn compute(&self, sums: &[Vec<f64>]) -> Values {
                 (**self).compute(sums)
+            }
+
+            fn config(&self) -> Result<Table> {
+                (**self).config()
             }
         }
     )*};

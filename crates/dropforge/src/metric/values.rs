@@ -12,6 +12,8 @@ pub enum Unit {
     Number,
     /// A part of a whole, from 0 to 1, shown in percent.
     Share,
+    /// One of many, such as a cell of a matrix: kept with the others, but not shown in a line.
+    Detail,
 }
 
 /// One named number.
@@ -31,7 +33,7 @@ pub struct Value {
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.unit {
-            Unit::Number => write!(f, "{} {:.4}", self.name, self.value),
+            Unit::Number | Unit::Detail => write!(f, "{} {:.4}", self.name, self.value),
             Unit::Share => write!(f, "{} {:.2} %", self.name, self.value * 100.0),
         }
     }
@@ -51,6 +53,16 @@ impl Values {
     /// One part of a whole, from 0 to 1.
     pub fn share(name: impl Into<String>, value: f64) -> Values {
         Values(vec![Value { name: name.into(), value, unit: Unit::Share }])
+    }
+
+    /// One of many numbers, which are kept but not shown in a line.
+    pub fn detail(name: impl Into<String>, value: f64) -> Values {
+        Values(vec![Value { name: name.into(), value, unit: Unit::Detail }])
+    }
+
+    /// Those that a line shows.
+    pub fn shown(&self) -> impl Iterator<Item = &Value> {
+        self.0.iter().filter(|value| value.unit != Unit::Detail)
     }
 
     /// These numbers and then those.
@@ -88,7 +100,7 @@ impl<'a> IntoIterator for &'a Values {
 /// `accuracy 98.20 %, f1 0.9711`
 impl fmt::Display for Values {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, value) in self.0.iter().enumerate() {
+        for (index, value) in self.shown().enumerate() {
             write!(f, "{}{value}", if index > 0 { ", " } else { "" })?;
         }
         Ok(())
@@ -101,7 +113,10 @@ mod tests {
 
     #[test]
     fn order_names_and_units() {
-        let values = Values::share("accuracy", 0.875).and(Values::number("perplexity", 4.0));
+        let values = Values::share("accuracy", 0.875)
+            .and(Values::detail("confusion_0_1", 3.0))
+            .and(Values::number("perplexity", 4.0));
+        assert_eq!(values.get("confusion_0_1"), Some(3.0));
         assert_eq!(values.to_string(), "accuracy 87.50 %, perplexity 4.0000");
         assert_eq!((values.get("perplexity"), values.get("loss")), (Some(4.0), None));
     }

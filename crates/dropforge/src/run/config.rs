@@ -4,11 +4,13 @@ use super::part::Part;
 use super::registry::context;
 use super::{ModelSpec, old_config};
 use crate::loss::Loss;
+use crate::metric::Metric;
 use crate::optim::Optimizer;
 use crate::schedule::Schedule;
 use crate::settings::{
     Context, Described, Description, Range, SettingType, TYPE, Table, Value, differences, unknown,
 };
+use crate::train::Callback;
 use crate::{Error, Result, described};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -56,6 +58,10 @@ pub struct RunConfig {
     pub optimizer: Part<dyn Optimizer>,
     /// How the learning rate changes.
     pub schedule: Schedule,
+    /// What is measured; the usual for the targets if `None`.
+    pub metrics: Option<Vec<Part<dyn Metric>>>,
+    /// What happens beside training.
+    pub callbacks: Vec<Part<dyn Callback>>,
     /// What the inputs look like, and what the outputs mean: found out from the data.
     pub inputs: InputSpec,
 }
@@ -79,6 +85,8 @@ described! {
     loss: Option<Part<dyn Loss>>, Some(None), Range::ANY, "what is made small, by default what suits the targets";
     optimizer: Part<dyn Optimizer>, None, Range::ANY, "how weights are updated";
     schedule: Schedule, Some(Schedule::constant()), Range::ANY, "how the learning rate changes";
+    metrics: Option<Vec<Part<dyn Metric>>>, Some(None), Range::ANY, "what is measured, by default what suits the targets";
+    callbacks: Vec<Part<dyn Callback>>, Some(Vec::new()), Range::ANY, "what happens beside training";
     inputs: InputSpec, Some(InputSpec::default()), Range::ANY, "what the samples look like; found out from the data";
 }
 

@@ -3,11 +3,13 @@
 
 use crate::init::{self, Init, Initializer};
 use crate::loss::{self, Loss};
+use crate::metric::{self, Metric};
 use crate::models::{self, Model};
 use crate::nn::{self, Layer, named, sequential};
 use crate::optim::{self, Optimizer};
 use crate::schedule::{self, Rule};
 use crate::settings::{Context, Described, Description, Library, SettingType, TYPE, Table, Value, unknown};
+use crate::train::{self, Callback};
 use crate::{Error, Result};
 use std::any::Any;
 use std::sync::LazyLock;
@@ -52,6 +54,10 @@ pub struct Registry {
     pub initialisers: Vec<Entry<dyn Initializer>>,
     /// Networks.
     pub models: Vec<Entry<dyn Model>>,
+    /// Metrics.
+    pub metrics: Vec<Entry<dyn Metric>>,
+    /// What happens beside training.
+    pub callbacks: Vec<Entry<dyn Callback>>,
 }
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
@@ -179,6 +185,14 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
         models::ResNet18,
         models::TinyCnn,
     ],
+    metrics: entries![dyn Metric:
+        metric::Accuracy,
+        metric::ConfusionMatrix,
+    ],
+    callbacks: entries![dyn Callback:
+        train::EarlyStopping,
+        train::ReduceOnPlateau,
+    ],
 });
 
 /// The list.
@@ -201,6 +215,8 @@ impl Registry {
             ("schedules", descriptions(&self.schedules)),
             ("initialisers", descriptions(&self.initialisers)),
             ("models", descriptions(&self.models)),
+            ("metrics", descriptions(&self.metrics)),
+            ("callbacks", descriptions(&self.callbacks)),
         ]
     }
 }
@@ -245,6 +261,8 @@ kinds! {
     dyn Rule, "schedule", schedules;
     dyn Initializer, "initialiser", initialisers;
     dyn Model, "model", models;
+    dyn Metric, "metric", metrics;
+    dyn Callback, "callback", callbacks;
 }
 
 /// Builds what a name, or a table with `type` and settings, stands for.

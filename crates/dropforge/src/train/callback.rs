@@ -4,7 +4,7 @@ use super::report::EpochReport;
 use super::state::{FROZEN, State};
 use super::{Progress, progress::Seen};
 use crate::metric::Values;
-use crate::settings::Value;
+use crate::settings::{Table, Value};
 use crate::step::{Evaluation, Network, Step};
 use crate::{Error, Result};
 use std::path::Path;
@@ -132,57 +132,80 @@ pub trait Callback {
     fn folder(&self) -> Option<&Path> {
         None
     }
+
+    /// Name and settings of the callback as a file has them.
+    ///
+    /// # Errors
+    /// The callback cannot be written down.
+    fn config(&self) -> Result<Table> {
+        Err(Error::new(format!("a callback made by a program ({}) cannot be written to a file", self.name())))
+    }
 }
 
-/// One that is lent, so that what it has gathered is there afterwards.
-impl<C: Callback + ?Sized> Callback for &mut C {
-    fn name(&self) -> String {
-        (**self).name()
-    }
+/// What is passed on to the callback behind a pointer.
+macro_rules! pointer_callback {
+    ($(#[$doc:meta] ($($generic:tt)*) $type:ty;)*) => {$(
+        #[$doc]
+        impl<$($generic)*> Callback for $type {
+            fn name(&self) -> String {
+                (**self).name()
+            }
 
-    fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
-        (**self).on_fit_start(control)
-    }
+            fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
+                (**self).on_fit_start(control)
+            }
 
-    fn on_epoch_start(&mut self, control: &mut Control<'_>) -> Result<()> {
-        (**self).on_epoch_start(control)
-    }
+            fn on_epoch_start(&mut self, control: &mut Control<'_>) -> Result<()> {
+                (**self).on_epoch_start(control)
+            }
 
-    fn on_step_end(&mut self, control: &mut Control<'_>) -> Result<()> {
-        (**self).on_step_end(control)
-    }
+            fn on_step_end(&mut self, control: &mut Control<'_>) -> Result<()> {
+                (**self).on_step_end(control)
+            }
 
-    fn on_validation_end(&mut self, validation: &Evaluation, control: &mut Control<'_>) -> Result<()> {
-        (**self).on_validation_end(validation, control)
-    }
+            fn on_validation_end(&mut self, validation: &Evaluation, control: &mut Control<'_>) -> Result<()> {
+                (**self).on_validation_end(validation, control)
+            }
 
-    fn on_checkpoint(&mut self, snapshot: &Snapshot<'_>) -> Result<()> {
-        (**self).on_checkpoint(snapshot)
-    }
+            fn on_checkpoint(&mut self, snapshot: &Snapshot<'_>) -> Result<()> {
+                (**self).on_checkpoint(snapshot)
+            }
 
-    fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
-        (**self).on_epoch_end(report, control)
-    }
+            fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
+                (**self).on_epoch_end(report, control)
+            }
 
-    fn on_error(&mut self, error: &Error) {
-        (**self).on_error(error);
-    }
+            fn on_error(&mut self, error: &Error) {
+                (**self).on_error(error);
+            }
 
-    fn on_fit_end(&mut self, control: &mut Control<'_>) -> Result<()> {
-        (**self).on_fit_end(control)
-    }
+            fn on_fit_end(&mut self, control: &mut Control<'_>) -> Result<()> {
+                (**self).on_fit_end(control)
+            }
 
-    fn state(&self) -> Option<String> {
-        (**self).state()
-    }
+            fn state(&self) -> Option<String> {
+                (**self).state()
+            }
 
-    fn restore(&mut self, state: &str) -> Result<()> {
-        (**self).restore(state)
-    }
+            fn restore(&mut self, state: &str) -> Result<()> {
+                (**self).restore(state)
+            }
 
-    fn folder(&self) -> Option<&Path> {
-        (**self).folder()
-    }
+            fn folder(&self) -> Option<&Path> {
+                (**self).folder()
+            }
+
+            fn config(&self) -> Result<Table> {
+                (**self).config()
+            }
+        }
+    )*};
+}
+pointer_callback! {
+    /// One in a box.
+    () Box<dyn Callback>;
+    /// One that is lent, so that what it has gathered is there afterwards.
+    (C: Callback + ?Sized) &mut C;
 }
 
 /// Training as a [`Callback`] sees it, and what it can do about it.

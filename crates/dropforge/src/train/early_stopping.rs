@@ -1,9 +1,10 @@
 //! Ending training when it no longer becomes better.
 
 use super::callback::{Callback, Control};
-use super::monitor::{Best, Monitor};
+use super::monitor::{Best, Monitor, lowest};
 use super::report::EpochReport;
-use crate::Result;
+use crate::settings::{Described, Range, Table};
+use crate::{Result, described};
 
 /// Ends training when a figure no longer becomes better. See [`early_stopping`].
 #[derive(Clone, Debug)]
@@ -84,4 +85,15 @@ impl Callback for EarlyStopping {
         self.best = Best::parse(state)?;
         Ok(())
     }
+
+    fn config(&self) -> Result<Table> {
+        self.write_named()
+    }
+}
+
+described! {
+    EarlyStopping = "early_stopping", "ends training when a figure no longer becomes better", { best: Best::default() };
+    monitor: Monitor, Some(lowest("val_loss")), Range::ANY, "what is watched";
+    patience: u64, Some(3), (1..).into(), "how many epochs may be no better";
+    min_delta: f64, Some(0.0), (0.0..).into(), "by how much a figure must be better to count";
 }

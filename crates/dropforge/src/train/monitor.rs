@@ -1,6 +1,7 @@
 //! Watching one figure of the epochs: whether it becomes better.
 
 use super::report::EpochReport;
+use crate::settings::{Context, SettingType, Value};
 use crate::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
@@ -72,3 +73,35 @@ impl Best {
         toml::from_str(text).map_err(|_| Error::of(ErrorKind::File, format!("cannot go on from {text:?}")))
     }
 }
+
+/// The name of a figure, with `lowest` or `highest` in front where its name does not say which is better.
+impl SettingType for Monitor {
+    fn expects() -> String {
+        "a figure such as \"val_loss\", \"val_accuracy\" or \"lowest val_depth\"".into()
+    }
+
+    fn read(value: &Value, context: &Context<'_>) -> Result<Monitor> {
+        let text = String::read(value, context)?;
+        let monitor = match text.split_once(' ') {
+            Some(("lowest", name)) => lowest(name.trim()),
+            Some(("highest", name)) => highest(name.trim()),
+            None if LOWER_IS_BETTER.iter().any(|end| text.ends_with(end)) => lowest(text),
+            None => highest(text),
+            Some(_) => {
+                return Err(Error::of(
+                    ErrorKind::Setting,
+                    format!("should be {}, got {text:?}", Monitor::expects()),
+                ));
+            }
+        };
+        Ok(monitor)
+    }
+
+    fn write(&self) -> Result<Option<Value>> {
+        let which = if self.highest { "highest" } else { "lowest" };
+        Ok(Some(Value::String(format!("{which} {}", self.name))))
+    }
+}
+
+/// Ends of the names of figures that should become low.
+const LOWER_IS_BETTER: [&str; 5] = ["loss", "error", "mae", "mse", "perplexity"];

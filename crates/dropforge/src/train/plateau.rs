@@ -1,9 +1,10 @@
 //! A learning rate that falls when training no longer becomes better.
 
 use super::callback::{Callback, Control};
-use super::monitor::{Best, Monitor};
+use super::monitor::{Best, Monitor, lowest};
 use super::report::EpochReport;
-use crate::Result;
+use crate::settings::{Described, Range, Table};
+use crate::{Result, described};
 
 /// Lowers the learning rate when a figure no longer becomes better. See [`reduce_on_plateau`].
 #[derive(Clone, Debug)]
@@ -68,4 +69,17 @@ impl Callback for ReduceOnPlateau {
         self.best = Best::parse(state)?;
         Ok(())
     }
+
+    fn config(&self) -> Result<Table> {
+        self.write_named()
+    }
+}
+
+described! {
+    ReduceOnPlateau = "reduce_on_plateau", "lowers the learning rate when a figure no longer becomes better",
+        { best: Best::default() };
+    monitor: Monitor, Some(lowest("val_loss")), Range::ANY, "what is watched";
+    factor: f64, Some(0.1), Range::above_to(0.0, 1.0), "what the rate is multiplied with";
+    patience: u64, Some(10), (0..).into(), "how many epochs may be no better without consequence";
+    least: f64, Some(0.0), (0.0..).into(), "the rate below which it does not fall";
 }

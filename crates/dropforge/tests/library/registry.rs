@@ -90,6 +90,8 @@ fn every_entry_builds_with_its_defaults_and_reads_back() {
     each_is_written::<dyn dropforge::schedule::Rule>();
     each_is_written::<dyn dropforge::init::Initializer>();
     each_is_written::<dyn dropforge::models::Model>();
+    each_is_written::<dyn dropforge::metric::Metric>();
+    each_is_written::<dyn dropforge::train::Callback>();
     for entry in &registry().models {
         let spec = ModelSpec::parse(entry.description.name).unwrap();
         let again = ModelSpec::new(&spec.write().unwrap().unwrap()).unwrap();

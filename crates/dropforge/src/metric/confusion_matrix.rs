@@ -1,0 +1,98 @@
+//! The confusion matrix.
+
+use super::{Measured, Metric, Values, class_count};
+use crate::settings::{Described, Table};
+use crate::tensor::Tensor;
+use crate::tensor::node::fail;
+use crate::{Result, described};
+use dropforge_ir::DType;
+
+/// How often each class was taken for each. See [`confusion_matrix`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ConfusionMatrix {}
+
+/// How often each class was taken for each, over all predictions of scores `[batch, classes, ..]` for class indices i32
+/// `[batch, ..]`.
+///
+/// Its own number is `balanced_accuracy`, the mean over the classes that occur of the share that was recognised
+/// (scikit-learn's `balanced_accuracy_score`); `confusion_T_P` counts the samples of class T that were taken for P.
+pub fn confusion_matrix() -> ConfusionMatrix {
+    ConfusionMatrix {}
+}
+
+impl Metric for ConfusionMatrix {
+    fn name(&self) -> String {
+        "balanced_accuracy".into()
+    }
+
+    fn update(&self, batch: &Measured<'_>) -> Vec<Tensor> {
+        let Measured { prediction, target } = *batch;
+        let Some(classes) = class_count(prediction, target) else {
+            let message = format!(
+                "needs scores f32[batch, classes, ..] and classes i32[batch, ..], got {} and {}",
+                prediction.ty(),
+                target.ty()
+            );
+            return vec![fail("confusion_matrix", message, &[prediction, target])];
+        };
+        let numbers = Tensor::arange(0, classes as i32).reshape([1, classes as isize]);
+        let hot = |of: &Tensor| of.reshape([-1, 1]).eq(&numbers).cast(DType::F32);
+        // Sums of at most so many ones as there are positions in a batch: exact in f32.
+        vec![hot(target).t().matmul(&hot(&prediction.argmax(1))).cast(DType::I32)]
+    }
+
+    fn compute(&self, sums: &[Vec<f64>]) -> Values {
+        let counts = &sums[0];
+        let classes = counts.len().isqrt();
+        let rows: Vec<&[f64]> = counts.chunks(classes.max(1)).collect();
+        let recognised = rows.iter().enumerate().filter_map(|(class, row)| {
+            let all: f64 = row.iter().sum();
+            (all > 0.0).then(|| row[class] / all)
+        });
+        let (sum, found) = recognised.fold((0.0, 0.0), |(sum, found), share| (sum + share, found + 1.0));
+        let cells = rows.iter().enumerate().flat_map(|(truth, row)| {
+            row.iter()
+                .enumerate()
+                .map(move |(said, count)| Values::detail(format!("confusion_{truth}_{said}"), *count))
+        });
+        cells.fold(Values::share(self.name(), sum / found), Values::and)
+    }
+
+    fn config(&self) -> Result<Table> {
+        self.write_named()
+    }
+}
+
+described! {
+    ConfusionMatrix = "confusion_matrix", "how often each class was taken for each, and the balanced accuracy";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The values are scikit-learn's `confusion_matrix` and `balanced_accuracy_score`.
+    #[test]
+    fn counts_and_balance() {
+        let truth = Tensor::from_vec(vec![2, 0, 2, 2, 0, 1], [6]);
+        let said = [0, 0, 2, 2, 0, 2];
+        let scores = said.iter().flat_map(|&class| (0..4).map(move |i| f32::from(i == class))).collect();
+        let scores = Tensor::from_vec(scores, [6, 4]);
+        let metric = confusion_matrix();
+        let counts = metric.update(&Measured { prediction: &scores, target: &truth });
+        let counts: Vec<i32> = counts[0].to_vec().unwrap();
+        assert_eq!(counts, [2, 0, 0, 0, 0, 0, 1, 0, 1, 0, 2, 0, 0, 0, 0, 0]);
+        let values = metric.compute(&[counts.iter().map(|&count| f64::from(count)).collect()]);
+        assert_eq!(values.get("balanced_accuracy"), Some((1.0 + 0.0 + 2.0 / 3.0) / 3.0));
+        assert_eq!((values.get("confusion_1_2"), values.get("confusion_2_0")), (Some(1.0), Some(1.0)));
+        assert_eq!(values.to_string(), "balanced_accuracy 55.56 %");
+        let wrong = metric.update(&Measured { prediction: &truth, target: &truth });
+        assert!(wrong[0].error().is_some());
+    }
+
+    #[test]
+    fn no_sample_has_no_balance() {
+        let values = confusion_matrix().compute(&[vec![0.0; 4]]);
+        assert!(values.get("balanced_accuracy").unwrap().is_nan());
+    }
+}

@@ -218,6 +218,9 @@ fn build(config: &RunConfig, data: &OpenData, runtime: &Runtime) -> Outcome<Trai
     if let Some(limit) = config.clip_value {
         trainer = trainer.clip_value(limit);
     }
+    for group in &config.groups {
+        trainer = trainer.group(group.build()?);
+    }
     for metric in config.metrics.iter().flatten() {
         trainer = trainer.metric(metric.build()?);
     }

@@ -1,5 +1,6 @@
 //! What a run was started with, as text: enough to build the same training again.
 
+use super::group_spec::GroupSpec;
 use super::part::Part;
 use super::registry::context;
 use super::{ModelSpec, old_config};
@@ -56,6 +57,8 @@ pub struct RunConfig {
     pub loss: Option<Part<dyn Loss>>,
     /// How weights are updated.
     pub optimizer: Part<dyn Optimizer>,
+    /// Parameters that are trained in ways of their own.
+    pub groups: Vec<GroupSpec>,
     /// How the learning rate changes.
     pub schedule: Schedule,
     /// What is measured; the usual for the targets if `None`.
@@ -84,6 +87,7 @@ described! {
     model: ModelSpec, None, Range::ANY, "the network";
     loss: Option<Part<dyn Loss>>, Some(None), Range::ANY, "what is made small, by default what suits the targets";
     optimizer: Part<dyn Optimizer>, None, Range::ANY, "how weights are updated";
+    groups: Vec<GroupSpec>, Some(Vec::new()), Range::ANY, "parameters that are trained in ways of their own";
     schedule: Schedule, Some(Schedule::constant()), Range::ANY, "how the learning rate changes";
     metrics: Option<Vec<Part<dyn Metric>>>, Some(None), Range::ANY, "what is measured, by default what suits the targets";
     callbacks: Vec<Part<dyn Callback>>, Some(Vec::new()), Range::ANY, "what happens beside training";

@@ -5,6 +5,7 @@ pub(crate) mod chosen;
 mod config;
 mod data_spec;
 mod disk;
+mod group_spec;
 mod model_spec;
 mod old_config;
 mod part;
@@ -17,6 +18,7 @@ mod trained;
 
 pub use config::{InputSpec, RunConfig, check_path};
 pub use data_spec::{DataSpec, OpenData};
+pub use group_spec::GroupSpec;
 pub use model_spec::ModelSpec;
 pub use part::Part;
 pub use run_dir::{RunDir, holds_run};

@@ -1,0 +1,106 @@
+//! Groups of parameters as they stand in a configuration.
+
+use super::part::Part;
+use crate::described;
+use crate::optim::{Group, Optimizer, group};
+use crate::settings::{Context, Described, Range, SettingType, Table, Value};
+use crate::{Error, Result};
+
+/// Parameters that are trained in a way of their own: `[[groups]]` of a configuration.
+///
+/// ```toml
+/// [[groups]]
+/// pattern = "backbone.*"
+/// lr_factor = 0.1
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupSpec {
+    pattern: String,
+    lr: Option<f64>,
+    lr_factor: Option<f64>,
+    weight_decay: Option<f64>,
+    frozen: bool,
+    optimizer: Option<Part<dyn Optimizer>>,
+}
+
+described! {
+    GroupSpec = "group", "parameters that are trained in a way of their own";
+    pattern: String, None, Range::ANY, "paths of the parameters; * stands for any characters";
+    lr: Option<f64>, Some(None), (0.0..).into(), "a learning rate of its own";
+    lr_factor: Option<f64>, Some(None), (0.0..).into(), "the learning rate as a multiple of that of all others";
+    weight_decay: Option<f64>, Some(None), (0.0..).into(), "a weight decay of its own";
+    frozen: bool, Some(false), Range::ANY, "whether these are not trained at all";
+    optimizer: Option<Part<dyn Optimizer>>, Some(None), Range::ANY, "another optimizer";
+}
+
+impl GroupSpec {
+    /// The group for a step.
+    ///
+    /// # Errors
+    /// Only if there is a bug: what was read can be built.
+    pub fn build(&self) -> Result<Group> {
+        let mut made = group(self.pattern.as_str());
+        if let Some(lr) = self.lr {
+            made = made.lr(lr);
+        }
+        if let Some(factor) = self.lr_factor {
+            made = made.lr_factor(factor);
+        }
+        if let Some(weight_decay) = self.weight_decay {
+            made = made.weight_decay(weight_decay);
+        }
+        if self.frozen {
+            made = made.frozen();
+        }
+        if let Some(optimizer) = &self.optimizer {
+            made = made.optimizer(optimizer.build()?);
+        }
+        Ok(made)
+    }
+}
+
+impl SettingType for GroupSpec {
+    fn expects() -> String {
+        "a table with `pattern` and what is different".into()
+    }
+
+    fn read(value: &Value, context: &Context<'_>) -> Result<GroupSpec> {
+        let Value::Table(table) = value else {
+            return Err(Error::new(format!("should be {}", <GroupSpec as SettingType>::expects())));
+        };
+        let spec = <GroupSpec as Described>::read(table, context)?;
+        match spec.lr.is_some() && spec.lr_factor.is_some() {
+            true => Err(Error::new("group: `lr` and `lr_factor` exclude each other; leave one out")),
+            false => Ok(spec),
+        }
+    }
+
+    fn write(&self) -> Result<Option<Value>> {
+        let table: Table = Described::write(self)?;
+        Ok(Some(Value::Table(table)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::run::RunConfig;
+
+    #[test]
+    fn groups_of_a_file_are_built() {
+        let config = RunConfig::parse(
+            "[[groups]]\npattern = 'c.*'\nfrozen = true\n[[groups]]\npattern = '*.bias'\nlr_factor = 2\noptimizer = 'sgd'",
+        )
+        .unwrap();
+        assert_eq!(config.groups.len(), 2);
+        config.groups.iter().for_each(|group| drop(group.build().unwrap()));
+        let again = RunConfig::parse(&config.to_text().unwrap()).unwrap();
+        assert_eq!(again.groups, config.groups);
+        for (wrong, part) in
+            [("lr = 1\nlr_factor = 2", "exclude"), ("lr = nan", "NaN"), ("rate = 1", "`rate`")]
+        {
+            let text = format!("[[groups]]\npattern = '*'\n{wrong}");
+            let message = RunConfig::parse(&text).unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}

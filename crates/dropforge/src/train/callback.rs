@@ -3,6 +3,7 @@
 use super::report::EpochReport;
 use super::state::{FROZEN, State};
 use super::{Progress, progress::Seen};
+use dropforge_data::Description;
 use crate::metric::Values;
 use crate::settings::Value;
 use crate::step::{Evaluation, Network, Step};
@@ -283,6 +284,7 @@ impl Control<'_> {
 pub struct Snapshot<'a> {
     pub(crate) step: &'a Step,
     pub(crate) state: &'a State,
+    pub(crate) description: &'a Description,
 }
 
 impl Snapshot<'_> {

@@ -192,6 +192,8 @@ fn nobody_elses_run_is_replaced_unless_that_is_asked() {
     let weights = fs::read(run.join("model.safetensors")).unwrap();
     let message = second.save(&run).unwrap_err().to_string();
     assert!(message.contains("another run") && message.contains("save_over"), "{message}");
+    let message = second.fit(&data).epochs(1).save(&run).run().unwrap_err().to_string();
+    assert!(message.contains("another run") && second.steps() == 0, "{message}");
     assert_eq!(fs::read(run.join("model.safetensors")).unwrap(), weights);
     second.save_over(&run).unwrap();
     let inputs = Generator::new(1).randn([5, 2]);

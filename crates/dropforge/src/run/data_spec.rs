@@ -3,7 +3,7 @@
 use super::InputSpec;
 use crate::{Error, Result};
 use dropforge_data::{
-    Description, DIGITS_TEST, DIGITS_TRAIN, ImageFolder, Normalization, Preparation, Source, cifar10, digits,
+    DIGITS_TEST, DIGITS_TRAIN, Description, ImageFolder, Normalization, Preparation, Source, cifar10, digits,
     download_mnist, mnist,
 };
 use std::fmt;

@@ -24,6 +24,7 @@ mod saving;
 mod trained;
 mod weights;
 
+pub use compare::{differences, threads_of};
 pub use config::{InputSpec, RunConfig, check_path};
 pub use data_spec::{DataSpec, OpenData};
 pub use forward::program_text;
@@ -35,7 +36,6 @@ pub use raw::{IntoRaw, Raw};
 pub use run_dir::{RunDir, holds_run};
 pub use safetensors::read_safetensors;
 pub use trained::{Classified, Trained, config_of};
-pub use compare::{differences, threads_of};
 pub use weights::{LoadOptions, LoadReport};
 
 pub(crate) use config::toml_message;

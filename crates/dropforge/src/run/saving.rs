@@ -1,7 +1,7 @@
 //! Saving what a trainer has, and going on from it.
 
-use super::checkpoint;
 use super::InputSpec;
+use super::checkpoint;
 use super::compare::same_inputs;
 use super::forward::Stored;
 use super::manifest::Manifest;
@@ -31,9 +31,10 @@ impl Callback for Saver {
     }
 
     /// The folder is opened first of all, so that no training is lost because it cannot be.
-    fn on_fit_start(&mut self, _: &mut Control<'_>) -> Result<()> {
+    fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
         self.last = Instant::now();
-        self.opened().map(|_| ())
+        self.opened()?;
+        checkpoint::check_own(&self.folder, control.state)
     }
 
     fn on_step_end(&mut self, control: &mut Control<'_>) -> Result<()> {

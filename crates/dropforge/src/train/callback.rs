@@ -3,11 +3,11 @@
 use super::report::EpochReport;
 use super::state::{FROZEN, State};
 use super::{Progress, progress::Seen};
-use dropforge_data::Description;
 use crate::metric::Values;
 use crate::settings::Value;
 use crate::step::{Evaluation, Network, Step};
 use crate::{Error, Result};
+use dropforge_data::Description;
 use std::path::Path;
 
 /// Something that watches training and may change its course. Every event has the run's figures in hand, through
@@ -189,7 +189,7 @@ impl<C: Callback + ?Sized> Callback for &mut C {
 /// Training as a [`Callback`] sees it, and what it can do about it.
 pub struct Control<'a> {
     pub(super) step: &'a mut Step,
-    pub(super) state: &'a mut State,
+    pub(crate) state: &'a mut State,
     pub(super) seen: Seen,
     pub(super) stop: &'a mut Option<String>,
     pub(super) save: bool,

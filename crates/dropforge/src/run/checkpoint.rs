@@ -47,9 +47,9 @@ pub(super) fn check_own(run: &Path, now: &State) -> Result<()> {
             // A validation may have come after the checkpoint.
             && epochs.all(|(a, b)| (a.step, a.loss.to_bits()) == (b.step, b.loss.to_bits()))
     };
-    match saved {
-        Ok(saved) if saved.as_ref().is_none_or(own) => Ok(()),
-        _ => Err(Error::new(format!(
+    match saved?.as_ref().is_none_or(own) {
+        true => Ok(()),
+        false => Err(Error::new(format!(
             "{}: holds another run; save in another folder, go on with that run by `resume`, or replace it by \
              `save_over`",
             run.display()

@@ -100,8 +100,8 @@ fn alive(state: &DeviceState, array: &Array) -> Result<()> {
     match numbers.iter().find(|x| dead(x)) {
         None => Ok(()),
         Some(x) => Err(Error::new(format!(
-            "{} has become {x:e}, so nothing is saved and the checkpoint before stays; go on from that with a lower \
-             learning rate",
+            "{} has become {x:e}: the loss diverges. Nothing is saved and the checkpoint before stays; go on from that \
+             with a lower learning rate",
             state.name()
         ))),
     }

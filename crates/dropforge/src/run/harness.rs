@@ -3,7 +3,11 @@
 
 use super::calls::faults::{self, EXIT, Fault};
 use super::{RunDir, read_safetensors};
-use crate::prelude::*;
+use crate::loss::cross_entropy;
+use crate::nn::{batch_norm, dense, relu};
+use crate::optim::Sgd;
+use crate::train::Trainer;
+use crate::{Result, seq};
 use dropforge_data::{Dataset, Description};
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,6 +15,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 const EPOCHS: u64 = 2;
@@ -96,6 +101,12 @@ fn check(path: &Path, at_least: u64, whole: &BTreeMap<String, Vec<u8>>, what: &s
     assert!(bits(path) == *whole, "{what}: other bits");
 }
 
+/// One test at a time: a child has its parent's locks for a moment, until it has become another program.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn whole() -> (BTreeMap<String, Vec<u8>>, u64) {
     let path = folder("whole");
     faults::set(Fault::None);
@@ -108,6 +119,7 @@ fn whole() -> (BTreeMap<String, Vec<u8>>, u64) {
 
 #[test]
 fn every_file_call_may_fail() {
+    let _turn = turn();
     let (whole, calls) = whole();
     assert!(calls > 80, "{calls} file calls are too few to be all");
     for k in 0..calls {
@@ -161,6 +173,7 @@ fn trains_where_it_is_told() {
 
 #[test]
 fn every_file_call_may_be_the_last() {
+    let _turn = turn();
     let (whole, calls) = whole();
     for k in 0..calls {
         let path = folder("exits");
@@ -173,6 +186,7 @@ fn every_file_call_may_be_the_last() {
 
 #[test]
 fn a_kill_may_come_at_any_moment() {
+    let _turn = turn();
     let (whole, _) = whole();
     let started = std::time::Instant::now();
     let path = folder("unkilled");

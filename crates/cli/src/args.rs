@@ -32,7 +32,7 @@ pub enum Command {
     Explain(Explain),
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct Machine {
     /// Where to compute; `dropforge devices` lists what there is
     #[arg(long, value_name = "NAME")]
@@ -207,11 +207,17 @@ pub struct Predict {
     /// Folder of the run
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
-    /// PNG or JPEG files
-    #[arg(value_name = "IMAGE", required = true)]
+    /// PNG or JPEG files, or folders of them
+    #[arg(value_name = "IMAGE", required_unless_present = "data")]
     pub images: Vec<PathBuf>,
+    /// The test samples of a data set instead: a row of all probabilities for each, as CSV or, with --json, as JSON lines
+    #[arg(long, value_name = "DATA", conflicts_with = "images")]
+    pub data: Option<String>,
     #[command(flatten)]
     pub machine: Machine,
+    /// Print all probabilities as a table, comma-separated
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
     /// Print one JSON object per line instead of text
     #[arg(long)]
     pub json: bool,

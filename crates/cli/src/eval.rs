@@ -3,18 +3,19 @@
 use crate::args::Eval;
 use crate::output::{Outcome, add_metrics, count, line};
 use crate::{machine, train};
-use dropforge::run::{DataSpec, RunConfig, Trained};
+use dropforge::run::{DataSpec, Trained};
 use serde_json::json;
 
 pub fn run(args: &Eval) -> Outcome {
-    let config = RunConfig::open(&args.run)?;
-    let runtime = machine::open(&args.machine, &config.device)?;
-    let mut trained = Trained::open(&args.run, &runtime)?;
-    let spec = DataSpec::parse(args.data.data.as_deref().unwrap_or(&config.data))?;
+    let trained = Trained::open(&args.run, &machine::of_run(&args.machine, &args.run)?)?;
+    let named = args.data.data.as_deref().or(trained.config().map(|config| config.data.as_str()));
+    let spec = DataSpec::parse(named.ok_or_else(|| {
+        format!("{}: a program trained this run, so that it names no data; add --data", args.run.display())
+    })?)?;
     if args.data.download {
         spec.download()?;
     }
-    let usual = config.inputs.shape.last().copied().unwrap_or(train::IMAGE_SIZE);
+    let usual = trained.inputs().shape.last().copied().unwrap_or(train::IMAGE_SIZE);
     let data = spec.open(args.data.size.map_or(usual, |size| size as usize))?;
     let measured = trained.evaluate(&data.test, args.batch)?;
     if args.json {

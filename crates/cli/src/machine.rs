@@ -3,8 +3,10 @@
 use crate::args::Machine;
 use crate::output::Outcome;
 use crate::output::line;
+use dropforge::run::config_of;
 use dropforge::{MemoryStatistics, Runtime, devices};
 use serde_json::json;
+use std::path::Path;
 
 /// Used unless another device is named.
 pub const DEFAULT: &str = "cpu";
@@ -17,6 +19,12 @@ pub fn open(machine: &Machine, usual: &str) -> Outcome<Runtime> {
         runtime.limit_memory(machine.memory_limit)?;
     }
     Ok(runtime)
+}
+
+/// The device for a run: the one that is asked for, or the one that the run was started on.
+pub fn of_run(machine: &Machine, run: &Path) -> Outcome<Runtime> {
+    let config = config_of(run)?;
+    open(machine, config.as_ref().map_or(DEFAULT, |config| config.device.as_str()))
 }
 
 /// Prints what a device has told of its memory, if it does.

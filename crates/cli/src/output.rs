@@ -50,6 +50,12 @@ pub fn error(text: &str) {
     let _ = writeln!(io::stderr().lock(), "error: {text}");
 }
 
+/// Prints something that should be known and is no error, as one line on standard error.
+pub fn note(text: &str) {
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let _ = writeln!(io::stderr().lock(), "note: {text}");
+}
+
 /// A line on a terminal that is drawn over again.
 pub struct StatusLine {
     shown: usize,

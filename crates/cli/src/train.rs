@@ -3,11 +3,13 @@
 use crate::args::Train;
 use crate::interrupt;
 use crate::machine;
-use crate::output::{Outcome, Stop, add_metrics, count, duration, line, shape};
+use crate::output::{Outcome, Stop, add_metrics, count, duration, line, note, shape};
 use crate::progress::{ProgressBar, Shown};
 use dropforge::Runtime;
 use dropforge::metric::Values;
-use dropforge::run::{DataSpec, ModelSpec, OpenData, Part, RunConfig, RunDir, check_path, holds_run};
+use dropforge::run::{
+    DataSpec, ModelSpec, OpenData, Part, RunConfig, RunDir, check_path, differences, holds_run, threads_of,
+};
 use dropforge::settings::{SettingType, Table, Value, set_path};
 use dropforge::train::{Callback, Control, EpochReport, Progress, Trainer};
 use serde_json::json;
@@ -103,9 +105,12 @@ fn start(args: &Train) -> Outcome<Job> {
         Ok(trainer) => Ok(Job { config, data, trainer, run, path }),
         Err(stop) => {
             // A run that cannot be trained is of no use to anyone.
-            if is_new && matches!(stop, Stop::Error(_)) {
-                drop(run);
-                let _ = std::fs::remove_dir_all(&path);
+            if matches!(stop, Stop::Error(_)) {
+                let _ = run.discard();
+                if is_new {
+                    // What somebody else has put there meanwhile keeps the folder.
+                    let _ = std::fs::remove_dir(&path);
+                }
             }
             Err(stop)
         }
@@ -181,8 +186,13 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
             format!("--resume: `size` was {was} when the run was started and cannot become {size}").into()
         );
     }
-    let runtime = machine::open(&args.machine, &config.device)?;
     let run = RunDir::open(path)?;
+    // How many threads share the work decides how sums round.
+    let mut machine = args.machine.clone();
+    let threads = config.threads.or(threads_of(path)?).and_then(|threads| threads.try_into().ok());
+    machine.threads = machine.threads.or(threads);
+    let runtime = machine::open(&machine, &config.device)?;
+    differences(path, &runtime)?.iter().for_each(|line| note(line));
     if config.table()? != old.table()? {
         run.write_config(&config.to_text()?)?;
     }

@@ -77,7 +77,7 @@ fn cpu(threads: Option<usize>) -> Result<Runtime> {
 }
 
 /// Bytes of this machine's memory, where the system says so in a file (Linux).
-fn host_memory() -> Option<u64> {
+pub(crate) fn host_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

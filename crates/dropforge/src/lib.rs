@@ -66,6 +66,7 @@ pub mod prelude {
         sigmoid, silu, softmax, tanh,
     };
     pub use crate::optim::{Adam, AdamW, Optimizer, Sgd};
+    pub use crate::run::Trained;
     pub use crate::schedule::Schedule;
     pub use crate::seq;
     pub use crate::step::{Network, NetworkBuilder, Step, StepBuilder, compile};

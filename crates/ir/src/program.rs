@@ -170,10 +170,12 @@ impl Program {
 
     /// The number that a value holds in every element, where that is known: a constant or a broadcast of one.
     pub fn splat(&self, value: Value) -> Option<f64> {
-        let node = self.definition(value);
+        let mut node = self.definition(value);
+        while let (Op::Broadcast { .. } | Op::Reshape { .. }, [source]) = (&node.op, node.args.as_slice()) {
+            node = self.definition(*source);
+        }
         match &node.op {
             Op::Constant(literal) => literal.as_scalar(),
-            Op::Broadcast { .. } | Op::Reshape { .. } => self.splat(node.args[0]),
             _ => None,
         }
     }

@@ -54,13 +54,18 @@ impl Folder {
 
     /// The newest checkpoint's file.
     pub fn checkpoint(&self, run: &str, file: &str) -> Vec<u8> {
+        self.read(&format!("{}/{file}", self.newest(run)))
+    }
+
+    /// The folder of the newest checkpoint of a run.
+    pub fn newest(&self, run: &str) -> String {
         let mut names: Vec<String> = std::fs::read_dir(self.0.join(run))
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| name.starts_with("checkpoint-") && !name.ends_with(".tmp"))
+            .filter(|name| name.starts_with("checkpoint-"))
             .collect();
         names.sort();
-        self.read(&format!("{run}/{}/{file}", names.last().expect("a checkpoint")))
+        format!("{run}/{}", names.last().expect("a checkpoint"))
     }
 }
 

@@ -87,6 +87,7 @@ fn every_mistake_is_one_line() {
         ("train --data digits:20 --memory-limit 2GiB", &["cpu", "memory", "GPU"]),
         ("train --data digits:20 --out run", &["run", "--resume"]),
         ("train --data digits:20 --out file", &["file"]),
+        ("train --data digits:20 --out not-a-run", &["not-a-run", "notes.txt", "no run"]),
         ("train --data digits:20 --out file/below", &["file/below"]),
         ("train --resume nowhere", &["nowhere", "no such run"]),
         ("train --resume not-a-run", &["not-a-run", "config.toml"]),
@@ -120,7 +121,8 @@ fn every_mistake_is_one_line() {
     }
     let left: Vec<_> =
         std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".tmp")), "{left:?}");
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".dropforge")), "{left:?}");
+    assert_eq!(std::fs::read_dir(folder.path().join("not-a-run")).unwrap().count(), 1);
 }
 
 #[test]
@@ -128,10 +130,20 @@ fn a_checkpoint_of_another_shape_is_refused() {
     let folder = Folder::new("shape");
     folder.write("linear.toml", LINEAR);
     folder.succeed("train --model linear.toml --data digits:20 --epochs 1 --out run");
-    let config = String::from_utf8(folder.read("run/config.toml")).unwrap();
-    folder.write("run/config.toml", config.replace("shape = [1, 28, 28]", "shape = [1, 14, 14]"));
-    let message = folder.fail("eval run");
-    assert!(message.contains("1.weight") && message.contains("784") && message.contains("196"), "{message}");
+    folder.write(
+        "wide.toml",
+        "layers = [{ type = 'flatten' }, { type = 'dense', units = 12 }, { type = 'dense', units = 10 }]",
+    );
+    folder.succeed("train --model wide.toml --data digits:20 --epochs 1 --out wide");
+    let weights = folder.checkpoint("wide", "model.safetensors");
+    folder.write(&format!("{}/model.safetensors", folder.newest("run")), weights);
+    for line in ["eval run", "train --resume run --epochs 2"] {
+        let message = folder.fail(line);
+        assert!(
+            message.contains("1.weight") && message.contains("12") && message.contains("10"),
+            "{message}"
+        );
+    }
 }
 
 #[test]
@@ -149,7 +161,8 @@ fn a_full_disk_leaves_the_last_checkpoint() {
     assert!(message.contains("model.safetensors") && message.contains("cannot write"), "{message}");
     assert_eq!(folder.checkpoint("run", "model.safetensors"), before);
     let left: Vec<_> = std::fs::read_dir(folder.path().join("run")).unwrap().collect();
-    assert!(left.iter().all(|entry| !entry.as_ref().unwrap().path().ends_with(".tmp")), "{left:?}");
+    let name = |entry: &std::io::Result<std::fs::DirEntry>| entry.as_ref().unwrap().file_name();
+    assert!(!left.iter().any(|entry| name(entry).to_string_lossy().starts_with('.')), "{left:?}");
     folder.succeed("train --resume run --epochs 2");
     assert_ne!(folder.checkpoint("run", "model.safetensors"), before);
 }

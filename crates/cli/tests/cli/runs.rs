@@ -37,6 +37,16 @@ fn from_training_to_prediction() {
     let line = folder.succeed("predict run one.png --json");
     let probability = number(line.trim(), "probability");
     assert!((0.1..=1.0).contains(&probability), "{line}");
+    folder.write("pictures/below/two.png", folder.read("one.png"));
+    let table = folder.succeed("predict run pictures one.png --csv");
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines.len() == 3 && lines[0].starts_with("sample,class,probability,0,1,"), "{table}");
+    assert!(lines[1].starts_with("pictures/below/two.png,") && lines[2].starts_with("one.png,"), "{table}");
+    let rows = folder.succeed("predict run --data digits:60 --json");
+    assert!(
+        rows.lines().count() == 10 && number(rows.lines().next().unwrap(), "probability") > 0.0,
+        "{rows}"
+    );
 }
 
 #[test]

@@ -26,8 +26,9 @@ pub struct GptOptions {
 /// A transformer with learned positions, norms before each part, and a head that shares the token table.
 ///
 /// Takes token numbers `[batch, time]`, i32, and gives scores `[batch, time, vocabulary]`. Tables and dense weights start
-/// normal with deviation 0.02. Parameters: `te`, `pe`, `b.N.n1`, `b.N.a.qkv`, `b.N.a.o`, `b.N.n2`, `b.N.m.0`, `b.N.m.2`
-/// and `n`.
+/// normal with deviation 0.02. Parameters: `wte`, `wpe`, `h.N.ln_1`, `h.N.attn.c_attn`, `h.N.attn.c_proj`, `h.N.ln_2`,
+/// `h.N.mlp.c_fc`, `h.N.mlp.c_proj` and `ln_f`, the names that Hugging Face's GPT-2 has;
+/// [`LoadOptions::gpt2`](crate::run::LoadOptions::gpt2) loads its weights.
 pub fn gpt(options: GptOptions) -> impl Layer {
     move |scope: &Scope, x: &Tensor| {
         let GptOptions { vocabulary, context, width, heads, layers } = options;
@@ -37,14 +38,14 @@ pub fn gpt(options: GptOptions) -> impl Layer {
         if time > context {
             return scope.fail("gpt", format!("{time} tokens are more than the context of {context}"), x);
         }
-        let tokens = scope.enter("te").parameter("weight", [vocabulary, width], normal());
-        let positions = scope.enter("pe").parameter("weight", [context, width], normal());
+        let tokens = scope.enter("wte").parameter("weight", [vocabulary, width], normal());
+        let positions = scope.enter("wpe").parameter("weight", [context, width], normal());
         let mut y = tokens.embedding(x) + positions.slice(0, ..time);
-        let blocks = scope.enter("b");
+        let blocks = scope.enter("h");
         for layer in 0..layers {
             y = blocks.layer(&layer.to_string(), &block(width, heads), &y);
         }
-        scope.layer("n", &layer_norm(), &y).linear(&tokens)
+        scope.layer("ln_f", &layer_norm(), &y).linear(&tokens)
     }
 }
 
@@ -59,9 +60,9 @@ fn small(outputs: usize) -> Dense {
 fn block(width: usize, heads: usize) -> impl Layer {
     move |scope: &Scope, x: &Tensor| {
         let attention = |scope: &Scope, x: &Tensor| causal_attention(scope, x, heads);
-        let x = x + scope.layer("a", &attention, &scope.layer("n1", &layer_norm(), x));
-        let feed_forward = seq![small(4 * width), gelu_tanh(), small(width)];
-        &x + scope.layer("m", &feed_forward, &scope.layer("n2", &layer_norm(), &x))
+        let x = x + scope.layer("attn", &attention, &scope.layer("ln_1", &layer_norm(), x));
+        let feed_forward = seq!["c_fc" => small(4 * width), gelu_tanh(), "c_proj" => small(width)];
+        &x + scope.layer("mlp", &feed_forward, &scope.layer("ln_2", &layer_norm(), &x))
     }
 }
 
@@ -73,12 +74,12 @@ fn causal_attention(scope: &Scope, x: &Tensor, heads: usize) -> Tensor {
     if heads == 0 || !width.is_multiple_of(heads) {
         return scope.fail("attention", format!("{heads} heads do not divide the width of {width}"), x);
     }
-    let qkv = scope.layer("qkv", &small(3 * width), x);
+    let qkv = scope.layer("c_attn", &small(3 * width), x);
     let qkv = qkv.reshape(vec![batch, time, 3, heads, width / heads]).permute(&[2, 0, 3, 1, 4]);
     let [q, k, v] = [0, 1, 2].map(|part| qkv.at(0, part));
     let y = q.attention(&k, &v, true);
     let y = y.transpose(1, 2).reshape(vec![batch, time, width]);
-    scope.layer("o", &small(width), &y)
+    scope.layer("c_proj", &small(width), &y)
 }
 
 /// The model `gpt`; its vocabulary is that of the data.

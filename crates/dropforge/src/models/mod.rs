@@ -5,6 +5,7 @@ mod gpt;
 mod lenet;
 mod mlp;
 mod model;
+mod names;
 mod resnet;
 mod tinycnn;
 
@@ -13,5 +14,6 @@ pub use gpt::{Gpt, GptOptions, gpt};
 pub use lenet::{LeNet, lenet};
 pub use mlp::{Mlp, mlp};
 pub use model::{Model, Recipe};
+pub(crate) use names::current_name;
 pub use resnet::{ResNet18, resnet, resnet18};
 pub use tinycnn::{TinyCnn, tinycnn};

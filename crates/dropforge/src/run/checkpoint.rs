@@ -1,18 +1,27 @@
 //! Checkpoints: everything of a training run, on the device and on the host, as files that belong together.
 
 use super::chosen::Chosen;
-use super::run_dir::{CHOICES, MODEL, OPTIMIZER, RunDir, STATE, read_latest};
-use super::safetensors::{self, read_safetensors};
-use super::{disk, position};
+use super::forward::Stored;
+use super::manifest::{Manifest, Training};
+use super::run_dir::{CHOICES, MANIFEST, METRICS, MODEL, OPTIMIZER, RunDir, STATE, read_latest};
+use super::safetensors::{self, TensorFile};
+use super::{Environment, InputSpec, disk, position};
+use crate::models::current_name;
 use crate::nn::StateKind;
 use crate::step::{Network, State as DeviceState, States};
+use crate::train::Snapshot;
 use crate::train::report::table;
 use crate::train::state::State;
 use crate::{Error, Result};
 use dropforge_ir::{Array, ValueType};
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
+
+/// Bytes that the state of the host has at most: a history of a million epochs.
+const MOST_STATE: u64 = 1 << 30;
+
+/// No weight is larger: its square would be no number, nor what it is multiplied with.
+const MOST_WEIGHT: f32 = 1e30;
 
 /// Whether a state is part of the trained network, rather than of its training.
 fn is_model(kind: StateKind) -> bool {
@@ -24,25 +33,78 @@ fn is_training(kind: StateKind) -> bool {
     matches!(kind, StateKind::Optimizer | StateKind::Counter | StateKind::Metric)
 }
 
-/// Adds a checkpoint to a run, and writes its table of metrics.
-pub(crate) fn save(run: &RunDir, network: &Network, state: &State) -> Result<()> {
+/// Refuses a run that something else has trained: its newest checkpoint is not on the way to this one.
+pub(super) fn check_own(run: &Path, now: &State) -> Result<()> {
+    let saved = read_latest(run, |folder| {
+        let path = folder.join(STATE);
+        position::parse(&disk::read_text(&path, MOST_STATE)?).map_err(|error| error.context(path.display()))
+    });
+    let own = |saved: &State| {
+        let mut epochs = saved.history.iter().zip(&now.history);
+        saved.step <= now.step
+            && saved.history.len() <= now.history.len()
+            && now.check_continues(saved).is_ok()
+            // A validation may have come after the checkpoint.
+            && epochs.all(|(a, b)| (a.step, a.loss.to_bits()) == (b.step, b.loss.to_bits()))
+    };
+    match saved?.as_ref().is_none_or(own) {
+        true => Ok(()),
+        false => Err(Error::new(format!(
+            "{}: holds another run; save in another folder, go on with that run by `resume`, or replace it by \
+             `save_over`",
+            run.display()
+        ))),
+    }
+}
+
+/// Adds a checkpoint to a run.
+pub(super) fn save(run: &RunDir, snapshot: &Snapshot<'_>, programs: &Stored) -> Result<()> {
+    let (network, state) = (snapshot.network(), snapshot.state);
+    let optimizer = snapshot.step.settings().into_iter().map(|(name, value)| (name.to_string(), value));
+    let training = Training { batch: state.batch_size, seed: state.seed, optimizer: optimizer.collect() };
+    let inputs = InputSpec::described(snapshot.description);
+    let mut about =
+        Manifest::new(network.sample().dtype, inputs, training, Environment::now(network.runtime()));
+    programs.describe(&mut about);
     let states = network.states();
     run.add_checkpoint(|folder| {
+        programs.write(folder)?;
+        disk::write_text(&folder.join(MANIFEST), &about.to_text()?)?;
         write_states(&folder.join(MODEL), states, is_model)?;
         write_states(&folder.join(OPTIMIZER), states, is_training)?;
         Chosen::of(network).write(&folder.join(CHOICES))?;
-        let text = position::to_text(state)?;
-        disk::write_file(&folder.join(STATE), &mut |out| {
-            out.write_all(text.as_bytes()).map_err(|error| Error::new(format!("cannot write: {error}")))
-        })
-    })?;
-    run.write_metrics(&table(&state.history))
+        disk::write_text(&folder.join(METRICS), &table(&state.history))?;
+        disk::write_text(&folder.join(STATE), &position::to_text(state)?)
+    })
 }
 
 fn write_states(path: &Path, states: &States, wanted: impl Fn(StateKind) -> bool) -> Result<()> {
     let states: Vec<&DeviceState> = states.iter().filter(|state| wanted(state.kind())).collect();
     let tensors: Vec<(&str, &ValueType)> = states.iter().map(|state| (state.name(), state.ty())).collect();
-    disk::write_file(path, &mut |out| safetensors::write(out, &tensors, |index| states[index].read()))
+    let read = |index: usize| {
+        let state = states[index];
+        let array = state.read()?;
+        alive(state, &array).map(|()| array)
+    };
+    disk::write_file(path, &mut |out| safetensors::write(out, &tensors, read))
+}
+
+/// Refuses what nothing can be trained on from: a checkpoint of it would take the place of a good one.
+fn alive(state: &DeviceState, array: &Array) -> Result<()> {
+    let Some(numbers) = array.to_f32() else { return Ok(()) };
+    let dead = |x: &f32| match state.kind() {
+        StateKind::Parameter => x.is_nan() || x.abs() > MOST_WEIGHT,
+        StateKind::Optimizer => !x.is_finite(),
+        StateKind::Statistic | StateKind::Counter | StateKind::Metric | StateKind::Evaluation => x.is_nan(),
+    };
+    match numbers.iter().find(|x| dead(x)) {
+        None => Ok(()),
+        Some(x) => Err(Error::new(format!(
+            "{} has become {x:e}: the loss diverges. Nothing is saved and the checkpoint before stays; go on from that \
+             with a lower learning rate",
+            state.name()
+        ))),
+    }
 }
 
 /// Where the newest checkpoint of a run is, if there is one and it is of a run like `now`.
@@ -52,14 +114,14 @@ pub(crate) fn peek(run: &Path, now: &State) -> Result<Option<State>> {
 
 fn read_state(folder: &Path, now: &State) -> Result<State> {
     let path = folder.join(STATE);
-    let text = fs::read_to_string(&path).map_err(|error| disk::cannot("read", &path, &error))?;
+    let text = disk::read_text(&path, MOST_STATE)?;
     let state = position::parse(&text).and_then(|state| now.check_continues(&state).map(|()| state));
     state.map_err(|error| error.context(path.display()))
 }
 
 /// Reads the newest checkpoint of a run into the states, if there is one and all of it fits a run like `now`. What the
 /// device had chosen is left to the caller.
-pub(crate) fn load(run: &Path, states: &States, now: &State) -> Result<Option<(State, Option<Chosen>)>> {
+pub(super) fn load(run: &Path, states: &States, now: &State) -> Result<Option<(State, Option<Chosen>)>> {
     let read = |folder: &Path| {
         let state = read_state(folder, now)?;
         let model = read_fitting(&folder.join(MODEL), states, is_model)?;
@@ -72,7 +134,7 @@ pub(crate) fn load(run: &Path, states: &States, now: &State) -> Result<Option<(S
 }
 
 /// Reads the weights of the newest checkpoint of a run into its network, which then goes by what the device had chosen.
-pub(crate) fn load_model(run: &Path, network: &mut Network) -> Result<()> {
+pub(super) fn load_model(run: &Path, network: &mut Network) -> Result<()> {
     let read = |folder: &Path| {
         let model = read_fitting(&folder.join(MODEL), network.states(), is_model)?;
         Ok((model, Chosen::read(&folder.join(CHOICES))?))
@@ -91,39 +153,38 @@ fn write_all(states: &States, arrays: impl IntoIterator<Item = (String, Array)>)
     arrays.into_iter().try_for_each(|(name, array)| states.write(&name, &array))
 }
 
-/// The tensors of a file, which are exactly the wanted states.
+/// The tensors of a file, which are exactly the wanted states. Nothing is read before all of them fit.
 fn read_fitting(
     path: &Path,
     states: &States,
     wanted: impl Fn(StateKind) -> bool,
 ) -> Result<BTreeMap<String, Array>> {
-    let arrays = read_safetensors(path)?;
-    let wanted = || states.iter().filter(|state| wanted(state.kind()));
+    let mut file = TensorFile::open(path)?;
+    file.rename(current_name);
+    let wanted: Vec<(&str, &ValueType)> =
+        states.iter().filter(|state| wanted(state.kind())).map(|state| (state.name(), state.ty())).collect();
+    let names: HashSet<&str> = wanted.iter().map(|(name, _)| *name).collect();
     let fits = || {
-        for state in wanted() {
-            match arrays.get(state.name()) {
-                None => {
-                    return Err(Error::new(format!(
-                        "has no tensor {}; it is of another model",
-                        state.name()
-                    )));
+        for &(name, there) in &wanted {
+            match file.ty(name) {
+                None => return Err(Error::new(format!("has no tensor {name}; it is of another model"))),
+                Some(here) => {
+                    let here = here.map_err(|error| error.context(name))?;
+                    if here != *there {
+                        return Err(Error::new(format!(
+                            "{name} is {here} in the file, but {there} in the model"
+                        )));
+                    }
                 }
-                Some(array) if array.ty() != *state.ty() => {
-                    let (name, here, there) = (state.name(), array.ty(), state.ty());
-                    return Err(Error::new(format!(
-                        "{name} is {here} in the file, but {there} in the model"
-                    )));
-                }
-                Some(_) => {}
             }
         }
-        match arrays.keys().find(|name| !wanted().any(|state| state.name() == *name)) {
-            Some(name) => {
+        match file.types().find(|(name, _)| !names.contains(name)) {
+            Some((name, _)) => {
                 Err(Error::new(format!("{name} is not part of the model; the file is of another one")))
             }
             None => Ok(()),
         }
     };
     fits().map_err(|error| error.context(path.display()))?;
-    Ok(arrays)
+    file.read_all()
 }

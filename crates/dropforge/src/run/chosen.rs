@@ -6,8 +6,10 @@ use crate::step::Network;
 use crate::{Error, Result};
 use dropforge_runtime::Choices;
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::path::Path;
+
+/// Bytes that the file has at most.
+const MOST_BYTES: u64 = 16 << 20;
 
 /// What a device chose for the programs of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,7 +28,12 @@ impl Chosen {
 
     /// The choices, if they are of the device that a network is on.
     pub fn for_device_of(&self, network: &Network) -> Option<&Choices> {
-        (self.device == network.runtime().device().name()).then_some(&self.choices)
+        self.for_device(&network.runtime().device().name())
+    }
+
+    /// The choices, if they are of the device with this name.
+    pub fn for_device(&self, name: &str) -> Option<&Choices> {
+        (self.device == name).then_some(&self.choices)
     }
 
     /// Writes the file, or none where nothing was chosen.
@@ -35,17 +42,12 @@ impl Chosen {
             return Ok(());
         }
         let text = toml::to_string(self).map_err(|error| Error::new(format!("choices: {error}")))?;
-        disk::write_file(path, &mut |out| {
-            out.write_all(text.as_bytes()).map_err(|error| Error::new(format!("cannot write: {error}")))
-        })
+        disk::write_text(path, &text)
     }
 
     /// Reads the file; `None` where there is none.
     pub fn read(path: &Path) -> Result<Option<Chosen>> {
-        let text = match fs::read_to_string(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            text => text.map_err(|error| disk::cannot("read", path, &error))?,
-        };
+        let Some(text) = disk::read_text_if_any(path, MOST_BYTES)? else { return Ok(None) };
         let parsed = toml::from_str(&text).map_err(|error| Error::new(toml_message(&text, &error)));
         parsed.map(Some).map_err(|error| error.context(path.display()))
     }
@@ -54,6 +56,7 @@ impl Chosen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn files_are_read_back_and_only_where_there_is_something_to_say() {

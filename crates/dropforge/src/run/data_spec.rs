@@ -3,7 +3,7 @@
 use super::InputSpec;
 use crate::{Error, Result};
 use dropforge_data::{
-    DIGITS_TEST, DIGITS_TRAIN, ImageFolder, Normalization, Preparation, Source, cifar10, digits,
+    DIGITS_TEST, DIGITS_TRAIN, Description, ImageFolder, Normalization, Preparation, Source, cifar10, digits,
     download_mnist, mnist,
 };
 use std::fmt;
@@ -176,7 +176,11 @@ impl fmt::Display for DataSpec {
 impl InputSpec {
     /// What the samples of a source look like.
     pub fn of(source: &dyn Source) -> InputSpec {
-        let description = source.description();
+        InputSpec::described(source.description())
+    }
+
+    /// What samples look like that are described so.
+    pub(crate) fn described(description: &Description) -> InputSpec {
         let input = description.input();
         let preparation = input.map_or(&Preparation::None, |field| &field.preparation);
         let normalization = preparation.normalization();
@@ -189,7 +193,8 @@ impl InputSpec {
         }
     }
 
-    /// Reads a PNG or JPEG file as the model wants it.
+    /// Reads a PNG or JPEG file in the size that the model takes, as raw numbers from 0 to 1, which
+    /// [`Trained`](super::Trained) normalises.
     ///
     /// # Errors
     /// The file is missing or damaged, or the model does not take images.
@@ -200,14 +205,10 @@ impl InputSpec {
                 self.shape
             )));
         };
-        let mut image = match self.digits && self.shape == [1, 28, 28] {
+        Ok(match self.digits && self.shape == [1, 28, 28] {
             true => dropforge_data::read_digit_image(path)?,
             false => dropforge_data::read_image(path, channels, height, width)?,
-        };
-        if !self.mean.is_empty() {
-            Normalization::new(&self.mean, &self.std)?.apply(&mut image, channels)?;
-        }
-        Ok(image)
+        })
     }
 }
 

@@ -1,136 +1,237 @@
-//! Files and folders that are whole or not there: written under a temporary name, flushed to the disk, then renamed.
+//! Files and folders that are whole or not there: written under a name of our own, flushed to the disk, then renamed.
+//!
+//! Only what a run made is touched. While something is written or removed its name starts with a mark that nobody else
+//! uses, and a folder is removed file by file, by names that are known.
 
+use super::calls::{self, OpenFile};
 use crate::{Error, Result};
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// What a name ends in while the thing is being written or removed.
-const UNFINISHED: &str = ".tmp";
+/// What the name of a thing starts with while it is written.
+const UNFINISHED: &str = ".dropforge-new-";
+/// What the name of a thing starts with while it is removed.
+const DOOMED: &str = ".dropforge-old-";
 
 /// What goes into a file.
 type Contents<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<()>;
 
-/// Writes a file and waits until the disk has it.
+/// Writes a file that is not there yet and waits until the disk has it.
 pub(super) fn write_file(path: &Path, contents: Contents<'_>) -> Result<()> {
     let mut attempt = || -> Result<()> {
-        let file = File::create(path).map_err(|error| Error::new(format!("cannot create: {error}")))?;
+        let file = calls::create(path).map_err(|error| Error::new(format!("cannot create: {error}")))?;
         let mut buffered = BufWriter::with_capacity(1 << 16, file);
         contents(&mut buffered)?;
-        let failed = |error: std::io::Error| Error::new(format!("cannot write: {error}"));
+        let failed = |error: io::Error| Error::new(format!("cannot write: {error}"));
         let file = buffered.into_inner().map_err(|error| failed(error.into_error()))?;
-        file.sync_all().map_err(failed)
+        file.flush_to_disk().map_err(failed)
     };
     attempt().map_err(|error| error.context(path.display()))
 }
 
+/// As [`write_file`], of a text.
+pub(super) fn write_text(path: &Path, text: &str) -> Result<()> {
+    let failed = |error: io::Error| Error::new(format!("cannot write: {error}"));
+    write_file(path, &mut |out| out.write_all(text.as_bytes()).map_err(failed))
+}
+
 /// Writes or replaces a file as a whole.
 pub(super) fn replace_file(path: &Path, contents: Contents<'_>) -> Result<()> {
-    let unfinished = unfinished(path);
+    let unfinished = marked(UNFINISHED, path);
+    remove_file(&unfinished)?;
     let written = write_file(&unfinished, contents).and_then(|()| rename(&unfinished, path));
     if written.is_err() {
         // It takes room on what may be a full disk.
-        let _ = fs::remove_file(&unfinished);
+        let _ = remove_file(&unfinished);
     }
     written
 }
 
-/// Replaces a file by another name of `source`, or by a copy where the disk has no such thing.
+/// Writes or replaces a file of text as a whole; one that has this text already stays.
+pub(super) fn replace_text(path: &Path, text: &str) -> Result<()> {
+    if calls::look(path).is_ok_and(|found| found.is_file() && found.len() == text.len() as u64)
+        && read_text(path, text.len() as u64).is_ok_and(|found| found == text)
+    {
+        return Ok(());
+    }
+    let failed = |error: io::Error| Error::new(format!("cannot write: {error}"));
+    replace_file(path, &mut |out| out.write_all(text.as_bytes()).map_err(failed))
+}
+
+/// Makes `path` another name of `source`, or a copy where the disk has no such thing; one that is the same stays.
 pub(super) fn replace_by_link(path: &Path, source: &Path) -> Result<()> {
-    let unfinished = unfinished(path);
-    let _ = fs::remove_file(&unfinished);
-    if fs::hard_link(source, &unfinished).is_ok() {
+    if is_same(path, source) {
+        return Ok(());
+    }
+    let unfinished = marked(UNFINISHED, path);
+    remove_file(&unfinished)?;
+    if calls::link(source, &unfinished).is_ok() {
         return rename(&unfinished, path);
     }
-    let bytes = fs::read(source).map_err(|error| cannot("read", source, &error))?;
+    let mut from = open(source)?;
     replace_file(path, &mut |out| {
-        out.write_all(&bytes).map_err(|error| Error::new(format!("cannot write: {error}")))
+        io::copy(&mut from, out).map_err(|error| Error::new(format!("cannot write: {error}")))?;
+        Ok(())
     })
 }
 
+/// Whether two paths name the same file, or files of the same bytes.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let (Ok(one), Ok(other)) = (calls::open(one), calls::open(other)) else { return false };
+    if one.is_same(&other) {
+        return true;
+    }
+    let same_len = matches!((one.len(), other.len()), (Ok(a), Ok(b)) if a == b);
+    same_len && same_bytes(one, other).unwrap_or(false)
+}
+
+fn same_bytes(one: OpenFile, other: OpenFile) -> io::Result<bool> {
+    let mut readers = [one, other].map(|file| BufReader::with_capacity(1 << 16, file).bytes());
+    loop {
+        let [a, b] = &mut readers;
+        match (a.next().transpose()?, b.next().transpose()?) {
+            (None, None) => return Ok(true),
+            (a, b) if a != b => return Ok(false),
+            _ => {}
+        }
+    }
+}
+
 /// Makes a folder whose files are all there from the moment it has its name. The name must be free.
-pub(super) fn create_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let unfinished = unfinished(path);
+pub(super) fn create_folder(
+    path: &Path,
+    files: &[&str],
+    fill: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    let unfinished = marked(UNFINISHED, path);
     // What a killed process has left.
-    remove_folder(&unfinished)?;
-    let made = fs::create_dir(&unfinished)
+    remove_files(&unfinished, files)?;
+    let made = calls::create_folder(&unfinished)
         .map_err(|error| cannot("create", &unfinished, &error))
         .and_then(|()| fill(&unfinished))
-        .and_then(|()| sync_folder(&unfinished))
+        .and_then(|()| flush(&unfinished))
         .and_then(|()| rename(&unfinished, path));
     if made.is_err() {
-        let _ = remove_folder(&unfinished);
+        let _ = remove_files(&unfinished, files);
     }
     made
 }
 
-/// Removes a folder that may be there; it loses its name first, so that nobody takes the rest for a whole one.
-pub(super) fn remove_folder(path: &Path) -> Result<()> {
-    let doomed = unfinished(path);
-    if doomed != path && path.exists() {
-        remove_folder(&doomed)?;
-        rename(path, &doomed)?;
+/// Removes a folder that holds nothing but these files; it loses its name first, so that nobody takes the rest for a
+/// whole one. Another one stays.
+pub(super) fn remove_folder(path: &Path, files: &[&str]) -> Result<()> {
+    let names = match calls::list(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        names => names.map_err(|error| cannot("list", path, &error))?,
+    };
+    if names.iter().any(|name| !files.iter().any(|file| name == file)) {
+        return Ok(());
     }
-    match fs::remove_dir_all(&doomed) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(cannot("remove", &doomed, &error)),
-        _ => Ok(()),
-    }
+    let doomed = marked(DOOMED, path);
+    remove_files(&doomed, files)?;
+    rename(path, &doomed)?;
+    remove_files(&doomed, files)
 }
 
-/// Removes what a killed process has left in a folder of ours.
-pub(super) fn remove_unfinished(path: &Path) -> Result<()> {
-    let entries = fs::read_dir(path).map_err(|error| cannot("list", path, &error))?;
-    for entry in entries.filter_map(std::result::Result::ok) {
-        let path = entry.path();
-        if !entry.file_name().to_string_lossy().ends_with(UNFINISHED) {
-            continue;
+/// Removes what a process that was killed while it wrote or removed `name` has left in a folder. `files` are those that the
+/// thing has if it is a folder.
+pub(super) fn remove_unfinished(folder: &Path, name: &str, files: Option<&[&str]>) -> Result<()> {
+    let path = folder.join(name);
+    for left in [UNFINISHED, DOOMED].map(|mark| marked(mark, &path)) {
+        match files {
+            None => remove_file(&left)?,
+            Some(files) => remove_files(&left, files)?,
         }
-        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        removed.map_err(|error| cannot("remove", &path, &error))?;
     }
     Ok(())
 }
 
-/// Names in a folder, without those that are being written or removed.
+/// The name of the thing that is being written or removed under this name, if it is one.
+pub(super) fn unmarked(name: &str) -> Option<&str> {
+    name.strip_prefix(UNFINISHED).or_else(|| name.strip_prefix(DOOMED))
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match calls::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(cannot("remove", path, &error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a folder with these files; what else is in it stays, and the folder too.
+fn remove_files(folder: &Path, files: &[&str]) -> Result<()> {
+    match calls::look(folder) {
+        Ok(found) if found.is_dir() => {}
+        // A link of this name is none of ours, nor is what it points to.
+        Ok(_) => return Err(Error::new(format!("{}: is no folder; remove it", folder.display()))),
+        Err(_) => return Ok(()),
+    }
+    for file in files {
+        remove_file(&folder.join(file))?;
+    }
+    calls::remove_folder(folder).map_err(|error| cannot("remove", folder, &error))
+}
+
+/// Opens a regular file to read.
+pub(super) fn open(path: &Path) -> Result<OpenFile> {
+    calls::open(path).map_err(|error| cannot("read", path, &error))
+}
+
+/// The text of a file, `None` where there is none. No more than `most` bytes are read.
+pub(super) fn read_text_if_any(path: &Path, most: u64) -> Result<Option<String>> {
+    let file = match calls::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(|error| cannot("read", path, &error))?,
+    };
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| cannot("read", path, &error))?;
+    if bytes.len() as u64 > most {
+        return Err(Error::new(format!(
+            "{}: is larger than {most} bytes, which no file of this sort is",
+            path.display()
+        )));
+    }
+    let text = String::from_utf8(bytes);
+    text.map(Some).map_err(|_| Error::new(format!("{}: is no text in UTF-8", path.display())))
+}
+
+/// The text of a file. No more than `most` bytes are read.
+pub(super) fn read_text(path: &Path, most: u64) -> Result<String> {
+    let missing = || Error::new(format!("{}: there is no such file", path.display()));
+    read_text_if_any(path, most)?.ok_or_else(missing)
+}
+
+/// Names in a folder that are text.
 pub(super) fn names(path: &Path) -> Result<Vec<String>> {
-    let list =
-        || fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<Vec<_>>>();
-    let names = list().map_err(|error| cannot("list", path, &error))?;
-    let names = names.into_iter().filter_map(|name| name.into_string().ok());
-    Ok(names.filter(|name| !name.ends_with(UNFINISHED)).collect())
+    let names = calls::list(path).map_err(|error| cannot("list", path, &error))?;
+    Ok(names.into_iter().map(|name| name.to_string_lossy().into_owned()).collect())
 }
 
 /// An error about a path.
-pub(super) fn cannot(doing: &str, path: &Path, error: &std::io::Error) -> Error {
+pub(super) fn cannot(doing: &str, path: &Path, error: &io::Error) -> Error {
     Error::new(format!("{}: cannot {doing} it: {error}", path.display()))
 }
 
-fn unfinished(path: &Path) -> PathBuf {
-    if path.extension().is_some_and(|extension| extension == &UNFINISHED[1..]) {
-        return path.into();
-    }
-    let mut name = path.as_os_str().to_owned();
-    name.push(UNFINISHED);
-    name.into()
+fn marked(mark: &str, path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(mark);
+    name.push(path.file_name().unwrap_or_default());
+    path.with_file_name(name)
 }
 
 fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).map_err(|error| cannot("rename", from, &error))?;
-    to.parent().map_or(Ok(()), sync_folder)
+    calls::rename(from, to).map_err(|error| cannot("rename", from, &error))?;
+    to.parent().map_or(Ok(()), flush)
 }
 
-/// Without this a power failure may undo a rename; where folders cannot be flushed (Windows) renames are kept anyway.
-fn sync_folder(path: &Path) -> Result<()> {
-    if !cfg!(unix) {
-        return Ok(());
-    }
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(|error| cannot("flush", path, &error))
+/// Without this a power failure may undo a rename.
+fn flush(folder: &Path) -> Result<()> {
+    calls::flush_folder(folder).map_err(|error| cannot("flush", folder, &error))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn folder(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("dropforge-disk-{name}-{}", std::process::id()));
@@ -149,14 +250,10 @@ mod tests {
     fn a_full_disk_leaves_the_old_file_and_nothing_else() {
         let folder = folder("file");
         let path = folder.join("config.toml");
-        let old = |out: &mut dyn Write| {
-            out.write_all(b"old").unwrap();
-            Ok(())
-        };
-        replace_file(&path, &mut { old }).unwrap();
+        replace_text(&path, "old").unwrap();
         for room in [0, 1, 1 << 20] {
             let error = replace_file(&path, &mut |out| full_after(room, out)).unwrap_err().to_string();
-            assert!(error.ends_with("config.toml.tmp: cannot write: no space left on device"), "{error}");
+            assert!(error.ends_with("config.toml: cannot write: no space left on device"), "{error}");
         }
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
@@ -167,18 +264,57 @@ mod tests {
     fn folders_are_whole_or_not_there() {
         let folder = folder("folder");
         let path = folder.join("checkpoint-1");
+        let files = ["model", "state"];
         // Left behind by a process that was killed while it wrote.
-        fs::create_dir(folder.join("checkpoint-1.tmp")).unwrap();
-        fs::write(folder.join("checkpoint-1.tmp/model"), b"half").unwrap();
+        fs::create_dir(folder.join(".dropforge-new-checkpoint-1")).unwrap();
+        fs::write(folder.join(".dropforge-new-checkpoint-1/model"), b"half").unwrap();
         let fill = |path: &Path| write_file(&path.join("model"), &mut |out| full_after(9, out));
-        create_folder(&path, fill).unwrap_err();
-        assert_eq!(names(&folder).unwrap(), [""; 0]);
+        create_folder(&path, &files, fill).unwrap_err();
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
-        create_folder(&path, |path| write_file(&path.join("state"), &mut |_| Ok(()))).unwrap();
+        create_folder(&path, &files, |path| write_text(&path.join("state"), "")).unwrap();
         assert_eq!(names(&folder).unwrap(), ["checkpoint-1"]);
         assert_eq!(names(&path).unwrap(), ["state"]);
-        remove_folder(&path).unwrap();
+        // What somebody else put there keeps the folder.
+        fs::write(path.join("notes"), "mine").unwrap();
+        remove_folder(&path, &files).unwrap();
+        assert_eq!(names(&path).unwrap().len(), 2);
+        fs::remove_file(path.join("notes")).unwrap();
+        remove_folder(&path, &files).unwrap();
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn links_are_not_followed_when_writing() {
+        let folder = folder("links");
+        fs::write(folder.join("mine"), "mine").unwrap();
+        for name in [".dropforge-new-config.toml", "config.toml"] {
+            std::os::unix::fs::symlink(folder.join("mine"), folder.join(name)).unwrap();
+        }
+        replace_text(&folder.join("config.toml"), "new").unwrap();
+        assert_eq!(fs::read_to_string(folder.join("config.toml")).unwrap(), "new");
+        assert_eq!(fs::read_to_string(folder.join("mine")).unwrap(), "mine");
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn what_is_read_has_a_limit() {
+        let folder = folder("limit");
+        fs::write(folder.join("a"), "12345").unwrap();
+        assert_eq!(read_text(&folder.join("a"), 5).unwrap(), "12345");
+        assert!(read_text(&folder.join("a"), 4).unwrap_err().to_string().contains("larger than 4 bytes"));
+        let error = read_text(&folder, 9).unwrap_err().to_string();
+        assert!(error.contains("no regular file"), "{error}");
+        #[cfg(unix)]
+        {
+            let error = read_text(Path::new("/dev/zero"), 9).unwrap_err().to_string();
+            assert!(error.contains("no regular file"), "{error}");
+            let pipe = folder.join("pipe");
+            if std::process::Command::new("mkfifo").arg(&pipe).status().is_ok_and(|status| status.success()) {
+                assert!(read_text(&pipe, 9).unwrap_err().to_string().contains("no regular file"));
+            }
+        }
         fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -1,28 +1,49 @@
 //! Runs on disk: configurations, folders that survive being stopped, checkpoints, and trained networks read back.
 
-pub(crate) mod checkpoint;
-pub(crate) mod chosen;
+mod calls;
+mod checkpoint;
+mod chosen;
+mod compare;
 mod config;
 mod data_spec;
 mod disk;
+<<<<<<< HEAD
 mod group_spec;
+=======
+mod forward;
+#[cfg(test)]
+mod harness;
+mod manifest;
+>>>>>>> runs
 mod model_spec;
 mod old_config;
 mod part;
 mod position;
+mod predictions;
+mod raw;
 pub mod registry;
 mod run_dir;
 mod safetensors;
 mod saving;
 mod trained;
+mod weights;
 
+pub use compare::{differences, threads_of};
 pub use config::{InputSpec, RunConfig, check_path};
 pub use data_spec::{DataSpec, OpenData};
+<<<<<<< HEAD
 pub use group_spec::GroupSpec;
+=======
+pub use forward::program_text;
+pub use manifest::Environment;
+>>>>>>> runs
 pub use model_spec::ModelSpec;
 pub use part::Part;
+pub use predictions::{PredictionTable, TableFormat};
+pub use raw::{IntoRaw, Raw};
 pub use run_dir::{RunDir, holds_run};
 pub use safetensors::read_safetensors;
-pub use trained::Trained;
+pub use trained::{Classified, Trained, config_of};
+pub use weights::{LoadOptions, LoadReport};
 
 pub(crate) use config::toml_message;

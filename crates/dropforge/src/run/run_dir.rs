@@ -5,23 +5,29 @@
 //!   config.toml              everything the run was started with
 //!   metrics.csv              one line per finished epoch
 //!   model.safetensors        the newest weights once more, for other programs
+//!   run.toml                 what inputs look like, what outputs mean, what trained the network
 //!   checkpoint-000012/       appears by one rename, when all its files are on the disk
 //!     model.safetensors      weights and running statistics
 //!     optimizer.safetensors  moments, step counts, state of the random numbers
 //!     state.toml             position in the data, sums of the metrics, finished epochs
+//!     metrics.csv            the table of the epochs until then
+//!     run.toml               the same as beside the checkpoint
+//!     predict.txt            the network as a program, for any batch size
+//!     constants.safetensors  values that the program uses beside the weights; where there are some
 //!     choices.toml           what the device chose among ways that round differently; where it did
 //! ```
 //!
-//! A checkpoint is one unit: weights, optimizer and position belong together or are not there. An older one is removed
-//! only after a newer one is whole.
+//! A checkpoint is one unit: weights, optimizer and position belong together or are not there. What stands beside the
+//! checkpoints follows from the newest one. A process may end before any file call: whoever opens the run next makes good
+//! what was left undone, and removes what was left half done.
 
-use super::disk;
+use super::{calls, disk};
 use crate::{Error, Result};
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 const CONFIG: &str = "config.toml";
-const METRICS: &str = "metrics.csv";
 const LOCK: &str = "lock";
 const CHECKPOINT: &str = "checkpoint-";
 
@@ -33,34 +39,68 @@ pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
 pub(crate) const STATE: &str = "state.toml";
 /// File of a checkpoint with what the device chose.
 pub(crate) const CHOICES: &str = "choices.toml";
+/// File of a checkpoint with the table of the epochs.
+pub(crate) const METRICS: &str = "metrics.csv";
+
+/// File of a checkpoint that says what the run is.
+pub(crate) const MANIFEST: &str = "run.toml";
+/// File of a checkpoint with the program that predicts, for any batch size.
+pub(crate) const PREDICT: &str = "predict.txt";
+/// File of a checkpoint with values that programs use beside the weights.
+pub(crate) const CONSTANTS: &str = "constants.safetensors";
+
+/// Everything that may be in a checkpoint.
+const CHECKPOINT_FILES: [&str; 8] = [MODEL, OPTIMIZER, STATE, CHOICES, METRICS, MANIFEST, PREDICT, CONSTANTS];
+/// What a run has beside its checkpoints, each another name of what the newest checkpoint has.
+const COPIES: [&str; 3] = [MODEL, METRICS, MANIFEST];
+
+/// Bytes that a configuration has at most.
+const MOST_CONFIG: u64 = 16 << 20;
 
 /// The folder of a training run, opened for writing by this process alone.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
+    /// Whether the folder was made just now.
+    is_new: bool,
     /// Held while this lives; the system lets go of it when the process ends, however it does.
     _lock: File,
 }
 
+/// What a folder holds.
+enum Holds {
+    Nothing,
+    Run,
+    /// Something else, one name of it.
+    Other(String),
+}
+
 impl RunDir {
-    /// Makes the folder, with those above it, or takes it as it is.
+    /// Makes the folder, with those above it, or takes one that is empty or holds a run. Of a run it makes good what a process
+    /// that was killed has left undone.
     ///
     /// # Errors
-    /// The folder cannot be made or written to, or another process trains in it.
+    /// The folder holds something that no run made, cannot be made or written to, or another process trains in it.
     pub fn open(path: impl Into<PathBuf>) -> Result<RunDir> {
         let path = path.into();
-        fs::create_dir_all(&path).map_err(|error| disk::cannot("create", &path, &error))?;
-        let lock_path = path.join(LOCK);
-        let lock = File::create(&lock_path).map_err(|error| disk::cannot("create", &lock_path, &error))?;
-        // Some network file systems have no locks; there the user has to take care.
-        if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+        let is_new = match calls::look(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                calls::create_folders(&path).map_err(|error| disk::cannot("create", &path, &error))?;
+                true
+            }
+            Err(error) => return Err(disk::cannot("open", &path, &error)),
+            Ok(_) => false,
+        };
+        if let Holds::Other(name) = look_into(&path)? {
             return Err(Error::new(format!(
-                "{}: another process is training in this folder; wait for it or choose another one",
+                "{}: holds {name}, and no run; choose a folder that is empty or not there yet",
                 path.display()
             )));
         }
-        disk::remove_unfinished(&path)?;
-        Ok(RunDir { path, _lock: lock })
+        let lock = lock(&path)?;
+        let run = RunDir { path, is_new, _lock: lock };
+        run.repair()?;
+        Ok(run)
     }
 
     /// The folder.
@@ -68,35 +108,105 @@ impl RunDir {
         &self.path
     }
 
+    /// Whether there is something to go on from.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn has_checkpoint(&self) -> Result<bool> {
+        Ok(!checkpoints(&self.path)?.is_empty())
+    }
+
+    /// Removes a run that was never trained: what it has written, and the folder if it was made for it.
+    ///
+    /// # Errors
+    /// Something cannot be removed.
+    pub fn discard(self) -> Result<()> {
+        if self.has_checkpoint()? {
+            return Ok(());
+        }
+        for name in [CONFIG, LOCK] {
+            match calls::remove_file(&self.path.join(name)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(disk::cannot("remove", &self.path.join(name), &error));
+                }
+                _ => {}
+            }
+        }
+        if self.is_new && disk::names(&self.path)?.is_empty() {
+            calls::remove_folder(&self.path).map_err(|error| disk::cannot("remove", &self.path, &error))?;
+        }
+        Ok(())
+    }
+
     /// Writes or replaces the text of the configuration.
     ///
     /// # Errors
     /// The disk is full or fails; the old configuration is then unchanged.
     pub fn write_config(&self, text: &str) -> Result<()> {
-        self.replace_text(CONFIG, text)
+        disk::replace_text(&self.path.join(CONFIG), text)
     }
 
-    /// Writes or replaces the table of metrics.
-    pub(crate) fn write_metrics(&self, text: &str) -> Result<()> {
-        self.replace_text(METRICS, text)
-    }
-
-    fn replace_text(&self, name: &str, text: &str) -> Result<()> {
-        let failed = |error: std::io::Error| Error::new(format!("cannot write: {error}"));
-        disk::replace_file(&self.path.join(name), &mut |out| out.write_all(text.as_bytes()).map_err(failed))
+    /// Removes the configuration, which is another training's.
+    pub(super) fn remove_config(&self) -> Result<()> {
+        match calls::remove_file(&self.path.join(CONFIG)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(disk::cannot("remove", &self.path.join(CONFIG), &error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Adds a checkpoint with the files that `fill` puts into the folder it is given, and removes the older ones.
     pub(crate) fn add_checkpoint(&self, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-        let old = checkpoints(&self.path)?;
-        let number = old.last().map_or(1, |&(number, _)| number + 1);
-        let path = self.path.join(format!("{CHECKPOINT}{number:06}"));
-        disk::create_folder(&path, fill)?;
-        disk::replace_by_link(&self.path.join(MODEL), &path.join(MODEL))?;
-        for (_, path) in old {
-            disk::remove_folder(&path)?;
+        let taken = disk::names(&self.path)?.into_iter().filter_map(|name| checkpoint_number(&name)).max();
+        let path = self.path.join(checkpoint_name(taken.map_or(1, |number| number.saturating_add(1))));
+        disk::create_folder(&path, &CHECKPOINT_FILES, fill)?;
+        self.follow_newest()
+    }
+
+    /// Makes good what a process that was killed has left undone.
+    fn repair(&self) -> Result<()> {
+        for name in disk::names(&self.path)? {
+            match disk::unmarked(&name) {
+                Some(of @ (CONFIG | MODEL | METRICS | MANIFEST)) => {
+                    disk::remove_unfinished(&self.path, of, None)?
+                }
+                Some(of) if checkpoint_number(of).is_some() => {
+                    disk::remove_unfinished(&self.path, of, Some(&CHECKPOINT_FILES))?;
+                }
+                _ => {}
+            }
         }
-        Ok(())
+        self.follow_newest()
+    }
+
+    /// Brings what stands beside the checkpoints to the newest one, and removes the older ones.
+    fn follow_newest(&self) -> Result<()> {
+        let mut all = checkpoints(&self.path)?;
+        let Some((_, newest)) = all.pop() else { return Ok(()) };
+        for name in COPIES {
+            let source = newest.join(name);
+            match calls::look(&source) {
+                // Runs of the first version have no table in their checkpoints.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(disk::cannot("read", &source, &error)),
+                Ok(_) => disk::replace_by_link(&self.path.join(name), &source)?,
+            }
+        }
+        all.iter().try_for_each(|(_, path)| disk::remove_folder(path, &CHECKPOINT_FILES))
+    }
+}
+
+fn lock(run: &Path) -> Result<File> {
+    let path = run.join(LOCK);
+    let lock = calls::open_lock(&path).map_err(|error| disk::cannot("open", &path, &error))?;
+    // Some network file systems have no locks; there the user has to take care.
+    match lock.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(Error::new(format!(
+            "{}: another process is training in this folder; wait for it or choose another one",
+            run.display()
+        ))),
+        _ => Ok(lock),
     }
 }
 
@@ -130,27 +240,77 @@ pub(crate) fn read_latest<T>(run: &Path, read: impl Fn(&Path) -> Result<T>) -> R
 /// The folder or the file is missing.
 pub(crate) fn read_config(run: &Path) -> Result<(PathBuf, String)> {
     if !run.is_dir() {
-        return Err(Error::new(format!("{}: there is no such run; give the folder of one", run.display())));
+        return Err(no_run(run));
     }
     let path = run.join(CONFIG);
-    match fs::read_to_string(&path) {
-        Ok(text) => Ok((path, text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(Error::new(format!("{}: this is no run, it has no {CONFIG}", run.display())))
-        }
-        Err(error) => Err(disk::cannot("read", &path, &error)),
+    let text = disk::read_text_if_any(&path, MOST_CONFIG)?;
+    let missing = || Error::new(format!("{}: this is no run, it has no {CONFIG}", run.display()));
+    Ok((path, text.ok_or_else(missing)?))
+}
+
+fn no_run(path: &Path) -> Error {
+    Error::new(format!("{}: there is no such run; give the folder of one", path.display()))
+}
+
+/// Whether a run has a configuration.
+pub(super) fn has_config(run: &Path) -> Result<bool> {
+    if !run.is_dir() {
+        return Err(no_run(run));
     }
+    Ok(disk::names(run)?.iter().any(|name| name == CONFIG))
 }
 
 /// Whether a folder holds a run already.
 pub fn holds_run(path: &Path) -> bool {
-    path.join(CONFIG).exists() || checkpoints(path).is_ok_and(|all| !all.is_empty())
+    matches!(look_into(path), Ok(Holds::Run))
+}
+
+/// What a folder holds: a run has a checkpoint, or a configuration of ours.
+fn look_into(path: &Path) -> Result<Holds> {
+    let names = disk::names(path)?;
+    if !checkpoints(path)?.is_empty() {
+        return Ok(Holds::Run);
+    }
+    if names.iter().any(|name| name == CONFIG) && is_config(&path.join(CONFIG))? {
+        return Ok(Holds::Run);
+    }
+    // A lock, and what is marked as ours, is all that a process leaves that was killed before it wrote anything else.
+    let mine = |name: &String| name != LOCK && disk::unmarked(name).is_none();
+    let mut others: Vec<String> = names.into_iter().filter(mine).collect();
+    others.sort();
+    Ok(others.into_iter().next().map_or(Holds::Nothing, Holds::Other))
+}
+
+/// Whether a file is the configuration of a run, well or badly written, and not somebody else's of that name.
+fn is_config(path: &Path) -> Result<bool> {
+    let text = disk::read_text(path, MOST_CONFIG)?;
+    Ok(text.parse::<toml::Table>().is_ok_and(|table| {
+        table.get("format").is_some_and(toml::Value::is_integer) && table.contains_key("model")
+    }))
+}
+
+fn checkpoint_name(number: u64) -> String {
+    format!("{CHECKPOINT}{number:06}")
+}
+
+fn checkpoint_number(name: &str) -> Option<u64> {
+    let number = name.strip_prefix(CHECKPOINT)?.parse().ok()?;
+    (checkpoint_name(number) == name).then_some(number)
 }
 
 /// Whole checkpoints by number.
 fn checkpoints(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
-    let numbered = |name: String| Some((name.strip_prefix(CHECKPOINT)?.parse().ok()?, run.join(&name)));
-    let mut all: Vec<(u64, PathBuf)> = disk::names(run)?.into_iter().filter_map(numbered).collect();
+    let mut all = Vec::new();
+    for name in disk::names(run)? {
+        let Some(number) = checkpoint_number(&name) else { continue };
+        let path = run.join(name);
+        match calls::look(&path.join(STATE)) {
+            Ok(_) => all.push((number, path)),
+            // Something of this name that is none, or one that another process has just removed.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(disk::cannot("read", &path, &error)),
+        }
+    }
     all.sort();
     Ok(all)
 }
@@ -158,30 +318,26 @@ fn checkpoints(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn fill(text: &'static str) -> impl Fn(&Path) -> Result<()> {
         move |path| {
-            for name in [MODEL, OPTIMIZER, STATE] {
-                disk::write_file(&path.join(name), &mut |out| {
-                    out.write_all(text.as_bytes()).unwrap();
-                    Ok(())
-                })?;
-            }
-            Ok(())
+            [MODEL, OPTIMIZER, STATE].iter().try_for_each(|name| disk::write_text(&path.join(name), text))
         }
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("dropforge-run-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        path
     }
 
     #[test]
     fn the_newest_whole_checkpoint_counts() {
-        let path = std::env::temp_dir().join(format!("dropforge-run-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
+        let path = folder("newest");
         let run = RunDir::open(&path).unwrap();
         assert!(!holds_run(&path) && latest_checkpoint(&path).unwrap().is_none());
-        let state = || {
-            read_latest(&path, |path| {
-                fs::read_to_string(path.join(STATE)).map_err(|error| Error::new(error.to_string()))
-            })
-        };
+        let state = || read_latest(&path, |path| disk::read_text(&path.join(STATE), 99));
         run.add_checkpoint(fill("one")).unwrap();
         assert_eq!(state().unwrap().unwrap(), "one");
         // The disk is full after two of three files.
@@ -193,8 +349,8 @@ mod tests {
         assert_eq!(error.unwrap_err().to_string(), "no space left on device");
         assert_eq!(state().unwrap().unwrap(), "one");
         // Killed while writing one and removing another.
-        fs::create_dir(path.join("checkpoint-000002.tmp")).unwrap();
-        fs::create_dir(path.join("checkpoint-000000.tmp")).unwrap();
+        fs::create_dir(path.join(".dropforge-new-checkpoint-000002")).unwrap();
+        fs::create_dir(path.join(".dropforge-old-checkpoint-000000")).unwrap();
         assert_eq!(state().unwrap().unwrap(), "one");
         run.add_checkpoint(fill("three")).unwrap();
         assert_eq!(state().unwrap().unwrap(), "three");
@@ -203,12 +359,76 @@ mod tests {
         let error = RunDir::open(&path).unwrap_err().to_string();
         assert!(error.contains("another process is training"), "{error}");
         drop(run);
-        fs::create_dir(path.join("checkpoint-000009.tmp")).unwrap();
+        fs::create_dir(path.join(".dropforge-new-checkpoint-000009")).unwrap();
         RunDir::open(&path).unwrap();
         let mut left: Vec<String> = disk::names(&path).unwrap();
         left.sort();
         assert_eq!(left, ["checkpoint-000002", LOCK, MODEL]);
-        assert_eq!(fs::read_dir(&path).unwrap().count(), 3);
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn what_no_run_made_stays() {
+        let path = folder("foreign");
+        fs::create_dir_all(path.join("scratch.tmp")).unwrap();
+        fs::write(path.join("scratch.tmp/results.csv"), "mine").unwrap();
+        for name in ["notes.tmp", MODEL, LOCK] {
+            fs::write(path.join(name), "mine").unwrap();
+        }
+        let error = RunDir::open(&path).unwrap_err().to_string();
+        assert!(error.contains("holds model.safetensors, and no run"), "{error}");
+        fs::write(path.join(CONFIG), "model = 'of another program'").unwrap();
+        assert!(RunDir::open(&path).unwrap_err().to_string().contains("no run"));
+        assert_eq!(fs::read_to_string(path.join(LOCK)).unwrap(), "mine");
+        // The same beside a run.
+        fs::remove_file(path.join(MODEL)).unwrap();
+        fs::write(path.join(CONFIG), "format = 1\nmodel = {}").unwrap();
+        let run = RunDir::open(&path).unwrap();
+        fs::create_dir(path.join("checkpoint-000007")).unwrap();
+        fs::write(path.join("checkpoint-000007/notes"), "mine").unwrap();
+        run.add_checkpoint(fill("one")).unwrap();
+        fs::write(path.join("checkpoint-000008/notes"), "mine").unwrap();
+        run.add_checkpoint(fill("two")).unwrap();
+        drop(run);
+        RunDir::open(&path).unwrap();
+        for name in [
+            "notes.tmp",
+            LOCK,
+            "scratch.tmp/results.csv",
+            "checkpoint-000007/notes",
+            "checkpoint-000008/notes",
+        ] {
+            assert_eq!(fs::read_to_string(path.join(name)).unwrap(), "mine", "{name}");
+        }
+        assert_eq!(fs::read_to_string(path.join(MODEL)).unwrap(), "two");
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_lock_that_is_a_link_is_not_followed() {
+        let path = folder("lock");
+        fs::create_dir_all(&path).unwrap();
+        let mine = path.with_extension("mine");
+        fs::write(&mine, "mine").unwrap();
+        std::os::unix::fs::symlink(&mine, path.join(LOCK)).unwrap();
+        let error = RunDir::open(&path).unwrap_err().to_string();
+        assert!(error.contains("lock") && error.contains("no regular file"), "{error}");
+        assert_eq!(fs::read_to_string(&mine).unwrap(), "mine");
+        fs::remove_file(mine).unwrap();
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_run_that_was_never_trained_can_be_discarded() {
+        let path = folder("discard");
+        let run = RunDir::open(&path).unwrap();
+        run.write_config("format = 1\nmodel = {}").unwrap();
+        run.discard().unwrap();
+        assert!(!path.exists());
+        fs::create_dir(&path).unwrap();
+        RunDir::open(&path).unwrap().discard().unwrap();
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
         fs::remove_dir_all(path).unwrap();
     }
 }

@@ -2,16 +2,20 @@
 //!
 //! Other tools read the files: `safetensors.torch.load_file("model.safetensors")` in Python.
 
+use super::calls::{self, OpenFile};
+use super::disk;
 use crate::{Error, Result};
-use dropforge_ir::{Array, DType, Data, Shape, ValueType};
+use dropforge_ir::{Array, DType, Data, ValueType};
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufReader, Read, Write};
-use std::path::Path;
+use std::fmt;
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 
-/// The bound that the format's own reader has.
-const MOST_HEADER_BYTES: u64 = 100_000_000;
+/// Enough for the names of a hundred thousand tensors.
+const MOST_HEADER_BYTES: u64 = 16 << 20;
 
 /// Writes tensors, in this order. `elements` is asked for one after another, so that only one has to be on the host.
 pub(crate) fn write(
@@ -47,17 +51,98 @@ pub(crate) fn write(
 /// Reads all tensors of a file. 64-bit numbers are narrowed to 32 bits, which is what the library computes in.
 ///
 /// # Errors
-/// The file is missing, damaged, truncated, or has a tensor of a type that cannot be read; the message names the file.
+/// The file is missing, damaged, truncated, larger than the memory of this machine, or has a tensor of a type that cannot be
+/// read; the message names the file.
 pub fn read_safetensors(path: impl AsRef<Path>) -> Result<BTreeMap<String, Array>> {
-    let path = path.as_ref();
-    read_file(path).map_err(|error| error.context(path.display()))
+    TensorFile::open(path.as_ref())?.read_all()
 }
 
-fn read_file(path: &Path) -> Result<BTreeMap<String, Array>> {
+/// A file whose header has been read, and whose tensors can be: what is in it is known before memory is taken for it.
+pub(crate) struct TensorFile {
+    path: PathBuf,
+    file: OpenFile,
+    /// Where the first tensor begins.
+    start: u64,
+    entries: BTreeMap<String, Entry>,
+}
+
+impl TensorFile {
+    /// Opens a file and reads its header.
+    pub fn open(path: &Path) -> Result<TensorFile> {
+        let missing = || Error::new(format!("{}: there is no such file", path.display()));
+        TensorFile::open_if_any(path)?.ok_or_else(missing)
+    }
+
+    /// As [`TensorFile::open`]; `None` where there is no file.
+    pub fn open_if_any(path: &Path) -> Result<Option<TensorFile>> {
+        let mut file = match calls::open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(|error| disk::cannot("read", path, &error))?,
+        };
+        let header = read_header(&mut file).map_err(|error| error.context(path.display()))?;
+        let (start, entries) = header;
+        Ok(Some(TensorFile { path: path.into(), file, start, entries }))
+    }
+
+    /// Gives tensors other names, unless others have those.
+    pub fn rename(&mut self, name: impl Fn(&str) -> Option<String>) {
+        for old in self.entries.keys().cloned().collect::<Vec<_>>() {
+            let Some(new) = name(&old).filter(|new| !self.entries.contains_key(new)) else { continue };
+            if let Some(entry) = self.entries.remove(&old) {
+                self.entries.insert(new, entry);
+            }
+        }
+    }
+
+    /// The tensors by name, with what they are when they are read; an error for those that cannot be.
+    pub fn types(&self) -> impl Iterator<Item = (&str, Result<ValueType>)> {
+        self.entries.iter().map(|(name, entry)| (name.as_str(), entry.ty()))
+    }
+
+    /// What a tensor is when it is read; `None` if there is no such tensor.
+    pub fn ty(&self, name: &str) -> Option<Result<ValueType>> {
+        self.entries.get(name).map(Entry::ty)
+    }
+
+    /// Reads one tensor.
+    pub fn read(&mut self, name: &str) -> Result<Array> {
+        let TensorFile { path, file, start, entries } = self;
+        let missing = || Error::new(format!("has no tensor {name}"));
+        let mut read = || {
+            let entry = entries.get(name).ok_or_else(missing)?;
+            entry.ty()?;
+            let failed = |error: std::io::Error| Error::new(format!("cannot read: {error}"));
+            file.seek(SeekFrom::Start(*start + entry.start)).map_err(failed)?;
+            let len = entry.end - entry.start;
+            let mut bytes = Vec::new();
+            let room = usize::try_from(len).is_ok_and(|len| bytes.try_reserve_exact(len).is_ok());
+            if !room {
+                return Err(Error::new(format!("there is no memory for its {len} bytes")));
+            }
+            Read::by_ref(file).take(len).read_to_end(&mut bytes).map_err(failed)?;
+            entry.array(&bytes)
+        };
+        read().map_err(|error| error.context(format_args!("{}: {name}", path.display())))
+    }
+
+    /// Reads all tensors.
+    pub fn read_all(&mut self) -> Result<BTreeMap<String, Array>> {
+        let bytes: u64 = self.entries.values().map(|entry| entry.end - entry.start).sum();
+        if let Some(memory) = crate::devices::host_memory().filter(|&memory| bytes > memory) {
+            return Err(Error::new(format!(
+                "{}: has {bytes} bytes of tensors, more than the {memory} of memory",
+                self.path.display()
+            )));
+        }
+        let names: Vec<String> = self.entries.keys().cloned().collect();
+        names.into_iter().map(|name| self.read(&name).map(|array| (name, array))).collect()
+    }
+}
+
+/// Where the first tensor begins, and all of them.
+fn read_header(file: &mut OpenFile) -> Result<(u64, BTreeMap<String, Entry>)> {
     let failed = |error: std::io::Error| Error::new(format!("cannot read: {error}"));
-    let file = File::open(path).map_err(|error| Error::new(format!("cannot open: {error}")))?;
-    let size = file.metadata().map_err(failed)?.len();
-    let mut file = BufReader::new(file);
+    let size = file.len().map_err(failed)?;
     let mut length = [0; 8];
     file.read_exact(&mut length).map_err(|_| Error::new("no safetensors file: it is too short"))?;
     let header_bytes = u64::from_le_bytes(length);
@@ -66,34 +151,66 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, Array>> {
     }
     let mut header = vec![0; header_bytes as usize];
     file.read_exact(&mut header).map_err(failed)?;
-    let header: Map<String, Value> = serde_json::from_slice(&header)
-        .map_err(|error| Error::new(format!("no safetensors file: its header is not JSON ({error})")))?;
-    let mut entries = header
-        .iter()
-        .filter(|(name, _)| *name != "__metadata__")
-        .map(|(name, entry)| Entry::parse(entry).map(|entry| (name, entry)))
-        .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| {
-            Error::new("no safetensors file: an entry of its header lacks type, shape or place")
-        })?;
-    entries.sort_by_key(|(_, entry)| (entry.start, entry.end));
-    let mut tensors = BTreeMap::new();
+    let Header(entries) = serde_json::from_slice(&header)
+        .map_err(|error| Error::new(format!("no safetensors file: its header is no such JSON ({error})")))?;
+    let start = header_bytes + 8;
+    let mut in_order: Vec<(&String, &Entry)> = entries.iter().collect();
+    in_order.sort_by_key(|(_, entry)| (entry.start, entry.end));
     let mut at = 0;
-    for (name, entry) in entries {
-        if entry.start != at || entry.end > size - 8 - header_bytes {
+    for (name, entry) in in_order {
+        if entry.start != at || entry.end < entry.start || entry.end > size - start {
             return Err(Error::new(format!("truncated or damaged: {name} is not where the header says")));
         }
         at = entry.end;
-        let mut bytes = vec![0; (entry.end - entry.start) as usize];
-        file.read_exact(&mut bytes).map_err(failed)?;
-        tensors.insert(name.clone(), entry.array(&bytes).map_err(|error| error.context(name))?);
     }
-    if at != size - 8 - header_bytes {
+    if at != size - start {
         return Err(Error::new("damaged: there are bytes after the last tensor"));
     }
-    Ok(tensors)
+    Ok((start, entries))
 }
 
+/// The header, read without what a hostile one could hold beside.
+struct Header(BTreeMap<String, Entry>);
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Header, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Header;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("tensors by name")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Header, A::Error> {
+                let mut entries = BTreeMap::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == "__metadata__" {
+                        map.next_value::<IgnoredAny>()?;
+                        continue;
+                    }
+                    let stored: StoredEntry = map.next_value()?;
+                    let [start, end] = stored.data_offsets;
+                    let entry = Entry { dtype: stored.dtype, shape: stored.shape, start, end };
+                    if entries.insert(name.clone(), entry).is_some() {
+                        return Err(serde::de::Error::custom(format!("{name} stands there twice")));
+                    }
+                }
+                Ok(Header(entries))
+            }
+        }
+        from.deserialize_map(Entries)
+    }
+}
+
+#[derive(Deserialize)]
+struct StoredEntry {
+    dtype: String,
+    shape: Vec<usize>,
+    data_offsets: [u64; 2],
+}
+
+/// A tensor of a file: bytes from `start` to `end`, counted from the first tensor.
 struct Entry {
     dtype: String,
     shape: Vec<usize>,
@@ -102,18 +219,28 @@ struct Entry {
 }
 
 impl Entry {
-    fn parse(entry: &Value) -> Option<Entry> {
-        let shape = entry.get("shape")?.as_array()?;
-        let shape =
-            shape.iter().map(|n| usize::try_from(n.as_u64()?).ok()).collect::<Option<Vec<usize>>>()?;
-        let [start, end] = entry.get("data_offsets")?.as_array()?.as_slice() else { return None };
-        let (start, end) = (start.as_u64()?, end.as_u64()?);
-        let dtype = entry.get("dtype")?.as_str()?.to_owned();
-        (start <= end).then_some(Entry { dtype, shape, start, end })
+    /// Element type and shape of what is read.
+    fn ty(&self) -> Result<ValueType> {
+        let (dtype, size) = match self.dtype.as_str() {
+            "F64" => (DType::F32, 8),
+            "I64" => (DType::I32, 8),
+            name => {
+                let dtype = DType::ALL.into_iter().find(|&dtype| format_name(dtype) == name);
+                let unknown = || Error::new(format!("has the type {name}, which cannot be read"));
+                dtype.map(|dtype| (dtype, dtype.size())).ok_or_else(unknown)?
+            }
+        };
+        let bytes = self.shape.iter().try_fold(size, |product, &extent| product.checked_mul(extent));
+        if bytes.map(|bytes| bytes as u64) != Some(self.end - self.start) {
+            let (bytes, shape) = (self.end - self.start, &self.shape);
+            return Err(Error::new(format!("has {bytes} bytes for {} of the shape {shape:?}", self.dtype)));
+        }
+        Ok(ValueType::new(dtype, self.shape.as_slice()))
     }
 
     fn array(&self, bytes: &[u8]) -> Result<Array> {
         let wide = || bytes.chunks_exact(8).map(|c| <[u8; 8]>::try_from(c).unwrap_or_default());
+        let ty = self.ty()?;
         let data = match self.dtype.as_str() {
             "F64" => Some(Data::F32(wide().map(|c| f64::from_le_bytes(c) as f32).collect())),
             "I64" => {
@@ -121,17 +248,10 @@ impl Entry {
                 let narrow: Option<Vec<i32>> = narrow.collect();
                 Some(Data::I32(narrow.ok_or_else(|| Error::new("has a number above 32 bits"))?))
             }
-            name => {
-                let dtype = DType::ALL.into_iter().find(|&dtype| format_name(dtype) == name);
-                let unknown = || Error::new(format!("has the type {name}, which cannot be read"));
-                Data::from_bytes(dtype.ok_or_else(unknown)?, bytes)
-            }
+            _ => Data::from_bytes(ty.dtype, bytes),
         };
-        let elements = self.shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
-        let fits = |data: &Data| elements == Some(data.len());
-        data.filter(fits)
-            .and_then(|data| Array::new(Shape::from(self.shape.clone()), data))
-            .ok_or_else(|| Error::new(format!("has {} bytes for the shape {:?}", bytes.len(), self.shape)))
+        let whole = data.and_then(|data| Array::new(ty.shape, data));
+        whole.ok_or_else(|| Error::new("ended before its last element, or holds what no element can be"))
     }
 }
 
@@ -150,7 +270,7 @@ fn format_name(dtype: DType) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dropforge_ir::{BF16, F16};
+    use dropforge_ir::{BF16, F16, Shape};
 
     fn file(name: &str, bytes: &[u8]) -> std::path::PathBuf {
         let path = std::env::temp_dir().join(format!("dropforge-{name}-{}", std::process::id()));
@@ -185,6 +305,46 @@ mod tests {
         assert_eq!(read["f16"], arrays[3]);
         assert_eq!(read["bf16"], arrays[4]);
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn what_a_header_says_takes_no_memory_before_it_is_checked() {
+        let say = |header: &str, room: u64| {
+            let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+            bytes.extend_from_slice(header.as_bytes());
+            let path = file("safetensors-says", &bytes);
+            std::fs::OpenOptions::new()
+                .write(true)
+                .open(&path)
+                .unwrap()
+                .set_len(bytes.len() as u64 + room)
+                .unwrap();
+            let result = read_safetensors(&path).map(|_| ());
+            std::fs::remove_file(path).unwrap();
+            result.unwrap_err().to_string()
+        };
+        // A file with holes takes no room on the disk.
+        let large = 1u64 << 42;
+        for (header, room, part) in [
+            (
+                format!(r#"{{"a":{{"dtype":"U8","shape":[{large}],"data_offsets":[0,{large}]}}}}"#),
+                large,
+                "memory",
+            ),
+            (
+                r#"{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}}"#.into(),
+                8,
+                "for F32",
+            ),
+            (r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}"#.into(), 8, "not where"),
+            (r#"{"a":{"dtype":"F8","shape":[8],"data_offsets":[0,8]}}"#.into(), 8, "type F8"),
+            (r#"{"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8,9]}}"#.into(), 8, "JSON"),
+            (r#"{"a":{"dtype":"U8","shape":[-8],"data_offsets":[0,8]}}"#.into(), 8, "JSON"),
+            ("[".repeat(100_000), 8, "JSON"),
+        ] {
+            let message = say(&header, room);
+            assert!(message.contains(part) && !message.contains('\n'), "{message}");
+        }
     }
 
     #[test]

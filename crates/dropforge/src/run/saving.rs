@@ -1,7 +1,11 @@
 //! Saving what a trainer has, and going on from it.
 
+use super::InputSpec;
 use super::checkpoint;
-use super::run_dir::RunDir;
+use super::compare::same_inputs;
+use super::forward::Stored;
+use super::manifest::Manifest;
+use super::run_dir::{RunDir, read_latest};
 use crate::train::{Callback, Control, Fit, Snapshot, Trainer};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -17,6 +21,8 @@ struct Saver {
     run: Option<RunDir>,
     every: Duration,
     last: Instant,
+    /// The programs of the network, from the first checkpoint on.
+    programs: Option<Stored>,
 }
 
 impl Callback for Saver {
@@ -25,9 +31,10 @@ impl Callback for Saver {
     }
 
     /// The folder is opened first of all, so that no training is lost because it cannot be.
-    fn on_fit_start(&mut self, _: &mut Control<'_>) -> Result<()> {
+    fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
         self.last = Instant::now();
-        self.opened().map(|_| ())
+        self.opened()?;
+        checkpoint::check_own(&self.folder, control.state)
     }
 
     fn on_step_end(&mut self, control: &mut Control<'_>) -> Result<()> {
@@ -38,7 +45,14 @@ impl Callback for Saver {
     }
 
     fn on_checkpoint(&mut self, snapshot: &Snapshot<'_>) -> Result<()> {
-        checkpoint::save(self.opened()?, snapshot.network(), snapshot.state)?;
+        if self.programs.is_none() {
+            checkpoint::check_own(&self.folder, snapshot.state)?;
+            self.programs = Some(Stored::of(snapshot.network())?);
+        }
+        self.opened()?;
+        if let (Some(run), Some(programs)) = (&self.run, &self.programs) {
+            checkpoint::save(run, snapshot, programs)?;
+        }
         self.last = Instant::now();
         Ok(())
     }
@@ -63,38 +77,62 @@ impl Fit<'_> {
     #[must_use]
     pub fn save(self, run: impl AsRef<Path>) -> Self {
         let folder = run.as_ref().to_path_buf();
-        self.callback(Saver { folder, run: None, every: EVERY, last: Instant::now() })
+        self.callback(Saver { folder, run: None, every: EVERY, last: Instant::now(), programs: None })
     }
 }
 
 impl Trainer {
-    /// Adds a checkpoint to the run in this folder, which is made if need be.
+    /// Adds a checkpoint to the run in this folder, which is made if need be. The run is whole: the tool and [`Trained`] open
+    /// it without this program, whatever its layers are.
+    ///
+    /// [`Trained`]: crate::run::Trained
     ///
     /// # Errors
-    /// The folder cannot be written or is in use; the previous checkpoint is then unchanged.
+    /// The folder holds another run or something else, cannot be written, is in use, or the weights have become NaN or
+    /// infinite; the previous checkpoint is then unchanged.
     pub fn save(&mut self, run: impl AsRef<Path>) -> Result<()> {
         if self.saves_to(run.as_ref()) {
             return self.checkpoint();
         }
         let run = RunDir::open(run.as_ref())?;
         let snapshot = self.snapshot();
-        checkpoint::save(&run, snapshot.network(), snapshot.state)
+        checkpoint::check_own(run.path(), snapshot.state)?;
+        checkpoint::save(&run, &snapshot, &Stored::of(snapshot.network())?)
+    }
+
+    /// As [`Trainer::save`], also where another run is: its newest checkpoint is replaced, and its configuration removed.
+    ///
+    /// # Errors
+    /// As [`Trainer::save`].
+    pub fn save_over(&mut self, run: impl AsRef<Path>) -> Result<()> {
+        if self.saves_to(run.as_ref()) {
+            return self.checkpoint();
+        }
+        let run = RunDir::open(run.as_ref())?;
+        let snapshot = self.snapshot();
+        let is_own = checkpoint::check_own(run.path(), snapshot.state).is_ok();
+        checkpoint::save(&run, &snapshot, &Stored::of(snapshot.network())?)?;
+        if is_own { Ok(()) } else { run.remove_config() }
     }
 
     /// Writes checkpoints to this run while training, whenever so much time has passed since the last one.
     pub fn autosave(&mut self, run: RunDir, every: Duration) {
         let folder = run.path().to_path_buf();
-        self.attach(Saver { folder, run: Some(run), every, last: Instant::now() });
+        self.attach(Saver { folder, run: Some(run), every, last: Instant::now(), programs: None });
     }
 
     /// Goes on where the last checkpoint of a run was written. Returns whether there was one; if not, nothing changes. On
     /// the same device it goes by what the device had chosen then, so that the run goes on with the same bits.
     ///
     /// # Errors
-    /// There is no such folder, the checkpoint cannot be read, or it is one of another network, optimizer, seed or batch
-    /// size; the message says what differs. Nothing changes then either.
+    /// There is no such folder, the checkpoint cannot be read, or it is one of another network, optimizer, seed, batch
+    /// size, or of classes with other names or another order; the message says what differs. Nothing changes then either.
     pub fn resume(&mut self, run: impl AsRef<Path>) -> Result<bool> {
         let run = run.as_ref();
+        if let Some(about) = read_latest(run, Manifest::read)?.flatten() {
+            let now = InputSpec::described(self.description());
+            same_inputs(&about.inputs, &now).map_err(|error| error.context(run.display()))?;
+        }
         let Some(saved) = checkpoint::peek(run, self.state())? else { return Ok(false) };
         // What was frozen or thawed decides which states there are.
         self.apply_changes(&saved)?;

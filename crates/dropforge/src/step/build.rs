@@ -30,7 +30,7 @@ pub(crate) struct Traced {
     /// The places of the fields that are the program's inputs.
     pub inputs: Vec<usize>,
     /// Values from outside of the network that it uses; the last states of the program.
-    captured: Vec<Tensor>,
+    pub captured: Vec<Tensor>,
     /// The metrics whose sums the program adds up, the mean loss first.
     pub metrics: Vec<Slot>,
     /// The place of a field with class indices, and how many classes there are.
@@ -233,7 +233,7 @@ impl Traced {
     }
 }
 
-fn captured_buffer(tensor: &Tensor, runtime: &Runtime) -> Result<BufferRef> {
+pub(super) fn captured_buffer(tensor: &Tensor, runtime: &Runtime) -> Result<BufferRef> {
     Ok(runtime.place(&tensor.to_array()?)?.buffer)
 }
 

@@ -15,6 +15,7 @@ mod states;
 mod step;
 mod summary;
 mod task;
+mod traced;
 
 pub use dropforge_runtime::Choices;
 
@@ -30,6 +31,9 @@ pub use summary::{Summary, SummaryRow};
 pub use task::{Objective, Task};
 
 pub(crate) use evaluation::Quality;
+
+pub(crate) use task::PREDICTION;
+pub(crate) use traced::TracedProgram;
 
 /// A program that was compiled, for people who wonder what takes the time.
 #[derive(Clone, Debug, PartialEq)]

@@ -32,6 +32,11 @@ impl State {
         self.buffer.ty()
     }
 
+    /// The memory, for programs outside of the network.
+    pub(crate) fn buffer(&self) -> BufferRef {
+        self.buffer.clone()
+    }
+
     /// Copies the elements to the host.
     ///
     /// # Errors

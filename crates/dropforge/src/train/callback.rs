@@ -7,6 +7,7 @@ use crate::metric::Values;
 use crate::settings::{Table, Value};
 use crate::step::{Evaluation, Network, Step};
 use crate::{Error, Result};
+use dropforge_data::Description;
 use std::path::Path;
 
 /// Something that watches training and may change its course. Every event has the run's figures in hand, through
@@ -211,7 +212,7 @@ pointer_callback! {
 /// Training as a [`Callback`] sees it, and what it can do about it.
 pub struct Control<'a> {
     pub(super) step: &'a mut Step,
-    pub(super) state: &'a mut State,
+    pub(crate) state: &'a mut State,
     pub(super) seen: Seen,
     pub(super) stop: &'a mut Option<String>,
     pub(super) save: bool,
@@ -306,6 +307,7 @@ impl Control<'_> {
 pub struct Snapshot<'a> {
     pub(crate) step: &'a Step,
     pub(crate) state: &'a State,
+    pub(crate) description: &'a Description,
 }
 
 impl Snapshot<'_> {

@@ -15,7 +15,7 @@ use crate::schedule::{Moment, Schedule};
 use crate::settings::Value;
 use crate::step::{Batch, Choices, Evaluation, Step, StepBuilder, Task};
 use crate::{Error, Result, Runtime, Tensor};
-use dropforge_data::{Epoch, Loader, LoaderOptions, Source};
+use dropforge_data::{Description, Epoch, Loader, LoaderOptions, Source};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -159,6 +159,7 @@ impl TrainerBuilder {
             stop: None,
             callbacks: Vec::new(),
             remembered: BTreeMap::new(),
+            description,
         })
     }
 }
@@ -192,6 +193,8 @@ pub struct Trainer {
     callbacks: Vec<Box<dyn Callback>>,
     /// What callbacks that are yet to come remembered in the checkpoint that was resumed.
     remembered: BTreeMap<String, String>,
+    /// What the samples trained on look like.
+    description: Description,
 }
 
 impl Trainer {
@@ -294,7 +297,7 @@ impl Trainer {
     /// Has whoever saves keep everything.
     pub(super) fn save_with(&mut self, callbacks: &mut Callbacks<'_>) -> Result<()> {
         callbacks.remember(&mut self.state.callbacks);
-        let snapshot = Snapshot { step: &self.step, state: &self.state };
+        let snapshot = Snapshot { step: &self.step, state: &self.state, description: &self.description };
         callbacks.each(|callback| callback.on_checkpoint(&snapshot))
     }
 
@@ -497,7 +500,12 @@ impl Trainer {
         callbacks.remember(&mut self.state.callbacks);
         drop(callbacks);
         self.callbacks = attached;
-        Snapshot { step: &self.step, state: &self.state }
+        Snapshot { step: &self.step, state: &self.state, description: &self.description }
+    }
+
+    /// What the samples trained on look like.
+    pub(crate) fn description(&self) -> &Description {
+        &self.description
     }
 
     /// Where the run is.

@@ -23,9 +23,11 @@
 mod line;
 mod parse;
 mod print;
+mod template;
 
 pub use line::{Line, Parsed};
 pub use parse::parse;
+pub use template::Template;
 
 #[cfg(test)]
 mod tests;

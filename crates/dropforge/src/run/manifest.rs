@@ -1,0 +1,227 @@
+//! What a run is, whatever made it: `run.toml`, with which it is opened without the program that trained it.
+
+use super::disk;
+use super::run_dir::MANIFEST;
+use super::{InputSpec, toml_message};
+use crate::{DType, Error, Result, Runtime, ValueType};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Bytes that it has at most.
+const MOST_BYTES: u64 = 16 << 20;
+/// The layout that this version reads and writes.
+const FORMAT: u32 = 2;
+
+/// What a run is: where it comes from, and how its network is used.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Manifest {
+    /// Layout of the file.
+    format: u32,
+    /// Why there are no programs for any batch size, if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_program_only: Option<String>,
+    /// Values of the runtime scalars of the programs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hyperparameters: BTreeMap<String, f64>,
+    /// Element type of the inputs.
+    pub element: String,
+    /// What inputs look like, and what outputs mean.
+    pub inputs: InputSpec,
+    /// How it was trained.
+    pub training: Training,
+    /// What trained it.
+    pub environment: Environment,
+}
+
+/// Settings of a training, for people; what is needed to go on is in the checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Training {
+    /// Samples per step.
+    pub batch: usize,
+    /// Where random numbers come from.
+    pub seed: u64,
+    /// The optimizer's settings.
+    pub optimizer: BTreeMap<String, toml::Value>,
+}
+
+/// What decides the bits of a training beside its settings, and what made it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Environment {
+    /// Version of this library.
+    pub library: String,
+    /// The device, with its threads and instruction set.
+    pub device: String,
+    /// Operating system and processor architecture.
+    pub system: String,
+    /// Name of the processor, where the system says it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub processor: String,
+    /// The program and what it was told.
+    pub command: Vec<String>,
+}
+
+impl Environment {
+    /// Where this process trains on a runtime.
+    pub fn now(runtime: &Runtime) -> Environment {
+        Environment {
+            library: env!("CARGO_PKG_VERSION").into(),
+            device: runtime.device().name(),
+            system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            processor: processor().unwrap_or_default(),
+            command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
+        }
+    }
+
+    /// Threads of the CPU, which its name tells: `cpu (2 threads, avx512)`; `None` on another device.
+    pub(super) fn threads(&self) -> Option<usize> {
+        let (number, _) = self.device.strip_prefix("cpu (")?.split_once(" thread")?;
+        number.parse().ok()
+    }
+
+    /// What differs from another environment and may change bits, one line each.
+    pub fn differences(&self, now: &Environment) -> Vec<String> {
+        let pairs = [
+            ("library", &self.library, &now.library),
+            ("device", &self.device, &now.device),
+            ("system", &self.system, &now.system),
+        ];
+        let differs = pairs.into_iter().filter(|(_, then, now)| then != now);
+        differs
+            .map(|(what, then, now)| {
+                format!("the run was trained with {what} {then}, this is {now}: later bits may differ")
+            })
+            .collect()
+    }
+}
+
+/// The name of the processor, where the system says so in a file (Linux).
+fn processor() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_string())
+}
+
+impl Manifest {
+    pub fn new(element: DType, inputs: InputSpec, training: Training, environment: Environment) -> Manifest {
+        Manifest {
+            format: FORMAT,
+            own_program_only: None,
+            hyperparameters: BTreeMap::new(),
+            element: element.name().into(),
+            inputs,
+            training,
+            environment,
+        }
+    }
+
+    /// Element type and shape of one sample.
+    pub fn sample(&self) -> Result<ValueType> {
+        let unknown = || Error::new(format!("{} is no element type", self.element));
+        let dtype = DType::from_name(&self.element).ok_or_else(unknown)?;
+        Ok(ValueType::new(dtype, self.inputs.shape.as_slice()))
+    }
+
+    pub fn to_text(&self) -> Result<String> {
+        let text = toml::to_string(self).map_err(|error| Error::new(format!("{MANIFEST}: {error}")))?;
+        Ok(format!("# What this run of dropforge is: how its network is used, and what trained it.\n{text}"))
+    }
+
+    /// Reads the file of a checkpoint; `None` where there is none, as in runs of the first version.
+    pub fn read(checkpoint: &Path) -> Result<Option<Manifest>> {
+        let path = checkpoint.join(MANIFEST);
+        let Some(text) = disk::read_text_if_any(&path, MOST_BYTES)? else { return Ok(None) };
+        Manifest::parse(&text).map(Some).map_err(|error| error.context(path.display()))
+    }
+
+    pub(super) fn parse(text: &str) -> Result<Manifest> {
+        #[derive(Deserialize)]
+        struct Layout {
+            format: u32,
+        }
+        let bad = |error: toml::de::Error| Error::new(toml_message(text, &error));
+        let Layout { format } = toml::from_str(text).map_err(bad)?;
+        if format > FORMAT {
+            return Err(Error::new(format!("format {format} is of a newer version of dropforge")));
+        }
+        let manifest: Manifest = toml::from_str(text).map_err(bad)?;
+        manifest.inputs.check()?;
+        Ok(manifest)
+    }
+}
+
+impl InputSpec {
+    /// Refuses what no input can look like.
+    pub(super) fn check(&self) -> Result<()> {
+        let channels = self.shape.first().copied().unwrap_or(1);
+        let fits = |values: &[f32]| values.is_empty() || values.len() == 1 || values.len() == channels;
+        if self.mean.len() != self.std.len() || !fits(&self.mean) {
+            return Err(Error::new(format!(
+                "inputs of {channels} channels have {} means and {} deviations",
+                self.mean.len(),
+                self.std.len()
+            )));
+        }
+        if !self.mean.iter().all(|mean| mean.is_finite())
+            || !self.std.iter().all(|std| std.is_finite() && *std > 0.0)
+        {
+            return Err(Error::new("means must be finite, and deviations above 0"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back_and_mistakes_are_named() {
+        let inputs = InputSpec {
+            shape: vec![3, 8, 8],
+            classes: vec!["a".into(), "b".into()],
+            mean: vec![0.5; 3],
+            std: vec![0.25; 3],
+            digits: false,
+        };
+        let training = Training { batch: 7, seed: 3, optimizer: [("lr".into(), 0.1.into())].into() };
+        let mut manifest =
+            Manifest::new(DType::F32, inputs, training, Environment::now(&Runtime::shared().unwrap()));
+        manifest.hyperparameters.insert("temperature".into(), 0.7);
+        let text = manifest.to_text().unwrap();
+        assert_eq!(Manifest::parse(&text).unwrap(), manifest);
+        for (from, to, part) in [
+            ("format = 2", "format = 3", "newer"),
+            ("shape", "shap", "unknown field `shap`"),
+            ("batch = 7", "batch = -7", "line"),
+            ("std = [0.25, 0.25, 0.25]", "std = [0.25, 0.0, 0.25]", "above 0"),
+            ("std = [0.25, 0.25, 0.25]", "std = [0.25, 0.25]", "3 channels have 3 means and 2"),
+        ] {
+            let changed = text.replace(from, to);
+            assert_ne!(changed, text, "{from} is not in {text}");
+            let message = Manifest::parse(&changed).unwrap_err().to_string();
+            assert!(message.contains(part) && !message.contains('\n'), "{message}");
+        }
+    }
+
+    #[test]
+    fn another_environment_is_said() {
+        let then = Environment {
+            library: "0.1.0".into(),
+            device: "cpu (1 thread)".into(),
+            ..Environment::default()
+        };
+        assert!(then.differences(&then).is_empty());
+        let runtime = crate::devices::open("cpu", Some(1)).unwrap();
+        assert_eq!((then.threads(), Environment::now(&runtime).threads()), (Some(1), Some(1)));
+        let now = Environment { device: "cpu (2 threads)".into(), ..then.clone() };
+        let said = then.differences(&now);
+        assert!(
+            said.len() == 1 && said[0].contains("cpu (1 thread)") && said[0].contains("2 threads"),
+            "{said:?}"
+        );
+    }
+}

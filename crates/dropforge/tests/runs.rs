@@ -1,0 +1,362 @@
+//! Runs from the outside: whatever program saved one, it opens anywhere, and nothing of anybody's is lost.
+
+use dropforge::data::{Dataset, Description};
+use dropforge::models::{GptOptions, gpt, lenet, resnet};
+use dropforge::prelude::*;
+use dropforge::run::{LoadOptions, RunDir, read_safetensors};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("dropforge-runs-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap();
+        Folder(path)
+    }
+
+    fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn runtime() -> Runtime {
+    Runtime::shared().unwrap()
+}
+
+/// Points in three classes, with these names.
+fn points(names: [&str; 3]) -> Dataset {
+    let at = |i: usize| [(i as f32 * 0.7).sin(), (i as f32 * 1.3).cos()];
+    let class = |[x, y]: [f32; 2]| if x > 0.3 { 0 } else { 1 + i32::from(y > 0.0) };
+    let targets: Vec<i32> = (0..50).map(|i| class(at(i))).collect();
+    let description = Description::classes("points", &[2], names);
+    Dataset::from_f32(description, (0..50).flat_map(at).collect(), targets).unwrap()
+}
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+
+/// Layers that no configuration can name, with numbers from outside.
+fn own_net() -> impl Layer {
+    let table = Tensor::from([[0.5, -0.25], [1.5, 2.0]]);
+    let own = move |scope: &Scope, x: &Tensor| {
+        let scale = scope.parameter("scale", [2], dropforge::init::Init::constant(0.5));
+        let warmth = scope.hyperparameter("warmth", 0.75);
+        x.matmul(&table) * scale * warmth
+    };
+    seq![own, dense(8), batch_norm(), relu(), dropout(0.25), dense(3)]
+}
+
+fn trainer(net: impl Layer + 'static, data: &Dataset) -> Trainer {
+    Trainer::new(net, cross_entropy(), Adam::new(0.03)).batch(8).seed(4).compile(data).unwrap()
+}
+
+fn bits(tensor: &Tensor) -> Vec<u32> {
+    tensor.to_vec::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+}
+
+#[test]
+fn a_run_of_any_program_opens_without_its_layers() {
+    let folder = Folder::new("own");
+    let data = points(NAMES);
+    let mut trainer = trainer(own_net(), &data);
+    trainer.epoch(&data).unwrap();
+    trainer.save(folder.join("run")).unwrap();
+    let trained = Trained::open(folder.join("run"), &runtime()).unwrap();
+    for batch in [1, 2, 5, 64] {
+        let inputs = Generator::new(batch as u64).randn([batch, 2]);
+        let expected = trainer.predict(&inputs).unwrap();
+        assert!(bits(&trained.predict(&inputs).unwrap()) == bits(&expected), "batch {batch}");
+    }
+    assert_eq!(trained.predict(&Tensor::zeros([0, 2])).unwrap().shape().to_vec(), [0, 3]);
+    let message = trained.predict(&Tensor::zeros([4, 3])).unwrap_err().to_string();
+    assert!(message.contains("[2]") && message.contains("[4, 3]"), "{message}");
+    assert_eq!(trained.classes(), NAMES);
+    let rows = trained.probabilities(vec![0.1f32, 0.2, -0.3, 0.4]).unwrap();
+    assert!(
+        rows.len() == 2 && rows.iter().all(|row| (row.iter().sum::<f32>() - 1.0).abs() < 1e-5),
+        "{rows:?}"
+    );
+    let measured = trained.evaluate(&data, 16).unwrap();
+    let expected = trainer.evaluate(&data).unwrap();
+    assert_eq!(measured.get("accuracy"), expected.get("accuracy"));
+    assert!((measured.loss - expected.loss).abs() < 1e-5, "{measured} {expected}");
+    let environment = trained.environment().unwrap();
+    assert!(environment.device.contains("cpu") && !environment.command.is_empty(), "{environment:?}");
+}
+
+#[test]
+fn several_threads_share_a_trained_network() {
+    let folder = Folder::new("threads");
+    let data = points(NAMES);
+    let mut trainer = trainer(own_net(), &data);
+    trainer.save(folder.join("run")).unwrap();
+    let trained = Trained::open(folder.join("run"), &runtime()).unwrap();
+    let expected: Vec<Vec<u32>> = (1..9)
+        .map(|batch| bits(&trainer.predict(&Generator::new(batch).randn([batch as usize, 2])).unwrap()))
+        .collect();
+    std::thread::scope(|scope| {
+        for thread in 0..4u64 {
+            let (trained, expected) = (&trained, &expected);
+            scope.spawn(move || {
+                for step in 0..40 {
+                    let batch = (thread + step) % 8 + 1;
+                    let inputs = Generator::new(batch).randn([batch as usize, 2]);
+                    let found = bits(&trained.predict(&inputs).unwrap());
+                    assert!(found == expected[batch as usize - 1], "batch {batch}");
+                }
+            });
+        }
+    });
+}
+
+/// The network after no training, from its layers and from what it was saved as.
+#[track_caller]
+fn opens_the_same<L: Layer + 'static>(name: &str, net: L, data: &Dataset, classes: usize) {
+    let folder = Folder::new(name);
+    let mut trainer = trainer(net, data);
+    trainer.save(folder.join("run")).unwrap();
+    let trained = Trained::open(folder.join("run"), &runtime()).unwrap();
+    let shape = trained.inputs().shape.clone();
+    for batch in [1, 4] {
+        let inputs = Generator::new(9).randn([vec![batch], shape.clone()].concat());
+        let found = trained.predict(&inputs).unwrap();
+        assert_eq!(found.shape().to_vec(), [batch, classes]);
+        assert!(bits(&found) == bits(&trainer.predict(&inputs).unwrap()), "{name}, batch {batch}");
+    }
+}
+
+#[test]
+fn networks_of_images_have_programs_for_any_batch() {
+    let (digits, _) = datasets::digits(20, 10, 1);
+    // What is normalised twice would not be the same.
+    let description = Description::classes("plain", &[1, 28, 28], (0..10).map(|i| i.to_string()));
+    let digits = {
+        let bytes = (0..20).flat_map(|i| digits.bytes(i).unwrap().to_vec()).collect();
+        Dataset::from_u8(description, bytes, (0..20).map(|i| i % 10).collect::<Vec<i32>>()).unwrap()
+    };
+    opens_the_same("lenet", lenet(10), &digits, 10);
+    opens_the_same("resnet", resnet(4, [2, 2, 2, 2], 10), &digits, 10);
+}
+
+#[test]
+fn a_transformer_has_a_program_for_any_batch() {
+    let options = GptOptions { vocabulary: 11, context: 8, width: 16, heads: 2, layers: 2 };
+    let network = Network::compile(gpt(options), ValueType::new(DType::I32, [6])).unwrap();
+    let text = dropforge::run::program_text(&network).unwrap();
+    assert!(text.starts_with("program predict(b) {") && text.contains("i32[b, 6]"), "{text}");
+}
+
+#[test]
+fn a_network_that_looks_at_its_batch_is_opened_by_its_own_layers() {
+    let folder = Folder::new("batch");
+    let data = points(NAMES);
+    // Each sample sees how like it is to all others of its batch.
+    let net = || {
+        seq![
+            |_: &Scope, x: &Tensor| {
+                let like = x.matmul(&x.t());
+                x * like.mean([0, 1]) + like.reshape([-1, 1]).mean([0, 1])
+            },
+            dense(3)
+        ]
+    };
+    let mut trainer = trainer(net(), &data);
+    trainer.save(folder.join("run")).unwrap();
+    let message = Trained::open(folder.join("run"), &runtime()).err().unwrap().to_string();
+    assert!(
+        message.contains("2, 3, 7") && message.contains("open_with") && !message.contains('\n'),
+        "{message}"
+    );
+    let trained = Trained::open_with(folder.join("run"), net(), &runtime()).unwrap();
+    let inputs = Generator::new(1).randn([5, 2]);
+    assert!(bits(&trained.predict(&inputs).unwrap()) == bits(&trainer.predict(&inputs).unwrap()));
+}
+
+#[test]
+fn nobody_elses_run_is_replaced_unless_that_is_asked() {
+    let folder = Folder::new("over");
+    let data = points(NAMES);
+    let (mut first, mut second) = (trainer(own_net(), &data), trainer(dense(3), &data));
+    let run = folder.join("run");
+    first.save(&run).unwrap();
+    first.epoch(&data).unwrap();
+    first.save(&run).unwrap();
+    let weights = fs::read(run.join("model.safetensors")).unwrap();
+    let message = second.save(&run).unwrap_err().to_string();
+    assert!(message.contains("another run") && message.contains("save_over"), "{message}");
+    let message = second.fit(&data).epochs(1).save(&run).run().unwrap_err().to_string();
+    assert!(message.contains("another run") && second.steps() == 0, "{message}");
+    assert_eq!(fs::read(run.join("model.safetensors")).unwrap(), weights);
+    second.save_over(&run).unwrap();
+    let inputs = Generator::new(1).randn([5, 2]);
+    let trained = Trained::open(&run, &runtime()).unwrap();
+    assert!(bits(&trained.predict(&inputs).unwrap()) == bits(&second.predict(&inputs).unwrap()));
+    second.epoch(&data).unwrap();
+    second.save(&run).unwrap();
+    // A folder with something else is nobody's run.
+    let mine = folder.join("mine");
+    fs::create_dir(&mine).unwrap();
+    fs::write(mine.join("thesis.tex"), "mine").unwrap();
+    for result in [second.save(&mine), second.save_over(&mine)] {
+        assert!(result.unwrap_err().to_string().contains("thesis.tex"));
+    }
+    assert_eq!(fs::read_dir(&mine).unwrap().count(), 1);
+}
+
+#[test]
+fn dead_weights_never_replace_good_ones() {
+    let folder = Folder::new("dead");
+    let data = points(NAMES);
+    let mut trainer = trainer(dense(3), &data);
+    trainer.save(folder.join("run")).unwrap();
+    let good = fs::read(folder.join("run/model.safetensors")).unwrap();
+    for dead in [f32::NAN, f32::INFINITY, 1e38] {
+        let array = Array::new([3], dropforge::Data::F32(vec![0.0, dead, 0.0])).unwrap();
+        trainer.step().states().write("bias", &array).unwrap();
+        let message = trainer.save(folder.join("run")).unwrap_err().to_string();
+        assert!(message.contains("bias has become") && message.contains("lower learning rate"), "{message}");
+        assert_eq!(fs::read(folder.join("run/model.safetensors")).unwrap(), good);
+    }
+    drop(trainer);
+    assert!(self::trainer(dense(3), &data).resume(folder.join("run")).unwrap());
+}
+
+#[test]
+fn a_run_does_not_go_on_with_other_classes() {
+    let folder = Folder::new("classes");
+    let data = points(NAMES);
+    trainer(dense(3), &data).save(folder.join("run")).unwrap();
+    let renamed = points(["b", "a", "c"]);
+    let message = trainer(dense(3), &renamed).resume(folder.join("run")).unwrap_err().to_string();
+    assert!(message.contains("the classes a, b") && message.contains("b, a in their place"), "{message}");
+    // To measure, classes are told by their names.
+    let trained = Trained::open(folder.join("run"), &runtime()).unwrap();
+    let usual = trained.evaluate(&data, 16).unwrap();
+    let at = |i: usize| [(i as f32 * 0.7).sin(), (i as f32 * 1.3).cos()];
+    let class = |[x, y]: [f32; 2]| {
+        if x > 0.3 {
+            1
+        } else if y > 0.0 {
+            2
+        } else {
+            0
+        }
+    };
+    let description = Description::classes("turned", &[2], ["b", "a", "c"]);
+    let targets: Vec<i32> = (0..50).map(|i| class(at(i))).collect();
+    let turned = Dataset::from_f32(description, (0..50).flat_map(at).collect(), targets).unwrap();
+    let measured = trained.evaluate(&turned, 16).unwrap();
+    assert_eq!((measured.loss, measured.get("accuracy")), (usual.loss, usual.get("accuracy")));
+    let message = trained.evaluate(&points(["a", "B", "c"]), 16).unwrap_err().to_string();
+    assert!(message.contains("does not know B"), "{message}");
+}
+
+#[test]
+fn weights_come_from_files_of_others() {
+    let folder = Folder::new("weights");
+    let data = points(NAMES);
+    let net = || seq!["fc" => dense(4), relu(), "head" => dense(3)];
+    let mut source = trainer(net(), &data);
+    source.epoch(&data).unwrap();
+    let file = folder.join("weights.safetensors");
+    source.save_weights(&file).unwrap();
+    let names: Vec<String> = read_safetensors(&file).unwrap().into_keys().collect();
+    assert_eq!(names, ["fc.bias", "fc.weight", "head.bias", "head.weight"]);
+    let weight = |trainer: &Trainer, name: &str| trainer.step().states().read(name).unwrap();
+
+    let mut whole = trainer(net(), &data);
+    let report = whole.load_weights(&file, &LoadOptions::new()).unwrap();
+    assert!(report.is_complete() && report.loaded.len() == 4, "{report}");
+    assert_eq!(weight(&whole, "head.weight"), weight(&source, "head.weight"));
+
+    // Another head, other names: everything that does not fit is said at once.
+    let mut other = trainer(seq!["body" => dense(4), relu(), "head" => dense(5), "last" => dense(3)], &data);
+    let before = weight(&other, "body.weight");
+    let message = other.load_weights(&file, &LoadOptions::new()).unwrap_err().to_string();
+    for part in ["body.weight", "fc.weight", "head.weight", "[3, 4]", "[5, 4]", "last.bias", "strict(false)"]
+    {
+        assert!(message.contains(part) && !message.contains('\n'), "{part}: {message}");
+    }
+    assert_eq!(weight(&other, "body.weight"), before, "nothing has changed");
+    let options = LoadOptions::new().rename("fc.*", "body.*").strict(false);
+    let report = other.load_weights(&file, &options).unwrap();
+    assert_eq!((report.loaded.len(), report.missing.len(), report.mismatched.len()), (2, 2, 2), "{report}");
+    assert_eq!(weight(&other, "body.weight"), weight(&source, "fc.weight"));
+    let message = other.load_weights(folder.join("none"), &options).unwrap_err().to_string();
+    assert!(message.contains("no such file"), "{message}");
+
+    // A run is a place to load from, too.
+    source.save(folder.join("run")).unwrap();
+    whole.load_weights(folder.join("run"), &LoadOptions::new()).unwrap();
+    let trained = Trained::open(folder.join("run"), &runtime()).unwrap();
+    trained.save_weights(folder.join("again.safetensors")).unwrap();
+    assert_eq!(read_safetensors(folder.join("again.safetensors")).unwrap(), read_safetensors(&file).unwrap());
+}
+
+/// Writes a file of tensors: name, type, shape, bytes.
+fn safetensors(path: &Path, tensors: &[(&str, &str, &[usize], Vec<u8>)]) {
+    let (mut entries, mut data) = (Vec::new(), Vec::new());
+    for (name, dtype, shape, bytes) in tensors {
+        let (start, end) = (data.len(), data.len() + bytes.len());
+        entries.push(format!(
+            "{name:?}:{{\"dtype\":\"{dtype}\",\"shape\":{shape:?},\"data_offsets\":[{start},{end}]}}"
+        ));
+        data.extend_from_slice(bytes);
+    }
+    let header = format!("{{{}}}", entries.join(","));
+    let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat();
+    fs::write(path, file).unwrap();
+}
+
+#[test]
+fn weights_come_in_parts_in_halves_and_turned() {
+    let folder = Folder::new("shards");
+    let mut network = Network::compile(dense(2), [3]).unwrap();
+    // The weight as another library stores it: [inputs, outputs], of 16 bits.
+    let halves = [1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0].map(dropforge::F16::from_f32);
+    let bytes = halves.iter().flat_map(|half| half.to_bits().to_le_bytes()).collect();
+    safetensors(&folder.join("one.safetensors"), &[("m.weight", "F16", &[3, 2], bytes)]);
+    let bias: Vec<u8> = [0.5f64, -0.5].iter().flat_map(|x| x.to_le_bytes()).collect();
+    let counter = 7i64.to_le_bytes().to_vec();
+    safetensors(
+        &folder.join("two.safetensors"),
+        &[("m.bias", "F64", &[2], bias), ("m.num_batches_tracked", "I64", &[], counter)],
+    );
+    let index = |second: &str| {
+        let text = format!(
+            r#"{{"metadata":{{}},"weight_map":{{"m.weight":"one.safetensors","m.bias":"{second}"}}}}"#
+        );
+        fs::write(folder.join("model.safetensors.index.json"), text).unwrap();
+    };
+    index("two.safetensors");
+    let options = LoadOptions::new().strip_prefix("m.").transpose("weight");
+    for path in [folder.join("model.safetensors.index.json"), folder.join("")] {
+        let report = network.load_weights(path, &options).unwrap();
+        assert!(report.is_complete(), "{report}");
+        let weight = network.states().read("weight").unwrap();
+        assert_eq!(weight.as_f32(), Some(&[1.0, 3.0, 5.0, 2.0, 4.0, 6.0][..]));
+        assert_eq!(network.states().read("bias").unwrap().as_f32(), Some(&[0.5, -0.5][..]));
+    }
+    for outside in ["../two.safetensors", "/etc/passwd", "three.safetensors"] {
+        index(outside);
+        assert!(network.load_weights(&folder.0, &options).is_err(), "{outside}");
+    }
+}
+
+#[test]
+fn a_run_that_was_never_saved_to_says_so() {
+    let folder = Folder::new("empty");
+    drop(RunDir::open(folder.join("run")).unwrap());
+    let message = Trained::open(folder.join("run"), &runtime()).err().unwrap().to_string();
+    assert!(message.contains("no checkpoint"), "{message}");
+    let message = Trained::open(folder.join("none"), &runtime()).err().unwrap().to_string();
+    assert!(message.contains("none"), "{message}");
+}

@@ -7,14 +7,11 @@ mod compare;
 mod config;
 mod data_spec;
 mod disk;
-<<<<<<< HEAD
 mod group_spec;
-=======
 mod forward;
 #[cfg(test)]
 mod harness;
 mod manifest;
->>>>>>> runs
 mod model_spec;
 mod old_config;
 mod part;
@@ -31,12 +28,9 @@ mod weights;
 pub use compare::{differences, threads_of};
 pub use config::{InputSpec, RunConfig, check_path};
 pub use data_spec::{DataSpec, OpenData};
-<<<<<<< HEAD
 pub use group_spec::GroupSpec;
-=======
 pub use forward::program_text;
 pub use manifest::Environment;
->>>>>>> runs
 pub use model_spec::ModelSpec;
 pub use part::Part;
 pub use predictions::{PredictionTable, TableFormat};

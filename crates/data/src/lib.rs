@@ -16,6 +16,7 @@
 //!
 //! Bad data is an [`Error`] that names the file or the sample. Nothing here prints or panics on bad data.
 
+mod adapt;
 mod batch;
 mod cifar;
 mod dataset;
@@ -24,16 +25,19 @@ mod digit_image;
 mod digits;
 mod download;
 mod error;
+mod exif;
 mod file;
 mod folder;
 mod idx;
 mod image_file;
+mod jpeg;
 mod loader;
 mod mnist;
 mod normalization;
 mod pen;
 mod picture;
 mod preparation;
+mod quiet;
 mod random;
 mod records;
 mod source;
@@ -45,6 +49,10 @@ mod text;
 mod values;
 mod vocabulary;
 
+pub use adapt::{
+    Balanced, SkipUnreadable, Subset, WithClasses, balanced, class_counts, class_weights, classes,
+    skip_unreadable, subset, with_classes,
+};
 pub use batch::{Batch, Sample, read_one};
 pub use cifar::cifar10;
 pub use dataset::Dataset;
@@ -53,7 +61,7 @@ pub use digit_image::read_digit_image;
 pub use digits::{DIGITS_TEST, DIGITS_TRAIN, digits};
 pub use download::{MNIST_MIRROR, download_mnist};
 pub use error::{Error, Result};
-pub use folder::ImageFolder;
+pub use folder::{FileSplit, ImageFolder, LeftOut};
 pub use idx::{Idx, read_idx};
 pub use image_file::read_image;
 pub use loader::{Epoch, Loader, LoaderOptions};

@@ -3,8 +3,10 @@
 use crate::args::Eval;
 use crate::output::{Outcome, count, line};
 use crate::{machine, train};
+use dropforge::data::with_classes;
 use dropforge::run::{DataSpec, RunConfig, Trained};
 use serde_json::json;
+use std::sync::Arc;
 
 pub fn run(args: &Eval) -> Outcome {
     let config = RunConfig::open(&args.run)?;
@@ -15,8 +17,16 @@ pub fn run(args: &Eval) -> Outcome {
         spec.download()?;
     }
     let usual = config.inputs.shape.last().copied().unwrap_or(train::IMAGE_SIZE);
-    let data = spec.open(args.data.size.map_or(usual, |size| size as usize))?;
-    let measured = trained.evaluate(&data.test, args.batch)?;
+    let size = args.data.size.map_or(usual, |size| size as usize);
+    // Of the data trained on what was kept for testing; of other data all.
+    let mut data = match spec.clone().absolute().to_string() == config.data {
+        true => spec.open(size)?.test,
+        false => spec.open_all(size, &config.inputs)?,
+    };
+    if !config.inputs.classes.is_empty() {
+        data = Arc::new(with_classes(data, &config.inputs.classes).map_err(dropforge::Error::from)?);
+    }
+    let measured = trained.evaluate(&data, args.batch)?;
     if args.json {
         return line(json!({
             "run": args.run.display().to_string(), "data": spec.to_string(), "test_images": measured.samples,

@@ -48,6 +48,12 @@ pub fn error(text: &str) {
     let _ = writeln!(io::stderr().lock(), "error: {text}");
 }
 
+/// Prints what people should know on standard error, as one line.
+pub fn note(text: &str) {
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let _ = writeln!(io::stderr().lock(), "note: {text}");
+}
+
 /// A line on a terminal that is drawn over again.
 pub struct StatusLine {
     shown: usize,

@@ -12,7 +12,8 @@
 //! | CIFAR-10, binary version | [`cifar10()`] |
 //! | PNG and JPEG images in class folders | [`ImageFolder`] |
 //! | one image, for a prediction | [`read_image`], [`read_digit_image`] |
-//! | characters of a text | [`Corpus`] |
+//! | characters or bytes of a text | [`Corpus`] |
+//! | CSV and TSV tables | [`Table`] |
 //!
 //! Bad data is an [`Error`] that names the file or the sample. Nothing here prints or panics on bad data.
 
@@ -33,6 +34,8 @@ mod image_file;
 mod jpeg;
 mod loader;
 mod mnist;
+#[cfg(test)]
+mod mutations;
 mod normalization;
 mod pen;
 mod picture;
@@ -43,6 +46,7 @@ mod records;
 mod source;
 mod streamed;
 mod strokes;
+mod table;
 #[cfg(test)]
 mod testing;
 mod text;
@@ -73,6 +77,7 @@ pub use records::{
     Cell, Extents, FromFn, FromIter, Record, from_fn, from_iter, from_named_records, from_records,
 };
 pub use source::{Request, Source, Stream};
+pub use table::{Column, Table, TableOptions};
 pub use text::{Corpus, TextWindows};
 pub use values::{DType, Element, Value, Values};
 pub use vocabulary::Vocabulary;

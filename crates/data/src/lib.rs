@@ -50,6 +50,7 @@ mod table;
 #[cfg(test)]
 mod testing;
 mod text;
+pub mod transform;
 mod values;
 mod vocabulary;
 

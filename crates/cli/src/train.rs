@@ -178,6 +178,7 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
         spec.download()?;
     }
     let data = spec.open(was)?;
+    config.inputs.check_continues(&data.inputs).map_err(|error| error.context("--resume"))?;
     let mut trainer = build(&config, &data, &runtime)?;
     trainer.resume(path)?;
     announce(args.json, &config, &data, &trainer, &runtime, path)?;

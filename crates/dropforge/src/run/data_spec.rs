@@ -441,6 +441,38 @@ impl InputSpec {
         }
     }
 
+    /// Whether a run that was started with samples like these can go on with those that are there now.
+    ///
+    /// # Errors
+    /// Shape, classes, normalisation or columns are others; the message says which.
+    pub fn check_continues(&self, now: &InputSpec) -> Result<()> {
+        let differs = |what: &str, was: String, is: String| {
+            Err(Error::new(format!(
+                "the data have changed since the run was started: {what} {was}, now {is}; go on with the same data, or \
+                 start another run"
+            )))
+        };
+        if self.shape != now.shape {
+            return differs("samples had the shape", format!("{:?}", self.shape), format!("{:?}", now.shape));
+        }
+        if self.classes != now.classes {
+            return differs("the classes were", self.classes.join(", "), now.classes.join(", "));
+        }
+        if (&self.mean, &self.std) != (&now.mean, &now.std) {
+            let numbers =
+                |inputs: &InputSpec| format!("mean {:?} and deviation {:?}", inputs.mean, inputs.std);
+            return differs("normalisation was by", numbers(self), numbers(now));
+        }
+        if self.description.as_ref().map(|was| &was.fields) != now.description.as_ref().map(|is| &is.fields) {
+            return differs(
+                "columns or vocabulary were",
+                "others".into(),
+                "they are as the data have them".into(),
+            );
+        }
+        Ok(())
+    }
+
     /// What tokens stand for, where the inputs are tokens.
     pub fn vocabulary(&self) -> Option<&Vocabulary> {
         self.description.as_ref().and_then(|description| description.input()).and_then(Field::vocabulary)
@@ -604,6 +636,19 @@ mod tests {
         folder.write("a.txt", b"a short text, which has other letters");
         let message = spec.open_all(0, &data.inputs).err().unwrap().to_string();
         assert!(message.contains("' ' at place 1 is not in the vocabulary"), "{message}");
+    }
+
+    #[test]
+    fn a_run_goes_on_with_the_same_classes_only() {
+        let was = InputSpec { classes: vec!["blue".into(), "red".into()], ..InputSpec::default() };
+        was.check_continues(&was.clone()).unwrap();
+        let now = InputSpec { classes: vec!["azure".into(), "blue".into()], ..InputSpec::default() };
+        let message = was.check_continues(&now).unwrap_err().to_string();
+        assert!(message.contains("the classes were blue, red, now azure, blue"), "{message}");
+        let now = InputSpec { mean: vec![0.5], std: vec![1.0], ..was.clone() };
+        assert!(was.check_continues(&now).unwrap_err().to_string().contains("normalisation was by mean []"));
+        let now = InputSpec { shape: vec![3, 8, 8], ..was.clone() };
+        assert!(was.check_continues(&now).unwrap_err().to_string().contains("the shape [], now [3, 8, 8]"));
     }
 
     #[test]

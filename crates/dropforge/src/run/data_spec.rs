@@ -128,10 +128,8 @@ impl DataSpec {
             DataSpec::Digits(_) => "digits".into(),
             DataSpec::Mnist(_) => "mnist".into(),
             DataSpec::Cifar10(_) => "cifar10".into(),
-            DataSpec::Folder(dir) | DataSpec::Text { path: dir, .. } | DataSpec::Table { path: dir, .. } => {
-                let name = dir.file_stem().map(|name| name.to_string_lossy().to_lowercase());
-                name.unwrap_or_else(|| "data".into()).replace(|c: char| !c.is_alphanumeric(), "-")
-            }
+            DataSpec::Folder(dir) => word(dir.file_name()),
+            DataSpec::Text { path, .. } | DataSpec::Table { path, .. } => word(path.file_stem()),
         }
     }
 
@@ -247,6 +245,12 @@ impl DataSpec {
         }
         format!("; if {} are the classes, give folder:{}", folders.join(", "), inner.display())
     }
+}
+
+/// A name of a file as a part of the name of another.
+fn word(name: Option<&std::ffi::OsStr>) -> String {
+    let name = name.map_or_else(|| "data".into(), |name| name.to_string_lossy().to_lowercase());
+    name.replace(|c: char| !c.is_alphanumeric(), "-")
 }
 
 /// A file and the options behind it: `FILE`, `FILE?length=64`, `FILE?length=64&tokens=bytes`.

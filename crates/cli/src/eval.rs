@@ -16,8 +16,14 @@ pub fn run(args: &Eval) -> Outcome {
         spec.download()?;
     }
     let usual = trained.inputs().shape.last().copied().unwrap_or(train::IMAGE_SIZE);
-    let data = spec.open(args.data.size.map_or(usual, |size| size as usize))?;
-    let measured = trained.evaluate(&data.test, args.batch)?;
+    let size = args.data.size.map_or(usual, |size| size as usize);
+    // Of the data trained on what was kept for testing; of other data all.
+    let own = trained.config().map(|config| config.data.as_str());
+    let data = match own == Some(spec.clone().absolute().to_string().as_str()) {
+        true => spec.open(size)?.test,
+        false => spec.open_all(size, trained.inputs())?,
+    };
+    let measured = trained.evaluate(&data, args.batch)?;
     if args.json {
         let mut event = json!({
             "run": args.run.display().to_string(), "data": spec.to_string(), "test_images": measured.samples,

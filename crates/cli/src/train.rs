@@ -87,7 +87,11 @@ fn start(args: &Train) -> Outcome<Job> {
     let data = spec.open(args.data.size.map_or(IMAGE_SIZE, |size| size as usize))?;
     (config.data, config.inputs) = (spec.to_string(), data.inputs.clone());
     if config.loss.is_none() {
-        let usual = if config.inputs.classes.is_empty() { "mse" } else { "cross_entropy" };
+        let usual = if config.inputs.classes.is_empty() && config.inputs.vocabulary().is_none() {
+            "mse"
+        } else {
+            "cross_entropy"
+        };
         config.loss = Some(Part::try_from(usual)?);
     }
     let (path, is_new) = match &args.out {
@@ -201,6 +205,7 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
         spec.download()?;
     }
     let data = spec.open(was)?;
+    config.inputs.check_continues(&data.inputs).map_err(|error| error.context("--resume"))?;
     let mut trainer = build(&config, &data, &runtime)?;
     trainer.resume(path)?;
     announce(args.json, &config, &data, &trainer, &runtime, path)?;
@@ -208,7 +213,7 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
 }
 
 fn build(config: &RunConfig, data: &OpenData, runtime: &Runtime) -> Outcome<Trainer> {
-    let net = config.model.build(config.inputs.classes.len())?;
+    let net = config.model.build(config.inputs.outputs())?;
     let loss = config
         .loss
         .as_ref()
@@ -269,9 +274,10 @@ fn announce(
             "event": "start", "run": path.display().to_string(), "model": config.model.name(), "data": config.data,
             "device": device, "parameters": parameters, "train_images": train, "test_images": test,
             "epochs": config.epochs, "batch": config.batch, "seed": config.seed, "epoch": trainer.epochs(),
-            "step": trainer.steps(),
+            "step": trainer.steps(), "notes": data.notes,
         }));
     }
+    data.notes.iter().for_each(|text| note(text));
     let images =
         |len: Option<usize>| len.map_or_else(|| "an unknown number of".into(), |len| count(len as u64));
     let (train, test) = (images(train), images(test));

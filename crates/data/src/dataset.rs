@@ -275,6 +275,10 @@ impl Source for Dataset {
         }
         Ok(())
     }
+
+    fn class(&self, index: usize) -> Option<i32> {
+        self.classes()?.get(index).copied()
+    }
 }
 
 /// How many samples an array is for, after checking each.

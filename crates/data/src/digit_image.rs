@@ -27,7 +27,7 @@ pub fn read_digit_image(path: impl AsRef<Path>) -> Result<Vec<f32>> {
     let path = path.as_ref();
     let picture = Picture::open(path)?;
     let (width, height) = (picture.width, picture.height);
-    let mut ink = picture.planes(1).swap_remove(0);
+    let mut ink = picture.grey();
     let blank = || Error::at_file(path, "shows no digit: it is all background; give one with more contrast");
     if !separate_ink(&mut ink, width, height) {
         return Err(blank());

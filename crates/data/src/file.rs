@@ -8,16 +8,59 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::{Error, Result};
 
+/// How much larger than its file packed contents may be, once they are large at all: a file of zeros packs by a thousand,
+/// data by far less.
+const MOST_PACKED: u64 = 200;
+const LARGE: u64 = 64 << 20;
+
 /// A reader of the file's contents, unpacked when they start with gzip's two magic bytes, whatever the name.
 pub(crate) fn open(path: &Path) -> Result<Box<dyn Read>> {
-    if path.is_dir() {
-        return Err(Error::at_file(path, "is a folder, a file is wanted here"));
-    }
-    let file = File::open(path).map_err(|cause| Error::io(path, "open", cause))?;
+    let (file, len) = open_regular(path)?;
     let mut file = BufReader::with_capacity(1 << 16, file);
     let start = file.fill_buf().map_err(|cause| Error::io(path, "read", cause))?;
-    let packed = start.starts_with(&[0x1f, 0x8b]);
-    Ok(if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
+    if !start.starts_with(&[0x1f, 0x8b]) {
+        return Ok(Box::new(file));
+    }
+    let most = len.saturating_mul(MOST_PACKED).max(LARGE);
+    Ok(Box::new(Unpacking { decoder: MultiGzDecoder::new(file), left: most }))
+}
+
+/// A file that is one: reading from a pipe or a device might never end. Its length, too.
+pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
+    let data = std::fs::metadata(path).map_err(|cause| Error::io(path, "open", cause))?;
+    if data.is_dir() {
+        return Err(Error::at_file(path, "is a folder, a file is wanted here"));
+    }
+    if !data.is_file() {
+        return Err(Error::at_file(path, "is a pipe or a device, a file is wanted here"));
+    }
+    Ok((File::open(path).map_err(|cause| Error::io(path, "open", cause))?, data.len()))
+}
+
+/// Unpacks up to a limit.
+struct Unpacking<R> {
+    decoder: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Unpacking<R> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.decoder.read(out)?;
+        self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
+            std::io::Error::other(format!(
+                "it unpacks to more than {MOST_PACKED} times its size; unpack it first if that is meant"
+            ))
+        })?;
+        Ok(read)
+    }
+}
+
+/// The first bytes of a file, at most `len`.
+pub(crate) fn start(path: &Path, len: usize) -> Result<Vec<u8>> {
+    let (file, _) = open_regular(path)?;
+    let mut bytes = Vec::new();
+    file.take(len as u64).read_to_end(&mut bytes).map_err(|cause| Error::io(path, "read", cause))?;
+    Ok(bytes)
 }
 
 /// Reads at most `limit` bytes and reports damage, say a gzip checksum or end that is missing.
@@ -44,16 +87,47 @@ pub(crate) fn check_folder(dir: &Path, advice: &str) -> Result<()> {
     }
 }
 
-/// The entries of a folder with names in UTF-8, sorted by name so that the order is the same everywhere.
+/// The entries of a folder, sorted by name so that the order is the same everywhere. Names that are no UTF-8 are shown with
+/// replacement characters.
 pub(crate) fn list(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
     let failed = |cause| Error::io(dir, "list", cause);
     let mut entries = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        if let Ok(name) = entry.file_name().into_string() {
-            entries.push((name, entry.path()));
-        }
+        entries.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
     }
     entries.sort();
     Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Folder, gzip, message};
+
+    #[test]
+    fn a_file_that_unpacks_to_far_more_than_its_size_is_refused() {
+        let folder = Folder::new("file-bomb");
+        let path = folder.write("zeros.gz", &gzip(&vec![0; 70 << 20]));
+        let error = message(read_up_to(&path, &mut open(&path).unwrap(), usize::MAX));
+        assert!(error.contains("zeros.gz") && error.contains("more than 200 times"), "{error}");
+        let path = folder.write("fine.gz", &gzip(&vec![0; 60 << 20]));
+        assert_eq!(read_up_to(&path, &mut open(&path).unwrap(), usize::MAX).unwrap().len(), 60 << 20);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn pipes_and_devices_are_refused_at_once() {
+        let folder = Folder::new("file-pipe");
+        let pipe = folder.path().join("pipe");
+        if !std::process::Command::new("mkfifo").arg(&pipe).status().is_ok_and(|status| status.success()) {
+            return;
+        }
+        for path in [pipe.as_path(), Path::new("/dev/zero")] {
+            assert!(message(open(path)).contains("is a pipe or a device"));
+            assert!(message(crate::read_idx(path)).contains("is a pipe or a device"));
+            assert!(message(crate::read_image(path, 1, 8, 8)).contains("is a pipe or a device"));
+            assert!(message(crate::Corpus::open(path)).contains("is a pipe or a device"));
+        }
+    }
 }

@@ -1,9 +1,14 @@
 //! Images in one folder per class, decoded when they are read.
 
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::image_file::{check_shape, read_image_into};
+use crate::picture::{Kind, other_kind};
 use crate::random::Random;
 use crate::{
     Description, Error, INPUT, Normalization, Preparation, Request, Result, Sample, Source, TARGET, file,
@@ -12,19 +17,81 @@ use crate::{
 /// A data set of PNG and JPEG files in one subfolder per class. Files are decoded each time they are read, so the set
 /// may be far larger than memory; give [`LoaderOptions::threads`](crate::LoaderOptions) more than one.
 ///
-/// Classes are the subfolders in the order of their names, images the files ending in `.png`, `.jpg` or `.jpeg` (in
-/// any case) in the order of classes and names; other files and names that start with a dot are left out. Each image
-/// is read as by [`read_image`](crate::read_image).
+/// Classes are the subfolders in the order of their names; their images are all PNG and JPEG files in them, at any depth,
+/// in the order of their names, told by the ending in any case or else by their first bytes. Hidden files and those that
+/// systems leave behind (`.DS_Store`, `Thumbs.db`) are passed over; [`left_out`](ImageFolder::left_out) says what else was
+/// not read. Each image is read as by [`read_image`](crate::read_image).
 #[derive(Clone)]
 pub struct ImageFolder {
     description: Arc<Description>,
     shape: [usize; 3],
     normalization: Normalization,
-    files: Arc<Vec<(PathBuf, i32)>>,
+    files: Arc<Vec<Image>>,
+    left_out: Arc<LeftOut>,
+}
+
+#[derive(Clone)]
+struct Image {
+    path: PathBuf,
+    class: i32,
+    /// The path within the folder, with `/` on every system.
+    name: String,
+}
+
+/// What was found in a folder of images and is not read. [`Display`](fmt::Display) gives one line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Images of other kinds, by kind.
+    pub kinds: BTreeMap<&'static str, usize>,
+    /// Images beside the folders of the classes.
+    pub beside: usize,
+    /// Files that are no images.
+    pub others: usize,
+    /// The first of all of them.
+    pub first: Option<PathBuf>,
+}
+
+impl LeftOut {
+    /// Whether everything is read.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    fn note(&mut self, path: &Path) {
+        self.first.get_or_insert_with(|| path.to_path_buf());
+    }
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts: Vec<String> =
+            self.kinds.iter().map(|(kind, count)| format!("{count} {kind} images")).collect();
+        if self.beside > 0 {
+            parts.push(format!("{} images beside the folders of the classes", self.beside));
+        }
+        if self.others > 0 {
+            parts.push(format!("{} files that are no images", self.others));
+        }
+        if let Some(first) = &self.first {
+            write!(f, "left out: {}; the first is {}", parts.join(", "), first.display())?;
+        }
+        Ok(())
+    }
+}
+
+/// Which files are for training and which for testing, by their paths within the folder; a run keeps it, so that no file
+/// changes sides when others come or go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileSplit {
+    /// Files to train on.
+    pub train: Vec<String>,
+    /// Files to measure on.
+    pub test: Vec<String>,
 }
 
 impl ImageFolder {
-    /// Lists the files; every image will be `[channels, height, width]`. None is opened yet.
+    /// Lists the files; every image will be `[channels, height, width]`. Only files whose ending says nothing are opened.
     ///
     /// # Errors
     /// The folder is missing or cannot be listed, it has no subfolders, a subfolder has no images, or the shape is
@@ -33,28 +100,49 @@ impl ImageFolder {
         let dir = dir.as_ref();
         check_shape(channels, height, width)?;
         file::check_folder(dir, "give the folder that has one subfolder of images per class")?;
-        let (mut names, mut files) = (Vec::new(), Vec::new());
-        for (name, path) in
-            file::list(dir)?.into_iter().filter(|(name, path)| !name.starts_with('.') && path.is_dir())
-        {
-            let before = files.len();
-            let images =
-                file::list(&path)?.into_iter().filter(|(name, path)| is_image(name) && path.is_file());
-            files.extend(images.map(|(_, path)| (path, names.len() as i32)));
-            if files.len() == before {
+        let mut left_out = LeftOut::default();
+        let (mut names, mut files, mut beside) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, path) in file::list(dir)?.into_iter().filter(|(name, _)| !is_of_the_system(name)) {
+            if !path.is_dir() {
+                let mut images = Vec::new();
+                take_file(&name, &path, &mut images, &mut left_out);
+                beside.extend(images);
+                continue;
+            }
+            let (mut images, mut passed) = (Vec::new(), LeftOut::default());
+            walk(&path, &mut vec![], &mut images, &mut passed)?;
+            if images.is_empty() {
+                let what = if passed.is_empty() { String::new() } else { format!(" ({passed})") };
                 return Err(Error::at_file(
                     &path,
-                    "has no .png, .jpg or .jpeg files: every subfolder is a class and needs images; fill or remove it",
+                    format_args!(
+                        "has no PNG or JPEG images{what}: every subfolder is a class and needs some; fill or remove it"
+                    ),
                 ));
             }
+            for path in images {
+                let within = path.strip_prefix(dir).unwrap_or(&path);
+                let parts: Vec<_> = within.iter().map(|part| part.to_string_lossy()).collect();
+                files.push(Image { name: parts.join("/"), class: names.len() as i32, path });
+            }
+            passed
+                .kinds
+                .into_iter()
+                .for_each(|(kind, count)| *left_out.kinds.entry(kind).or_default() += count);
+            left_out.others += passed.others;
+            left_out.first = left_out.first.or(passed.first);
             names.push(name);
         }
         if names.is_empty() {
+            let there =
+                if beside.is_empty() { String::new() } else { format!(" but {} images", beside.len()) };
             return Err(Error::at_file(
                 dir,
-                "has no subfolders; put the images of each class into one of its own",
+                format_args!("has no subfolders{there}; put the images of each class into one of its own"),
             ));
         }
+        left_out.beside = beside.len();
+        beside.iter().for_each(|path| left_out.note(path));
         let name =
             dir.file_name().map_or_else(|| dir.display().to_string(), |name| name.to_string_lossy().into());
         let mut description = Description::classes(name, &[channels, height, width], names);
@@ -64,6 +152,7 @@ impl ImageFolder {
             shape: [channels, height, width],
             normalization: Normalization::identity(),
             files: Arc::new(files),
+            left_out: Arc::new(left_out),
         })
     }
 
@@ -78,22 +167,91 @@ impl ImageFolder {
         Ok(ImageFolder { normalization, description: Arc::new(description), ..self.clone() })
     }
 
-    /// Two parts without common images: `fraction` of every class, chosen by `seed`, and the rest; training and test.
-    /// Both keep the order and all class names. The first part takes the nearest whole number of each class.
+    /// What was found and is not read.
+    pub fn left_out(&self) -> &LeftOut {
+        &self.left_out
+    }
+
+    /// How many images there are.
+    pub fn count(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Two parts without common images: about `fraction` of them and the rest, training and test. On which side a file is
+    /// depends on its name and `seed` alone, so that none changes sides when others come or go; only where a class would
+    /// be missing from a side, one file of it is moved there. Both parts keep the order and all class names.
     ///
     /// # Errors
     /// `fraction` is not between 0 and 1, or leaves a part without any image.
     pub fn split(&self, fraction: f64, seed: u64) -> Result<(ImageFolder, ImageFolder)> {
-        let name = &self.description.name;
+        self.split_by(fraction, seed, |_| None)
+    }
+
+    /// As [`split`](ImageFolder::split), where files that a run has noted stay on their side; and what is different from
+    /// then, as one line each: files that are new, or missing.
+    ///
+    /// # Errors
+    /// As for [`split`](ImageFolder::split).
+    pub fn split_as(
+        &self,
+        noted: &FileSplit,
+        fraction: f64,
+        seed: u64,
+    ) -> Result<(ImageFolder, ImageFolder, Vec<String>)> {
+        let train: HashSet<&str> = noted.train.iter().map(String::as_str).collect();
+        let test: HashSet<&str> = noted.test.iter().map(String::as_str).collect();
+        let side = |name: &str| match (train.contains(name), test.contains(name)) {
+            // A file that was trained on is never measured on.
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            _ => None,
+        };
+        let (first, second) = self.split_by(fraction, seed, side)?;
+        let here: HashSet<&str> = self.files.iter().map(|image| image.name.as_str()).collect();
+        let new: Vec<&str> = here.iter().filter(|name| side(name).is_none()).copied().collect();
+        let missing: Vec<&str> = train.union(&test).filter(|name| !here.contains(*name)).copied().collect();
+        let mut notes = Vec::new();
+        for (what, mut names) in [("new", new), ("missing", missing)] {
+            names.sort_unstable();
+            if let Some(first) = names.first() {
+                let count = names.len();
+                notes.push(format!("{}: {count} files are {what} since then, such as {first}", self.name()));
+            }
+        }
+        Ok((first, second, notes))
+    }
+
+    /// `noted` says of a file whether it is in the first part, where that is known.
+    fn split_by(
+        &self,
+        fraction: f64,
+        seed: u64,
+        noted: impl Fn(&str) -> Option<bool>,
+    ) -> Result<(ImageFolder, ImageFolder)> {
+        let name = self.name();
         if !(0.0..=1.0).contains(&fraction) {
             return Err(Error::new(format!("{name}: cannot split off {fraction} of the images: use 0 to 1")));
         }
         let (mut first, mut second) = (Vec::new(), Vec::new());
-        for images in self.files.chunk_by(|a, b| a.1 == b.1) {
-            let mut chosen: Vec<bool> = vec![false; images.len()];
-            let count = (images.len() as f64 * fraction).round() as usize;
-            chosen[..count.min(images.len())].fill(true);
-            Random::new(&[seed, SPLIT_STREAM, images[0].1 as u64]).shuffle(&mut chosen);
+        for images in self.files.chunk_by(|a, b| a.class == b.class) {
+            let known: Vec<Option<bool>> = images.iter().map(|image| noted(&image.name)).collect();
+            let places: Vec<f64> = images.iter().map(|image| place(seed, &image.name)).collect();
+            let mut chosen: Vec<bool> =
+                known.iter().zip(&places).map(|(known, place)| known.unwrap_or(*place < fraction)).collect();
+            // Neither side may lack a class, unless that is what the fraction says. What a run has noted stays.
+            let free = |i: &usize| known[*i].is_none();
+            let order = |a: &usize, b: &usize| places[*a].total_cmp(&places[*b]);
+            if images.len() > 1 && fraction > 0.0 && fraction < 1.0 {
+                if chosen.iter().all(|&chosen| chosen)
+                    && let Some(last) = (0..images.len()).filter(free).max_by(order)
+                {
+                    chosen[last] = false;
+                } else if !chosen.contains(&true)
+                    && let Some(nearest) = (0..images.len()).filter(free).min_by(order)
+                {
+                    chosen[nearest] = true;
+                }
+            }
             for (image, chosen) in images.iter().zip(chosen) {
                 if chosen { first.push(image.clone()) } else { second.push(image.clone()) }
             }
@@ -108,38 +266,104 @@ impl ImageFolder {
         Ok((part(first), part(second)))
     }
 
+    /// The paths of all images within the folder, with `/` on every system: what a run notes of a part.
+    pub fn names(&self) -> Vec<String> {
+        self.files.iter().map(|image| image.name.clone()).collect()
+    }
+
     /// The file of a sample; `None` when there is no such sample.
     pub fn path(&self, index: usize) -> Option<&Path> {
-        self.files.get(index).map(|(path, _)| path.as_path())
+        self.files.get(index).map(|image| image.path.as_path())
     }
 
-    /// The class of a sample; `None` when there is no such sample.
-    pub fn class(&self, index: usize) -> Option<i32> {
-        self.files.get(index).map(|(_, class)| *class)
+    /// Looks at the first bytes of every file, so that what is plainly none is found before anything is trained.
+    ///
+    /// # Errors
+    /// Files are missing, empty, or neither PNG nor JPEG; the message names the first and how many there are.
+    pub fn check(&self) -> Result<()> {
+        let mut wrong = self.files.iter().filter_map(|image| check_start(&image.path).err());
+        match (wrong.next(), wrong.count()) {
+            (None, _) => Ok(()),
+            (Some(error), 0) => Err(error),
+            (Some(error), more) => Err(Error::new(format!("{error} ({more} more files are like that)"))),
+        }
     }
 
-    /// How many images there are.
-    pub fn count(&self) -> usize {
-        self.files.len()
-    }
-
-    fn file(&self, index: usize) -> Result<&(PathBuf, i32)> {
-        self.files.get(index).ok_or_else(|| {
-            Error::new(format!(
-                "{}: there is no sample {index}: there are {}",
-                self.description.name,
-                self.files.len()
-            ))
-        })
+    fn name(&self) -> &str {
+        &self.description.name
     }
 }
 
-/// Keeps the stream of splits apart from other streams of the same seed.
-const SPLIT_STREAM: u64 = 0x7370_6c69_7400_0001;
+fn check_start(path: &Path) -> Result<()> {
+    let start = file::start(path, 16)?;
+    if Kind::of(&start).is_some() {
+        return Ok(());
+    }
+    Err(match (start.is_empty(), other_kind(&start)) {
+        (true, _) => Error::at_file(path, "is empty; remove it or copy it again"),
+        (_, Some(kind)) => Error::at_file(path, format_args!("is a {kind} image; convert it to PNG or JPEG")),
+        _ => Error::at_file(path, "is neither a PNG nor a JPEG image; remove it or copy it again"),
+    })
+}
 
-fn is_image(name: &str) -> bool {
+/// Where a file stands between 0 and 1: the same wherever the folder lies and whatever else is in it.
+fn place(seed: u64, name: &str) -> f64 {
+    // FNV-1a, whose bits are then mixed.
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    Random::new(&[seed, SPLIT_STREAM, hash]).bits() as f64 / (u64::MAX as f64 + 1.0)
+}
+
+/// Keeps the stream of splits apart from other streams of the same seed.
+const SPLIT_STREAM: u64 = 0x7370_6c69_7400_0002;
+
+/// Far deeper than anyone sorts pictures.
+const DEEPEST: usize = 32;
+
+/// All images of a folder and the folders in it. A folder that is a link to one around it is not gone into again.
+fn walk(
+    dir: &Path,
+    around: &mut Vec<PathBuf>,
+    images: &mut Vec<PathBuf>,
+    left_out: &mut LeftOut,
+) -> Result<()> {
+    let real = dir.canonicalize().map_err(|cause| Error::io(dir, "list", cause))?;
+    if around.contains(&real) || around.len() > DEEPEST {
+        return Ok(());
+    }
+    around.push(real);
+    for (name, path) in file::list(dir)?.into_iter().filter(|(name, _)| !is_of_the_system(name)) {
+        if path.is_dir() {
+            walk(&path, around, images, left_out)?;
+        } else {
+            take_file(&name, &path, images, left_out);
+        }
+    }
+    around.pop();
+    Ok(())
+}
+
+/// Takes a file if it is an image, and notes it otherwise.
+fn take_file(name: &str, path: &Path, images: &mut Vec<PathBuf>, left_out: &mut LeftOut) {
     let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
-    !name.starts_with('.') && matches!(ending.as_deref(), Some("png" | "jpg" | "jpeg"))
+    let named_so = matches!(ending.as_deref(), Some("png" | "jpg" | "jpeg" | "jpe" | "jfif" | "jif"));
+    let start = if named_so { Vec::new() } else { file::start(path, 16).unwrap_or_default() };
+    if named_so || Kind::of(&start).is_some() {
+        return images.push(path.to_path_buf());
+    }
+    match other_kind(&start) {
+        Some(kind) => *left_out.kinds.entry(kind).or_default() += 1,
+        None => left_out.others += 1,
+    }
+    left_out.note(path);
+}
+
+/// Hidden files, and those that systems put into folders.
+pub(crate) fn is_of_the_system(name: &str) -> bool {
+    const LEFT_BEHIND: [&str; 6] =
+        ["thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"];
+    name.starts_with('.') || LEFT_BEHIND.contains(&name.to_lowercase().as_str())
 }
 
 impl Source for ImageFolder {
@@ -152,23 +376,30 @@ impl Source for ImageFolder {
     }
 
     fn read(&self, request: &Request, sample: &mut Sample) -> Result<()> {
-        let (path, class) = self.file(request.index)?;
+        let image = self.files.get(request.index).ok_or_else(|| {
+            let (name, count) = (self.name(), self.files.len());
+            Error::new(format!("{name}: there is no sample {}: there are {count}", request.index))
+        })?;
         let out = sample.get::<f32>(INPUT)?;
-        read_image_into(path, &self.shape, out)?;
+        read_image_into(&image.path, &self.shape, out)?;
         self.normalization.apply(out, self.shape[0])?;
-        sample.write(TARGET, &[*class])
+        sample.write(TARGET, &[image.class])
+    }
+
+    fn class(&self, index: usize) -> Option<i32> {
+        self.files.get(index).map(|image| image.class)
     }
 
     fn origin(&self, index: usize) -> Option<String> {
-        self.path(index).map(|path| path.display().to_string())
+        self.files.get(index).map(|image| image.name.clone())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Folder, message, png, shared};
-    use crate::{Loader, LoaderOptions};
+    use crate::testing::{Folder, flat_jpeg, message, png, shared};
+    use crate::{Loader, LoaderOptions, Values, read_one};
 
     fn pets(folder: &Folder) {
         for (name, value) in
@@ -176,8 +407,6 @@ mod tests {
         {
             folder.write(name, &png(2, 2, 1, &[value; 4]));
         }
-        folder.write("dog/notes.txt", b"good dogs");
-        folder.write("list.txt", b"cat dog");
     }
 
     #[test]
@@ -186,14 +415,64 @@ mod tests {
         pets(&folder);
         let data = ImageFolder::open(folder.path(), 1, 1, 1).unwrap();
         assert_eq!(data.description().class_count(), Some(2));
-        let names: Vec<_> =
-            (0..3).map(|i| data.path(i).unwrap().file_name().unwrap().to_str().unwrap()).collect();
-        assert_eq!(names, ["z.png", "a.png", "b.PNG"]);
+        assert_eq!(data.names(), ["cat/z.png", "dog/a.png", "dog/b.PNG"]);
         assert_eq!((0..3).map(|i| data.class(i).unwrap()).collect::<Vec<_>>(), [0, 1, 1]);
+        assert!(data.left_out().is_empty());
         let data = data.normalized(Normalization::new(&[0.5], &[0.5]).unwrap()).unwrap();
-        let last = crate::read_one(&data, 2).unwrap();
-        assert_eq!(last.get("input"), Some(&crate::Values::F32(vec![1.0])));
-        assert!(message(crate::read_one(&data, 3)).contains("there are 3"));
+        assert_eq!(read_one(&data, 2).unwrap().get("input"), Some(&Values::F32(vec![1.0])));
+        assert!(message(read_one(&data, 3)).contains("there are 3"));
+    }
+
+    #[test]
+    fn everything_that_is_a_picture_is_read_and_the_rest_is_counted() {
+        let folder = Folder::new("folder-all");
+        pets(&folder);
+        let jpeg = flat_jpeg(200);
+        for name in ["cat/a.jfif", "cat/deep/er/b.JPE", "dog/really a jpeg.webp", "dog/no ending"] {
+            folder.write(name, &jpeg);
+        }
+        folder.write("dog/real.webp", b"RIFF\0\0\0\0WEBPVP8 ");
+        folder.write("dog/animated.gif", b"GIF89a");
+        folder.write("dog/deep/x.bmp", b"BM......");
+        folder.write("dog/notes.txt", b"good dogs");
+        folder.write("beside.jpg", &jpeg);
+        folder.write("list.txt", b"cat dog");
+        for name in ["cat/Thumbs.db", "cat/.DS_Store", "__MACOSX/cat/a.png", "desktop.ini", ".git/x/y.png"] {
+            folder.write(name, b"x");
+        }
+        let data = ImageFolder::open(folder.path(), 1, 1, 1).unwrap();
+        let expected = [
+            "cat/a.jfif",
+            "cat/deep/er/b.JPE",
+            "cat/z.png",
+            "dog/a.png",
+            "dog/b.PNG",
+            "dog/no ending",
+            "dog/really a jpeg.webp",
+        ];
+        assert_eq!(data.names(), expected);
+        assert_eq!(data.left_out().kinds, BTreeMap::from([("BMP", 1), ("GIF", 1), ("WebP", 1)]));
+        assert_eq!((data.left_out().beside, data.left_out().others), (1, 2));
+        let said = data.left_out().to_string();
+        let parts = ["1 BMP images, 1 GIF images, 1 WebP images", "1 images beside", "2 files that are no"];
+        assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+        assert!((0..7).all(|i| read_one(&data, i).is_ok()));
+        data.check().unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_to_folders_around_do_not_go_on_for_ever() {
+        let folder = Folder::new("folder-loop");
+        pets(&folder);
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("cat/around")).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("cat"), folder.path().join("cat/again")).unwrap();
+        let data = ImageFolder::open(folder.path(), 1, 1, 1).unwrap();
+        assert!(
+            data.names().iter().filter(|name| name.starts_with("cat/")).count() < 6,
+            "{:?}",
+            data.names()
+        );
     }
 
     #[test]
@@ -201,38 +480,85 @@ mod tests {
         let folder = Folder::new("folder-bad");
         let open = || ImageFolder::open(folder.path(), 1, 4, 4);
         assert!(message(open()).contains("has no subfolders"));
+        folder.write("a.png", &png(1, 1, 1, &[1]));
+        assert!(message(open()).contains("has no subfolders but 1 images"));
         pets(&folder);
         folder.write("dog/c.png", b"not an image");
         let loader = Loader::new(Arc::new(open().unwrap()), LoaderOptions::default()).unwrap();
         let error = message(loader.epoch(0, 0).next().unwrap());
         assert!(error.contains("c.png: is neither a PNG nor a JPEG"), "{error}");
-        folder.write("empty/readme.txt", b"");
-        assert!(message(open()).contains("empty: has no .png"));
+        folder.write("dog/d.png", b"");
+        let error = message(open().unwrap().check());
+        assert!(error.contains("c.png: is neither") && error.contains("1 more"), "{error}");
+        folder.write("empty/picture.webp", b"RIFF\0\0\0\0WEBPVP8 ");
+        let error = message(open());
+        assert!(error.contains("empty: has no PNG or JPEG images (left out: 1 WebP images"), "{error}");
         assert!(message(ImageFolder::open(folder.path().join("none"), 1, 4, 4)).contains("no such folder"));
         assert!(message(ImageFolder::open(folder.path(), 2, 4, 4)).contains("2 channels"));
     }
 
-    #[test]
-    fn splits_every_class_alike() {
-        let folder = Folder::new("folder-split");
-        for i in 0..10 {
+    fn many(folder: &Folder, count: u8) -> ImageFolder {
+        for i in 0..count {
             folder.write(&format!("a/{i}.png"), &png(1, 1, 1, &[i]));
             folder.write(&format!("b/{i}.png"), &png(1, 1, 1, &[i]));
         }
-        let data = ImageFolder::open(folder.path(), 1, 1, 1).unwrap();
+        ImageFolder::open(folder.path(), 1, 1, 1).unwrap()
+    }
+
+    #[test]
+    fn no_file_changes_sides_when_others_come_or_go() {
+        let folder = Folder::new("folder-split");
+        let data = many(&folder, 100);
         let (train, test) = data.split(0.8, 1).unwrap();
-        let count = |data: &ImageFolder, class| {
-            (0..data.count()).filter(|&i| data.class(i).unwrap() == class).count()
-        };
-        assert_eq!([count(&train, 0), count(&train, 1), count(&test, 0), count(&test, 1)], [8, 8, 2, 2]);
-        let paths = |data: &ImageFolder| {
-            (0..data.count()).map(|i| data.path(i).unwrap().to_owned()).collect::<Vec<_>>()
-        };
-        assert!(paths(&test).iter().all(|path| !paths(&train).contains(path)));
-        assert_eq!(paths(&data.split(0.8, 1).unwrap().0), paths(&train));
-        assert_ne!(paths(&data.split(0.8, 2).unwrap().0), paths(&train));
+        assert_eq!(train.count() + test.count(), 200);
+        assert!((20..60).contains(&test.count()), "{}", test.count());
+        let sides = |data: &ImageFolder| data.names().into_iter().collect::<HashSet<String>>();
+        assert!(sides(&train).is_disjoint(&sides(&test)));
+        assert_eq!(sides(&data.split(0.8, 1).unwrap().0), sides(&train));
+        assert_ne!(sides(&data.split(0.8, 2).unwrap().0), sides(&train));
+        for removed in [train.path(3).unwrap(), test.path(3).unwrap()] {
+            std::fs::remove_file(removed).unwrap();
+        }
+        folder.write("b/new.png", &png(1, 1, 1, &[1]));
+        let (later, later_test) = ImageFolder::open(folder.path(), 1, 1, 1).unwrap().split(0.8, 1).unwrap();
+        assert!(sides(&later_test).is_disjoint(&sides(&train)));
+        assert!(sides(&later).is_disjoint(&sides(&test)));
         assert!(message(data.split(1.0, 1)).contains("leaves a part empty"));
         assert!(message(data.split(f64::NAN, 1)).contains("use 0 to 1"));
+    }
+
+    #[test]
+    fn what_a_run_has_noted_stays_on_its_side() {
+        let folder = Folder::new("folder-noted");
+        let data = many(&folder, 6);
+        // Not as any split by name would have it.
+        let noted = FileSplit {
+            train: vec!["a/0.png".into(), "b/3.png".into(), "b/gone.png".into()],
+            test: vec!["a/1.png".into(), "a/2.png".into(), "b/0.png".into()],
+        };
+        let (train, test, notes) = data.split_as(&noted, 0.9, 1).unwrap();
+        assert!(noted.train[..2].iter().all(|name| train.names().contains(name)));
+        assert!(noted.test.iter().all(|name| test.names().contains(name)));
+        assert!(
+            notes[0].contains("7 files are new") && notes[1].contains("1 files are missing"),
+            "{notes:?}"
+        );
+        assert!(notes[1].ends_with("b/gone.png"));
+        let again = FileSplit { train: train.names(), test: test.names() };
+        let (_, same, notes) = data.split_as(&again, 0.5, 9).unwrap();
+        assert_eq!((same.names(), notes.len()), (test.names(), 0));
+    }
+
+    #[test]
+    fn three_pictures_of_a_class_are_enough() {
+        let folder = Folder::new("folder-few");
+        let data = many(&folder, 3);
+        for seed in 0..20 {
+            let (train, test) = data.split(0.85, seed).unwrap();
+            let classes =
+                |data: &ImageFolder| (0..data.count()).map(|i| data.class(i)).collect::<HashSet<_>>();
+            assert_eq!((classes(&train).len(), classes(&test).len()), (2, 2), "seed {seed}");
+        }
     }
 
     #[test]
@@ -240,6 +566,8 @@ mod tests {
         let Some(dir) = shared("cats-dogs") else { return };
         let data = ImageFolder::open(dir, 3, 64, 64).unwrap();
         assert_eq!((data.count(), data.class(0).unwrap(), data.class(939).unwrap()), (940, 0, 1));
+        assert!(data.left_out().is_empty());
+        data.check().unwrap();
         let options = LoaderOptions { threads: 2, ..Default::default() };
         let loader = Loader::new(Arc::new(data), options).unwrap();
         assert_eq!(loader.epoch(0, 0).map(|batch| batch.unwrap().len()).sum::<usize>(), 940);

@@ -13,16 +13,23 @@ pub struct Idx {
     pub data: Vec<u8>,
 }
 
+/// More is hardly one of these data sets; EMNIST, the largest, has half of it.
+const MOST_BYTES: usize = 1 << 30;
+
 /// Reads an IDX file of unsigned bytes, plain or gzip (told by its first bytes, not by its name).
 ///
 /// Format: two zero bytes, a type byte (8 is unsigned byte, the only one read here), the number of extents, then each
 /// extent as a big-endian `u32`, then the elements.
 ///
 /// # Errors
-/// The file is missing, has another magic number or element type, has extents whose product overflows, or holds fewer
-/// or more bytes than its extents say.
+/// The file is missing, has another magic number or element type, has extents of more than 1 GiB, or holds fewer or more
+/// bytes than its extents say.
 pub fn read_idx(path: impl AsRef<Path>) -> Result<Idx> {
-    let path = path.as_ref();
+    read_idx_of(path.as_ref(), |_| Ok(()))
+}
+
+/// [`read_idx`] where the extents are looked at before anything else is read.
+pub(crate) fn read_idx_of(path: &Path, check: impl FnOnce(&[usize]) -> Result<()>) -> Result<Idx> {
     let mut reader = file::open(path)?;
     let magic = file::read_up_to(path, &mut reader, 4)?;
     let &[zero0, zero1, kind, rank] = magic.as_slice() else {
@@ -52,9 +59,10 @@ pub fn read_idx(path: impl AsRef<Path>) -> Result<Idx> {
     let shape: Vec<usize> =
         extents.chunks_exact(4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize).collect();
     let count = shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
-    let Some(count) = count.filter(|&count| count < isize::MAX as usize) else {
-        return Err(Error::at_file(path, format_args!("has extents {shape:?}, too large to be true")));
+    let Some(count) = count.filter(|&count| count <= MOST_BYTES) else {
+        return Err(Error::at_file(path, format_args!("has extents {shape:?}, which is more than 1 GiB")));
     };
+    check(&shape)?;
     // One byte more than there should be: finds trailing bytes, and lets gzip check its own checksum at the end.
     // Memory grows with what is there, so a header that lies about its size costs nothing.
     let data = file::read_up_to(path, &mut reader, count + 1)?;
@@ -109,8 +117,8 @@ mod tests {
             (b"\x89PNG\r\n", "not an IDX file: it starts with [89, 50, 4e, 47]"),
             (&[0, 0, 8, 0], "not an IDX file"),
             (&[0, 0, 0x0d, 1, 0, 0, 0, 1, 0, 0, 0, 0], "element type 0x0d"),
-            (&idx(&[u32::MAX; 3], &[]), "too large to be true"),
-            (&idx(&[1 << 31], &[]), "0 of the 2147483648 bytes"),
+            (&idx(&[u32::MAX; 3], &[]), "more than 1 GiB"),
+            (&idx(&[1 << 30], &[]), "0 of the 1073741824 bytes"),
             (&packed[..packed.len() - 4], "truncated"),
             (&corrupt, "cannot read it"),
         ];

@@ -2,18 +2,20 @@
 
 use std::path::Path;
 
-use crate::picture::{Beyond, Picture, Window, scale};
+use crate::picture::{Beyond, Picture, Window};
 use crate::{Error, Result};
 
 /// Reads a PNG or JPEG file as `channels × height × width` numbers from 0 to 1, row-major, not normalised.
 ///
 /// `channels` is 1 (grey, by the weights 0.299, 0.587, 0.114) or 3 (red, green, blue). The largest centred part with
 /// the wanted proportions is taken and scaled, bilinear and without skipping pixels. What is transparent is put on
-/// white. 16-bit PNG is read as 8 bits; a rotation noted in EXIF is not applied.
+/// white. 16-bit PNG is read as 8 bits. A picture that was noted in Exif to be turned or mirrored is set upright; what
+/// phones append behind a JPEG is passed over.
 ///
 /// # Errors
-/// The file is missing, no PNG or JPEG, damaged, truncated or above 2^27 pixels; `channels` is neither 1 nor 3; or
-/// `height` or `width` is 0 or above 16,384.
+/// The file is missing, no regular file, no PNG or JPEG, damaged, truncated or above 2^27 pixels (2^25 if it is a
+/// progressive JPEG or has more than 3 bytes a pixel); `channels` is neither 1 nor 3; or `height` or `width` is 0 or above
+/// 16,384.
 pub fn read_image(path: impl AsRef<Path>, channels: usize, height: usize, width: usize) -> Result<Vec<f32>> {
     check_shape(channels, height, width)?;
     let mut image = vec![0.0; channels * height * width];
@@ -45,8 +47,9 @@ pub(crate) fn read_image_into(
 ) -> Result<()> {
     let picture = Picture::open(path)?;
     let window = centred(&picture, height, width);
-    for (plane, out) in picture.planes(channels).iter().zip(out.chunks_exact_mut(height * width)) {
-        out.copy_from_slice(&scale(plane, picture.width, window, (width, height), Beyond::Nothing));
+    for (channel, out) in out.chunks_exact_mut(height * width).enumerate() {
+        let size = (width, height);
+        out.copy_from_slice(&picture.scaled((channel, channels), window, size, Beyond::Nothing));
     }
     Ok(())
 }
@@ -98,18 +101,75 @@ mod tests {
         assert_eq!(image, [1.0; 4]);
     }
 
+    /// A PNG whose palette is not a whole number of colours.
+    fn bad_palette() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, 8, 8);
+        encoder.set_color(png::ColorType::Indexed);
+        encoder.set_palette(vec![7; 10]);
+        encoder.write_header().unwrap().write_image_data(&[3; 64]).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_picture_stands_as_the_camera_was_held() {
+        let folder = Folder::new("image-exif");
+        let pixels = [0, 64, 128, 255];
+        let mut bytes = Vec::new();
+        let mut info = png::Info::with_size(2, 2);
+        info.color_type = png::ColorType::Grayscale;
+        info.bit_depth = png::BitDepth::Eight;
+        info.exif_metadata = Some(b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x03\0\0"[..].into());
+        let encoder = png::Encoder::with_info(&mut bytes, info).unwrap();
+        encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+        let image = read_image(folder.write("turned.png", &bytes), 1, 2, 2).unwrap();
+        assert_eq!(image, [255, 128, 64, 0].map(|x: u8| f32::from(x) / 255.0));
+    }
+
+    #[test]
+    fn a_header_cannot_ask_for_more_than_the_file_can_hold() {
+        let folder = Folder::new("image-bomb");
+        let mut jpeg = flat_jpeg(200);
+        let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+        jpeg[frame + 5..frame + 9].copy_from_slice(&[0x2d, 0x41, 0x2d, 0x41]);
+        let error = message(read_image(folder.write("large.jpg", &jpeg), 1, 8, 8));
+        assert!(
+            error.contains("large.jpg: is a truncated JPEG") && error.contains("11585 × 11585"),
+            "{error}"
+        );
+        // A few blocks are missing, not most of them.
+        jpeg[frame + 5..frame + 9].copy_from_slice(&[0, 64, 0, 64]);
+        let error = message(read_image(folder.write("short.jpg", &jpeg), 1, 8, 8));
+        assert!(error.contains("not a readable JPEG"), "{error}");
+        let mut png = png(20, 20, 1, &[9; 400]);
+        png[16..24].copy_from_slice(&[0, 0, 0x2d, 0x41, 0, 0, 0x2d, 0x41]);
+        let crc = crc(&png[12..29]);
+        png[29..33].copy_from_slice(&crc.to_be_bytes());
+        let error = message(read_image(folder.write("large.png", &png), 1, 8, 8));
+        assert!(error.contains("is a truncated PNG"), "{error}");
+    }
+
+    /// The check sum of PNG chunks.
+    fn crc(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0, |crc, &byte| {
+            (0..8).fold(crc ^ u32::from(byte), |crc, _| crc >> 1 ^ (crc & 1) * 0xedb8_8320)
+        })
+    }
+
     #[test]
     fn bad_files_are_named() {
         let folder = Folder::new("image-bad");
         let whole = png(20, 20, 3, &(0..1200).map(|i| (i * 7 % 251) as u8).collect::<Vec<_>>());
         let jpeg = flat_jpeg(100);
-        let cases: [(&[u8], &str); 6] = [
+        let panics = bad_palette();
+        let cases: [(&[u8], &str); 7] = [
+            (&panics, "damaged in a way that its decoder gave up on"),
             (b"", "is empty"),
-            (b"GIF89a", "neither a PNG nor a JPEG"),
+            (b"GIF89a", "a GIF image, neither a PNG nor a JPEG"),
             (&whole[..whole.len() / 2], "not a readable PNG"),
             (&whole[..20], "not a readable PNG"),
             (&jpeg[..jpeg.len() - 2], "truncated JPEG"),
-            (&[0xff, 0xd8, 0xff, 0xda, 0xff, 0xd9], "not a readable JPEG"),
+            (&[0xff, 0xd8, 0xff, 0xda, 0, 2, 0xff, 0xd9], "not a readable JPEG"),
         ];
         for (i, (bytes, expected)) in cases.into_iter().enumerate() {
             let name = format!("case-{i}.png");

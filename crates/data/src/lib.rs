@@ -12,10 +12,12 @@
 //! | CIFAR-10, binary version | [`cifar10()`] |
 //! | PNG and JPEG images in class folders | [`ImageFolder`] |
 //! | one image, for a prediction | [`read_image`], [`read_digit_image`] |
-//! | characters of a text | [`Corpus`] |
+//! | characters or bytes of a text | [`Corpus`] |
+//! | CSV and TSV tables | [`Table`] |
 //!
 //! Bad data is an [`Error`] that names the file or the sample. Nothing here prints or panics on bad data.
 
+mod adapt;
 mod batch;
 mod cifar;
 mod dataset;
@@ -24,27 +26,38 @@ mod digit_image;
 mod digits;
 mod download;
 mod error;
+mod exif;
 mod file;
 mod folder;
 mod idx;
 mod image_file;
+mod jpeg;
 mod loader;
 mod mnist;
+#[cfg(test)]
+mod mutations;
 mod normalization;
 mod pen;
 mod picture;
 mod preparation;
+mod quiet;
 mod random;
 mod records;
 mod source;
 mod streamed;
 mod strokes;
+mod table;
 #[cfg(test)]
 mod testing;
 mod text;
+pub mod transform;
 mod values;
 mod vocabulary;
 
+pub use adapt::{
+    Balanced, SkipUnreadable, Subset, WithClasses, balanced, class_counts, class_weights, classes,
+    skip_unreadable, subset, with_classes,
+};
 pub use batch::{Batch, Sample, read_one};
 pub use cifar::cifar10;
 pub use dataset::Dataset;
@@ -53,7 +66,7 @@ pub use digit_image::read_digit_image;
 pub use digits::{DIGITS_TEST, DIGITS_TRAIN, digits};
 pub use download::{MNIST_MIRROR, download_mnist};
 pub use error::{Error, Result};
-pub use folder::ImageFolder;
+pub use folder::{FileSplit, ImageFolder, LeftOut};
 pub use idx::{Idx, read_idx};
 pub use image_file::read_image;
 pub use loader::{Epoch, Loader, LoaderOptions};
@@ -65,6 +78,7 @@ pub use records::{
     Cell, Extents, FromFn, FromIter, Record, from_fn, from_iter, from_named_records, from_records,
 };
 pub use source::{Request, Source, Stream};
+pub use table::{Column, Table, TableOptions};
 pub use text::{Corpus, TextWindows};
 pub use values::{DType, Element, Value, Values};
 pub use vocabulary::Vocabulary;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::idx::read_idx;
+use crate::idx::read_idx_of;
 use crate::{Dataset, Description, Error, Normalization, Preparation, Result, file};
 
 /// Reads MNIST from a folder: the training and the test images, grey, `[1, 28, 28]`, classes 0 to 9, normalised as
@@ -13,7 +13,7 @@ use crate::{Dataset, Description, Error, Normalization, Preparation, Result, fil
 /// usual, and other data sets in this format, are read alike.
 ///
 /// # Errors
-/// The folder or a file is missing, a file is not what it should be (see [`read_idx`]), images are not 28×28, the
+/// The folder or a file is missing, a file is not what it should be (see [`read_idx`](crate::read_idx)), images are not 28×28, the
 /// counts of images and labels differ, or a label is above 9.
 pub fn mnist(dir: impl AsRef<Path>) -> Result<(Dataset, Dataset)> {
     let dir = dir.as_ref();
@@ -24,20 +24,23 @@ pub fn mnist(dir: impl AsRef<Path>) -> Result<(Dataset, Dataset)> {
 fn read_pair(dir: &Path, prefix: &str, name: &str) -> Result<Dataset> {
     let images_path = find(dir, prefix, "images", 3)?;
     let labels_path = find(dir, prefix, "labels", 1)?;
-    let images = read_idx(&images_path)?;
-    let &[count, 28, 28] = images.shape.as_slice() else {
-        return Err(Error::at_file(
+    let check = |shape: &[usize]| match shape {
+        [_, 28, 28] => Ok(()),
+        _ => Err(Error::at_file(
             &images_path,
-            format_args!("has shape {:?}, images of shape [count, 28, 28] are wanted", images.shape),
-        ));
+            format_args!("has shape {shape:?}, images of shape [count, 28, 28] are wanted"),
+        )),
     };
-    let labels = read_idx(&labels_path)?;
-    if labels.shape.len() != 1 {
-        return Err(Error::at_file(
+    let images = read_idx_of(&images_path, check)?;
+    let count = images.shape.first().copied().unwrap_or(0);
+    let check = |shape: &[usize]| match shape {
+        [_] => Ok(()),
+        _ => Err(Error::at_file(
             &labels_path,
-            format_args!("has shape {:?}, labels of shape [count] are wanted", labels.shape),
-        ));
-    }
+            format_args!("has shape {shape:?}, labels of shape [count] are wanted"),
+        )),
+    };
+    let labels = read_idx_of(&labels_path, check)?;
     if labels.data.len() != count {
         return Err(Error::at_file(
             &labels_path,

@@ -1,4 +1,7 @@
 //! Decoding PNG and JPEG files, and scaling what is in them.
+//!
+//! No file can ask for more memory than a picture of [`MOST_PIXELS`] takes, nor for a picture that its own length cannot
+//! hold. What is wrong with a file, a panic within its decoder included, is an error.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -8,10 +11,17 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
+use crate::exif::Orientation;
+use crate::jpeg::outline;
+use crate::quiet::quietly;
 use crate::{Error, Result, file};
 
-/// Pixels above which a picture is refused, so that a damaged header cannot ask for all memory.
+/// Pixels above which a picture is refused: the largest of today's phones, 108 million, take 0.4 GB.
 const MOST_PIXELS: usize = 1 << 27;
+/// The same where a decoder holds coefficients of all pixels, or more than 8 bits of them.
+const MOST_HELD_PIXELS: usize = 1 << 25;
+/// Deflate cannot pack better than this.
+const MOST_PACKED: usize = 1032;
 /// File size above which a file is not read at all.
 const MOST_BYTES: usize = 1 << 29;
 
@@ -41,35 +51,103 @@ impl Picture {
         if bytes.len() > MOST_BYTES {
             return Err(Error::at_file(path, "is larger than 512 MiB; make it smaller first"));
         }
-        let picture = if bytes.starts_with(b"\x89PNG") {
-            decode_png(bytes)
-        } else if bytes.starts_with(&[0xff, 0xd8]) {
-            decode_jpeg(&bytes)
-        } else if bytes.is_empty() {
-            Err("is empty".to_string())
-        } else {
-            Err("is neither a PNG nor a JPEG image; convert it to one of them".to_string())
+        let picture = match Kind::of(&bytes) {
+            Some(Kind::Png) => quietly(|| decode_png(bytes)),
+            Some(Kind::Jpeg) => quietly(|| decode_jpeg(&bytes)),
+            None if bytes.is_empty() => Ok(Err("is empty".to_string())),
+            None => {
+                let what = other_kind(&bytes).map_or_else(String::new, |kind| format!("a {kind} image, "));
+                Ok(Err(format!("is {what}neither a PNG nor a JPEG image; convert it to one of them")))
+            }
         };
-        picture.map_err(|reason| Error::at_file(path, reason))
+        let gave_up = |why| Err(format!("is damaged in a way that its decoder gave up on: {why}"));
+        picture.unwrap_or_else(gave_up).map_err(|reason| Error::at_file(path, reason))
     }
 
-    /// The picture as `channels` planes of numbers 0..1: grey (1) by the weights of ITU-R BT.601, or colour (3).
-    pub fn planes(&self, channels: usize) -> Vec<Vec<f32>> {
-        let plane = |pick: &dyn Fn(&[u8]) -> f32| self.bytes.chunks_exact(self.channels).map(pick).collect();
-        match (self.channels, channels) {
-            (3, 1) => vec![plane(&|p| {
-                (0.299 * f32::from(p[0]) + 0.587 * f32::from(p[1]) + 0.114 * f32::from(p[2])) / 255.0
-            })],
-            (from, to) => (0..to).map(|c| plane(&|p| f32::from(p[c.min(from - 1)]) / 255.0)).collect(),
+    /// The picture as one plane of numbers 0..1, grey by the weights of ITU-R BT.601.
+    pub fn grey(&self) -> Vec<f32> {
+        let mut plane = vec![0.0; self.width * self.height];
+        for (y, row) in plane.chunks_exact_mut(self.width).enumerate() {
+            self.row(y, 0, 1, row);
+        }
+        plane
+    }
+
+    /// A row of one of `channels` planes of numbers 0..1: grey (1) by the weights of ITU-R BT.601, or colour (3).
+    fn row(&self, y: usize, channel: usize, channels: usize, out: &mut [f32]) {
+        let row = &self.bytes[y * self.width * self.channels..][..self.width * self.channels];
+        let pixels = out.iter_mut().zip(row.chunks_exact(self.channels));
+        if (self.channels, channels) == (3, 1) {
+            pixels.for_each(|(out, p)| {
+                *out = (0.299 * f32::from(p[0]) + 0.587 * f32::from(p[1]) + 0.114 * f32::from(p[2])) / 255.0;
+            });
+        } else {
+            let channel = channel.min(self.channels - 1);
+            pixels.for_each(|(out, p)| *out = f32::from(p[channel]) / 255.0);
+        }
+    }
+
+    /// One of `channels` planes of a window, scaled as by [`scale`], without the whole picture in numbers.
+    pub fn scaled(
+        &self,
+        (channel, channels): (usize, usize),
+        window: Window,
+        size: (usize, usize),
+        beyond: Beyond,
+    ) -> Vec<f32> {
+        let mut row = vec![0.0; self.width];
+        scale_rows(
+            |y, narrow| {
+                self.row(y, channel, channels, &mut row);
+                narrow(&row);
+            },
+            (self.width, self.height),
+            window,
+            size,
+            beyond,
+        )
+    }
+}
+
+/// Kinds of pictures that are read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Kind {
+    Png,
+    Jpeg,
+}
+
+impl Kind {
+    /// By the first bytes of a file.
+    pub fn of(start: &[u8]) -> Option<Kind> {
+        if start.starts_with(b"\x89PNG") {
+            Some(Kind::Png)
+        } else if start.starts_with(&[0xff, 0xd8]) {
+            Some(Kind::Jpeg)
+        } else {
+            None
         }
     }
 }
 
-fn check_size(width: usize, height: usize) -> std::result::Result<(), String> {
+/// The kind of a picture that is not read, as far as its first 16 bytes tell.
+pub(crate) fn other_kind(start: &[u8]) -> Option<&'static str> {
+    let brand = start.get(4..12).unwrap_or_default();
+    Some(match start {
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "WebP",
+        [b'G', b'I', b'F', b'8', ..] => "GIF",
+        [b'B', b'M', ..] => "BMP",
+        [b'I', b'I', b'*', 0, ..] | [b'M', b'M', 0, b'*', ..] => "TIFF",
+        _ if brand.starts_with(b"ftypavif") => "AVIF",
+        _ if brand.starts_with(b"ftyphei") || brand.starts_with(b"ftypmif1") => "HEIC",
+        _ => return None,
+    })
+}
+
+fn check_size(width: usize, height: usize, most: usize) -> std::result::Result<(), String> {
     match width.checked_mul(height) {
         Some(0) | None => Err(format!("is {width} × {height} pixels, there is nothing to read")),
-        Some(pixels) if pixels > MOST_PIXELS => {
-            Err(format!("is {width} × {height} pixels, more than {MOST_PIXELS}; make it smaller first"))
+        Some(pixels) if pixels > most => {
+            Err(format!("is {width} × {height} pixels, more than {most}; make it smaller first"))
         }
         Some(_) => Ok(()),
     }
@@ -77,11 +155,20 @@ fn check_size(width: usize, height: usize) -> std::result::Result<(), String> {
 
 fn decode_png(bytes: Vec<u8>) -> std::result::Result<Picture, String> {
     let damaged = |cause: png::DecodingError| format!("is not a readable PNG image: {cause}");
+    let packed = bytes.len();
     let mut decoder = png::Decoder::new(Cursor::new(bytes));
     decoder.set_transformations(png::Transformations::normalize_to_color8());
     let mut reader = decoder.read_info().map_err(damaged)?;
-    let (width, height) = (reader.info().width as usize, reader.info().height as usize);
-    check_size(width, height)?;
+    let info = reader.info();
+    let (width, height) = (info.width as usize, info.height as usize);
+    check_size(width, height, if info.bytes_per_pixel() > 3 { MOST_HELD_PIXELS } else { MOST_PIXELS })?;
+    // A row has its own first byte, and pixels of less than 8 bits share one.
+    if info.raw_bytes().div_ceil(MOST_PACKED) > packed {
+        return Err(format!(
+            "is a truncated PNG image: {packed} bytes cannot hold {width} × {height} pixels"
+        ));
+    }
+    let turned = info.exif_metadata.as_deref().map_or_else(Orientation::default, Orientation::find);
     let size = reader.output_buffer_size().ok_or("is too large for memory")?;
     let mut pixels = vec![0; size];
     let frame = reader.next_frame(&mut pixels).map_err(damaged)?;
@@ -101,36 +188,52 @@ fn decode_png(bytes: Vec<u8>) -> std::result::Result<Picture, String> {
         }
         png::ColorType::Indexed => return Err("is a PNG image with a palette that cannot be read".into()),
     };
+    if bytes.len() != width * height * channels {
+        return Err("is a PNG image of which a part is missing; fetch or copy it again".into());
+    }
+    let (bytes, width, height) = turned.apply(bytes, channels, width, height);
     Ok(Picture { width, height, channels, bytes })
 }
 
 fn decode_jpeg(bytes: &[u8]) -> std::result::Result<Picture, String> {
+    let outline = outline(bytes)?;
+    let bytes = &bytes[..outline.len];
+    let turned = outline.exif.map_or_else(Orientation::default, |exif| Orientation::find(&bytes[exif]));
+    // The decoder is strict, because otherwise it fills up what is missing with grey, which must not be trained on; except
+    // about bytes between segments, which every other decoder passes over.
+    let strict = match decode_jpeg_with(bytes, outline.progressive, true) {
+        Err(reason) if reason.contains("Extra bytes between headers") => {
+            decode_jpeg_with(bytes, outline.progressive, false)?
+        }
+        strict => strict?,
+    };
+    let Picture { width, height, channels, bytes } = strict;
+    let (bytes, width, height) = turned.apply(bytes, channels, width, height);
+    Ok(Picture { width, height, channels, bytes })
+}
+
+fn decode_jpeg_with(bytes: &[u8], progressive: bool, strict: bool) -> std::result::Result<Picture, String> {
     let damaged = |cause: &dyn std::fmt::Debug| format!("is not a readable JPEG image: {cause:?}");
-    check_jpeg_end(bytes)?;
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), DecoderOptions::default());
+    let options = DecoderOptions::default().set_strict_mode(strict);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers().map_err(|cause| damaged(&cause))?;
     let (width, height) = decoder.dimensions().ok_or("is a JPEG image without a size")?;
-    check_size(width, height)?;
+    check_size(width, height, if progressive { MOST_HELD_PIXELS } else { MOST_PIXELS })?;
+    // Each block of 8 × 8 pixels takes a bit at least.
+    if width.div_ceil(8) * height.div_ceil(8) > bytes.len() * 8 {
+        let len = bytes.len();
+        return Err(format!("is a truncated JPEG image: {len} bytes cannot hold {width} × {height} pixels"));
+    }
     let (space, channels) = match decoder.input_colorspace() {
         Some(ColorSpace::Luma) => (ColorSpace::Luma, 1),
         _ => (ColorSpace::RGB, 3),
     };
-    decoder.set_options(DecoderOptions::default().jpeg_set_out_colorspace(space));
+    decoder.set_options(options.jpeg_set_out_colorspace(space));
     let bytes = decoder.decode().map_err(|cause| damaged(&cause))?;
     if bytes.len() != width * height * channels {
         return Err("is a JPEG image in colours that cannot be read; convert it to RGB".into());
     }
     Ok(Picture { width, height, channels, bytes })
-}
-
-/// The decoder fills up what is missing at the end of a file with grey, which must not be trained on. A whole file has
-/// an end marker after its last scan; inside a scan neither marker can occur.
-fn check_jpeg_end(bytes: &[u8]) -> std::result::Result<(), String> {
-    let last = |marker| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
-    match (last(0xda), last(0xd9)) {
-        (Some(scan), Some(end)) if end > scan => Ok(()),
-        _ => Err("is a truncated JPEG image: its end is missing; fetch or copy it again".into()),
-    }
 }
 
 /// What lies beyond the edge of a picture when a window or the filter reaches there.
@@ -152,16 +255,30 @@ pub(crate) fn scale(
     beyond: Beyond,
 ) -> Vec<f32> {
     let height = plane.len() / width;
+    let row = |y: usize, narrow: &mut dyn FnMut(&[f32])| narrow(&plane[y * width..][..width]);
+    scale_rows(row, (width, height), window, (out_width, out_height), beyond)
+}
+
+/// [`scale`] where a function hands over the rows that are needed, in order.
+fn scale_rows(
+    mut row: impl FnMut(usize, &mut dyn FnMut(&[f32])),
+    (width, height): (usize, usize),
+    window: Window,
+    (out_width, out_height): (usize, usize),
+    beyond: Beyond,
+) -> Vec<f32> {
     let columns = taps(window.left, window.width, width, out_width, beyond);
     let rows = taps(window.top, window.height, height, out_height, beyond);
     // Only rows that some output row needs.
     let first = rows.iter().map(|taps| taps.first).min().unwrap_or(0);
     let last = rows.iter().map(|taps| taps.first + taps.weights.len()).max().unwrap_or(0);
     let mut narrow = vec![0.0; last.saturating_sub(first) * out_width];
-    for (out, row) in narrow.chunks_exact_mut(out_width).zip(plane.chunks_exact(width).skip(first)) {
-        for (out, taps) in out.iter_mut().zip(&columns) {
-            *out = taps.weights.iter().zip(&row[taps.first..]).map(|(weight, x)| weight * x).sum();
-        }
+    for (y, out) in narrow.chunks_exact_mut(out_width).enumerate() {
+        row(first + y, &mut |row| {
+            for (out, taps) in out.iter_mut().zip(&columns) {
+                *out = taps.weights.iter().zip(&row[taps.first..]).map(|(weight, x)| weight * x).sum();
+            }
+        });
     }
     let mut scaled = vec![0.0; out_width * out_height];
     for (out, taps) in scaled.chunks_exact_mut(out_width).zip(&rows) {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-use crate::{Error, Field, Normalization, Result};
+use crate::{Column, Error, Field, Normalization, Result};
 
 /// How raw data becomes the numbers of a field.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,13 +29,18 @@ pub enum Preparation {
     },
     /// A text is cut into tokens of the field's vocabulary.
     Text,
+    /// The columns of a row of a table are standardised or spread out, one after another.
+    Table {
+        /// In order.
+        columns: Vec<Column>,
+    },
 }
 
 impl Preparation {
     /// The normalisation in it, if there is one.
     pub fn normalization(&self) -> Option<&Normalization> {
         match self {
-            Preparation::None | Preparation::Text => None,
+            Preparation::None | Preparation::Text | Preparation::Table { .. } => None,
             Preparation::Numbers { normalization }
             | Preparation::Image { normalization }
             | Preparation::Digit { normalization } => Some(normalization),
@@ -49,7 +54,7 @@ impl Preparation {
             Preparation::None | Preparation::Numbers { .. } => Preparation::Numbers { normalization },
             Preparation::Image { .. } => Preparation::Image { normalization },
             Preparation::Digit { .. } => Preparation::Digit { normalization },
-            Preparation::Text => Preparation::Text,
+            other @ (Preparation::Text | Preparation::Table { .. }) => other,
         }
     }
 }

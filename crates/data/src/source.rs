@@ -91,6 +91,12 @@ pub trait Source: Send + Sync {
         Err(Error::new(format!("{}: is not a stream", self.description().name)))
     }
 
+    /// The class of a sample, where that is known without reading it.
+    fn class(&self, index: usize) -> Option<i32> {
+        let _ = index;
+        None
+    }
+
     /// The file or place that a sample is from, for messages and for what a run notes of its data; `None` where there is
     /// none.
     fn origin(&self, index: usize) -> Option<String> {
@@ -123,6 +129,10 @@ impl<S: Source + ?Sized> Source for Arc<S> {
 
     fn stream(&self, epoch: u64, seed: u64) -> Result<Box<dyn Stream>> {
         (**self).stream(epoch, seed)
+    }
+
+    fn class(&self, index: usize) -> Option<i32> {
+        (**self).class(index)
     }
 
     fn origin(&self, index: usize) -> Option<String> {

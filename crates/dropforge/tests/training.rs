@@ -1,6 +1,7 @@
 //! Training from the outside: what is learned, the same bits twice, and going on after being stopped.
 
-use dropforge::data::{Dataset, Description};
+use dropforge::data::{Corpus, Dataset, Description, from_iter};
+use dropforge::models::{GptOptions, gpt};
 use dropforge::prelude::*;
 use dropforge::run::{RunDir, read_safetensors};
 use dropforge::schedule::Moment;
@@ -222,4 +223,29 @@ fn a_schedule_may_be_a_function() {
         .unwrap();
     let rates: Vec<f64> = (0..3).map(|_| trainer.epoch(&data).unwrap().lr).collect();
     assert_eq!(rates, [0.25, 0.0625, 0.015625]);
+}
+
+#[test]
+fn a_text_trains_a_transformer() {
+    let corpus = Corpus::from_text("abc", &"abcdefgh".repeat(60)).unwrap();
+    let train = corpus.samples(16).unwrap();
+    let options = GptOptions { vocabulary: 8, context: 16, width: 16, heads: 2, layers: 1 };
+    let net = gpt(options);
+    let net = move |scope: &Scope, x: &Tensor| net.forward(scope, x).permute(&[0, 2, 1]);
+    let mut trainer = Trainer::new(net, cross_entropy(), Adam::new(0.01)).batch(8).compile(&train).unwrap();
+    let before = trainer.evaluate(&train).unwrap().loss;
+    assert!((before - 8f64.ln()).abs() < 0.3, "{before}");
+    (0..40).for_each(|_| drop(trainer.epoch(&train).unwrap()));
+    // Each letter says which one follows.
+    let after = trainer.evaluate(&train).unwrap().loss;
+    assert!(after < 0.1, "{after}");
+}
+
+#[test]
+fn samples_may_come_one_after_another() {
+    let stream = from_iter(|_| (0..50).map(|i| ([i as f32 / 50.0], [i as f32 / 25.0 + 1.0]))).unwrap();
+    let mut trainer = Trainer::new(dense(1), mse(), Sgd::new(0.3)).batch(8).compile(&stream).unwrap();
+    let reports: Vec<_> = (0..30).map(|_| trainer.epoch(&stream).unwrap()).collect();
+    assert_eq!(reports[29].step, 30 * 7);
+    assert!(reports[29].loss < 0.01 && trainer.evaluate(&stream).unwrap().samples == 50);
 }

@@ -82,7 +82,7 @@ fn causal_attention(scope: &Scope, x: &Tensor, heads: usize) -> Tensor {
     scope.layer("c_proj", &small(width), &y)
 }
 
-/// The model `gpt`; its vocabulary is that of the data.
+/// The model `gpt`, whose scores are `[batch, vocabulary, time]`; its vocabulary is that of the data.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Gpt {
     context: usize,
@@ -102,7 +102,9 @@ described! {
 impl Model for Gpt {
     fn layers(&self, outputs: usize) -> Box<dyn Layer> {
         let Gpt { context, width, heads, layers } = *self;
-        Box::new(gpt(GptOptions { vocabulary: outputs, context, width, heads, layers }))
+        let net = gpt(GptOptions { vocabulary: outputs, context, width, heads, layers });
+        // Classes stand behind the batch, where the cross-entropy looks for them.
+        Box::new(move |scope: &Scope, x: &Tensor| net.forward(scope, x).permute(&[0, 2, 1]))
     }
 
     fn usual_input(&self) -> Vec<usize> {

@@ -109,6 +109,10 @@ pub struct InputSpec {
     /// Whether images are handwritten digits, light on dark and centred, which photographs have to be made first.
     #[serde(default)]
     pub digits: bool,
+    /// The samples as the data describe them, where the above does not say all: the columns of a table, the vocabulary of
+    /// a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<dropforge_data::Description>,
 }
 
 impl SettingType for InputSpec {
@@ -325,6 +329,7 @@ mod tests {
             mean: vec![0.1307],
             std: vec![0.3081],
             digits: true,
+            description: None,
         };
         config
     }

@@ -186,6 +186,7 @@ mod tests {
             mean: vec![0.5; 3],
             std: vec![0.25; 3],
             digits: false,
+            description: None,
         };
         let training = Training { batch: 7, seed: 3, optimizer: [("lr".into(), 0.1.into())].into() };
         let mut manifest =

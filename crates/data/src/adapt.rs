@@ -1,0 +1,367 @@
+//! Sources made of other sources.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::{Description, Error, Request, Result, Role, Sample, Source, TARGET};
+
+/// Passes everything on that an adaptor does not change.
+macro_rules! pass_on {
+    () => {
+        fn description(&self) -> &Description {
+            self.source.description()
+        }
+    };
+}
+
+/// Some samples of a source; made by [`subset`].
+pub struct Subset {
+    source: Arc<dyn Source>,
+    indices: Arc<[usize]>,
+}
+
+/// Some samples of a source, in this order; a number may stand several times.
+///
+/// # Errors
+/// The source is a stream, or there is no sample of such a number.
+pub fn subset(source: Arc<dyn Source>, indices: impl Into<Arc<[usize]>>) -> Result<Subset> {
+    let (indices, len) = (indices.into(), known_len(&*source)?);
+    if let Some(index) = indices.iter().find(|&&index| index >= len) {
+        let name = &source.description().name;
+        return Err(Error::new(format!("{name}: there is no sample {index}: there are {len}")));
+    }
+    Ok(Subset { source, indices })
+}
+
+impl Source for Subset {
+    pass_on!();
+
+    fn len(&self) -> Option<usize> {
+        Some(self.indices.len())
+    }
+
+    fn read(&self, request: &Request, sample: &mut Sample) -> Result<()> {
+        let index = at(&*self.source, &self.indices, request.index)?;
+        self.source.read(&Request { index, ..*request }, sample)
+    }
+
+    fn class(&self, index: usize) -> Option<i32> {
+        self.source.class(*self.indices.get(index)?)
+    }
+
+    fn origin(&self, index: usize) -> Option<String> {
+        self.source.origin(*self.indices.get(index)?)
+    }
+}
+
+/// A source with other class numbers; made by [`with_classes`].
+pub struct WithClasses {
+    source: Arc<dyn Source>,
+    description: Description,
+    /// The new number of each class.
+    numbers: Vec<i32>,
+}
+
+/// The same samples whose classes are numbered as a model was trained on them: by name.
+///
+/// # Errors
+/// The source has no classes, or one that is not among `names`; the message names those.
+pub fn with_classes(source: Arc<dyn Source>, names: &[String]) -> Result<WithClasses> {
+    let mut description = source.description().clone();
+    let name = &description.name;
+    let Some(here) = description.class_names() else {
+        return Err(Error::new(format!(
+            "{name}: the target is no class, the model was trained on {}",
+            list(names)
+        )));
+    };
+    let number = |class: &String| names.iter().position(|name| name == class).map(|number| number as i32);
+    let unknown: Vec<String> = here.iter().filter(|class| number(class).is_none()).cloned().collect();
+    if !unknown.is_empty() {
+        return Err(Error::new(format!(
+            "{name}: there are classes that the model was not trained on: {}; it knows {}; rename or remove them",
+            list(&unknown),
+            list(names)
+        )));
+    }
+    let numbers = here.iter().filter_map(number).collect();
+    if let Some(field) = description.fields.iter_mut().find(|field| field.name == TARGET) {
+        field.role = Role::Classes { names: names.to_vec() };
+    }
+    Ok(WithClasses { source, description, numbers })
+}
+
+/// At most a few names, so that a message stays readable.
+fn list(names: &[String]) -> String {
+    match names.len() {
+        0..=8 => names.join(", "),
+        more => format!("{} and {} more", names[..7].join(", "), more - 7),
+    }
+}
+
+impl WithClasses {
+    fn number(&self, class: i32) -> i32 {
+        usize::try_from(class).ok().and_then(|class| self.numbers.get(class)).copied().unwrap_or(-1)
+    }
+}
+
+impl Source for WithClasses {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn len(&self) -> Option<usize> {
+        self.source.len()
+    }
+
+    fn read(&self, request: &Request, sample: &mut Sample) -> Result<()> {
+        self.source.read(request, sample)?;
+        for class in sample.get::<i32>(TARGET)? {
+            *class = self.number(*class);
+        }
+        Ok(())
+    }
+
+    fn class(&self, index: usize) -> Option<i32> {
+        self.source.class(index).map(|class| self.number(class))
+    }
+
+    fn origin(&self, index: usize) -> Option<String> {
+        self.source.origin(index)
+    }
+}
+
+/// A source of which each class comes up as often as the others; made by [`balanced`].
+pub struct Balanced {
+    source: Arc<dyn Source>,
+    by_class: Vec<Vec<usize>>,
+}
+
+/// As many samples as there are, each drawn anew in every epoch: first a class, each as likely as the others, then one of
+/// its samples. Classes without samples are passed over.
+///
+/// # Errors
+/// The source is a stream, has no classes, or a sample cannot be read to learn its class.
+pub fn balanced(source: Arc<dyn Source>) -> Result<Balanced> {
+    let mut by_class = vec![Vec::new(); source.description().class_count().unwrap_or(0)];
+    for (index, class) in classes(&*source)?.into_iter().enumerate() {
+        by_class[class].push(index);
+    }
+    by_class.retain(|samples| !samples.is_empty());
+    Ok(Balanced { source, by_class })
+}
+
+impl Source for Balanced {
+    pass_on!();
+
+    fn len(&self) -> Option<usize> {
+        self.source.len()
+    }
+
+    fn read(&self, request: &Request, sample: &mut Sample) -> Result<()> {
+        let mut random = request.random(BALANCE_STREAM);
+        let samples = self.by_class.get(random.below(self.by_class.len()));
+        let samples = samples.ok_or_else(|| Error::new("there are no samples to draw from"))?;
+        let index = samples[random.below(samples.len())];
+        self.source.read(&Request { index, ..*request }, sample)
+    }
+}
+
+/// Keeps what is drawn apart from other random numbers of a sample.
+const BALANCE_STREAM: u64 = 0x6261_6c61_6e63_0001;
+
+/// The class of each sample.
+///
+/// # Errors
+/// The source is a stream, has no classes, or a sample cannot be read to learn its class.
+pub fn classes(source: &dyn Source) -> Result<Vec<usize>> {
+    let (len, name) = (known_len(source)?, &source.description().name);
+    let Some(count) = source.description().class_count() else {
+        return Err(Error::new(format!("{name}: the target is no class")));
+    };
+    let class = |index| match source.class(index) {
+        Some(class) => Ok(class),
+        None => {
+            let sample = crate::read_one(source, index)?;
+            let class = sample.get(TARGET).and_then(|target| target.slice::<i32>()?.first().copied());
+            class.ok_or_else(|| Error::new(format!("{name}: sample {index} has no class")))
+        }
+    };
+    let checked = |index| {
+        let class = class(index)?;
+        usize::try_from(class).ok().filter(|&class| class < count).ok_or_else(|| {
+            Error::new(format!(
+                "{name}: label {class} of sample {index} is out of range: there are {count} classes"
+            ))
+        })
+    };
+    (0..len).map(checked).collect()
+}
+
+/// How many samples each class has.
+///
+/// # Errors
+/// As for [`classes`].
+pub fn class_counts(source: &dyn Source) -> Result<Vec<usize>> {
+    let mut counts = vec![0; source.description().class_count().unwrap_or(0)];
+    classes(source)?.into_iter().for_each(|class| counts[class] += 1);
+    Ok(counts)
+}
+
+/// A weight for each class, for a loss that is to count all classes alike: `samples / (classes · samples of the class)`,
+/// as scikit-learn's `balanced`; 0 for a class without samples.
+///
+/// # Errors
+/// As for [`classes`].
+pub fn class_weights(source: &dyn Source) -> Result<Vec<f32>> {
+    let counts = class_counts(source)?;
+    let (all, present) = (counts.iter().sum::<usize>(), counts.iter().filter(|&&count| count > 0).count());
+    let weight = |&count: &usize| if count == 0 { 0.0 } else { all as f64 / (present * count) as f64 };
+    Ok(counts.iter().map(|count| weight(count) as f32).collect())
+}
+
+/// A source that passes over what cannot be read; made by [`skip_unreadable`].
+pub struct SkipUnreadable {
+    source: Arc<dyn Source>,
+    skipped: AtomicUsize,
+}
+
+/// The same samples, with the next readable one in the place of one that cannot be read.
+/// [`skipped`](SkipUnreadable::skipped) says how often that was so.
+pub fn skip_unreadable(source: Arc<dyn Source>) -> SkipUnreadable {
+    SkipUnreadable { source, skipped: AtomicUsize::new(0) }
+}
+
+impl SkipUnreadable {
+    /// How often a sample could not be read so far.
+    pub fn skipped(&self) -> usize {
+        self.skipped.load(Ordering::Relaxed)
+    }
+}
+
+/// After so many in a row the fault is another one.
+const MOST_SKIPPED: usize = 100;
+
+impl Source for SkipUnreadable {
+    pass_on!();
+
+    fn len(&self) -> Option<usize> {
+        self.source.len()
+    }
+
+    fn read(&self, request: &Request, sample: &mut Sample) -> Result<()> {
+        let len = known_len(&*self.source)?;
+        for step in 0..MOST_SKIPPED.min(len) {
+            let index = (request.index + step) % len;
+            match self.source.read(&Request { index, ..*request }, sample) {
+                Ok(()) => return Ok(()),
+                Err(error) if step + 1 == MOST_SKIPPED.min(len) => return Err(error),
+                Err(_) => self.skipped.fetch_add(1, Ordering::Relaxed),
+            };
+        }
+        Err(Error::new(format!("{}: there are no samples", self.description().name)))
+    }
+
+    fn class(&self, index: usize) -> Option<i32> {
+        self.source.class(index)
+    }
+
+    fn origin(&self, index: usize) -> Option<String> {
+        self.source.origin(index)
+    }
+}
+
+fn at(source: &dyn Source, indices: &[usize], index: usize) -> Result<usize> {
+    indices.get(index).copied().ok_or_else(|| {
+        let (name, count) = (&source.description().name, indices.len());
+        Error::new(format!("{name}: there is no sample {index}: there are {count}"))
+    })
+}
+
+fn known_len(source: &dyn Source) -> Result<usize> {
+    let name = &source.description().name;
+    source.len().ok_or_else(|| Error::new(format!("{name}: is a stream, its samples have no numbers")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::message;
+    use crate::{Dataset, Values, from_fn, from_iter, read_one};
+
+    /// Ten samples of class a, two of b.
+    fn uneven() -> Arc<dyn Source> {
+        let classes: Vec<i32> = (0..12).map(|i| i32::from(i >= 10)).collect();
+        let inputs = (0..12).map(|i| i as f32).collect();
+        Arc::new(
+            Dataset::from_f32(Description::classes("uneven", &[1], ["a", "b"]), inputs, classes).unwrap(),
+        )
+    }
+
+    fn target(source: &dyn Source, index: usize) -> i32 {
+        let sample = read_one(source, index).unwrap();
+        sample.get(TARGET).unwrap().slice::<i32>().unwrap()[0]
+    }
+
+    #[test]
+    fn classes_are_mapped_by_name() {
+        let names = ["c", "b", "a"].map(String::from);
+        let mapped = with_classes(uneven(), &names).unwrap();
+        assert_eq!((target(&mapped, 0), target(&mapped, 11)), (2, 1));
+        assert_eq!(mapped.class(11), Some(1));
+        assert_eq!(mapped.description().class_names().unwrap(), names);
+        let error = message(with_classes(uneven(), &["a".into(), "B".into()]));
+        assert!(error.contains("not trained on: b; it knows a, B"), "{error}");
+    }
+
+    #[test]
+    fn counts_weights_and_balance() {
+        let source = uneven();
+        assert_eq!(class_counts(&*source).unwrap(), [10, 2]);
+        assert_eq!(class_weights(&*source).unwrap(), [0.6, 3.0]);
+        let even = balanced(source).unwrap();
+        let mut batch = crate::Batch::empty(&Arc::new(even.description().clone()));
+        batch.resize(1, &[1, 1]);
+        let mut seen = [0; 2];
+        for epoch in 0..100 {
+            for index in 0..12 {
+                even.read(&Request { index, epoch, seed: 0 }, &mut batch.sample(0, &[1, 1])).unwrap();
+                let Some(Values::I32(class)) = batch.get(TARGET) else { panic!("a class") };
+                seen[class[0] as usize] += 1;
+            }
+        }
+        assert!((540..660).contains(&seen[0]), "{seen:?}");
+    }
+
+    #[test]
+    fn parts_and_what_cannot_be_read() {
+        let part = subset(uneven(), vec![11, 0, 11]).unwrap();
+        assert_eq!((0..3).map(|i| target(&part, i)).collect::<Vec<_>>(), [1, 0, 1]);
+        assert!(message(subset(uneven(), vec![12])).contains("no sample 12"));
+        let stream = Arc::new(from_iter(|_| [([0.0f32], 1)]).unwrap());
+        assert!(message(subset(stream, vec![0])).contains("is a stream"));
+
+        let holes = Arc::new(Holes(from_fn(3, |_| ([0.0f32],)).description().clone()));
+        let skipping = skip_unreadable(holes);
+        assert_eq!(read_one(&skipping, 1).unwrap().get("input"), Some(&Values::F32(vec![2.0])));
+        assert_eq!(skipping.skipped(), 1);
+    }
+
+    /// Sample 1 of 3 cannot be read.
+    struct Holes(Description);
+
+    impl Source for Holes {
+        fn description(&self) -> &Description {
+            &self.0
+        }
+        fn len(&self) -> Option<usize> {
+            Some(3)
+        }
+        fn read(&self, request: &Request, sample: &mut Sample) -> Result<()> {
+            match request.index {
+                1 => Err(Error::new("damaged")),
+                index => sample.write("input", &[index as f32]),
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Other light and other colours.
+
+use super::{Image, Transform};
+use crate::random::Random;
+
+/// Changes brightness, contrast and saturation, each by a factor from `1 − x` to `1 + x`, in this order. Formulas are
+/// torchvision's; grey is by the weights 0.2989, 0.587 and 0.114.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ColourJitter {
+    /// How far the factor of all numbers is from 1.
+    pub brightness: f32,
+    /// How far the factor of the distance from the mean grey is from 1.
+    pub contrast: f32,
+    /// How far the factor of the distance of each pixel from its grey is from 1.
+    pub saturation: f32,
+}
+
+impl Transform for ColourJitter {
+    fn apply(&self, image: &mut Image, random: &mut Random) {
+        let mut factor = |most: f32| random.between(1.0 - most, 1.0 + most).max(0.0);
+        let (brightness, contrast, saturation) =
+            (factor(self.brightness), factor(self.contrast), factor(self.saturation));
+        let pixels = image.height * image.width;
+        image.pixels.iter_mut().for_each(|x| *x = (*x * brightness).clamp(0.0, 1.0));
+        if self.contrast > 0.0 {
+            let mean = (0..pixels).map(|at| grey(image, at)).sum::<f32>() / pixels as f32;
+            image.pixels.iter_mut().for_each(|x| *x = (mean + (*x - mean) * contrast).clamp(0.0, 1.0));
+        }
+        if self.saturation > 0.0 {
+            towards_grey(image, saturation);
+        }
+    }
+}
+
+/// Takes all colour away with this probability.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Grey(pub f32);
+
+impl Transform for Grey {
+    fn apply(&self, image: &mut Image, random: &mut Random) {
+        if random.unit() < self.0 {
+            towards_grey(image, 0.0);
+        }
+    }
+}
+
+fn grey(image: &Image, at: usize) -> f32 {
+    let pixels = image.height * image.width;
+    match image.channels {
+        3 => {
+            0.2989 * image.pixels[at]
+                + 0.587 * image.pixels[pixels + at]
+                + 0.114 * image.pixels[2 * pixels + at]
+        }
+        _ => image.pixels[at],
+    }
+}
+
+/// Keeps this part of the distance of each pixel from its grey.
+fn towards_grey(image: &mut Image, part: f32) {
+    let pixels = image.height * image.width;
+    for at in 0..if image.channels == 3 { pixels } else { 0 } {
+        let grey = grey(image, at);
+        for channel in 0..3 {
+            let x = &mut image.pixels[channel * pixels + at];
+            *x = (grey + (*x - grey) * part).clamp(0.0, 1.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transform::tests::changed;
+
+    #[test]
+    fn each_factor_alone() {
+        let plain: Vec<f32> = (0..12).map(|i| i as f32 / 12.0).collect();
+        assert_eq!(changed(&ColourJitter::default(), [3, 2, 2], 1), plain);
+        let bright = changed(&ColourJitter { brightness: 0.5, ..Default::default() }, [3, 2, 2], 1);
+        let factor = bright[1] / plain[1];
+        assert!((0.5..1.5).contains(&factor));
+        assert!(bright.iter().zip(&plain).all(|(a, b)| (a - (b * factor).min(1.0)).abs() < 1e-6));
+        let weighed = |x: &[f32], at: usize| 0.2989 * x[at] + 0.587 * x[4 + at] + 0.114 * x[8 + at];
+        let jitter = ColourJitter { saturation: 0.9, ..Default::default() };
+        let results = (0..20).map(|seed| changed(&jitter, [3, 2, 2], seed));
+        // Less colour leaves the grey as it is; more of it ends at 0, where the first pixel has no red.
+        let pale: Vec<Vec<f32>> = results.filter(|pixels| pixels[0] > 0.0).collect();
+        assert!(pale.len() > 3);
+        let keeps = |pixels: &Vec<f32>, at| (weighed(pixels, at) - weighed(&plain, at)).abs() < 1e-3;
+        assert!(pale.iter().all(|pixels| (0..4).all(|at| keeps(pixels, at))));
+        let grey = changed(&Grey(1.0), [3, 2, 2], 1);
+        assert!((0..4).all(|at| grey[at] == grey[4 + at] && grey[at] == grey[8 + at]));
+        assert_eq!(changed(&Grey(1.0), [1, 3, 4], 1), plain);
+    }
+}

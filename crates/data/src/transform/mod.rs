@@ -1,0 +1,187 @@
+//! Random changes of images that are the same whatever the number of threads, and after a run was resumed.
+
+mod colour;
+mod crop;
+mod erase;
+mod flip;
+mod rotate;
+
+pub use colour::{ColourJitter, Grey};
+pub use crop::{RandomCrop, RandomResizedCrop};
+pub use erase::Erase;
+pub use flip::{Flip, FlipVertically};
+pub use rotate::Rotate;
+
+use std::sync::Arc;
+
+use crate::random::Random;
+use crate::{DType, Description, Error, INPUT, Normalization, Request, Result, Sample, Source};
+
+/// An image while it is changed: planes of numbers from 0 to 1, row by row.
+pub struct Image<'a> {
+    /// Planes: 1 (grey) or 3 (red, green, blue).
+    pub channels: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// `channels × height × width` numbers.
+    pub pixels: &'a mut [f32],
+}
+
+impl Image<'_> {
+    /// The planes, one after another.
+    pub fn planes(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        self.pixels.chunks_exact_mut(self.height * self.width)
+    }
+
+    /// Gives each pixel the value that lies at another place before, bilinear; what lies outside is 0. `from` says of the
+    /// middle of a pixel (column, row) where that is.
+    pub(crate) fn sample_from(&mut self, from: impl Fn(f32, f32) -> (f32, f32)) {
+        let (height, width) = (self.height, self.width);
+        for plane in self.planes() {
+            let before = plane.to_vec();
+            let at = |x: f32, y: f32| {
+                let inside = x >= 0.0 && y >= 0.0 && x < width as f32 && y < height as f32;
+                if inside { before[y as usize * width + x as usize] } else { 0.0 }
+            };
+            for (place, pixel) in plane.iter_mut().enumerate() {
+                let (x, y) = from((place % width) as f32 + 0.5, (place / width) as f32 + 0.5);
+                // From middles to corners of the four pixels around.
+                let (left, top) = ((x - 0.5).floor(), (y - 0.5).floor());
+                let (right_part, below_part) = (x - 0.5 - left, y - 0.5 - top);
+                let above = at(left, top) * (1.0 - right_part) + at(left + 1.0, top) * right_part;
+                let below = at(left, top + 1.0) * (1.0 - right_part) + at(left + 1.0, top + 1.0) * right_part;
+                *pixel = above * (1.0 - below_part) + below * below_part;
+            }
+        }
+    }
+}
+
+/// A change of an image that keeps its size.
+pub trait Transform: Send + Sync {
+    /// Changes the image, by random numbers that are its own.
+    fn apply(&self, image: &mut Image, random: &mut Random);
+}
+
+/// A source whose images are changed as they are read; made by [`augment`].
+pub struct Augmented {
+    source: Arc<dyn Source>,
+    transforms: Vec<Box<dyn Transform>>,
+    shape: [usize; 3],
+    normalization: Option<Normalization>,
+}
+
+/// The same samples, whose images (`input`, f32 of `[channels, height, width]`) go through these changes in order, each time
+/// otherwise. What is changed are numbers from 0 to 1: normalisation that the source did is undone before and done again.
+///
+/// ```
+/// use std::sync::Arc;
+/// use dropforge_data::{Source, digits, transform::{RandomCrop, Rotate, augment}};
+///
+/// let (train, _) = digits(100, 10, 1);
+/// let train = augment(Arc::new(train), vec![Box::new(RandomCrop::new(2)), Box::new(Rotate::new(10.0))])?;
+/// assert_eq!(train.len(), Some(100));
+/// # Ok::<(), dropforge_data::Error>(())
+/// ```
+///
+/// # Errors
+/// The input is not f32 of `[channels, height, width]`.
+pub fn augment(source: Arc<dyn Source>, transforms: Vec<Box<dyn Transform>>) -> Result<Augmented> {
+    let description = source.description();
+    let field = description.field(INPUT).filter(|field| field.dtype == DType::F32);
+    let Some((field, &[channels, height, width])) = field.map(|field| (field, field.shape.as_slice())) else {
+        return Err(Error::new(format!(
+            "{}: only images can be augmented, an input of f32 with the shape [channels, height, width]",
+            description.name
+        )));
+    };
+    let normalization = field.preparation.normalization().cloned();
+    Ok(Augmented { shape: [channels, height, width], normalization, source, transforms })
+}
+
+/// Keeps what a transform draws apart from other random numbers of a sample.
+const TRANSFORM_STREAM: u64 = 0x7472_616e_7366_0001;
+
+impl Source for Augmented {
+    fn description(&self) -> &Description {
+        self.source.description()
+    }
+
+    fn len(&self) -> Option<usize> {
+        self.source.len()
+    }
+
+    fn read(&self, request: &Request, sample: &mut Sample) -> Result<()> {
+        self.source.read(request, sample)?;
+        let [channels, height, width] = self.shape;
+        let pixels = sample.get::<f32>(INPUT)?;
+        if let Some(normalization) = &self.normalization {
+            for (channel, plane) in pixels.chunks_exact_mut(height * width).enumerate() {
+                let (mean, std) = normalization.channel(channel);
+                plane.iter_mut().for_each(|x| *x = *x * std + mean);
+            }
+        }
+        for (number, transform) in (0..).zip(&self.transforms) {
+            let mut random = request.random(TRANSFORM_STREAM + number);
+            transform.apply(&mut Image { channels, height, width, pixels }, &mut random);
+        }
+        match &self.normalization {
+            Some(normalization) => normalization.apply(pixels, channels),
+            None => Ok(()),
+        }
+    }
+
+    fn class(&self, index: usize) -> Option<i32> {
+        self.source.class(index)
+    }
+
+    fn origin(&self, index: usize) -> Option<String> {
+        self.source.origin(index)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::testing::message;
+    use crate::{Batch, Loader, LoaderOptions, digits, from_records};
+
+    /// What becomes of the image `0, 1/n, 2/n, ..` by the random numbers of a seed.
+    pub fn changed(transform: &dyn Transform, [channels, height, width]: [usize; 3], seed: u64) -> Vec<f32> {
+        let count = channels * height * width;
+        let mut pixels: Vec<f32> = (0..count).map(|i| i as f32 / count as f32).collect();
+        let mut image = Image { channels, height, width, pixels: &mut pixels };
+        transform.apply(&mut image, &mut Random::new(&[seed]));
+        pixels
+    }
+
+    #[test]
+    fn the_same_whatever_the_threads_and_other_in_each_epoch() {
+        let (train, _) = digits(40, 0, 1);
+        let transforms: fn() -> Vec<Box<dyn Transform>> =
+            || vec![Box::new(RandomCrop::new(3)), Box::new(Rotate::new(20.0)), Box::new(Erase::new(0.5))];
+        let source: Arc<dyn Source> = Arc::new(augment(Arc::new(train), transforms()).unwrap());
+        let batches = |threads, epoch, skip| {
+            let options = LoaderOptions { batch: 8, threads, seed: 3, ..Default::default() };
+            let loader = Loader::new(source.clone(), options).unwrap();
+            loader.epoch(epoch, skip).map(|batch| batch.unwrap()).collect::<Vec<Batch>>()
+        };
+        let first = batches(1, 0, 0);
+        assert_eq!(first, batches(3, 0, 0));
+        assert_eq!(first[2..], batches(2, 0, 2));
+        assert_ne!(first, batches(1, 1, 0));
+    }
+
+    #[test]
+    fn without_transforms_normalisation_comes_back() {
+        let (train, _) = digits(1, 0, 1);
+        let plain = crate::read_one(&train, 0).unwrap();
+        let same = augment(Arc::new(train), vec![]).unwrap();
+        let same = crate::read_one(&same, 0).unwrap();
+        let input = |batch: &Batch| batch.get(INPUT).unwrap().slice::<f32>().unwrap().to_vec();
+        assert!(input(&plain).iter().zip(input(&same)).all(|(a, b)| (a - b).abs() < 1e-5));
+        let numbers = Arc::new(from_records([([1.0f32], 0)]).unwrap());
+        assert!(message(augment(numbers, vec![])).contains("only images"));
+    }
+}

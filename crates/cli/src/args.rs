@@ -26,6 +26,8 @@ pub enum Command {
     Devices(Devices),
     /// List what a name can stand for, with its settings
     List(List),
+    /// Let a network that was trained on a text write on
+    Sample(Sample),
     /// Measure training speed on a standard workload
     Bench(Bench),
     /// Print the compiled training step of a model: kernels, memory
@@ -171,6 +173,30 @@ pub struct Train {
     #[command(flatten)]
     pub machine: Machine,
     /// Print one JSON object per line instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct Sample {
+    /// Folder of the run
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// What to go on from
+    #[arg(long, value_name = "TEXT", default_value = "\n")]
+    pub prompt: String,
+    /// How many tokens to write
+    #[arg(long, value_name = "N", default_value_t = 300)]
+    pub tokens: usize,
+    /// How freely: 0 takes the best token each time, 1 draws by probability
+    #[arg(long, value_name = "NUMBER", default_value_t = 0.8, allow_negative_numbers = true)]
+    pub temperature: f64,
+    /// What the draws come from
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub seed: u64,
+    #[command(flatten)]
+    pub machine: Machine,
+    /// Print one JSON object instead of text
     #[arg(long)]
     pub json: bool,
 }

@@ -11,6 +11,7 @@ mod machine;
 mod output;
 mod predict;
 mod progress;
+mod sample;
 mod shapes;
 mod summary;
 mod train;
@@ -43,6 +44,7 @@ fn run(command: &Command) -> Outcome {
         Command::Summary(args) => summary::run(args),
         Command::Devices(args) => devices::run(args),
         Command::List(args) => list::run(args),
+        Command::Sample(args) => sample::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Explain(args) => explain::run(args),
     }

@@ -168,3 +168,23 @@ fn crc(bytes: &[u8]) -> u32 {
 fn quiet(mut command: std::process::Command) -> std::process::Child {
     command.stdout(std::process::Stdio::null()).spawn().unwrap()
 }
+
+#[test]
+fn a_text_is_learned_and_written_on() {
+    let folder = Folder::new("text");
+    folder.write("rhyme.txt", "the rain in spain stays mainly in the plain. ".repeat(60));
+    folder.succeed(
+        "train --model gpt --data text:rhyme.txt?length=16 --epochs 2 --batch 8 --out run --set model.width=16 \
+         --set model.heads=2 --set model.layers=1 --set model.context=16",
+    );
+    let written = folder.succeed("sample run --prompt the --tokens 20 --temperature 0");
+    assert!(
+        written.starts_with("the") && written.trim_end_matches('\n').chars().count() == 23,
+        "{written:?}"
+    );
+    assert_eq!(
+        folder.succeed("sample run --prompt the --tokens 20 --seed 5"),
+        folder.succeed("sample run --prompt the --tokens 20 --seed 5")
+    );
+    assert!(folder.fail("sample run --prompt THE").contains("--prompt"));
+}

@@ -15,7 +15,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 pub enum Command {
     /// Train a model and save the run; without options, LeNet-5 on built-in handwritten digits
-    Train(Train),
+    Train(Box<Train>),
     /// Measure a trained run on test data
     Eval(Eval),
     /// Name the class of images

@@ -91,7 +91,7 @@ fn mend_png(bytes: &mut [u8]) {
         let Some(end) = (u32::from_be_bytes([a, b, c, d]) as usize).checked_add(at + 8) else { return };
         let Some(chunk) = bytes.get(at + 4..end) else { return };
         let sum = !chunk.iter().fold(!0u32, |crc, &byte| {
-            (0..8).fold(crc ^ u32::from(byte), |crc, _| crc >> 1 ^ (crc & 1) * 0xedb8_8320)
+            (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ ((crc & 1) * 0xedb8_8320))
         });
         let Some(place) = bytes.get_mut(end..end + 4) else { return };
         place.copy_from_slice(&sum.to_be_bytes());

@@ -19,7 +19,7 @@ fn main() -> Result<()> {
     println!("{}", trainer.evaluate(&test)?);
     let fields = dropforge::data::Source::description(&train);
     let row = fields.fields[0].prepare_row(&[("rooms", "3"), ("quarter", "port"), ("area", "100")])?;
-    let mut price = trainer.predict(&Tensor::from_vec(row.clone(), [1, row.len()]))?.to_vec::<f32>()?;
+    let mut price = trainer.predict(Tensor::from_vec(row.clone(), [1, row.len()]))?.to_vec::<f32>()?;
     fields.fields[1].restore(&mut price);
     println!("three rooms at the port: {:.0} (340 is right)", price[0]);
     Ok(())

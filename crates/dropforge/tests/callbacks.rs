@@ -62,7 +62,7 @@ impl Callback for Diary {
     }
 
     fn on_step_end(&mut self, control: &mut Control<'_>) -> Result<()> {
-        if control.progress().batch % 3 == 0 {
+        if control.progress().batch.is_multiple_of(3) {
             let accuracy = control.metrics()?.get("accuracy").unwrap();
             assert!((0.0..=1.0).contains(&accuracy));
             self.0.push(format!("step {}", control.progress().step));

@@ -22,7 +22,8 @@ fn examples_are_short() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     for (name, most) in MOST_LINES {
         let text = std::fs::read_to_string(folder.join(format!("{name}.rs"))).unwrap();
-        let code = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//")).count();
+        let code =
+            text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//")).count();
         assert!(code <= most, "{name} has {code} lines of code, {most} are enough");
     }
 }

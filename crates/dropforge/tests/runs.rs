@@ -100,7 +100,7 @@ fn several_threads_share_a_trained_network() {
     trainer.save(folder.join("run")).unwrap();
     let trained = Trained::open(folder.join("run"), &runtime()).unwrap();
     let expected: Vec<Vec<u32>> = (1..9)
-        .map(|batch| bits(&trainer.predict(&Generator::new(batch).randn([batch as usize, 2])).unwrap()))
+        .map(|batch| bits(&trainer.predict(Generator::new(batch).randn([batch as usize, 2])).unwrap()))
         .collect();
     std::thread::scope(|scope| {
         for thread in 0..4u64 {

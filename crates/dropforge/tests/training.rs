@@ -77,7 +77,7 @@ fn a_regression_finds_the_weights_that_made_it() {
     let close = found.as_f32().unwrap().iter().zip(weights).all(|(found, w)| (found - w).abs() < 1e-4);
     assert!(close, "{found:?}");
     assert!(trainer.evaluate(&data).unwrap().loss < 1e-8);
-    let one = trainer.predict(&Tensor::from([[1.0, 1.0, 1.0]])).unwrap().item::<f32>().unwrap();
+    let one = trainer.predict(Tensor::from([[1.0, 1.0, 1.0]])).unwrap().item::<f32>().unwrap();
     assert!((one - 0.5).abs() < 1e-3, "{one}");
 }
 

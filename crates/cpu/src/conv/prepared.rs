@@ -69,7 +69,7 @@ pub struct Prepared {
 enum Plan {
     None,
     Direct(direct::Plan),
-    Columns(columns::Plan),
+    Columns(Box<columns::Plan>),
     Depthwise(depthwise::Plan),
     DepthwiseFilter(depthwise_filter::Plan),
     Winograd(winograd::Plan),
@@ -97,7 +97,9 @@ impl Prepared {
             Algorithm::Direct if !is_filter => {
                 Plan::Direct(direct::Plan::new(direction, shape, level, threads))
             }
-            Algorithm::Columns => Plan::Columns(columns::Plan::new(direction, shape, level, threads)),
+            Algorithm::Columns => {
+                Plan::Columns(Box::new(columns::Plan::new(direction, shape, level, threads)))
+            }
             Algorithm::Depthwise if is_filter => {
                 Plan::DepthwiseFilter(depthwise_filter::Plan::new(shape, level, threads))
             }
@@ -156,7 +158,8 @@ impl Prepared {
     pub fn pack(&self, filters: &[f32], packed: &mut [f32], pool: &Pool) {
         assert_eq!(filters.len(), self.shape.filter_len(), "filters of {:?}", self.shape);
         assert!(packed.len() >= self.packed_len(), "{} elements for packed filters", packed.len());
-        if filters.is_empty() {
+        // What keeps no filters has no memory for them.
+        if filters.is_empty() || self.packed_len() == 0 {
             return;
         }
         match &self.plan {

@@ -33,7 +33,7 @@ impl Metric for Accuracy {
             && prediction.dtype().is_float()
             && target.dtype().is_float()
         {
-            prediction.gt(0.0).eq(&target.gt(0.5))
+            prediction.gt(0.0).eq(target.gt(0.5))
         } else {
             let message = format!(
                 "needs scores f32[batch, classes, ..] and classes i32[batch, ..], or logits and targets f32 of one shape; \

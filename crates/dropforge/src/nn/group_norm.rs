@@ -92,7 +92,7 @@ fn normalized(scope: &Scope, name: &str, x: &Tensor, groups: usize, eps: f32, af
         return scope.fail(name, format!("needs f32[batch, channels, ..], got {}", x.ty()), x);
     }
     let channels = x.shape()[1];
-    if groups == 0 || channels % groups != 0 {
+    if groups == 0 || !channels.is_multiple_of(groups) {
         return scope.fail(name, format!("{channels} channels do not divide into {groups} groups"), x);
     }
     let each: usize = x.shape()[2..].iter().product::<usize>() * (channels / groups);

@@ -2,8 +2,8 @@
 
 use super::batch::{Batch, Fields, unbatched};
 use super::network::NetworkBuilder;
-use super::step::Step;
 use super::task::{Supervised, Task};
+use super::training::Step;
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Loss;
 use crate::metric::Metric;

@@ -9,6 +9,9 @@ use dropforge_ir::DType;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// The sums of a metric over all batches so far, one list for each tensor of its update.
+type Sums = Vec<Vec<f64>>;
+
 /// Loss and metrics of predictions that are there already, whatever made them: a compiled step measures inside its own program,
 /// see [`Network::start_evaluation`](super::Network::start_evaluation).
 ///
@@ -26,7 +29,7 @@ pub struct Meter {
     loss: Box<dyn Loss>,
     /// The metrics that were chosen; `None` for the usual ones.
     chosen: Option<Vec<Arc<dyn Metric>>>,
-    metrics: Vec<(Arc<dyn Metric>, Vec<Vec<f64>>)>,
+    metrics: Vec<(Arc<dyn Metric>, Sums)>,
     loss_sum: f64,
     samples: u64,
     started: Instant,

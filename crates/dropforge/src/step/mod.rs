@@ -12,10 +12,10 @@ mod network;
 mod outcome;
 mod programs;
 mod states;
-mod step;
 mod summary;
 mod task;
 mod traced;
+mod training;
 
 pub use dropforge_runtime::Choices;
 
@@ -26,9 +26,9 @@ pub use meter::Meter;
 pub use network::{Network, NetworkBuilder};
 pub use outcome::Outcome;
 pub use states::{State, States};
-pub use step::{Step, compile};
 pub use summary::{Summary, SummaryRow};
 pub use task::{Objective, Task};
+pub use training::{Step, compile};
 
 pub(crate) use evaluation::Quality;
 

@@ -163,7 +163,7 @@ impl Tensor {
     fn halves_along(&self, name: &str, axis: isize) -> Result<[Tensor; 2], Tensor> {
         let resolved = resolve_axis(axis, self.shape()).map_err(|message| fail(name, message, &[self]))?;
         let extent = self.shape()[resolved];
-        if extent % 2 != 0 {
+        if !extent.is_multiple_of(2) {
             return Err(fail(name, format!("axis {axis} of {} cannot be halved", self.shape()), &[self]));
         }
         let x = self.floats(name)?;

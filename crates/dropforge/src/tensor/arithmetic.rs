@@ -253,8 +253,8 @@ impl Tensor {
             return self.maximum(low).minimum(high);
         }
         let inside = self.gt(low).logical_and(self.lt(high));
-        let bounds = Tensor::select(&self.ge(high), high, &Tensor::select(&self.le(low), low, f32::NAN));
-        Tensor::select(&inside, self, &bounds.cast(self.dtype()))
+        let bounds = Tensor::select(&self.ge(high), high, Tensor::select(&self.le(low), low, f32::NAN));
+        Tensor::select(&inside, self, bounds.cast(self.dtype()))
     }
 
     /// Gaussian error linear unit, x·Φ(x) = x/2·(1 + erf(x/√2)): PyTorch's `gelu`. Hendrycks and Gimpel,

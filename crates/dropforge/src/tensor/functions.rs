@@ -256,7 +256,7 @@ impl Tensor {
     pub fn remainder(&self, other: impl Operand) -> Tensor {
         let other = other.beside(self, "remainder");
         let rest = binary("remainder", BinaryKind::Remainder, self, &other);
-        let differ = rest.lt(0).ne(&other.lt(0)).logical_and(rest.ne(0));
+        let differ = rest.lt(0).ne(other.lt(0)).logical_and(rest.ne(0));
         Tensor::select(&differ, &rest + &other, &rest)
     }
 
@@ -269,7 +269,7 @@ impl Tensor {
         }
         let quotient = binary("floor_divide", BinaryKind::Divide, self, &other);
         let rest = self - &quotient * &other;
-        let differ = rest.lt(0).ne(&other.lt(0)).logical_and(rest.ne(0));
+        let differ = rest.lt(0).ne(other.lt(0)).logical_and(rest.ne(0));
         Tensor::select(&differ, &quotient - 1, &quotient)
     }
 

@@ -176,7 +176,7 @@ impl Tensor {
             .filter_map(|&extent| usize::try_from(extent).ok())
             .fold(1usize, |product, extent| product.saturating_mul(extent));
         let whole = self.shape()[axis];
-        let left = if known == 0 { 0 } else { whole / known };
+        let left = whole.checked_div(known).unwrap_or(0);
         let unknown: Vec<usize> = (0..extents.len()).filter(|&place| extents[place] < 0).collect();
         if unknown.len() > 1 || known.saturating_mul(if unknown.is_empty() { 1 } else { left }) != whole {
             let message = format!("axis {axis} of {} does not divide into {extents:?}", self.shape());

@@ -136,10 +136,10 @@ fn outside_values_are_captured_once() {
     let net =
         move |scope: &Scope, x: &Tensor| x * &scale + scope.parameter("offset", [2], Init::constant(0.0));
     let mut network = Network::compile(net, [2]).unwrap();
-    let y = network.predict(&Tensor::from([[1.0, 2.0]])).unwrap();
+    let y = network.predict(Tensor::from([[1.0, 2.0]])).unwrap();
     assert_eq!(y.to_vec::<f32>().unwrap(), [1.0, 20.0]);
     assert_eq!(network.states().len(), 1);
-    let none = network.predict(&Tensor::zeros([0, 2])).unwrap();
+    let none = network.predict(Tensor::zeros([0, 2])).unwrap();
     assert_eq!(none.shape().to_vec(), [0, 2]);
 }
 

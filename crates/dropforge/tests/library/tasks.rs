@@ -55,8 +55,7 @@ fn several_inputs_and_outputs() {
     assert_eq!(outputs[1].1.shape().to_vec(), [12, 1]);
     let off = (&outputs[1].1 - batch.get("amount")).abs().mean(..).item::<f32>().unwrap();
     assert_close("absolute", &[off], &[after.metrics.get("absolute").unwrap() as f32], 1e-5);
-    let right =
-        outputs[0].1.argmax(1).eq(&batch.get("kind")).cast(DType::F32).mean(..).item::<f32>().unwrap();
+    let right = outputs[0].1.argmax(1).eq(batch.get("kind")).cast(DType::F32).mean(..).item::<f32>().unwrap();
     assert_eq!(right, 1.0);
 
     let error = step.run(&inputs).err().unwrap().to_string();

@@ -107,7 +107,7 @@ impl Template {
         let sizes: Vec<usize> = traced.iter().map(|(size, _)| *size).collect();
         let texts: Vec<String> = traced.iter().map(|(_, program)| format!("{program:#}")).collect();
         let all: Vec<Vec<&str>> = texts.iter().map(|text| tokens(text)).collect();
-        let [first, others @ ..] = all.as_slice() else { return Err(failed("no program was traced")) };
+        let [_, others @ ..] = all.as_slice() else { return Err(failed("no program was traced")) };
         if others.is_empty() {
             return Err(failed("one batch size does not show what depends on it"));
         }
@@ -127,7 +127,7 @@ impl Template {
                 ))
             };
             let variants = variants.ok_or_else(depends)?;
-            let token = first[index];
+            let token = variants[0];
             line += token.matches('\n').count();
             if variants.iter().any(|variant| *variant != token) {
                 pieces.push(expression(&sizes, &variants).ok_or_else(depends)?);

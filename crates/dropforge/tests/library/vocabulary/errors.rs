@@ -110,7 +110,7 @@ fn shapes_are_written_in_many_ways() {
     assert_eq!(extents(Tensor::zeros((2, 3))), [2, 3]);
     assert_eq!(extents(Tensor::zeros(4)), [4]);
     assert_eq!(extents(Tensor::zeros(())), [0; 0]);
-    assert_eq!(extents(Tensor::zeros(&vec![1, 2])), [1, 2]);
+    assert_eq!(extents(Tensor::zeros(vec![1, 2])), [1, 2]);
     assert_eq!(extents(Tensor::zeros((2, 3)).reshape((3, -1))), [3, 2]);
     assert_eq!(extents(Tensor::zeros((2, 3)).reshape(-1)), [6]);
     assert_eq!(extents(Tensor::zeros((2, 3)).sum(vec![0, 1])), [0; 0]);

@@ -1,5 +1,7 @@
 //! Parts by ranges.
 
+#![allow(clippy::reversed_empty_ranges, reason = "what such ranges give is a case")]
+
 use super::{Case, check};
 use dropforge::{Ellipsis, NewAxis, stepped};
 

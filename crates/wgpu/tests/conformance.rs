@@ -62,6 +62,8 @@ fn random_programs_agree_with_the_interpreter_in_quads() {
 #[test]
 fn geometries() {
     let Some(device) = device(|printing| printing) else { return };
-    let met = check_geometries(&device, seeds_from_environment(0..400));
-    assert!(met.computed > 100, "{met:?}");
+    let seeds = seeds_from_environment(0..400);
+    let asked = (seeds.end - seeds.start) as usize;
+    let met = check_geometries(&device, seeds);
+    assert!(met.computed > asked / 4 && met.declined < asked / 4, "{met:?}");
 }

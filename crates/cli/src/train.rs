@@ -372,7 +372,8 @@ fn print_epoch(json: bool, config: &RunConfig, report: &EpochReport) -> Outcome 
         return line(event);
     }
     let named = |prefix: &str, loss: f64, metrics: &Values| {
-        let metrics: String = metrics.shown().map(|value| format!("  {prefix}{value}")).collect();
+        let metrics: String =
+            metrics.shown().map(|value| format!("  {}{value}", prefix.trim_start())).collect();
         format!("{prefix}loss {loss:.4}{metrics}")
     };
     let train = named("", report.loss, &report.metrics);

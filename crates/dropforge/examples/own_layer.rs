@@ -26,6 +26,6 @@ fn main() -> Result<()> {
     for _ in 0..500 {
         step.run((&x, &y))?;
     }
-    println!("{}; radius {:?}", step.evaluate((&x, &y))?, step.states().read("2.sphere.radius")?);
+    println!("{}; radius {:?}", step.evaluate((&x, &y))?, step.states().read("sphere.radius")?);
     Ok(())
 }

@@ -179,10 +179,11 @@ fn f_relu(x: f32) -> f32 { return select(select(x, 0.0, x <= 0.0), x, f_nan(x));
 
 // The nearest quotient: devices may be some units off, one step of refinement mends that.
 fn f_div(a: f32, b: f32) -> f32 {
-    // By bits: a compiler that knows the divisor may take the quotient for 0.
-    if (b == 0.0) {
+    // By bits: a compiler that knows the divisor may take the quotient for 0, and fast math takes NaN for equal to 0.
+    if ((bitcast<u32>(b) & 0x7fffffffu) == 0u) {
         let sign = (bitcast<u32>(a) ^ bitcast<u32>(b)) & 0x80000000u;
-        return f_bits(select(0x7f800000u | sign, 0x7fc00000u, f_nan(a) || a == 0.0));
+        let is_zero = (bitcast<u32>(a) & 0x7fffffffu) == 0u;
+        return f_bits(select(0x7f800000u | sign, 0x7fc00000u, f_nan(a) || is_zero));
     }
     let q = a / b;
     if (!f_finite(q) || q == 0.0) { return q; }

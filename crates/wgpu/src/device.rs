@@ -131,7 +131,7 @@ impl Device for WgpuDevice {
     }
 
     fn load(&self, binding: &Binding<'_>, choices: &mut Choices) -> Result<Box<dyn Loaded>> {
-        crate::limits::check(&binding.plan().program)?;
+        dropforge_wgsl::check(&binding.plan().program)?;
         Ok(Box::new(WgpuExecutable::new(&self.gpu, binding, choices)?))
     }
 }

@@ -4,7 +4,7 @@ use crate::buffer::WgpuBuffer;
 use crate::gpu::OwnMemory;
 use crate::gpu::{Gpu, Pipeline, lock};
 use crate::peak;
-use crate::printing::Printing;
+use crate::printing::{Printing, limits_of};
 use crate::profile::Profile;
 use crate::staging::{Slot, SlotSizes};
 use crate::transfer::{Outputs, Uploads};
@@ -104,7 +104,8 @@ impl WgpuExecutable {
         for (port, state) in plan.program.states.iter().zip(&states) {
             state.become_state(&port.name);
         }
-        let fused = fused(&plan, gpu.limits.max_storage_buffers_per_shader_stage as usize);
+        let limits = limits_of(&gpu.limits);
+        let fused = fused(&plan, limits.buffers);
         let layout = Layout::new(&plan, &fused, gpu.binding_limit(), &|dtype| width(dtype, gpu.printing))?;
         let name = format!("the memory of {}", plan.program.name);
         let memory = |bytes: &u64| OwnMemory::storage(gpu, &name, *bytes);
@@ -123,15 +124,8 @@ impl WgpuExecutable {
             }
             let epilogue = wgsl::epilogue(&plan, &fused, number, &places);
             let mut pick = |tunable: &Tunable| picker.pick(tunable);
-            let printed = wgsl::print(
-                &plan,
-                kernel,
-                epilogue.as_ref(),
-                &places,
-                &gpu.limits,
-                &gpu.printing,
-                &mut pick,
-            )?;
+            let printed =
+                wgsl::print(&plan, kernel, epilogue.as_ref(), &places, &limits, &gpu.printing, &mut pick)?;
             let groups: Vec<String> = printed
                 .dispatches
                 .iter()

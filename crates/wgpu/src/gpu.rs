@@ -4,7 +4,7 @@ use crate::adapter::{Choice, choose};
 use crate::driver::Turn;
 use crate::faults::Faults;
 use crate::halves;
-use crate::printing::Printing;
+use crate::printing::{Printing, printing_of};
 use crate::tuning::{OUTSIDE_BYTES, OUTSIDE_LEAST_BYTES, READ_STAGING_BYTES};
 use crate::wgsl::Pick;
 use dropforge_gpu::tune::Tuned;
@@ -161,7 +161,7 @@ impl Gpu {
         let features = adapter.features() & wanted;
         let experimental_features = if features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
             // SAFETY: it is a promise to expect faults of `wgpu` behind such features. Of these only cooperative matrices are
-            // asked for, and of shaders that use them only those of `wgsl/cooperative.rs` come here, in the forms that
+            // asked for, and of shaders that use them only those of `print/cooperative.rs` come here, in the forms that
             // its tests run: called by whole workgroups, on workgroup memory of their own, within its bounds. All
             // other shaders are translated as without the feature.
             unsafe { wgpu::ExperimentalFeatures::enabled() }
@@ -188,7 +188,7 @@ impl Gpu {
             peak: OnceLock::new(),
             device,
             queue,
-            printing: Printing::of(&info, features, &adapter.cooperative_matrix_properties()),
+            printing: printing_of(&info, features, &adapter.cooperative_matrix_properties()),
             info,
             features,
             heap: Mutex::new(Heap::new(chunk_limit / ALIGNMENT * ALIGNMENT)),

@@ -16,7 +16,7 @@
 //! Products, convolutions and attention have a choice of tiles, which is made by a short timing at first use and kept in the
 //! user's cache folder (`tune.rs`). Tiles differ in the order in which sums are formed, and so in rounding;
 //! `DROPFORGE_CACHE` names another folder, or, as `off`, pins every choice to a fixed rule.
-//! Where the device has cooperative matrices for the types of the factors, tiles of such are among them (`wgsl/cooperative.rs`).
+//! Where the device has cooperative matrices for the types of the factors, tiles of such are among them (`print/cooperative.rs`).
 //!
 //! Every element takes one 32-bit word on the device, bytes and truth values too, so that neighbours can be written by
 //! different threads. Only f16 takes 2 bytes, where shaders have the type and convert to it rightly (`halves.rs`).
@@ -30,21 +30,20 @@ mod executable;
 mod faults;
 mod gpu;
 mod halves;
-mod limits;
 mod peak;
 mod printing;
 mod profile;
-mod shaders;
 mod staging;
 mod transfer;
 mod tune;
 mod tuning;
-mod wgsl;
 mod words;
+
+use dropforge_wgsl as wgsl;
 
 pub use adapter::{AdapterDescription, Choice, adapters};
 pub use device::WgpuDevice;
 pub use dropforge_gpu::LiveBuffer;
 pub use dropforge_runtime::MemoryStatistics;
-pub use printing::{Matrices, MatrixUse, Printing};
-pub use shaders::{ShaderDispatch, ShaderPlace, Shaders, shaders, shaders_with};
+pub use dropforge_wgsl::{ShaderDispatch, ShaderPlace, Shaders, shaders, shaders_with};
+pub use printing::{Limits, Matrices, MatrixUse, Printing, limits_of};

@@ -4,8 +4,7 @@
 use crate::clock::Clock;
 use crate::executable::{Step, Table, WgpuExecutable};
 use crate::gpu::{Gpu, OwnMemory};
-use crate::printing::Printing;
-use crate::tuning::MOST_TIMED_WORDS;
+use crate::printing::{Printing, limits_of};
 use crate::wgsl::{self, BufferId, Dispatch, Pick, Tunable, Where};
 use crate::words::width;
 use dropforge_gpu::tune::{Tunable as _, race};
@@ -13,11 +12,13 @@ use dropforge_gpu::tuning::ALIGNMENT;
 use dropforge_ir::{DType, Result};
 use dropforge_plan::plan::{Kernel, Plan, Work};
 use dropforge_runtime::Choices;
+use dropforge_wgsl::tuning::MOST_TIMED_WORDS;
 use std::sync::Arc;
 
 /// Times the classes of a plan that are neither given nor known yet, those with most work first.
 pub(crate) fn prepare(gpu: &Arc<Gpu>, plan: &Plan, given: &Choices) {
-    let tunable = |kernel: &Kernel| wgsl::tunable(plan, kernel, &gpu.limits, gpu.printing);
+    let limits = limits_of(&gpu.limits);
+    let tunable = |kernel: &Kernel| wgsl::tunable(plan, kernel, &limits, gpu.printing);
     let fastest = |kernel: &Kernel, tunable: &Tunable| fastest(gpu, plan, kernel, tunable);
     dropforge_gpu::tune::prepare(&gpu.tuned, plan, given, tunable, fastest);
 }
@@ -55,10 +56,11 @@ fn fastest(gpu: &Arc<Gpu>, plan: &Plan, kernel: &Kernel, tunable: &Tunable) -> R
     if words == 0 || words > MOST_TIMED_WORDS {
         return Ok(None);
     }
+    let limits = limits_of(&gpu.limits);
     let mut candidates: Vec<(Pick, Vec<(usize, Dispatch)>)> = Vec::new();
     let mut scratch_words = 0;
     for &pick in &tunable.picks {
-        let printed = wgsl::print(plan, kernel, None, &places, &gpu.limits, &gpu.printing, &mut |tunable| {
+        let printed = wgsl::print(plan, kernel, None, &places, &limits, &gpu.printing, &mut |tunable| {
             tunable.fit(Some(pick))
         })?;
         scratch_words = scratch_words.max(printed.scratch_words);

@@ -1,49 +1,9 @@
-//! Elements as the device stores them: one 32-bit word each, bytes and truth values too, halves as the f32 that they are.
-//! Where shaders have the type f16, that takes 2 bytes; an odd one at the end is followed by 2 bytes that mean nothing.
+//! Elements on their way into mapped memory; [`dropforge_wgsl::words`] says how they are stored.
 
 use crate::printing::Printing;
-use dropforge_ir::{Array, BF16, DType, Data, F16, ValueType};
-
-/// Bytes of an element on the device.
-pub(crate) fn width(dtype: DType, printing: Printing) -> u64 {
-    if printing.packs(dtype) { 2 } else { 4 }
-}
-
-/// Bytes of a value on the device.
-pub(crate) fn stored_bytes(ty: &ValueType, printing: Printing) -> u64 {
-    dropforge_gpu::stored_bytes(ty, &|dtype| width(dtype, printing))
-}
-
-/// Appends elements as the device stores them.
-pub(crate) fn append(data: &Data, printing: Printing, to: &mut Vec<u8>) {
-    match words(data, printing) {
-        None => to.extend_from_slice(data.bytes()),
-        Some((count, word)) => to.extend((0..count).flat_map(|index| word(index).to_ne_bytes())),
-    }
-}
-
-/// A word by its number.
-type Word<'a> = Box<dyn Fn(usize) -> u32 + 'a>;
-
-/// The words of elements, and how many they are, if they are not just the bytes of the elements.
-fn words(data: &Data, printing: Printing) -> Option<(usize, Word<'_>)> {
-    let word: Word<'_> = match data {
-        Data::F16(halves) if printing.f16 && halves.len().is_multiple_of(2) => return None,
-        Data::F16(halves) if printing.f16 => {
-            let bits = |index: usize| halves.get(index).map_or(0, |half| half.to_bits()).to_ne_bytes();
-            let word = move |index: usize| {
-                let (first, second) = (bits(2 * index), bits(2 * index + 1));
-                u32::from_ne_bytes([first[0], first[1], second[0], second[1]])
-            };
-            return Some((halves.len().div_ceil(2), Box::new(word)));
-        }
-        Data::F16(halves) => Box::new(|index| halves[index].to_f32().to_bits()),
-        Data::BF16(halves) => Box::new(|index| halves[index].to_f32().to_bits()),
-        Data::U8(bytes) | Data::Bool(bytes) => Box::new(|index| bytes[index].into()),
-        Data::F32(_) | Data::I32(_) | Data::U32(_) => return None,
-    };
-    Some((data.len(), word))
-}
+use dropforge_ir::Data;
+use dropforge_wgsl::words::words;
+pub(crate) use dropforge_wgsl::words::{append, stored_bytes, to_array, width};
 
 /// Writes elements as the device stores them into memory that is mapped for writing, which must be just as long.
 pub(crate) fn write(data: &Data, printing: Printing, mut to: wgpu::WriteOnly<'_, [u8]>) {
@@ -60,52 +20,25 @@ pub(crate) fn write(data: &Data, printing: Printing, mut to: wgpu::WriteOnly<'_,
     }
 }
 
-/// The array that stored bytes stand for; `None` if there are too few.
-pub(crate) fn to_array(ty: &ValueType, printing: Printing, stored: &[u8]) -> Option<Array> {
-    let stored = stored.get(..ty.shape.elements() * width(ty.dtype, printing) as usize)?;
-    let numbers = || stored.chunks_exact(4).map(|c| f32::from_ne_bytes([c[0], c[1], c[2], c[3]]));
-    let data = match ty.dtype {
-        DType::F16 if !printing.f16 => Data::F16(numbers().map(F16::from_f32).collect()),
-        DType::BF16 => Data::BF16(numbers().map(BF16::from_f32).collect()),
-        DType::U8 | DType::Bool => {
-            let word = |c: &[u8]| u32::from_ne_bytes([c[0], c[1], c[2], c[3]]) as u8;
-            Data::from_bytes(ty.dtype, &stored.chunks_exact(4).map(word).collect::<Vec<u8>>())?
-        }
-        dtype => Data::from_bytes(dtype, stored)?,
-    };
-    Array::new(ty.shape.clone(), data)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dropforge_ir::F16;
 
     #[test]
-    fn arrays_survive_the_way_there_and_back() {
+    fn what_is_written_is_what_is_appended() {
         for data in [
             Data::F32(vec![1.5, f32::NAN.copysign(-1.0)]),
-            Data::F16([0x3555, 0x8001, 0x7bff, 0xfc00].map(F16::from_bits).to_vec()),
             Data::F16((0..701).map(|i| F16::from_bits(i * 43)).collect()),
-            Data::BF16((0..700).map(|i| BF16::from_bits(i * 47 % 0x7f80)).collect()),
-            Data::I32(vec![-1, 7]),
-            Data::U32(vec![u32::MAX, 0]),
-            Data::U8(vec![255, 3]),
-            Data::Bool(vec![1, 0]),
             Data::U8((0..1000).map(|i| (i % 251) as u8).collect()),
         ] {
-            let array = Array::new([data.len()], data).unwrap();
             for f16 in [false, true] {
                 let printing = Printing { f16, ..Printing::default() };
                 let mut stored = Vec::new();
-                append(array.data(), printing, &mut stored);
-                assert_eq!(stored.len() as u64, stored_bytes(&array.ty(), printing));
+                append(&data, printing, &mut stored);
                 let mut written = vec![7; stored.len()];
-                write(array.data(), printing, wgpu::WriteOnly::from_mut(written.as_mut_slice()));
+                write(&data, printing, wgpu::WriteOnly::from_mut(written.as_mut_slice()));
                 assert_eq!(written, stored);
-                let back = to_array(&array.ty(), printing, &stored).unwrap();
-                assert_eq!(back.data().bytes(), array.data().bytes());
-                let needed = array.data().len() * width(array.data().dtype(), printing) as usize;
-                assert!(to_array(&array.ty(), printing, &stored[..needed - 1]).is_none());
             }
         }
     }

@@ -172,8 +172,8 @@ fn epilogues() {
     let convolutions = convolutions.into_iter().flat_map(|of| Convolved::new(of).with_epilogues());
     for text in products.chain(convolutions) {
         check(&text, 2e-4);
-        let dispatches = |buffers: u32| {
-            let limits = wgpu::Limits { max_storage_buffers_per_shader_stage: buffers, ..Default::default() };
+        let dispatches = |buffers: usize| {
+            let limits = dropforge_wgpu::Limits { buffers, ..Default::default() };
             dropforge_wgpu::shaders(&parse(&text).unwrap(), &limits, &Printing::default())
                 .unwrap()
                 .dispatches

@@ -15,22 +15,21 @@ mod shapes;
 mod translate;
 
 use dropforge_conformance::generate;
-use dropforge_wgpu::{Matrices, MatrixUse, Printing, shaders};
+use dropforge_wgpu::{Limits, Matrices, MatrixUse, Printing, shaders};
 use execution::Machine;
 use std::collections::HashMap;
 use std::time::Instant;
 use translate::{Kernel, translate};
 
 /// Those of a Mac, as far as shaders depend on them.
-fn limits() -> wgpu::Limits {
+fn limits() -> Limits {
     const BUFFER: u64 = 4 << 30;
-    wgpu::Limits {
-        max_buffer_size: BUFFER,
-        max_storage_buffer_binding_size: BUFFER,
-        max_uniform_buffer_binding_size: BUFFER,
-        max_compute_workgroup_storage_size: 32 << 10,
-        max_storage_buffers_per_shader_stage: 29,
-        ..wgpu::Limits::default()
+    Limits {
+        buffer_bytes: BUFFER,
+        parameter_bytes: BUFFER,
+        workgroup_bytes: 32 << 10,
+        buffers: 29,
+        ..Limits::default()
     }
 }
 
@@ -115,7 +114,7 @@ fn kernels_of_matrices_have_right_types() {
 /// Elementwise kernels are printed into the products and convolutions that they follow.
 #[test]
 fn epilogues_save_dispatches() {
-    let without = wgpu::Limits { max_storage_buffers_per_shader_stage: 0, ..limits() };
+    let without = Limits { buffers: 0, ..limits() };
     for program in models::full() {
         let count = |limits| shaders(&program, limits, &machine().printing).unwrap().dispatches.len();
         let (with, without) = (count(&limits()), count(&without));

@@ -11,7 +11,7 @@ use dropforge_plan::kernel::{Domain, Instance, LoopKernel};
 
 /// The dispatches of a loop kernel, and the words of scratch memory that they need. `places` gives the place of each
 /// buffer of the plan, `uniform_words` how many parameters a shader may have.
-pub(crate) fn dispatches(
+pub fn dispatches(
     label: &str,
     kernel: &LoopKernel,
     instances: &[Instance],

@@ -20,7 +20,7 @@ use dropforge_ir::DType;
 
 /// Sizes of a contraction.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sizes {
+pub struct Sizes {
     /// Independent contractions.
     pub z: usize,
     pub m: usize,
@@ -36,7 +36,7 @@ impl Sizes {
 }
 
 /// What a contraction reads and writes.
-pub(crate) trait Operands {
+pub trait Operands {
     /// Says which buffers are bound as quads, before anything else is added.
     fn prepare(&self, shader: &mut Shader, loads: bool, stores: bool);
 
@@ -100,7 +100,7 @@ impl Extents {
 }
 
 /// What there is to choose for a contraction.
-pub(crate) fn tunable(class: String, sizes: Sizes, means: Means) -> Tunable {
+pub fn tunable(class: String, sizes: Sizes, means: Means) -> Tunable {
     let elements = (sizes.z * sizes.m * sizes.n).max(1);
     let most = (sizes.k / LEAST_PART).min(MOST_PART_WORDS / elements).clamp(1, MOST_PARTS);
     let mut found: Vec<(f64, Pick)> = Vec::new();
@@ -129,7 +129,7 @@ pub(crate) fn tunable(class: String, sizes: Sizes, means: Means) -> Tunable {
 
 /// The dispatches of a contraction, and the words of scratch memory up to which they need it; the first `scratch_start` words
 /// are left alone.
-pub(crate) fn dispatches(
+pub fn dispatches(
     label: &str,
     sizes: Sizes,
     operands: &dyn Operands,
@@ -193,7 +193,7 @@ fn print_stores(shader: &mut Shader, slot: &Slot, index: &str, quads: bool) {
 
 /// Adds the functions `store` and, for quads, `store4`, to a target; the statements `find` prepare for `index`, the number of
 /// the element for `z`, `m` and `n`.
-pub(crate) fn print_finish(shader: &mut Shader, target: &Target<'_>, find: &str, index: &str, quads: bool) {
+pub fn print_finish(shader: &mut Shader, target: &Target<'_>, find: &str, index: &str, quads: bool) {
     target.print(shader, quads);
     shader.line_head(&format!(
         "fn store(z: u32, m: u32, n: u32, value: f32) {{ {find} finish({index}, value); }}"

@@ -5,7 +5,7 @@ use dropforge_ir::DType;
 
 /// A thread for each number stores it as f16; another one loads it from there and stores it as f32. Buffer 0 takes the f16,
 /// buffer 1 the f32.
-pub(crate) fn there_and_back(numbers: &[f32]) -> Dispatch {
+pub fn there_and_back(numbers: &[f32]) -> Dispatch {
     let count = numbers.len();
     let place = Where { buffer: BufferId::Own(0), first: 0, dtype: DType::F16, is_packed: true };
     let mut shader = Shader::default();

@@ -151,7 +151,7 @@ impl Operands for Product<'_> {
 }
 
 /// The axes of a product.
-pub(crate) struct DotAxes<'a> {
+pub struct DotAxes<'a> {
     pub lhs_batch: &'a [usize],
     pub rhs_batch: &'a [usize],
     pub lhs_contract: &'a [usize],
@@ -159,7 +159,7 @@ pub(crate) struct DotAxes<'a> {
 }
 
 /// A product of two arguments.
-pub(crate) struct Dot<'a> {
+pub struct Dot<'a> {
     product: Product<'a>,
     means: Means,
 }

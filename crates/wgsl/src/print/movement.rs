@@ -7,10 +7,10 @@ use dropforge_ir::{DType, Shape, ValueType};
 use dropforge_plan::plan::Argument;
 
 /// Threads of a workgroup of these shaders.
-pub(crate) const THREADS: usize = 256;
+pub const THREADS: usize = 256;
 
 /// An argument in a shader.
-pub(crate) struct Source<'a> {
+pub struct Source<'a> {
     pub argument: &'a Argument,
     pub slot: Slot,
 }
@@ -49,7 +49,7 @@ impl<'a> Source<'a> {
 }
 
 /// The shader of a thread per element: `body` sees the number `i` of its element.
-pub(crate) fn per_element(mut shader: Shader, label: &str, elements: usize, body: &[String]) -> Dispatch {
+pub fn per_element(mut shader: Shader, label: &str, elements: usize, body: &[String]) -> Dispatch {
     shader.line(&format!("let i = wg * {THREADS}u + lid;"));
     shader.line(&format!("if (i < {elements}u) {{"));
     for line in body {
@@ -60,7 +60,7 @@ pub(crate) fn per_element(mut shader: Shader, label: &str, elements: usize, body
 }
 
 /// The coordinates of element `number` of a shape, as expressions.
-pub(crate) fn coordinates(number: &str, shape: &Shape) -> Vec<String> {
+pub fn coordinates(number: &str, shape: &Shape) -> Vec<String> {
     let strides = shape.strides();
     (0..shape.rank())
         .map(|axis| match (strides[axis], axis) {
@@ -72,7 +72,7 @@ pub(crate) fn coordinates(number: &str, shape: &Shape) -> Vec<String> {
 }
 
 /// Copies elements as they are stored.
-pub(crate) fn copy(label: &str, ty: &ValueType, from: Where, to: Where) -> Dispatch {
+pub fn copy(label: &str, ty: &ValueType, from: Where, to: Where) -> Dispatch {
     let mut shader = Shader::default();
     let (from, to) = (shader.operand(from, false), shader.operand(to, true));
     let body = [format!("{} = {};", to.stored("i"), from.stored("i"))];
@@ -80,14 +80,14 @@ pub(crate) fn copy(label: &str, ty: &ValueType, from: Where, to: Where) -> Dispa
 }
 
 /// Extents of padding.
-pub(crate) struct Padding<'a> {
+pub struct Padding<'a> {
     pub low: &'a [usize],
     pub interior: &'a [usize],
     pub value: f64,
 }
 
 /// A number of an element type.
-pub(crate) fn number(dtype: DType, value: f64) -> String {
+pub fn number(dtype: DType, value: f64) -> String {
     match dtype {
         DType::F32 | DType::F16 | DType::BF16 => float(dtype.round(value) as f32),
         DType::I32 if value as i32 == i32::MIN => "(-2147483647 - 1)".into(),
@@ -97,7 +97,7 @@ pub(crate) fn number(dtype: DType, value: f64) -> String {
     }
 }
 
-pub(crate) fn pad(
+pub fn pad(
     label: &str,
     padding: &Padding<'_>,
     argument: &Argument,
@@ -130,7 +130,7 @@ pub(crate) fn pad(
     per_element(shader, label, result.shape.elements(), &body)
 }
 
-pub(crate) fn concat(
+pub fn concat(
     label: &str,
     axis: usize,
     args: &[Argument],
@@ -164,11 +164,11 @@ pub(crate) fn concat(
 }
 
 /// Extents before and behind an axis.
-pub(crate) fn around(shape: &Shape, axis: usize) -> (usize, usize) {
+pub fn around(shape: &Shape, axis: usize) -> (usize, usize) {
     (shape[..axis].iter().product(), shape[axis + 1..].iter().product())
 }
 
-pub(crate) fn gather(
+pub fn gather(
     label: &str,
     axis: usize,
     args: &[Argument],

@@ -7,7 +7,7 @@ use dropforge_plan::plan::Argument;
 
 /// Each thread counts how many elements come before its own, and puts its position there. That is quadratic, but all
 /// threads read the same run at the same time, and there is one dispatch however long it is.
-pub(crate) fn argsort(
+pub fn argsort(
     label: &str,
     axis: usize,
     descending: bool,
@@ -45,7 +45,7 @@ pub(crate) fn argsort(
 }
 
 /// Each thread sums a run.
-pub(crate) fn cumulative_sum(
+pub fn cumulative_sum(
     label: &str,
     axis: usize,
     reverse: bool,

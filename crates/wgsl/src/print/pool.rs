@@ -76,7 +76,7 @@ fn over_outputs(window: &PoolWindow, output: [usize; 2], body: &str) -> Vec<Stri
 }
 
 /// Values and positions of the largest elements.
-pub(crate) fn max_pool(
+pub fn max_pool(
     label: &str,
     window: &PoolWindow,
     argument: &Argument,
@@ -101,7 +101,7 @@ pub(crate) fn max_pool(
 
 /// Where elements of a plane came from when its positions are those of a pooling with a known window; otherwise every
 /// output is asked.
-pub(crate) fn max_pool_gradient(
+pub fn max_pool_gradient(
     label: &str,
     window: Option<&PoolWindow>,
     args: &[Argument],
@@ -129,7 +129,7 @@ pub(crate) fn max_pool_gradient(
     per_element(shader, label, result.shape.elements(), &body)
 }
 
-pub(crate) fn window_sum(
+pub fn window_sum(
     label: &str,
     window: &PoolWindow,
     argument: &Argument,
@@ -147,7 +147,7 @@ pub(crate) fn window_sum(
     per_element(shader, label, result.shape.elements(), &body)
 }
 
-pub(crate) fn window_sum_transpose(
+pub fn window_sum_transpose(
     label: &str,
     window: &PoolWindow,
     argument: &Argument,

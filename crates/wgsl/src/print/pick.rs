@@ -7,7 +7,7 @@ use dropforge_gpu::tune;
 
 /// One choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pick {
+pub enum Pick {
     /// The tile of a contraction, and into how many parts the sum is split.
     Contraction(Tile, usize),
     /// The same for a contraction by cooperative matrices.
@@ -73,13 +73,14 @@ impl tune::Pick for Pick {
 
 /// What a kernel with choices may use.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Means {
+pub struct Means {
     /// Bytes of workgroup memory.
     pub memory: u32,
     /// Threads of a workgroup.
     pub threads: u32,
-    /// The cooperative matrices that fit its operands, if there are such, and when it goes through them.
+    /// The cooperative matrices that fit its operands, if there are such.
     pub matrices: Option<Kind>,
+    /// When it goes through them.
     pub matrix_use: MatrixUse,
 }
 
@@ -93,7 +94,7 @@ impl Means {
 
 /// A kernel with choices.
 #[derive(Clone, Debug)]
-pub(crate) struct Tunable {
+pub struct Tunable {
     /// Kernels of one class make the same choice: the operation, how its operands lie, and sizes in steps.
     pub class: String,
     /// What there is to choose from, the choice by rule first.
@@ -142,7 +143,7 @@ impl tune::Tunable for Tunable {
 }
 
 /// A size in steps of about a fifth.
-pub(crate) fn step(size: usize) -> usize {
+pub fn step(size: usize) -> usize {
     match size.checked_ilog2() {
         Some(bits) if bits > 2 => size >> (bits - 2) << (bits - 2),
         _ => size,

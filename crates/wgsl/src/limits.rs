@@ -1,12 +1,40 @@
-//! What kernels can count.
+//! What kernels may use, and what they can count.
 
 use dropforge_ir::{Error, Op, Program, Result};
+
+/// What a device allows a kernel, as far as printers depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most bytes of a buffer that a kernel sees.
+    pub buffer_bytes: u64,
+    /// Most buffers of a kernel, its parameters apart.
+    pub buffers: usize,
+    /// Most bytes of a kernel's parameters.
+    pub parameter_bytes: u64,
+    /// Most bytes of workgroup memory.
+    pub workgroup_bytes: u32,
+    /// Most threads of a workgroup.
+    pub workgroup_threads: u32,
+}
+
+/// What WebGPU promises everywhere.
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            buffer_bytes: 128 << 20,
+            buffers: 8,
+            parameter_bytes: 64 << 10,
+            workgroup_bytes: 16 << 10,
+            workgroup_threads: 256,
+        }
+    }
+}
 
 /// Checks that windows lie in images, padding included, whose rows and columns fit i32, in which kernels count them.
 ///
 /// # Errors
 /// Names the first operation whose image is larger.
-pub(crate) fn check(program: &Program) -> Result<()> {
+pub fn check(program: &Program) -> Result<()> {
     for node in program.nodes() {
         let image = |arg: usize| {
             let shape = program.shape(node.args[arg]);

@@ -7,7 +7,7 @@ use dropforge_plan::kernel::{Access, Affine, Instruction, LoopKernel, Register};
 
 /// Along which axis four elements are neighbours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Along {
+pub enum Along {
     /// The last axis of the rows.
     Rows,
     /// The last axis of the columns.
@@ -34,7 +34,7 @@ impl Along {
 
 /// Whether four neighbours, of which the first has a number that is a multiple of four, always stand in one row of the last
 /// axis.
-pub(crate) fn come_in_quads(extents: &[usize]) -> bool {
+pub fn come_in_quads(extents: &[usize]) -> bool {
     extents.last().is_some_and(|extent| extent.is_multiple_of(4))
 }
 
@@ -55,7 +55,7 @@ fn access(instruction: &Instruction) -> Option<&Access> {
 }
 
 /// The operands that instructions meet in quads; the buffers of these are worth binding as such.
-pub(crate) fn operands_in_quads<'a>(
+pub fn operands_in_quads<'a>(
     instructions: impl IntoIterator<Item = &'a Instruction>,
     along: Along,
     places: &[Where],
@@ -73,7 +73,7 @@ pub(crate) fn operands_in_quads<'a>(
 
 /// Whether instructions meet every operand in quads, or one element of it for all four: then four neighbours may reach beyond
 /// the last element, into what is left of the place of a value.
-pub(crate) fn meet_only_quads<'a>(
+pub fn meet_only_quads<'a>(
     instructions: impl IntoIterator<Item = &'a Instruction>,
     along: Along,
     places: &[Where],
@@ -84,7 +84,7 @@ pub(crate) fn meet_only_quads<'a>(
 }
 
 /// The instructions of a kernel without columns.
-pub(crate) fn instructions(kernel: &LoopKernel) -> impl Iterator<Item = &Instruction> + Clone {
+pub fn instructions(kernel: &LoopKernel) -> impl Iterator<Item = &Instruction> + Clone {
     kernel.stages.iter().flat_map(|stage| stage.domain.iter().chain(&stage.row))
 }
 
@@ -114,7 +114,7 @@ fn shared<'a>(
 }
 
 /// The names of a register for the four elements from the one on that `scene` means.
-pub(crate) fn names<'a>(
+pub fn names<'a>(
     scene: &Scene<'_>,
     instructions: impl IntoIterator<Item = &'a Instruction>,
     along: Along,
@@ -127,7 +127,7 @@ pub(crate) fn names<'a>(
 
 /// The statements of instructions for the four elements from the one on that `scene` means. Where an element is given, it
 /// is the expression of a vector of four of them.
-pub(crate) fn print<'a>(
+pub fn print<'a>(
     scene: &Scene<'_>,
     instructions: impl IntoIterator<Item = &'a Instruction> + Clone,
     along: Along,

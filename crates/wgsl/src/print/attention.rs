@@ -15,7 +15,7 @@ use dropforge_plan::plan::Argument;
 
 /// Extents and attributes of one attention.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Attention {
+pub struct Attention {
     /// Batch times heads.
     heads: usize,
     /// Queries.

@@ -2,7 +2,7 @@
 
 /// The position `Σ strides[i]·c[i]` where the coordinates `c` number `extents` in row-major order and `number` is an
 /// expression of that number.
-pub(crate) fn position(number: &str, extents: &[usize], strides: &[i64]) -> String {
+pub fn position(number: &str, extents: &[usize], strides: &[i64]) -> String {
     let mut runs: Vec<(usize, i64)> = Vec::new();
     for (&extent, &stride) in extents.iter().zip(strides).filter(|(extent, _)| **extent != 1) {
         match runs.last_mut() {
@@ -33,7 +33,7 @@ pub(crate) fn position(number: &str, extents: &[usize], strides: &[i64]) -> Stri
 }
 
 /// A sum of terms, zeros left out.
-pub(crate) fn sum(terms: &[String]) -> String {
+pub fn sum(terms: &[String]) -> String {
     let terms: Vec<&str> = terms.iter().map(String::as_str).filter(|term| *term != "0u").collect();
     match terms.as_slice() {
         [] => "0u".into(),
@@ -43,7 +43,7 @@ pub(crate) fn sum(terms: &[String]) -> String {
 }
 
 /// A constant that may be negative.
-pub(crate) fn constant(value: i64) -> String {
+pub fn constant(value: i64) -> String {
     format!("{}u", value as u32)
 }
 

@@ -27,7 +27,7 @@ struct Scatter<'a> {
 }
 
 /// The dispatches of a sum by index, and the words of scratch memory that they need.
-pub(crate) fn scatter_add(
+pub fn scatter_add(
     label: &str,
     axis: usize,
     args: &[Argument],

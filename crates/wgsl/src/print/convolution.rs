@@ -10,7 +10,7 @@ use dropforge_ir::ConvolutionWindow;
 
 /// Which of the three tensors of a convolution is computed from the other two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
+pub enum Direction {
     /// The output, from x and the filter.
     Forward,
     /// The gradient of x, from the output's and the filter.
@@ -20,7 +20,7 @@ pub(crate) enum Direction {
 }
 
 /// A convolution with all its extents.
-pub(crate) struct Convolution<'a> {
+pub struct Convolution<'a> {
     pub direction: Direction,
     pub window: &'a ConvolutionWindow,
     /// `[batch, in, h, w]`

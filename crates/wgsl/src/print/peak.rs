@@ -20,10 +20,10 @@ const SOURCE: Where = Where::of_words(BufferId::Own(0), 0, DType::U32);
 const TARGET: Where = Where::of_words(BufferId::Own(1), 0, DType::U32);
 
 /// Words of the target that [`multiply_adds`] and [`reads`] write.
-pub(crate) const RESULT_WORDS: usize = GROUPS * THREADS;
+pub const RESULT_WORDS: usize = GROUPS * THREADS;
 
 /// Multiply-adds in registers, and the floating-point operations of one of `rounds`.
-pub(crate) fn multiply_adds(rounds: u32) -> (Dispatch, f64) {
+pub fn multiply_adds(rounds: u32) -> (Dispatch, f64) {
     let mut shader = Shader::default();
     let (rounds, factor) = (shader.param(rounds), shader.param(0.999f32.to_bits()));
     let target = shader.operand(TARGET, true);
@@ -44,7 +44,7 @@ pub(crate) fn multiply_adds(rounds: u32) -> (Dispatch, f64) {
 }
 
 /// Reads the first `bytes` of the source again and again, and the bytes of one of `rounds`.
-pub(crate) fn reads(rounds: u32, bytes: u64) -> (Dispatch, f64) {
+pub fn reads(rounds: u32, bytes: u64) -> (Dispatch, f64) {
     let mut shader = Shader::default();
     let (rounds, pieces) = (shader.param(rounds), shader.param((bytes / PIECE) as u32));
     shader.bind_as_quads(SOURCE);
@@ -64,7 +64,7 @@ pub(crate) fn reads(rounds: u32, bytes: u64) -> (Dispatch, f64) {
 }
 
 /// Copies the first `bytes` of the source to the target.
-pub(crate) fn copy(bytes: u64) -> Dispatch {
+pub fn copy(bytes: u64) -> Dispatch {
     let mut shader = Shader::default();
     shader.bind_as_quads(SOURCE);
     shader.bind_as_quads(TARGET);

@@ -7,7 +7,7 @@ use dropforge_ir::{BinaryKind, CompareKind, DType, UnaryKind};
 use dropforge_plan::kernel::{Affine, Instruction, LoopKernel, Register};
 
 /// Where an instruction is printed.
-pub(crate) struct Scene<'a> {
+pub struct Scene<'a> {
     pub kernel: &'a LoopKernel,
     /// Extents of the row axes and of the column axes; of a single axis, the extent does not matter.
     pub rows: &'a [usize],
@@ -24,14 +24,14 @@ pub(crate) struct Scene<'a> {
 
 /// One of four neighbours, of which `row` and `column` mean the first.
 #[derive(Clone, Copy)]
-pub(crate) struct Lane<'a> {
+pub struct Lane<'a> {
     pub number: usize,
     pub along: Along,
     /// For each register, whether it is the same for all four.
     pub shared: &'a [bool],
 }
 
-pub(crate) fn name(register: Register) -> String {
+pub fn name(register: Register) -> String {
     format!("v{}", register.0)
 }
 
@@ -152,7 +152,7 @@ impl<'a> Scene<'a> {
 }
 
 /// A number by its bits.
-pub(crate) fn immediate(dtype: DType, bits: u32) -> String {
+pub fn immediate(dtype: DType, bits: u32) -> String {
     match dtype {
         DType::F32 | DType::F16 | DType::BF16 => float(f32::from_bits(bits)),
         DType::I32 if bits == 0x8000_0000 => "(-2147483647 - 1)".into(),
@@ -163,7 +163,7 @@ pub(crate) fn immediate(dtype: DType, bits: u32) -> String {
 }
 
 /// A float exactly.
-pub(crate) fn float(x: f32) -> String {
+pub fn float(x: f32) -> String {
     // Small whole numbers are easier to read, and as exact.
     if x.is_finite() && x.fract() == 0.0 && x.abs() < 1e6 && (x != 0.0 || x.is_sign_positive()) {
         return format!("f32({x:.1})");

@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 /// A buffer that an executable binds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum BufferId {
+pub enum BufferId {
     /// Memory of the executable, by chunk.
     Own(usize),
     /// Memory of states, by position in the executable's table.
@@ -19,7 +19,7 @@ pub(crate) enum BufferId {
 
 /// Where a value lies, and what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Where {
+pub struct Where {
     /// In which buffer.
     pub buffer: BufferId,
     /// At which element, all elements before it counted as wide as those of the value.
@@ -54,7 +54,7 @@ impl Where {
 
 /// One dispatch of one shader.
 #[derive(Clone, Debug)]
-pub(crate) struct Dispatch {
+pub struct Dispatch {
     /// For errors and profiles.
     pub label: String,
     /// WGSL; equal text means equal pipelines.
@@ -76,7 +76,7 @@ impl Dispatch {
 
 /// An operand of a shader.
 #[derive(Clone, Debug)]
-pub(crate) struct Slot {
+pub struct Slot {
     binding: usize,
     /// Whether the binding holds quads of elements.
     quads: bool,
@@ -192,7 +192,7 @@ fn to_word(dtype: DType, value: &str) -> String {
 }
 
 /// A float rounded to a half type.
-pub(crate) fn rounded(dtype: DType, value: &str) -> String {
+pub fn rounded(dtype: DType, value: &str) -> String {
     match dtype {
         DType::F16 => format!("f_round_to_f16({value})"),
         DType::BF16 => format!("f_round_to_bf16({value})"),
@@ -201,7 +201,7 @@ pub(crate) fn rounded(dtype: DType, value: &str) -> String {
 }
 
 /// The WGSL type of registers of an element type.
-pub(crate) fn wgsl_type(dtype: DType) -> &'static str {
+pub fn wgsl_type(dtype: DType) -> &'static str {
     match dtype {
         DType::F32 | DType::F16 | DType::BF16 => "f32",
         DType::I32 => "i32",
@@ -220,7 +220,7 @@ struct Binding {
 
 /// Collects what a shader consists of.
 #[derive(Default)]
-pub(crate) struct Shader {
+pub struct Shader {
     bindings: Vec<Binding>,
     /// What is bound as quads: buffers, and whether for packed elements.
     quads: Vec<(BufferId, bool)>,

@@ -1,7 +1,8 @@
 //! The shaders of a program without a GPU: what a device would run, for whoever wants to read or check it.
 
+use crate::limits::Limits;
+use crate::print::{self, BufferId, Tunable, Where};
 use crate::printing::Printing;
-use crate::wgsl::{self, BufferId, Tunable, Where};
 use crate::words::{append, stored_bytes, width};
 use dropforge_gpu::epilogue::fused;
 use dropforge_gpu::tune::Picker;
@@ -80,7 +81,7 @@ fn place_states(plan: &Plan, limit: u64, printing: Printing) -> (Vec<Spot>, Vec<
 ///
 /// # Errors
 /// If the program is not valid, or needs something that the device has not.
-pub fn shaders(program: &Program, limits: &wgpu::Limits, printing: &Printing) -> Result<Shaders> {
+pub fn shaders(program: &Program, limits: &Limits, printing: &Printing) -> Result<Shaders> {
     shaders_with(program, limits, printing, &mut Choices::new())
 }
 
@@ -90,13 +91,13 @@ pub fn shaders(program: &Program, limits: &wgpu::Limits, printing: &Printing) ->
 /// As [`shaders`].
 pub fn shaders_with(
     program: &Program,
-    limits: &wgpu::Limits,
+    limits: &Limits,
     printing: &Printing,
     choices: &mut Choices,
 ) -> Result<Shaders> {
     let plan = compile(program, &Options::default())?;
-    let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / ALIGNMENT * ALIGNMENT;
-    let fused = fused(&plan, limits.max_storage_buffers_per_shader_stage as usize);
+    let limit = limits.buffer_bytes / ALIGNMENT * ALIGNMENT;
+    let fused = fused(&plan, limits.buffers);
     let layout = Layout::new(&plan, &fused, limit, &|dtype| width(dtype, *printing))?;
     let (states, state_bytes) = place_states(&plan, limit, *printing);
     let mut buffers = layout.chunks.clone();
@@ -117,9 +118,9 @@ pub fn shaders_with(
     let mut dispatches = Vec::new();
     let mut picker = Picker::new(choices, &|_| None);
     for (number, kernel) in plan.kernels.iter().enumerate().filter(|(number, _)| !fused[*number]) {
-        let epilogue = wgsl::epilogue(&plan, &fused, number, &places);
+        let epilogue = print::epilogue(&plan, &fused, number, &places);
         let mut pick = |tunable: &Tunable| picker.pick(tunable);
-        let printed = wgsl::print(&plan, kernel, epilogue.as_ref(), &places, limits, printing, &mut pick)?;
+        let printed = print::print(&plan, kernel, epilogue.as_ref(), &places, limits, printing, &mut pick)?;
         scratch_words = scratch_words.max(printed.scratch_words);
         dispatches.extend(printed.dispatches);
     }
@@ -188,14 +189,14 @@ mod tests {
 }",
         )
         .unwrap();
-        let shaders = shaders(&program, &wgpu::Limits::default(), &Printing::default()).unwrap();
+        let shaders = shaders(&program, &Limits::default(), &Printing::default()).unwrap();
         assert_eq!(shaders.inputs, [ShaderPlace { buffer: 0, word: 0 }]);
         assert_eq!(shaders.states, [ShaderPlace { buffer: 1, word: 0 }]);
         assert_eq!(shaders.outputs[0].buffer, 0);
         let first = &shaders.dispatches[0];
         assert!(first.source.contains("fn main("), "{}", first.source);
         assert!(first.bindings.iter().all(|&(buffer, _)| buffer < shaders.buffers.len()));
-        let small = wgpu::Limits { max_buffer_size: 128, ..Default::default() };
+        let small = Limits { buffer_bytes: 128, ..Default::default() };
         assert!(super::shaders(&program, &small, &Printing::default()).is_err());
     }
 }

@@ -13,7 +13,7 @@ mod halves;
 mod index;
 mod loops;
 mod movement;
-pub(crate) mod peak;
+pub mod peak;
 mod pick;
 mod pool;
 mod quads;
@@ -25,12 +25,13 @@ mod scatter;
 mod shader;
 mod tile;
 
-pub(crate) use cooperative::Kind;
-pub(crate) use epilogue::{Epilogue, epilogue};
-pub(crate) use halves::there_and_back;
-pub(crate) use pick::{Means, Pick, Tunable};
-pub(crate) use shader::{BufferId, Dispatch, Where};
+pub use cooperative::Kind;
+pub use epilogue::{Epilogue, epilogue};
+pub use halves::there_and_back;
+pub use pick::{Means, Pick, Tunable};
+pub use shader::{BufferId, Dispatch, Where};
 
+use crate::limits::Limits;
 use crate::printing::Printing;
 use attention::Attention;
 use convolution::{Convolution, Direction};
@@ -42,7 +43,8 @@ use epilogue::Target;
 use movement::Padding;
 
 /// The dispatches of one kernel.
-pub(crate) struct Printed {
+pub struct Printed {
+    /// In the order of execution.
     pub dispatches: Vec<Dispatch>,
     /// Words of scratch memory that they hand each other.
     pub scratch_words: usize,
@@ -53,19 +55,19 @@ pub(crate) struct Printed {
 ///
 /// # Errors
 /// If the kernel is a library operation that this device does not know, or its operands are laid out in a way it does not.
-pub(crate) fn print(
+pub fn print(
     plan: &Plan,
     kernel: &Kernel,
     epilogue: Option<&Epilogue<'_>>,
     places: &[Where],
-    limits: &wgpu::Limits,
+    limits: &Limits,
     printing: &Printing,
     pick: &mut dyn FnMut(&Tunable) -> Pick,
 ) -> Result<Printed> {
     let label = title(plan, kernel);
     let (dispatches, scratch_words) = match &kernel.work {
         Work::Loop { kernel, instances } => {
-            let uniform_words = (limits.max_uniform_buffer_binding_size / 4) as usize;
+            let uniform_words = (limits.parameter_bytes / 4) as usize;
             loops::dispatches(&label, kernel, instances, |buffer| places[buffer], uniform_words, *printing)
         }
         Work::Copy { from, to } => {
@@ -85,12 +87,7 @@ pub(crate) fn print(
 }
 
 /// What there is to choose for a kernel, if anything.
-pub(crate) fn tunable(
-    plan: &Plan,
-    kernel: &Kernel,
-    limits: &wgpu::Limits,
-    printing: Printing,
-) -> Option<Tunable> {
+pub fn tunable(plan: &Plan, kernel: &Kernel, limits: &Limits, printing: Printing) -> Option<Tunable> {
     let Work::Call { op, args, results } = &kernel.work else { return None };
     let anywhere = |info: &BufferInfo| Where::first_of(BufferId::Own(0), info.ty.dtype, printing);
     let places: Vec<Where> = plan.buffers.iter().map(anywhere).collect();
@@ -106,7 +103,7 @@ struct Call<'a> {
     results: &'a [usize],
     places: &'a [Where],
     epilogue: Option<&'a Epilogue<'a>>,
-    limits: &'a wgpu::Limits,
+    limits: &'a Limits,
     printing: Printing,
 }
 
@@ -145,8 +142,8 @@ impl Call<'_> {
             Some(Kind { side: side as usize, scalar, lanes, in_quads, start_at_zero })
         });
         Means {
-            memory: self.limits.max_compute_workgroup_storage_size,
-            threads: self.limits.max_compute_invocations_per_workgroup,
+            memory: self.limits.workgroup_bytes,
+            threads: self.limits.workgroup_threads,
             matrices,
             matrix_use: self.printing.matrix_use,
         }

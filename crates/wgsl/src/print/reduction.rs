@@ -6,7 +6,7 @@ use dropforge_ir::DType;
 use dropforge_plan::kernel::{Reduce, Reduction};
 
 /// One reduction of a stage.
-pub(crate) struct Accumulator<'a> {
+pub struct Accumulator<'a> {
     pub reduce: &'a Reduce,
     dtype: DType,
     prefix: String,

@@ -16,7 +16,7 @@ use std::fmt::Write;
 
 /// The matrices that a contraction can go through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Kind {
+pub struct Kind {
     /// Rows and columns.
     pub side: usize,
     /// Type of the factors; sums are f32.

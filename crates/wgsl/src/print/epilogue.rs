@@ -10,7 +10,7 @@ use dropforge_plan::kernel::{Instance, LoopKernel};
 use dropforge_plan::plan::{Plan, Work};
 
 /// A loop kernel that is run on each element of a contraction.
-pub(crate) struct Epilogue<'a> {
+pub struct Epilogue<'a> {
     kernel: &'a LoopKernel,
     instance: &'a Instance,
     operands: Vec<Where>,
@@ -22,7 +22,7 @@ pub(crate) struct Epilogue<'a> {
 
 /// The epilogue of the kernel with this number, if it has one by what [`fused`](dropforge_gpu::epilogue::fused) said; `places` says where each buffer of the
 /// plan lies.
-pub(crate) fn epilogue<'a>(
+pub fn epilogue<'a>(
     plan: &'a Plan,
     fused: &[bool],
     product: usize,
@@ -44,7 +44,7 @@ pub(crate) fn epilogue<'a>(
 
 /// Where the elements of a contraction go: into their place, through an epilogue, or both.
 #[derive(Clone, Copy)]
-pub(crate) struct Target<'a> {
+pub struct Target<'a> {
     pub place: Where,
     pub epilogue: Option<&'a Epilogue<'a>>,
 }

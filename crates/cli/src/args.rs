@@ -32,6 +32,9 @@ pub enum Command {
     Bench(Bench),
     /// Print the compiled training step of a model: kernels, memory
     Explain(Explain),
+    /// Write a trained network as an ONNX file
+    #[cfg(feature = "onnx")]
+    Export(Export),
 }
 
 #[derive(Args, Clone)]
@@ -245,6 +248,28 @@ pub struct Predict {
     #[arg(long, conflicts_with = "json")]
     pub csv: bool,
     /// Print one JSON object per line instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(feature = "onnx")]
+#[derive(Args)]
+pub struct Export {
+    /// Folder of the run
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    pub onnx: PathBuf,
+    /// Version of the operators, 18 to 23
+    #[arg(long, value_name = "N", default_value_t = 18)]
+    pub opset: i64,
+    /// Let the file do what is done with inputs first: it takes `floats` from 0 to 1, or `bytes`
+    #[arg(long, value_name = "FORM", value_parser = ["floats", "bytes"])]
+    pub preprocess: Option<String>,
+    #[command(flatten)]
+    pub machine: Machine,
+    /// Print one JSON object instead of text
     #[arg(long)]
     pub json: bool,
 }

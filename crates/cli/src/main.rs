@@ -5,6 +5,8 @@ mod bench;
 mod devices;
 mod eval;
 mod explain;
+#[cfg(feature = "onnx")]
+mod export;
 mod interrupt;
 mod list;
 mod machine;
@@ -47,6 +49,8 @@ fn run(command: &Command) -> Outcome {
         Command::Sample(args) => sample::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Explain(args) => explain::run(args),
+        #[cfg(feature = "onnx")]
+        Command::Export(args) => export::run(args),
     }
 }
 

@@ -4,6 +4,8 @@ use super::run_dir::{CONSTANTS, PREDICT};
 use super::safetensors::{TensorFile, write};
 use super::{disk, manifest::Manifest};
 use crate::nn::{Layer, StateKind};
+#[cfg(feature = "onnx")]
+use crate::step::NetworkBuilder;
 use crate::step::{Network, PREDICTION, TracedProgram};
 use crate::{Error, Result, Runtime};
 use dropforge_ir::text::Template;
@@ -79,6 +81,48 @@ impl Stored {
             Some(mut file) => file.read_all()?,
         };
         Ok(Some(Stored { template: Ok(template), constants, hypers: manifest.hyperparameters.clone() }))
+    }
+}
+
+#[cfg(feature = "onnx")]
+impl Stored {
+    /// The program at two batch sizes.
+    pub fn two_sizes(&self) -> Result<[(usize, Program); 2]> {
+        let template = self.template.as_ref().map_err(Error::new)?;
+        Ok([(SIZES[1], template.instantiate(SIZES[1])?), (SIZES[2], template.instantiate(SIZES[2])?)])
+    }
+
+    /// A value that the program uses beside the weights.
+    pub fn constant(&self, name: &str) -> Option<&Array> {
+        self.constants.get(name)
+    }
+
+    /// The value of a runtime scalar.
+    pub fn hyper(&self, name: &str) -> Option<f64> {
+        self.hypers.get(name).copied()
+    }
+}
+
+#[cfg(feature = "onnx")]
+impl Forward {
+    /// The programs; constants are among the states.
+    pub fn stored(&self) -> Result<Stored> {
+        match &self.source {
+            Source::Text { template, hypers } => Ok(Stored {
+                template: Ok(template.clone()),
+                constants: BTreeMap::new(),
+                hypers: hypers.clone(),
+            }),
+            Source::Layers { net, sample } => {
+                Stored::of(&NetworkBuilder::new(net.clone()).runtime(&self.runtime).compile(sample.clone())?)
+            }
+        }
+    }
+
+    /// A weight or a constant.
+    pub fn read(&self, name: &str) -> Result<Array> {
+        let missing = || Error::new(format!("the network has no {name}"));
+        Ok(self.states.get(name).ok_or_else(missing)?.read()?)
     }
 }
 

@@ -14,6 +14,8 @@ mod harness;
 mod manifest;
 mod model_spec;
 mod old_config;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod part;
 mod position;
 mod predictions;
@@ -32,6 +34,8 @@ pub use forward::program_text;
 pub use group_spec::GroupSpec;
 pub use manifest::Environment;
 pub use model_spec::ModelSpec;
+#[cfg(feature = "onnx")]
+pub use onnx::OnnxOptions;
 pub use part::Part;
 pub use predictions::{PredictionTable, TableFormat};
 pub use raw::{IntoRaw, Raw};

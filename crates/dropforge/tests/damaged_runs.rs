@@ -138,7 +138,14 @@ fn a_damaged_run_is_an_error_or_a_network() {
     // Everything is read by somebody: what predicts, and what goes on.
     let files = files(&folder);
     let names: Vec<&str> = files.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
-    for name in ["constants.safetensors", "model.safetensors", "predict.txt", "run.toml", "state.toml"] {
+    for name in [
+        "constants.safetensors",
+        "evaluate.txt",
+        "model.safetensors",
+        "predict.txt",
+        "run.toml",
+        "state.toml",
+    ] {
         assert!(names.contains(&name), "{names:?} lacks {name}");
     }
     let whole: Vec<Vec<u8>> = files.iter().map(|path| fs::read(path).unwrap()).collect();
@@ -157,6 +164,9 @@ fn a_damaged_run_is_an_error_or_a_network() {
         let started = Instant::now();
         let result = match files[which].file_name().unwrap().to_str().unwrap() {
             "optimizer.safetensors" | "state.toml" | "metrics.csv" => trainer.resume(&folder).map(|_| ()),
+            "evaluate.txt" | "run.toml" => {
+                Trained::open(&folder, &runtime).and_then(|trained| trained.evaluate(&data, 6)).map(|_| ())
+            }
             _ => Trained::open(&folder, &runtime).and_then(|trained| trained.predict(&inputs)).map(|_| ()),
         };
         let taken = PEAK.load(Relaxed).saturating_sub(before);

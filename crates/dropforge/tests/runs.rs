@@ -1,9 +1,11 @@
 //! Runs from the outside: whatever program saved one, it opens anywhere, and nothing of anybody's is lost.
 
-use dropforge::data::{Dataset, Description};
+use dropforge::data::{Dataset, Description, from_named_records};
+use dropforge::metric::{Measured, Metric, Values, accuracy, confusion_matrix, mean};
 use dropforge::models::{GptOptions, gpt, lenet, resnet};
 use dropforge::prelude::*;
 use dropforge::run::{LoadOptions, RunDir, read_safetensors};
+use dropforge::step::{Batch, Evaluation, Meter, Objective};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -90,6 +92,154 @@ fn a_run_of_any_program_opens_without_its_layers() {
     assert!((measured.loss - expected.loss).abs() < 1e-5, "{measured} {expected}");
     let environment = trained.environment().unwrap();
     assert!(environment.device.contains("cpu") && !environment.command.is_empty(), "{environment:?}");
+}
+
+/// Of those that were taken for a class, how many were of another; a metric that only its program can finish.
+struct Confused;
+
+impl Metric for Confused {
+    fn name(&self) -> String {
+        "confused".into()
+    }
+
+    fn update(&self, batch: &Measured<'_>) -> Vec<Tensor> {
+        vec![batch.prediction.argmax(1).ne(batch.target).cast(DType::I32).sum(..)]
+    }
+
+    fn compute(&self, sums: &[Vec<f64>]) -> Values {
+        Values::number("confused", sums[0][0]).and(Values::number("confused_twice", 2.0 * sums[0][0]))
+    }
+}
+
+#[test]
+fn a_run_is_measured_by_its_own_loss_and_metrics() {
+    let folder = Folder::new("measured");
+    let data = points(NAMES);
+    let factor = Tensor::from([1.0, 0.5, 2.0]);
+    // A loss with numbers from outside and a runtime scalar is nothing that a file can name.
+    let loss = move |scores: &Tensor, classes: &Tensor| {
+        let hot = classes.reshape([-1, 1]).eq(&Tensor::arange(0, 3).reshape([1, 3])).cast(DType::F32);
+        -(scores.log_softmax(1) * hot * &factor).sum(1).mean(..)
+    };
+    let certain = mean("certain", |scores: &Tensor, _: &Tensor| scores.softmax(1).max(1));
+    let task = Trainer::new(own_net(), loss, Adam::new(0.03)).batch(8).seed(4);
+    let task = task.metric(accuracy()).metric(certain).metric(confusion_matrix()).metric(Confused);
+    let mut trainer = task.compile(&data).unwrap();
+    trainer.epoch(&data).unwrap();
+    trainer.save(folder.join("run")).unwrap();
+    let expected = trainer.evaluate(&data).unwrap();
+    let trained = Trained::open(folder.join("run"), &runtime()).unwrap();
+    assert_eq!(trained.unknown_metrics(), ["confused"]);
+    let values = |of: &Evaluation| -> Vec<(String, f64)> {
+        of.metrics.iter().map(|value| (value.name.clone(), value.value)).collect()
+    };
+    let mut known = values(&expected);
+    known.truncate(known.len() - 2);
+    for batch in [1, 8, 16, 64] {
+        let found = trained.evaluate(&data, batch).unwrap();
+        assert_eq!(found.samples, 50);
+        assert!((found.loss - expected.loss).abs() < 1e-6, "{found} {expected}");
+        let close = |((a, x), (b, y)): (&(String, f64), &(String, f64))| a == b && (x - y).abs() < 1e-6;
+        let found = values(&found);
+        assert!(found.len() == known.len() && found.iter().zip(&known).all(close), "{found:?} {known:?}");
+    }
+    let message = trained.know(accuracy()).err().map(|error| error.to_string());
+    assert_eq!(message, None);
+    let trained = Trained::open(folder.join("run"), &runtime()).unwrap().know(Confused).unwrap();
+    assert_eq!(values(&trained.evaluate(&data, 8).unwrap()), values(&expected));
+    std::thread::scope(|scope| {
+        for batch in [3, 5, 8] {
+            let (trained, data) = (&trained, &data);
+            scope.spawn(move || {
+                let found = trained.evaluate(data, batch).unwrap();
+                assert!((found.loss - expected.loss).abs() < 1e-6, "{found}");
+            });
+        }
+    });
+    // By others, if somebody asks.
+    let by = trained.evaluate_by(&data, 8, Meter::new(cross_entropy())).unwrap();
+    assert!((by.loss - expected.loss).abs() > 1e-3 && by.get("accuracy") == expected.get("accuracy"), "{by}");
+    let message = trained.know(mean("other", |p: &Tensor, _: &Tensor| p.clone())).err().unwrap().to_string();
+    assert!(message.contains("other was not measured") && message.contains("loss, accuracy"), "{message}");
+}
+
+/// A net of two inputs with two outputs and a second loss, of samples with more fields than it takes.
+fn pairs() -> (impl Fn(&Scope, &Batch) -> Objective, Dataset) {
+    let task = |scope: &Scope, batch: &Batch| {
+        let left = scope.layer("left", &dense(4), &batch.get("left"));
+        let right = scope.layer("right", &dense(4), &batch.get("right"));
+        let score = scope.layer("head", &dense(1), &(&left + &right).relu());
+        let error = (&score - batch.get("wanted")) * batch.get("weight");
+        let distance = (&left - &right).square().mean(..);
+        let off = mean("off", |a: &Tensor, b: &Tensor| (a - b).abs());
+        Objective::new(error.square().mean(..) + distance * 0.1)
+            .prediction(&score)
+            .output("left code", &left)
+            .measure(off, &left, &right)
+    };
+    let records = (0..30).map(|i| {
+        let x = i as f32 / 30.0;
+        ([1.0 + x], [x, 1.0], [x * x, 0.5, 1.0], [2.0 * x])
+    });
+    let source = from_named_records(&["weight", "left", "right", "wanted"], records).unwrap();
+    (task, source)
+}
+
+#[test]
+fn several_inputs_and_outputs_have_names() {
+    let folder = Folder::new("pairs");
+    let (task, data) = pairs();
+    let mut trainer = Trainer::of(task, Adam::new(0.03)).batch(8).compile(&data).unwrap();
+    trainer.epoch(&data).unwrap();
+    trainer.save(folder.join("run")).unwrap();
+    let trained = Trained::open(folder.join("run"), &runtime()).unwrap();
+    let names: Vec<&str> = trained.input_types().map(|(name, _)| name).collect();
+    assert_eq!(names, ["left", "right"]);
+    let (left, right) = (Generator::new(1).randn([5, 2]), Generator::new(2).randn([5, 3]));
+    let found = trained.outputs([("right", &right), ("left", &left)]).unwrap();
+    let batch = Batch::new().with("left", &left).with("right", &right);
+    let expected = trainer.step_mut().outputs(batch).unwrap();
+    assert_eq!(found.len(), 2);
+    for ((name, found), (other, expected)) in found.iter().zip(&expected) {
+        assert!(name == other && bits(found) == bits(expected), "{name}");
+    }
+    for (inputs, part) in [
+        (vec![("left", &left)], "\"right\" is missing; the network has left, right"),
+        (vec![("left", &left), ("write", &right)], "no input \"write\"; it has left, right"),
+        (vec![("left", &right), ("right", &right)], "\"left\": inputs have the shape [2]"),
+    ] {
+        let message = trained.outputs(inputs).unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+    }
+    let short = right.slice(0, ..4);
+    let message = trained.outputs([("left", &left), ("right", &short)]).unwrap_err().to_string();
+    assert!(message.contains("\"right\" must be f32[5, 3], got f32[4, 3]"), "{message}");
+    let message = trained.predict(&left).unwrap_err().to_string();
+    assert!(message.contains("left, right") && message.contains("Trained::outputs"), "{message}");
+    let (found, expected) = (trained.evaluate(&data, 7).unwrap(), trainer.evaluate(&data).unwrap());
+    assert!((found.loss - expected.loss).abs() < 1e-6, "{found} {expected}");
+    assert!((found.get("off").unwrap() - expected.get("off").unwrap()).abs() < 1e-6, "{found} {expected}");
+    let mut rows = 0;
+    trained.predict_all(&data, 8, |_, values| Ok(rows += values.len())).unwrap();
+    assert_eq!(rows, 30);
+}
+
+#[test]
+fn a_task_that_only_has_a_loss_can_be_measured() {
+    let folder = Folder::new("loss");
+    let data = points(NAMES);
+    let task = |scope: &Scope, batch: &Batch| {
+        let code = scope.layer("code", &dense(1), &batch.get("input"));
+        (scope.layer("back", &dense(2), &code) - batch.get("input")).square().mean(..)
+    };
+    let mut trainer = Trainer::of(task, Adam::new(0.03)).batch(8).compile(&data).unwrap();
+    trainer.epoch(&data).unwrap();
+    trainer.save(folder.join("run")).unwrap();
+    let trained = Trained::open(folder.join("run"), &runtime()).unwrap();
+    let (found, expected) = (trained.evaluate(&data, 16).unwrap(), trainer.evaluate(&data).unwrap());
+    assert!((found.loss - expected.loss).abs() < 1e-6, "{found} {expected}");
+    let message = trained.predict(&Tensor::zeros([4, 2])).unwrap_err().to_string();
+    assert!(message.contains("prediction"), "{message}");
 }
 
 #[test]

@@ -79,6 +79,13 @@ pub trait Metric: Send + Sync {
     /// is the metric's own.
     fn compute(&self, sums: &[Vec<f64>]) -> Values;
 
+    /// Whether [`Metric::compute`] is the quotient of two sums of one number each and nothing more. A run holds the traced part of
+    /// every metric; of those that are no quotient and that no file can name, whoever opens the run has to bring the rest
+    /// along. Default `false`.
+    fn is_quotient(&self) -> bool {
+        false
+    }
+
     /// Name and settings of the metric as a file has them.
     ///
     /// # Errors
@@ -101,6 +108,10 @@ macro_rules! pointer_metric {
 
             fn compute(&self, sums: &[Vec<f64>]) -> Values {
                 (**self).compute(sums)
+            }
+
+            fn is_quotient(&self) -> bool {
+                (**self).is_quotient()
             }
 
             fn config(&self) -> Result<Table> {

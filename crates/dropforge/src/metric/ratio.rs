@@ -77,4 +77,8 @@ where
     fn compute(&self, sums: &[Vec<f64>]) -> Values {
         Values::number(self.name(), sums[0][0] / sums[1][0])
     }
+
+    fn is_quotient(&self) -> bool {
+        true
+    }
 }

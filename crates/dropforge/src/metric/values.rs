@@ -45,6 +45,11 @@ impl fmt::Display for Value {
 pub struct Values(Vec<Value>);
 
 impl Values {
+    /// One number as it stands.
+    pub fn of(value: Value) -> Values {
+        Values(vec![value])
+    }
+
     /// One number.
     pub fn number(name: impl Into<String>, value: f64) -> Values {
         Values(vec![Value { name: name.into(), value, unit: Unit::Number }])

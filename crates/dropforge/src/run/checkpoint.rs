@@ -1,10 +1,10 @@
 //! Checkpoints: everything of a training run, on the device and on the host, as files that belong together.
 
 use super::chosen::Chosen;
-use super::forward::Stored;
 use super::manifest::{Manifest, Training};
 use super::run_dir::{CHOICES, MANIFEST, METRICS, MODEL, OPTIMIZER, RunDir, STATE, read_latest};
 use super::safetensors::{self, TensorFile};
+use super::stored::Stored;
 use super::{Environment, InputSpec, disk, position};
 use crate::models::current_name;
 use crate::nn::StateKind;

@@ -3,8 +3,8 @@
 use super::InputSpec;
 use crate::{Error, Result};
 use dropforge_data::{
-    Corpus, DIGITS_TEST, DIGITS_TRAIN, Description, Field, FileSplit, ImageFolder, Normalization,
-    Preparation, Source, Table, TableOptions, Vocabulary, cifar10, digits, download_mnist, mnist,
+    Corpus, DIGITS_TEST, DIGITS_TRAIN, Description, Field, FileSplit, INPUT, ImageFolder, Normalization,
+    Preparation, Source, TARGET, Table, TableOptions, Vocabulary, cifar10, digits, download_mnist, mnist,
 };
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -425,16 +425,30 @@ impl InputSpec {
     /// What samples look like that are described so.
     pub(crate) fn described(description: &Description) -> InputSpec {
         let input = description.input();
-        let preparation = input.map_or(&Preparation::None, |field| &field.preparation);
-        let normalization = preparation.normalization();
+        let spec = input.map_or_else(InputSpec::default, InputSpec::of_field);
+        // Inputs of other names, or several.
+        let own_fields =
+            description.fields.iter().any(|field| ![INPUT, TARGET].contains(&field.name.as_str()));
+        let preparation = input.map(|field| &field.preparation);
+        let is_told =
+            own_fields || matches!(preparation, Some(Preparation::Text | Preparation::Table { .. }));
         InputSpec {
-            shape: input.map_or_else(Vec::new, |field| field.shape.clone()),
             classes: description.class_names().map_or_else(Vec::new, <[String]>::to_vec),
+            description: is_told.then(|| description.clone()),
+            ..spec
+        }
+    }
+
+    /// What a field of samples looks like.
+    pub(super) fn of_field(field: &Field) -> InputSpec {
+        let normalization = field.preparation.normalization();
+        InputSpec {
+            shape: field.shape.clone(),
+            classes: Vec::new(),
             mean: normalization.map_or_else(Vec::new, |n| n.mean().to_vec()),
             std: normalization.map_or_else(Vec::new, |n| n.std().to_vec()),
-            digits: matches!(preparation, Preparation::Digit { .. }),
-            description: matches!(preparation, Preparation::Text | Preparation::Table { .. })
-                .then(|| description.clone()),
+            digits: matches!(field.preparation, Preparation::Digit { .. }),
+            description: None,
         }
     }
 

@@ -1,164 +1,176 @@
-//! A network's prediction as programs over weights that stay: no layers are needed, and several threads may call it.
+//! A network's outputs as programs over weights that stay: no layers are needed, and several threads may call it.
 
-use super::run_dir::{CONSTANTS, PREDICT};
-use super::safetensors::{TensorFile, write};
-use super::{disk, manifest::Manifest};
+use super::stored::StoredProgram;
+#[cfg(feature = "onnx")]
+use super::stored::predicting;
 use crate::nn::{Layer, StateKind};
 #[cfg(feature = "onnx")]
 use crate::step::NetworkBuilder;
-use crate::step::{Network, PREDICTION, TracedProgram};
+use crate::step::{Network, TracedProgram};
 use crate::{Error, Result, Runtime};
 use dropforge_ir::text::Template;
 use dropforge_ir::{Array, DType, Program, Shape, ValueType};
 use dropforge_runtime::{Argument, BufferRef, Choices, Executable, load_with};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Bytes that a text of a program has at most.
-const MOST_TEXT: u64 = 16 << 20;
-/// Batch sizes that a network is traced at: three, so that what fits two of them by chance is found out.
-const SIZES: [usize; 3] = [2, 3, 7];
-/// Bytes that one value of a program may take for a batch of 1: a program that wants more is damaged.
-const MOST_VALUE: usize = 4 << 30;
 /// How many batch sizes programs are kept for; the one unused for longest goes first.
-const KEPT_SIZES: usize = 16;
+pub(super) const KEPT_SIZES: usize = 16;
 /// How many programs of one size are kept for threads that come at once.
 const KEPT_COPIES: usize = 8;
 
-/// The network of a run, as it is stored.
-#[derive(Clone)]
-pub(super) struct Stored {
-    template: std::result::Result<Template, String>,
-    constants: BTreeMap<String, Array>,
+/// Memory of states by their names.
+pub(super) type Buffers = HashMap<String, BufferRef>;
+
+/// The weights of a run on a device, which all its programs share.
+pub(super) struct Weights {
+    pub runtime: Runtime,
+    buffers: Buffers,
+    /// Names of those that are no weights: what random numbers come from.
+    others: HashSet<String>,
     hypers: BTreeMap<String, f64>,
+    choices: Mutex<Choices>,
 }
 
-impl Stored {
-    /// The programs of a network; why there are none for any batch size is kept as well.
-    pub fn of(network: &Network) -> Result<Stored> {
-        let traced = SIZES.map(|size| network.trace(size));
-        let traced = traced.into_iter().collect::<Result<Vec<_>>>()?;
-        let programs: Vec<(usize, &Program)> =
-            SIZES.into_iter().zip(traced.iter().map(TracedProgram::program)).collect();
-        let mut template = Template::of(&programs).map_err(|error| error.message().to_string());
-        let constants = traced.iter().map(TracedProgram::constants).collect::<Result<Vec<_>>>()?;
-        if constants.iter().any(|other| *other != constants[0]) {
-            template = Err("the network uses values from outside that differ with the batch size".into());
+impl Weights {
+    /// What these programs read beside their constants; `elements` gives the elements of a state of this name and type.
+    pub fn of(
+        programs: &[(&Program, &StoredProgram)],
+        hypers: BTreeMap<String, f64>,
+        runtime: &Runtime,
+        choices: Choices,
+        mut elements: impl FnMut(&str, &ValueType) -> Result<Array>,
+    ) -> Result<Weights> {
+        let (mut buffers, mut others) = (Buffers::new(), HashSet::new());
+        for (program, stored) in programs {
+            // What a program writes are sums of its own.
+            let read = program.states.iter().filter(|port| port.write.is_none());
+            for port in read.filter(|port| !stored.constants.contains_key(&port.name)) {
+                let ty = program.ty(port.value);
+                match buffers.get(&port.name) {
+                    Some(there) if there.ty() == ty => continue,
+                    Some(there) => {
+                        let (name, there) = (&port.name, there.ty());
+                        return Err(Error::new(format!("{name} is {there} in one program, {ty} in another")));
+                    }
+                    None => {}
+                }
+                if ty.dtype == DType::U32 {
+                    others.insert(port.name.clone());
+                }
+                let array = elements(&port.name, ty)?;
+                let buffer = runtime.device().allocate(ty)?;
+                buffer.write(&array)?;
+                buffers.insert(port.name.clone(), buffer);
+            }
         }
-        let hypers = traced[0].hypers().map(|(name, value)| (name.to_string(), value)).collect();
-        Ok(Stored { template, constants: constants.into_iter().next().unwrap_or_default(), hypers })
+        Ok(Weights { runtime: runtime.clone(), buffers, others, hypers, choices: Mutex::new(choices) })
     }
 
-    /// Notes in the manifest what does not stand in the text of a program.
-    pub fn describe(&self, manifest: &mut Manifest) {
-        manifest.hyperparameters.clone_from(&self.hypers);
-        manifest.own_program_only = self.template.as_ref().err().cloned();
+    /// Those of a network.
+    fn of_network(network: &Network, choices: Choices) -> Weights {
+        let states = network.states().iter();
+        let buffers = states.map(|state| (state.name().to_string(), state.buffer())).collect();
+        let counters = network.states().iter().filter(|state| state.kind() == StateKind::Counter);
+        let others = counters.map(|state| state.name().to_string()).collect();
+        let (runtime, hypers) = (network.runtime().clone(), BTreeMap::new());
+        Weights { runtime, buffers, others, hypers, choices: Mutex::new(choices) }
     }
 
-    /// Writes the programs into a checkpoint.
-    pub fn write(&self, checkpoint: &Path) -> Result<()> {
-        let Ok(template) = &self.template else { return Ok(()) };
-        if !self.constants.is_empty() {
-            let arrays: Vec<&Array> = self.constants.values().collect();
-            let types: Vec<ValueType> = arrays.iter().map(|array| array.ty()).collect();
-            let tensors: Vec<(&str, &ValueType)> =
-                self.constants.keys().map(String::as_str).zip(&types).collect();
-            let mut contents =
-                |out: &mut dyn std::io::Write| write(out, &tensors, |index| Ok(arrays[index].clone()));
-            disk::write_file(&checkpoint.join(CONSTANTS), &mut contents)?;
-        }
-        disk::write_text(&checkpoint.join(PREDICT), &template.to_string())
+    /// Parameters and running statistics by name, in order.
+    pub fn all(&self) -> Vec<(&str, &BufferRef)> {
+        let mut all: Vec<(&str, &BufferRef)> = self
+            .buffers
+            .iter()
+            .filter(|(name, _)| !self.others.contains(*name))
+            .map(|(name, buffer)| (name.as_str(), buffer))
+            .collect();
+        all.sort_by_key(|(name, _)| *name);
+        all
     }
 
-    /// Reads the programs of a checkpoint; `None` where it has none.
-    pub fn read(checkpoint: &Path, manifest: &Manifest) -> Result<Option<Stored>> {
-        let path = checkpoint.join(PREDICT);
-        let Some(text) = disk::read_text_if_any(&path, MOST_TEXT)? else { return Ok(None) };
-        let template = Template::parse(&text).map_err(|error| Error::from(error).context(path.display()))?;
-        let constants = match TensorFile::open_if_any(&checkpoint.join(CONSTANTS))? {
-            None => BTreeMap::new(),
-            Some(mut file) => file.read_all()?,
-        };
-        Ok(Some(Stored { template: Ok(template), constants, hypers: manifest.hyperparameters.clone() }))
-    }
-}
-
-#[cfg(feature = "onnx")]
-impl Stored {
-    /// The program at two batch sizes.
-    pub fn two_sizes(&self) -> Result<[(usize, Program); 2]> {
-        let template = self.template.as_ref().map_err(Error::new)?;
-        Ok([(SIZES[1], template.instantiate(SIZES[1])?), (SIZES[2], template.instantiate(SIZES[2])?)])
-    }
-
-    /// A value that the program uses beside the weights.
-    pub fn constant(&self, name: &str) -> Option<&Array> {
-        self.constants.get(name)
-    }
-
-    /// The value of a runtime scalar.
-    pub fn hyper(&self, name: &str) -> Option<f64> {
-        self.hypers.get(name).copied()
+    /// Loads a program over the weights and what it has of its own; gives its runtime scalars, too.
+    pub fn load(
+        &self,
+        program: &Program,
+        own: &Buffers,
+        defaults: &BTreeMap<String, f64>,
+    ) -> Result<(Executable, Vec<f32>)> {
+        let states = program.states.iter().map(|port| {
+            let missing =
+                || Error::new(format!("the program wants {}, which the run does not have", port.name));
+            own.get(&port.name).or(self.buffers.get(&port.name)).cloned().ok_or_else(missing)
+        });
+        let states: Vec<BufferRef> = states.collect::<Result<_>>()?;
+        let hypers = program.hypers.iter().map(|port| {
+            let missing = || Error::new(format!("the run does not say what {} is", port.name));
+            let value = self.hypers.get(&port.name).or(defaults.get(&port.name));
+            value.map(|value| *value as f32).ok_or_else(missing)
+        });
+        let hypers = hypers.collect::<Result<_>>()?;
+        let mut choices = self.choices.lock().unwrap_or_else(PoisonError::into_inner);
+        let device = &**self.runtime.device();
+        Ok((load_with(device, program, &states, &device.options(), &mut choices)?, hypers))
     }
 }
 
+/// Programs and weights for export.
 #[cfg(feature = "onnx")]
 impl Forward {
-    /// The programs; constants are among the states.
-    pub fn stored(&self) -> Result<Stored> {
+    /// The program that predicts, with the values of its runtime scalars.
+    pub fn stored(&self) -> Result<(StoredProgram, BTreeMap<String, f64>)> {
         match &self.source {
-            Source::Text { template, hypers } => Ok(Stored {
-                template: Ok(template.clone()),
-                constants: BTreeMap::new(),
-                hypers: hypers.clone(),
-            }),
+            Source::Text { template, constants } => {
+                let read = |(name, buffer): (&String, &BufferRef)| Ok((name.clone(), buffer.read()?));
+                let constants = constants.iter().map(read).collect::<Result<_>>()?;
+                let program = StoredProgram { template: Ok(template.clone()), constants };
+                Ok((program, self.weights.hypers.clone()))
+            }
             Source::Layers { net, sample } => {
-                Stored::of(&NetworkBuilder::new(net.clone()).runtime(&self.runtime).compile(sample.clone())?)
+                let network = NetworkBuilder::new(net.clone()).runtime(&self.weights.runtime);
+                predicting(&network.compile(sample.clone())?)
             }
         }
     }
 
-    /// A weight or a constant.
+    /// A weight.
     pub fn read(&self, name: &str) -> Result<Array> {
         let missing = || Error::new(format!("the network has no {name}"));
-        Ok(self.states.get(name).ok_or_else(missing)?.read()?)
+        Ok(self.weights.buffers.get(name).ok_or_else(missing)?.read()?)
     }
 }
 
-/// A network's prediction in text form, for any batch size, as runs hold it.
-///
-/// # Errors
-/// The network depends on the batch in another way than by multiples of it; the message shows where.
-pub fn program_text(network: &Network) -> Result<String> {
-    Stored::of(network)?.template.map(|template| template.to_string()).map_err(Error::new)
+/// Puts constants on a device.
+pub(super) fn place(constants: BTreeMap<String, Array>, runtime: &Runtime) -> Result<Buffers> {
+    let place = |(name, array): (String, Array)| {
+        let buffer = runtime.device().allocate(&array.ty())?;
+        buffer.write(&array)?;
+        Ok((name, buffer))
+    };
+    constants.into_iter().map(place).collect()
 }
 
 /// Where programs come from.
 enum Source {
-    Text { template: Template, hypers: BTreeMap<String, f64> },
+    Text { template: Template, constants: Buffers },
     Layers { net: Arc<dyn Layer>, sample: ValueType },
 }
 
-/// Predictions of a network over its weights. Threads share the weights; each call has a program to itself while it runs.
+/// The outputs of a network over its weights. Threads share the weights; each call has a program to itself while it runs.
 pub(super) struct Forward {
     source: Source,
-    runtime: Runtime,
-    /// Weights and constants by name.
-    states: HashMap<String, BufferRef>,
-    /// Names of those that are no weights: constants, and what random numbers come from.
-    constants: HashSet<String>,
-    choices: Mutex<Choices>,
+    weights: Arc<Weights>,
     idle: Mutex<Idle>,
-    sample: ValueType,
-    output: ValueType,
+    /// Names of the inputs, and what one sample of each is.
+    inputs: Vec<(String, ValueType)>,
+    /// Names of the outputs, and what they are for a batch of one.
+    outputs: Vec<(String, ValueType)>,
 }
 
 /// A program that is ready, with its runtime scalars.
 struct Ready {
     executable: Executable,
     hypers: Vec<f32>,
-    prediction: usize,
 }
 
 /// Programs that nobody runs, by batch size, each size with when it was last used.
@@ -169,160 +181,114 @@ struct Idle {
 }
 
 impl Forward {
-    /// From the text of a run; `weights` gives the elements of a state of this name and type.
+    /// From the text of a run and its program for a batch of one.
     pub fn from_text(
-        stored: Stored,
-        runtime: &Runtime,
-        choices: Choices,
-        mut weights: impl FnMut(&str, &ValueType) -> Result<Array>,
+        template: Template,
+        program: &Program,
+        constants: BTreeMap<String, Array>,
+        weights: Arc<Weights>,
     ) -> Result<Forward> {
-        let Stored { template, mut constants, hypers } = stored;
-        let template = template.map_err(Error::new)?;
-        let program = template.instantiate(1)?;
-        check(&program)?;
-        let (mut states, mut others) = (HashMap::new(), HashSet::new());
-        for port in &program.states {
-            let ty = program.ty(port.value);
-            if ty.dtype == DType::U32 || constants.contains_key(&port.name) {
-                others.insert(port.name.clone());
+        for (name, array) in &constants {
+            let port = program.states.iter().find(|port| port.name == *name);
+            if let Some(ty) = port.map(|port| program.ty(port.value)).filter(|ty| **ty != array.ty()) {
+                let there = array.ty();
+                return Err(Error::new(format!(
+                    "{name} is {there} among the constants, but {ty} in the program"
+                )));
             }
-            let array = match constants.remove(&port.name) {
-                Some(array) if array.ty() == *ty => array,
-                Some(array) => {
-                    return Err(Error::new(format!(
-                        "{} is {} among the constants, but {ty} in the program",
-                        port.name,
-                        array.ty()
-                    )));
-                }
-                None => weights(&port.name, ty)?,
-            };
-            states.insert(port.name.clone(), runtime.device().allocate(ty)?);
-            states[&port.name].write(&array)?;
         }
-        Forward::new(Source::Text { template, hypers }, &program, runtime, (states, others), choices)
+        let constants = place(constants, &weights.runtime)?;
+        Ok(Forward::new(Source::Text { template, constants }, program, weights))
     }
 
     /// From layers, whose states are those of a network.
     pub fn from_layers(net: Arc<dyn Layer>, network: &Network, choices: Choices) -> Result<Forward> {
         let traced = network.trace(1)?;
-        let states =
-            network.states().iter().map(|state| (state.name().to_string(), state.buffer())).collect();
-        let counters = network.states().iter().filter(|state| state.kind() == StateKind::Counter);
-        let others = counters.map(|state| state.name().to_string()).collect();
         let source = Source::Layers { net, sample: network.sample().clone() };
-        Forward::new(source, traced.program(), network.runtime(), (states, others), choices)
+        Ok(Forward::new(source, traced.program(), Arc::new(Weights::of_network(network, choices))))
     }
 
-    fn new(
-        source: Source,
-        program: &Program,
-        runtime: &Runtime,
-        (states, constants): (HashMap<String, BufferRef>, HashSet<String>),
-        choices: Choices,
-    ) -> Result<Forward> {
-        let [input] = program.inputs.as_slice() else {
-            return Err(Error::new(format!(
-                "the network has {} inputs; only networks of one input can be opened",
-                program.inputs.len()
-            )));
-        };
-        let without_batch = |ty: &ValueType| ValueType::new(ty.dtype, ty.shape.get(1..).unwrap_or_default());
-        let output = program.outputs.iter().find(|output| output.name == PREDICTION);
-        let output = output.ok_or_else(|| Error::new("the program gives no prediction"))?;
-        Ok(Forward {
-            source,
-            runtime: runtime.clone(),
-            states,
-            constants,
-            choices: Mutex::new(choices),
-            idle: Mutex::default(),
-            sample: without_batch(program.ty(input.value)),
-            output: program.ty(output.value).clone(),
-        })
+    fn new(source: Source, program: &Program, weights: Arc<Weights>) -> Forward {
+        let sample = |ty: &ValueType| ValueType::new(ty.dtype, ty.shape.get(1..).unwrap_or_default());
+        let inputs = program.inputs.iter().map(|input| (input.name.clone(), sample(program.ty(input.value))));
+        let outputs = program.outputs.iter();
+        let outputs = outputs.map(|output| (output.name.clone(), program.ty(output.value).clone()));
+        let (inputs, outputs) = (inputs.collect(), outputs.collect());
+        Forward { source, weights, idle: Mutex::default(), inputs, outputs }
     }
 
-    /// Element type and shape of one sample, without the batch.
-    pub fn sample(&self) -> &ValueType {
-        &self.sample
+    /// The weights.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
     }
 
-    /// Parameters and running statistics by name, in order.
-    pub fn weights(&self) -> Vec<(&str, &BufferRef)> {
-        let mut all: Vec<(&str, &BufferRef)> = self
-            .states
-            .iter()
-            .filter(|(name, _)| !self.constants.contains(*name))
-            .map(|(name, buffer)| (name.as_str(), buffer))
-            .collect();
-        all.sort_by_key(|(name, _)| *name);
-        all
+    /// Names of the inputs, and element type and shape of one sample of each, without the batch.
+    pub fn inputs(&self) -> &[(String, ValueType)] {
+        &self.inputs
     }
 
-    /// What the network gives for inputs `[batch, ..]`.
-    pub fn run(&self, inputs: &Array) -> Result<Array> {
-        let ty = inputs.ty();
-        let fits = ty.dtype == self.sample.dtype && ty.shape.get(1..) == Some(&*self.sample.shape);
-        let batch = match ty.shape.first() {
-            Some(&batch) if fits => batch,
-            _ => {
-                let extents = std::iter::once("batch".to_string());
+    /// Names of the outputs, and their types for a batch of one.
+    pub fn outputs(&self) -> &[(String, ValueType)] {
+        &self.outputs
+    }
+
+    /// What the network gives for inputs `[batch, ..]`, in the order of their names.
+    pub fn run(&self, inputs: &[&Array]) -> Result<Vec<Array>> {
+        let mut batch = None;
+        for ((name, sample), array) in self.inputs.iter().zip(inputs) {
+            let ty = array.ty();
+            let fits = ty.dtype == sample.dtype && ty.shape.get(1..) == Some(&*sample.shape);
+            let len = ty.shape.first().copied().filter(|_| fits);
+            let len = len.filter(|len| *batch.get_or_insert(*len) == *len);
+            if len.is_none() {
+                let first = batch.map_or_else(|| "batch".into(), |batch| batch.to_string());
                 let extents: Vec<String> =
-                    extents.chain(self.sample.shape.iter().map(usize::to_string)).collect();
+                    std::iter::once(first).chain(sample.shape.iter().map(usize::to_string)).collect();
+                let what = if self.inputs.len() == 1 { "the inputs".into() } else { format!("\"{name}\"") };
                 let wanted = extents.join(", ");
-                return Err(Error::new(format!(
-                    "the inputs must be {}[{wanted}], got {ty}",
-                    self.sample.dtype
-                )));
+                return Err(Error::new(format!("{what} must be {}[{wanted}], got {ty}", sample.dtype)));
             }
-        };
+        }
+        let batch = batch.ok_or_else(|| Error::new("the network has no inputs"))?;
         if batch == 0 {
-            let shape: Shape = std::iter::once(0).chain(self.output.shape.iter().skip(1).copied()).collect();
-            return Ok(Array::zeros(&ValueType::new(self.output.dtype, shape)));
+            let empty = |(_, ty): &(String, ValueType)| {
+                let shape: Shape = std::iter::once(0).chain(ty.shape.iter().skip(1).copied()).collect();
+                Array::zeros(&ValueType::new(ty.dtype, shape))
+            };
+            return Ok(self.outputs.iter().map(empty).collect());
         }
         let idle = self.idle().take(batch);
         let mut ready = match idle {
             Some(ready) => ready,
             None => self.load(batch)?,
         };
-        let outputs = ready.executable.run(&[Argument::Host(inputs)], &ready.hypers)?;
-        let prediction =
-            outputs.get(ready.prediction).ok_or_else(|| Error::new("the program gave no prediction"))?;
-        let prediction = prediction.read()?;
+        let arguments: Vec<Argument<'_>> = inputs.iter().map(|array| Argument::Host(array)).collect();
+        let outputs = ready.executable.run(&arguments, &ready.hypers)?;
+        let outputs = outputs.iter().map(|output| Ok(output.read()?)).collect::<Result<Vec<Array>>>()?;
         self.idle().put(batch, ready);
-        Ok(prediction)
+        Ok(outputs)
+    }
+
+    /// A listing of the kernels and the memory for a batch of this size.
+    pub fn explain(&self, batch: usize) -> Result<String> {
+        Ok(self.load(batch)?.executable.explain())
     }
 
     fn load(&self, batch: usize) -> Result<Ready> {
-        let mut buffers = Vec::new();
-        let (program, defaults) = match &self.source {
-            Source::Text { template, hypers } => (template.instantiate(batch)?, hypers.clone()),
+        let (executable, hypers) = match &self.source {
+            Source::Text { template, constants } => {
+                self.weights.load(&template.instantiate(batch)?, constants, &BTreeMap::new())?
+            }
             Source::Layers { net, sample } => {
                 let traced = TracedProgram::predict(net.clone(), sample, batch)?;
                 let hypers = traced.hypers().map(|(name, value)| (name.to_string(), value)).collect();
-                let (program, constants) = traced.into_parts(&self.runtime)?;
-                buffers = constants;
-                (program, hypers)
+                let (program, captured) = traced.into_parts(&self.weights.runtime)?;
+                let ports = &program.states[program.states.len() - captured.len()..];
+                let own = ports.iter().map(|port| port.name.clone()).zip(captured).collect();
+                self.weights.load(&program, &own, &hypers)?
             }
         };
-        let known = program.states.len() - buffers.len();
-        let states = program.states[..known].iter().map(|port| {
-            let missing =
-                || Error::new(format!("the program wants {}, which the run does not have", port.name));
-            self.states.get(&port.name).cloned().ok_or_else(missing)
-        });
-        let states: Vec<BufferRef> = states.chain(buffers.into_iter().map(Ok)).collect::<Result<_>>()?;
-        let hypers = program.hypers.iter().map(|port| {
-            let missing = || Error::new(format!("the run does not say what {} is", port.name));
-            defaults.get(&port.name).map(|value| *value as f32).ok_or_else(missing)
-        });
-        let hypers = hypers.collect::<Result<_>>()?;
-        let prediction = program.outputs.iter().position(|output| output.name == PREDICTION);
-        let prediction = prediction.ok_or_else(|| Error::new("the program gives no prediction"))?;
-        let mut choices = self.choices.lock().unwrap_or_else(PoisonError::into_inner);
-        let device = &**self.runtime.device();
-        let executable = load_with(device, &program, &states, &device.options(), &mut choices)?;
-        Ok(Ready { executable, hypers, prediction })
+        Ok(Ready { executable, hypers })
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
@@ -348,20 +314,4 @@ impl Idle {
             all.push(ready);
         }
     }
-}
-
-/// Refuses programs that predict nothing, change the weights, or want more memory than any network.
-fn check(program: &Program) -> Result<()> {
-    if let Some(state) = program.states.iter().find(|state| state.write.is_some()) {
-        return Err(Error::new(format!("the program changes {}, which a prediction must not", state.name)));
-    }
-    for node in program.nodes() {
-        if let Some(&value) = node.results.iter().find(|&&value| program.ty(value).bytes() > MOST_VALUE) {
-            return Err(Error::new(format!(
-                "{value} of the program is {}, which is too large for one sample",
-                program.ty(value)
-            )));
-        }
-    }
-    Ok(())
 }

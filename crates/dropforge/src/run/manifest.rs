@@ -3,6 +3,8 @@
 use super::disk;
 use super::run_dir::MANIFEST;
 use super::{InputSpec, toml_message};
+use crate::metric::Unit;
+use crate::step::SummaryRow;
 use crate::{DType, Error, Result, Runtime, ValueType};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -33,6 +35,73 @@ pub(super) struct Manifest {
     pub training: Training,
     /// What trained it.
     pub environment: Environment,
+    /// What is measured of it, and how; none in runs of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<Measures>,
+    /// Its layers, in the order in which values pass them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<Layer>,
+}
+
+/// What the program that measures does not say: how its sums become numbers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Measures {
+    /// Why there is no program for any batch size, if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_program_only: Option<String>,
+    /// The field with class indices, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Classes>,
+    /// The mean loss first.
+    pub metrics: Vec<StoredMetric>,
+}
+
+/// A field with class indices, and how many classes there are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Classes {
+    pub field: String,
+    pub count: usize,
+}
+
+/// A metric: its sums, and what becomes of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StoredMetric {
+    pub name: String,
+    /// The states that hold its sums, and those that hold the rests of these.
+    pub sums: Vec<String>,
+    pub rests: Vec<String>,
+    /// If it is the first sum over the second: how to read that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quotient: Option<Unit>,
+    /// Else name and settings, if files can name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<toml::Table>,
+}
+
+/// A row of the table of layers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Layer {
+    pub path: String,
+    pub layer: String,
+    /// Shape of what it gives, the batch included.
+    pub output: Vec<usize>,
+    pub parameters: usize,
+}
+
+impl Layer {
+    pub fn of(row: &SummaryRow) -> Layer {
+        let SummaryRow { path, layer, output, parameters } = row.clone();
+        Layer { path, layer, output: output.to_vec(), parameters }
+    }
+
+    pub fn row(self) -> SummaryRow {
+        let Layer { path, layer, output, parameters } = self;
+        SummaryRow { path, layer, output: output.into(), parameters }
+    }
 }
 
 /// Settings of a training, for people; what is needed to go on is in the checkpoint.
@@ -115,6 +184,8 @@ impl Manifest {
             inputs,
             training,
             environment,
+            evaluation: None,
+            layers: Vec::new(),
         }
     }
 

@@ -7,11 +7,13 @@ mod compare;
 mod config;
 mod data_spec;
 mod disk;
+mod evaluating;
 mod forward;
 mod group_spec;
 #[cfg(test)]
 mod harness;
 mod manifest;
+mod measure;
 mod model_spec;
 mod old_config;
 #[cfg(feature = "onnx")]
@@ -24,13 +26,13 @@ pub mod registry;
 mod run_dir;
 mod safetensors;
 mod saving;
+mod stored;
 mod trained;
 mod weights;
 
 pub use compare::{differences, threads_of};
 pub use config::{InputSpec, RunConfig, check_path};
 pub use data_spec::{DataSpec, OpenData};
-pub use forward::program_text;
 pub use group_spec::GroupSpec;
 pub use manifest::Environment;
 pub use model_spec::ModelSpec;
@@ -41,6 +43,7 @@ pub use predictions::{PredictionTable, TableFormat};
 pub use raw::{IntoRaw, Raw};
 pub use run_dir::{RunDir, holds_run};
 pub use safetensors::read_safetensors;
+pub use stored::program_text;
 pub use trained::{Classified, Trained, config_of};
 pub use weights::{LoadOptions, LoadReport};
 

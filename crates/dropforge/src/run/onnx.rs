@@ -1,12 +1,14 @@
 //! ONNX files from trained networks.
 
-use super::forward::{Forward, Stored};
+use super::forward::Forward;
+use super::stored::{StoredProgram, predicting};
 use super::{InputSpec, Trained, disk};
 use crate::step::Network;
 use crate::{Error, Result};
 use dropforge_ir::Array;
 use dropforge_onnx::{ExportOptions, Preprocessing};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// How a network is written as an ONNX file.
@@ -130,7 +132,8 @@ impl Network {
             let state = self.states().get(name);
             state.ok_or_else(|| Error::new(format!("the network has no {name}")))?.read()
         };
-        let bytes = Stored::of(self).and_then(|stored| stored.onnx(read, &options.of(None)));
+        let bytes =
+            predicting(self).and_then(|(program, hypers)| program.onnx(&hypers, read, &options.of(None)));
         write(path, &bytes.map_err(|error| error.context(path.display()))?)
     }
 }
@@ -141,26 +144,28 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
-impl Stored {
+impl StoredProgram {
     /// The bytes of an ONNX file.
-    pub(super) fn onnx(
+    fn onnx(
         &self,
+        hypers: &BTreeMap<String, f64>,
         mut weights: impl FnMut(&str) -> Result<Array>,
         options: &ExportOptions,
     ) -> Result<Vec<u8>> {
         let [small, large] = self.two_sizes()?;
         let states = |name: &str| {
-            let constant = self.constant(name).cloned().map(Ok);
+            let constant = self.constants.get(name).cloned().map(Ok);
             let array = constant.unwrap_or_else(|| weights(name));
             array.map_err(|error| dropforge_ir::Error::new("onnx", error.to_string()))
         };
-        let hypers = |name: &str| self.hyper(name);
+        let hypers = |name: &str| hypers.get(name).copied();
         Ok(dropforge_onnx::export([(small.0, &small.1), (large.0, &large.1)], states, hypers, options)?)
     }
 }
 
 impl Forward {
     fn onnx(&self, options: &ExportOptions) -> Result<Vec<u8>> {
-        self.stored()?.onnx(|name| self.read(name), options)
+        let (program, hypers) = self.stored()?;
+        program.onnx(&hypers, |name| self.read(name), options)
     }
 }

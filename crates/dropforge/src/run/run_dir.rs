@@ -13,6 +13,7 @@
 //!     metrics.csv            the table of the epochs until then
 //!     run.toml               the same as beside the checkpoint
 //!     predict.txt            the network as a program, for any batch size
+//!     evaluate.txt           loss and metrics as a program, for any batch size
 //!     constants.safetensors  values that the program uses beside the weights; where there are some
 //!     choices.toml           what the device chose among ways that round differently; where it did
 //! ```
@@ -46,11 +47,17 @@ pub(crate) const METRICS: &str = "metrics.csv";
 pub(crate) const MANIFEST: &str = "run.toml";
 /// File of a checkpoint with the program that predicts, for any batch size.
 pub(crate) const PREDICT: &str = "predict.txt";
+/// File of a checkpoint with the program that measures, for any batch size.
+pub(crate) const EVALUATE: &str = "evaluate.txt";
 /// File of a checkpoint with values that programs use beside the weights.
 pub(crate) const CONSTANTS: &str = "constants.safetensors";
 
+/// File of a run with the weights that were best so far.
+pub(crate) const BEST: &str = "best.safetensors";
+
 /// Everything that may be in a checkpoint.
-const CHECKPOINT_FILES: [&str; 8] = [MODEL, OPTIMIZER, STATE, CHOICES, METRICS, MANIFEST, PREDICT, CONSTANTS];
+const CHECKPOINT_FILES: [&str; 9] =
+    [MODEL, OPTIMIZER, STATE, CHOICES, METRICS, MANIFEST, PREDICT, EVALUATE, CONSTANTS];
 /// What a run has beside its checkpoints, each another name of what the newest checkpoint has.
 const COPIES: [&str; 3] = [MODEL, METRICS, MANIFEST];
 

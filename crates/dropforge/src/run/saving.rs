@@ -3,9 +3,9 @@
 use super::InputSpec;
 use super::checkpoint;
 use super::compare::same_inputs;
-use super::forward::Stored;
 use super::manifest::Manifest;
 use super::run_dir::{RunDir, read_latest};
+use super::stored::Stored;
 use crate::train::{Callback, Control, Fit, Snapshot, Trainer};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};

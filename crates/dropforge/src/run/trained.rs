@@ -2,20 +2,21 @@
 
 use super::checkpoint::load_model;
 use super::chosen::Chosen;
-use super::forward::{Forward, Stored};
-use super::manifest::Manifest;
-use super::raw::IntoRaw;
-use super::run_dir::{CHOICES, MODEL, OPTIMIZER, has_config, read_latest};
+use super::evaluating::batches;
+use super::forward::{Forward, Weights};
+use super::manifest::{self, Manifest};
+use super::measure::{Measuring, sums_of};
+use super::raw::{IntoRaw, Raw};
+use super::run_dir::{BEST, CHOICES, MODEL, OPTIMIZER, has_config, read_latest};
 use super::safetensors::TensorFile;
+use super::stored::Stored;
 use super::{Environment, InputSpec, RunConfig};
-use crate::loss::{cross_entropy, mse};
 use crate::nn::Layer;
-use crate::step::{Batch, Choices, Evaluation, Meter, NetworkBuilder};
+use crate::step::{Choices, NetworkBuilder, PREDICTION, SummaryRow};
 use crate::train::IntoSource;
 use crate::{DType, Error, Result, Runtime, Tensor};
-use dropforge_data::{Loader, LoaderOptions, Source};
-use dropforge_ir::ValueType;
-use std::path::Path;
+use dropforge_ir::{Array, ValueType};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A trained network, to predict and to measure: what a run holds is enough, whatever program trained it. Nothing that only
@@ -42,6 +43,9 @@ pub struct Trained {
     config: Option<RunConfig>,
     environment: Option<Environment>,
     forward: Forward,
+    /// What measures it; why there is nothing that does.
+    measuring: std::result::Result<Measuring, String>,
+    layers: Vec<SummaryRow>,
 }
 
 /// The most probable class of a sample.
@@ -62,18 +66,42 @@ impl Trained {
     /// The folder is no run, has no checkpoint yet, its weights do not fit its program, or its network works with some batch
     /// sizes only: then [`Trained::open_with`] opens it.
     pub fn open(run: impl AsRef<Path>, runtime: &Runtime) -> Result<Trained> {
+        Trained::open_weights(run.as_ref(), None, runtime)
+    }
+
+    /// Loads the best weights of a run whose training kept them: see [`keep_best`](crate::train::keep_best).
+    ///
+    /// # Errors
+    /// As [`Trained::open`], or the run has not kept any.
+    pub fn open_best(run: impl AsRef<Path>, runtime: &Runtime) -> Result<Trained> {
         let run = run.as_ref();
+        let best = run.join(BEST);
+        if latest_exists(run)? && !best.is_file() {
+            return Err(Error::new(format!(
+                "{}: has no best weights; train with the callback keep_best (`dropforge train --keep-best`), or take the \
+                 last weights",
+                run.display()
+            )));
+        }
+        Trained::open_weights(run, Some(best), runtime)
+    }
+
+    /// With the weights of the newest checkpoint, or of another file.
+    fn open_weights(run: &Path, weights: Option<PathBuf>, runtime: &Runtime) -> Result<Trained> {
         let newest = read_latest(run, |checkpoint| {
             let Some(manifest) = Manifest::read(checkpoint)? else { return Ok(None) };
             let stored = Stored::read(checkpoint, &manifest)?;
-            let forward = stored.map(|stored| load_stored(checkpoint, stored, runtime)).transpose()?;
-            Ok(Some((manifest, forward)))
+            let model = weights.clone().unwrap_or_else(|| checkpoint.join(MODEL));
+            let opened = stored.map(|stored| load_stored(checkpoint, &model, stored, runtime)).transpose()?;
+            Ok(Some((manifest, opened)))
         });
         match newest?.ok_or_else(|| no_checkpoint(run))? {
-            Some((manifest, Some(forward))) => {
-                fits(&manifest.inputs, forward.sample()).map_err(|error| error.context(run.display()))?;
-                let Manifest { inputs, environment, .. } = manifest;
-                Ok(Trained { inputs, config: config_of(run)?, environment: Some(environment), forward })
+            Some((manifest, Some((forward, measuring)))) => {
+                fits(&manifest.inputs, &forward).map_err(|error| error.context(run.display()))?;
+                let Manifest { inputs, environment, layers, .. } = manifest;
+                let layers = layers.into_iter().map(manifest::Layer::row).collect();
+                let config = config_of(run)?;
+                Ok(Trained { inputs, config, environment: Some(environment), forward, measuring, layers })
             }
             // Runs of the first version hold no programs; the configuration says what the layers are.
             None => {
@@ -128,7 +156,9 @@ impl Trained {
         load_model(run, &mut network)?;
         let choices = network.choices().clone();
         let forward = Forward::from_layers(net, &network, choices)?;
-        Ok(Trained { inputs, config: None, environment: None, forward })
+        let layers = network.summary().rows.clone();
+        let measuring = Err("the layers that it was opened with have no loss".into());
+        Ok(Trained { inputs, config: None, environment: None, forward, measuring, layers })
     }
 
     /// What the run was started with; `None` if a program of its own trained it.
@@ -151,13 +181,152 @@ impl Trained {
         &self.inputs.classes
     }
 
-    /// What the network gives for raw inputs, which are normalised as those that it was trained on.
+    /// What the network predicts for raw inputs, which are normalised as those that it was trained on. A network of several inputs
+    /// is asked by [`Trained::outputs`].
     ///
     /// # Errors
-    /// The inputs have another shape or type, or the device fails.
+    /// The inputs have another shape or type, there are several, or the device fails.
     pub fn predict(&self, inputs: impl IntoRaw) -> Result<Tensor> {
-        let array = inputs.into_raw()?.prepare(&self.inputs, self.forward.sample())?;
-        Ok(Tensor::from_array(self.forward.run(&array)?))
+        let [(name, sample)] = self.forward.inputs() else {
+            if self.forward.outputs().is_empty() {
+                return Err(no_prediction());
+            }
+            let names: Vec<&str> = self.input_types().map(|(name, _)| name).collect();
+            let names = names.join(", ");
+            return Err(Error::new(format!(
+                "the network has the inputs {names}: give them to Trained::outputs"
+            )));
+        };
+        let array = inputs.into_raw()?.prepare(&self.spec(name), sample)?;
+        Ok(Tensor::from_array(self.first(&[array])?))
+    }
+
+    /// All outputs of the network by name, the prediction first, for raw inputs by name.
+    ///
+    /// ```
+    /// use dropforge::data::from_named_records;
+    /// use dropforge::prelude::*;
+    /// use dropforge::step::{Batch, Objective};
+    ///
+    /// // Two inputs, two outputs.
+    /// fn net(scope: &Scope, batch: &Batch) -> Objective {
+    ///     let left = scope.layer("left", &dense(4), &batch.get("left"));
+    ///     let right = scope.layer("right", &dense(4), &batch.get("right"));
+    ///     let score = scope.layer("head", &dense(1), &(&left + &right).relu());
+    ///     let loss = (&score - batch.get("target")).square().mean(..);
+    ///     Objective::new(loss).prediction(&score).output("left code", &left)
+    /// }
+    ///
+    /// # let run = std::env::temp_dir().join(format!("dropforge-doc-outputs-{}", std::process::id()));
+    /// let records = (0..64).map(|i| {
+    ///     let x = i as f32 / 64.0;
+    ///     ([x, 1.0], [x * x, 0.0, 1.0], [2.0 * x])
+    /// });
+    /// let data = from_named_records(&["left", "right", "target"], records)?;
+    /// let mut trainer = Trainer::of(net, Adam::new(1e-2)).batch(8).compile(&data)?;
+    /// trainer.epoch(&data)?;
+    /// trainer.save(&run)?;
+    /// let trained = Trained::open(&run, &Runtime::shared()?)?;
+    /// let outputs = trained.outputs([("left", vec![0.5, 1.0]), ("right", vec![0.25, 0.0, 1.0])])?;
+    /// assert_eq!(outputs[0].0, "prediction");
+    /// assert_eq!((outputs[1].0.as_str(), outputs[1].1.shape().to_vec()), ("left code", vec![1, 4]));
+    /// # std::fs::remove_dir_all(run).unwrap();
+    /// # Ok::<(), dropforge::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// An input is missing, unknown, or of another shape, type or number of samples; or the device fails.
+    pub fn outputs<N: AsRef<str>, R: IntoRaw>(
+        &self,
+        inputs: impl IntoIterator<Item = (N, R)>,
+    ) -> Result<Vec<(String, Tensor)>> {
+        let known = self.forward.inputs();
+        let mut given: Vec<Option<Raw>> = known.iter().map(|_| None).collect();
+        let names = || self.input_types().map(|(name, _)| name).collect::<Vec<&str>>().join(", ");
+        for (name, raw) in inputs {
+            let name = name.as_ref();
+            let place = known.iter().position(|(known, _)| known == name);
+            let place = place.ok_or_else(|| {
+                Error::new(format!("the network has no input \"{name}\"; it has {}", names()))
+            })?;
+            given[place] = Some(raw.into_raw()?);
+        }
+        let arrays = known.iter().zip(given).map(|((name, sample), raw)| {
+            let raw = raw.ok_or_else(|| {
+                Error::new(format!("the input \"{name}\" is missing; the network has {}", names()))
+            })?;
+            raw.prepare(&self.spec(name), sample).map_err(|error| error.context(format_args!("\"{name}\"")))
+        });
+        let arrays = arrays.collect::<Result<Vec<Array>>>()?;
+        let outputs = self.forward.run(&arrays.iter().collect::<Vec<_>>())?;
+        let names = self.forward.outputs().iter().map(|(name, _)| name.clone());
+        Ok(names.zip(outputs.into_iter().map(Tensor::from_array)).collect())
+    }
+
+    /// Names of the inputs, with element type and shape of one sample of each.
+    pub fn input_types(&self) -> impl Iterator<Item = (&str, &ValueType)> {
+        self.forward.inputs().iter().map(|(name, ty)| (name.as_str(), ty))
+    }
+
+    /// Names of the outputs, the prediction first, with element type and shape of each for a batch of one.
+    pub fn output_types(&self) -> impl Iterator<Item = (&str, &ValueType)> {
+        self.forward.outputs().iter().map(|(name, ty)| (name.as_str(), ty))
+    }
+
+    /// The layers in the order in which values pass them, with what they give for a batch of one; none in runs of earlier
+    /// versions.
+    pub fn layers(&self) -> &[SummaryRow] {
+        &self.layers
+    }
+
+    /// Names and types of all parameters and running statistics.
+    pub fn weight_types(&self) -> impl Iterator<Item = (&str, &ValueType)> {
+        self.forward.weights().all().into_iter().map(|(name, buffer)| (name, buffer.ty()))
+    }
+
+    /// A listing for people of the kernels and the memory of a prediction for so many samples.
+    ///
+    /// # Errors
+    /// The program cannot be loaded.
+    pub fn explain(&self, batch: usize) -> Result<String> {
+        self.forward.explain(batch)
+    }
+
+    /// As [`Trained::explain`], of an evaluation.
+    ///
+    /// # Errors
+    /// The program cannot be loaded, or the run has none.
+    pub fn explain_evaluation(&self, batch: usize) -> Result<String> {
+        self.measuring().ok_or_else(|| self.no_measures())?.explain(batch)
+    }
+
+    /// What a field looks like.
+    fn spec(&self, name: &str) -> InputSpec {
+        let field = self.inputs.description.as_ref().and_then(|about| about.field(name));
+        field.map_or_else(|| self.inputs.clone(), InputSpec::of_field)
+    }
+
+    /// What the network predicts for prepared inputs, in the order of their names.
+    pub(super) fn first(&self, inputs: &[Array]) -> Result<Array> {
+        let place = self.forward.outputs().iter().position(|(name, _)| name == PREDICTION);
+        let outputs = self.forward.run(&inputs.iter().collect::<Vec<_>>())?;
+        place.and_then(|place| outputs.into_iter().nth(place)).ok_or_else(no_prediction)
+    }
+
+    pub(super) fn measuring(&self) -> Option<&Measuring> {
+        self.measuring.as_ref().ok()
+    }
+
+    pub(super) fn measuring_mut(&mut self) -> Option<&mut Measuring> {
+        self.measuring.as_mut().ok()
+    }
+
+    /// Why there is nothing that measures.
+    pub(super) fn no_measures(&self) -> Error {
+        let reason = self.measuring.as_ref().err().map_or("", String::as_str);
+        Error::new(format!(
+            "the run does not hold how it is measured ({reason}); give loss and metrics to Trained::evaluate_by"
+        ))
     }
 
     /// The probability of each class for each raw input.
@@ -216,93 +385,35 @@ impl Trained {
         batch: usize,
         mut row: impl FnMut(usize, &[f32]) -> Result<()>,
     ) -> Result<()> {
+        let names: Vec<&str> = self.input_types().map(|(name, _)| name).collect();
         let mut number = 0;
-        self.batches(source, batch, |scores, _, _| {
+        for batch in batches(source.source(), batch, &names)? {
+            let scores = Tensor::from_array(self.first(&batch?.1)?);
             let rows = match self.classes().is_empty() {
-                false => self.softmax(scores)?,
+                false => self.softmax(&scores)?,
                 true => {
-                    let width =
-                        scores.ty().shape.elements() / scores.shape().first().copied().unwrap_or(1).max(1);
-                    scores.to_vec::<f32>()?.chunks(width.max(1)).map(<[f32]>::to_vec).collect()
+                    let samples = scores.shape().first().copied().unwrap_or(1).max(1);
+                    let width = scores.ty().shape.elements() / samples;
+                    let mut values = scores.to_vec::<f32>()?;
+                    self.restore(&mut values);
+                    values.chunks(width.max(1)).map(<[f32]>::to_vec).collect()
                 }
             };
-            rows.iter().try_for_each(|values| {
+            for values in &rows {
+                row(number, values)?;
                 number += 1;
-                row(number - 1, values)
-            })
-        })
-    }
-
-    /// Measures the network on samples like those trained on, so many at a time. Classes are told by their names: their order
-    /// may be another one.
-    ///
-    /// # Errors
-    /// The samples have another shape or a class that the run does not know, or cannot be read.
-    pub fn evaluate(&self, test: &impl IntoSource, batch: usize) -> Result<Evaluation> {
-        let source = test.source();
-        let order = self.class_order(&*source)?;
-        let mut meter = match &order {
-            None => Meter::new(mse()),
-            Some(_) => Meter::new(cross_entropy()),
-        };
-        self.batches(test, batch, |scores, targets, len| {
-            let Some(order) = &order else { return meter.add(scores, targets, len) };
-            let named = targets.to_vec::<i32>()?.into_iter().map(|class| {
-                let outside = || Error::new(format!("there is no class {class}; they go to {}", order.len()));
-                usize::try_from(class).ok().and_then(|class| order.get(class).copied()).ok_or_else(outside)
-            });
-            let targets = Tensor::from_vec(named.collect::<Result<Vec<i32>>>()?, targets.shape().to_vec());
-            meter.add(scores, &targets, len)
-        })?;
-        Ok(meter.finish())
-    }
-
-    /// What the network gives for a source, batch after batch, with the targets.
-    fn batches(
-        &self,
-        source: &impl IntoSource,
-        batch: usize,
-        mut each: impl FnMut(&Tensor, &Tensor, usize) -> Result<()>,
-    ) -> Result<()> {
-        let source = source.source();
-        let description = source.description().clone();
-        let given = InputSpec::of(&*source);
-        let InputSpec { shape, mean, std, .. } = &self.inputs;
-        if given.shape != *shape {
-            let (name, given) = (&description.name, &given.shape);
-            return Err(Error::new(format!(
-                "{name} has inputs of shape {given:?}, the run was trained on {shape:?}"
-            )));
-        }
-        if (&given.mean, &given.std) != (mean, std) {
-            return Err(Error::new(format!(
-                "{} is normalised by mean {:?} and deviation {:?}, the run was trained with {mean:?} and {std:?}; use \
-                 those",
-                description.name, given.mean, given.std
-            )));
-        }
-        let options = LoaderOptions { batch, shuffle: false, ..LoaderOptions::default() };
-        for batch in Loader::new(source, options)?.epoch(0, 0) {
-            let batch = Batch::from(batch?);
-            let scores = Tensor::from_array(self.forward.run(&batch.get("input").to_array()?)?);
-            each(&scores, &batch.get("target"), batch.samples()?)?;
+            }
         }
         Ok(())
     }
 
-    /// The run's number of each class of a source; `None` for a regression.
-    fn class_order(&self, source: &dyn Source) -> Result<Option<Vec<i32>>> {
-        let (given, name) = (InputSpec::of(source).classes, &source.description().name);
-        if given.is_empty() == self.classes().is_empty() {
-            let order = (!given.is_empty()).then(|| map_classes(&given, self.classes())).transpose();
-            return order.map_err(|error| error.context(name));
+    /// Brings what the network predicts to the units of the target in a table: while training it is standardised. Of other data
+    /// nothing changes.
+    pub fn restore(&self, predicted: &mut [f32]) {
+        let target = self.inputs.description.as_ref().and_then(|about| about.target());
+        if let Some(target) = target {
+            target.restore(predicted);
         }
-        let what = |classes: bool| if classes { "classes" } else { "values" };
-        Err(Error::new(format!(
-            "{name} has {} as targets, the run was trained on {}",
-            what(!given.is_empty()),
-            what(given.is_empty())
-        )))
     }
 
     pub(super) fn forward(&self) -> &Forward {
@@ -310,36 +421,16 @@ impl Trained {
     }
 }
 
-/// For each class the number that the run has for it.
-fn map_classes(names: &[String], known: &[String]) -> Result<Vec<i32>> {
-    let number = |name: &String| known.iter().position(|known| known == name);
-    let unknown: Vec<&str> = names.iter().filter(|name| number(name).is_none()).map(String::as_str).collect();
-    if !unknown.is_empty() {
-        return Err(Error::new(format!(
-            "the run was trained on the classes {}; it does not know {}: give the folders those names",
-            some(known.iter().map(String::as_str)),
-            some(unknown.into_iter())
-        )));
+fn fits(inputs: &InputSpec, forward: &Forward) -> Result<()> {
+    match forward.inputs() {
+        [(_, sample)] if inputs.description.is_none() && *sample.shape != *inputs.shape.as_slice() => {
+            Err(Error::new(format!(
+                "its program takes samples of {}, its inputs are {:?}",
+                sample.shape, inputs.shape
+            )))
+        }
+        _ => Ok(()),
     }
-    Ok(names.iter().filter_map(|name| number(name).map(|number| number as i32)).collect())
-}
-
-/// The first of some names.
-fn some<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
-    const SHOWN: usize = 8;
-    let more = names.len().saturating_sub(SHOWN);
-    let shown: Vec<&str> = names.take(SHOWN).collect();
-    if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
-}
-
-fn fits(inputs: &InputSpec, sample: &ValueType) -> Result<()> {
-    if *sample.shape == *inputs.shape.as_slice() {
-        return Ok(());
-    }
-    Err(Error::new(format!(
-        "its program takes samples of {}, its inputs are {:?}",
-        sample.shape, inputs.shape
-    )))
 }
 
 /// The configuration of a run; `None` if a program of its own trained it.
@@ -354,18 +445,31 @@ pub fn config_of(run: impl AsRef<Path>) -> Result<Option<RunConfig>> {
     Ok(None)
 }
 
+fn no_prediction() -> Error {
+    Error::new(
+        "the network gives no prediction; its function should return Objective::new(loss).prediction(&prediction)",
+    )
+}
+
 fn no_checkpoint(run: &Path) -> Error {
     Error::new(format!("{}: the run has no checkpoint yet", run.display()))
 }
 
-/// Reads the weights of a checkpoint for the programs that it holds.
-fn load_stored(checkpoint: &Path, stored: Stored, runtime: &Runtime) -> Result<Forward> {
+fn latest_exists(run: &Path) -> Result<bool> {
+    Ok(read_latest(run, |_| Ok(()))?.is_some())
+}
+
+/// What predicts and what measures.
+type Opened = (Forward, std::result::Result<Measuring, String>);
+
+/// Reads weights for the programs of a checkpoint.
+fn load_stored(checkpoint: &Path, model: &Path, stored: Stored, runtime: &Runtime) -> Result<Opened> {
     let device = runtime.device().name();
-    let mut model = TensorFile::open(&checkpoint.join(MODEL))?;
+    let mut model = TensorFile::open(model)?;
     let mut others = None;
     let choices = Chosen::read(&checkpoint.join(CHOICES))?;
     let choices = choices.and_then(|chosen| chosen.for_device(&device).cloned()).unwrap_or_else(Choices::new);
-    let weights = |name: &str, ty: &ValueType| {
+    let elements = |name: &str, ty: &ValueType| {
         let file = match (model.ty(name), &mut others) {
             (Some(_), _) => &mut model,
             // What random numbers come from, where a prediction draws some.
@@ -381,28 +485,46 @@ fn load_stored(checkpoint: &Path, stored: Stored, runtime: &Runtime) -> Result<F
             Some(Ok(_)) => file.read(name),
         }
     };
-    Forward::from_text(stored, runtime, choices, weights).map_err(|error| error.context(checkpoint.display()))
+    load_programs(stored, runtime, choices, elements).map_err(|error| error.context(checkpoint.display()))
+}
+
+fn load_programs(
+    stored: Stored,
+    runtime: &Runtime,
+    choices: Choices,
+    elements: impl FnMut(&str, &ValueType) -> Result<Array>,
+) -> Result<Opened> {
+    let Stored { hypers, predict, evaluate, .. } = stored;
+    let (template, program) = predict.checked(|_| false)?;
+    let measures = match &evaluate {
+        None => Err("it was saved by an earlier version".to_string()),
+        Some((program, _)) if program.template.is_err() => {
+            Err(program.template.clone().err().unwrap_or_default())
+        }
+        Some((stored, measures)) => {
+            let sums = sums_of(measures);
+            Ok((stored.checked(|name| sums.contains(name))?, stored, measures))
+        }
+    };
+    let mut programs = vec![(&program, &predict)];
+    if let Ok(((_, program), stored, _)) = &measures {
+        programs.push((program, stored));
+    }
+    let weights = Arc::new(Weights::of(&programs, hypers, runtime, choices, elements)?);
+    let forward = Forward::from_text(template.clone(), &program, predict.constants.clone(), weights.clone())?;
+    let measuring = match measures {
+        Err(reason) => Err(reason),
+        Ok(((template, program), stored, measures)) => {
+            let constants = stored.constants.clone();
+            Ok(Measuring::from_text(template.clone(), &program, constants, measures, weights)?)
+        }
+    };
+    Ok((forward, measuring))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn names(names: &[&str]) -> Vec<String> {
-        names.iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn classes_are_told_by_their_names() {
-        let known = names(&["blue", "red", "green"]);
-        assert_eq!(map_classes(&names(&["blue", "red", "green"]), &known).unwrap(), [0, 1, 2]);
-        assert_eq!(map_classes(&names(&["green", "blue"]), &known).unwrap(), [2, 0]);
-        let message = map_classes(&names(&["Red", "blue"]), &known).unwrap_err().to_string();
-        assert!(message.contains("blue, red, green") && message.contains("does not know Red"), "{message}");
-        let many: Vec<String> = (0..20).map(|i| i.to_string()).collect();
-        let message = map_classes(&names(&["x"]), &many).unwrap_err().to_string();
-        assert!(message.contains("7 and 12 more"), "{message}");
-    }
 
     #[test]
     fn threads_share_it() {

@@ -428,7 +428,7 @@ impl Trained {
     /// # Errors
     /// As [`Network::save_weights`].
     pub fn save_weights(&self, path: impl AsRef<Path>) -> Result<()> {
-        let states = self.forward().weights();
+        let states = self.forward().weights().all();
         let tensors: Vec<(&str, &ValueType)> =
             states.iter().map(|(name, buffer)| (*name, buffer.ty())).collect();
         disk::replace_file(path.as_ref(), &mut |out| {

@@ -1,9 +1,10 @@
 //! What was traced, for those who keep programs outside of a network.
 
 use super::batch::Fields;
-use super::build::{Traced, captured_buffer, trace_predict};
+use super::build::{Traced, captured_buffer, trace_evaluate, trace_predict};
 use super::network::Network;
 use super::task::Forward;
+use crate::metric::Slot;
 use crate::nn::Layer;
 use crate::{Result, Runtime};
 use dropforge_ir::{Array, Program, ValueType};
@@ -23,6 +24,16 @@ impl TracedProgram {
 
     pub fn program(&self) -> &Program {
         &self.0.program
+    }
+
+    /// What the sums of a program that evaluates are of, the mean loss first.
+    pub fn metrics(&self) -> &[Slot] {
+        &self.0.metrics
+    }
+
+    /// The place among the network's fields of the one with class indices, and how many classes there are.
+    pub fn classes(&self) -> Option<(usize, usize)> {
+        self.0.classes
     }
 
     /// Runtime scalars with what they are unless somebody sets them.
@@ -48,5 +59,15 @@ impl Network {
     /// The program that predicts for batches of this size.
     pub(crate) fn trace(&self, batch: usize) -> Result<TracedProgram> {
         trace_predict(&*self.task, &self.fields, batch).map(TracedProgram)
+    }
+
+    /// The program that evaluates batches of this size: loss and metrics, whatever they are.
+    pub(crate) fn trace_measuring(&self, batch: usize) -> Result<TracedProgram> {
+        trace_evaluate(&self.recipe(), batch).map(TracedProgram)
+    }
+
+    /// The name of a field of its batches.
+    pub(crate) fn field_name(&self, place: usize) -> &str {
+        &self.fields.at(place).name
     }
 }

@@ -1,0 +1,236 @@
+//! Measuring trained networks on data.
+
+use super::{InputSpec, Trained};
+use crate::loss::{Loss, cross_entropy, mse};
+use crate::metric::Metric;
+use crate::step::{Batch, Evaluation, Meter};
+use crate::train::IntoSource;
+use crate::{Error, Result, Tensor};
+use dropforge_data::{Loader, LoaderOptions, Source, TARGET};
+use dropforge_ir::{Array, Data};
+use std::sync::Arc;
+
+impl Trained {
+    /// Measures the network on samples like those trained on, so many at a time: by the loss and the metrics of its own training,
+    /// whatever these are, which are in the run as a program. Classes are told by their names: their order may be another one.
+    ///
+    /// A metric of a program's own that is no [quotient](Metric::is_quotient) is left out unless it is
+    /// [known](Trained::know).
+    ///
+    /// ```
+    /// use dropforge::prelude::*;
+    ///
+    /// # let run = std::env::temp_dir().join(format!("dropforge-doc-evaluate-{}", std::process::id()));
+    /// let (train, test) = datasets::digits(200, 50, 1);
+    /// // A loss that no file can name.
+    /// let own_loss = |scores: &Tensor, classes: &Tensor| cross_entropy().loss(&(scores * 2.0), classes);
+    /// let net = seq![flatten(), dense(10)];
+    /// let mut trainer = Trainer::new(net, own_loss, Adam::new(1e-2)).batch(50).compile(&train)?;
+    /// trainer.epoch(&train)?;
+    /// trainer.save(&run)?;
+    /// let measured = Trained::open(&run, &Runtime::shared()?)?.evaluate(&test, 50)?;
+    /// assert!((measured.loss - trainer.evaluate(&test)?.loss).abs() < 1e-5);
+    /// # std::fs::remove_dir_all(run).unwrap();
+    /// # Ok::<(), dropforge::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The samples have another shape or a class that the run does not know, or cannot be read; or the run does not say how it
+    /// is measured, as those of earlier versions that a program of its own trained: see
+    /// [`evaluate_by`](Trained::evaluate_by).
+    pub fn evaluate(&self, test: &impl IntoSource, batch: usize) -> Result<Evaluation> {
+        let Some(measuring) = self.measuring() else { return self.evaluate_by_config(test, batch) };
+        let source = test.source();
+        let names: Vec<&str> = measuring.fields().iter().map(|(name, _)| name.as_str()).collect();
+        let order = self.check(&*source)?;
+        let batches = batches(source, batch, &names)?;
+        measuring.measure(batches.map(|batch| {
+            let (samples, mut fields) = batch?;
+            if let (Some(order), Some(place)) = (&order, names.iter().position(|name| *name == TARGET)) {
+                fields[place] = named(&fields[place], order)?;
+            }
+            Ok((samples, fields))
+        }))
+    }
+
+    /// As [`Trained::evaluate`], by this loss and these metrics instead of the run's own, which compare the first output with
+    /// the field `target`.
+    ///
+    /// # Errors
+    /// As [`Trained::evaluate`], or prediction and target do not fit the loss or a metric.
+    pub fn evaluate_by(&self, test: &impl IntoSource, batch: usize, mut meter: Meter) -> Result<Evaluation> {
+        let source = test.source();
+        let order = self.check(&*source)?;
+        let inputs: Vec<&str> = self.input_types().map(|(name, _)| name).collect();
+        let names: Vec<&str> = inputs.iter().copied().chain([TARGET]).collect();
+        for batch in batches(source, batch, &names)? {
+            let (samples, mut fields) = batch?;
+            let target = fields.pop().ok_or_else(|| Error::new("there is no target"))?;
+            let target = order.as_ref().map_or_else(|| Ok(target.clone()), |order| named(&target, order))?;
+            let scores = self.first(&fields)?;
+            meter.add(&Tensor::from_array(scores), &Tensor::from_array(target), samples)?;
+        }
+        Ok(meter.finish())
+    }
+
+    /// Gives a metric of the training's own, which only the program that trained can compute from its sums, so that
+    /// [`Trained::evaluate`] has it, too: one with the same name and the same sums.
+    ///
+    /// # Errors
+    /// The run has no such metric, or does not say how it is measured.
+    pub fn know(mut self, metric: impl Metric + 'static) -> Result<Trained> {
+        match self.measuring_mut() {
+            Some(measuring) => measuring.know(Arc::new(metric))?,
+            None => return Err(self.no_measures()),
+        }
+        Ok(self)
+    }
+
+    /// Names of the run's metrics that [`Trained::evaluate`] leaves out, because they have not been made
+    /// [known](Trained::know).
+    pub fn unknown_metrics(&self) -> Vec<&str> {
+        self.measuring().map_or_else(Vec::new, |measuring| measuring.unknown().collect())
+    }
+
+    /// By loss and metrics of the configuration, for runs of earlier versions.
+    fn evaluate_by_config(&self, test: &impl IntoSource, batch: usize) -> Result<Evaluation> {
+        let Some(config) = self.config() else { return Err(self.no_measures()) };
+        let usual: fn(bool) -> Box<dyn Loss> =
+            |classes| if classes { Box::new(cross_entropy()) } else { Box::new(mse()) };
+        let has_classes = !self.classes().is_empty() || self.inputs().vocabulary().is_some();
+        let loss = config.loss.as_ref().map_or_else(|| Ok(usual(has_classes)), |loss| loss.build())?;
+        let meter = Meter::new(loss);
+        let meter = match &config.metrics {
+            None => meter,
+            Some(metrics) => {
+                let metrics = metrics.iter().map(|metric| Ok(metric.build()?.into()));
+                meter.metrics(metrics.collect::<Result<Vec<Arc<dyn Metric>>>>()?)
+            }
+        };
+        self.evaluate_by(test, batch, meter)
+    }
+
+    /// Refuses samples unlike those trained on; gives the run's number of each class, if there are classes.
+    fn check(&self, source: &dyn Source) -> Result<Option<Vec<i32>>> {
+        let given = InputSpec::of(source);
+        let (name, inputs) = (&source.description().name, self.inputs());
+        if given.shape != inputs.shape {
+            let (given, shape) = (&given.shape, &inputs.shape);
+            return Err(Error::new(format!(
+                "{name} has inputs of shape {given:?}, the run was trained on {shape:?}"
+            )));
+        }
+        let (mean, std) = (&inputs.mean, &inputs.std);
+        if (&given.mean, &given.std) != (mean, std) {
+            return Err(Error::new(format!(
+                "{name} is normalised by mean {:?} and deviation {:?}, the run was trained with {mean:?} and {std:?}; use \
+                 those",
+                given.mean, given.std
+            )));
+        }
+        let fields = |inputs: &InputSpec| inputs.description.as_ref().map(|about| about.fields.clone());
+        if let (Some(then), Some(now)) = (fields(inputs), fields(&given))
+            && then != now
+        {
+            return Err(Error::new(format!(
+                "{name} has other columns, other statistics of them or another vocabulary than the run was trained on; \
+                 prepare it as the run's data were"
+            )));
+        }
+        self.class_order(given, name)
+    }
+
+    /// The run's number of each class of a source; `None` for a regression.
+    fn class_order(&self, given: InputSpec, name: &str) -> Result<Option<Vec<i32>>> {
+        let given = given.classes;
+        if given.is_empty() == self.classes().is_empty() {
+            let order = (!given.is_empty()).then(|| map_classes(&given, self.classes())).transpose();
+            return order.map_err(|error| error.context(name));
+        }
+        let what = |classes: bool| if classes { "classes" } else { "values" };
+        Err(Error::new(format!(
+            "{name} has {} as targets, the run was trained on {}",
+            what(!given.is_empty()),
+            what(given.is_empty())
+        )))
+    }
+}
+
+/// The fields of these names of all samples, batch after batch, with how many samples each has.
+pub(super) fn batches(
+    source: Arc<dyn Source>,
+    batch: usize,
+    names: &[&str],
+) -> Result<impl Iterator<Item = Result<(usize, Vec<Array>)>>> {
+    let description = source.description();
+    if let Some(missing) = names.iter().find(|name| description.field(name).is_none()) {
+        let there: Vec<&str> = description.fields.iter().map(|field| field.name.as_str()).collect();
+        return Err(Error::new(format!(
+            "{} has no field \"{missing}\", which the run needs; it has {}",
+            description.name,
+            there.join(", ")
+        )));
+    }
+    let options = LoaderOptions { batch, shuffle: false, ..LoaderOptions::default() };
+    let epoch = Loader::new(source, options)?.epoch(0, 0);
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    Ok(epoch.map(move |batch| {
+        let batch = Batch::from(batch?);
+        let fields = names.iter().map(|name| batch.get(name).to_array());
+        Ok((batch.samples()?, fields.collect::<Result<_>>()?))
+    }))
+}
+
+/// Classes by the numbers of the run.
+fn named(targets: &Array, order: &[i32]) -> Result<Array> {
+    let number = |&class: &i32| {
+        let outside = || Error::new(format!("there is no class {class}; they go to {}", order.len() - 1));
+        usize::try_from(class).ok().and_then(|class| order.get(class).copied()).ok_or_else(outside)
+    };
+    let Some(classes) = targets.as_i32() else { return Ok(targets.clone()) };
+    let classes = classes.iter().map(number).collect::<Result<Vec<i32>>>()?;
+    Array::new(targets.shape().clone(), Data::I32(classes)).ok_or_else(|| Error::new("a target is missing"))
+}
+
+/// For each class the number that the run has for it.
+fn map_classes(names: &[String], known: &[String]) -> Result<Vec<i32>> {
+    let number = |name: &String| known.iter().position(|known| known == name);
+    let unknown: Vec<&str> = names.iter().filter(|name| number(name).is_none()).map(String::as_str).collect();
+    if !unknown.is_empty() {
+        return Err(Error::new(format!(
+            "the run was trained on the classes {}; it does not know {}: give the folders those names",
+            some(known.iter().map(String::as_str)),
+            some(unknown.into_iter())
+        )));
+    }
+    Ok(names.iter().filter_map(|name| number(name).map(|number| number as i32)).collect())
+}
+
+/// The first of some names.
+fn some<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    const SHOWN: usize = 8;
+    let more = names.len().saturating_sub(SHOWN);
+    let shown: Vec<&str> = names.take(SHOWN).collect();
+    if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn classes_are_told_by_their_names() {
+        let known = names(&["blue", "red", "green"]);
+        assert_eq!(map_classes(&names(&["blue", "red", "green"]), &known).unwrap(), [0, 1, 2]);
+        assert_eq!(map_classes(&names(&["green", "blue"]), &known).unwrap(), [2, 0]);
+        let message = map_classes(&names(&["Red", "blue"]), &known).unwrap_err().to_string();
+        assert!(message.contains("blue, red, green") && message.contains("does not know Red"), "{message}");
+        let many: Vec<String> = (0..20).map(|i| i.to_string()).collect();
+        let message = map_classes(&names(&["x"]), &many).unwrap_err().to_string();
+        assert!(message.contains("7 and 12 more"), "{message}");
+    }
+}

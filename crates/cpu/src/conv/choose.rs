@@ -69,6 +69,11 @@ const SPLIT_OPERATIONS: f64 = 1e6;
 /// Pixels in a row up to which the rows of a pointwise convolution are joined.
 const JOINED_PIXELS: usize = 256;
 
+/// Up to so many images a pointwise convolution goes as a product, ...
+const PRODUCT_IMAGES: usize = 2;
+/// ... from so many pixels of a plane on.
+const PRODUCT_PIXELS: usize = 32;
+
 /// A pointwise convolution with longer rows, where rows may be joined because each pixel sees itself alone: tiles of pixels fit
 /// long rows better.
 pub(super) fn joined_rows(shape: &ConvShape) -> ConvShape {
@@ -146,6 +151,8 @@ pub fn choose(shape: &ConvShape, direction: Direction, level: Level, threads: us
         Algorithm::Lanes
     } else if fits(Algorithm::Depthwise) && fills_lanes {
         Algorithm::Depthwise
+    } else if shape.groups == 1 && goes_as_product(shape, direction, level) {
+        Algorithm::Pointwise
     } else if fits(Algorithm::Winograd) && many_channels && many_tiles {
         Algorithm::Winograd
     } else if (shape.groups > 1 || few_pixels) && columns_of_image(shape) <= MOST_COLUMN_ELEMENTS {
@@ -155,6 +162,18 @@ pub fn choose(shape: &ConvShape, direction: Direction, level: Level, threads: us
     } else {
         Algorithm::General
     }
+}
+
+/// Whether a pointwise convolution goes as a product: the direct one reads a few pixels of every channel for each tile, which
+/// takes a cache line each where tiles are as small as 16 registers allow; packing them for a product costs less. With many
+/// images the direct one shares them among threads, which makes up for that.
+fn goes_as_product(shape: &ConvShape, direction: Direction, level: Level) -> bool {
+    supports(Algorithm::Pointwise, direction, shape)
+        && direction == Direction::Forward
+        && shape.stride == [1; 2]
+        && level.registers() < 32
+        && shape.batch <= PRODUCT_IMAGES
+        && shape.output_plane() >= PRODUCT_PIXELS
 }
 
 /// Whether a plane is mostly padding, which would be copied, and take memory, for nothing.

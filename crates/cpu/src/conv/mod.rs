@@ -24,6 +24,7 @@ mod general;
 mod lanes;
 mod lanes_pool;
 mod layout;
+mod pointwise;
 mod prepared;
 #[cfg(test)]
 mod tests;
@@ -210,18 +211,21 @@ pub enum Algorithm {
     Columns,
     /// Vectors of channels that each see themselves alone; as many groups as input channels.
     Depthwise,
+    /// A product with the input as it lies; filters of one tap.
+    Pointwise,
     /// Winograd's F(4×4, 3×3): a quarter of the products, at an error of some 1e-5; one group, 3×3, stride 1.
     Winograd,
 }
 
 impl Algorithm {
     /// All of them, the one that serves everything first.
-    pub const ALL: [Algorithm; 6] = [
+    pub const ALL: [Algorithm; 7] = [
         Algorithm::General,
         Algorithm::Direct,
         Algorithm::Lanes,
         Algorithm::Columns,
         Algorithm::Depthwise,
+        Algorithm::Pointwise,
         Algorithm::Winograd,
     ];
 }
@@ -233,6 +237,7 @@ pub fn supports(algorithm: Algorithm, direction: Direction, shape: &ConvShape) -
         Algorithm::Direct => direct::supports(shape),
         Algorithm::Lanes => lanes::supports(direction, shape),
         Algorithm::Depthwise => depthwise::supports(shape),
+        Algorithm::Pointwise => pointwise::supports(direction, shape),
         Algorithm::Winograd => winograd::supports(shape),
     }
 }

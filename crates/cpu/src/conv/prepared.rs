@@ -2,7 +2,7 @@
 
 use super::{
     Algorithm, ConvShape, Direction, Operands, columns, depthwise, depthwise_filter, direct, direct_filter,
-    general, lanes, supports, winograd,
+    general, lanes, pointwise, supports, winograd,
 };
 use crate::pool::Pool;
 use crate::simd::Level;
@@ -72,6 +72,7 @@ enum Plan {
     Columns(Box<columns::Plan>),
     Depthwise(depthwise::Plan),
     DepthwiseFilter(depthwise_filter::Plan),
+    Pointwise(pointwise::Plan),
     Winograd(winograd::Plan),
 }
 
@@ -104,6 +105,7 @@ impl Prepared {
                 Plan::DepthwiseFilter(depthwise_filter::Plan::new(shape, level, threads))
             }
             Algorithm::Depthwise => Plan::Depthwise(depthwise::Plan::new(direction, shape, level, threads)),
+            Algorithm::Pointwise => Plan::Pointwise(pointwise::Plan::new(direction, shape, level, threads)),
             Algorithm::Winograd => Plan::Winograd(winograd::Plan::new(direction, shape, level, threads)),
             Algorithm::General | Algorithm::Direct | Algorithm::Lanes => Plan::None,
         };
@@ -137,6 +139,7 @@ impl Prepared {
             Plan::Columns(plan) => plan.scratch_len(),
             Plan::Depthwise(plan) => plan.scratch_len(),
             Plan::DepthwiseFilter(plan) => plan.scratch_len(),
+            Plan::Pointwise(plan) => plan.scratch_len(),
             Plan::Winograd(plan) => plan.scratch_len(),
         }
     }
@@ -173,7 +176,11 @@ impl Prepared {
     /// Whether [`Prepared::run`] can tell when parts of the result are finished.
     pub fn tells_parts(&self) -> bool {
         let is_convolution = self.direction != Direction::FilterGradient;
-        is_convolution && matches!(self.plan, Plan::Direct(_) | Plan::Depthwise(_) | Plan::Winograd(_))
+        is_convolution
+            && matches!(
+                self.plan,
+                Plan::Direct(_) | Plan::Depthwise(_) | Plan::Pointwise(_) | Plan::Winograd(_)
+            )
     }
 
     /// Computes the convolution; see the [module](super) for what `a`, `b` and `out` are. `out` is overwritten. `finish`, where
@@ -225,6 +232,7 @@ impl Prepared {
             Plan::Columns(plan) => plan.run(a, plain, out, scratch, pool),
             Plan::Depthwise(plan) => plan.run(a, b, out, scratch, pool, finish),
             Plan::DepthwiseFilter(plan) => plan.run(a, plain, out, scratch, pool),
+            Plan::Pointwise(plan) => plan.run(a, plain, out, scratch, pool, finish),
             Plan::Winograd(plan) => plan.run(a, b, out, scratch, pool, finish),
             Plan::None => match self.algorithm {
                 Algorithm::Lanes => {

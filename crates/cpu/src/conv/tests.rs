@@ -156,6 +156,25 @@ fn odd_shapes() -> Vec<ConvShape> {
             ..plain
         },
         ConvShape { kernel: [1, 1], stride: [2, 2], pad_low: [0; 2], pad_high: [0; 2], ..plain },
+        ConvShape {
+            kernel: [1, 1],
+            stride: [1, 3],
+            pad_low: [0; 2],
+            pad_high: [0; 2],
+            groups: 3,
+            in_channels: 21,
+            out_channels: 45,
+            ..plain
+        },
+        ConvShape {
+            kernel: [1, 1],
+            pad_low: [0; 2],
+            pad_high: [0; 2],
+            groups: 2,
+            in_channels: 70,
+            out_channels: 6,
+            ..plain
+        },
         ConvShape { kernel: [1, 1], stride: [3, 3], pad_low: [1; 2], pad_high: [2; 2], ..plain },
         ConvShape { kernel: [5, 5], pad_low: [2; 2], pad_high: [2; 2], batch: 18, in_channels: 1, ..plain },
         ConvShape { kernel: [5, 5], pad_low: [0; 2], pad_high: [0; 2], batch: 35, input: [14, 14], ..plain },
@@ -254,6 +273,11 @@ fn depthwise_in_several_bands() {
 }
 
 #[test]
+fn pointwise_at_odd_shapes() {
+    check_odd_shapes(Algorithm::Pointwise);
+}
+
+#[test]
 fn winograd_at_odd_shapes() {
     check_odd_shapes(Algorithm::Winograd);
 }
@@ -271,6 +295,7 @@ fn chosen_algorithms_at_real_shapes() {
         ConvShape { stride: [2, 2], ..ConvShape::square(2, 64, 128, 32, 3, 1) },
         ConvShape { stride: [2, 2], ..ConvShape::square(2, 64, 128, 32, 1, 0) },
         ConvShape::square(8, 128, 160, 8, 3, 1),
+        ConvShape::square(1, 96, 70, 14, 1, 0),
         ConvShape::square(2, 16, 32, 64, 3, 1),
         ConvShape::square(3, 200, 216, 6, 3, 1),
         ConvShape { groups: 32, ..ConvShape::square(2, 32, 32, 32, 3, 1) },

@@ -12,6 +12,7 @@ from golden_cases import (
     elementwise,
     half,
     indexing,
+    loops,
     movement,
     programs,
     reduction,
@@ -32,6 +33,7 @@ window.pooling_cases()
 indexing.gather_cases()
 indexing.random_cases()
 scan.scan_cases()
+loops.loop_cases()
 attention.attention_cases()
 composed.composed_cases()
 programs.program_cases()

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from golden_library.layers import LAYERS as MORE_LAYERS
 from golden_library.losses import loss_cases
 from golden_library.optimizers import optimizer_cases
+from golden_library.recurrent import LAYERS as RECURRENT_LAYERS
 from golden_library.tensors import tensor_cases
 
 FOLDER = Path(__file__).resolve().parent.parent / "crates/dropforge/tests/data"
@@ -176,4 +177,7 @@ loss_cases()
 optimizer_cases()
 torch.manual_seed(1)
 for name, (shape, layer) in MORE_LAYERS.items():
+    layer_case(name, shape, layer)
+torch.manual_seed(2)
+for name, (shape, layer) in RECURRENT_LAYERS.items():
     layer_case(name, shape, layer)

@@ -3,7 +3,9 @@
 
 use dropforge::init::Init;
 use dropforge::loss::{Loss, cross_entropy, mse};
-use dropforge::models::{GptOptions, catsdogs, gpt, lenet, mlp, resnet18, tinycnn};
+use dropforge::models::{
+    GptOptions, LstmCharOptions, catsdogs, gpt, lenet, lstm_char, mlp, resnet18, tinycnn,
+};
 use dropforge::nn::{
     Conv, Layer, Sequential, batch_norm, conv, dense, dropout, flatten, global_avg_pool, max_pool, relu,
     residual, sequential,
@@ -12,7 +14,7 @@ use dropforge::optim::{Adam, AdamW, Optimizer, Sgd};
 use dropforge::{Generator, Tensor, seq};
 
 /// The names of all workloads.
-pub const NAMES: [&str; 16] = [
+pub const NAMES: [&str; 17] = [
     "tinycnn",
     "tinycnn-adam",
     "mlp",
@@ -27,6 +29,7 @@ pub const NAMES: [&str; 16] = [
     "autoencoder",
     "wide",
     "tabular",
+    "lstm-char",
     "gpt-char",
     "gpt2-124m",
 ];
@@ -109,6 +112,12 @@ pub fn workload(name: &str, is_gpu: bool) -> Option<Workload> {
         }),
         "wide" => classifier(chain(&[2048, 2048, 2048, 10]), momentum(), &[1024], 10, 256),
         "tabular" => classifier(tabular(2), Adam::new(1e-3), &[32], 2, 64),
+        "lstm-char" => {
+            let options = LstmCharOptions { vocabulary: 65, width: 128, layers: 1, dropout: 0.0 };
+            let task = Task::Predict { context: 128, vocabulary: 65 };
+            let optimizer = Box::new(Adam::new(1e-3));
+            Some(Workload { net: Box::new(lstm_char(options)), optimizer, task, batch: 32 })
+        }
         "gpt-char" if !is_gpu => {
             transformer(GptOptions { vocabulary: 65, context: 128, width: 128, heads: 4, layers: 4 }, 16)
         }

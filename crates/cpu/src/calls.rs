@@ -13,6 +13,7 @@ use crate::movement::{
     Element, IndexedShape, Padding, argsort, concat, cumulative_sum, gather, pad, scatter_add,
 };
 use crate::pooling::{self, PoolShape};
+use crate::scan::Scan;
 use crate::vm;
 use dropforge_ir::interpret::{Numbers, Precision, apply};
 use dropforge_ir::{
@@ -79,6 +80,8 @@ pub(crate) enum Call {
     Attention { attention: Attention, offsets: [isize; 3] },
     /// The gradients of attention; the offsets are the first elements of query, key, value and the output's gradient.
     AttentionGradient { gradient: AttentionGradient, offsets: [isize; 4] },
+    /// A loop.
+    Scan(Box<Scan>),
     /// An operation on halves by the kernel of f32.
     OnHalves(Box<OnHalves>),
     /// By the plain interpreter: for operations that no kernel serves.
@@ -124,8 +127,9 @@ impl Call {
         shared: &Shared,
     ) -> Result<Call> {
         let dtypes = args.iter().map(|arg| arg.ty.dtype).chain(results.iter().map(|ty| ty.dtype));
-        let only_moves = matches!(op, Op::Concat { .. } | Op::Pad { .. } | Op::Gather { .. });
-        if !only_moves && dtypes.into_iter().any(DType::is_half) {
+        let takes_any =
+            matches!(op, Op::Concat { .. } | Op::Pad { .. } | Op::Gather { .. } | Op::Scan { .. });
+        if !takes_any && dtypes.into_iter().any(DType::is_half) {
             // A function of the plain type, or this one would be made for ever deeper closures.
             let source: &dyn Fn(usize) -> &'a Op = &source;
             return Ok(Call::OnHalves(Box::new(OnHalves::new(op, args, results, source, shared)?)));
@@ -238,6 +242,9 @@ impl Call {
                 let offsets = [0, 1, 2, 5].map(|arg: usize| args[arg].offset as isize);
                 Call::AttentionGradient { gradient, offsets }
             }
+            Op::Scan { body, carries, stacked, trips, reverse } => {
+                Call::Scan(Box::new(Scan::new(body, [*carries, *stacked, *trips], *reverse != 0, shared)?))
+            }
             _ => Call::Interpreted {
                 op: op.clone(),
                 args: args.iter().map(|arg| arg.ty.clone()).collect(),
@@ -263,6 +270,14 @@ impl Call {
         }
     }
 
+    /// Memory that the operation keeps for itself, in bytes.
+    pub(crate) fn own_bytes(&self) -> usize {
+        match self {
+            Call::Scan(scan) => scan.own_bytes(),
+            _ => 0,
+        }
+    }
+
     /// The choice, for listings.
     pub(crate) fn describe(&self) -> String {
         match self {
@@ -272,6 +287,7 @@ impl Call {
             }
             Call::Interpreted { .. } => "interpreted".into(),
             Call::OnHalves(call) => call.describe(),
+            Call::Scan(scan) => scan.describe(),
             _ => String::new(),
         }
     }
@@ -606,6 +622,8 @@ impl Call {
                     gradient.run(&pointers, scratch, pool);
                 }
             }
+            // SAFETY: as this function's.
+            Call::Scan(scan) => unsafe { scan.run(arg, result, shared) },
             // SAFETY: as this function's.
             Call::OnHalves(call) => unsafe { call.run(arg, result, scratch, shared) },
             Call::Interpreted { op, args, results } => {

@@ -1,52 +1,24 @@
 //! A plan loaded on the CPU: everything is prepared once, and a run only follows the list.
 
-use crate::calls::{Call, Extras, Following, Scratch};
+use crate::calls::Scratch;
 use crate::device::{CpuBuffer, Shared};
+use crate::kernels::{Kernels, Prepared};
 use crate::memory::AlignedBuffer;
 use crate::packed::PackedFilters;
-use crate::vm;
-use dropforge_ir::{Error, Result, ValueType};
+use dropforge_ir::{Error, Literal, Result};
 use dropforge_plan::Plan;
 use dropforge_plan::explain::human_bytes;
-use dropforge_plan::kernel::Domain;
-use dropforge_plan::plan::{Place, Work};
+use dropforge_plan::plan::Place;
 use dropforge_runtime::profile::{Peak, Times};
 use dropforge_runtime::{Argument, Arguments, Binding, BufferRef, Loaded, own};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What runs for one kernel of the plan.
-enum Prepared {
-    Loop {
-        compiled: Box<vm::Compiled>,
-        operands: Vec<Vec<usize>>,
-    },
-    /// A loop that runs on each finished part of the product or convolution before it; that kernel runs both.
-    Epilogue {
-        compiled: Box<vm::Compiled>,
-        operands: Vec<usize>,
-        /// Which of the operands is the product.
-        product: usize,
-    },
-    Call {
-        call: Box<Call>,
-        args: Vec<usize>,
-        results: Vec<usize>,
-    },
-    Copy {
-        from: usize,
-        to: usize,
-        bytes: usize,
-    },
-    /// A max-pool, or the gradient of one, that convolutions compute.
-    Pooled,
-}
-
 /// A program on the CPU.
 pub(crate) struct CpuExecutable {
     shared: Arc<Shared>,
     plan: Arc<Plan>,
-    prepared: Vec<Prepared>,
+    kernels: Kernels,
     states: Vec<Arc<CpuBuffer>>,
     /// By kernel, the filters of convolutions that stay from run to run.
     packed: Vec<Option<PackedFilters>>,
@@ -76,75 +48,22 @@ impl CpuExecutable {
     pub(crate) fn new(shared: &Arc<Shared>, binding: &Binding<'_>) -> Result<CpuExecutable> {
         let plan = Arc::clone(binding.plan());
         let states = binding.own_states(|buffer: &CpuBuffer| buffer.belongs_to(shared))?;
-        let threads = shared.pool.threads();
-        let mut scratch_bytes = 0;
-        let mut prepared = Vec::with_capacity(plan.kernels.len());
-        for (number, step) in plan.kernels.iter().enumerate() {
-            let next = match &step.work {
-                Work::Loop { kernel, instances } => {
-                    let domains: Vec<Domain> =
-                        instances.iter().map(|instance| instance.domain.clone()).collect();
-                    let mut operands: Vec<Vec<usize>> =
-                        instances.iter().map(|instance| instance.operands.clone()).collect();
-                    let compiled = Box::new(vm::Compiled::new(kernel, &domains, threads, shared.level));
-                    match prepared.last_mut() {
-                        Some(Prepared::Call { call, results, .. })
-                            if step.is_epilogue
-                                && compiled.is_elementwise()
-                                && call.can_be_followed()
-                                && operands[0].contains(&results[0]) =>
-                        {
-                            if plan.is_used_by_next_only(number - 1, results[0]) {
-                                call.put_product_aside();
-                                scratch_bytes = scratch_bytes.max(call.scratch_bytes());
-                            }
-                            let operands = operands.swap_remove(0);
-                            let product = operands.iter().position(|operand| *operand == results[0]);
-                            Prepared::Epilogue { compiled, product: product.unwrap_or(0), operands }
-                        }
-                        _ => Prepared::Loop { compiled, operands },
-                    }
-                }
-                Work::Call { op, args, results } => {
-                    let types: Vec<&ValueType> =
-                        results.iter().map(|&result| &plan.buffers[result].ty).collect();
-                    let source =
-                        |arg: usize| &plan.program.definition(plan.buffers[args[arg].buffer].value).op;
-                    let mut call = Call::new(op, args, &types, source, shared)?;
-                    if results.get(1).is_some_and(|&positions| plan.is_used_only_by(number, positions)) {
-                        call.leave_out_positions();
-                    }
-                    scratch_bytes = scratch_bytes.max(call.scratch_bytes());
-                    let args = args.iter().map(|arg| arg.buffer).collect();
-                    Prepared::Call { call: Box::new(call), args, results: results.clone() }
-                }
-                Work::Copy { from, to } => {
-                    Prepared::Copy { from: *from, to: *to, bytes: plan.buffers[*from].ty.bytes() }
-                }
-            };
-            prepared.push(next);
-        }
-        scratch_bytes = scratch_bytes.max(join_pools(&plan, &mut prepared, shared));
-        let packed = prepared.iter().map(|step| match step {
+        let kernels = Kernels::new(&plan, shared)?;
+        let packed = kernels.prepared.iter().map(|step| match step {
             Prepared::Call { call, args, .. } if args.len() == 2 => PackedFilters::new(call, args[1], &plan),
             _ => Ok(None),
         });
         let packed: Vec<Option<PackedFilters>> = packed.collect::<Result<_>>()?;
-        let mut constants = Vec::new();
-        for literal in &plan.constants {
-            let mut memory = allocate(literal.bytes().len(), "a constant")?;
-            memory.as_bytes_mut()[..literal.bytes().len()].copy_from_slice(literal.bytes());
-            constants.push(memory);
-        }
+        let constants = constants(&plan)?;
         let mut executable = CpuExecutable {
             shared: Arc::clone(shared),
-            prepared,
+            scratch: Scratch::new(allocate(kernels.scratch_bytes, "scratch space")?),
+            kernels,
             states,
             packed,
             // An empty value may stand at the very end, see `spare`.
             arena: allocate(plan.arena_bytes + SPARE, "intermediate values")?,
             spare: allocate(SPARE, "empty inputs")?,
-            scratch: Scratch::new(allocate(scratch_bytes, "scratch space")?),
             constants,
             hypers: allocate(plan.program.hypers.len() * HYPER_STRIDE, "hyperparameters")?,
             pointers: vec![Pointer(std::ptr::null_mut()); plan.buffers.len()],
@@ -168,120 +87,37 @@ impl CpuExecutable {
             });
         }
     }
-
-    /// The loop that runs as part of the product with this number.
-    fn epilogue(&self, product: usize) -> Option<(&vm::Compiled, &[usize], usize)> {
-        match self.prepared.get(product + 1)? {
-            Prepared::Epilogue { compiled, operands, product } => Some((compiled, operands, *product)),
-            _ => None,
-        }
-    }
-
-    fn run_kernel(&mut self, index: usize) {
-        let pool = &self.shared.pool;
-        match &self.prepared[index] {
-            Prepared::Loop { compiled, operands } => {
-                // SAFETY: the plan's operands have the sizes that the kernel was compiled for, overlap only as plans
-                // allow, and the device's lock is held.
-                unsafe {
-                    compiled.run(&|instance, operand| self.pointers[operands[instance][operand]].0, pool)
-                };
-            }
-            Prepared::Call { call, args, results } => {
-                let epilogue = self.epilogue(index);
-                let operand = |_: usize, operand: usize| match epilogue {
-                    Some((_, operands, _)) => self.pointers[operands[operand]].0,
-                    None => std::ptr::null_mut(),
-                };
-                let following =
-                    epilogue.map(|(kernel, _, product)| Following { kernel, operand: &operand, product });
-                let packed = self.packed[index].as_ref().map(PackedFilters::elements);
-                // SAFETY: as above; the scratch space is as large as the largest call asks for, and the plan says that the
-                // loop may follow element by element.
-                unsafe {
-                    call.run_with(
-                        &|arg| self.pointers[args[arg]].0,
-                        &|result| self.pointers[results[result]].0,
-                        Extras { following: following.as_ref(), packed },
-                        &self.scratch,
-                        &self.shared,
-                    );
-                }
-            }
-            // Another kernel runs it.
-            Prepared::Epilogue { .. } | Prepared::Pooled => {}
-            Prepared::Copy { from, to, bytes } => {
-                // SAFETY: a copy joins two different buffers of one size.
-                unsafe {
-                    std::ptr::copy_nonoverlapping(self.pointers[*from].0, self.pointers[*to].0, *bytes)
-                };
-            }
-        }
-    }
-}
-
-/// Lets convolutions compute the max-pools of their outputs, and the gradients of these, where they can and nobody else needs
-/// what comes in between. Returns the bytes of scratch space that this takes.
-fn join_pools(plan: &Plan, prepared: &mut [Prepared], shared: &Shared) -> usize {
-    let mut scratch_bytes = 0;
-    for number in 0..prepared.len() {
-        let Prepared::Call { call, args, results } = &prepared[number] else { continue };
-        let Some(windows) = call.pool_shape().copied() else { continue };
-        let (args, results) = (args.clone(), results.clone());
-        let can_pool = |kernel: usize| matches!(&prepared[kernel], Prepared::Call { call, .. } if call.can_pool_output(&windows));
-        if results.len() == 2 {
-            let follows = plan.kernels[number].is_epilogue
-                && plan.is_used_by_next_only(number - 1, args[0])
-                && can_pool(number - 1);
-            if !follows {
-                continue;
-            }
-            if let Prepared::Call { call, results: pooled, .. } = &mut prepared[number - 1] {
-                call.pool_output(shared);
-                scratch_bytes = scratch_bytes.max(call.scratch_bytes());
-                *pooled = results;
-            }
-        } else {
-            let spread = results[0];
-            let touches = |kernel: &usize| plan.kernels[*kernel].buffers().contains(&spread);
-            let readers: Vec<usize> = (number + 1..prepared.len()).filter(touches).collect();
-            let are_gradients = readers.iter().all(|&reader| {
-                matches!(&prepared[reader], Prepared::Call { call, args, .. }
-                    if call.is_convolution_gradient() && args.iter().filter(|arg| **arg == spread).count() == 1)
-            });
-            let is_free = plan.kernels[number].is_deferrable
-                && matches!(plan.buffers[spread].place, Place::Arena(_))
-                && are_gradients
-                && readers.iter().all(|&reader| can_pool(reader));
-            if !is_free {
-                continue;
-            }
-            for reader in readers {
-                if let Prepared::Call { call, args: inputs, .. } = &mut prepared[reader] {
-                    call.pool_output(shared);
-                    scratch_bytes = scratch_bytes.max(call.scratch_bytes());
-                    for input in inputs.iter_mut().filter(|input| **input == spread) {
-                        *input = args[0];
-                    }
-                    inputs.push(args[1]);
-                }
-            }
-        }
-        prepared[number] = Prepared::Pooled;
-    }
-    scratch_bytes
 }
 
 /// Bytes that can be read where a value is empty: one element of any type.
-const SPARE: usize = 64;
+pub(crate) const SPARE: usize = 64;
 
 /// Bytes between hyperparameters.
 const HYPER_STRIDE: usize = size_of::<f32>();
 
-fn allocate(bytes: usize, what: &str) -> Result<AlignedBuffer> {
+/// The constants of a plan in memory.
+pub(crate) fn constants(plan: &Plan) -> Result<Vec<AlignedBuffer>> {
+    let place = |literal: &Literal| {
+        let mut memory = allocate(literal.bytes().len(), "a constant")?;
+        memory.as_bytes_mut()[..literal.bytes().len()].copy_from_slice(literal.bytes());
+        Ok(memory)
+    };
+    plan.constants.iter().map(place).collect()
+}
+
+pub(crate) fn allocate(bytes: usize, what: &str) -> Result<AlignedBuffer> {
     // One element at least, so that there is always an address.
     AlignedBuffer::try_new(bytes.div_ceil(size_of::<f32>()).max(1))
         .ok_or_else(|| Error::new("load", format!("no memory for {what}, {}", human_bytes(bytes as f64))))
+}
+
+impl CpuExecutable {
+    fn run_kernel(&self, index: usize) {
+        let packed = self.packed[index].as_ref().map(PackedFilters::elements);
+        // SAFETY: the device's lock is held, the pointers are those of this run, and the scratch space is as large as the
+        // largest call asks for.
+        unsafe { self.kernels.run(index, &self.pointers, packed, &self.scratch, &self.shared) };
+    }
 }
 
 impl Loaded for CpuExecutable {
@@ -326,16 +162,16 @@ impl Loaded for CpuExecutable {
                 state.renew_version();
             }
         }
-        for (packed, step) in self.packed.iter_mut().zip(&self.prepared) {
+        for (packed, step) in self.packed.iter_mut().zip(&self.kernels.prepared) {
             if let (Some(packed), Prepared::Call { call, .. }) = (packed, step) {
                 packed.renew(call, &self.states, &shared);
             }
         }
         if self.times.is_empty() {
-            (0..self.prepared.len()).for_each(|index| self.run_kernel(index));
+            (0..self.kernels.prepared.len()).for_each(|index| self.run_kernel(index));
         } else {
             self.profiled_runs += 1;
-            for index in 0..self.prepared.len() {
+            for index in 0..self.kernels.prepared.len() {
                 let start = Instant::now();
                 self.run_kernel(index);
                 self.times[index] += start.elapsed();
@@ -347,13 +183,13 @@ impl Loaded for CpuExecutable {
 
     fn peak_bytes(&self) -> usize {
         let packed: usize = self.packed.iter().flatten().map(PackedFilters::bytes).sum();
-        self.plan.arena_bytes + self.scratch.bytes() + packed
+        self.plan.arena_bytes + self.scratch.bytes() + packed + self.kernels.own_bytes()
     }
 
     /// Which of several ways computes a kernel.
     fn note(&self, kernel: usize) -> String {
-        match &self.prepared[kernel] {
-            Prepared::Call { call, .. } if self.epilogue(kernel).is_some() => {
+        match &self.kernels.prepared[kernel] {
+            Prepared::Call { call, .. } if self.kernels.epilogue(kernel).is_some() => {
                 format!("{} with epilogue", call.describe()).trim_start().into()
             }
             Prepared::Call { call, .. } => call.describe(),
@@ -368,7 +204,7 @@ impl Loaded for CpuExecutable {
     }
 
     fn start_profile(&mut self) {
-        self.times = vec![Duration::ZERO; self.prepared.len()];
+        self.times = vec![Duration::ZERO; self.kernels.prepared.len()];
         self.profiled_runs = 0;
     }
 

@@ -6,6 +6,7 @@ pub mod conv;
 mod device;
 mod executable;
 mod halves;
+mod kernels;
 pub mod matmul;
 pub mod memory;
 pub mod movement;
@@ -13,6 +14,7 @@ mod packed;
 mod peak;
 pub mod pool;
 pub mod pooling;
+mod scan;
 pub mod simd;
 pub mod vecmath;
 

@@ -43,7 +43,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use tensor::{
     Axes, Conv2d, Element, Ellipsis, Generator, GradientCheck, Index, IntoIndex, IntoIndices, IntoReshape,
     IntoShape, NestedData, NewAxis, Operand, PadMode, Pool2d, Runtime, Tensor, Tensors, grad, gradients,
-    no_grad, stepped, value_and_grad,
+    no_grad, scan, scan_reverse, stepped, value_and_grad,
 };
 
 pub use dropforge_data as data;
@@ -71,5 +71,7 @@ pub mod prelude {
     pub use crate::seq;
     pub use crate::step::{Network, NetworkBuilder, Step, StepBuilder, compile};
     pub use crate::train::{Trainer, early_stopping, highest, lowest, reduce_on_plateau};
-    pub use crate::{Array, DType, Error, Generator, Result, Runtime, Shape, Tensor, ValueType, gradients};
+    pub use crate::{
+        Array, DType, Error, Generator, Result, Runtime, Shape, Tensor, ValueType, gradients, scan,
+    };
 }

@@ -4,6 +4,8 @@
 //! nodes that compute the gradients. The rules use the operations of the program themselves, so gradients can be
 //! differentiated again wherever the operations they use have rules. A gradient has the type of its value.
 
+mod scan;
+
 use crate::error::{Error, Result};
 use crate::op::{BinaryKind, CompareKind, Op, ReduceKind, UnaryKind};
 use crate::program::{Node, Program, Value};
@@ -21,10 +23,31 @@ pub fn append_gradients(program: &mut Program, loss: Value, wrt: &[Value]) -> Re
         return Err(unfit(message).at(&program.definition(loss).origin));
     }
     let active = active_values(program, wrt);
-    let origin = program.current_origin.clone();
     let mut gradients: Vec<Option<Value>> = vec![None; program.value_count()];
     gradients[loss.index()] = Some(program.constant(Literal::scalar(program.dtype(loss), 1.0)));
-    for index in (0..=program.definition_id(loss).index()).rev() {
+    let last = program.definition_id(loss).index() + 1;
+    accumulate(program, &mut gradients, &active, last)?;
+    wrt.iter()
+        .map(|value| {
+            gradients[value.index()].ok_or_else(|| {
+                let name = describe(program, *value);
+                unfit(format!("the loss does not depend on {name} through differentiable operations"))
+                    .at(&program.definition(*value).origin)
+            })
+        })
+        .collect()
+}
+
+/// Goes backwards through the first `count` nodes and adds up the gradients of their active arguments, from those that are
+/// there.
+fn accumulate(
+    program: &mut Program,
+    gradients: &mut [Option<Value>],
+    active: &[bool],
+    count: usize,
+) -> Result<()> {
+    let origin = program.current_origin.clone();
+    for index in (0..count).rev() {
         let node = &program.nodes()[index];
         let reached = node.results.iter().any(|value| gradients[value.index()].is_some());
         if !reached || !node.args.iter().any(|arg| active[arg.index()]) {
@@ -47,15 +70,7 @@ pub fn append_gradients(program: &mut Program, loss: Value, wrt: &[Value]) -> Re
         }
     }
     program.current_origin = origin;
-    wrt.iter()
-        .map(|value| {
-            gradients[value.index()].ok_or_else(|| {
-                let name = describe(program, *value);
-                unfit(format!("the loss does not depend on {name} through differentiable operations"))
-                    .at(&program.definition(*value).origin)
-            })
-        })
-        .collect()
+    Ok(())
 }
 
 /// How errors call a value: by its port if it has one.
@@ -99,6 +114,9 @@ impl Rule<'_> {
         let args = &node.args;
         if let Op::MeanVariance { axes } = &node.op {
             return self.mean_variance(axes, gradients);
+        }
+        if let Op::Scan { .. } = &node.op {
+            return scan::scan(self.program, node, self.wanted, gradients);
         }
         let Some(g) = gradients[0] else {
             return Err(self.missing());
@@ -170,7 +188,7 @@ impl Rule<'_> {
             }
             Op::Reduce { kind, axes } => self.reduce(*kind, axes, g),
             Op::LogSumExp { axes } => self.logsumexp(axes, g),
-            Op::MeanVariance { .. } => unreachable!("handled above"),
+            Op::MeanVariance { .. } | Op::Scan { .. } => unreachable!("handled above"),
             Op::Dot { lhs_batch, rhs_batch, lhs_contract, rhs_contract } => {
                 let lhs = Side { batch: lhs_batch, contract: lhs_contract, value: args[0] };
                 let rhs = Side { batch: rhs_batch, contract: rhs_contract, value: args[1] };

@@ -9,6 +9,7 @@
 
 pub mod array;
 mod attribute;
+mod body;
 pub mod error;
 pub mod gradient;
 mod half;
@@ -23,6 +24,7 @@ pub mod types;
 pub mod verify;
 
 pub use array::{Array, Data};
+pub use body::Body;
 pub use error::{Error, Result};
 pub use half::{BF16, F16};
 pub use op::{BinaryKind, CompareKind, ConvolutionWindow, Op, PoolWindow, ReduceKind, UnaryKind};

@@ -1,6 +1,7 @@
 //! The operations: one enum, from which names, attributes and their text form are generated.
 
 use crate::attribute::Attribute;
+use crate::body::Body;
 use crate::types::{DType, Literal, Real, Shape};
 use std::collections::BTreeMap;
 
@@ -478,6 +479,22 @@ operations! {
         causal: usize,
         /// As in `Attention`.
         scale: Real,
+    },
+    /// A loop with a fixed number of trips. Arguments are first the initial values of what is carried from trip to trip, then
+    /// arrays with one slice along axis 0 for each trip, then what is the same in all trips. The body is given the carried
+    /// values, the slices of its trip (without that axis) and the rest, and gives the new carried values and then what is
+    /// stacked. Results: the carried values after the last trip, then the stacked arrays, with the trips as axis 0.
+    Scan = "scan" {
+        /// What is done in each trip.
+        body: Body,
+        /// How many values are carried.
+        carries: usize,
+        /// How many arguments have a slice for each trip.
+        stacked: usize,
+        /// How many trips there are.
+        trips: usize,
+        /// 1 if the first trip takes the last slices, and the last trip the first, else 0.
+        reverse: usize,
     },
     /// Random u32: element `i` is word `i mod 4` of Philox4x32-10 with key = seed (u32 `[2]`) and counter
     /// `(i / 4, step, stream, 0)`. Arguments: seed and step (u32 scalar).

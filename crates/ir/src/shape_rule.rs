@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::op::{BinaryKind, ConvolutionWindow, Op, PoolWindow, UnaryKind};
+use crate::program::Program;
 use crate::types::{DType, Shape, ValueType};
 
 /// The most products that one operation may sum, over all its results: nothing can carry out more, and counts of them stay
@@ -118,6 +119,7 @@ fn rule(op: &Op, args: &[&ValueType]) -> Rule {
         Op::Select {} | Op::Attention { .. } => 3,
         Op::AttentionGradient { .. } => 6,
         Op::Concat { .. } => args.len().max(1),
+        Op::Scan { body, .. } => body.program().inputs.len(),
     };
     if args.len() != count {
         return Err(format!("takes {count} arguments, got {}", args.len()));
@@ -421,6 +423,9 @@ fn rule(op: &Op, args: &[&ValueType]) -> Rule {
             }
             Ok(vec![args[0].clone(), args[1].clone(), args[2].clone()])
         }
+        Op::Scan { body, carries, stacked, trips, .. } => {
+            scan(body.program(), [*carries, *stacked, *trips], args)
+        }
         Op::RandomBits { shape, .. } => {
             let scalar = ValueType::scalar(DType::U32);
             if *args[0] != ValueType::new(DType::U32, [2]) || *args[1] != scalar {
@@ -429,6 +434,50 @@ fn rule(op: &Op, args: &[&ValueType]) -> Rule {
             one(DType::U32, shape.clone())
         }
     }
+}
+
+/// The most trips of a loop, so that positions of all of them are numbers of 32 bits.
+const MAX_TRIPS: usize = i32::MAX as usize;
+
+fn scan(body: &Program, [carries, stacked, trips]: [usize; 3], args: &[&ValueType]) -> Rule {
+    if !body.states.is_empty() || !body.hypers.is_empty() {
+        return Err("a body has inputs and outputs alone, this has states or hyperparameters".into());
+    }
+    if carries.saturating_add(stacked) > args.len() || carries > body.outputs.len() || body.outputs.is_empty()
+    {
+        return Err(format!(
+            "{carries} carried and {stacked} stacked values need a body with as many inputs and outputs, this has {} and {}",
+            body.inputs.len(),
+            body.outputs.len()
+        ));
+    }
+    if trips > MAX_TRIPS {
+        return Err(format!("takes at most {MAX_TRIPS} trips, got {trips}"));
+    }
+    let with_trips = |ty: &ValueType| {
+        let shape = std::iter::once(trips).chain(ty.shape.iter().copied()).collect();
+        ValueType { dtype: ty.dtype, shape }
+    };
+    for (position, (input, &arg)) in body.inputs.iter().zip(args).enumerate() {
+        let taken = body.ty(input.value);
+        let expected =
+            if (carries..carries + stacked).contains(&position) { with_trips(taken) } else { taken.clone() };
+        if *arg != expected {
+            return Err(format!("argument {position} is {arg}, a body that takes {taken} needs {expected}"));
+        }
+    }
+    let mut results = Vec::new();
+    for (position, output) in body.outputs.iter().enumerate() {
+        let given = body.ty(output.value);
+        if position < carries && given != args[position] {
+            return Err(format!(
+                "carried value {position} is {} before a trip and {given} after it",
+                args[position]
+            ));
+        }
+        results.push(if position < carries { given.clone() } else { with_trips(given) });
+    }
+    Ok(results)
 }
 
 fn same(a: &ValueType, b: &ValueType) -> std::result::Result<(), String> {

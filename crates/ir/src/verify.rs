@@ -64,6 +64,9 @@ fn check_node(program: &Program, index: usize, node: &Node, made: usize) -> std:
         }
         return check_leaf(program, &node.op, node.results[0], ty);
     }
+    if let Op::Scan { body, .. } = &node.op {
+        verify(body.program()).map_err(|error| format!("its body: {}", error.message()))?;
+    }
     let args: Vec<&ValueType> = node.args.iter().map(|&value| program.ty(value)).collect();
     let inferred = infer(&node.op, &args).map_err(|error| error.message().to_string())?;
     if !inferred.iter().eq(results.iter().copied()) {

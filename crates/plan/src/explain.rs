@@ -2,7 +2,8 @@
 
 use crate::kernel::LoopKernel;
 use crate::plan::{Kernel, Place, Plan, Work};
-use dropforge_ir::{Op, Shape, ValueType};
+use crate::view::is_view;
+use dropforge_ir::{Node, Op, Shape, ValueType};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -55,6 +56,15 @@ fn call_flops(op: &Op, args: &[&ValueType], result: &Shape) -> f64 {
             let (q, k) = (&args[0].shape, &args[1].shape);
             let scores = elements(q) * k[2] as f64 * if *causal != 0 { 0.5 } else { 1.0 };
             scores * if matches!(op, Op::Attention { .. }) { 4.0 } else { 10.0 }
+        }
+        Op::Scan { body, trips, .. } => {
+            let body = body.program();
+            let of_node = |node: &Node| {
+                let args: Vec<&ValueType> = node.args.iter().map(|&arg| body.ty(arg)).collect();
+                let moves = is_view(&node.op) || node.op.is_leaf();
+                if moves { 0.0 } else { call_flops(&node.op, &args, body.shape(node.results[0])) }
+            };
+            *trips as f64 * body.nodes().iter().map(of_node).sum::<f64>()
         }
         _ => elements(result),
     }

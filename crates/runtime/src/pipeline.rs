@@ -3,7 +3,7 @@
 use crate::binding::Binding;
 use crate::device::{BufferRef, Choices, Device};
 use crate::executable::Executable;
-use dropforge_ir::passes::{PASSES, Pass, run_passes};
+use dropforge_ir::passes::{PASSES, Pass, join_scans, run_passes, unroll_scans};
 use dropforge_ir::verify::verify;
 use dropforge_ir::{Program, Result};
 use dropforge_plan::verify::verify as verify_plan;
@@ -27,6 +27,15 @@ impl Default for Options {
 }
 
 impl Options {
+    /// For devices that have no loops: the trips of a scan are written one after another before everything else.
+    pub fn unrolled() -> Options {
+        let mut options = Options::default();
+        let first =
+            [Pass { name: "join-scans", run: join_scans }, Pass { name: "unroll-scans", run: unroll_scans }];
+        options.passes.splice(0..0, first);
+        options
+    }
+
     /// No passes: the program is planned as it is written.
     pub fn as_written() -> Options {
         Options { passes: Vec::new(), ..Options::default() }

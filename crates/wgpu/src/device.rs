@@ -7,7 +7,7 @@ use crate::gpu::{Gpu, lock};
 use crate::printing::Printing;
 use dropforge_gpu::{Backend, LiveBuffer, leaks};
 use dropforge_ir::{Error, Result, ValueType};
-use dropforge_runtime::{Binding, BufferRef, Choices, Device, Loaded, MemoryStatistics};
+use dropforge_runtime::{Binding, BufferRef, Choices, Device, Loaded, MemoryStatistics, Options};
 use std::sync::Arc;
 
 /// A GPU reached through Vulkan, Metal or DirectX 12.
@@ -128,6 +128,10 @@ impl Device for WgpuDevice {
 
     fn allocate(&self, ty: &ValueType) -> Result<BufferRef> {
         Ok(Arc::new(WgpuBuffer::zeroed(&self.gpu, ty)?))
+    }
+
+    fn options(&self) -> Options {
+        Options::unrolled()
     }
 
     fn load(&self, binding: &Binding<'_>, choices: &mut Choices) -> Result<Box<dyn Loaded>> {

@@ -11,6 +11,7 @@ mod layer;
 mod norm;
 mod pool;
 mod prelu;
+mod recurrent;
 mod repeat;
 mod residual;
 mod resize;
@@ -36,6 +37,7 @@ pub use layer::{Flatten, Layer, Named, flatten, named};
 pub use norm::{BatchNorm, LayerNorm, batch_norm, layer_norm};
 pub use pool::{AvgPool, GlobalAvgPool, MaxPool, avg_pool, global_avg_pool, max_pool};
 pub use prelu::{PRelu, prelu};
+pub use recurrent::{Gru, Lstm, Rnn, Sequences, Start, gru, lstm, rnn};
 pub use repeat::{Repeat, repeat};
 pub use residual::{Residual, residual};
 pub use resize::{

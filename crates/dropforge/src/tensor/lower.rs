@@ -163,6 +163,14 @@ impl Lowering {
         Ok(())
     }
 
+    /// What the tensors that were lowered do beside computing values, if anything.
+    pub fn beside(&self) -> Option<&'static str> {
+        if !self.checks.is_empty() {
+            return Some("look indices up, which are checked");
+        }
+        (!self.detached.is_empty()).then_some("detach what it computed")
+    }
+
     /// Names the outputs that say whether indices were right, and gives what to verify them with, in their order.
     pub fn output_checks(&mut self) -> Vec<IndexCheck> {
         let checks = std::mem::take(&mut self.checks);

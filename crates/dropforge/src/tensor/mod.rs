@@ -38,6 +38,7 @@ mod read;
 mod reduction;
 mod resize;
 pub(crate) mod runtime;
+mod scan;
 mod shapes;
 mod statistics;
 mod window;
@@ -52,6 +53,7 @@ pub use index::{Ellipsis, Index, IntoIndex, IntoIndices, NewAxis, stepped};
 pub use movement::IntoReshape;
 pub use padding::PadMode;
 pub use runtime::Runtime;
+pub use scan::{scan, scan_reverse};
 pub use shapes::{Axes, IntoShape};
 pub use window::{Conv2d, Pool2d};
 

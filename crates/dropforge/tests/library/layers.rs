@@ -214,3 +214,74 @@ fn sizes_of_images() {
     check("upsample_bilinear", upsample_bilinear(2, false));
     check("upsample_bilinear_corners", upsample_bilinear(3, true));
 }
+
+#[test]
+fn recurrent_layers() {
+    check("lstm", lstm(6));
+    check("lstm_one_step", lstm(1));
+    check("lstm_deep", lstm(4).layers(2).bidirectional(true));
+    check("lstm_no_bias", lstm(4).bias(false));
+    check("lstm_last", lstm(4).bidirectional(true).last());
+    check("gru", gru(6));
+    check("gru_deep", gru(4).layers(2).bidirectional(true));
+    check("gru_no_bias", gru(4).bias(false));
+    check("rnn", rnn(6));
+    check("rnn_relu", rnn(3).relu(true));
+    check("rnn_deep", rnn(4).layers(2).bidirectional(true));
+}
+
+/// Sequences of these lengths, from states that are parameters; outputs and last states in one row for each sequence.
+fn several(
+    lengths: &'static [i32],
+    states: usize,
+    has_cell: bool,
+    run: impl Fn(&Scope, &Tensor, &Start<'_>) -> Sequences + Send + Sync + 'static,
+) -> impl Layer {
+    move |scope: &Scope, x: &Tensor| {
+        let lengths = Tensor::from_slice(lengths, [lengths.len()]);
+        let state = |name: &str| scope.parameter(name, [states, lengths.shape()[0], 4], Init::constant(0.0));
+        let hidden = state("hidden");
+        let cell = has_cell.then(|| state("cell"));
+        let start = Start { lengths: Some(&lengths), hidden: Some(&hidden), cell: cell.as_ref() };
+        let Sequences { output, hidden, cell } = run(&scope.enter("rnn"), x, &start);
+        let row = |state: &Tensor| state.transpose(0, 1).flatten(1);
+        let rows = [Some(output.flatten(1)), Some(row(&hidden)), cell.as_ref().map(row)];
+        Tensor::concat(&rows.iter().flatten().collect::<Vec<_>>(), 1)
+    }
+}
+
+#[test]
+fn recurrent_layers_of_several_lengths() {
+    let layer = lstm(4).layers(2).bidirectional(true);
+    check("lstm_lengths", several(&[5, 2, 1, 4], 4, true, move |scope, x, start| layer.run(scope, x, start)));
+    let layer = gru(4).bidirectional(true);
+    check("gru_lengths", several(&[3, 5, 1], 2, false, move |scope, x, start| layer.run(scope, x, start)));
+    let layer = rnn(4);
+    check("rnn_lengths", several(&[2, 4, 3], 1, false, move |scope, x, start| layer.run(scope, x, start)));
+}
+
+/// A thousand steps take no longer to compile than ten, and run.
+#[test]
+fn compiling_does_not_grow_with_the_steps() {
+    let seconds = |time: usize| {
+        let (x, y) = (Tensor::zeros([2, time, 3]), Tensor::from_vec(vec![0; 2], [2]));
+        let start = std::time::Instant::now();
+        let mut step =
+            compile(seq![lstm(8).last(), dense(2)], cross_entropy(), Adam::new(1e-2), (&x, &y)).unwrap();
+        let compiled = start.elapsed().as_secs_f64();
+        let first = step.run((&x, &y)).unwrap().loss().unwrap();
+        let last = (0..20).map(|_| step.run((&x, &y)).unwrap().loss().unwrap()).last().unwrap();
+        assert!(last < first, "{last} after {first}");
+        compiled
+    };
+    let short = (0..3).map(|_| seconds(10)).fold(f64::INFINITY, f64::min);
+    let long = (0..3).map(|_| seconds(1000)).fold(f64::INFINITY, f64::min);
+    assert!(long < 3.0 * short + 0.05, "{long} s for 1,000 steps, {short} s for 10");
+}
+
+#[test]
+fn recurrent_layers_say_what_does_not_fit() {
+    let message = |layer: Lstm, shape: &[usize]| Network::compile(layer, shape).err().unwrap().to_string();
+    assert!(message(lstm(4), &[5]).contains("needs f32[batch, time, features], got f32[1, 5]"));
+    assert!(message(lstm(4).dropout(1.5), &[5, 2]).contains("must lie between 0 and 1, got 1.5"));
+}

@@ -11,6 +11,7 @@ mod elementwise;
 mod movement;
 mod reduction;
 mod scan;
+mod trips;
 mod window;
 
 use crate::array::{Array, Data};
@@ -237,6 +238,10 @@ fn rounded(numbers: &Numbers, precision: Precision) -> Numbers {
 pub fn apply(op: &Op, args: &[&Numbers], precision: Precision) -> Result<Vec<Numbers>> {
     let arg_types: Vec<&ValueType> = args.iter().map(|arg| &arg.ty).collect();
     let types = infer(op, &arg_types)?;
+    if let Op::Scan { body, carries, stacked, trips, reverse } = op {
+        let slices = *carries..*carries + *stacked;
+        return trips::scan(body.program(), slices, *trips, *reverse != 0, args, &types, precision);
+    }
     let x = |index: usize| args[index];
     let result = &types[0].shape;
     let one = |elements: Vec<f64>| vec![elements];
@@ -284,6 +289,7 @@ pub fn apply(op: &Op, args: &[&Numbers], precision: Precision) -> Result<Vec<Num
         Op::WindowSumTranspose { window, .. } => one(window::window_sum_transpose(x(0), window, result)),
         Op::Attention { causal, scale } => attention::attention(x(0), x(1), x(2), *causal != 0, scale.0),
         Op::AttentionGradient { causal, scale } => attention::attention_gradient(args, *causal != 0, scale.0),
+        Op::Scan { .. } => unreachable!("handled above"),
         Op::RandomBits { stream, .. } => {
             let seed = [x(0).elements[0] as u32, x(0).elements[1] as u32];
             let words = random_bits(seed, x(1).elements[0] as u32, *stream, result.elements());

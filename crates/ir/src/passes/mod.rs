@@ -2,10 +2,12 @@
 
 mod dead_code;
 mod factors;
+mod loops;
 mod pads;
 mod pooling;
 mod simplify;
 mod subexpressions;
+mod unroll;
 
 use crate::error::Result;
 use crate::program::Program;
@@ -13,10 +15,12 @@ use crate::verify::verify;
 
 pub use dead_code::remove_dead_code;
 pub use factors::gather_factors;
+pub use loops::{join_scans, optimize_bodies};
 pub use pads::join_padded_pieces;
 pub use pooling::{mask_before_spreading, pool_before_activation};
 pub use simplify::simplify;
 pub use subexpressions::merge_common_subexpressions;
+pub use unroll::unroll_scans;
 
 /// A pass with the name that listings and errors use.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +34,9 @@ pub struct Pass {
 /// What every program goes through before it is scheduled, in this order. Passes come again where others uncover more
 /// for them to do: dead code hides that a value has one user only.
 pub const PASSES: &[Pass] = &[
+    Pass { name: "join-scans", run: join_scans },
     Pass { name: "dead-code", run: remove_dead_code },
+    Pass { name: "optimize-bodies", run: optimize_bodies },
     Pass { name: "simplify", run: simplify },
     Pass { name: "common-subexpressions", run: merge_common_subexpressions },
     Pass { name: "join-padded-pieces", run: join_padded_pieces },

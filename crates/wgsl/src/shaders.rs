@@ -95,7 +95,7 @@ pub fn shaders_with(
     printing: &Printing,
     choices: &mut Choices,
 ) -> Result<Shaders> {
-    let plan = compile(program, &Options::default())?;
+    let plan = compile(program, &Options::unrolled())?;
     let limit = limits.buffer_bytes / ALIGNMENT * ALIGNMENT;
     let fused = fused(&plan, limits.buffers);
     let layout = Layout::new(&plan, &fused, limit, &|dtype| width(dtype, *printing))?;

@@ -10,7 +10,7 @@
 
 use super::{accumulate, active_values};
 use crate::body::Body;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::op::{BinaryKind, Op, ReduceKind, UnaryKind};
 use crate::program::{Node, Program, Value};
 use crate::types::{DType, Shape, ValueType};
@@ -331,6 +331,7 @@ impl<'a> Reversal<'a> {
     /// The backward body, and which arguments of the forward loop it takes, slices first.
     fn body(&self, cotangents: &[Option<Value>]) -> Result<(Program, Vec<usize>)> {
         let whole = &self.whole;
+        let missing = || Error::new("scan", "its gradient uses a value that is not there");
         let mut body = Program::new("body");
         let mut map: Vec<Option<Value>> = vec![None; whole.value_count()];
         let mut take = |body: &mut Program, value: Value| {
@@ -354,7 +355,7 @@ impl<'a> Reversal<'a> {
             }
             body.current_origin = node.origin.clone();
             let args: Option<Vec<Value>> = node.args.iter().map(|arg| map[arg.index()]).collect();
-            let Some(args) = args else { continue };
+            let args = args.ok_or_else(missing)?;
             let results = body.copy_node(node, &args)?;
             for (old, new) in node.results.iter().zip(results) {
                 map[old.index()].get_or_insert(new);
@@ -362,9 +363,8 @@ impl<'a> Reversal<'a> {
         }
         let outputs = self.carried.iter().map(|(_, next)| *next).chain(self.outputs.iter().copied());
         for value in outputs {
-            if let Some(value) = map[value.index()] {
-                body.output(body.outputs.len().to_string(), value);
-            }
+            let value = map[value.index()].ok_or_else(missing)?;
+            body.output(body.outputs.len().to_string(), value);
         }
         Ok((body, taken))
     }

@@ -10,6 +10,7 @@ mod patterns;
 
 use crate::wire::Writer;
 use crate::{Result, element, failed};
+use dropforge_ir::passes::unroll_scans;
 use dropforge_ir::{Array, DType, Data, Literal, Node, Op, Program, Shape, Value};
 use graph::{Attribute, Graph};
 use std::collections::HashMap;
@@ -69,7 +70,10 @@ pub fn export(
             options.opset
         )));
     }
-    let mut exporter = Exporter::new(traced, options)?;
+    // Loops become their trips.
+    let [(size, program), (other_size, other)] = traced;
+    let (program, other) = (unroll_scans(program)?, unroll_scans(other)?);
+    let mut exporter = Exporter::new([(size, &program), (other_size, &other)], options)?;
     exporter.nodes(&mut states, &hypers)?;
     exporter.finish()
 }

@@ -17,7 +17,6 @@ mod losses;
 mod norm;
 mod optimizers;
 mod registry;
-mod scan;
 mod steps;
 mod tasks;
 mod tensors;

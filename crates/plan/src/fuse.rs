@@ -151,6 +151,32 @@ struct Use {
     arg: usize,
 }
 
+/// Where a kernel comes to stand that takes the place of several.
+enum Standing {
+    /// In the place of the last of them, with these, which wait for it, right behind.
+    Last(Vec<usize>),
+    /// Right before the first unit that waits for it, with these, which it waits for, before it.
+    Before(usize, Vec<usize>),
+}
+
+/// Units that were found, and those of them from where nobody has looked on; the greatest key first.
+#[derive(Default)]
+struct Search {
+    seen: HashSet<usize>,
+    open: BinaryHeap<(i128, usize)>,
+}
+
+impl Search {
+    /// Whether the unit is new.
+    fn add(&mut self, unit: usize, key: i128) -> bool {
+        let is_new = self.seen.insert(unit);
+        if is_new {
+            self.open.push((key, unit));
+        }
+        is_new
+    }
+}
+
 struct Fuser<'a> {
     program: &'a Program,
     views: Views,
@@ -161,6 +187,8 @@ struct Fuser<'a> {
     homes: Vec<Vec<usize>>,
     /// For each node who reads its results.
     uses: Vec<Vec<Use>>,
+    /// For each node whose results it reads.
+    read_by: Vec<Vec<NodeId>>,
     leaves_program: HashSet<NodeId>,
     /// For each node whether it is made of states alone that the program does not change.
     is_fixed: Vec<bool>,
@@ -194,6 +222,7 @@ impl<'a> Fuser<'a> {
             topology: Topology::default(),
             homes: vec![Vec::new(); count],
             uses: Vec::new(),
+            read_by: vec![Vec::new(); count],
             leaves_program,
             is_fixed: fixed_nodes(program),
         };
@@ -203,7 +232,9 @@ impl<'a> Fuser<'a> {
             if fuser.is_computed(consumer) {
                 for arg in 0..program.node(consumer).args.len() {
                     if let Some(root) = fuser.read_root(consumer, arg) {
-                        uses[program.definition_id(root).index()].push(Use { consumer, arg });
+                        let maker = program.definition_id(root);
+                        uses[maker.index()].push(Use { consumer, arg });
+                        fuser.read_by[index].push(maker);
                     }
                 }
             }
@@ -382,20 +413,25 @@ impl<'a> Fuser<'a> {
     /// Puts a node into one kernel with all of `units`, if that kernel can exist.
     fn join(&mut self, id: NodeId, units: &[usize]) -> bool {
         let Some(group) = self.merged(id, units) else { return false };
-        let Some(behind) = self.waiting_for(&group, units) else { return false };
-        self.replace(units, group, behind);
+        let Some(standing) = self.place_for(&group, units) else { return false };
+        self.replace(units, group, standing);
         true
     }
 
-    /// Puts a group in the place of units; `behind` are those that now have to come after it.
-    fn replace(&mut self, units: &[usize], group: Group, behind: Vec<usize>) {
+    /// Puts a group in the place of units.
+    fn replace(&mut self, units: &[usize], group: Group, standing: Standing) {
         for &unit in units {
             for node in self.units[unit].take().iter().flat_map(Unit::nodes) {
                 self.homes[node.index()].retain(|home| *home != unit);
             }
         }
-        self.topology.replace(units);
-        self.topology.move_behind(self.units.len(), behind);
+        match standing {
+            Standing::Last(behind) => {
+                self.topology.replace(units);
+                self.topology.move_behind(self.units.len(), behind);
+            }
+            Standing::Before(reader, ahead) => self.topology.replace_before(units, reader, ahead),
+        }
         self.settle(Unit::Group(group));
     }
 
@@ -559,40 +595,77 @@ impl<'a> Fuser<'a> {
         offset == 0 && still && is_row_major(&rows, &group.kept())
     }
 
-    /// The units that wait for a kernel in place of `units` and stand before the last of them in the order; `None` if that
-    /// kernel would wait for itself.
-    fn waiting_for(&self, group: &Group, units: &[usize]) -> Option<Vec<usize>> {
+    /// Where a kernel in place of `units` fits into the order; `None` if it would wait for itself.
+    ///
+    /// Looks from both ends at once, and is done when either end is: whatever comes after the kernel may reach far in a deep
+    /// network while next to nothing comes before it, and the other way round.
+    fn place_for(&self, group: &Group, units: &[usize]) -> Option<Standing> {
         let last = units.iter().map(|&unit| self.topology.key(unit)).max()?;
-        let mut seen: HashSet<usize> = HashSet::new();
-        // The latest first, which are the closest to those that must not be reached.
-        let mut open: BinaryHeap<(i128, usize)> = BinaryHeap::new();
-        let visit =
-            |nodes: Vec<NodeId>, from_group: bool, open: &mut BinaryHeap<_>, seen: &mut HashSet<_>| {
-                for node in nodes {
-                    for one in &self.uses[node.index()] {
-                        for &home in &self.homes[one.consumer.index()] {
-                            let has_own =
-                                self.units[home].as_ref().is_some_and(|reader| reader.contains(node));
-                            // What the members of the new kernel read from each other is no detour.
-                            let inside = from_group && units.contains(&home);
-                            let key = self.topology.key(home);
-                            // What comes later than all of them leads to none of them.
-                            if !has_own && !inside && key <= last && seen.insert(home) {
-                                open.push((key, home));
-                            }
-                        }
-                    }
-                }
+        let mut behind = Search::default();
+        for node in group.members.keys() {
+            // What the members of the new kernel read from each other is no detour.
+            self.readers(*node, last, |home| {
+                !units.contains(&home) && behind.add(home, self.topology.key(home))
+            });
+        }
+        let Some(first) = behind.seen.iter().copied().min_by_key(|&unit| self.topology.key(unit)) else {
+            return Some(Standing::Last(Vec::new()));
+        };
+        let direct = behind.seen.clone();
+        let start = self.topology.key(first);
+        let mut ahead = Search::default();
+        let add_sources = |unit: usize, ahead: &mut Search| {
+            self.sources(unit, start, |home| {
+                // Those that come earlier come first.
+                !units.contains(&home) && ahead.add(home, -self.topology.key(home))
+            });
+        };
+        units.iter().for_each(|&unit| add_sources(unit, &mut ahead));
+        loop {
+            // The latest first, which are the closest to those that must not be reached.
+            let Some((_, unit)) = behind.open.pop() else {
+                return Some(Standing::Last(behind.seen.into_iter().collect()));
             };
-        visit(group.members.keys().copied().collect(), true, &mut open, &mut seen);
-        while let Some((_, unit)) = open.pop() {
             if units.contains(&unit) {
                 return None;
             }
-            let nodes = self.units[unit].as_ref().map(Unit::nodes).unwrap_or_default();
-            visit(nodes, false, &mut open, &mut seen);
+            for node in self.units[unit].as_ref().map(Unit::nodes).unwrap_or_default() {
+                self.readers(node, last, |home| behind.add(home, self.topology.key(home)));
+            }
+            let Some((_, unit)) = ahead.open.pop() else {
+                return Some(Standing::Before(first, ahead.seen.into_iter().collect()));
+            };
+            if direct.contains(&unit) {
+                return None;
+            }
+            add_sources(unit, &mut ahead);
         }
-        Some(seen.into_iter().collect())
+    }
+
+    /// The units that read a node from memory and do not come later than `last`: those lead to none that do not.
+    fn readers(&self, node: NodeId, last: i128, mut found: impl FnMut(usize) -> bool) {
+        for one in &self.uses[node.index()] {
+            for &home in &self.homes[one.consumer.index()] {
+                let has_own = self.units[home].as_ref().is_some_and(|reader| reader.contains(node));
+                if !has_own && self.topology.key(home) <= last {
+                    found(home);
+                }
+            }
+        }
+    }
+
+    /// The units that a unit reads from memory and that do not come earlier than `start`.
+    fn sources(&self, unit: usize, start: i128, mut found: impl FnMut(usize) -> bool) {
+        let Some(reader) = &self.units[unit] else { return };
+        for node in reader.nodes() {
+            for &source in &self.read_by[node.index()] {
+                for &home in &self.homes[source.index()] {
+                    if !reader.contains(source) && self.topology.key(home) >= start {
+                        found(home);
+                    }
+                }
+            }
+        }
     }
 
     /// Merges kernels over one domain that read the same large value from memory.
@@ -628,10 +701,10 @@ impl<'a> Fuser<'a> {
                     let merged = self
                         .union(&parts, || None)
                         .filter(|_| same)
-                        .and_then(|group| Some((self.waiting_for(&group, &pair)?, group)));
+                        .and_then(|group| Some((self.place_for(&group, &pair)?, group)));
                     match merged {
-                        Some((behind, group)) => {
-                            self.replace(&pair, group, behind);
+                        Some((standing, group)) => {
+                            self.replace(&pair, group, standing);
                             units[first] = self.units.len() - 1;
                             units.remove(second);
                         }

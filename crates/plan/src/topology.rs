@@ -55,6 +55,32 @@ impl Topology {
         self.keys.push(key);
     }
 
+    /// Adds a unit, whose number is the next one, right before another one, in the place of several others, which go. Some
+    /// units move before it, in the order they have.
+    pub fn replace_before(&mut self, others: &[usize], reader: usize, mut moved: Vec<usize>) {
+        moved.sort_unstable_by_key(|&unit| self.keys[unit]);
+        for unit in others.iter().chain(&moved) {
+            self.units.remove(&self.keys[*unit]);
+        }
+        moved.push(self.keys.len());
+        self.keys.push(0);
+        let count = moved.len() as i128 + 1;
+        let room = |topology: &Topology| {
+            let end = topology.keys[reader];
+            let before = topology.units.range(..end).next_back().map(|(&key, _)| key);
+            before.map_or(GAP, |before| (end - before) / count)
+        };
+        if room(self) == 0 {
+            self.spread();
+        }
+        let step = room(self);
+        for (number, &unit) in moved.iter().enumerate() {
+            let key = self.keys[reader] - step * (count - 1 - number as i128);
+            self.keys[unit] = key;
+            self.units.insert(key, unit);
+        }
+    }
+
     /// Moves units, in the order they have, right behind another one.
     pub fn move_behind(&mut self, anchor: usize, mut moved: Vec<usize>) {
         if moved.is_empty() {
@@ -141,12 +167,18 @@ mod tests {
         assert_eq!(order(&topology), [5, 3, 6, 2, 4]);
         topology.move_behind(4, vec![3]);
         assert_eq!(order(&topology), [5, 6, 2, 4, 3]);
+        topology.replace_before(&[3], 6, vec![4]);
+        assert_eq!(order(&topology), [5, 4, 7, 6, 2]);
         // Until there is no room any more, and beyond.
+        for unit in 7..200 {
+            topology.replace_before(&[unit], 6, vec![4]);
+        }
+        assert_eq!(order(&topology), [5, 4, 200, 6, 2]);
         for _ in 0..200 {
             topology.move_behind(5, vec![2]);
             topology.move_behind(5, vec![4]);
         }
-        assert_eq!(order(&topology), [5, 4, 2, 6, 3]);
+        assert_eq!(order(&topology), [5, 4, 2, 200, 6]);
     }
 
     #[test]

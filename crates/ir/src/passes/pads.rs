@@ -15,7 +15,7 @@ pub fn join_padded_pieces(program: &Program) -> Result<Program> {
     program.rebuild(
         |_| true,
         |new, node, args| match node.op {
-            Op::Binary { kind: BinaryKind::Add } => match join(new, args[0], args[1])? {
+            Op::Binary { kind: BinaryKind::Add } => match join_in_sum(new, args[0], args[1])? {
                 Some(value) => Ok(vec![value]),
                 None => new.copy_node(node, args),
             },
@@ -43,6 +43,29 @@ fn piece(p: &Program, value: Value) -> Option<Piece> {
     let (axis, None) = (padded.next()?, padded.next()) else { return None };
     let length = p.shape(value)[axis];
     Some(Piece { value: node.args[0], axis, start: low[axis], end: length - high[axis], length })
+}
+
+/// The sum of two values if pieces of it are joined: the values themselves, or one of them with a term of the other. Pieces that
+/// are joined do not overlap, so that the order of the terms does not matter.
+fn join_in_sum(p: &mut Program, a: Value, b: Value) -> Result<Option<Value>> {
+    if let Some(joined) = join(p, a, b)? {
+        return Ok(Some(joined));
+    }
+    for (sum, term) in [(a, b), (b, a)] {
+        let node = p.definition(sum);
+        let (Op::Binary { kind: BinaryKind::Add }, &[x, y]) = (&node.op, node.args.as_slice()) else {
+            continue;
+        };
+        for (piece, rest) in [(x, y), (y, x)] {
+            if let Some(joined) = join(p, piece, term)? {
+                return Ok(Some(match join(p, joined, rest)? {
+                    Some(all) => all,
+                    None => p.binary(BinaryKind::Add, joined, rest)?,
+                }));
+            }
+        }
+    }
+    Ok(None)
 }
 
 fn join(p: &mut Program, a: Value, b: Value) -> Result<Option<Value>> {

@@ -230,6 +230,38 @@ fn recurrent_layers() {
     check("rnn_deep", rnn(4).layers(2).bidirectional(true));
 }
 
+/// Sequences of these lengths, from states that are parameters; outputs and last states in one row for each sequence.
+fn several(
+    lengths: &'static [i32],
+    states: usize,
+    has_cell: bool,
+    run: impl Fn(&Scope, &Tensor, &Start<'_>) -> Sequences + Send + Sync + 'static,
+) -> impl Layer {
+    move |scope: &Scope, x: &Tensor| {
+        let (count, batch) = (lengths.len(), x.shape()[0]);
+        let lengths = Tensor::from_slice(lengths, [count]).slice(0, ..batch);
+        let state =
+            |name: &str| scope.parameter(name, [states, count, 4], Init::constant(0.0)).slice(1, ..batch);
+        let hidden = state("hidden");
+        let cell = has_cell.then(|| state("cell"));
+        let start = Start { lengths: Some(&lengths), hidden: Some(&hidden), cell: cell.as_ref() };
+        let Sequences { output, hidden, cell } = run(&scope.enter("rnn"), x, &start);
+        let row = |state: &Tensor| state.transpose(0, 1).flatten(1);
+        let rows = [Some(output.flatten(1)), Some(row(&hidden)), cell.as_ref().map(row)];
+        Tensor::concat(&rows.iter().flatten().collect::<Vec<_>>(), 1)
+    }
+}
+
+#[test]
+fn recurrent_layers_of_several_lengths() {
+    let layer = lstm(4).layers(2).bidirectional(true);
+    check("lstm_lengths", several(&[5, 2, 1, 4], 4, true, move |scope, x, start| layer.run(scope, x, start)));
+    let layer = gru(4).bidirectional(true);
+    check("gru_lengths", several(&[3, 5, 1], 2, false, move |scope, x, start| layer.run(scope, x, start)));
+    let layer = rnn(4);
+    check("rnn_lengths", several(&[2, 4, 3], 1, false, move |scope, x, start| layer.run(scope, x, start)));
+}
+
 /// A thousand steps take no longer to compile than ten, and run.
 #[test]
 fn compiling_does_not_grow_with_the_steps() {

@@ -17,6 +17,7 @@ mod losses;
 mod norm;
 mod optimizers;
 mod registry;
+mod scan;
 mod steps;
 mod tasks;
 mod tensors;

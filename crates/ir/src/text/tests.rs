@@ -2,10 +2,37 @@ use super::parse;
 use crate::program::{Origin, Program};
 use crate::types::{DType, Literal, Real, Shape, ValueType};
 use crate::verify::verify;
-use crate::{BinaryKind, CompareKind, ConvolutionWindow, Op, PoolWindow, ReduceKind, UnaryKind};
+use crate::{BinaryKind, Body, CompareKind, ConvolutionWindow, Op, PoolWindow, ReduceKind, UnaryKind};
 
 fn float(shape: impl Into<Shape>) -> ValueType {
     ValueType::new(DType::F32, shape)
+}
+
+/// A body that adds its slice to what it carries, and stacks constants; with so many loops inside of it.
+fn inner(depth: usize) -> Program {
+    let mut p = Program::new("inner");
+    let carried = p.input("carried", float([4]));
+    let slice = p.input("slice \"quoted\"", float([4]));
+    let mut sum = p.binary(BinaryKind::Add, carried, slice).unwrap();
+    if depth > 0 {
+        let rows = p.apply(Op::Broadcast { shape: [3, 4].into(), axes: vec![1] }, &[sum]).unwrap();
+        let body = Body::new(inner(depth - 1));
+        sum =
+            p.push(Op::Scan { body, carries: 1, stacked: 1, trips: 3, reverse: 0 }, &[sum, rows]).unwrap()[0];
+    }
+    let ty = ValueType::new(DType::Bool, [2, 2]);
+    let stacked = p.constant(Literal::from_bytes(ty, &[0, 1, 1, 0]).unwrap());
+    p.output("carried", sum);
+    p.output("stacked", stacked);
+    p
+}
+
+#[test]
+fn bodies_are_read_to_a_depth_that_no_stack_fears() {
+    let text = |depth: usize| inner(depth).to_string();
+    assert_eq!(parse(&text(10)).unwrap().to_string(), text(10));
+    let error = parse(&text(40)).unwrap_err().to_string();
+    assert!(error.contains("scan: cannot read body=["), "{error}");
 }
 
 /// A program with every operation, every kind and every element type.
@@ -78,6 +105,10 @@ fn everything() -> Program {
     let (causal, scale) = (1, Real(0.125));
     let attended = p.push(Op::Attention { causal, scale }, &[x, x, x]).unwrap();
     p.push(Op::AttentionGradient { causal, scale }, &[x, x, x, attended[0], attended[1], x]).unwrap();
+    let row = p.apply(Op::Reshape { shape: [72, 4].into() }, &[x]).unwrap();
+    let start = p.full(float([4]), 0.5).unwrap();
+    let loops = Op::Scan { body: Body::new(inner(2)), carries: 1, stacked: 1, trips: 72, reverse: 1 };
+    p.push(loops, &[start, row]).unwrap();
     let seed = p.constant(Literal::from_bytes(ValueType::new(DType::U32, [2]), &[255; 8]).unwrap());
     let step = p.constant(Literal::u32(7));
     p.apply(Op::RandomBits { shape: [5].into(), stream: 3 }, &[seed, step]).unwrap();

@@ -26,14 +26,14 @@ use std::sync::Arc;
 /// ```
 /// use dropforge::prelude::*;
 ///
-/// // Compound interest at a rate that changes from year to year.
-/// let rates = Tensor::from([0.01, 0.02, 0.03]);
+/// // What grows at a rate that changes from year to year.
+/// let rates = Tensor::from([0.5, 1.0, 0.25]);
 /// let (last, years) = scan(&[&Tensor::from(100.0)], &[&rates], |carried, slices| {
 ///     let capital = &carried[0] * (&slices[0] + 1.0);
 ///     (vec![capital.clone()], vec![capital])
 /// });
-/// assert_eq!(last[0].item::<f32>()?, 106.1106);
-/// assert_eq!(years[0].shape().to_vec(), [3]);
+/// assert_eq!(last[0].item::<f32>()?, 375.0);
+/// assert_eq!(years[0].to_vec::<f32>()?, [150.0, 300.0, 375.0]);
 /// # Ok::<(), dropforge::Error>(())
 /// ```
 #[track_caller]

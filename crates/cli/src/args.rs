@@ -35,6 +35,9 @@ pub enum Command {
     /// Write a trained network as an ONNX file
     #[cfg(feature = "onnx")]
     Export(Export),
+    /// Make a run of an ONNX file
+    #[cfg(feature = "onnx")]
+    Import(Import),
 }
 
 #[derive(Args, Clone)]
@@ -272,6 +275,39 @@ pub struct Export {
     /// Print one JSON object instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+#[cfg(feature = "onnx")]
+#[derive(Args)]
+pub struct Import {
+    /// The ONNX file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Folder for the run
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Names of the classes [default: those that the file says]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub classes: Vec<String>,
+    /// The output that is the prediction [default: the first]
+    #[arg(long, value_name = "NAME")]
+    pub output: Option<String>,
+    /// The extent of an axis that the file names, such as time=128; may be given several times [default: 1]
+    #[arg(long, value_name = "AXIS=N", value_parser = extent)]
+    pub extent: Vec<(String, usize)>,
+    #[command(flatten)]
+    pub machine: Machine,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `NAME=N`
+#[cfg(feature = "onnx")]
+fn extent(text: &str) -> Result<(String, usize), String> {
+    let wrong = || "give a name and a number, such as time=128".to_string();
+    let (name, number) = text.split_once('=').ok_or_else(wrong)?;
+    Ok((name.to_string(), number.parse().map_err(|_| wrong())?))
 }
 
 #[derive(Args)]

@@ -7,6 +7,8 @@ mod eval;
 mod explain;
 #[cfg(feature = "onnx")]
 mod export;
+#[cfg(feature = "onnx")]
+mod import;
 mod interrupt;
 mod list;
 mod machine;
@@ -51,6 +53,8 @@ fn run(command: &Command) -> Outcome {
         Command::Explain(args) => explain::run(args),
         #[cfg(feature = "onnx")]
         Command::Export(args) => export::run(args),
+        #[cfg(feature = "onnx")]
+        Command::Import(args) => import::run(args),
     }
 }
 

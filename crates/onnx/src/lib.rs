@@ -8,13 +8,30 @@
 
 mod element;
 mod export;
-#[allow(dead_code)]
+mod import;
+#[cfg(test)]
+mod mutations;
+mod proto;
 mod wire;
 
 pub use dropforge_ir::{Error, Result};
 pub use export::{ExportOptions, LATEST_OPSET, LEAST_OPSET, Preprocessing, export};
+pub use import::{ImportOptions, Imported, Input, Model, Outside, operators};
 
 /// An error of this crate.
 pub(crate) fn failed(message: impl Into<String>) -> Error {
     Error::new("onnx", message)
+}
+
+/// Reads a file with one tensor, a `TensorProto`: its elements as programs compute with them, and the number of its type in
+/// the standard.
+///
+/// # Errors
+/// The bytes are no tensor, or one of texts or of a type that programs do not have.
+pub fn read_tensor(bytes: &[u8]) -> Result<(dropforge_ir::Array, i64)> {
+    let tensor = proto::tensor(bytes)?;
+    if tensor.is_external {
+        return Err(failed("the tensor lies in another file"));
+    }
+    Ok((element::array(&tensor, None)?, tensor.element))
 }

@@ -78,6 +78,30 @@ pub(super) fn save(run: &RunDir, snapshot: &Snapshot<'_>, programs: &Stored) -> 
     })
 }
 
+/// Makes a run of a network that was trained elsewhere: nothing can be gone on with but the weights.
+#[cfg(feature = "onnx")]
+pub(super) fn save_imported(
+    run: &RunDir,
+    about: &Manifest,
+    programs: &Stored,
+    weights: &BTreeMap<String, Array>,
+) -> Result<()> {
+    let types: Vec<ValueType> = weights.values().map(Array::ty).collect();
+    let tensors: Vec<(&str, &ValueType)> = weights.keys().map(String::as_str).zip(&types).collect();
+    let arrays: Vec<&Array> = weights.values().collect();
+    run.add_checkpoint(|folder| {
+        programs.write(folder)?;
+        disk::write_text(&folder.join(MANIFEST), &about.to_text()?)?;
+        let read = |index: usize| Ok(arrays[index].clone());
+        disk::write_file(&folder.join(MODEL), &mut |out| safetensors::write(out, &tensors, read))?;
+        disk::write_file(&folder.join(OPTIMIZER), &mut |out| {
+            safetensors::write(out, &[], |_| Err(Error::new("there is no state")))
+        })?;
+        disk::write_text(&folder.join(METRICS), &table(&[]))?;
+        disk::write_text(&folder.join(STATE), &position::to_text(&State::new(0, 1))?)
+    })
+}
+
 fn write_states(path: &Path, states: &States, wanted: impl Fn(StateKind) -> bool) -> Result<()> {
     let states: Vec<&DeviceState> = states.iter().filter(|state| wanted(state.kind())).collect();
     let tensors: Vec<(&str, &ValueType)> = states.iter().map(|state| (state.name(), state.ty())).collect();

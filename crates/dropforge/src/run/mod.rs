@@ -17,7 +17,9 @@ mod measure;
 mod model_spec;
 mod old_config;
 #[cfg(feature = "onnx")]
-mod onnx;
+mod onnx_export;
+#[cfg(feature = "onnx")]
+mod onnx_import;
 mod part;
 mod position;
 mod predictions;
@@ -37,7 +39,9 @@ pub use group_spec::GroupSpec;
 pub use manifest::Environment;
 pub use model_spec::ModelSpec;
 #[cfg(feature = "onnx")]
-pub use onnx::OnnxOptions;
+pub use onnx_export::OnnxOptions;
+#[cfg(feature = "onnx")]
+pub use onnx_import::{OnnxImport, import_onnx};
 pub use part::Part;
 pub use predictions::{PredictionTable, TableFormat};
 pub use raw::{IntoRaw, Raw};

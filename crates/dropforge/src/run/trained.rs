@@ -416,6 +416,11 @@ impl Trained {
         }
     }
 
+    #[cfg(feature = "onnx")]
+    pub(super) fn of(inputs: InputSpec, forward: Forward) -> Trained {
+        Trained { inputs, config: None, environment: None, forward }
+    }
+
     pub(super) fn forward(&self) -> &Forward {
         &self.forward
     }

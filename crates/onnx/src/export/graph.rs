@@ -126,12 +126,6 @@ impl Graph {
         self.initialisers.retain(|name, _| needed.contains(name));
     }
 
-    /// The nodes as text, for tests and listings: one line each.
-    #[cfg(test)]
-    pub fn operators(&self) -> Vec<&'static str> {
-        self.nodes.iter().map(|node| node.op).collect()
-    }
-
     /// Writes nodes and initialisers as fields of a `GraphProto`.
     pub fn write(&self, out: &mut Writer) {
         for node in &self.nodes {

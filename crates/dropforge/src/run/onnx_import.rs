@@ -1,0 +1,367 @@
+//! Trained networks from ONNX files.
+
+use super::calls;
+use super::checkpoint::save_imported;
+use super::forward::{Forward, SIZES, Stored};
+use super::manifest::{Manifest, Training};
+use super::run_dir::RunDir;
+use super::{Environment, InputSpec, Trained, disk};
+use crate::step::{Choices, PREDICTION};
+use crate::{Error, Result, Runtime};
+use dropforge_ir::text::Template;
+use dropforge_ir::{Array, Program, ValueType};
+use dropforge_onnx::{ImportOptions, Model};
+use std::collections::BTreeMap;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Component, Path};
+
+/// Bytes that a model file has at most: the format allows no more.
+const MOST_BYTES: u64 = 2 << 30;
+/// Bytes of one tensor that lies in another file.
+const MOST_OUTSIDE: u64 = 16 << 30;
+
+/// How an ONNX file is read. What the file says in its metadata about classes and normalisation, as those that
+/// [`Trained::save_onnx`] writes do, goes unless it is said here.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OnnxImport {
+    output: Option<String>,
+    extents: BTreeMap<String, usize>,
+    classes: Option<Vec<String>>,
+    normalisation: Option<(Vec<f32>, Vec<f32>)>,
+}
+
+impl OnnxImport {
+    /// What the file says.
+    pub fn new() -> OnnxImport {
+        OnnxImport::default()
+    }
+
+    /// The output that is the prediction. Default: the first.
+    #[must_use]
+    pub fn output(mut self, name: impl Into<String>) -> OnnxImport {
+        self.output = Some(name.into());
+        self
+    }
+
+    /// The extent of an axis that the file names, such as a length of sequences. Default: 1. The first axis is the batch, which
+    /// stays open.
+    #[must_use]
+    pub fn extent(mut self, name: impl Into<String>, extent: usize) -> OnnxImport {
+        self.extents.insert(name.into(), extent);
+        self
+    }
+
+    /// Names of the classes, in the order of the outputs; none for a regression.
+    #[must_use]
+    pub fn classes(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> OnnxImport {
+        self.classes = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// What is taken off inputs, and what they are divided by then: for each channel, or one for all.
+    #[must_use]
+    pub fn normalisation(mut self, mean: impl Into<Vec<f32>>, std: impl Into<Vec<f32>>) -> OnnxImport {
+        self.normalisation = Some((mean.into(), std.into()));
+        self
+    }
+}
+
+/// A network that has been read from a file.
+struct Parts {
+    stored: Stored,
+    weights: BTreeMap<String, Array>,
+    inputs: InputSpec,
+    sample: ValueType,
+}
+
+impl Trained {
+    /// Opens the network of an ONNX file, as it is, without a run.
+    ///
+    /// The file has one input, whose first axis is the batch. All operators that `docs/onnx.md` lists are known; weights in other
+    /// files are read from beside it. Doubles are computed as floats, and integers in 32 bits.
+    ///
+    /// # Errors
+    /// The file is no model, uses operators that are not known (all are named), or works for one batch size only.
+    pub fn open_onnx(file: impl AsRef<Path>, options: &OnnxImport, runtime: &Runtime) -> Result<Trained> {
+        let path = file.as_ref();
+        let open = || {
+            let Parts { stored, mut weights, inputs, .. } = read(path, options)?;
+            let take = |name: &str, _: &ValueType| {
+                weights.remove(name).ok_or_else(|| Error::new(format!("has no tensor {name}")))
+            };
+            let forward = Forward::from_text(stored, runtime, Choices::new(), take)?;
+            Ok(Trained::of(inputs, forward))
+        };
+        open().map_err(|error: Error| error.context(path.display()))
+    }
+}
+
+/// Makes a run of the network of an ONNX file, which the command line and [`Trained::open`] then take as they take any other.
+///
+/// # Errors
+/// As [`Trained::open_onnx`], or the folder holds something already.
+pub fn import_onnx(
+    file: impl AsRef<Path>,
+    run: impl AsRef<Path>,
+    options: &OnnxImport,
+    runtime: &Runtime,
+) -> Result<()> {
+    let path = file.as_ref();
+    let imported = read(path, options).map_err(|error| error.context(path.display()))?;
+    let run = RunDir::open(run.as_ref())?;
+    if run.has_checkpoint()? {
+        return Err(Error::new(format!(
+            "{}: holds another run; choose a folder that is empty or not there yet",
+            run.path().display()
+        )));
+    }
+    let mut about =
+        Manifest::new(imported.sample.dtype, imported.inputs, Training::default(), Environment::now(runtime));
+    imported.stored.describe(&mut about);
+    save_imported(&run, &about, &imported.stored, &imported.weights)
+}
+
+fn read(path: &Path, options: &OnnxImport) -> Result<Parts> {
+    let mut bytes = Vec::new();
+    let mut file = calls::open(path).map_err(|error| disk::cannot("read", path, &error))?;
+    let failed = |error: std::io::Error| Error::new(format!("cannot read: {error}"));
+    if file.len().map_err(failed)? > MOST_BYTES {
+        return Err(Error::new("is larger than the 2 GiB that the format allows"));
+    }
+    Read::by_ref(&mut file).take(MOST_BYTES).read_to_end(&mut bytes).map_err(failed)?;
+    let model = Model::parse(&bytes)?;
+    model.check_operators()?;
+    let all = model.inputs()?;
+    let [input] = all.as_slice() else {
+        let names: Vec<&str> = all.iter().map(|input| input.name.as_str()).collect();
+        return Err(Error::new(format!(
+            "has {} inputs ({}); only networks of one input can be opened",
+            all.len(),
+            names.join(", ")
+        )));
+    };
+    let mut imported = Vec::new();
+    for size in SIZES {
+        let mut how =
+            ImportOptions { batch: size, extents: options.extents.clone(), ..ImportOptions::default() };
+        how.outputs.extend(options.output.clone());
+        // A batch that the file fixes is opened.
+        if let Some(Some(fixed)) = input.shape.first().copied() {
+            let rest = input.shape[1..].iter().map(|extent| extent.unwrap_or(1));
+            let shape: Vec<usize> = std::iter::once(size).chain(rest).collect();
+            how.shapes.insert(input.name.clone(), shape);
+            let import = model.import(&how, &|name, at, length| outside(path, name, at, length));
+            let import = import.map_err(|error| {
+                Error::from(error)
+                    .context(format!("the file is for batches of {fixed}, and does not work for {size}"))
+            })?;
+            imported.push(import);
+        } else {
+            imported.push(model.import(&how, &|name, at, length| outside(path, name, at, length))?);
+        }
+    }
+    for one in &mut imported {
+        one.program.outputs.truncate(1);
+        for port in &mut one.program.outputs {
+            port.name = PREDICTION.into();
+        }
+    }
+    let programs: Vec<(usize, &Program)> =
+        SIZES.into_iter().zip(imported.iter().map(|one| &one.program)).collect();
+    let template = Template::of(&programs)?;
+    let program = &imported[0].program;
+    let names = program.states.iter().map(|state| state.name.clone());
+    let weights: BTreeMap<String, Array> = names.zip(imported[0].states.iter().cloned()).collect();
+    let port = program.inputs.first().ok_or_else(|| Error::new("the network does not use its input"))?;
+    let ty = program.ty(port.value);
+    let sample = ValueType::new(ty.dtype, ty.shape.get(1..).unwrap_or_default());
+    let inputs = described(&model, options, &sample)?;
+    Ok(Parts { stored: Stored::imported(template), weights, inputs, sample })
+}
+
+/// What the metadata and the options say of inputs and outputs.
+fn described(model: &Model<'_>, options: &OnnxImport, sample: &ValueType) -> Result<InputSpec> {
+    let entry =
+        |key: &str| model.metadata().iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+    let bad =
+        |key: &str| Error::new(format!("its metadata `{key}` are no JSON list; say them when importing"));
+    let numbers = |key: &str| -> Result<Vec<f32>> {
+        // Where the graph normalises, nobody else has to.
+        let text = entry(key).filter(|_| entry("preprocessing").is_none_or(|how| how == "none"));
+        text.map_or(Ok(Vec::new()), |text| serde_json::from_str(text).map_err(|_| bad(key)))
+    };
+    let classes = match (&options.classes, entry("classes")) {
+        (Some(classes), _) => classes.clone(),
+        (None, Some(text)) => serde_json::from_str(text).map_err(|_| bad("classes"))?,
+        (None, None) => Vec::new(),
+    };
+    let (mean, std) = match &options.normalisation {
+        Some(both) => both.clone(),
+        None => (numbers("mean")?, numbers("std")?),
+    };
+    Ok(InputSpec { shape: sample.shape.to_vec(), classes, mean, std, ..InputSpec::default() })
+}
+
+/// Bytes of another file beside the model.
+fn outside(model: &Path, name: &str, at: u64, length: Option<u64>) -> std::result::Result<Vec<u8>, String> {
+    let plain = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    if name.is_empty() || !plain || name.contains('\\') {
+        return Err(format!("weights lie in {name}, which is not beside the model"));
+    }
+    let folder = model.parent().unwrap_or(Path::new(""));
+    let path = folder.join(name);
+    let failed = |error: std::io::Error| format!("{}: cannot read: {error}", path.display());
+    let real = std::fs::canonicalize(&path).map_err(failed)?;
+    let home = std::fs::canonicalize(if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    if !real.starts_with(home.map_err(failed)?) {
+        return Err(format!("weights lie in {name}, which leads to another folder"));
+    }
+    let mut file = calls::open(&real).map_err(failed)?;
+    let rest = file.len().map_err(failed)?.checked_sub(at);
+    let rest = rest.ok_or_else(|| format!("{name} ends before a tensor begins"))?;
+    let length = length.unwrap_or(rest);
+    if length > rest || length > MOST_OUTSIDE {
+        return Err(format!("{name} ends inside of a tensor"));
+    }
+    file.seek(SeekFrom::Start(at)).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(length).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::OnnxOptions;
+    use crate::{prelude::*, seq};
+
+    fn folder(name: &str) -> std::path::PathBuf {
+        let path = std::env::temp_dir().join(format!("dropforge-onnx-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    /// Each layer that predicts, exported and read again, gives the same numbers at batch sizes that were never traced.
+    #[test]
+    fn networks_come_back_the_same() {
+        let folder = folder("round");
+        let file = folder.join("net.onnx");
+        let runtime = Runtime::shared().unwrap();
+        let token = |scope: &Scope, x: &Tensor| {
+            let y = scope.layer("table", &embedding(11, 8), x);
+            let y = scope.layer("norm", &layer_norm(), &y);
+            let heads = y.reshape(vec![x.shape()[0], x.shape()[1], 2, 4]).permute(&[0, 2, 1, 3]);
+            heads.attention(&heads, &heads, true)
+        };
+        let nets: Vec<(&str, Box<dyn Layer>, ValueType)> = vec![
+            (
+                "convolutions",
+                Box::new(seq![
+                    conv(4, 3).same(),
+                    batch_norm(),
+                    relu(),
+                    max_pool(2),
+                    conv(6, 3).stride(2),
+                    silu(),
+                    avg_pool(2),
+                    flatten(),
+                    dense(5),
+                    softmax(1)
+                ]),
+                ValueType::new(DType::F32, [2, 12, 12]),
+            ),
+            (
+                "activations",
+                Box::new(seq![
+                    dense(9),
+                    gelu(),
+                    dense(9),
+                    gelu_tanh(),
+                    elu(1.0),
+                    leaky_relu(0.1),
+                    layer_norm(),
+                    dense(4),
+                    log_softmax(1)
+                ]),
+                ValueType::new(DType::F32, [7]),
+            ),
+            ("tokens", Box::new(token), ValueType::new(DType::I32, [6])),
+        ];
+        for (name, net, sample) in nets {
+            let net: std::sync::Arc<dyn Layer> = net.into();
+            let mut network = NetworkBuilder::new(net).seed(3).compile(sample.clone()).unwrap();
+            for opset in [18, 20, 23] {
+                network.save_onnx(&file, &OnnxOptions::new().opset(opset)).unwrap();
+                let trained = Trained::open_onnx(&file, &OnnxImport::new(), &runtime).unwrap();
+                let shape: Vec<usize> = std::iter::once(5).chain(sample.shape.iter().copied()).collect();
+                let x = match sample.dtype {
+                    DType::I32 => Tensor::from_vec((0..30).map(|i| i % 11).collect::<Vec<i32>>(), shape),
+                    _ => Generator::new(1).randn(shape),
+                };
+                let expected = network.predict(&x).unwrap().to_vec::<f32>().unwrap();
+                let found = trained.predict(x.to_array().unwrap()).unwrap().to_vec::<f32>().unwrap();
+                assert_eq!(found.len(), expected.len(), "{name}");
+                for (a, b) in expected.iter().zip(&found) {
+                    assert!(
+                        (a - b).abs() <= 1e-5 * a.abs().max(1.0),
+                        "{name}, opset {opset}: {a} became {b}"
+                    );
+                }
+            }
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn an_imported_run_is_a_run() {
+        let folder = folder("run");
+        let (file, run) = (folder.join("net.onnx"), folder.join("run"));
+        let runtime = Runtime::shared().unwrap();
+        let mut network = Network::compile(seq![flatten(), dense(3)], [1, 2, 2]).unwrap();
+        network.save_onnx(&file, &OnnxOptions::new()).unwrap();
+        let options = OnnxImport::new().classes(["a", "b", "c"]).normalisation([0.5], [0.25]);
+        import_onnx(&file, &run, &options, &runtime).unwrap();
+        let trained = Trained::open(&run, &runtime).unwrap();
+        let x = vec![0.1f32, 0.2, 0.3, 0.4];
+        let normalised: Vec<f32> = x.iter().map(|x| (x - 0.5) / 0.25).collect();
+        let expected =
+            network.predict(&Tensor::from_vec(normalised, [1, 1, 2, 2])).unwrap().to_vec::<f32>().unwrap();
+        assert_eq!(trained.predict(x.clone()).unwrap().to_vec::<f32>().unwrap(), expected);
+        assert!(["a", "b", "c"].contains(&trained.classify(x).unwrap()[0].class.as_str()));
+        // It can be written again, and says its classes then.
+        trained.save_onnx(&file, &OnnxOptions::new().normalising()).unwrap();
+        let again = Trained::open_onnx(&file, &OnnxImport::new(), &runtime).unwrap();
+        assert_eq!(again.classes(), ["a", "b", "c"]);
+        let found = again.predict(vec![0.1f32, 0.2, 0.3, 0.4]).unwrap().to_vec::<f32>().unwrap();
+        assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?} {expected:?}");
+        let message = import_onnx(&file, &run, &options, &runtime).unwrap_err().to_string();
+        assert!(message.contains("holds another run"), "{message}");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn weights_outside_stay_beside_the_model() {
+        let folder = folder("outside");
+        let model = folder.join("net.onnx");
+        std::fs::write(folder.join("weights.bin"), [1, 2, 3, 4]).unwrap();
+        assert_eq!(outside(&model, "weights.bin", 1, Some(2)).unwrap(), [2, 3]);
+        assert_eq!(outside(&model, "weights.bin", 1, None).unwrap(), [2, 3, 4]);
+        for (name, at, length) in [
+            ("../x", 0, None),
+            ("/etc/passwd", 0, None),
+            ("", 0, None),
+            ("weights.bin", 5, None),
+            ("weights.bin", 2, Some(3)),
+        ] {
+            assert!(outside(&model, name, at, length).is_err(), "{name} {at}");
+        }
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("/etc", folder.join("away")).unwrap();
+            let message = outside(&model, "away/passwd", 0, None).unwrap_err();
+            assert!(message.contains("another folder"), "{message}");
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -14,6 +14,7 @@ const MOST_LINES: [(&str, usize); 12] = [
     ("transfer", 28),
     ("pytorch_weights", 15),
     ("metrics", 18),
+    ("onnx", 15),
     ("embed", 16),
     ("own_source", 24),
 ];

@@ -35,3 +35,13 @@ pub fn read_tensor(bytes: &[u8]) -> Result<(dropforge_ir::Array, i64)> {
     }
     Ok((element::array(&tensor, None)?, tensor.element))
 }
+
+/// The bytes of a file with one tensor, which [`read_tensor`] reads.
+pub fn write_tensor(name: &str, array: &dropforge_ir::Array) -> Vec<u8> {
+    let mut out = wire::Writer::default();
+    array.shape().iter().for_each(|&extent| out.integer(1, extent as i64));
+    out.integer(2, element::number(array.data().dtype()));
+    out.text(8, name);
+    out.bytes(9, array.data().bytes());
+    out.into_bytes()
+}

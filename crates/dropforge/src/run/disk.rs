@@ -195,6 +195,20 @@ pub(super) fn read_text_if_any(path: &Path, most: u64) -> Result<Option<String>>
     text.map(Some).map_err(|_| Error::new(format!("{}: is no text in UTF-8", path.display())))
 }
 
+/// The bytes of a file, of which there are at most so many.
+pub(super) fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let file = open(path)?;
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| cannot("read", path, &error))?;
+    if bytes.len() as u64 > most {
+        return Err(Error::new(format!(
+            "{}: is larger than {most} bytes, which cannot be read",
+            path.display()
+        )));
+    }
+    Ok(bytes)
+}
+
 /// The text of a file. No more than `most` bytes are read.
 pub(super) fn read_text(path: &Path, most: u64) -> Result<String> {
     let missing = || Error::new(format!("{}: there is no such file", path.display()));

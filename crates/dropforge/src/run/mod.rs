@@ -21,6 +21,7 @@ mod onnx_export;
 #[cfg(feature = "onnx")]
 mod onnx_import;
 mod part;
+mod pickle;
 mod position;
 mod predictions;
 mod raw;

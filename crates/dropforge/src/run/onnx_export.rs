@@ -3,7 +3,7 @@
 use super::forward::Forward;
 use super::stored::{StoredProgram, predicting};
 use super::{InputSpec, Trained, disk};
-use crate::step::Network;
+use crate::step::{Network, PREDICTION};
 use crate::{Error, Result};
 use dropforge_ir::Array;
 use dropforge_onnx::{ExportOptions, Preprocessing};
@@ -152,7 +152,11 @@ impl StoredProgram {
         mut weights: impl FnMut(&str) -> Result<Array>,
         options: &ExportOptions,
     ) -> Result<Vec<u8>> {
-        let [small, large] = self.two_sizes()?;
+        let [mut small, mut large] = self.two_sizes()?;
+        // What looks whether indices are inside is no output of the network.
+        for (_, program) in [&mut small, &mut large] {
+            program.outputs.retain(|output| output.name == PREDICTION);
+        }
         let states = |name: &str| {
             let constant = self.constants.get(name).cloned().map(Ok);
             let array = constant.unwrap_or_else(|| weights(name));

@@ -2,12 +2,13 @@
 
 use super::Trained;
 use super::disk;
+use super::pickle;
 use super::run_dir::latest_checkpoint;
 use super::safetensors::{TensorFile, write};
 use crate::nn::StateKind;
 use crate::step::{Network, State, States};
 use crate::train::Trainer;
-use crate::{Error, Result};
+use crate::{Error, Result, Tensor};
 use dropforge_ir::{Array, DType, Data, ValueType};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,6 +20,8 @@ const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";
 /// Bytes that an index has at most.
 const MOST_INDEX: u64 = 64 << 20;
+/// Bytes that a file of PyTorch has at most: larger archives have another directory.
+const MOST_PICKLE: u64 = 4 << 30;
 /// How many names of a sort a message lists.
 const SHOWN: usize = 6;
 
@@ -250,9 +253,9 @@ fn load(states: &States, path: &Path, options: &LoadOptions) -> Result<LoadRepor
     let mut files = open(path)?;
     let mut places: BTreeMap<String, Place> = BTreeMap::new();
     for (index, file) in files.iter().enumerate() {
-        for (name, _) in file.types() {
-            let Some((renamed, transposed)) = options.apply(name) else { continue };
-            let place = Place { file: index, name: name.to_string(), transposed };
+        for name in file.names() {
+            let Some((renamed, transposed)) = options.apply(&name) else { continue };
+            let place = Place { file: index, name: name.clone(), transposed };
             if let Some(other) = places.insert(renamed.clone(), place) {
                 return Err(Error::new(format!(
                     "{}: both {} and {name} become {renamed} by the rules",
@@ -341,8 +344,57 @@ fn widen(array: Array, wanted: DType) -> Option<Array> {
     Array::new(array.shape().clone(), Data::F32(array.to_f32()?))
 }
 
+/// A file of weights: one of safetensors, whose tensors are read when they are asked for, or one that has been read whole.
+enum WeightFile {
+    Safetensors(TensorFile),
+    Whole(BTreeMap<String, Array>),
+}
+
+impl WeightFile {
+    /// A file by what its name ends in: `.pt`, `.pth` and `.bin` are PyTorch's, `.npz` is NumPy's, others are safetensors.
+    fn open(path: &Path) -> Result<WeightFile> {
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+        let arrays = match extension.as_deref() {
+            Some("pt" | "pth" | "bin" | "ckpt") => pickle::read(&disk::read_bytes(path, MOST_PICKLE)?),
+            Some("npz") => {
+                let tensors = Tensor::load_npz(path)?;
+                return tensors
+                    .into_iter()
+                    .map(|(name, tensor)| Ok((name, tensor.to_array()?)))
+                    .collect::<Result<_>>()
+                    .map(WeightFile::Whole);
+            }
+            _ => return TensorFile::open(path).map(WeightFile::Safetensors),
+        };
+        arrays.map(WeightFile::Whole).map_err(|error| error.context(path.display()))
+    }
+
+    fn names(&self) -> Vec<String> {
+        match self {
+            WeightFile::Safetensors(file) => file.types().map(|(name, _)| name.to_string()).collect(),
+            WeightFile::Whole(arrays) => arrays.keys().cloned().collect(),
+        }
+    }
+
+    fn ty(&self, name: &str) -> Option<Result<ValueType>> {
+        match self {
+            WeightFile::Safetensors(file) => file.ty(name),
+            WeightFile::Whole(arrays) => arrays.get(name).map(|array| Ok(array.ty())),
+        }
+    }
+
+    fn read(&mut self, name: &str) -> Result<Array> {
+        match self {
+            WeightFile::Safetensors(file) => file.read(name),
+            WeightFile::Whole(arrays) => {
+                arrays.get(name).cloned().ok_or_else(|| Error::new(format!("has no tensor {name}")))
+            }
+        }
+    }
+}
+
 /// The files that hold the weights: one, those of an index, or those in a folder, which may be a run.
-fn open(path: &Path) -> Result<Vec<TensorFile>> {
+fn open(path: &Path) -> Result<Vec<WeightFile>> {
     if path.is_dir() {
         let newest = latest_checkpoint(path)?.map(|checkpoint| checkpoint.join(SINGLE));
         let candidates = newest.into_iter().chain([path.join(INDEX), path.join(SINGLE)]);
@@ -351,9 +403,9 @@ fn open(path: &Path) -> Result<Vec<TensorFile>> {
     }
     if path.extension().is_some_and(|extension| extension == "json") {
         let parts = shards(path)?;
-        return parts.iter().map(|part| TensorFile::open(part)).collect();
+        return parts.iter().map(|part| WeightFile::open(part)).collect();
     }
-    Ok(vec![TensorFile::open(path)?])
+    Ok(vec![WeightFile::open(path)?])
 }
 
 /// The files that an index names, in the folder that it is in.
@@ -384,8 +436,10 @@ fn save(states: &States, path: &Path) -> Result<()> {
 }
 
 impl Network {
-    /// Reads weights from a safetensors file, from the index of several, or from a folder with either, such as a run.
-    /// Numbers of 16 bits are widened.
+    /// Reads weights from a safetensors file, from the index of several, or from a folder with either, such as a run. A name
+    /// that ends in `.pt`, `.pth` or `.bin` is a file of `torch.save(model.state_dict(), …)`, also within a checkpoint of other
+    /// things; nothing that such a file could call is called. One that ends in `.npz` is NumPy's. Numbers of 16 bits are
+    /// widened.
     ///
     /// # Errors
     /// A file is missing or damaged, or in strict mode something does not fit; the message lists all that does not. Nothing

@@ -30,7 +30,7 @@ pub(crate) mod lower;
 mod matmul;
 mod movement;
 pub(crate) mod node;
-mod npy;
+pub(crate) mod npy;
 mod operators;
 mod ordering;
 mod padding;

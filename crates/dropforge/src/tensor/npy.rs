@@ -264,8 +264,9 @@ impl Archive {
 }
 
 /// A file in an archive.
-struct Entry {
-    name: String,
+pub(crate) struct Entry {
+    /// Its path in the archive.
+    pub name: String,
     method: u16,
     check: u32,
     packed: usize,
@@ -281,7 +282,7 @@ fn word_at(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 /// The files of an archive, from the directory at its end.
-fn entries(bytes: &[u8]) -> std::result::Result<Vec<Entry>, String> {
+pub(crate) fn entries(bytes: &[u8]) -> std::result::Result<Vec<Entry>, String> {
     // A comment of up to 65,535 bytes may stand behind the end record of 22.
     let last = bytes.len().checked_sub(22).ok_or("it is no .npz file")?;
     let end = (last.saturating_sub(65_535)..=last)
@@ -313,7 +314,8 @@ fn entries(bytes: &[u8]) -> std::result::Result<Vec<Entry>, String> {
 }
 
 impl Entry {
-    fn contents(&self, bytes: &[u8]) -> std::result::Result<Vec<u8>, String> {
+    /// What is in the file.
+    pub fn contents(&self, bytes: &[u8]) -> std::result::Result<Vec<u8>, String> {
         let damaged = || "the file is damaged".to_string();
         if word_at(bytes, self.start) != Some(LOCAL) {
             return Err(damaged());

@@ -338,10 +338,11 @@ fn pooled(m: &mut Importer<'_, '_>, x: Value, w: &Windows, kind: BinaryKind, out
             _ => m.b.op(Op::MaxPool { window }, &[x]),
         };
     }
-    let all = positions(&w.kernel);
-    if all.len() > 1 << 12 {
+    let size = w.kernel.iter().try_fold(1usize, |size, &extent| size.checked_mul(extent));
+    if size.is_none_or(|size| size > 1 << 12) {
         return Err(failed(format!("a window of {:?} is too large", w.kernel)));
     }
+    let all = positions(&w.kernel);
     let x = padded(m, x, &w.low, &high, outside)?;
     let mut y = None;
     for at in all {

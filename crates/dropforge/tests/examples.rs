@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Examples, and how many lines of code each may have: the whole file, without comments and blank lines.
-const MOST_LINES: [(&str, usize); 12] = [
+const MOST_LINES: [(&str, usize); 13] = [
     ("quickstart", 12),
     ("table", 22),
     ("binary", 18),

@@ -3,7 +3,7 @@
 use super::forward::Forward;
 use super::stored::{StoredProgram, predicting};
 use super::{InputSpec, Trained, disk};
-use crate::step::{Network, PREDICTION};
+use crate::step::Network;
 use crate::{Error, Result};
 use dropforge_ir::Array;
 use dropforge_onnx::{ExportOptions, Preprocessing};
@@ -155,7 +155,7 @@ impl StoredProgram {
         let [mut small, mut large] = self.two_sizes()?;
         // What looks whether indices are inside is no output of the network.
         for (_, program) in [&mut small, &mut large] {
-            program.outputs.retain(|output| output.name == PREDICTION);
+            program.outputs.retain(|output| !output.name.starts_with("check."));
         }
         let states = |name: &str| {
             let constant = self.constants.get(name).cloned().map(Ok);

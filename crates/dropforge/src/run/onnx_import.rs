@@ -2,9 +2,10 @@
 
 use super::calls;
 use super::checkpoint::save_imported;
-use super::forward::{Forward, SIZES, Stored};
+use super::forward::{Forward, Weights};
 use super::manifest::{Manifest, Training};
 use super::run_dir::RunDir;
+use super::stored::{SIZES, Stored};
 use super::{Environment, InputSpec, Trained, disk};
 use crate::step::{Choices, PREDICTION};
 use crate::{Error, Result, Runtime};
@@ -14,6 +15,7 @@ use dropforge_onnx::{ImportOptions, Model};
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path};
+use std::sync::Arc;
 
 /// Bytes that a model file has at most: the format allows no more.
 const MOST_BYTES: u64 = 2 << 30;
@@ -89,7 +91,10 @@ impl Trained {
             let take = |name: &str, _: &ValueType| {
                 weights.remove(name).ok_or_else(|| Error::new(format!("has no tensor {name}")))
             };
-            let forward = Forward::from_text(stored, runtime, Choices::new(), take)?;
+            let Stored { predict, hypers, .. } = stored;
+            let (template, program) = predict.checked(|_| false)?;
+            let all = Weights::of(&[(&program, &predict)], hypers, runtime, Choices::new(), take)?;
+            let forward = Forward::from_text(template.clone(), &program, BTreeMap::new(), Arc::new(all))?;
             Ok(Trained::of(inputs, forward))
         };
         open().map_err(|error: Error| error.context(path.display()))

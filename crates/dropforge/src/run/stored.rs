@@ -14,7 +14,7 @@ use std::path::Path;
 /// Bytes that a text of a program has at most.
 const MOST_TEXT: u64 = 16 << 20;
 /// Batch sizes that a network is traced at: three, so that what fits two of them by chance is found out.
-const SIZES: [usize; 3] = [2, 3, 7];
+pub(super) const SIZES: [usize; 3] = [2, 3, 7];
 /// Bytes that one value of a program may take for a batch of 1: a program that wants more is damaged.
 const MOST_VALUE: usize = 4 << 30;
 /// What the names of constants of the program that measures begin with in the file of all constants.
@@ -93,6 +93,13 @@ impl Stored {
             evaluate: Some((program, measures)),
             layers: network.summary().rows.iter().map(Layer::of).collect(),
         })
+    }
+
+    /// The program of a network that comes from elsewhere: weights are all that it has, and nothing measures it.
+    #[cfg(feature = "onnx")]
+    pub fn imported(template: Template) -> Stored {
+        let predict = StoredProgram { template: Ok(template), constants: BTreeMap::new() };
+        Stored { hypers: BTreeMap::new(), predict, evaluate: None, layers: Vec::new() }
     }
 
     /// Notes in the manifest what does not stand in the text of a program.

@@ -418,7 +418,8 @@ impl Trained {
 
     #[cfg(feature = "onnx")]
     pub(super) fn of(inputs: InputSpec, forward: Forward) -> Trained {
-        Trained { inputs, config: None, environment: None, forward }
+        let measuring = Err("it comes from a file that says nothing of a loss".into());
+        Trained { inputs, config: None, environment: None, forward, measuring, layers: Vec::new() }
     }
 
     pub(super) fn forward(&self) -> &Forward {

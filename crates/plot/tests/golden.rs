@@ -1,0 +1,83 @@
+//! Charts as they are, against files; `DROPFORGE_BLESS=1 cargo test -p dropforge-plot` writes these anew. Look at them then.
+
+use dropforge_plot::{Chart, LayerBox, Layers, Matrix, Series};
+use std::path::Path;
+
+#[track_caller]
+fn check(name: &str, svg: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.svg"));
+    if std::env::var_os("DROPFORGE_BLESS").is_some() {
+        std::fs::write(&path, svg).unwrap();
+    }
+    let there = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(there == svg, "{name}.svg differs from what is drawn; bless it if that is right, and look at it");
+}
+
+#[test]
+fn curves() {
+    let falling = |from: f64| (1..=20).map(move |epoch| (f64::from(epoch), from / f64::from(epoch)));
+    let chart = Chart::new("Loss").x("epoch").y("loss").add(Series::line("train", falling(2.0)));
+    check("curves", &chart.add(Series::line("validation", falling(2.4))).svg());
+}
+
+#[test]
+fn gaps_logarithms_and_names_that_are_markup() {
+    let points = [(1e-5, 2.0), (1e-4, 1.0), (1e-3, f64::NAN), (1e-2, 0.5), (0.1, 80.0)];
+    let chart = Chart::new("<Rate> & \"loss\"").x("learning rate").y("loss").log_x().log_y();
+    check("gaps", &chart.add(Series::line("a<b", points)).add(Series::dashed("here", [(1e-2, 0.5)])).svg());
+}
+
+#[test]
+fn points_and_a_diagonal() {
+    let points = (0..30).map(|i| (f64::from(i) / 29.0, f64::from(i * 7 % 30) / 29.0));
+    let chart = Chart::new("Prediction over target").x("target").y("prediction");
+    check(
+        "points",
+        &chart
+            .add(Series::points("samples", points))
+            .add(Series::dashed("right", [(0.0, 0.0), (1.0, 1.0)]))
+            .svg(),
+    );
+}
+
+#[test]
+fn bars() {
+    let names = ["cat", "dog", "a very long name"].map(String::from);
+    let chart = Chart::new("Samples per class").y("samples").x_names(names);
+    check("bars", &chart.add(Series::bars("samples", [(0.0, 120.0), (1.0, 40.0), (2.0, 7.0)])).svg());
+}
+
+#[test]
+fn matrix() {
+    let names = ["cat", "dog", "owl"].map(String::from);
+    let counts = [9.0, 1.0, 0.0, 2.0, 30.0, 3.0, 0.0, 0.0, 0.0];
+    check("matrix", &Matrix::new("Confusion", &names, &counts).axes("true", "predicted").svg());
+}
+
+#[test]
+fn layers() {
+    let layer = |path: &str, kind: &str, output: &str| LayerBox {
+        path: path.into(),
+        kind: kind.into(),
+        output: output.into(),
+        about: "no parameters".into(),
+    };
+    let all = vec![layer("0", "conv", "6×28×28"), layer("0.1", "relu", "6×28×28"), layer("1", "dense", "10")];
+    check("layers", &Layers::new("Network", all).svg());
+}
+
+/// Nothing, too much, and what is no number are drawn as well as they can be.
+#[test]
+fn anything_can_be_drawn() {
+    let many = (0..100_000).map(|i| (f64::from(i), f64::from(i % 1000)));
+    let svg = Chart::new("").add(Series::line("", many)).svg();
+    assert!(svg.len() < 40_000, "{} bytes for 100,000 points", svg.len());
+    for svg in [
+        Chart::new("empty").svg(),
+        Chart::new("none").log_y().add(Series::line("a", [(f64::NAN, 1.0), (1.0, -1.0)])).svg(),
+        Chart::new("one").add(Series::bars("a", [(3.0, 0.0)])).svg(),
+        Matrix::new("empty", &[], &[]).svg(),
+    ] {
+        assert!(svg.ends_with("</svg>\n") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+    }
+}

@@ -1,0 +1,292 @@
+//! The charts of a report, each by its name.
+
+use crate::Parts;
+use crate::predictions::{Outcomes, Predictions, best};
+use dropforge::metric::{average_precision_of, precision_recall_curve, roc_auc, roc_curve};
+use dropforge::train::EpochReport;
+use dropforge_plot::{Chart, LayerBox, Layers, Matrix, Series, number};
+
+/// What can be drawn, beside the name of any metric that was measured.
+pub const FIGURES: [&str; 12] = [
+    "loss",
+    "lr",
+    "speed",
+    "confusion",
+    "roc",
+    "pr",
+    "calibration",
+    "scatter",
+    "residuals",
+    "classes",
+    "network",
+    "memory",
+];
+
+/// More curves than this cannot be told apart.
+const MOST_CURVES: usize = 8;
+/// More points than this make a page slow, and cover each other.
+const MOST_POINTS: usize = 3000;
+
+/// A chart or something like it, as SVG.
+pub(crate) enum Figure {
+    Chart(Chart),
+    Matrix(Matrix),
+    Layers(Layers),
+}
+
+impl Figure {
+    pub fn svg(&self) -> String {
+        match self {
+            Figure::Chart(chart) => chart.svg(),
+            Figure::Matrix(matrix) => matrix.svg(),
+            Figure::Layers(layers) => layers.svg(),
+        }
+    }
+
+    pub fn inline(&self) -> String {
+        match self {
+            Figure::Chart(chart) => chart.inline(),
+            Figure::Matrix(matrix) => matrix.inline(),
+            Figure::Layers(layers) => layers.inline(),
+        }
+    }
+}
+
+/// One chart as an SVG file: one of [`FIGURES`], or the name of a metric.
+///
+/// # Errors
+/// What it shows was not measured, or is not known of this run; the message says what there is.
+pub fn figure(parts: &Parts, what: &str) -> dropforge::Result<String> {
+    if let Some(figure) = draw(parts, what) {
+        return Ok(figure.svg());
+    }
+    if FIGURES.contains(&what) {
+        let notes: String = parts.notes.iter().map(|note| format!(" {note}")).collect();
+        return Err(dropforge::Error::new(format!(
+            "{}: there is nothing to draw as {what}.{notes}",
+            parts.name
+        )));
+    }
+    let metrics = metric_names(epochs(parts));
+    let known: Vec<&str> = FIGURES.into_iter().chain(metrics.iter().map(String::as_str)).collect();
+    Err(dropforge::settings::unknown(&format!("{} has no figure", parts.name), what, "there are", &known))
+}
+
+/// The chart of this name, if there is something to draw.
+pub(crate) fn draw(parts: &Parts, what: &str) -> Option<Figure> {
+    let predictions = parts.predictions.as_ref();
+    let chart = match what {
+        "loss" => over_epochs(epochs(parts), "loss", "Loss"),
+        "lr" => {
+            let rates = epochs(parts).iter().map(|report| (report.epoch as f64, report.lr));
+            Chart::new("Learning rate").x("epoch").y("rate").add(Series::line("rate", rates))
+        }
+        "speed" => {
+            let speeds = epochs(parts).iter().map(|report| (report.epoch as f64, report.samples_per_s));
+            Chart::new("Speed")
+                .x("epoch")
+                .y("samples per second")
+                .add(Series::line("samples per second", speeds))
+        }
+        "confusion" => return confusion(predictions?),
+        "roc" => roc(predictions?)?,
+        "pr" => precision_recall(predictions?)?,
+        "calibration" => calibration(predictions?)?,
+        "scatter" => scatter(predictions?)?,
+        "residuals" => residuals(predictions?)?,
+        "classes" => class_counts(predictions?)?,
+        "memory" => memory(parts),
+        "network" => return network(parts),
+        name if metric_names(epochs(parts)).iter().any(|known| known == name) => {
+            over_epochs(epochs(parts), name, name)
+        }
+        _ => return None,
+    };
+    (!chart.is_empty()).then_some(Figure::Chart(chart))
+}
+
+pub(crate) fn epochs(parts: &Parts) -> &[EpochReport] {
+    parts.history.as_ref().map_or(&[], |history| &history.epochs)
+}
+
+/// The metrics that were measured, without those that are one of many.
+pub(crate) fn metric_names(epochs: &[EpochReport]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for report in epochs {
+        let validation = report.validation.iter().flat_map(|validation| validation.metrics.shown());
+        for value in report.metrics.shown().chain(validation) {
+            if !names.contains(&value.name) {
+                names.push(value.name.clone());
+            }
+        }
+    }
+    names
+}
+
+fn over_epochs(epochs: &[EpochReport], name: &str, title: &str) -> Chart {
+    let points = |prefix: &str| -> Vec<(f64, f64)> {
+        let get = |report: &EpochReport| Some((report.epoch as f64, report.get(&format!("{prefix}{name}"))?));
+        epochs.iter().filter_map(get).collect()
+    };
+    let chart = Chart::new(title).x("epoch").y(name);
+    [("train_", "training"), ("val_", "validation")].into_iter().fold(chart, |chart, (prefix, series)| {
+        let points = points(prefix);
+        if points.is_empty() { chart } else { chart.add(Series::line(series, points)) }
+    })
+}
+
+/// Probabilities and true classes, with the number of classes.
+fn classes(predictions: &Predictions) -> Option<(&[f32], &[usize], usize)> {
+    match &predictions.outcomes {
+        Outcomes::Classes { probabilities, truth } if !truth.is_empty() => {
+            Some((probabilities, truth, predictions.classes.len()))
+        }
+        _ => None,
+    }
+}
+
+fn confusion(predictions: &Predictions) -> Option<Figure> {
+    let (probabilities, truth, classes) = classes(predictions)?;
+    let mut counts = vec![0.0; classes * classes];
+    for (row, &truth) in probabilities.chunks(classes).zip(truth).filter(|(_, truth)| **truth < classes) {
+        counts[truth * classes + best(row).0] += 1.0;
+    }
+    let matrix =
+        Matrix::new("Confusion", &predictions.classes, &counts).axes("true class", "predicted class");
+    Some(Figure::Matrix(matrix))
+}
+
+/// For the classes that occur most, in their order: name, scores, and which samples are of it. Of two the second alone.
+fn one_against_others(predictions: &Predictions) -> Option<Vec<(&str, Vec<f64>, Vec<bool>)>> {
+    let (probabilities, truth, classes) = classes(predictions)?;
+    let mut counts: Vec<(usize, usize)> =
+        (0..classes).map(|class| (class, truth.iter().filter(|own| **own == class).count())).collect();
+    if classes == 2 {
+        counts.remove(0);
+    }
+    counts.retain(|(_, count)| *count > 0 && *count < truth.len());
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts.truncate(MOST_CURVES);
+    counts.sort_unstable();
+    let of = |(class, _): (usize, usize)| {
+        let scores = probabilities.iter().skip(class).step_by(classes).map(|&p| f64::from(p)).collect();
+        (&*predictions.classes[class], scores, truth.iter().map(|&own| own == class).collect())
+    };
+    Some(counts.into_iter().map(of).collect())
+}
+
+fn roc(predictions: &Predictions) -> Option<Chart> {
+    let chart = Chart::new("ROC").x("false positive rate").y("true positive rate");
+    let chart = chart.x_range(0.0, 1.0).y_range(0.0, 1.0);
+    let chart =
+        one_against_others(predictions)?.into_iter().fold(chart, |chart, (name, scores, positive)| {
+            let curve = roc_curve(&scores, &positive);
+            let points = curve.iter().map(|point| (point.false_positive_rate, point.true_positive_rate));
+            chart.add(Series::line(&format!("{name} {:.3}", roc_auc(&scores, &positive)), points))
+        });
+    (!chart.is_empty()).then(|| chart.add(Series::dashed("chance", [(0.0, 0.0), (1.0, 1.0)])))
+}
+
+fn precision_recall(predictions: &Predictions) -> Option<Chart> {
+    let chart = Chart::new("Precision over recall").x("recall").y("precision");
+    let chart = chart.x_range(0.0, 1.0).y_range(0.0, 1.0);
+    Some(one_against_others(predictions)?.into_iter().fold(chart, |chart, (name, scores, positive)| {
+        let curve = precision_recall_curve(&scores, &positive);
+        let points = curve.iter().map(|point| (point.recall, point.precision));
+        chart.add(Series::line(&format!("{name} {:.3}", average_precision_of(&scores, &positive)), points))
+    }))
+}
+
+fn calibration(predictions: &Predictions) -> Option<Chart> {
+    const BINS: usize = 10;
+    let (probabilities, truth, classes) = classes(predictions)?;
+    let mut bins = [(0.0, 0.0); BINS];
+    for (row, &truth) in probabilities.chunks(classes).zip(truth) {
+        let (said, confidence) = best(row);
+        let bin = &mut bins[((confidence * BINS as f32).ceil() as usize).clamp(1, BINS) - 1];
+        *bin = (bin.0 + 1.0, bin.1 + f64::from(said == truth));
+    }
+    let share = |(index, (all, right)): (usize, &(f64, f64))| {
+        (*all > 0.0).then(|| ((index as f64 + 0.5) / BINS as f64, right / all))
+    };
+    let bars: Vec<(f64, f64)> = bins.iter().enumerate().filter_map(share).collect();
+    let chart = Chart::new("Calibration: how often the class that is said is right").x("its probability");
+    let chart = chart.y("share that is right").x_range(0.0, 1.0).y_range(0.0, 1.0);
+    Some(
+        chart
+            .add(Series::bars("share that is right", bars))
+            .add(Series::dashed("calibrated", [(0.0, 0.0), (1.0, 1.0)])),
+    )
+}
+
+fn class_counts(predictions: &Predictions) -> Option<Chart> {
+    let (_, truth, classes) = classes(predictions)?;
+    let mut counts = vec![0.0; classes];
+    truth.iter().filter(|class| **class < classes).for_each(|&class| counts[class] += 1.0);
+    let bars = counts.iter().enumerate().map(|(class, &count)| (class as f64, count));
+    let chart = Chart::new("Samples of each class").y("samples").x_names(predictions.classes.iter().cloned());
+    Some(chart.add(Series::bars("samples", bars)))
+}
+
+/// Targets with predictions, at most so many.
+fn numbers(predictions: &Predictions) -> Option<Vec<(f64, f64)>> {
+    let Outcomes::Numbers { predictions, targets } = &predictions.outcomes else { return None };
+    let step = targets.len().div_ceil(MOST_POINTS).max(1);
+    let pairs = targets.iter().zip(predictions).step_by(step);
+    Some(pairs.map(|(&target, &prediction)| (f64::from(target), f64::from(prediction))).collect())
+}
+
+fn scatter(predictions: &Predictions) -> Option<Chart> {
+    let points = numbers(predictions)?;
+    let targets = || points.iter().map(|point| point.0).filter(|target| target.is_finite());
+    let (low, high) = (targets().fold(f64::INFINITY, f64::min), targets().fold(f64::NEG_INFINITY, f64::max));
+    let chart = Chart::new("Predictions over targets").x("target").y("prediction");
+    let chart = chart.add(Series::points("samples", points.iter().copied()));
+    Some(chart.add(Series::dashed("right", [(low, low), (high, high)])))
+}
+
+fn residuals(predictions: &Predictions) -> Option<Chart> {
+    const BINS: usize = 30;
+    let points = numbers(predictions)?;
+    let errors: Vec<f64> =
+        points.iter().map(|(target, said)| said - target).filter(|e| e.is_finite()).collect();
+    let (low, high) =
+        errors.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &e| (low.min(e), high.max(e)));
+    let width = if high > low { (high - low) / BINS as f64 } else { 1.0 };
+    let mut counts = [0.0; BINS];
+    errors.iter().for_each(|error| counts[(((error - low) / width) as usize).min(BINS - 1)] += 1.0);
+    let bars = counts.iter().enumerate().map(|(bin, &count)| (low + width * (bin as f64 + 0.5), count));
+    let chart = Chart::new("What predictions differ from targets").x("prediction minus target").y("samples");
+    Some(chart.add(Series::bars("samples", bars.filter(|bar| bar.0.is_finite()))))
+}
+
+fn memory(parts: &Parts) -> Chart {
+    let last = parts.memory.iter().map(|block| block.last).max().unwrap_or(0);
+    let mut used = vec![0.0; last + 1];
+    for block in &parts.memory {
+        used[block.first..=block.last].iter_mut().for_each(|used| *used += block.bytes as f64);
+    }
+    let line = used.iter().enumerate().map(|(kernel, &bytes)| (kernel as f64, bytes / f64::from(1 << 20)));
+    let top = parts.memory.iter().map(|block| block.offset + block.bytes).max().unwrap_or(0);
+    let peak = top as f64 / f64::from(1 << 20);
+    let title = format!("Memory of intermediate values over a training step: {} MiB", number(peak));
+    let chart = Chart::new(&title).x("kernel").y("MiB");
+    if parts.memory.is_empty() {
+        return chart;
+    }
+    chart.add(Series::line("in use", line)).add(Series::dashed("taken", [(0.0, peak), (last as f64, peak)]))
+}
+
+fn network(parts: &Parts) -> Option<Figure> {
+    let summary = parts.summary.as_ref()?;
+    let layer = |row: &dropforge::step::SummaryRow| {
+        let output = row.output.iter().skip(1).map(ToString::to_string).collect::<Vec<_>>().join("×");
+        LayerBox {
+            path: row.path.clone(),
+            kind: row.layer.clone(),
+            output,
+            about: format!("{} parameters", number(row.parameters as f64)),
+        }
+    };
+    Some(Figure::Layers(Layers::new("Network", summary.rows.iter().map(layer).collect())))
+}

@@ -1,0 +1,40 @@
+//! Reports of training runs: one HTML file that needs nothing beside it, or single charts.
+//!
+//! What a report is made of is read by whoever wants one: the [`History`](dropforge::run::History) of a run, what its network
+//! [predicts](Predictions) for samples that it was not trained on, and what the compiled step tells of itself. [`page`] puts it
+//! together; [`figure`] draws one part of it. What is not given is left out, and the page says so.
+
+mod figures;
+mod page;
+mod picture;
+mod predictions;
+
+pub use figures::{FIGURES, figure};
+pub use page::page;
+pub use predictions::{Mistake, Outcomes, Predictions};
+
+use dropforge::run::{Environment, History};
+use dropforge::step::Summary;
+
+/// What a report is made of.
+#[derive(Default)]
+pub struct Parts {
+    /// What the run is called.
+    pub name: String,
+    /// The finished epochs.
+    pub history: Option<History>,
+    /// What the run was started with, as TOML.
+    pub config: Option<String>,
+    /// What trained it.
+    pub environment: Option<Environment>,
+    /// What the network predicts for samples that it was not trained on.
+    pub predictions: Option<Predictions>,
+    /// The layers.
+    pub summary: Option<Summary>,
+    /// The kernels and the memory of the training step, as `dropforge explain` lists them.
+    pub listing: Option<String>,
+    /// Where values of the training step lie in its memory, and when.
+    pub memory: Vec<dropforge::step::MemoryBlock>,
+    /// What is missing, and why: one sentence each.
+    pub notes: Vec<String>,
+}

@@ -1,0 +1,194 @@
+//! The page.
+
+use crate::Parts;
+use crate::figures::{draw, epochs, metric_names};
+use crate::picture;
+use dropforge::train::EpochReport;
+use dropforge_plot::{STYLE, escape, number};
+use std::fmt::Write as _;
+
+/// How the page looks; charts bring their own rules.
+const PAGE: &str = "\
+*{box-sizing:border-box}
+body{margin:0 auto;max-width:1400px;padding:24px;background:var(--ground);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
+h1{font-size:24px;margin:0}h2{font-size:18px;margin:36px 0 12px}
+p{color:var(--soft);margin:4px 0 12px}
+.tiles{display:flex;flex-wrap:wrap;gap:12px;margin:20px 0}
+.tile{background:var(--panel);border:1px solid var(--line);border-radius:8px;padding:10px 16px;min-width:120px}
+.tile b{display:block;font-size:20px}.tile span{color:var(--soft);font-size:13px}
+.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(420px,100%),1fr));gap:20px;align-items:start}
+figure{margin:0;border:1px solid var(--line);border-radius:8px;padding:8px;overflow-x:auto;break-inside:avoid}
+figure svg{display:block;width:100%;height:auto}
+.mistakes{display:flex;flex-wrap:wrap;gap:14px}.mistakes div{font-size:12px;color:var(--soft);width:112px}
+.mistakes img{width:112px;height:112px;object-fit:contain;image-rendering:pixelated;background:#000;display:block}
+table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
+th,td{padding:4px 12px 4px 0;text-align:right;border-bottom:1px solid var(--line)}
+th:first-child,td:first-child{text-align:left}th{color:var(--soft);font-weight:500}
+.wide{overflow-x:auto}
+pre{background:var(--panel);border:1px solid var(--line);border-radius:8px;padding:12px;overflow-x:auto;font-size:12px}
+summary{cursor:pointer;color:var(--soft)}
+@media print{body{max-width:none;padding:0}details:not([open]){display:none}pre{white-space:pre-wrap}}
+";
+
+/// A report as one HTML file, which loads nothing: readable in light and in dark, as the system has it, and on paper.
+pub fn page(parts: &Parts) -> String {
+    let name = escape(&parts.name);
+    let mut out = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{name}</title>\n<style>\n{STYLE}{PAGE}</style>\n</head>\n<body>\n<h1>{name}</h1>\n"
+    );
+    if let Some(config) =
+        parts.config.as_ref().and_then(|text| text.parse::<dropforge::settings::Table>().ok())
+    {
+        let of = |key: &str| config.get(key).map(|value| value.as_str().map_or_else(|| short(value), escape));
+        let said = [of("model"), of("data"), of("optimizer")].into_iter().flatten().collect::<Vec<_>>();
+        let _ = writeln!(out, "<p>{}</p>", said.join(" · "));
+    }
+    tiles(parts, &mut out);
+    for note in &parts.notes {
+        let _ = writeln!(out, "<p>{}</p>", escape(note));
+    }
+    let metrics = metric_names(epochs(parts));
+    let curves = ["loss"].into_iter().chain(metrics.iter().map(String::as_str)).chain(["lr", "speed"]);
+    figures(parts, "Training and validation", curves, &mut out);
+    let measured = ["confusion", "roc", "pr", "calibration", "scatter", "residuals", "classes"];
+    figures(parts, "Predictions for samples that were not trained on", measured, &mut out);
+    mistakes(parts, &mut out);
+    figures(parts, "Network and memory", ["network", "memory"], &mut out);
+    table_of_epochs(epochs(parts), &mut out);
+    sources(parts, &mut out);
+    out + "</body>\n</html>\n"
+}
+
+/// A setting in a line: the name of what it is, where it has one.
+fn short(value: &dropforge::settings::Value) -> String {
+    match value.get("type").and_then(|name| name.as_str()) {
+        Some(name) => escape(name),
+        None => escape(&value.to_string().chars().take(60).collect::<String>()),
+    }
+}
+
+fn tiles(parts: &Parts, out: &mut String) {
+    let mut all: Vec<(String, String)> = Vec::new();
+    if let Some(last) = epochs(parts).last() {
+        let validation = last.validation.as_ref();
+        let (values, loss) = validation.map_or((&last.metrics, last.loss), |v| (&v.metrics, v.loss));
+        let of = if validation.is_some() { "validation" } else { "training" };
+        for value in values.shown() {
+            let figure = value.to_string();
+            all.push((figure[value.name.len()..].trim().into(), format!("{of} {}", value.name)));
+        }
+        all.push((number(loss), format!("{of} loss")));
+        all.push((number(last.epoch as f64), "epochs".into()));
+        all.push((number(last.step as f64), "steps".into()));
+        let seconds: f64 = epochs(parts).iter().map(|report| report.seconds).sum();
+        all.push((format!("{} s", number(seconds)), "time of training".into()));
+    }
+    if let Some(summary) = &parts.summary {
+        all.push((number(summary.parameters as f64), "parameters".into()));
+    }
+    *out += "<div class=\"tiles\">\n";
+    for (figure, of) in all {
+        let (figure, of) = (escape(&figure), escape(&of));
+        let _ = writeln!(out, "<div class=\"tile\"><b>{figure}</b><span>{of}</span></div>");
+    }
+    *out += "</div>\n";
+}
+
+/// A headed part with those of these figures that can be drawn.
+fn figures<'a>(parts: &Parts, title: &str, names: impl IntoIterator<Item = &'a str>, out: &mut String) {
+    let drawn: Vec<String> =
+        names.into_iter().filter_map(|name| draw(parts, name)).map(|figure| figure.inline()).collect();
+    if drawn.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "<h2>{}</h2>\n<div class=\"grid\">", escape(title));
+    for svg in drawn {
+        let _ = writeln!(out, "<figure>\n{svg}</figure>");
+    }
+    *out += "</div>\n";
+}
+
+fn mistakes(parts: &Parts, out: &mut String) {
+    let Some(predictions) = parts.predictions.as_ref().filter(|predictions| !predictions.worst.is_empty())
+    else {
+        return;
+    };
+    *out += "<h2>The worst mistakes</h2>\n<div class=\"mistakes\">\n";
+    let name =
+        |class: usize| predictions.classes.get(class).map_or_else(|| class.to_string(), |name| escape(name));
+    for mistake in &predictions.worst {
+        let Some(address) = picture::address(mistake) else { continue };
+        let (truth, said) = (name(mistake.truth), name(mistake.said));
+        let _ = writeln!(
+            out,
+            "<div><img alt=\"{truth}, taken for {said}\" src=\"{address}\">{truth}, taken for {said} ({:.0} %)</div>",
+            mistake.probability * 100.0
+        );
+    }
+    *out += "</div>\n";
+}
+
+fn table_of_epochs(epochs: &[EpochReport], out: &mut String) {
+    if epochs.is_empty() {
+        return;
+    }
+    let mut names = vec!["train_loss".to_string(), "val_loss".into()];
+    for metric in metric_names(epochs) {
+        names.extend([format!("train_{metric}"), format!("val_{metric}")]);
+    }
+    names.push("lr".into());
+    names.retain(|name| epochs.iter().any(|report| report.get(name).is_some()));
+    *out += "<h2>Epochs</h2>\n<div class=\"wide\"><table>\n<tr><th>epoch</th>";
+    names.iter().for_each(|name| *out += &format!("<th>{}</th>", escape(name)));
+    *out += "<th>seconds</th></tr>\n";
+    for report in epochs {
+        let _ = write!(out, "<tr><td>{}</td>", report.epoch);
+        for name in &names {
+            let _ = write!(out, "<td>{}</td>", report.get(name).map(number).unwrap_or_default());
+        }
+        let _ = writeln!(out, "<td>{}</td></tr>", number(report.seconds));
+    }
+    *out += "</table></div>\n";
+}
+
+/// What it came from: the command, the environment, the settings, the kernels.
+fn sources(parts: &Parts, out: &mut String) {
+    if let Some(environment) = &parts.environment {
+        *out += "<h2>Where it was made</h2>\n<table>\n";
+        let rows = [
+            ("dropforge", &environment.library),
+            ("device", &environment.device),
+            ("system", &environment.system),
+            ("processor", &environment.processor),
+        ];
+        for (of, said) in rows.into_iter().filter(|(_, said)| !said.is_empty()) {
+            let _ = writeln!(out, "<tr><td>{of}</td><td>{}</td></tr>", escape(said));
+        }
+        *out += "</table>\n";
+        if !environment.command.is_empty() {
+            let words: Vec<String> = environment.command.iter().map(|word| quoted(word)).collect();
+            let _ = writeln!(out, "<h2>The command</h2>\n<pre>{}</pre>", escape(&words.join(" ")));
+        }
+    }
+    let hidden = [("Settings", &parts.config), ("Kernels of the training step", &parts.listing)];
+    for (title, text) in hidden {
+        if let Some(text) = text {
+            let _ = writeln!(
+                out,
+                "<h2>{title}</h2>\n<details><summary>show</summary><pre>{}</pre></details>",
+                escape(text)
+            );
+        }
+    }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_string();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}

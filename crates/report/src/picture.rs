@@ -1,0 +1,44 @@
+//! Small pictures within a page.
+
+use crate::predictions::Mistake;
+
+/// A picture as a PNG file within an address; `None` for one that cannot be written.
+pub fn address(mistake: &Mistake) -> Option<String> {
+    let [channels, height, width] = mistake.shape;
+    let plane = height * width;
+    let bytes: Vec<u8> = (0..plane)
+        .flat_map(|pixel| (0..channels).map(move |channel| channel * plane + pixel))
+        .map(|index| (mistake.pixels.get(index).copied().unwrap_or(0.0) * 255.0).round() as u8)
+        .collect();
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, width.try_into().ok()?, height.try_into().ok()?);
+    encoder.set_color(if channels == 1 { png::ColorType::Grayscale } else { png::ColorType::Rgb });
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.write_header().ok()?.write_image_data(&bytes).ok()?;
+    Some(format!("data:image/png;base64,{}", base64(&file)))
+}
+
+/// Bytes in the 64 letters of RFC 4648.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for part in bytes.chunks(3) {
+        let all = part.iter().fold(0u32, |all, byte| all << 8 | u32::from(*byte)) << (8 * (3 - part.len()));
+        for letter in 0..4 {
+            let index = (all >> (18 - 6 * letter)) & 63;
+            text.push(if letter <= part.len() { LETTERS[index as usize] as char } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_of_the_standard() {
+        let texts = ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(|text| base64(text.as_bytes()));
+        assert_eq!(texts, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"]);
+    }
+}

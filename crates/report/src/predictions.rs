@@ -1,0 +1,160 @@
+//! What a network predicts for samples that it was not trained on.
+
+use dropforge::run::Trained;
+use dropforge::train::IntoSource;
+use dropforge::{DType, Error, Result};
+
+/// Most classes of which probabilities are kept.
+const MOST_CLASSES: usize = 512;
+/// How many of the worst mistakes are kept.
+const WORST: usize = 12;
+
+/// What a network predicts for samples, and what it should.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predictions {
+    /// Names of the classes; empty where numbers are predicted.
+    pub classes: Vec<String>,
+    /// Predictions beside targets.
+    pub outcomes: Outcomes,
+    /// What the network was most wrong about, the worst first; pictures only.
+    pub worst: Vec<Mistake>,
+}
+
+/// Predictions beside targets.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcomes {
+    /// Probabilities of the classes, sample after sample, and the true classes.
+    Classes {
+        /// As many for each sample as there are classes.
+        probabilities: Vec<f32>,
+        /// The true class of each sample.
+        truth: Vec<usize>,
+    },
+    /// Numbers beside the right ones, sample after sample.
+    Numbers {
+        /// What the network gives.
+        predictions: Vec<f32>,
+        /// What it should give.
+        targets: Vec<f32>,
+    },
+}
+
+/// A picture that was taken for something else.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mistake {
+    /// Channels, height and width.
+    pub shape: [usize; 3],
+    /// Brightness from 0 to 1, channel by channel.
+    pub pixels: Vec<f32>,
+    /// The true class.
+    pub truth: usize,
+    /// The class that was said.
+    pub said: usize,
+    /// How probable the network took that to be.
+    pub probability: f32,
+}
+
+impl Predictions {
+    /// Has a trained network predict these samples.
+    ///
+    /// # Errors
+    /// The samples do not fit the run or cannot be read, or what the network gives is neither a score for each class of a
+    /// sample nor numbers like the targets.
+    pub fn of(trained: &Trained, samples: &impl IntoSource) -> Result<Predictions> {
+        let config = trained.config();
+        let loss = config.and_then(|config| config.loss.as_ref());
+        let loss = loss.and_then(|loss| loss.table().get("type")?.as_str().map(str::to_string));
+        let one_logit = loss.as_deref() == Some("bce_with_logits");
+        let mut classes = trained.classes().to_vec();
+        let mut probabilities = Vec::new();
+        let mut truth = Vec::new();
+        let (mut numbers, mut targets) = (Vec::new(), Vec::new());
+        let mut worst: Vec<Mistake> = Vec::new();
+        trained.each_batch(samples, 256, |predicted| {
+            let scores = predicted.scores.to_array()?;
+            let shape = predicted.scores.shape().to_vec();
+            if !trained.classes().is_empty() {
+                let &[samples, width] = shape.as_slice() else {
+                    return Err(Error::new("the network predicts several positions of a sample"));
+                };
+                if width > MOST_CLASSES {
+                    return Err(Error::new(format!("there are {width} classes, more than {MOST_CLASSES}")));
+                }
+                let all = predicted.scores.softmax(1).to_vec::<f32>()?;
+                let true_classes = predicted.targets.to_vec::<i32>()?;
+                let own: Vec<usize> = true_classes.iter().map(|&class| class.max(0) as usize).collect();
+                for sample in 0..samples {
+                    keep_worst(
+                        &mut worst,
+                        trained,
+                        predicted.inputs,
+                        sample,
+                        &all[sample * width..][..width],
+                        own[sample],
+                    )?;
+                }
+                probabilities.extend(all);
+                truth.extend(own);
+            } else {
+                let given = scores.as_f32().ok_or_else(|| Error::new("the network gives no f32"))?;
+                let wanted = predicted.targets.cast(DType::F32).to_vec::<f32>()?;
+                if given.len() != wanted.len() {
+                    return Err(Error::new("predictions and targets are not alike"));
+                }
+                numbers.extend_from_slice(given);
+                targets.extend(wanted);
+            }
+            Ok(())
+        })?;
+        let outcomes = if classes.is_empty() && one_logit {
+            classes = ["no", "yes"].map(String::from).to_vec();
+            let yes = numbers.iter().map(|logit| 1.0 / (1.0 + (-logit).exp()));
+            Outcomes::Classes {
+                probabilities: yes.flat_map(|yes| [1.0 - yes, yes]).collect(),
+                truth: targets.iter().map(|&target| usize::from(target > 0.5)).collect(),
+            }
+        } else if classes.is_empty() {
+            Outcomes::Numbers { predictions: numbers, targets }
+        } else {
+            Outcomes::Classes { probabilities, truth }
+        };
+        Ok(Predictions { classes, outcomes, worst })
+    }
+}
+
+/// The class with the highest probability, and that.
+pub(crate) fn best(probabilities: &[f32]) -> (usize, f32) {
+    probabilities.iter().copied().enumerate().fold((0, f32::NEG_INFINITY), |best, (class, probability)| {
+        if probability > best.1 { (class, probability) } else { best }
+    })
+}
+
+/// Keeps a sample if it is a picture and among the worst mistakes so far.
+fn keep_worst(
+    worst: &mut Vec<Mistake>,
+    trained: &Trained,
+    inputs: &dropforge::Array,
+    sample: usize,
+    probabilities: &[f32],
+    truth: usize,
+) -> Result<()> {
+    let (said, probability) = best(probabilities);
+    let full = worst.len() >= WORST && worst.last().is_some_and(|last| last.probability >= probability);
+    let &[_, channels, height, width] = inputs.shape().iter().as_slice() else { return Ok(()) };
+    if said == truth || full || ![1, 3].contains(&channels) || height * width > 128 * 128 {
+        return Ok(());
+    }
+    let Some(all) = inputs.as_f32() else { return Ok(()) };
+    let plane = height * width;
+    let mut pixels = all[sample * channels * plane..][..channels * plane].to_vec();
+    let (mean, std) = (&trained.inputs().mean, &trained.inputs().std);
+    for (channel, plane) in pixels.chunks_mut(plane).enumerate() {
+        let (mean, std) =
+            (mean.get(channel).copied().unwrap_or(0.0), std.get(channel).copied().unwrap_or(1.0));
+        plane.iter_mut().for_each(|pixel| *pixel = (*pixel * std + mean).clamp(0.0, 1.0));
+    }
+    let place = worst.partition_point(|mistake| mistake.probability >= probability);
+    worst.insert(place, Mistake { shape: [channels, height, width], pixels, truth, said, probability });
+    worst.truncate(WORST);
+    Ok(())
+}

@@ -16,6 +16,10 @@ pub struct Cli {
 pub enum Command {
     /// Train a model and save the run; without options, LeNet-5 on built-in handwritten digits
     Train(Box<Train>),
+    /// Write a file of settings for `train --config`, with every default and what it means
+    Init(Init),
+    /// Try learning rates from small to large for a few steps, and suggest one
+    LrFind(Box<LrFind>),
     /// Measure a trained run on test data
     Eval(Eval),
     /// Name the class of images
@@ -28,6 +32,16 @@ pub enum Command {
     List(List),
     /// Let a network that was trained on a text write on
     Sample(Sample),
+    /// List the runs of a folder, compare them, or remove some
+    Runs(Runs),
+    /// Train with many settings, and see which was best
+    Sweep(Sweep),
+    /// Show the runs of a folder in a browser, as they train
+    Dashboard(Dashboard),
+    /// Write a report of a run: one HTML file with everything in it
+    Report(Report),
+    /// Draw one chart of a run as SVG
+    Plot(Plot),
     /// Measure training speed on a standard workload
     Bench(Bench),
     /// Print the compiled training step of a model: kernels, memory
@@ -155,6 +169,9 @@ pub struct Train {
     /// Longest time to train, such as 90s, 3m or 2h
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     pub max_time: Option<f64>,
+    /// Also validate after every so many steps within an epoch
+    #[arg(long, value_name = "STEPS")]
+    pub validate_every: Option<u64>,
     /// Leave out a last batch with fewer samples
     #[arg(long)]
     pub drop_last: bool,
@@ -173,6 +190,25 @@ pub struct Train {
     /// Also write a checkpoint whenever this many seconds have passed [default: 30]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub save_every: Option<f64>,
+    /// Train on this part of the training samples only, such as 0.1, spread over all of them
+    #[arg(long, value_name = "PART", allow_negative_numbers = true)]
+    pub limit_train: Option<f64>,
+    /// Train on the samples of so many batches only, and measure on the same: a network that works learns them by heart
+    #[arg(long, value_name = "N")]
+    pub overfit_batches: Option<u64>,
+    /// One step of training and one of validation, to see that all fits; no run is written
+    #[arg(long, conflicts_with_all = ["resume", "out", "dry_run"])]
+    pub fast_dev_run: bool,
+    /// Print the settings as they are resolved, the layers, the memory of a step and the time that training will take; no run is
+    /// written
+    #[arg(long, conflicts_with_all = ["resume", "out"])]
+    pub dry_run: bool,
+    /// Look for numbers that are none after every step, and name the operation, layer and line that made the first; slow
+    #[arg(long)]
+    pub detect_anomaly: bool,
+    /// Also write event files for TensorBoard, into the folder `tensorboard` of the run
+    #[arg(long)]
+    pub tensorboard: bool,
     /// Print at the end where the time of a step went, by kernel
     #[arg(long)]
     pub profile: bool,
@@ -181,6 +217,37 @@ pub struct Train {
     /// Print one JSON object per line instead of text
     #[arg(long)]
     pub json: bool,
+    /// Print nothing but errors
+    #[arg(long, conflicts_with = "json")]
+    pub quiet: bool,
+}
+
+#[derive(Args)]
+pub struct LrFind {
+    #[command(flatten)]
+    pub train: Train,
+    /// SVG file for the chart of the loss over the rate
+    #[arg(long = "chart", value_name = "FILE.svg")]
+    pub chart: Option<PathBuf>,
+    /// How many steps to make
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub steps: usize,
+    /// The first rate
+    #[arg(long, value_name = "RATE", default_value_t = 1e-6, allow_negative_numbers = true)]
+    pub from_rate: f64,
+    /// The last rate
+    #[arg(long, value_name = "RATE", default_value_t = 1.0, allow_negative_numbers = true)]
+    pub to_rate: f64,
+}
+
+#[derive(Args)]
+pub struct Init {
+    /// File to write
+    #[arg(value_name = "FILE.toml", default_value = "dropforge.toml")]
+    pub file: PathBuf,
+    /// A built-in model
+    #[arg(long, value_name = "MODEL", default_value = "lenet")]
+    pub model: String,
 }
 
 #[derive(Args)]
@@ -215,6 +282,105 @@ pub struct List {
     /// Print one JSON object per line instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Runs {
+    #[command(subcommand)]
+    pub action: Option<RunsAction>,
+    /// Folder that holds runs
+    #[arg(value_name = "DIR", default_value = "runs")]
+    pub folder: PathBuf,
+    /// What to sort by: name, saved, epochs, steps, or a figure such as val_accuracy; a `-` in front turns the order around
+    #[arg(long, value_name = "COLUMN", default_value = "name", allow_hyphen_values = true)]
+    pub sort: String,
+    /// Only runs whose setting has this value, such as optimizer.type=adam; may be given several times
+    #[arg(long, value_name = "SETTING=VALUE")]
+    pub filter: Vec<String>,
+    /// Also print the settings in which the runs differ, side by side
+    #[arg(long)]
+    pub compare: bool,
+    /// Print one JSON object per line instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Subcommand)]
+pub enum RunsAction {
+    /// Remove runs; what no run has written stays
+    Rm {
+        /// Folders of runs
+        #[arg(value_name = "RUN", required = true)]
+        runs: Vec<PathBuf>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Args)]
+pub struct Sweep {
+    /// File that says what is tried: `args`, words for `dropforge train`; `monitor`, what is best; `[space]`, settings with a
+    /// list of values, or a range { low, high, log }
+    #[arg(value_name = "SPACE.toml")]
+    pub space: PathBuf,
+    /// So many trials with values that are drawn, instead of all combinations
+    #[arg(long, value_name = "N")]
+    pub random: Option<u64>,
+    /// Where the draws come from
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub seed: u64,
+    /// Folder for the runs; trials that are finished there are not repeated
+    #[arg(long, value_name = "DIR", default_value_os_t = crate::sweep::usual_folder())]
+    pub out: PathBuf,
+    /// How many train at once
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: u16,
+    /// Print one JSON object per trial instead of text, the best first
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct Dashboard {
+    /// Folder that holds runs
+    #[arg(value_name = "DIR", default_value = "runs")]
+    pub folder: PathBuf,
+    /// Port on the loopback address; 0 takes any that is free
+    #[arg(long, value_name = "PORT", default_value_t = 6060)]
+    pub port: u16,
+}
+
+#[derive(Args)]
+pub struct Report {
+    /// Folder of the run
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// Where to write it [default: report.html in the folder of the run]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub data: DataArgs,
+    #[command(flatten)]
+    pub machine: Machine,
+}
+
+#[derive(Args)]
+pub struct Plot {
+    /// Folder of the run
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// loss, lr, speed, confusion, roc, pr, calibration, scatter, residuals, classes, network, memory, or a metric
+    #[arg(long, value_name = "FIGURE")]
+    pub what: String,
+    /// SVG file to write [default: standard output]
+    #[arg(long, value_name = "FILE.svg")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub data: DataArgs,
+    #[command(flatten)]
+    pub machine: Machine,
 }
 
 #[derive(Args)]

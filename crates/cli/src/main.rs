@@ -2,22 +2,30 @@
 
 mod args;
 mod bench;
+mod dashboard;
 mod devices;
+mod dry_run;
 mod eval;
 mod explain;
 #[cfg(feature = "onnx")]
 mod export;
 #[cfg(feature = "onnx")]
 mod import;
+mod init;
 mod interrupt;
 mod list;
+mod lr_find;
 mod machine;
 mod output;
 mod predict;
 mod progress;
+mod report;
+mod runs;
 mod sample;
 mod shapes;
+mod stop;
 mod summary;
+mod sweep;
 mod train;
 mod workloads;
 
@@ -43,12 +51,19 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Outcome {
     match command {
         Command::Train(args) => train::run(args),
+        Command::Init(args) => init::run(args),
+        Command::LrFind(args) => lr_find::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Summary(args) => summary::run(args),
         Command::Devices(args) => devices::run(args),
         Command::List(args) => list::run(args),
         Command::Sample(args) => sample::run(args),
+        Command::Runs(args) => runs::run(args),
+        Command::Sweep(args) => sweep::run(args),
+        Command::Dashboard(args) => dashboard::run(args),
+        Command::Report(args) => report::run(args),
+        Command::Plot(args) => report::plot(args),
         Command::Bench(args) => bench::run(args),
         Command::Explain(args) => explain::run(args),
         #[cfg(feature = "onnx")]

@@ -1,16 +1,20 @@
 //! `dropforge train`
 
 use crate::args::Train;
+use crate::dry_run;
 use crate::interrupt;
 use crate::machine;
 use crate::output::{Outcome, Stop, add_metrics, count, duration, line, note, shape};
 use crate::progress::{ProgressBar, Shown};
+use crate::stop;
 use dropforge::Runtime;
 use dropforge::metric::Values;
 use dropforge::run::{
-    DataSpec, ModelSpec, OpenData, Part, RunConfig, RunDir, check_path, differences, holds_run, threads_of,
+    DataSpec, ModelSpec, OpenData, Part, RunConfig, RunDir, TENSORBOARD, check_path, differences, holds_run,
+    tensorboard, threads_of,
 };
 use dropforge::settings::{SettingType, Table, Value, set_path};
+use dropforge::step::Evaluation;
 use dropforge::train::{Callback, Control, EpochReport, Progress, Trainer};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -23,6 +27,9 @@ pub const IMAGE_SIZE: usize = 64;
 
 pub fn run(args: &Train) -> Outcome {
     let started = Instant::now();
+    if args.fast_dev_run || args.dry_run {
+        return dry_run::run(args);
+    }
     let mut job = match &args.resume {
         Some(run) => resume(args, run)?,
         None => start(args)?,
@@ -34,11 +41,15 @@ pub fn run(args: &Train) -> Outcome {
         job.trainer.start_profile();
     }
     let Job { config, data, mut trainer, path, .. } = job;
-    let mut screen = Screen { config: &config, json: args.json, bar: None, stop: None, unread: false };
+    let mut screen =
+        Screen { config: &config, json: args.json, quiet: args.quiet, bar: None, stop: None, unread: false };
     let asked = interrupt::flag();
     let mut fit = trainer.fit(&data.train).validate(&data.test).epochs(config.epochs);
     if let Some(steps) = config.max_steps {
         fit = fit.max_steps(steps);
+    }
+    if let Some(steps) = config.validate_every {
+        fit = fit.validate_every(steps);
     }
     if let Some(time) = config.max_time {
         // A time that no Duration holds is never over.
@@ -47,9 +58,15 @@ pub fn run(args: &Train) -> Outcome {
     for callback in &config.callbacks {
         fit = fit.callback(callback.build()?);
     }
-    let fitted = fit.stop_flag(&asked).callback(&mut screen).run()?;
+    if args.tensorboard {
+        fit = fit.callback(tensorboard(path.join(TENSORBOARD).to_string_lossy()));
+    }
+    let fitted = fit.callback(stop::Watch::new(&path)).stop_flag(&asked).callback(&mut screen).run()?;
     if let Some(stop) = screen.stop {
         return Err(stop);
+    }
+    if args.quiet {
+        return Ok(());
     }
     if let Some(why) = fitted.stopped {
         say_stopped(args.json, &why, &trainer, &path)?;
@@ -70,7 +87,16 @@ struct Job {
     path: PathBuf,
 }
 
-fn start(args: &Train) -> Outcome<Job> {
+/// What is to be trained, on what, and where.
+pub struct Resolved {
+    pub config: RunConfig,
+    pub data: OpenData,
+    pub runtime: Runtime,
+    pub spec: DataSpec,
+}
+
+/// The settings of the command line and of the file it names, with what the data say.
+pub fn resolve(args: &Train) -> Outcome<Resolved> {
     let base = args.config.as_deref().map_or(Ok(Table::new()), read_settings)?;
     let mut config = RunConfig::new(&settings(args, base)?)?;
     let spec = DataSpec::parse(args.data.data.as_deref().unwrap_or(&config.data))?.absolute();
@@ -84,7 +110,7 @@ fn start(args: &Train) -> Outcome<Job> {
     if args.data.download {
         spec.download()?;
     }
-    let data = spec.open(args.data.size.map_or(IMAGE_SIZE, |size| size as usize))?;
+    let mut data = spec.open(args.data.size.map_or(IMAGE_SIZE, |size| size as usize))?;
     (config.data, config.inputs) = (spec.to_string(), data.inputs.clone());
     if config.loss.is_none() {
         let usual = if config.inputs.classes.is_empty() && config.inputs.vocabulary().is_none() {
@@ -94,6 +120,12 @@ fn start(args: &Train) -> Outcome<Job> {
         };
         config.loss = Some(Part::try_from(usual)?);
     }
+    config.limit(&mut data)?;
+    Ok(Resolved { config, data, runtime, spec })
+}
+
+fn start(args: &Train) -> Outcome<Job> {
+    let Resolved { config, data, runtime, spec } = resolve(args)?;
     let (path, is_new) = match &args.out {
         Some(out) => (out.clone(), !out.exists()),
         None => (new_folder(&format!("{}-{}", config.model.name(), spec.short_name()))?, true),
@@ -101,8 +133,8 @@ fn start(args: &Train) -> Outcome<Job> {
     let run = RunDir::open(&path)?;
     // From here on the run can be resumed, even if it is killed before its first checkpoint.
     let trainer = run.write_config(&config.to_text()?).map_err(Stop::from).and_then(|()| {
-        let trainer = build(&config, &data, &runtime)?;
-        announce(args.json, &config, &data, &trainer, &runtime, &path)?;
+        let trainer = build(&config, &data, &runtime, args.detect_anomaly)?;
+        announce(args, &config, &data, &trainer, &runtime, &path)?;
         Ok(trainer)
     });
     match trainer {
@@ -146,6 +178,9 @@ fn settings(args: &Train, mut base: Table) -> Outcome<Table> {
     said("metrics", metrics)?;
     said("max_steps", whole(args.max_steps))?;
     said("max_time", number(args.max_time))?;
+    said("validate_every", whole(args.validate_every))?;
+    said("limit_train", number(args.limit_train))?;
+    said("overfit_batches", whole(args.overfit_batches))?;
     said("drop_last", args.drop_last.then(|| "true".into()))?;
     said("epochs", whole(args.epochs))?;
     said("batch", whole(args.batch))?;
@@ -204,15 +239,22 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
     if args.data.download {
         spec.download()?;
     }
-    let data = spec.open(was)?;
+    let mut data = spec.open(was)?;
     config.inputs.check_continues(&data.inputs).map_err(|error| error.context("--resume"))?;
-    let mut trainer = build(&config, &data, &runtime)?;
+    config.limit(&mut data)?;
+    let mut trainer = build(&config, &data, &runtime, args.detect_anomaly)?;
     trainer.resume(path)?;
-    announce(args.json, &config, &data, &trainer, &runtime, path)?;
+    announce(args, &config, &data, &trainer, &runtime, path)?;
     Ok(Job { config, data, trainer, run, path: path.into() })
 }
 
-fn build(config: &RunConfig, data: &OpenData, runtime: &Runtime) -> Outcome<Trainer> {
+/// The trainer that a configuration describes.
+pub fn build(
+    config: &RunConfig,
+    data: &OpenData,
+    runtime: &Runtime,
+    detect_anomaly: bool,
+) -> Outcome<Trainer> {
     let net = config.model.build(config.inputs.outputs())?;
     let loss = config
         .loss
@@ -226,7 +268,8 @@ fn build(config: &RunConfig, data: &OpenData, runtime: &Runtime) -> Outcome<Trai
         .schedule(config.schedule.clone())
         .drop_last(config.drop_last)
         .accumulate(config.accumulate)
-        .reader_threads(data.threads);
+        .reader_threads(data.threads)
+        .detect_anomaly(detect_anomaly);
     if let Some(limit) = config.clip_norm {
         trainer = trainer.clip_norm(limit);
     }
@@ -259,17 +302,20 @@ fn new_folder(name: &str) -> Outcome<PathBuf> {
 }
 
 fn announce(
-    json: bool,
+    args: &Train,
     config: &RunConfig,
     data: &OpenData,
     trainer: &Trainer,
     runtime: &Runtime,
     path: &Path,
 ) -> Outcome {
+    if args.quiet {
+        return Ok(());
+    }
     let parameters = trainer.step().network().parameter_count();
     let device = runtime.device().name();
     let (train, test) = (data.train.len(), data.test.len());
-    if json {
+    if args.json {
         return line(json!({
             "event": "start", "run": path.display().to_string(), "model": config.model.name(), "data": config.data,
             "device": device, "parameters": parameters, "train_images": train, "test_images": test,
@@ -294,6 +340,7 @@ fn announce(
 struct Screen<'a> {
     config: &'a RunConfig,
     json: bool,
+    quiet: bool,
     bar: Option<ProgressBar>,
     /// Why nothing can be printed any more.
     stop: Option<Stop>,
@@ -307,15 +354,48 @@ impl Callback for Screen<'_> {
     }
 
     fn on_step_end(&mut self, control: &mut Control<'_>) -> dropforge::Result<()> {
-        let bar = self.bar.get_or_insert_with(|| ProgressBar::new(!self.json));
+        let bar = self.bar.get_or_insert_with(|| ProgressBar::new(!self.json && !self.quiet));
         bar.update(|| shown(&control.progress(), self.config));
+        Ok(())
+    }
+
+    fn on_validation_end(
+        &mut self,
+        measured: &Evaluation,
+        control: &mut Control<'_>,
+    ) -> dropforge::Result<()> {
+        let progress = control.progress();
+        // That of the end of an epoch stands in its line.
+        if self.quiet || progress.batch == 0 {
+            return Ok(());
+        }
+        let step = progress.step;
+        self.bar = None;
+        let printed = print_validation(self.json, step, measured);
+        self.printed(printed, control);
         Ok(())
     }
 
     fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> dropforge::Result<()> {
         // Without the bar, so that it does not stand in the way.
         self.bar = None;
-        match print_epoch(self.json, self.config, report) {
+        if self.quiet {
+            return Ok(());
+        }
+        let printed = print_epoch(self.json, self.config, report);
+        self.printed(printed, control);
+        Ok(())
+    }
+
+    fn on_error(&mut self, _: &dropforge::Error) {
+        self.bar = None;
+    }
+}
+
+impl Screen<'_> {
+    /// What becomes of training after a line was printed, or was not.
+    fn printed(&mut self, printed: Outcome, control: &mut Control<'_>) {
+        match printed {
             Ok(()) => {}
             // Training is worth finishing even if nobody reads along.
             _ if self.unread => {}
@@ -325,12 +405,18 @@ impl Callback for Screen<'_> {
                 self.stop = Some(stop);
             }
         }
-        Ok(())
     }
+}
 
-    fn on_error(&mut self, _: &dropforge::Error) {
-        self.bar = None;
+/// A validation in the middle of an epoch.
+fn print_validation(json: bool, step: u64, measured: &Evaluation) -> Outcome {
+    if json {
+        let mut event = json!({ "event": "validation", "step": step, "test_loss": measured.loss });
+        add_metrics(&mut event, "test", &measured.metrics);
+        return line(event);
     }
+    let metrics: String = measured.metrics.shown().map(|value| format!("  {value}")).collect();
+    line(format_args!("step {}  test loss {:.4}{metrics}", count(step), measured.loss))
 }
 
 /// Why training ended before its last epoch, and how it goes on.

@@ -48,6 +48,8 @@ pub use tensor::{
 
 pub use dropforge_data as data;
 pub use dropforge_ir::{Array, BF16, DType, Data, F16, Shape, ValueType};
+/// Charts as SVG text.
+pub use dropforge_plot as plot;
 pub use dropforge_runtime::MemoryStatistics;
 
 /// Data sets that are built in or read from the files they usually come in.
@@ -74,4 +76,21 @@ pub mod prelude {
     pub use crate::{
         Array, DType, Error, Generator, Result, Runtime, Shape, Tensor, ValueType, gradients, scan,
     };
+}
+
+/// The guides of the repository, whose programs are run as tests.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../../docs/getting-started.md")]
+    mod getting_started {}
+    #[doc = include_str!("../../../docs/metrics.md")]
+    mod metrics {}
+    #[doc = include_str!("../../../docs/callbacks.md")]
+    mod callbacks {}
+    #[doc = include_str!("../../../docs/checkpoints.md")]
+    mod checkpoints {}
+    #[doc = include_str!("../../../docs/performance.md")]
+    mod performance {}
+    #[doc = include_str!("../../../docs/from-pytorch.md")]
+    mod from_pytorch {}
 }

@@ -5,4 +5,5 @@ mod common;
 mod gpu;
 mod licences;
 mod mistakes;
+mod reports;
 mod runs;

@@ -1,9 +1,9 @@
 //! Accuracy.
 
-use super::{Measured, Metric, Values, class_count, count};
+use super::form::Form;
+use super::{Measured, Metric, Values, count};
 use crate::settings::{Described, Table};
 use crate::tensor::Tensor;
-use crate::tensor::node::fail;
 use crate::{Result, described};
 use dropforge_ir::DType;
 
@@ -14,8 +14,8 @@ pub struct Accuracy {}
 /// The share of right predictions, from 0 to 1.
 ///
 /// Of scores `[batch, classes, ..]` the class with the highest is predicted, and compared with class indices i32
-/// `[batch, ..]`. Where prediction and target are floats of one shape, the prediction is the logit of a yes: above 0 says
-/// yes, as does a target above 0.5. Every target counts, so several for each sample.
+/// `[batch, ..]`. Where prediction and target have one shape, the prediction is the logit of a yes: above 0 says yes, as does a
+/// target above 0.5, or an integer that is not 0. Every target counts, so several for each sample.
 pub fn accuracy() -> Accuracy {
     Accuracy {}
 }
@@ -26,22 +26,10 @@ impl Metric for Accuracy {
     }
 
     fn update(&self, batch: &Measured<'_>) -> Vec<Tensor> {
-        let Measured { prediction, target } = *batch;
-        let hits = if class_count(prediction, target).is_some() {
-            prediction.argmax(1).eq(target)
-        } else if prediction.shape() == target.shape()
-            && prediction.dtype().is_float()
-            && target.dtype().is_float()
-        {
-            prediction.gt(0.0).eq(target.gt(0.5))
-        } else {
-            let message = format!(
-                "needs scores f32[batch, classes, ..] and classes i32[batch, ..], or logits and targets f32 of one shape; \
-                 got {} and {}",
-                prediction.ty(),
-                target.ty()
-            );
-            return vec![fail("accuracy", message, &[prediction, target])];
+        let hits = match Form::read("accuracy", batch) {
+            Ok(Form::Classes { scores, target, .. }) => scores.argmax(1).eq(&target),
+            Ok(Form::Binary { logit, target }) => logit.gt(0.0).eq(&target),
+            Err(failed) => return vec![failed],
         };
         let all = count(hits.elements());
         vec![hits.cast(DType::I32).sum(..), all]

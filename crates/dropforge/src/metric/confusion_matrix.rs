@@ -1,9 +1,9 @@
 //! The confusion matrix.
 
-use super::{Measured, Metric, Values, class_count};
+use super::form::Form;
+use super::{Measured, Metric, Values};
 use crate::settings::{Described, Table};
 use crate::tensor::Tensor;
-use crate::tensor::node::fail;
 use crate::{Result, described};
 use dropforge_ir::DType;
 
@@ -12,7 +12,7 @@ use dropforge_ir::DType;
 pub struct ConfusionMatrix {}
 
 /// How often each class was taken for each, over all predictions of scores `[batch, classes, ..]` for class indices i32
-/// `[batch, ..]`.
+/// `[batch, ..]`, or of one logit (no and yes) for each target.
 ///
 /// Its own number is `balanced_accuracy`, the mean over the classes that occur of the share that was recognised
 /// (scikit-learn's `balanced_accuracy_score`); `confusion_T_P` counts the samples of class T that were taken for P.
@@ -26,19 +26,17 @@ impl Metric for ConfusionMatrix {
     }
 
     fn update(&self, batch: &Measured<'_>) -> Vec<Tensor> {
-        let Measured { prediction, target } = *batch;
-        let Some(classes) = class_count(prediction, target) else {
-            let message = format!(
-                "needs scores f32[batch, classes, ..] and classes i32[batch, ..], got {} and {}",
-                prediction.ty(),
-                target.ty()
-            );
-            return vec![fail("confusion_matrix", message, &[prediction, target])];
-        };
-        let numbers = Tensor::arange(0, classes as i32).reshape([1, classes as isize]);
-        let hot = |of: &Tensor| of.reshape([-1, 1]).eq(&numbers).cast(DType::F32);
         // Sums of at most so many ones as there are positions in a batch: exact in f32.
-        vec![hot(target).t().matmul(&hot(&prediction.argmax(1))).cast(DType::I32)]
+        let counts = |said: Tensor, truth: Tensor, classes: usize| {
+            truth.one_hot(classes).t().matmul(&said.one_hot(classes)).cast(DType::I32)
+        };
+        match Form::read("confusion_matrix", batch) {
+            Ok(Form::Classes { scores, target, classes }) => vec![counts(scores.argmax(1), target, classes)],
+            Ok(Form::Binary { logit, target }) => {
+                vec![counts(logit.gt(0.0).cast(DType::I32), target.cast(DType::I32), 2)]
+            }
+            Err(failed) => vec![failed],
+        }
     }
 
     fn compute(&self, sums: &[Vec<f64>]) -> Values {

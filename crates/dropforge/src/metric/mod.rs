@@ -1,17 +1,45 @@
 //! Metrics: what a network is worth in numbers that people read, computed inside the compiled step.
 
 mod accuracy;
+mod average;
+mod class_counts;
 mod confusion_matrix;
+mod correlation;
+mod curves;
+mod errors;
+mod form;
+mod probability;
+mod ranking;
 mod ratio;
 mod sums;
+mod text;
+mod top_k;
 mod values;
 
 pub use accuracy::{Accuracy, accuracy};
+pub use average::Average;
+pub use class_counts::{
+    BalancedAccuracy, F1, Kappa, Mcc, Precision, Recall, Specificity, balanced_accuracy, f1, kappa, mcc,
+    precision, recall, specificity,
+};
 pub use confusion_matrix::{ConfusionMatrix, confusion_matrix};
+pub use correlation::{Pearson, R2, Spearman, pearson_correlation, r2, spearman_correlation};
+pub use curves::{
+    PrecisionRecallPoint, RocPoint, average_precision as average_precision_of, precision_recall_curve,
+    roc_auc, roc_curve,
+};
+pub use errors::{
+    MeanAbsoluteError, MeanOfSquares, MeanPercentageError, RootMeanOfSquares, mean_absolute_error,
+    mean_of_squares, mean_percentage_error, root_mean_of_squares,
+};
+pub use probability::{Brier, CalibrationError, LogLoss, brier, calibration_error, log_loss};
+pub use ranking::{Auc, AveragePrecision, auc, average_precision};
 pub use ratio::{Ratio, mean, ratio};
+pub use text::{Perplexity, TokenAccuracy, perplexity, token_accuracy};
+pub use top_k::{TopK, top_k};
 pub use values::{Unit, Value, Values};
 
-pub(crate) use sums::{MeanLoss, Slot, SumState, Use, trace};
+pub(crate) use sums::{MeanLoss, Slot, SumState, Use, numbers, trace};
 
 use crate::settings::Table;
 use crate::tensor::Tensor;
@@ -29,10 +57,10 @@ pub struct Measured<'a> {
 
 /// A number, or several, about predictions and targets, exact over all batches of an epoch whatever the size of the last.
 ///
-/// It has two parts. [`Metric::update`] is traced into the step: it gives sums over the samples of one batch, which the
+/// It has two parts, or three. [`Metric::update`] is traced into the step: it gives sums over the samples of one batch, which the
 /// step adds up in states on the device, so that nothing is read while training. [`Metric::compute`] makes numbers of
 /// the sums on the host, when somebody asks. What is to add up over batches must be a sum, so not a mean: give its numerator
-/// and denominator.
+/// and denominator. What no sum can tell, [`Metric::keep`] keeps.
 ///
 /// ```
 /// use dropforge::metric::{Measured, Metric, Values};
@@ -75,8 +103,17 @@ pub trait Metric: Send + Sync {
     /// must not be negative, else floats. Poisoned tensors are reported by the call that compiles the step.
     fn update(&self, batch: &Measured<'_>) -> Vec<Tensor>;
 
-    /// The numbers that follow from the sums over all batches, each row-major, in the order of [`Metric::update`]. The first
-    /// is the metric's own.
+    /// What has to be kept of every sample, where sums do not tell: scores whose order counts. Numbers of any shape, floats or
+    /// integers.
+    ///
+    /// The host gathers them over an evaluation, 8 bytes for each number. Over training steps, of which nothing is read, a
+    /// metric that keeps something is not measured.
+    fn keep(&self, _batch: &Measured<'_>) -> Vec<Tensor> {
+        Vec::new()
+    }
+
+    /// The numbers that follow from the sums over all batches, each row-major, in the order of [`Metric::update`], and then
+    /// from what was kept of them, one batch after another, in the order of [`Metric::keep`]. The first is the metric's own.
     fn compute(&self, sums: &[Vec<f64>]) -> Values;
 
     /// Whether [`Metric::compute`] is the quotient of two sums of one number each and nothing more. A run holds the traced part of
@@ -104,6 +141,10 @@ macro_rules! pointer_metric {
 
             fn update(&self, batch: &Measured<'_>) -> Vec<Tensor> {
                 (**self).update(batch)
+            }
+
+            fn keep(&self, batch: &Measured<'_>) -> Vec<Tensor> {
+                (**self).keep(batch)
             }
 
             fn compute(&self, sums: &[Vec<f64>]) -> Values {

@@ -38,6 +38,8 @@ impl Use {
 pub(crate) struct Slot {
     pub metric: Arc<dyn Metric>,
     pub states: Vec<SumState>,
+    /// What an evaluation keeps of every batch: outputs of its program.
+    pub kept: Vec<(String, Tensor)>,
 }
 
 /// The two states of one sum: it is `sum` plus `rest`, or for counts plus `rest` times 2³².
@@ -49,17 +51,28 @@ pub(crate) struct SumState {
     pub elements: usize,
 }
 
-/// Traces the sums of a metric over one batch, and the states to which the step adds them.
+/// Traces the sums of a metric over one batch, and the states to which the step adds them; `None` for one that keeps
+/// something, over training steps.
 pub(crate) fn trace(
     scope: &Scope,
     over: Use,
     metric: &Arc<dyn Metric>,
     batch: &Measured<'_>,
-) -> Result<Slot, crate::Error> {
+) -> Result<Option<Slot>, crate::Error> {
     let name = metric.name();
     let tag = Some(Arc::new(Tag { path: format!("metric {name}").into(), site: None }));
     let [prediction, target] = [batch.prediction, batch.target].map(|tensor| tensor.with_tag(tag.clone()));
-    let sums = metric.update(&Measured { prediction: &prediction, target: &target });
+    let measured = Measured { prediction: &prediction, target: &target };
+    let kept = metric.keep(&measured);
+    if let Some(error) = kept.iter().find_map(Tensor::error) {
+        return Err(error);
+    }
+    if over == Use::Train && !kept.is_empty() {
+        return Ok(None);
+    }
+    let kept = kept.into_iter().enumerate();
+    let kept = kept.map(|(index, tensor)| (format!("kept.{name}.{index}"), tensor)).collect();
+    let sums = metric.update(&measured);
     let mut states = Vec::new();
     for (index, sum) in sums.iter().enumerate() {
         let sum = of_known_type(&name, sum);
@@ -76,7 +89,7 @@ pub(crate) fn trace(
         scope.write_state(&rest, &new_rest);
         states.push(state);
     }
-    Ok(Slot { metric: metric.clone(), states })
+    Ok(Some(Slot { metric: metric.clone(), states, kept }))
 }
 
 /// The sum as u32, for counts, or f32.
@@ -104,6 +117,18 @@ fn add(total: &Tensor, rest: &Tensor, batch: &Tensor) -> (Tensor, Tensor) {
     let whole = &sum + &rest;
     let left = rest - (&whole - &sum);
     (whole, left)
+}
+
+/// The numbers of an array.
+pub(crate) fn numbers(array: &Array) -> Vec<f64> {
+    match array.data() {
+        Data::F32(values) => values.iter().map(|&value| f64::from(value)).collect(),
+        Data::F16(values) => values.iter().map(|value| f64::from(value.to_f32())).collect(),
+        Data::BF16(values) => values.iter().map(|value| f64::from(value.to_f32())).collect(),
+        Data::I32(values) => values.iter().map(|&value| f64::from(value)).collect(),
+        Data::U32(values) => values.iter().map(|&value| f64::from(value)).collect(),
+        Data::U8(values) | Data::Bool(values) => values.iter().map(|&value| f64::from(value)).collect(),
+    }
 }
 
 impl SumState {

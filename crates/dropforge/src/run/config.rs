@@ -15,6 +15,7 @@ use crate::train::Callback;
 use crate::{Error, Result, described};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use std::sync::Arc;
 
 /// The layout of `config.toml` that this version writes.
 const FORMAT: i64 = 2;
@@ -31,10 +32,16 @@ pub struct RunConfig {
     pub max_steps: Option<u64>,
     /// Most seconds to train, if there is a limit.
     pub max_time: Option<f64>,
+    /// Steps between two validations in the middle of an epoch, if there are any.
+    pub validate_every: Option<u64>,
     /// Samples per step.
     pub batch: usize,
     /// Whether a last batch with fewer samples is left out.
     pub drop_last: bool,
+    /// The part of the training samples that is used; all if `None`.
+    pub limit_train: Option<f64>,
+    /// Batches whose samples alone are trained on and measured.
+    pub overfit_batches: Option<usize>,
     /// Batches whose gradients are added before an update.
     pub accumulate: usize,
     /// Limit of the global norm of the gradients, if there is one.
@@ -74,8 +81,11 @@ described! {
     epochs: u64, Some(5), (0..).into(), "passes over the training data", may change;
     max_steps: Option<u64>, Some(None), (0..).into(), "most steps to make", may change;
     max_time: Option<f64>, Some(None), Range::above(0.0), "most seconds to train", may change;
+    validate_every: Option<u64>, Some(None), (1..).into(), "steps between validations within an epoch", may change;
     batch: usize, Some(128), (1..).into(), "samples per step";
     drop_last: bool, Some(false), Range::ANY, "whether a last batch with fewer samples is left out";
+    limit_train: Option<f64>, Some(None), Range::above(0.0), "the part of the training samples that is used, 1 at most";
+    overfit_batches: Option<usize>, Some(None), (1..).into(), "batches whose samples alone are trained on and measured";
     accumulate: usize, Some(1), (1..).into(), "batches whose gradients are added before an update";
     clip_norm: Option<f64>, Some(None), Range::above(0.0), "limit of the global norm of the gradients";
     clip_value: Option<f64>, Some(None), Range::above(0.0), "limit of each number of the gradients";
@@ -195,6 +205,36 @@ impl RunConfig {
         if has_length && !table.contains_key("length") && !self.schedule.is_by_steps() && self.epochs > 0 {
             table.insert("length".into(), Value::Float(self.epochs as f64));
             self.schedule = Schedule::read(&Value::Table(table), &context())?;
+        }
+        Ok(())
+    }
+
+    /// Leaves those samples that `limit_train` and `overfit_batches` name.
+    ///
+    /// # Errors
+    /// The part is more than 1, or the data are a stream, of which nobody knows how many samples there are.
+    pub fn limit(&self, data: &mut super::OpenData) -> Result<()> {
+        let len = |source: &dyn dropforge_data::Source, setting: &str| {
+            let unknown =
+                || Error::new(format!("{setting}: {} does not know its length", source.description().name));
+            source.len().ok_or_else(unknown)
+        };
+        if let Some(part) = self.limit_train {
+            if part > 1.0 {
+                return Err(Error::new(format!("limit_train is {part}, it must be a part up to 1")));
+            }
+            let all = len(&*data.train, "limit_train")?;
+            let kept = ((all as f64 * part).round() as usize).clamp(1, all.max(1)).min(all);
+            // Spread evenly, since samples are often sorted by class.
+            let indices: Vec<usize> = (0..kept).map(|index| index * all / kept).collect();
+            data.train = Arc::new(dropforge_data::subset(data.train.clone(), indices)?);
+        }
+        if let Some(batches) = self.overfit_batches {
+            let all = len(&*data.train, "overfit_batches")?;
+            let kept = self.batch.saturating_mul(batches).min(all);
+            let indices: Vec<usize> = (0..kept).map(|index| index * all / kept).collect();
+            data.train = Arc::new(dropforge_data::subset(data.train.clone(), indices)?);
+            data.test = data.train.clone();
         }
         Ok(())
     }

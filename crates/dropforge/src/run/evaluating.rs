@@ -10,6 +10,19 @@ use dropforge_data::{Loader, LoaderOptions, Source, TARGET};
 use dropforge_ir::{Array, Data};
 use std::sync::Arc;
 
+/// What a network gives for a batch of samples: see [`Trained::each_batch`].
+#[derive(Clone, Copy)]
+pub struct Predicted<'a> {
+    /// The first field that the network takes, normalised as those trained on.
+    pub inputs: &'a Array,
+    /// What the network gives: scores of the classes, or numbers.
+    pub scores: &'a Tensor,
+    /// What it should give.
+    pub targets: &'a Tensor,
+    /// How many samples there are.
+    pub samples: usize,
+}
+
 impl Trained {
     /// Measures the network on samples like those trained on, so many at a time: by the loss and the metrics of its own training,
     /// whatever these are, which are in the run as a program. Classes are told by their names: their order may be another one.
@@ -59,7 +72,24 @@ impl Trained {
     /// # Errors
     /// As [`Trained::evaluate`], or prediction and target do not fit the loss or a metric.
     pub fn evaluate_by(&self, test: &impl IntoSource, batch: usize, mut meter: Meter) -> Result<Evaluation> {
-        let source = test.source();
+        self.each_batch(test, batch, |predicted| {
+            meter.add(predicted.scores, predicted.targets, predicted.samples)
+        })?;
+        Ok(meter.finish())
+    }
+
+    /// What the network gives for the samples of a source, so many at a time, with the field `target`: for figures of your own.
+    /// Classes are numbered as the run numbers them.
+    ///
+    /// # Errors
+    /// As [`Trained::evaluate`], or what `each` returned.
+    pub fn each_batch(
+        &self,
+        source: &impl IntoSource,
+        batch: usize,
+        mut each: impl FnMut(&Predicted<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let source = source.source();
         let order = self.check(&*source)?;
         let inputs: Vec<&str> = self.input_types().map(|(name, _)| name).collect();
         let names: Vec<&str> = inputs.iter().copied().chain([TARGET]).collect();
@@ -67,10 +97,12 @@ impl Trained {
             let (samples, mut fields) = batch?;
             let target = fields.pop().ok_or_else(|| Error::new("there is no target"))?;
             let target = order.as_ref().map_or_else(|| Ok(target.clone()), |order| named(&target, order))?;
-            let scores = self.first(&fields)?;
-            meter.add(&Tensor::from_array(scores), &Tensor::from_array(target), samples)?;
+            let scores = Tensor::from_array(self.first(&fields)?);
+            let targets = Tensor::from_array(target);
+            let inputs = fields.first().ok_or_else(|| Error::new("the network takes no field"))?;
+            each(&Predicted { inputs, scores: &scores, targets: &targets, samples })?;
         }
-        Ok(meter.finish())
+        Ok(())
     }
 
     /// Gives a metric of the training's own, which only the program that trained can compute from its sums, so that

@@ -73,6 +73,9 @@ pub(super) struct StoredMetric {
     /// The states that hold its sums, and those that hold the rests of these.
     pub sums: Vec<String>,
     pub rests: Vec<String>,
+    /// The outputs of the program that it keeps of every batch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<String>,
     /// If it is the first sum over the second: how to read that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quotient: Option<Unit>,

@@ -3,7 +3,7 @@
 use super::forward::{Buffers, KEPT_SIZES, Weights, place};
 use super::manifest::{Measures, StoredMetric};
 use super::registry::build;
-use crate::metric::{Metric, Slot, SumState, Unit, Value, Values};
+use crate::metric::{Metric, Slot, SumState, Unit, Value, Values, numbers};
 use crate::settings;
 use crate::step::Evaluation;
 use crate::{Error, Result};
@@ -29,6 +29,7 @@ impl StoredMetric {
             name: metric.name(),
             sums: slot.states.iter().map(|state| state.sum.clone()).collect(),
             rests: slot.states.iter().map(|state| state.rest.clone()).collect(),
+            kept: slot.kept.iter().map(|(name, _)| name.clone()).collect(),
             quotient: unit.and_then(|values| values.iter().next().map(|value| value.unit)),
             metric: config,
         }
@@ -46,6 +47,8 @@ enum Finish {
 struct Figure {
     name: String,
     sums: Vec<(String, String)>,
+    /// What it keeps of every batch, by the name of the output.
+    kept: Vec<String>,
     finish: Finish,
 }
 
@@ -69,6 +72,8 @@ pub(super) struct Measuring {
 struct Session {
     buffers: Buffers,
     programs: HashMap<usize, (Executable, Vec<f32>)>,
+    /// What is kept of the batches so far.
+    kept: BTreeMap<String, Vec<f64>>,
 }
 
 /// Names of all states that a program of these measures adds to.
@@ -154,6 +159,7 @@ impl Measuring {
             Some(session) => session,
             None => self.session()?,
         };
+        session.kept.clear();
         session.buffers.values().try_for_each(|buffer| buffer.write(&Array::zeros(buffer.ty())))?;
         for batch in batches {
             let (samples, fields) = batch?;
@@ -175,7 +181,7 @@ impl Measuring {
             Ok((name.clone(), self.weights.runtime.device().allocate(ty)?))
         };
         let buffers = self.sums.iter().map(buffer).collect::<Result<Buffers>>()?;
-        Ok(Session { buffers, programs: HashMap::new() })
+        Ok(Session { buffers, programs: HashMap::new(), kept: BTreeMap::new() })
     }
 
     fn add(&self, session: &mut Session, samples: usize, fields: &[Array]) -> Result<()> {
@@ -205,7 +211,12 @@ impl Measuring {
         }
         if let Some((executable, hypers)) = session.programs.get_mut(&samples) {
             let arguments: Vec<Argument<'_>> = fields.iter().map(Argument::Host).collect();
-            executable.run(&arguments, hypers)?;
+            let outputs = executable.run(&arguments, hypers)?;
+            for (port, output) in executable.plan().program.outputs.iter().zip(outputs) {
+                if self.figures.iter().any(|figure| figure.kept.contains(&port.name)) {
+                    session.kept.entry(port.name.clone()).or_default().extend(numbers(&output.read()?));
+                }
+            }
         }
         Ok(())
     }
@@ -219,7 +230,8 @@ impl Measuring {
             Evaluation { loss: f64::NAN, samples: 0, seconds: 0.0, metrics: Values::default() };
         for (index, figure) in self.figures.iter().enumerate() {
             let sums = figure.sums.iter().map(|(sum, rest)| Ok(SumState::value(&array(sum)?, &array(rest)?)));
-            let sums = sums.collect::<Result<Vec<Vec<f64>>>>()?;
+            let mut sums = sums.collect::<Result<Vec<Vec<f64>>>>()?;
+            sums.extend(figure.kept.iter().map(|name| session.kept.get(name).cloned().unwrap_or_default()));
             if index == 0 {
                 let of = |sum: usize| sums[sum].first().copied().unwrap_or(0.0);
                 (evaluation.loss, evaluation.samples) = (of(0) / of(1), of(1) as u64);
@@ -233,7 +245,7 @@ impl Measuring {
 
 impl Figure {
     fn of(stored: &StoredMetric) -> Result<Figure> {
-        let StoredMetric { name, sums, rests, quotient, metric } = stored.clone();
+        let StoredMetric { name, sums, rests, kept, quotient, metric } = stored.clone();
         if sums.len() != rests.len() || (quotient.is_some() && sums.len() != 2) {
             return Err(Error::new(format!("the sums of {name} are not whole")));
         }
@@ -244,7 +256,7 @@ impl Figure {
             }
             (None, None) => Finish::Unknown,
         };
-        Ok(Figure { name, sums: sums.into_iter().zip(rests).collect(), finish })
+        Ok(Figure { name, sums: sums.into_iter().zip(rests).collect(), kept, finish })
     }
 
     fn values(&self, sums: &[Vec<f64>]) -> Values {

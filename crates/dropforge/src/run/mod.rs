@@ -12,6 +12,7 @@ mod forward;
 mod group_spec;
 #[cfg(test)]
 mod harness;
+mod history;
 mod manifest;
 mod measure;
 mod model_spec;
@@ -30,13 +31,16 @@ mod run_dir;
 mod safetensors;
 mod saving;
 mod stored;
+mod tensorboard;
 mod trained;
 mod weights;
 
 pub use compare::{differences, threads_of};
 pub use config::{InputSpec, RunConfig, check_path};
 pub use data_spec::{DataSpec, OpenData};
+pub use evaluating::Predicted;
 pub use group_spec::GroupSpec;
+pub use history::{History, history};
 pub use manifest::Environment;
 pub use model_spec::ModelSpec;
 #[cfg(feature = "onnx")]
@@ -46,9 +50,10 @@ pub use onnx_import::{OnnxImport, import_onnx};
 pub use part::Part;
 pub use predictions::{PredictionTable, TableFormat};
 pub use raw::{IntoRaw, Raw};
-pub use run_dir::{RunDir, holds_run};
+pub use run_dir::{REPORT, RunDir, TENSORBOARD, holds_run, is_training};
 pub use safetensors::read_safetensors;
 pub use stored::program_text;
+pub use tensorboard::{TensorBoard, tensorboard};
 pub use trained::{Classified, Trained, config_of};
 pub use weights::{LoadOptions, LoadReport};
 

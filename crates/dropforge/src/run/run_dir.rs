@@ -54,6 +54,11 @@ pub(crate) const CONSTANTS: &str = "constants.safetensors";
 
 /// File of a run with the weights that were best so far.
 pub(crate) const BEST: &str = "best.safetensors";
+/// File of a run with its report, where somebody had one written.
+pub const REPORT: &str = "report.html";
+
+/// Folder of a run for what TensorBoard shows, where somebody wanted it.
+pub const TENSORBOARD: &str = "tensorboard";
 
 /// Everything that may be in a checkpoint.
 const CHECKPOINT_FILES: [&str; 9] =
@@ -145,6 +150,47 @@ impl RunDir {
         Ok(())
     }
 
+    /// Removes what a run has written here, and the folder if nothing else is in it; gives the names of what stays.
+    ///
+    /// # Errors
+    /// Something cannot be removed; what could not is still there.
+    pub fn remove(self) -> Result<Vec<String>> {
+        for (_, checkpoint) in checkpoints(&self.path)? {
+            disk::remove_folder(&checkpoint, &CHECKPOINT_FILES)?;
+        }
+        // The configuration last, so that what a stopped removal leaves is known as a run.
+        for name in COPIES.into_iter().chain([BEST, REPORT, CONFIG, LOCK]) {
+            match calls::remove_file(&self.path.join(name)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(disk::cannot("remove", &self.path.join(name), &error));
+                }
+                _ => {}
+            }
+        }
+        self.remove_events()?;
+        let left = disk::names(&self.path)?;
+        if left.is_empty() {
+            calls::remove_folder(&self.path).map_err(|error| disk::cannot("remove", &self.path, &error))?;
+        }
+        Ok(left)
+    }
+
+    fn remove_events(&self) -> Result<()> {
+        let folder = self.path.join(TENSORBOARD);
+        if !folder.is_dir() {
+            return Ok(());
+        }
+        let mine = |name: &String| name.starts_with("events.out.tfevents.") && name.contains(".dropforge.");
+        for name in disk::names(&folder)?.iter().filter(|name| mine(name)) {
+            let path = folder.join(name);
+            calls::remove_file(&path).map_err(|error| disk::cannot("remove", &path, &error))?;
+        }
+        if disk::names(&folder)?.is_empty() {
+            calls::remove_folder(&folder).map_err(|error| disk::cannot("remove", &folder, &error))?;
+        }
+        Ok(())
+    }
+
     /// Writes or replaces the text of the configuration.
     ///
     /// # Errors
@@ -207,14 +253,30 @@ impl RunDir {
 fn lock(run: &Path) -> Result<File> {
     let path = run.join(LOCK);
     let lock = calls::open_lock(&path).map_err(|error| disk::cannot("open", &path, &error))?;
+    // Somebody who only wants to know whether it is held has it for a moment.
+    let mut held = lock.try_lock();
+    for _ in 0..5 {
+        if !matches!(held, Err(TryLockError::WouldBlock)) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        held = lock.try_lock();
+    }
     // Some network file systems have no locks; there the user has to take care.
-    match lock.try_lock() {
+    match held {
         Err(TryLockError::WouldBlock) => Err(Error::new(format!(
             "{}: another process is training in this folder; wait for it or choose another one",
             run.display()
         ))),
         _ => Ok(lock),
     }
+}
+
+/// Whether a process trains in this folder now.
+pub fn is_training(run: &Path) -> bool {
+    let Ok(lock) = File::open(run.join(LOCK)) else { return false };
+    // Held for a moment only; who wants it then tries again.
+    matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
 /// The newest checkpoint of a run; `None` when none has been written yet.

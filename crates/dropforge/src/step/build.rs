@@ -86,9 +86,10 @@ fn trace_step(recipe: &Recipe<'_>, samples: usize, updates: Option<&Updates>) ->
         return Err(scope.finish().err().map_or(error, Error::from));
     }
     let metrics = trace_metrics(recipe, &scope, over, &objective, &loss, samples)?;
-    let mut outputs = vec![(LOSS, loss.clone())];
+    let mut outputs = vec![(LOSS.to_string(), loss.clone())];
+    outputs.extend(metrics.iter().flat_map(|slot| slot.kept.iter().cloned()));
     if let Some(updates) = updates {
-        outputs.extend(updates.trace(&scope, &loss)?.map(|norm| (NORM, norm)));
+        outputs.extend(updates.trace(&scope, &loss)?.map(|norm| (NORM.to_string(), norm)));
         let step = scope.shared_state(STEP, ValueType::scalar(DType::U32));
         scope.write_state(&step, &(&step + 1));
     }
@@ -116,8 +117,16 @@ fn trace_metrics(
     samples: usize,
 ) -> Result<Vec<Slot>> {
     let mean_loss: Arc<dyn Metric> = Arc::new(MeanLoss { samples });
-    let mut slots =
-        vec![metric::trace(scope, over, &mean_loss, &Measured { prediction: loss, target: loss })?];
+    let mut slots: Vec<Slot> = Vec::new();
+    let mut add = |metric: &Arc<dyn Metric>, prediction: &Tensor, target: &Tensor| -> Result<()> {
+        let name = metric.name();
+        if slots.iter().any(|slot| slot.metric.name() == name) {
+            return Err(Error::new(format!("two metrics are called {name}; leave one of them out")));
+        }
+        slots.extend(metric::trace(scope, over, metric, &Measured { prediction, target })?);
+        Ok(())
+    };
+    add(&mean_loss, loss, loss)?;
     let prediction = objective.outputs.first().map(|(_, prediction)| prediction);
     let usual = match (prediction, &objective.target) {
         (Some(prediction), Some(target)) => metric::usual(prediction, target),
@@ -131,10 +140,10 @@ fn trace_metrics(
                 metric.name()
             )));
         };
-        slots.push(metric::trace(scope, over, metric, &Measured { prediction, target })?);
+        add(metric, prediction, target)?;
     }
     for (metric, prediction, target) in &objective.measured {
-        slots.push(metric::trace(scope, over, metric, &Measured { prediction, target })?);
+        add(metric, prediction, target)?;
     }
     Ok(slots)
 }
@@ -245,10 +254,19 @@ impl Compiled {
 
     /// The values of its runtime scalars: the user's, the optimizer's, or the defaults.
     pub fn hypers(&self, chosen: &BTreeMap<String, f64>, settings: &[(String, f64)]) -> Vec<f32> {
-        let value = |(name, default): &(String, f64)| {
-            let set = settings.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
-            chosen.get(name).copied().or(set).unwrap_or(*default) as f32
-        };
-        self.hypers.iter().map(value).collect()
+        hyper_values(&self.hypers, chosen, settings)
     }
+}
+
+/// The values of runtime scalars: the user's, the optimizer's, or the defaults.
+pub(super) fn hyper_values(
+    hypers: &[(String, f64)],
+    chosen: &BTreeMap<String, f64>,
+    settings: &[(String, f64)],
+) -> Vec<f32> {
+    let value = |(name, default): &(String, f64)| {
+        let set = settings.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
+        chosen.get(name).copied().or(set).unwrap_or(*default) as f32
+    };
+    hypers.iter().map(value).collect()
 }

@@ -3,13 +3,12 @@
 use super::evaluation::Evaluation;
 use crate::error::Result;
 use crate::loss::Loss;
-use crate::metric::{Measured, Metric, Values, usual};
+use crate::metric::{Measured, Metric, Values, numbers, usual};
 use crate::tensor::{Runtime, Tensor};
-use dropforge_ir::DType;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The sums of a metric over all batches so far, one list for each tensor of its update.
+/// The sums of a metric over all batches so far, one list for each tensor of its update, and then what it keeps.
 type Sums = Vec<Vec<f64>>;
 
 /// Loss and metrics of predictions that are there already, whatever made them: a compiled step measures inside its own program,
@@ -65,19 +64,25 @@ impl Meter {
             self.metrics = metrics.into_iter().map(|metric| (metric, Vec::new())).collect();
         }
         let loss = self.loss.loss(prediction, target);
-        let sums: Vec<Vec<Tensor>> =
-            self.metrics.iter().map(|(metric, _)| metric.update(&Measured { prediction, target })).collect();
+        let measured = Measured { prediction, target };
+        let sums = self.metrics.iter().map(|(metric, _)| (metric.update(&measured), metric.keep(&measured)));
+        let sums: Vec<(Vec<Tensor>, Vec<Tensor>)> = sums.collect();
         // All in one program.
-        let all: Vec<&Tensor> = std::iter::once(&loss).chain(sums.iter().flatten()).collect();
+        let each = sums.iter().flat_map(|(sums, kept)| sums.iter().chain(kept));
+        let all: Vec<&Tensor> = std::iter::once(&loss).chain(each).collect();
         Runtime::evaluate_somewhere(&all)?;
         self.loss_sum += f64::from(loss.item::<f32>()?) * samples as f64;
         self.samples += samples as u64;
-        for ((_, total), sums) in self.metrics.iter_mut().zip(&sums) {
-            total.resize(sums.len(), Vec::new());
-            for (total, sum) in total.iter_mut().zip(sums) {
-                let sum = numbers(sum)?;
+        for ((_, total), (sums, kept)) in self.metrics.iter_mut().zip(&sums) {
+            total.resize(sums.len() + kept.len(), Vec::new());
+            let (of_sums, of_kept) = total.split_at_mut(sums.len());
+            for (total, sum) in of_sums.iter_mut().zip(sums) {
+                let sum = numbers(&sum.to_array()?);
                 total.resize(sum.len(), 0.0);
                 total.iter_mut().zip(sum).for_each(|(total, number)| *total += number);
+            }
+            for (all, kept) in of_kept.iter_mut().zip(kept) {
+                all.extend(numbers(&kept.to_array()?));
             }
         }
         Ok(())
@@ -96,12 +101,4 @@ impl Meter {
             metrics,
         }
     }
-}
-
-fn numbers(sum: &Tensor) -> Result<Vec<f64>> {
-    Ok(match sum.dtype() {
-        DType::F32 => sum.to_vec::<f32>()?.into_iter().map(f64::from).collect(),
-        DType::I32 => sum.to_vec::<i32>()?.into_iter().map(f64::from).collect(),
-        _ => sum.cast(DType::F32).to_vec::<f32>()?.into_iter().map(f64::from).collect(),
-    })
 }

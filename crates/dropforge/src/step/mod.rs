@@ -1,12 +1,15 @@
 //! From a network to programs that run: a training step, evaluation and prediction over the same states.
 
+mod anomaly;
 mod batch;
 mod build;
 mod builder;
 mod check;
 mod evaluation;
 mod input;
+mod kept;
 mod loaded;
+mod memory;
 mod meter;
 mod network;
 mod outcome;
@@ -19,9 +22,11 @@ mod training;
 
 pub use dropforge_runtime::Choices;
 
+pub use anomaly::Anomaly;
 pub use batch::{Batch, IntoField, IntoSample};
 pub use builder::StepBuilder;
 pub use evaluation::{Evaluating, Evaluation};
+pub use memory::MemoryBlock;
 pub use meter::Meter;
 pub use network::{Network, NetworkBuilder};
 pub use outcome::Outcome;

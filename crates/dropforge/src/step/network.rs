@@ -2,9 +2,10 @@
 
 use super::Compilation;
 use super::batch::{Batch, Fields, IntoSample};
-use super::build::{Compiled, Recipe, Traced, trace_evaluate, trace_predict};
+use super::build::{Compiled, Recipe, Traced, hyper_values, trace_evaluate, trace_predict};
 use super::evaluation::Evaluation;
 use super::input::Input;
+use super::kept::Kept;
 use super::programs::Programs;
 use super::states::States;
 use super::summary::Summary;
@@ -36,6 +37,8 @@ pub struct Network {
     metrics: Option<Vec<Arc<dyn Metric>>>,
     /// The metrics with the states that hold their sums over an evaluation; empty before the first.
     slots: Vec<Slot>,
+    /// What the evaluation has kept of its batches.
+    kept: Kept,
     /// The place of a field with class indices, and how many classes there are.
     classes: Option<(usize, usize)>,
     /// Runtime scalars that the user set, by name.
@@ -155,6 +158,7 @@ impl NetworkBuilder {
             needed: traced.inputs.clone(),
             metrics: self.metrics,
             slots: Vec::new(),
+            kept: Kept::default(),
             classes: None,
             chosen: BTreeMap::new(),
             fields,
@@ -276,6 +280,11 @@ impl Network {
         Ok(compiled.executable.run(&arguments, &compiled.hypers(&self.chosen, settings))?)
     }
 
+    /// The values of runtime scalars: those that were chosen, the optimizer's, or the defaults.
+    pub(super) fn hypers(&self, hypers: &[(String, f64)], settings: &[(String, f64)]) -> Vec<f32> {
+        hyper_values(hypers, &self.chosen, settings)
+    }
+
     /// What the programs of this network are made of.
     pub(super) fn recipe(&self) -> Recipe<'_> {
         Recipe { task: &*self.task, metrics: self.metrics.as_deref(), fields: &self.fields }
@@ -301,8 +310,9 @@ impl Network {
             }
         };
         let done = self.run(&mut compiled, batch, &[], samples);
+        let kept = done.and_then(|outputs| self.kept.add(&compiled, outputs));
         self.evaluate.insert(samples, compiled);
-        done.map(|_| ())
+        kept
     }
 
     /// Loss and metrics from their sums, the mean loss first.
@@ -334,7 +344,9 @@ impl Network {
             }
             Ok(SumState::value(&self.states.read(&state.sum)?, &self.states.read(&state.rest)?))
         };
-        slot.states.iter().map(value).collect()
+        let sums = slot.states.iter().map(value);
+        let kept = slot.kept.iter().map(|(name, _)| self.kept.read(name));
+        sums.chain(kept).collect()
     }
 
     /// Begins sums anew.
@@ -348,7 +360,8 @@ impl Network {
     }
 
     /// Begins the sums of evaluations anew.
-    pub(super) fn clear_evaluation(&self) -> Result<()> {
+    pub(super) fn clear_evaluation(&mut self) -> Result<()> {
+        self.kept = Kept::default();
         self.clear_sums(&self.slots)
     }
 

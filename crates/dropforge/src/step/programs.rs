@@ -61,6 +61,12 @@ impl Programs {
         self.listings(|executable| executable.explain())
     }
 
+    /// What the executable for the largest batch says.
+    pub fn largest<T>(&self, say: impl Fn(&Executable) -> T) -> Option<T> {
+        let largest = self.by_size.iter().max_by_key(|(size, _)| **size);
+        largest.map(|(_, (compiled, _))| say(&compiled.executable))
+    }
+
     pub fn start_profile(&mut self) {
         self.profiling = true;
         for (compiled, _) in self.by_size.values_mut() {

@@ -348,6 +348,25 @@ impl Step {
         self.train.listings(|executable| executable.profile())
     }
 
+    /// The number of samples of a batch that fits.
+    pub(super) fn check_batch(&mut self, batch: &Batch) -> Result<usize> {
+        self.network.check(batch)
+    }
+
+    /// The training program as it is before it is planned.
+    pub(super) fn trace_for(&self, samples: usize) -> Result<Traced> {
+        self.trace(samples)
+    }
+
+    /// The values of runtime scalars as the next step would have them.
+    pub(super) fn hypers_of(&self, hypers: &[(String, f64)]) -> Vec<f32> {
+        self.network.hypers(hypers, &self.updates.hyperparameters())
+    }
+
+    pub(super) fn programs(&self) -> &Programs {
+        &self.train
+    }
+
     fn trace(&self, samples: usize) -> Result<Traced> {
         trace_train(&self.network.recipe(), &self.updates, samples)
     }

@@ -17,18 +17,21 @@ pub struct Fit<'a> {
     trainer: &'a mut Trainer,
     train: Arc<dyn Source>,
     validation: Option<Arc<dyn Source>>,
+    validate_every: Option<u64>,
     epochs: u64,
     limits: Limits,
     callbacks: Vec<Box<dyn Callback + 'a>>,
 }
 
-/// What ends training between two steps.
+/// What happens between two steps: the end of training, or a validation.
 #[derive(Default)]
 pub(super) struct Limits {
     steps: Option<u64>,
     /// The limit, and when it is over.
     time: Option<(Duration, Option<Instant>)>,
     flag: Option<Arc<AtomicBool>>,
+    /// Steps between two validations in the middle of an epoch, and what is measured then.
+    pub validation: Option<(u64, Arc<dyn Source>)>,
 }
 
 impl Limits {
@@ -70,7 +73,8 @@ impl fmt::Display for Fitted {
 
 impl<'a> Fit<'a> {
     pub(super) fn new(trainer: &'a mut Trainer, train: Arc<dyn Source>) -> Fit<'a> {
-        Fit { trainer, train, validation: None, epochs: 1, limits: Limits::default(), callbacks: Vec::new() }
+        let (limits, callbacks) = (Limits::default(), Vec::new());
+        Fit { trainer, train, validation: None, validate_every: None, epochs: 1, limits, callbacks }
     }
 
     /// How many epochs the run is to have in the end, those before this call included. Default 1.
@@ -84,6 +88,14 @@ impl<'a> Fit<'a> {
     #[must_use]
     pub fn validate(mut self, validation: &impl IntoSource) -> Self {
         self.validation = Some(validation.source());
+        self
+    }
+
+    /// Also measures the network on the samples of [`Fit::validate`] after every so many steps, for epochs that are long:
+    /// callbacks hear of it. The end of an epoch is measured anyway.
+    #[must_use]
+    pub fn validate_every(mut self, steps: u64) -> Self {
+        self.validate_every = Some(steps.max(1));
         self
     }
 
@@ -127,7 +139,8 @@ impl<'a> Fit<'a> {
     /// A sample cannot be read, the loss is no longer finite, a callback fails, a checkpoint cannot be written, or the
     /// device fails.
     pub fn run(self) -> Result<Fitted> {
-        let Fit { trainer, train, validation, epochs, mut limits, callbacks: mut own } = self;
+        let Fit { trainer, train, validation, validate_every, epochs, mut limits, callbacks: mut own } = self;
+        limits.validation = validate_every.zip(validation.clone());
         if let Some((limit, end)) = &mut limits.time {
             *end = Instant::now().checked_add(*limit);
         }

@@ -1,9 +1,11 @@
 //! Training: epochs of a compiled step over data, and what happens beside it.
 
+mod anomaly;
 mod callback;
 mod callbacks;
 mod early_stopping;
 mod fit;
+mod lr_find;
 pub(crate) mod monitor;
 mod plateau;
 mod progress;
@@ -15,6 +17,7 @@ mod trainer;
 pub use callback::{Callback, Control, Snapshot};
 pub use early_stopping::{EarlyStopping, early_stopping};
 pub use fit::{Fit, Fitted};
+pub use lr_find::RateSweep;
 pub use monitor::{Monitor, highest, lowest};
 pub use plateau::{ReduceOnPlateau, reduce_on_plateau};
 pub use progress::Progress;

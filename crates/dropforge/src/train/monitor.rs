@@ -39,6 +39,11 @@ impl Monitor {
         &self.name
     }
 
+    /// Whether a higher figure is the better one.
+    pub fn is_highest(&self) -> bool {
+        self.highest
+    }
+
     /// The figure of an epoch.
     pub(crate) fn figure(&self, report: &EpochReport) -> Result<f64> {
         report.get(&self.name).ok_or_else(|| {
@@ -104,4 +109,4 @@ impl SettingType for Monitor {
 }
 
 /// Ends of the names of figures that should become low.
-const LOWER_IS_BETTER: [&str; 5] = ["loss", "error", "mae", "mse", "perplexity"];
+const LOWER_IS_BETTER: [&str; 7] = ["loss", "error", "mae", "mape", "mse", "brier", "perplexity"];

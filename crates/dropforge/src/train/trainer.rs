@@ -1,5 +1,6 @@
 //! The trainer: epochs of a compiled step over a source of samples.
 
+use super::anomaly;
 use super::callback::{Callback, Control, Snapshot};
 use super::callbacks::Callbacks;
 use super::fit::{Fit, Limits};
@@ -18,13 +19,14 @@ use crate::{Error, Result, Runtime, Tensor};
 use dropforge_data::{Description, Epoch, Loader, LoaderOptions, Source};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Choices for a [`Trainer`] before it is compiled.
 pub struct TrainerBuilder {
     step: StepBuilder,
     options: LoaderOptions,
     schedule: Schedule,
+    detect_anomaly: bool,
 }
 
 impl TrainerBuilder {
@@ -113,6 +115,15 @@ impl TrainerBuilder {
         self
     }
 
+    /// Looks at the loss and at all states after every step, and where one is no longer finite repeats the step on the plain
+    /// interpreter, so that the error names the first operation that made it, with its layer and source line. Default `false`:
+    /// it copies all states to the host before every step.
+    #[must_use]
+    pub fn detect_anomaly(mut self, detect: bool) -> TrainerBuilder {
+        self.detect_anomaly = detect;
+        self
+    }
+
     /// How many threads read samples ahead. Default 1; more pay when images are decoded from files.
     #[must_use]
     pub fn reader_threads(mut self, threads: usize) -> TrainerBuilder {
@@ -154,6 +165,7 @@ impl TrainerBuilder {
             step,
             options: self.options,
             schedule: self.schedule,
+            detect_anomaly: self.detect_anomaly,
             state,
             seen: Seen::default(),
             stop: None,
@@ -184,6 +196,7 @@ pub struct Trainer {
     pub(super) step: Step,
     options: LoaderOptions,
     schedule: Schedule,
+    detect_anomaly: bool,
     pub(super) state: State,
     /// What has been read of the losses since training went on.
     seen: Seen,
@@ -214,7 +227,12 @@ impl Trainer {
     }
 
     fn with_step(step: StepBuilder) -> TrainerBuilder {
-        TrainerBuilder { step, options: LoaderOptions::default(), schedule: Schedule::constant() }
+        TrainerBuilder {
+            step,
+            options: LoaderOptions::default(),
+            schedule: Schedule::constant(),
+            detect_anomaly: false,
+        }
     }
 
     /// Trains on these samples, epoch by epoch, with everything that goes with it: validation, limits, callbacks. Nothing
@@ -352,7 +370,7 @@ impl Trainer {
         watch: &mut dyn FnMut(&Progress<'_>) -> Result<()>,
         limits: &Limits,
     ) -> Result<bool> {
-        let started = Instant::now();
+        let mut started = Instant::now();
         let seconds = self.state.seconds;
         loop {
             let Some(batch) = epoch.next() else { return Ok(true) };
@@ -363,7 +381,11 @@ impl Trainer {
             self.step.set_rate_factor(self.schedule.factor(&self.moment()))?;
             let (description, index) = (batch.description().clone(), batch.index());
             let batch = Batch::from(batch);
+            let before = if self.detect_anomaly { Some(self.step.copy_states()?) } else { None };
             let outcome = self.step.train_on(&batch)?;
+            if let Some(before) = before {
+                anomaly::check(&mut self.step, &batch, &before, &outcome, self.state.step + 1)?;
+            }
             // The device has copied what it needs.
             if let Some(spare) = batch.into_spare(&description, index) {
                 epoch.recycle(spare);
@@ -377,6 +399,15 @@ impl Trainer {
             watch(&Progress::new(&self.state, &self.seen, &self.step))?;
             if !callbacks.is_empty() {
                 self.after_step(outcomes, callbacks)?;
+            }
+            // The end of an epoch is measured by whoever drives it.
+            if let Some((every, source)) = &limits.validation
+                && self.state.step % every == 0
+                && self.state.batch != self.state.batches
+            {
+                let measured = self.evaluate_source(source.clone())?;
+                started += Duration::from_secs_f64(measured.seconds.max(0.0));
+                self.event(callbacks, |callback, control| callback.on_validation_end(&measured, control))?;
             }
         }
     }
@@ -459,6 +490,27 @@ impl Trainer {
     /// The inputs have another shape than those trained on, or the device fails.
     pub fn predict(&mut self, inputs: impl Into<Batch>) -> Result<Tensor> {
         self.step.predict(inputs)
+    }
+
+    /// What the network gives for all samples of a source, one after another, and their targets: for figures of your own.
+    ///
+    /// # Errors
+    /// There are no samples, one cannot be read or has another shape than those trained on, or the device fails.
+    pub fn predict_all(&mut self, samples: &impl IntoSource) -> Result<(Tensor, Tensor)> {
+        let options = LoaderOptions { shuffle: false, drop_last: false, ..self.options.clone() };
+        let (mut predictions, mut targets) = (Vec::new(), Vec::new());
+        for batch in Loader::new(samples.source(), options)?.epoch(0, 0) {
+            let batch = Batch::from(batch?);
+            predictions.push(Tensor::from_array(self.step.predict(batch.clone())?.to_array()?));
+            targets.push(batch.get(dropforge_data::TARGET));
+        }
+        let joined = |parts: &[Tensor]| Tensor::concat(&parts.iter().collect::<Vec<_>>(), 0);
+        Ok((joined(&predictions), joined(&targets)))
+    }
+
+    /// Batches of a source as training makes them.
+    pub(super) fn loader(&self, train: Arc<dyn Source>) -> Result<Loader> {
+        Ok(Loader::new(train, self.options.clone())?)
     }
 
     /// Adds a callback that stays, in `epoch` as in every fit.

@@ -1,5 +1,6 @@
 //! Tests of the library as users see it: tensors, layers, losses, optimizers, steps and their errors.
 
+mod anomalies;
 mod calculus;
 mod compare;
 mod display;
@@ -14,6 +15,7 @@ mod kinks;
 mod layers;
 mod limits;
 mod losses;
+mod metrics;
 mod norm;
 mod optimizers;
 mod registry;

@@ -1,0 +1,170 @@
+//! As much of HTTP/1.1 as a page on the same machine needs.
+
+use serde_json::Value;
+use std::io::{self, Read, Write};
+
+/// Bytes that the head of a request has at most.
+const MOST_HEAD: usize = 16 << 10;
+
+/// The head of a request.
+#[derive(Debug)]
+pub struct Request {
+    method: String,
+    path: String,
+    query: String,
+    headers: Vec<(String, String)>,
+}
+
+impl Request {
+    /// Reads a head; `None` for what is none.
+    pub fn read(stream: &mut impl Read) -> io::Result<Option<Request>> {
+        let mut head = Vec::new();
+        let mut part = [0; 1024];
+        while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+            let read = stream.read(&mut part)?;
+            head.extend_from_slice(&part[..read]);
+            if read == 0 || head.len() > MOST_HEAD {
+                return Ok(None);
+            }
+        }
+        Ok(Request::parse(&String::from_utf8_lossy(&head)))
+    }
+
+    fn parse(head: &str) -> Option<Request> {
+        let mut lines = head.split("\r\n");
+        let mut first = lines.next()?.split(' ');
+        let (method, target, version) = (first.next()?, first.next()?, first.next()?);
+        if !version.starts_with("HTTP/1.") || !target.starts_with('/') {
+            return None;
+        }
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let header = |line: &str| {
+            let (name, value) = line.split_once(':')?;
+            Some((name.trim().to_ascii_lowercase(), value.trim().to_string()))
+        };
+        let headers = lines.take_while(|line| !line.is_empty()).filter_map(header).collect();
+        Some(Request { method: method.into(), path: path.into(), query: query.into(), headers })
+    }
+
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub fn is(&self, method: &str, path: &str) -> bool {
+        self.method == method && self.path == path
+    }
+
+    /// The value of a header, whose name is in small letters.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether it asks for this machine by one of its own names.
+    pub fn is_for(&self, port: u16) -> bool {
+        let own = ["127.0.0.1", "localhost"].map(|name| format!("{name}:{port}"));
+        self.header("host").is_some_and(|host| own.iter().any(|own| own == host))
+    }
+
+    /// A value of the query.
+    pub fn query(&self, name: &str) -> Option<String> {
+        let mut pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(known, _)| *known == name).map(|(_, value)| decoded(value))
+    }
+}
+
+/// Text with `%20` and the like.
+fn decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let (mut out, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        let code = bytes.get(at + 1..at + 3).and_then(|code| std::str::from_utf8(code).ok());
+        match (bytes[at], code.and_then(|code| u8::from_str_radix(code, 16).ok())) {
+            (b'%', Some(byte)) => {
+                out.push(byte);
+                at += 3;
+            }
+            (b'+', _) => {
+                out.push(b' ');
+                at += 1;
+            }
+            (byte, _) => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// A whole answer.
+pub struct Response {
+    status: u16,
+    kind: &'static str,
+    body: String,
+}
+
+impl Response {
+    pub fn text(status: u16, body: &str) -> Response {
+        Response { status, kind: "text/plain; charset=utf-8", body: body.into() }
+    }
+
+    pub fn html(body: &str) -> Response {
+        Response { status: 200, kind: "text/html; charset=utf-8", body: body.into() }
+    }
+
+    pub fn json(body: &Value) -> Response {
+        Response { status: 200, kind: "application/json", body: body.to_string() }
+    }
+
+    pub fn write(&self, stream: &mut impl Write) -> io::Result<()> {
+        let Response { status, kind, body } = self;
+        let reason = if *status == 200 { "OK" } else { "No" };
+        // The page may load nothing from elsewhere, whatever stands in the names of runs.
+        write!(
+            stream,
+            "HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
+             Content-Security-Policy: default-src 'self' 'unsafe-inline'\r\nX-Content-Type-Options: nosniff\r\n\
+             Connection: close\r\n\r\n{body}",
+            body.len()
+        )?;
+        stream.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads() {
+        let text =
+            "POST /api/stop?run=a%20b%2Fc&x=1 HTTP/1.1\r\nHost: localhost:8080\r\nX-Dropforge: 1\r\n\r\nbody";
+        let request = Request::read(&mut text.as_bytes()).unwrap().unwrap();
+        assert!(request.is("POST", "/api/stop") && request.is_for(8080) && !request.is_for(80));
+        assert_eq!(request.query("run").as_deref(), Some("a b/c"));
+        assert_eq!((request.header("x-dropforge"), request.query("y")), (Some("1"), None));
+        let rebound = "GET / HTTP/1.1\r\nHost: elsewhere.example:8080\r\n\r\n";
+        assert!(!Request::read(&mut rebound.as_bytes()).unwrap().unwrap().is_for(8080));
+    }
+
+    #[test]
+    fn what_is_no_request() {
+        let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(MOST_HEAD));
+        for text in [
+            "",
+            "\r\n\r\n",
+            "GET\r\n\r\n",
+            "GET x HTTP/1.1\r\n\r\n",
+            "GET / FTP\r\n\r\n",
+            &long,
+            "GET / HTTP/1.1\r\n",
+        ] {
+            assert!(Request::read(&mut text.as_bytes()).unwrap().is_none(), "{text}");
+        }
+        assert_eq!(decoded("%zz%4"), "%zz%4");
+    }
+}

@@ -1,0 +1,155 @@
+//! `dropforge dashboard`: the runs of a folder in a browser, as they train.
+//!
+//! A small server on the loopback address: a page, its data as JSON, events when something has changed, and the figures of all
+//! runs for Prometheus. Nothing is loaded from elsewhere, and nothing but the wish to stop a run is written.
+
+mod http;
+mod metrics;
+
+use crate::args::Dashboard;
+use crate::output::{Outcome, line};
+use crate::runs::{Listed, list};
+use crate::stop;
+use http::{Request, Response};
+use serde_json::{Value, json};
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+const PAGE: &str = include_str!("page.html");
+/// How often the folder is looked at while somebody watches.
+const LOOK: Duration = Duration::from_secs(1);
+/// A watcher hears at least so often, so that one who has gone is noticed.
+const LOOKS_IN_SILENCE: u32 = 10;
+/// More than this at once are refused.
+const MOST_CONNECTIONS: usize = 64;
+
+pub fn run(args: &Dashboard) -> Outcome {
+    list(&args.folder)?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port)).map_err(|error| {
+        format!("port {}: cannot listen on it: {error}; choose another one with --port", args.port)
+    })?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    line(format_args!("http://{address} shows the runs in {}; Ctrl-C ends it", args.folder.display()))?;
+    let folder: Arc<Path> = args.folder.as_path().into();
+    let open = Arc::new(AtomicUsize::new(0));
+    for stream in listener.incoming().filter_map(Result::ok) {
+        let (folder, open) = (folder.clone(), open.clone());
+        if open.load(Ordering::Relaxed) >= MOST_CONNECTIONS {
+            continue;
+        }
+        open.fetch_add(1, Ordering::Relaxed);
+        let last = open.clone();
+        let served = thread::Builder::new().spawn(move || {
+            // Who has gone away needs no answer.
+            let _ = serve(stream, &folder, address.port());
+            open.fetch_sub(1, Ordering::Relaxed);
+        });
+        if served.is_err() {
+            last.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    Ok(())
+}
+
+fn serve(mut stream: TcpStream, folder: &Path, port: u16) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.set_write_timeout(Some(Duration::from_secs(10)))?;
+    let response = match Request::read(&mut stream)? {
+        None => Response::text(400, "this is no request that is understood here"),
+        // A page elsewhere that has its name resolve to this machine is not answered.
+        Some(request) if !request.is_for(port) => {
+            Response::text(403, "only the loopback address is answered")
+        }
+        Some(request) if request.is("GET", "/api/events") => return events(stream, folder),
+        Some(request) => answer(&request, folder),
+    };
+    response.write(&mut stream)
+}
+
+fn answer(request: &Request, folder: &Path) -> Response {
+    match (request.method(), request.path()) {
+        ("GET", "/") => Response::html(PAGE),
+        ("GET", "/health") => Response::text(200, "ok\n"),
+        ("GET", "/api/runs") => match runs(folder) {
+            Ok(runs) => Response::json(&Value::from(runs)),
+            Err(message) => Response::text(500, &message),
+        },
+        ("GET", "/metrics") => match list(folder) {
+            Ok(runs) => Response::text(200, &metrics::text(&runs)),
+            Err(_) => Response::text(500, "the folder of the runs cannot be read"),
+        },
+        ("POST", "/api/stop") => {
+            // Forms of other pages cannot set a header.
+            if request.header("x-dropforge").is_none() {
+                return Response::text(403, "the header X-Dropforge is missing");
+            }
+            let name = request.query("run").unwrap_or_default();
+            let found = list(folder).ok().and_then(|runs| runs.into_iter().find(|run| run.name == name));
+            match found {
+                Some(run) if run.training => match stop::ask(&run.path) {
+                    Ok(()) => Response::text(200, "it stops after the step that it is in\n"),
+                    Err(error) => Response::text(500, &error.to_string()),
+                },
+                Some(_) => Response::text(409, "the run is not being trained"),
+                None => Response::text(404, "there is no such run"),
+            }
+        }
+        ("GET" | "POST", _) => Response::text(404, "there is nothing here"),
+        _ => Response::text(405, "only GET and POST are answered"),
+    }
+}
+
+/// The runs with all their epochs.
+fn runs(folder: &Path) -> Result<Vec<Value>, String> {
+    let runs = list(folder).map_err(|_| "the folder of the runs cannot be read".to_string())?;
+    Ok(runs.iter().map(with_epochs).collect())
+}
+
+fn with_epochs(run: &Listed) -> Value {
+    let mut value = run.json();
+    let epochs = run.epochs.iter().map(|report| {
+        let figures = report.names().into_iter().chain(["lr".to_string()]);
+        let mut figures: serde_json::Map<String, Value> =
+            figures.filter_map(|name| Some((name.clone(), json!(report.get(&name)?)))).collect();
+        figures.insert("epoch".into(), json!(report.epoch));
+        figures.insert("samples_per_s".into(), json!(report.samples_per_s));
+        // One of many numbers is no curve.
+        figures.retain(|name, _| !name.contains("confusion_") || name.ends_with("_accuracy"));
+        Value::Object(figures)
+    });
+    value["history"] = epochs.collect();
+    value
+}
+
+/// Says whenever something has changed; the page then asks for it.
+fn events(mut stream: TcpStream, folder: &Path) -> std::io::Result<()> {
+    stream.write_all(
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n",
+    )?;
+    let (mut known, mut silent) = (None, 0);
+    loop {
+        let now = runs(folder).ok().map(|runs| {
+            let mut hasher = DefaultHasher::new();
+            Value::from(runs).to_string().hash(&mut hasher);
+            hasher.finish()
+        });
+        if now != known {
+            known = now;
+            silent = 0;
+            stream.write_all(b"data: changed\n\n")?;
+        } else if silent == LOOKS_IN_SILENCE {
+            silent = 0;
+            stream.write_all(b": still here\n\n")?;
+        }
+        silent += 1;
+        stream.flush()?;
+        thread::sleep(LOOK);
+    }
+}

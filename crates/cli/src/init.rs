@@ -1,0 +1,116 @@
+//! `dropforge init`: a file of settings to begin with.
+
+use crate::args::Init;
+use crate::output::{Outcome, line};
+use dropforge::run::RunConfig;
+use dropforge::run::registry::registry;
+use dropforge::settings::{Described, Description, Setting, TYPE, Table, Value};
+use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write as _};
+
+pub fn run(args: &Init) -> Outcome {
+    let text = text(&args.model)?;
+    let failed = |error: std::io::Error| match error.kind() {
+        ErrorKind::AlreadyExists => format!("{}: is there already; give another name", args.file.display()),
+        _ => format!("{}: cannot write it: {error}", args.file.display()),
+    };
+    let file = OpenOptions::new().write(true).create_new(true).open(&args.file);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed)?;
+    let file = args.file.display();
+    line(format_args!("{file} is written; change it, then `dropforge train --config {file}`"))
+}
+
+/// Every setting with its default and what it means; one that is off stands behind a `#`.
+fn text(model: &str) -> Outcome<String> {
+    let config = RunConfig::new(&Table::from_iter([("model".to_string(), Value::String(model.into()))]))?;
+    let table = config.table()?;
+    let mut text = String::from(
+        "# Settings of a training: `dropforge train --config FILE`. What stands behind a # is off, or what it would be anyway.\n\
+         # `dropforge list` prints everything that a name can stand for.\n",
+    );
+    let mut sections = String::new();
+    for setting in &RunConfig::description().settings {
+        // What the samples look like is found out from the data.
+        if setting.name == "inputs" {
+            continue;
+        }
+        match table.get(setting.name) {
+            Some(Value::Table(part)) => section(setting, part, &mut sections),
+            value => entry(setting, value, &mut text),
+        }
+    }
+    Ok(text + &sections)
+}
+
+/// A part that has settings of its own.
+fn section(setting: &Setting, part: &Table, text: &mut String) {
+    let name = part.get(TYPE).and_then(Value::as_str).unwrap_or_default();
+    let known = described(setting.name, name);
+    let _ = write!(text, "\n# {}", setting.help);
+    if let Some(known) = known {
+        let _ = write!(text, ": {}", known.help);
+    }
+    let _ = writeln!(text, "\n[{}]", setting.name);
+    if !name.is_empty() {
+        let _ = writeln!(text, "type = {}", Value::String(name.into()));
+    }
+    let known: &[Setting] = known.map_or(&[], |known| &known.settings);
+    known.iter().for_each(|setting| entry(setting, part.get(setting.name), text));
+    // What every one of its kind may have.
+    let rest =
+        part.iter().filter(|(key, _)| *key != TYPE && known.iter().all(|setting| setting.name != *key));
+    for (key, value) in rest {
+        let _ = writeln!(text, "\n{key} = {value}");
+    }
+}
+
+/// What the registry says of a thing of some kind.
+fn described(kind: &str, name: &str) -> Option<&'static Description> {
+    let plural = if kind == "loss" { "losses".to_string() } else { format!("{kind}s") };
+    let (_, entries) = registry().kinds().into_iter().find(|(known, _)| *known == plural)?;
+    entries.into_iter().find(|entry| entry.name == name)
+}
+
+fn entry(setting: &Setting, value: Option<&Value>, text: &mut String) {
+    let range = if setting.range.is_any() { String::new() } else { format!(", {}", setting.range) };
+    let _ = writeln!(text, "\n# {} ({}{range})", setting.help, setting.expects);
+    match value {
+        Some(value) => {
+            let _ = writeln!(text, "{} = {value}", setting.name);
+        }
+        None => {
+            let _ = writeln!(text, "# {} =", setting.name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_model_has_a_file_that_reads_back() {
+        for model in &registry().models {
+            let text = text(model.name()).unwrap();
+            let read =
+                RunConfig::parse(&text).unwrap_or_else(|error| panic!("{}: {error}\n{text}", model.name()));
+            let usual = Table::from_iter([("model".to_string(), Value::String(model.name().into()))]);
+            assert_eq!(read.table().unwrap(), RunConfig::new(&usual).unwrap().table().unwrap());
+            for setting in RunConfig::description().settings.iter().filter(|setting| setting.name != "inputs")
+            {
+                assert!(text.contains(setting.name), "{} is missing", setting.name);
+            }
+        }
+    }
+
+    trait Named {
+        fn name(&self) -> &'static str;
+    }
+
+    impl<T: ?Sized> Named for dropforge::run::registry::Entry<T> {
+        fn name(&self) -> &'static str {
+            self.description.name
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! `dropforge lr-find`
+
+use crate::args::LrFind;
+use crate::output::{Outcome, line};
+use crate::train::{Resolved, build, resolve};
+use dropforge::plot::{Chart, Series};
+use serde_json::json;
+
+pub fn run(args: &LrFind) -> Outcome {
+    let Resolved { config, data, runtime, .. } = resolve(&args.train)?;
+    let mut trainer = build(&config, &data, &runtime, args.train.detect_anomaly)?;
+    let sweep = trainer.find_rate(&data.train, args.from_rate, args.to_rate, args.steps)?;
+    if let Some(path) = &args.chart {
+        let chart = Chart::new("Loss over the learning rate").x("learning rate").y("loss").log_x();
+        let mut chart = chart.add(Series::line("loss", sweep.points.iter().copied()));
+        if let Some(rate) = sweep.suggestion {
+            let ends = sweep.points.iter().map(|point| point.1);
+            let (low, high) = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), loss| {
+                (low.min(loss), high.max(loss))
+            });
+            chart = chart.add(Series::dashed(&format!("suggested {rate:.2e}"), [(rate, low), (rate, high)]));
+        }
+        std::fs::write(path, chart.svg())
+            .map_err(|error| format!("{}: cannot write it: {error}", path.display()))?;
+    }
+    if args.train.json {
+        let points: Vec<_> = sweep.points.iter().map(|(rate, loss)| json!([rate, loss])).collect();
+        return line(json!({ "event": "lr_find", "suggestion": sweep.suggestion, "points": points }));
+    }
+    match sweep.suggestion {
+        Some(rate) => line(format_args!(
+            "the loss fell fastest at a learning rate of {rate:.2e}: train with --lr {rate:.1e} (after {} steps)",
+            sweep.points.len()
+        )),
+        None => line(
+            "the loss never fell; look at the data and the model, or try other rates with --from-rate and --to-rate",
+        ),
+    }
+}

@@ -1,0 +1,276 @@
+//! `dropforge runs`: what there is in a folder of runs.
+
+use crate::args::{Runs, RunsAction};
+use crate::output::{Outcome, count, duration, line, note};
+use dropforge::run::{RunConfig, RunDir, config_of, history, holds_run, is_training};
+use dropforge::settings::Value;
+use dropforge::train::EpochReport;
+use serde_json::{Map, json};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+/// What is known of one run.
+pub struct Listed {
+    pub path: PathBuf,
+    pub name: String,
+    /// The settings, each by its path; none where a program of its own trained it.
+    pub settings: BTreeMap<String, String>,
+    /// Epochs that it is to have.
+    pub planned: Option<u64>,
+    pub epochs: Vec<EpochReport>,
+    pub steps: u64,
+    /// When it was saved last, in seconds since 1970.
+    pub saved: Option<u64>,
+    /// Whether a process trains it now.
+    pub training: bool,
+}
+
+pub fn run(args: &Runs) -> Outcome {
+    if let Some(RunsAction::Rm { runs, yes }) = &args.action {
+        return remove(runs, *yes);
+    }
+    let mut all = list(&args.folder)?;
+    for filter in &args.filter {
+        let (setting, value) = filter.split_once('=').ok_or_else(|| {
+            format!("--filter {filter}: write a setting and its value, such as model.type=lenet")
+        })?;
+        all.retain(|run| run.settings.get(setting).is_some_and(|own| own == value));
+    }
+    let (column, down) = args.sort.strip_prefix('-').map_or((&*args.sort, false), |column| (column, true));
+    if let Some(unsortable) = (!all.is_empty() && all.iter().all(|run| run.figure(column).is_none()))
+        .then_some(column)
+        .filter(|column| *column != "name")
+    {
+        return Err(format!(
+            "--sort {unsortable}: no run has it; use name, saved, epochs, steps or a figure such as val_loss"
+        )
+        .into());
+    }
+    all.sort_by(|a, b| {
+        let order = match column {
+            "name" => a.name.cmp(&b.name),
+            // Runs that lack it come last.
+            column => match (a.figure(column), b.figure(column)) {
+                (Some(a), Some(b)) => a.total_cmp(&b),
+                (a, b) => return b.is_some().cmp(&a.is_some()),
+            },
+        };
+        if down { order.reverse() } else { order }.then(Ordering::Equal)
+    });
+    if args.json {
+        return all.iter().try_for_each(|run| line(run.json()));
+    }
+    if all.is_empty() {
+        return line(format_args!("{}: holds no run", args.folder.display()));
+    }
+    print(&all)?;
+    if args.compare { compare(&all) } else { Ok(()) }
+}
+
+/// The runs of a folder, or the run that it is. What cannot be read is noted.
+pub fn list(folder: &Path) -> Outcome<Vec<Listed>> {
+    let failed = |error: io::Error| format!("{}: cannot list it: {error}", folder.display());
+    let mut paths = Vec::new();
+    if holds_run(folder) {
+        paths.push(folder.to_path_buf());
+    } else {
+        for entry in std::fs::read_dir(folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.is_dir() && holds_run(&path) {
+                paths.push(path);
+            }
+        }
+    }
+    paths.sort();
+    let mut all = Vec::new();
+    for path in paths {
+        match Listed::read(&path) {
+            Ok(run) => all.push(run),
+            Err(error) => note(&error.to_string()),
+        }
+    }
+    Ok(all)
+}
+
+impl Listed {
+    pub fn read(path: &Path) -> dropforge::Result<Listed> {
+        let config = config_of(path)?;
+        let history = history(path)?;
+        let mut settings = BTreeMap::new();
+        if let Some(config) = &config {
+            // What the data look like follows from what they are.
+            let table = config.table()?.into_iter().filter(|(key, _)| key != "inputs").collect();
+            flatten("", &Value::Table(table), &mut settings);
+        }
+        Ok(Listed {
+            name: path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into(),
+            path: path.into(),
+            settings,
+            planned: config.as_ref().map(|config: &RunConfig| config.epochs),
+            epochs: history.epochs,
+            steps: history.steps,
+            saved: history.saved,
+            training: is_training(path),
+        })
+    }
+
+    /// A number by the name of its column.
+    pub fn figure(&self, column: &str) -> Option<f64> {
+        match column {
+            "saved" => self.saved.map(|saved| saved as f64),
+            "epochs" => Some(self.epochs.len() as f64),
+            "steps" => Some(self.steps as f64),
+            name => self.epochs.last()?.get(name).filter(|figure| !figure.is_nan()),
+        }
+    }
+
+    pub fn status(&self) -> &'static str {
+        match self.planned {
+            _ if self.training => "training",
+            Some(planned) if (self.epochs.len() as u64) < planned => "stopped",
+            _ => "finished",
+        }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.epochs.iter().map(|report| report.seconds).sum()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        let last: Map<String, serde_json::Value> = self
+            .epochs
+            .last()
+            .map(|report| {
+                report.names().into_iter().map(|name| (name.clone(), json!(report.get(&name)))).collect()
+            })
+            .unwrap_or_default();
+        json!({
+            "run": self.path.display().to_string(), "name": self.name, "status": self.status(),
+            "epochs": self.epochs.len(), "planned_epochs": self.planned, "steps": self.steps, "saved": self.saved,
+            "seconds": self.seconds(), "last": last, "settings": self.settings,
+        })
+    }
+}
+
+/// Each setting by its path.
+fn flatten(path: &str, value: &Value, all: &mut BTreeMap<String, String>) {
+    let below = |key: &str| if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
+    match value {
+        Value::Table(table) => table.iter().for_each(|(key, value)| flatten(&below(key), value, all)),
+        Value::Array(items) if items.iter().any(Value::is_table) => {
+            items.iter().enumerate().for_each(|(index, item)| flatten(&below(&index.to_string()), item, all));
+        }
+        Value::String(text) => drop(all.insert(path.into(), text.clone())),
+        other => drop(all.insert(path.into(), other.to_string())),
+    }
+}
+
+/// A table of runs with their last figures.
+pub fn print(all: &[Listed]) -> Outcome {
+    // The figures of validations, else those of training.
+    let mut figures: Vec<String> = Vec::new();
+    for prefix in ["val_", "train_"] {
+        for report in all.iter().filter_map(|run| run.epochs.last()) {
+            let shown = |name: &String| {
+                let own = name.strip_prefix(prefix)?;
+                let values =
+                    if prefix == "val_" { &report.validation.as_ref()?.metrics } else { &report.metrics };
+                (own == "loss" || values.shown().any(|value| value.name == own)).then(|| name.clone())
+            };
+            let names: Vec<String> = report.names().iter().filter_map(shown).collect();
+            figures.extend(names.into_iter().filter(|name| !figures.contains(name)).collect::<Vec<_>>());
+        }
+        if !figures.is_empty() {
+            break;
+        }
+    }
+    figures.truncate(4);
+    let mut lines = vec![["run", "status", "epochs", "steps", "time"].map(String::from).to_vec()];
+    lines[0].extend(figures.iter().cloned());
+    for run in all {
+        let planned = run.planned.map_or_else(String::new, |planned| format!("/{planned}"));
+        let mut cells = vec![
+            run.name.clone(),
+            run.status().into(),
+            format!("{}{planned}", run.epochs.len()),
+            count(run.steps),
+            duration(run.seconds()),
+        ];
+        cells.extend(
+            figures.iter().map(|name| run.figure(name).map_or("–".into(), |figure| format!("{figure:.4}"))),
+        );
+        lines.push(cells);
+    }
+    table(&lines)
+}
+
+/// The settings in which runs differ, a line for each.
+fn compare(all: &[Listed]) -> Outcome {
+    let paths: BTreeSet<&String> = all.iter().flat_map(|run| run.settings.keys()).collect();
+    let differs = |path: &&&String| {
+        let mut values = all.iter().map(|run| run.settings.get(**path));
+        let first = values.next().flatten();
+        values.any(|value| value != first)
+    };
+    let mut lines = vec![vec!["setting".to_string()]];
+    lines[0].extend(all.iter().map(|run| run.name.clone()));
+    for path in paths.iter().filter(differs) {
+        let mut cells = vec![path.to_string()];
+        cells.extend(all.iter().map(|run| run.settings.get(*path).cloned().unwrap_or_else(|| "–".into())));
+        lines.push(cells);
+    }
+    line("")?;
+    if lines.len() == 1 { line("the settings are the same") } else { table(&lines) }
+}
+
+/// Lines of cells, each column as wide as its widest.
+fn table(lines: &[Vec<String>]) -> Outcome {
+    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max()
+    };
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    lines.iter().try_for_each(|cells| {
+        let cells = cells.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
+        line(cells.collect::<Vec<_>>().join("  ").trim_end())
+    })
+}
+
+fn remove(runs: &[PathBuf], yes: bool) -> Outcome {
+    // All of them before any is touched.
+    for path in runs {
+        if !holds_run(path) {
+            return Err(format!("{}: is no run; nothing was removed", path.display()).into());
+        }
+    }
+    for path in runs {
+        if !yes && !agreed(path)? {
+            line(format_args!("{} stays", path.display()))?;
+            continue;
+        }
+        let left = RunDir::open(path)?.remove()?;
+        match left.as_slice() {
+            [] => line(format_args!("{} is removed", path.display()))?,
+            left => line(format_args!(
+                "{}: the run is removed; what no run has written stays: {}",
+                path.display(),
+                left.join(", ")
+            ))?,
+        }
+    }
+    Ok(())
+}
+
+fn agreed(path: &Path) -> Outcome<bool> {
+    let stdin = io::stdin();
+    if !stdin.is_terminal() {
+        return Err(format!("{}: nobody can be asked whether to remove it; add --yes", path.display()).into());
+    }
+    let epochs = history(path).map(|history| history.epochs.len()).unwrap_or(0);
+    let _ = write!(io::stderr(), "remove {} with its {epochs} epochs for good? [y/N] ", path.display());
+    let mut answer = String::new();
+    stdin.lock().read_line(&mut answer).map_err(|error| format!("cannot read an answer: {error}"))?;
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+}

@@ -1,0 +1,136 @@
+//! What one sees of a run afterwards: lists, reports, charts; and what one tries before.
+
+use crate::common::{Folder, LINEAR, number};
+
+const TRAIN: &str = "train --model linear.toml --data digits:300 --batch 50 --metrics accuracy,f1,auc";
+
+#[test]
+fn runs_are_listed_compared_reported_and_removed() {
+    let folder = Folder::new("reports");
+    folder.write("linear.toml", LINEAR);
+    folder.succeed(&format!("{TRAIN} --epochs 2 --out runs/one"));
+    folder.succeed(&format!("{TRAIN} --epochs 1 --out runs/two --lr 0.05"));
+    // A run with one epoch that was to have more.
+    folder.succeed(&format!("{TRAIN} --epochs 9 --max-steps 7 --out runs/short"));
+
+    let table = folder.succeed("runs --compare");
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines[0].contains("val_loss") && lines[0].contains("val_auc"), "{table}");
+    assert!(
+        lines[1].starts_with("one") && lines[1].contains("finished") && lines[1].contains("2/2"),
+        "{table}"
+    );
+    assert!(lines[2].starts_with("short") && lines[2].contains("stopped"), "{table}");
+    let rate = lines.iter().find(|line| line.starts_with("optimizer.lr ")).unwrap();
+    assert!(rate.contains("0.05"), "{table}");
+    assert!(!table.contains("\nbatch "), "settings that do not differ: {table}");
+    let sorted = folder.succeed("runs --sort -epochs --json");
+    assert!(sorted.lines().next().unwrap().contains("\"name\":\"one\""), "{sorted}");
+    assert_eq!(number(sorted.lines().next().unwrap(), "epochs"), 2.0);
+    let filtered = folder.succeed("runs --filter optimizer.lr=0.05 --json");
+    assert!(filtered.lines().count() == 1 && filtered.contains("\"two\""), "{filtered}");
+    assert!(folder.fail("runs --sort nothing").contains("no run has it"));
+
+    // The page holds all that there is, and asks for nothing outside.
+    folder.succeed("report runs/one");
+    let page = String::from_utf8(folder.read("runs/one/report.html")).unwrap();
+    for part in [
+        "<title>one</title>",
+        "validation accuracy",
+        ">f1<",
+        "ROC",
+        "Calibration",
+        "true class",
+        "Memory of intermediate",
+        "0: ",
+        "digits",
+        "cpu (",
+    ] {
+        assert!(page.contains(part), "{part} is missing");
+    }
+    for outside in ["http://", "https://", "<script", "<link", "@import", "url("] {
+        let found = page.replace("http://www.w3.org/2000/svg", "");
+        assert!(!found.contains(outside), "{outside} in the page");
+    }
+    for figure in ["loss", "f1", "roc", "confusion", "network", "memory", "classes"] {
+        let svg = folder.succeed(&format!("plot runs/one --what {figure}"));
+        assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{figure}: {svg}");
+    }
+    let message = folder.fail("plot runs/one --what rok");
+    assert!(message.contains("did you mean `roc`") && message.contains("auc"), "{message}");
+    assert!(folder.fail("plot runs/one --what roc --out roc.png").contains(".svg"));
+
+    // Removing asks, or is told not to; what no run wrote stays.
+    let message = folder.fail("runs rm runs/one");
+    assert!(message.contains("nobody can be asked") && message.contains("--yes"), "{message}");
+    assert!(folder.fail("runs rm linear.toml --yes").contains("is no run"));
+    folder.write("runs/one/notes.txt", "mine");
+    assert!(folder.succeed("runs rm runs/one runs/two --yes").contains("notes.txt"));
+    assert_eq!(folder.read("runs/one/notes.txt"), b"mine");
+    assert!(!folder.path().join("runs/two").exists() && !folder.path().join("runs/one/config.toml").exists());
+    assert_eq!(folder.succeed("runs").lines().count(), 2);
+}
+
+#[test]
+fn trials_write_no_run() {
+    let folder = Folder::new("trials");
+    folder.write("linear.toml", LINEAR);
+    let text = folder.succeed("train --model linear.toml --data digits:200 --fast-dev-run");
+    assert!(text.contains("one step of training went through") && text.contains("accuracy"), "{text}");
+    let text = folder.succeed("train --model linear.toml --data digits:200 --batch 20 --epochs 3 --dry-run");
+    for part in ["[optimizer]", "dense(10)", "memory of a step", "for 30 steps of"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let text =
+        folder.succeed("lr-find --model linear.toml --data digits:200 --batch 20 --chart rate.svg --json");
+    assert!((1e-6..1.0).contains(&number(text.trim(), "suggestion")), "{text}");
+    assert!(String::from_utf8(folder.read("rate.svg")).unwrap().contains("suggested"));
+    assert!(!folder.path().join("runs").exists(), "a run was written");
+    // A few samples are learned by heart, and nothing is said of it.
+    let quiet = "train --model linear.toml --data digits:200 --batch 20 --overfit-batches 1 --epochs 60 --lr 0.01 --out heart --quiet";
+    assert_eq!(folder.succeed(quiet), "");
+    let line = folder.succeed("runs heart --json");
+    let run: serde_json::Value = serde_json::from_str(line.trim()).unwrap();
+    assert_eq!((run["last"]["val_accuracy"].as_f64(), run["steps"].as_u64()), (Some(1.0), Some(60)));
+    let text = folder.succeed(
+        "train --model linear.toml --data digits:200 --batch 20 --epochs 2 --validate-every 4 --out often",
+    );
+    let steps: Vec<&str> = text.lines().filter(|line| line.starts_with("step ")).collect();
+    assert_eq!(steps.len(), 4, "{text}");
+    assert!(steps[0].starts_with("step 4  test loss") && steps[3].starts_with("step 16 "), "{text}");
+    // One of ten samples.
+    let text = folder
+        .succeed("train --model linear.toml --data digits:200 --batch 5 --limit-train 0.1 --epochs 1 --json");
+    assert_eq!(number(text.lines().last().unwrap(), "steps"), 4.0);
+    assert!(folder.fail("train --data digits:200 --limit-train 2").contains("limit_train is 2"));
+}
+
+#[test]
+fn a_file_of_settings_to_begin_with() {
+    let folder = Folder::new("init");
+    folder.succeed("init --model mlp");
+    let text = String::from_utf8(folder.read("dropforge.toml")).unwrap();
+    assert!(text.contains("[optimizer]") && text.contains("# max_steps ="), "{text}");
+    assert!(folder.fail("init").contains("is there already"));
+    folder.succeed("train --config dropforge.toml --data digits:60 --fast-dev-run");
+}
+
+#[test]
+fn a_sweep_tries_all_and_goes_on() {
+    let folder = Folder::new("sweep");
+    folder.write("linear.toml", LINEAR);
+    let space = "args = ['--model', 'linear.toml', '--data', 'digits:120', '--epochs', '2']\n\
+                 monitor = 'highest val_accuracy'\n[space]\n'optimizer.lr' = [1e-9, 0.01]\nbatch = [20, 40]\n";
+    folder.write("space.toml", space);
+    let text = folder.succeed("sweep space.toml --jobs 2 --out swept");
+    assert!(
+        text.contains("trial 3: ") && text.lines().last().unwrap().contains("optimizer.lr = 0.01"),
+        "{text}"
+    );
+    // What is finished is not repeated; what is gone is.
+    folder.succeed("runs rm swept/trial-002 --yes");
+    let text = folder.succeed("sweep space.toml --out swept");
+    assert!(text.contains("trial 2: ") && !text.contains("trial 1: "), "{text}");
+    assert_eq!(folder.succeed("sweep space.toml --out swept --json").lines().count(), 4);
+    assert!(folder.fail("sweep linear.toml").contains("linear.toml: there is no setting `layers`"));
+}

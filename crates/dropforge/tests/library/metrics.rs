@@ -1,0 +1,225 @@
+//! Metrics against scikit-learn: scripts/golden_metrics.py makes the numbers.
+
+use crate::golden::Golden;
+use dropforge::metric::{Metric, auc, f1, mean};
+use dropforge::prelude::*;
+use dropforge::run::registry::{build, registry};
+use dropforge::settings::{TYPE, Table, Value};
+use dropforge::step::{Batch, Meter, Objective};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// `f1:average=macro` as a metric.
+fn metric(text: &str) -> Arc<dyn Metric> {
+    let (name, settings) = text.split_once(':').unwrap_or((text, ""));
+    let mut table = Table::from_iter([(TYPE.to_string(), Value::String(name.into()))]);
+    for (key, value) in settings.split(',').filter_map(|setting| setting.split_once('=')) {
+        let value = value.parse().map_or_else(|_| Value::String(value.into()), Value::Integer);
+        table.insert(key.into(), value);
+    }
+    build::<dyn Metric>(&Value::Table(table)).unwrap().into()
+}
+
+/// The cases of a file: their names, each with the metrics and what they come to.
+fn cases(golden: &Golden) -> Vec<(String, Vec<(String, f64)>)> {
+    let mut all: Vec<(String, Vec<(String, f64)>)> = Vec::new();
+    for (key, array) in golden.under("") {
+        let (case, name) = key.split_once('.').unwrap();
+        if all.last().is_none_or(|(last, _)| last != case) {
+            all.push((case.into(), Vec::new()));
+        }
+        if !["x", "target"].contains(&name) {
+            let value = f64::from(array.as_f32().unwrap()[0]);
+            all.last_mut().unwrap().1.push((name.into(), value));
+        }
+    }
+    all
+}
+
+#[track_caller]
+fn assert_agrees(what: &str, found: f64, expected: f64) {
+    let close = (found - expected).abs() <= 1e-6 * expected.abs().max(1.0);
+    assert!(close || (found.is_nan() && expected.is_nan()), "{what}: {found}, scikit-learn has {expected}");
+}
+
+/// Batches of several sizes, so that a mean of means would be wrong.
+fn batches(x: &Tensor, target: &Tensor) -> Vec<(Tensor, Tensor)> {
+    let all = x.shape()[0];
+    let cuts = [0, all / 5, all / 5 + 1, all];
+    let part = |of: &Tensor, pair: &[usize]| of.slice(0, pair[0]..pair[1]);
+    cuts.windows(2).filter(|pair| pair[0] < pair[1]).map(|pair| (part(x, pair), part(target, pair))).collect()
+}
+
+fn check(file: &str) {
+    let golden = Golden::read(&format!("metrics/{file}"));
+    for (case, expected) in cases(&golden) {
+        let (x, target) = (golden.tensor(&format!("{case}.x")), golden.tensor(&format!("{case}.target")));
+        // One program measures all; metrics of one name come one after another.
+        let metrics: Vec<Arc<dyn Metric>> = expected.iter().map(|(name, _)| metric(name)).collect();
+        let mut meter = Meter::new(|x: &Tensor, _: &Tensor| x.sum(..) * 0.0).metrics(metrics.clone());
+        for (x, target) in batches(&x, &target) {
+            meter.add(&x, &target, x.shape()[0]).unwrap_or_else(|error| panic!("{file} {case}: {error}"));
+        }
+        let measured = meter.finish().metrics;
+        for (name, value) in &expected {
+            let own =
+                metrics.iter().position(|found| found.config().unwrap() == metric(name).config().unwrap());
+            let own = measured.iter().filter(|value| value.name == metrics[own.unwrap()].name());
+            let nearest =
+                own.map(|found| found.value).min_by(|a, b| (a - value).abs().total_cmp(&(b - value).abs()));
+            assert_agrees(&format!("{file} {case} {name}"), nearest.unwrap(), *value);
+        }
+    }
+}
+
+#[test]
+fn classes_agree_with_scikit_learn() {
+    check("multiclass");
+}
+
+#[test]
+fn one_logit_agrees_with_scikit_learn() {
+    check("binary");
+}
+
+#[test]
+fn numbers_agree_with_scikit_learn() {
+    check("regression");
+}
+
+/// The same inside of a compiled step, where sums lie on the device and what is kept comes out with every batch.
+#[test]
+fn a_step_measures_the_same() {
+    for file in ["multiclass", "binary", "regression"] {
+        let golden = Golden::read(&format!("metrics/{file}"));
+        let (_, expected) = cases(&golden).into_iter().find(|(case, _)| case == "random").unwrap();
+        let mut names = BTreeSet::new();
+        let expected: Vec<(Arc<dyn Metric>, f64)> = expected
+            .iter()
+            .map(|(name, value)| (metric(name), *value))
+            .filter(|(metric, _)| names.insert(metric.name()))
+            .collect();
+        let identity = |scope: &Scope, batch: &Batch| {
+            let x = batch.get("input") * scope.parameter("factor", [1], Init::constant(1.0));
+            Objective::new(x.square().mean(..)).prediction(&x).target(&batch.get("target"))
+        };
+        let (x, target) = (golden.tensor("random.x"), golden.tensor("random.target"));
+        let builder = StepBuilder::of(identity, Sgd::new(0.0));
+        let builder = builder.metrics(expected.iter().map(|(metric, _)| metric.clone()));
+        let mut step = builder.compile_for((&x, &target)).unwrap();
+        // Twice: an evaluation begins anew.
+        for _ in 0..2 {
+            let mut evaluation = step.start_evaluation().unwrap();
+            for (x, target) in batches(&x, &target) {
+                evaluation.add((&x, &target)).unwrap();
+            }
+            let measured = evaluation.finish().unwrap().metrics;
+            for (metric, value) in &expected {
+                assert_agrees(
+                    &format!("{file} {}", metric.name()),
+                    measured.get(&metric.name()).unwrap(),
+                    *value,
+                );
+            }
+        }
+        // Over training steps all but those that keep something.
+        step.run((&x, &target)).unwrap();
+        let trained = step.metrics().unwrap().metrics;
+        for (metric, value) in &expected {
+            match trained.get(&metric.name()) {
+                Some(found) => assert_agrees(&metric.name(), found, *value),
+                None => assert!(
+                    ["auc", "average_precision", "r2", "pearson", "spearman"].contains(&&*metric.name())
+                ),
+            }
+        }
+    }
+}
+
+#[test]
+fn every_metric_has_golden_values() {
+    let mut found = BTreeSet::from(["confusion_matrix".to_string()]);
+    for file in ["multiclass", "binary", "regression"] {
+        for (_, expected) in cases(&Golden::read(&format!("metrics/{file}"))) {
+            found.extend(expected.iter().map(|(name, _)| name.split(':').next().unwrap().to_string()));
+        }
+    }
+    for entry in &registry().metrics {
+        assert!(found.contains(entry.description.name), "no golden values of {}", entry.description.name);
+    }
+}
+
+#[test]
+fn mistakes_say_what_is_right() {
+    let (x, y) = (Tensor::zeros([4, 3]), Tensor::from([0, 1, 2, 0]));
+    let compile = |metrics: Vec<Arc<dyn Metric>>| {
+        let builder = StepBuilder::new(dense(3), cross_entropy(), Sgd::new(0.1)).metrics(metrics);
+        builder.compile_for((&x, &y)).err().unwrap().to_string()
+    };
+    let error = compile(vec![Arc::new(f1()), Arc::new(mean("f1", |x: &Tensor, _: &Tensor| x.clone()))]);
+    assert_eq!(error, "two metrics are called f1; leave one of them out");
+    let error = compile(vec![metric("f1:average=binary")]);
+    assert!(error.contains("is for two classes, there are 3") && error.contains("macro"), "{error}");
+    let error = compile(vec![metric("r2")]);
+    assert!(error.contains("needs predictions and targets f32 of one shape"), "{error}");
+    let zeros = Tensor::zeros([4, 2]);
+    let builder =
+        StepBuilder::new(dense(3), |x: &Tensor, _: &Tensor| x.mean(..), Sgd::new(0.1)).metric(auc());
+    let error = builder.compile_for((&x, &zeros)).err().unwrap().to_string();
+    assert!(error.contains("one logit f32 for each target") && error.contains("[4, 3]"), "{error}");
+}
+
+/// Numbers that are no number, and nothing at all, come to no number instead of a panic.
+#[test]
+fn nothing_and_no_numbers() {
+    for entry in &registry().metrics {
+        let metric = metric(entry.description.name);
+        // These take scores of several classes only.
+        if ["perplexity", "token_accuracy", "top_k"].contains(&entry.description.name) {
+            continue;
+        }
+        let mut meter = Meter::new(|x: &Tensor, _: &Tensor| x.sum(..) * 0.0).metrics([metric.clone()]);
+        meter.add(&Tensor::from([f32::NAN, 1.0]), &Tensor::from([1.0, 0.0]), 2).unwrap();
+        assert!(meter.finish().metrics.iter().next().is_some());
+        assert!(Meter::new(mse()).metrics([metric]).finish().metrics.is_empty());
+    }
+}
+
+/// A run holds what its metrics keep as well, so that whoever opens it measures the same.
+#[test]
+fn a_run_measures_the_same() {
+    use dropforge::data::{Dataset, Description};
+    let run = std::env::temp_dir().join(format!("dropforge-metrics-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&run);
+    let x = Generator::new(3).randn([150, 2]);
+    let y = x.square().sum_keep(1).lt(1.4).cast(DType::F32);
+    let about = Description::values("ring", &[2], &[1]);
+    let data = Dataset::from_f32(about, x.to_vec::<f32>().unwrap(), y.to_vec::<f32>().unwrap()).unwrap();
+    let names = [
+        "accuracy",
+        "auc",
+        "average_precision",
+        "brier",
+        "calibration_error",
+        "confusion_matrix",
+        "f1",
+        "mcc",
+    ];
+    let loss = dropforge::loss::bce_with_logits();
+    let trainer = Trainer::new(seq![dense(8), tanh(), dense(1)], loss, Adam::new(1e-2)).batch(40);
+    let mut trainer =
+        names.iter().fold(trainer, |all, name| all.metric(metric(name))).compile(&data).unwrap();
+    trainer.epoch(&data).unwrap();
+    trainer.save(&run).unwrap();
+    let expected = trainer.evaluate(&data).unwrap();
+    let found = Trained::open(&run, &Runtime::shared().unwrap()).unwrap().evaluate(&data, 64).unwrap();
+    assert!(expected.metrics.iter().count() > names.len() && found.samples == 150);
+    for value in &expected.metrics {
+        assert_agrees(&value.name, found.metrics.get(&value.name).unwrap(), value.value);
+    }
+    let (scores, targets) = trainer.predict_all(&data).unwrap();
+    let positive: Vec<bool> = targets.to_vec::<f32>().unwrap().iter().map(|&target| target > 0.5).collect();
+    let area = dropforge::metric::roc_auc(&scores.to_vec::<f32>().unwrap(), &positive);
+    assert_agrees("auc", area, found.metrics.get("auc").unwrap());
+    std::fs::remove_dir_all(run).unwrap();
+}

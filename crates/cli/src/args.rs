@@ -46,6 +46,8 @@ pub enum Command {
     Bench(Bench),
     /// Print the compiled training step of a model: kernels, memory
     Explain(Explain),
+    /// Look into files of weights, compare and convert them
+    Weights(Weights),
     /// Write a trained network as an ONNX file
     #[cfg(feature = "onnx")]
     Export(Export),
@@ -419,6 +421,46 @@ pub struct Predict {
     /// Print one JSON object per line instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args)]
+pub struct Weights {
+    #[command(subcommand)]
+    pub what: WeightsCommand,
+}
+
+#[derive(Subcommand)]
+pub enum WeightsCommand {
+    /// List the tensors of a file: safetensors, .pt, .pth, .npz, an index of parts, or a run
+    Show {
+        /// The file or folder
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Print one JSON object per line instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what differs between two files
+    Diff {
+        /// A file or folder
+        #[arg(value_name = "FILE")]
+        first: PathBuf,
+        /// Another one
+        #[arg(value_name = "OTHER")]
+        second: PathBuf,
+        /// Print one JSON object per line instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write the tensors of a file as safetensors, or as .npz by the name
+    Convert {
+        /// The file or folder
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The file to write
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
 }
 
 #[cfg(feature = "onnx")]

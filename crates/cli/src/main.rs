@@ -27,6 +27,7 @@ mod stop;
 mod summary;
 mod sweep;
 mod train;
+mod weights;
 mod workloads;
 
 use args::{Cli, Command};
@@ -66,6 +67,7 @@ fn run(command: &Command) -> Outcome {
         Command::Plot(args) => report::plot(args),
         Command::Bench(args) => bench::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Weights(args) => weights::run(args),
         #[cfg(feature = "onnx")]
         Command::Export(args) => export::run(args),
         #[cfg(feature = "onnx")]

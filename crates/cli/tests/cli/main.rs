@@ -1,6 +1,7 @@
 //! The tool from the outside: what it prints, writes, and refuses.
 
 mod common;
+mod exchange;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod licences;

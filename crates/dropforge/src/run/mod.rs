@@ -55,6 +55,6 @@ pub use safetensors::read_safetensors;
 pub use stored::program_text;
 pub use tensorboard::{TensorBoard, tensorboard};
 pub use trained::{Classified, Trained, config_of};
-pub use weights::{LoadOptions, LoadReport};
+pub use weights::{LoadOptions, LoadReport, read_weights, write_weights};
 
 pub(crate) use config::toml_message;

@@ -71,6 +71,9 @@ impl OnnxOptions {
                 metadata.push(("mean".to_string(), json!(inputs.mean).to_string()));
                 metadata.push(("std".to_string(), json!(inputs.std).to_string()));
             }
+            if inputs.digits {
+                metadata.push(("digits".to_string(), "true".to_string()));
+            }
             metadata.push(("preprocessing".to_string(), self.raw.name().to_string()));
         }
         let numbers = |of: fn(&InputSpec) -> &Vec<f32>| inputs.map(of).cloned().unwrap_or_default();

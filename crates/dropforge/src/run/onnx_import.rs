@@ -204,7 +204,8 @@ fn described(model: &Model<'_>, options: &OnnxImport, sample: &ValueType) -> Res
         Some(both) => both.clone(),
         None => (numbers("mean")?, numbers("std")?),
     };
-    Ok(InputSpec { shape: sample.shape.to_vec(), classes, mean, std, ..InputSpec::default() })
+    let digits = entry("digits") == Some("true");
+    Ok(InputSpec { shape: sample.shape.to_vec(), classes, mean, std, digits, ..InputSpec::default() })
 }
 
 /// Bytes of another file beside the model.

@@ -428,6 +428,55 @@ fn shards(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(names.iter().map(|name| path.with_file_name(name)).collect())
 }
 
+/// All tensors of a file of weights, of an index of several, or of a folder with either, such as a run: safetensors, and by the
+/// ends of their names PyTorch's (`.pt`, `.pth`, `.bin`) and NumPy's (`.npz`) files. 64-bit numbers are narrowed to 32 bits.
+///
+/// ```
+/// use dropforge::prelude::*;
+/// use dropforge::run::{read_weights, write_weights};
+///
+/// # let folder = std::env::temp_dir().join(format!("dropforge-doc-weights-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder).unwrap();
+/// let network = Network::compile(dense(3), [4])?;
+/// network.save_weights(folder.join("a.safetensors"))?;
+/// let weights = read_weights(folder.join("a.safetensors"))?;
+/// write_weights(folder.join("a.npz"), &weights)?;
+/// assert_eq!(read_weights(folder.join("a.npz"))?, weights);
+/// # std::fs::remove_dir_all(folder).unwrap();
+/// # Ok::<(), dropforge::Error>(())
+/// ```
+///
+/// # Errors
+/// A file is missing, damaged, or has a tensor of a type that cannot be read.
+pub fn read_weights(path: impl AsRef<Path>) -> Result<BTreeMap<String, Array>> {
+    let mut all = BTreeMap::new();
+    for mut file in open(path.as_ref())? {
+        for name in file.names() {
+            let array = file.read(&name)?;
+            all.insert(name, array);
+        }
+    }
+    Ok(all)
+}
+
+/// Writes tensors as a file, NumPy's where its name ends in `.npz`, else safetensors; one that is there is replaced as a whole.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_weights(path: impl AsRef<Path>, weights: &BTreeMap<String, Array>) -> Result<()> {
+    let path = path.as_ref();
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npz")) {
+        let tensors: Vec<(&str, Tensor)> =
+            weights.iter().map(|(name, array)| (name.as_str(), Tensor::from_array(array.clone()))).collect();
+        let tensors: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (*name, tensor)).collect();
+        return Tensor::save_npz(path, &tensors);
+    }
+    let types: Vec<ValueType> = weights.values().map(Array::ty).collect();
+    let tensors: Vec<(&str, &ValueType)> = weights.keys().map(String::as_str).zip(&types).collect();
+    let arrays: Vec<&Array> = weights.values().collect();
+    disk::replace_file(path, &mut |out| write(out, &tensors, |index| Ok(arrays[index].clone())))
+}
+
 /// Writes parameters and statistics as a safetensors file, as a whole or not at all.
 fn save(states: &States, path: &Path) -> Result<()> {
     let states: Vec<&State> = states.iter().filter(|state| is_weight(state)).collect();

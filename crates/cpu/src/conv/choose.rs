@@ -70,7 +70,7 @@ const SPLIT_OPERATIONS: f64 = 1e6;
 const JOINED_PIXELS: usize = 256;
 
 /// Up to so many images a pointwise convolution goes as a product, ...
-const PRODUCT_IMAGES: usize = 2;
+const PRODUCT_IMAGES: usize = 4;
 /// ... from so many pixels of a plane on.
 const PRODUCT_PIXELS: usize = 32;
 
@@ -151,7 +151,7 @@ pub fn choose(shape: &ConvShape, direction: Direction, level: Level, threads: us
         Algorithm::Lanes
     } else if fits(Algorithm::Depthwise) && fills_lanes {
         Algorithm::Depthwise
-    } else if shape.groups == 1 && goes_as_product(shape, direction, level) {
+    } else if shape.groups == 1 && goes_as_product(shape, direction) {
         Algorithm::Pointwise
     } else if fits(Algorithm::Winograd) && many_channels && many_tiles {
         Algorithm::Winograd
@@ -164,14 +164,12 @@ pub fn choose(shape: &ConvShape, direction: Direction, level: Level, threads: us
     }
 }
 
-/// Whether a pointwise convolution goes as a product: the direct one reads a few pixels of every channel for each tile, which
-/// takes a cache line each where tiles are as small as 16 registers allow; packing them for a product costs less. With many
-/// images the direct one shares them among threads, which makes up for that.
-fn goes_as_product(shape: &ConvShape, direction: Direction, level: Level) -> bool {
+/// Whether a pointwise convolution of few images goes as a product: the direct one reads a few pixels of every channel for each
+/// tile, a cache line each, where a product packs them once. With many images the direct one shares them among threads, which
+/// makes up for that.
+fn goes_as_product(shape: &ConvShape, direction: Direction) -> bool {
     supports(Algorithm::Pointwise, direction, shape)
-        && direction == Direction::Forward
         && shape.stride == [1; 2]
-        && level.registers() < 32
         && shape.batch <= PRODUCT_IMAGES
         && shape.output_plane() >= PRODUCT_PIXELS
 }

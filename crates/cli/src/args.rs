@@ -46,6 +46,8 @@ pub enum Command {
     Bench(Bench),
     /// Print the compiled training step of a model: kernels, memory
     Explain(Explain),
+    /// Make one file of a trained run, which `predict` and `eval` take as they take the run
+    Pack(Pack),
     /// Look into files of weights, compare and convert them
     Weights(Weights),
     /// Write a trained network as an ONNX file
@@ -421,6 +423,16 @@ pub struct Predict {
     /// Print one JSON object per line instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args)]
+pub struct Pack {
+    /// Folder of the run
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
 }
 
 #[derive(Args)]

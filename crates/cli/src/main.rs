@@ -17,6 +17,7 @@ mod list;
 mod lr_find;
 mod machine;
 mod output;
+mod pack;
 mod predict;
 mod progress;
 mod report;
@@ -68,6 +69,7 @@ fn run(command: &Command) -> Outcome {
         Command::Bench(args) => bench::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Weights(args) => weights::run(args),
+        Command::Pack(args) => pack::run(args),
         #[cfg(feature = "onnx")]
         Command::Export(args) => export::run(args),
         #[cfg(feature = "onnx")]

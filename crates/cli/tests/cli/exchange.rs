@@ -31,6 +31,19 @@ fn a_run_goes_through_an_onnx_file() {
 }
 
 #[test]
+fn a_run_is_one_file() {
+    let folder = trained("pack");
+    folder.succeed("pack run --out net.dropforge");
+    let rows = |run: &str| folder.succeed(&format!("predict {run} --data digits:60 --csv"));
+    assert_eq!(rows("run"), rows("net.dropforge"));
+    assert_eq!(folder.succeed("weights diff run net.dropforge"), "2 tensors are the same\n");
+    folder.write("half", &folder.read("net.dropforge")[..3000]);
+    assert!(folder.fail("predict half --data digits:60 --csv").starts_with("half: "));
+    folder.succeed("weights convert run --out plain.safetensors");
+    assert!(folder.fail("predict plain.safetensors --data digits:60 --csv").contains("is no packed run"));
+}
+
+#[test]
 fn weights_are_shown_compared_and_converted() {
     let folder = trained("weights");
     let text = folder.succeed("weights show run");

@@ -21,6 +21,7 @@ mod old_config;
 mod onnx_export;
 #[cfg(feature = "onnx")]
 mod onnx_import;
+mod packed;
 mod part;
 mod pickle;
 mod position;
@@ -47,6 +48,7 @@ pub use model_spec::ModelSpec;
 pub use onnx_export::OnnxOptions;
 #[cfg(feature = "onnx")]
 pub use onnx_import::{OnnxImport, import_onnx};
+pub use packed::pack;
 pub use part::Part;
 pub use predictions::{PredictionTable, TableFormat};
 pub use raw::{IntoRaw, Raw};

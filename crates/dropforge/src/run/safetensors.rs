@@ -7,7 +7,7 @@ use super::disk;
 use crate::{Error, Result};
 use dropforge_ir::{Array, DType, Data, ValueType};
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,14 +16,29 @@ use std::path::{Path, PathBuf};
 
 /// Enough for the names of a hundred thousand tensors.
 const MOST_HEADER_BYTES: u64 = 16 << 20;
+/// Where texts stand among the tensors.
+const METADATA: &str = "__metadata__";
 
 /// Writes tensors, in this order. `elements` is asked for one after another, so that only one has to be on the host.
 pub(crate) fn write(
     out: &mut dyn Write,
     tensors: &[(&str, &ValueType)],
+    elements: impl FnMut(usize) -> Result<Array>,
+) -> Result<()> {
+    write_with(out, &BTreeMap::new(), tensors, elements)
+}
+
+/// As [`write`], with texts by name, which the format calls metadata.
+pub(crate) fn write_with(
+    out: &mut dyn Write,
+    texts: &BTreeMap<String, String>,
+    tensors: &[(&str, &ValueType)],
     mut elements: impl FnMut(usize) -> Result<Array>,
 ) -> Result<()> {
     let mut header = Map::new();
+    if !texts.is_empty() {
+        header.insert(METADATA.into(), json!(texts));
+    }
     let mut end = 0;
     for (name, ty) in tensors {
         let start = end;
@@ -33,6 +48,11 @@ pub(crate) fn write(
         header.insert((*name).into(), entry);
     }
     let mut header = Value::Object(header).to_string();
+    if header.len() as u64 > MOST_HEADER_BYTES {
+        return Err(Error::new(format!(
+            "names and texts take more than the {MOST_HEADER_BYTES} bytes that a header has"
+        )));
+    }
     // Tensors begin at a multiple of 8 bytes, as the format's own writer has it.
     header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
     let failed = |error: std::io::Error| Error::new(format!("cannot write: {error}"));
@@ -64,6 +84,7 @@ pub(crate) struct TensorFile {
     /// Where the first tensor begins.
     start: u64,
     entries: BTreeMap<String, Entry>,
+    texts: BTreeMap<String, Value>,
 }
 
 impl TensorFile {
@@ -80,8 +101,13 @@ impl TensorFile {
             file => file.map_err(|error| disk::cannot("read", path, &error))?,
         };
         let header = read_header(&mut file).map_err(|error| error.context(path.display()))?;
-        let (start, entries) = header;
-        Ok(Some(TensorFile { path: path.into(), file, start, entries }))
+        let (start, Header { entries, texts }) = header;
+        Ok(Some(TensorFile { path: path.into(), file, start, entries, texts }))
+    }
+
+    /// A text of the file.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.texts.get(name)?.as_str()
     }
 
     /// Gives tensors other names, unless others have those.
@@ -106,7 +132,7 @@ impl TensorFile {
 
     /// Reads one tensor.
     pub fn read(&mut self, name: &str) -> Result<Array> {
-        let TensorFile { path, file, start, entries } = self;
+        let TensorFile { path, file, start, entries, .. } = self;
         let missing = || Error::new(format!("has no tensor {name}"));
         let mut read = || {
             let entry = entries.get(name).ok_or_else(missing)?;
@@ -140,7 +166,7 @@ impl TensorFile {
 }
 
 /// Where the first tensor begins, and all of them.
-fn read_header(file: &mut OpenFile) -> Result<(u64, BTreeMap<String, Entry>)> {
+fn read_header(file: &mut OpenFile) -> Result<(u64, Header)> {
     let failed = |error: std::io::Error| Error::new(format!("cannot read: {error}"));
     let size = file.len().map_err(failed)?;
     let mut length = [0; 8];
@@ -151,10 +177,10 @@ fn read_header(file: &mut OpenFile) -> Result<(u64, BTreeMap<String, Entry>)> {
     }
     let mut header = vec![0; header_bytes as usize];
     file.read_exact(&mut header).map_err(failed)?;
-    let Header(entries) = serde_json::from_slice(&header)
+    let header: Header = serde_json::from_slice(&header)
         .map_err(|error| Error::new(format!("no safetensors file: its header is no such JSON ({error})")))?;
     let start = header_bytes + 8;
-    let mut in_order: Vec<(&String, &Entry)> = entries.iter().collect();
+    let mut in_order: Vec<(&String, &Entry)> = header.entries.iter().collect();
     in_order.sort_by_key(|(_, entry)| (entry.start, entry.end));
     let mut at = 0;
     for (name, entry) in in_order {
@@ -166,11 +192,14 @@ fn read_header(file: &mut OpenFile) -> Result<(u64, BTreeMap<String, Entry>)> {
     if at != size - start {
         return Err(Error::new("damaged: there are bytes after the last tensor"));
     }
-    Ok((start, entries))
+    Ok((start, header))
 }
 
-/// The header, read without what a hostile one could hold beside.
-struct Header(BTreeMap<String, Entry>);
+/// The header: tensors by name, and texts.
+struct Header {
+    entries: BTreeMap<String, Entry>,
+    texts: BTreeMap<String, Value>,
+}
 
 impl<'de> Deserialize<'de> for Header {
     fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Header, D::Error> {
@@ -183,10 +212,10 @@ impl<'de> Deserialize<'de> for Header {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Header, A::Error> {
-                let mut entries = BTreeMap::new();
+                let (mut entries, mut texts) = (BTreeMap::new(), BTreeMap::new());
                 while let Some(name) = map.next_key::<String>()? {
-                    if name == "__metadata__" {
-                        map.next_value::<IgnoredAny>()?;
+                    if name == METADATA {
+                        texts = map.next_value()?;
                         continue;
                     }
                     let stored: StoredEntry = map.next_value()?;
@@ -196,7 +225,7 @@ impl<'de> Deserialize<'de> for Header {
                         return Err(serde::de::Error::custom(format!("{name} stands there twice")));
                     }
                 }
-                Ok(Header(entries))
+                Ok(Header { entries, texts })
             }
         }
         from.deserialize_map(Entries)

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Bytes that a text of a program has at most.
-const MOST_TEXT: u64 = 16 << 20;
+pub(super) const MOST_TEXT: u64 = 16 << 20;
 /// Batch sizes that a network is traced at: three, so that what fits two of them by chance is found out.
 pub(super) const SIZES: [usize; 3] = [2, 3, 7];
 /// Bytes that one value of a program may take for a batch of 1: a program that wants more is damaged.
@@ -145,9 +145,18 @@ impl Stored {
             None => BTreeMap::new(),
             Some(mut file) => file.read_all()?,
         };
+        Ok(Some(Stored::assemble(manifest, predict, template(EVALUATE)?, all)))
+    }
+
+    /// From the parts that a run is stored in.
+    pub fn assemble(
+        manifest: &Manifest,
+        predict: Template,
+        evaluate: Option<Template>,
+        constants: BTreeMap<String, Array>,
+    ) -> Stored {
         let (measuring, constants): (BTreeMap<String, Array>, _) =
-            all.into_iter().partition(|(name, _)| name.starts_with(MEASURING));
-        let evaluate = template(EVALUATE)?;
+            constants.into_iter().partition(|(name, _)| name.starts_with(MEASURING));
         let missing = || "its program is missing".to_string();
         let evaluate = manifest.evaluation.as_ref().map(|measures| {
             let reason = measures.own_program_only.clone().unwrap_or_else(missing);
@@ -156,12 +165,12 @@ impl Stored {
             let constants = named.collect();
             (StoredProgram { template: evaluate.ok_or(reason), constants }, measures.clone())
         });
-        Ok(Some(Stored {
+        Stored {
             hypers: manifest.hyperparameters.clone(),
             predict: StoredProgram { template: Ok(predict), constants },
             evaluate,
             layers: manifest.layers.clone(),
-        }))
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use super::evaluating::batches;
 use super::forward::{Forward, Weights};
 use super::manifest::{self, Manifest};
 use super::measure::{Measuring, sums_of};
+use super::packed::Packed;
 use super::raw::{IntoRaw, Raw};
 use super::run_dir::{BEST, CHOICES, MODEL, OPTIMIZER, has_config, read_latest};
 use super::safetensors::TensorFile;
@@ -60,13 +61,29 @@ pub struct Classified {
 }
 
 impl Trained {
-    /// Loads the newest checkpoint of a run.
+    /// Loads the newest checkpoint of a run, or a run that [`pack`](crate::run::pack) has made one file of.
     ///
     /// # Errors
     /// The folder is no run, has no checkpoint yet, its weights do not fit its program, or its network works with some batch
     /// sizes only: then [`Trained::open_with`] opens it.
     pub fn open(run: impl AsRef<Path>, runtime: &Runtime) -> Result<Trained> {
-        Trained::open_weights(run.as_ref(), None, runtime)
+        let run = run.as_ref();
+        if run.is_file() {
+            return Trained::open_packed(run, runtime);
+        }
+        Trained::open_weights(run, None, runtime)
+    }
+
+    /// From one file.
+    fn open_packed(file: &Path, runtime: &Runtime) -> Result<Trained> {
+        let Packed { manifest, stored, mut tensors } = Packed::read(file)?;
+        let elements = |name: &str, ty: &ValueType| fitting(&mut tensors, name, ty);
+        let opened = load_programs(stored, runtime, Choices::new(), elements)
+            .and_then(|opened| fits(&manifest.inputs, &opened.0).map(|()| opened));
+        let (forward, measuring) = opened.map_err(|error| error.context(file.display()))?;
+        let Manifest { inputs, environment, layers, .. } = manifest;
+        let layers = layers.into_iter().map(manifest::Layer::row).collect();
+        Ok(Trained { inputs, config: None, environment: Some(environment), forward, measuring, layers })
     }
 
     /// Loads the best weights of a run whose training kept them: see [`keep_best`](crate::train::keep_best).
@@ -445,6 +462,9 @@ fn fits(inputs: &InputSpec, forward: &Forward) -> Result<()> {
 /// The folder is no run, or the configuration is damaged.
 pub fn config_of(run: impl AsRef<Path>) -> Result<Option<RunConfig>> {
     let run = run.as_ref();
+    if run.is_file() {
+        return Ok(None);
+    }
     if has_config(run)? || read_latest(run, |_| Ok(()))?.is_none() {
         return RunConfig::open(run).map(Some);
     }
@@ -482,16 +502,21 @@ fn load_stored(checkpoint: &Path, model: &Path, stored: Stored, runtime: &Runtim
             (None, Some(others)) => others,
             (None, none) => none.insert(TensorFile::open(&checkpoint.join(OPTIMIZER))?),
         };
-        match file.ty(name) {
-            None => Err(Error::new(format!("{name} is in the program, but not among the weights"))),
-            Some(Err(error)) => Err(error.context(name)),
-            Some(Ok(here)) if here != *ty => {
-                Err(Error::new(format!("{name} is {here} in the weights, but {ty} in the program")))
-            }
-            Some(Ok(_)) => file.read(name),
-        }
+        fitting(file, name, ty)
     };
     load_programs(stored, runtime, choices, elements).map_err(|error| error.context(checkpoint.display()))
+}
+
+/// A tensor that is what a program takes it for.
+fn fitting(file: &mut TensorFile, name: &str, ty: &ValueType) -> Result<Array> {
+    match file.ty(name) {
+        None => Err(Error::new(format!("{name} is in the program, but not among the weights"))),
+        Some(Err(error)) => Err(error.context(name)),
+        Some(Ok(here)) if here != *ty => {
+            Err(Error::new(format!("{name} is {here} in the weights, but {ty} in the program")))
+        }
+        Some(Ok(_)) => file.read(name),
+    }
 }
 
 fn load_programs(

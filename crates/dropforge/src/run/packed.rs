@@ -1,0 +1,89 @@
+//! A run as one file: its weights as safetensors, which other programs read, and beside them as texts what is needed to use
+//! them: the programs, what inputs look like, and what outputs mean.
+
+use super::disk;
+use super::manifest::Manifest;
+use super::run_dir::{CONSTANTS, EVALUATE, MANIFEST, MODEL, PREDICT, read_latest};
+use super::safetensors::{TensorFile, write_with};
+use super::stored::{MOST_TEXT, Stored};
+use crate::{Error, Result};
+use dropforge_ir::text::Template;
+use dropforge_ir::{Array, ValueType};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What the names of tensors begin with that are no weights, but used beside them.
+const CONSTANT: &str = "constant of the program: ";
+
+/// A file that has been opened; weights are read when they are asked for.
+pub(super) struct Packed {
+    pub manifest: Manifest,
+    pub stored: Stored,
+    pub tensors: TensorFile,
+}
+
+impl Packed {
+    pub fn read(file: &Path) -> Result<Packed> {
+        let tensors = TensorFile::open(file)?;
+        Packed::of(tensors).map_err(|error| error.context(file.display()))
+    }
+
+    fn of(mut tensors: TensorFile) -> Result<Packed> {
+        let text = |name: &str| {
+            let missing =
+                || Error::new(format!("has no {name}: it is no packed run, `dropforge pack` makes one"));
+            tensors.text(name).map(String::from).ok_or_else(missing)
+        };
+        let manifest = Manifest::parse(&text(MANIFEST)?).map_err(|error| error.context(MANIFEST))?;
+        let template = |text: &str| Template::parse(text).map_err(Error::from);
+        let predict = template(&text(PREDICT)?)?;
+        let evaluate = tensors.text(EVALUATE).map(template).transpose()?;
+        let names: Vec<String> = tensors.types().map(|(name, _)| name.to_string()).collect();
+        let mut constants = BTreeMap::new();
+        for name in names {
+            if let Some(plain) = name.strip_prefix(CONSTANT) {
+                constants.insert(plain.to_string(), tensors.read(&name)?);
+            }
+        }
+        let stored = Stored::assemble(&manifest, predict, evaluate, constants);
+        Ok(Packed { manifest, stored, tensors })
+    }
+}
+
+/// Makes one file of the newest checkpoint of a run: [`Trained::open`](super::Trained::open) takes it, and the commands `predict`
+/// and `eval` do. It is a safetensors file, whose weights other programs read.
+///
+/// # Errors
+/// The folder is no run or has no checkpoint, its network works with some batch sizes only, or the file cannot be written.
+pub fn pack(run: impl AsRef<Path>, file: impl AsRef<Path>) -> Result<()> {
+    let (run, file) = (run.as_ref(), file.as_ref());
+    let none = || Error::new(format!("{}: the run has no checkpoint yet", run.display()));
+    let read = |checkpoint: &Path| {
+        let mut texts = BTreeMap::new();
+        for name in [MANIFEST, PREDICT, EVALUATE] {
+            if let Some(text) = disk::read_text_if_any(&checkpoint.join(name), MOST_TEXT)? {
+                texts.insert(name.to_string(), text);
+            }
+        }
+        let mut arrays = TensorFile::open(&checkpoint.join(MODEL))?.read_all()?;
+        if let Some(mut constants) = TensorFile::open_if_any(&checkpoint.join(CONSTANTS))? {
+            for (name, array) in constants.read_all()? {
+                arrays.insert(format!("{CONSTANT}{name}"), array);
+            }
+        }
+        Ok((texts, arrays))
+    };
+    let (texts, arrays) = read_latest(run, read)?.ok_or_else(none)?;
+    if !texts.contains_key(PREDICT) || !texts.contains_key(MANIFEST) {
+        return Err(Error::new(format!(
+            "{}: holds no program for all batch sizes, which a file needs; save the run again with this version",
+            run.display()
+        )));
+    }
+    let types: Vec<ValueType> = arrays.values().map(Array::ty).collect();
+    let tensors: Vec<(&str, &ValueType)> = arrays.keys().map(String::as_str).zip(&types).collect();
+    let elements: Vec<&Array> = arrays.values().collect();
+    disk::replace_file(file, &mut |out| {
+        write_with(out, &texts, &tensors, |index| Ok(elements[index].clone()))
+    })
+}

@@ -9,6 +9,7 @@ use super::stored::{SIZES, Stored};
 use super::{Environment, InputSpec, Trained, disk};
 use crate::step::{Choices, PREDICTION};
 use crate::{Error, Result, Runtime};
+use dropforge_data::INPUT;
 use dropforge_ir::text::Template;
 use dropforge_ir::{Array, Program, ValueType};
 use dropforge_onnx::{ImportOptions, Model};
@@ -165,7 +166,9 @@ fn read(path: &Path, options: &OnnxImport) -> Result<Parts> {
             imported.push(model.import(&how, &|name, at, length| outside(path, name, at, length))?);
         }
     }
+    // Data call it so, and whoever predicts.
     for one in &mut imported {
+        one.program.inputs.iter_mut().for_each(|port| port.name = INPUT.into());
         one.program.outputs.truncate(1);
         for port in &mut one.program.outputs {
             port.name = PREDICTION.into();

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from golden_library.layers import LAYERS as MORE_LAYERS
 from golden_library.losses import loss_cases
+from golden_library.models import model_cases
 from golden_library.optimizers import optimizer_cases
 from golden_library.recurrent import LAYERS as RECURRENT_LAYERS
 from golden_library.tensors import tensor_cases
@@ -106,8 +107,8 @@ def layer_case(name, shape, layer):
     for key, value in layer.named_parameters():
         tensors[f"gradient.{key_of(key)}"] = value.grad
     for key, value in layer.state_dict().items():
-        if key.startswith("running"):
-            tensors[f"after.{key}"] = value
+        if key.startswith("running") or key.endswith(("._u", "._v")):
+            tensors[f"after.{key_of(key)}"] = value
     write(f"layers/{name}", tensors)
 
 
@@ -181,3 +182,12 @@ for name, (shape, layer) in MORE_LAYERS.items():
 torch.manual_seed(2)
 for name, (shape, layer) in RECURRENT_LAYERS.items():
     layer_case(name, shape, layer)
+torch.manual_seed(3)
+weights = torch.tensor([0.5, 1.0, 2.0, 0.25, 1.5, 0.0])
+ignored = torch.tensor([0, -7, 2, 3, 1])
+options = {"weight": weights, "ignore_index": -7}
+loss_case("cross_entropy_options", [5, 6], ignored, lambda x, t: F.cross_entropy(x, t, label_smoothing=0.2, **options))
+loss_case("cross_entropy_weighted", [5, 6], classes, lambda x, t: F.cross_entropy(x, t, weight=weights, reduction="sum"))
+positions = torch.tensor([[0, 3, -7], [2, -7, 0]])
+loss_case("cross_entropy_ignored", [2, 4, 3], positions, lambda x, t: F.cross_entropy(x, t, ignore_index=-7))
+model_cases()

@@ -20,6 +20,7 @@ NAMES = [
     "nll",
     "categorical_cross_entropy",
     "kl_div",
+    "ctc",
     "info_nce",
     "hinge_embedding",
     "hinge",
@@ -144,7 +145,23 @@ def ranking():
     add("triplet_options", [x, y, z], lambda a, b, c: F.triplet_margin_loss(a, b, c, margin=2.5, p=3.0, swap=True), tolerance=1e-5)
 
 
+def sequences():
+    x, targets = tensor(3, 5, 9, seed=1), given([[1, 1, 3, -1], [2, 4, 1, 2], [4, -1, -1, -1]], torch.int64)
+
+    def ctc(x, t, blank=0, reduction="mean"):
+        lengths = (t >= 0).sum(1)
+        times = torch.full((len(x),), x.shape[2])
+        logs = x.log_softmax(1).permute(2, 0, 1)
+        return F.ctc_loss(logs, t.clamp(min=0), times, lengths, blank=blank, reduction=reduction)
+
+    add("ctc", [x, targets], ctc, tolerance=4e-6)
+    add("ctc_none", [x * 5, targets], lambda x, t: ctc(x, t, reduction="none"), tolerance=4e-6)
+    add("ctc_blank", [x, given([[1, 1, -1], [2, 0, 0], [-1, -1, -1]], torch.int64)], lambda x, t: ctc(x, t, 4, "sum"), tolerance=4e-6)
+    add("ctc_one", [tensor(1, 3, 1, seed=2), given([[2]], torch.int64)], ctc)
+
+
 def loss_cases():
+    sequences()
     regression()
     binary()
     classes()

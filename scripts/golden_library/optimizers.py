@@ -46,6 +46,52 @@ class Lamb(torch.optim.Optimizer):
                 p.sub_(group["lr"] * trust * r)
 
 
+class Muon(torch.optim.Optimizer):
+    """Jordan et al., 2024, as torch.optim.Muon, which computes the iterations in bf16."""
+
+    def __init__(self, parameters, lr, momentum=0.95, nesterov=True, weight_decay=0.1, steps=5):
+        super().__init__(parameters, {"lr": lr})
+        self.momentum, self.nesterov, self.weight_decay, self.steps = momentum, nesterov, weight_decay, steps
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                m = self.state[p].setdefault("m", torch.zeros_like(p))
+                m.lerp_(p.grad, 1 - self.momentum)
+                x = p.grad.lerp(m, self.momentum) if self.nesterov else m.clone()
+                x = x.T if len(p) > p.shape[1] else x
+                x = x / x.norm().clamp(min=1e-7)
+                for _ in range(self.steps):
+                    a = x @ x.T
+                    x = 3.4445 * x + (-4.775 * a + 2.0315 * a @ a) @ x
+                x = x.T if len(p) > p.shape[1] else x
+                p.mul_(1 - group["lr"] * self.weight_decay)
+                p.sub_(group["lr"] * max(1, len(p) / p.shape[1]) ** 0.5 * x)
+
+
+class Lookahead:
+    """Zhang et al., arXiv:1907.08610, algorithm 1."""
+
+    def __init__(self, inner, every=5, share=0.5):
+        self.inner, self.every, self.share, self.count = inner, every, share, 0
+        self.param_groups = inner.param_groups
+        self.slow = [p.detach().clone() for group in self.param_groups for p in group["params"]]
+
+    def zero_grad(self):
+        self.inner.zero_grad()
+
+    @torch.no_grad()
+    def step(self):
+        self.inner.step()
+        self.count += 1
+        if self.count % self.every == 0:
+            fast = [p for group in self.param_groups for p in group["params"]]
+            for slow, p in zip(self.slow, fast):
+                slow.lerp_(p, self.share)
+                p.copy_(slow)
+
+
 optim = torch.optim
 OPTIMIZERS = {
     "rmsprop": lambda p: optim.RMSprop(p, lr=0.01),
@@ -69,6 +115,10 @@ OPTIMIZERS = {
     "lion_options": lambda p: Lion(p, lr=0.002, betas=(0.95, 0.98), weight_decay=0.5),
     "lamb": lambda p: Lamb(p, lr=0.01),
     "lamb_options": lambda p: Lamb(p, lr=0.01, betas=(0.8, 0.9), eps=1e-3, weight_decay=0.0),
+    "muon": lambda p: Muon(p, lr=0.01),
+    "muon_options": lambda p: Muon(p, lr=0.02, momentum=0.8, nesterov=False, weight_decay=0.0, steps=3),
+    "lookahead": lambda p: Lookahead(optim.SGD(p, lr=0.1, momentum=0.9)),
+    "lookahead_options": lambda p: Lookahead(optim.Adam(p, lr=0.02), every=3, share=0.8),
     "adafactor": lambda p: optim.Adafactor(p, lr=0.05),
     "adafactor_options": lambda p: optim.Adafactor(p, lr=0.05, beta2_decay=-0.5, eps=(None, 0.1), d=1.2, weight_decay=0.1),
 }

@@ -113,7 +113,11 @@ pub fn resolve(args: &Train) -> Outcome<Resolved> {
     let mut data = spec.open(args.data.size.map_or(IMAGE_SIZE, |size| size as usize))?;
     (config.data, config.inputs) = (spec.to_string(), data.inputs.clone());
     if config.loss.is_none() {
-        let usual = if config.inputs.classes.is_empty() && config.inputs.vocabulary().is_none() {
+        let usual = if let Some(usual) = config.model.usual_loss() {
+            // What the model gives is not compared with the targets.
+            config.metrics.get_or_insert_default();
+            usual
+        } else if config.inputs.classes.is_empty() && config.inputs.vocabulary().is_none() {
             "mse"
         } else {
             "cross_entropy"
@@ -277,7 +281,11 @@ pub fn build(
         trainer = trainer.clip_value(limit);
     }
     for group in &config.groups {
-        trainer = trainer.group(group.build()?);
+        let made = group.build()?;
+        if let Some(schedule) = group.schedule() {
+            trainer = trainer.group_schedule(made.given_name(), schedule.clone());
+        }
+        trainer = trainer.group(made);
     }
     for metric in config.metrics.iter().flatten() {
         trainer = trainer.metric(metric.build()?);

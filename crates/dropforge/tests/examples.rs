@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Examples, and how many lines of code each may have: the whole file, without comments and blank lines.
-const MOST_LINES: [(&str, usize); 13] = [
+const MOST_LINES: [(&str, usize); 14] = [
     ("quickstart", 12),
     ("table", 22),
     ("binary", 18),
@@ -17,6 +17,7 @@ const MOST_LINES: [(&str, usize); 13] = [
     ("onnx", 15),
     ("embed", 16),
     ("own_source", 24),
+    ("autoencoder", 22),
 ];
 
 #[test]

@@ -41,7 +41,7 @@ losses! {
 
 /// A weight for each class as a tensor that broadcasts to scores with classes in axis `axis`.
 #[track_caller]
-fn along(name: &str, weight: &[f32], scores: &Tensor, axis: usize) -> Result<Tensor, Tensor> {
+pub(super) fn along(name: &str, weight: &[f32], scores: &Tensor, axis: usize) -> Result<Tensor, Tensor> {
     let classes = scores.shape()[axis];
     if weight.len() != classes {
         let message = format!("needs a weight for each of {classes} classes, got {}", weight.len());

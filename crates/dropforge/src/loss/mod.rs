@@ -1,13 +1,16 @@
 //! Losses: one number from a prediction and a target.
 
+mod added;
 mod binary;
 mod classes;
 mod cross_entropy;
+mod ctc;
 mod declare;
 mod mse;
 mod ranking;
 mod regression;
 
+pub use added::{Added, added};
 pub use binary::{
     BinaryCrossEntropy, BinaryCrossEntropyOfLogits, Dice, Focal, bce, bce_with_logits, dice, focal,
 };
@@ -16,6 +19,7 @@ pub use classes::{
     info_nce, kl_div, nll,
 };
 pub use cross_entropy::{CrossEntropy, cross_entropy};
+pub use ctc::{Ctc, ctc};
 pub use declare::Reduction;
 pub use mse::{MeanSquaredError, mse};
 pub use ranking::{

@@ -15,6 +15,11 @@ pub trait Model: Send + Sync {
     /// How the model is trained unless told otherwise.
     fn recipe(&self) -> Recipe;
 
+    /// The loss that belongs to the model, if it is not one of what it gives and the targets.
+    fn usual_loss(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Name and settings as a file has them.
     ///
     /// # Errors

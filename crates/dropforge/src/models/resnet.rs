@@ -1,11 +1,11 @@
 //! Residual networks (He et al.: Deep residual learning for image recognition, 2016).
 
-use super::{Model, Recipe};
+use super::Recipe;
+use super::declare::models;
 use crate::Tensor;
-use crate::nn::{Layer, Scope, batch_norm, conv, dense};
+use crate::nn::{Layer, Scope, batch_norm, conv, dense, max_pool};
 use crate::seq;
-use crate::settings::{Described, Table};
-use crate::{Result, described};
+use crate::settings::Range;
 
 /// ResNet-18 for small images such as CIFAR's: the first convolution is 3×3 without stride, and there is no pooling
 /// before the mean at the end. 11.2 million parameters.
@@ -16,16 +16,47 @@ pub fn resnet18(classes: usize) -> impl Layer {
     resnet(64, [2, 2, 2, 2], classes)
 }
 
-/// A residual network with this width at the start, which doubles from stage to stage, and this many blocks in each.
+/// A residual network for small images with this width at the start, which doubles from stage to stage, and this many blocks
+/// in each.
 pub fn resnet(width: usize, blocks: [usize; 4], classes: usize) -> impl Layer {
+    residual_network(width, blocks, Block::Basic, false, classes)
+}
+
+/// What the stages are made of.
+#[derive(Clone, Copy)]
+enum Block {
+    /// Two 3×3 convolutions.
+    Basic,
+    /// A 1×1, a 3×3 and a 1×1 convolution with four times the channels.
+    Bottleneck,
+}
+
+fn residual_network(
+    width: usize,
+    blocks: [usize; 4],
+    block: Block,
+    large_images: bool,
+    classes: usize,
+) -> impl Layer {
     move |scope: &Scope, x: &Tensor| {
-        let first = conv(width, 3).padding(1).bias(false);
-        let mut x = scope.layer("bn1", &batch_norm(), &scope.layer("conv1", &first, x)).relu();
+        let first = match large_images {
+            true => conv(width, 7).stride(2).padding(3),
+            false => conv(width, 3).padding(1),
+        };
+        let mut x = scope.layer("bn1", &batch_norm(), &scope.layer("conv1", &first.bias(false), x)).relu();
+        if large_images {
+            x = max_pool(3).stride(2).padding(1).forward(scope, &x);
+        }
         for (stage, count) in blocks.into_iter().enumerate() {
             let scope = scope.enter(&format!("layer{}", stage + 1));
             for number in 0..count {
                 let stride = if stage > 0 && number == 0 { 2 } else { 1 };
-                x = scope.layer(&number.to_string(), &basic_block(width << stage, stride), &x);
+                let channels = width << stage;
+                let name = number.to_string();
+                x = match block {
+                    Block::Basic => scope.layer(&name, &basic_block(channels, stride), &x),
+                    Block::Bottleneck => scope.layer(&name, &bottleneck(channels, stride), &x),
+                };
             }
         }
         scope.layer("fc", &dense(classes), &x.mean([2, 3]))
@@ -35,44 +66,69 @@ pub fn resnet(width: usize, blocks: [usize; 4], classes: usize) -> impl Layer {
 /// Two convolutions around which the input goes, through a 1×1 convolution where the shape changes.
 fn basic_block(channels: usize, stride: usize) -> impl Layer {
     move |scope: &Scope, x: &Tensor| {
-        let inputs = x.shape().get(1).copied().unwrap_or(0);
         let first = conv(channels, 3).stride(stride).padding(1).bias(false);
         let second = conv(channels, 3).padding(1).bias(false);
         let y = scope.layer("bn1", &batch_norm(), &scope.layer("conv1", &first, x)).relu();
         let y = scope.layer("bn2", &batch_norm(), &scope.layer("conv2", &second, &y));
-        if stride == 1 && inputs == channels {
-            return (y + x).relu();
-        }
-        let around = seq![conv(channels, 1).stride(stride).bias(false), batch_norm()];
-        (y + scope.layer("downsample", &around, x)).relu()
+        around(scope, x, y, channels, stride)
     }
 }
 
-/// The model `resnet18`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ResNet18 {
-    width: usize,
+/// Three convolutions, of which the middle one is narrow and has the stride.
+fn bottleneck(channels: usize, stride: usize) -> impl Layer {
+    move |scope: &Scope, x: &Tensor| {
+        let second = conv(channels, 3).stride(stride).padding(1).bias(false);
+        let wide = 4 * channels;
+        let y = scope.layer("conv1", &conv(channels, 1).bias(false), x);
+        let y = scope.layer("bn1", &batch_norm(), &y).relu();
+        let y = scope.layer("bn2", &batch_norm(), &scope.layer("conv2", &second, &y)).relu();
+        let y = scope.layer("bn3", &batch_norm(), &scope.layer("conv3", &conv(wide, 1).bias(false), &y));
+        around(scope, x, y, wide, stride)
+    }
 }
 
-described! {
-    ResNet18 = "resnet18", "a residual network for small colour images";
-    width: usize, Some(64), (1..).into(), "channels at the start, doubled from stage to stage";
+/// The end of a block.
+fn around(scope: &Scope, x: &Tensor, y: Tensor, channels: usize, stride: usize) -> Tensor {
+    if stride == 1 && x.shape().get(1) == Some(&channels) {
+        return (y + x).relu();
+    }
+    let shortcut = seq![conv(channels, 1).stride(stride).bias(false), batch_norm()];
+    (y + scope.layer("downsample", &shortcut, x)).relu()
 }
 
-impl Model for ResNet18 {
-    fn layers(&self, outputs: usize) -> Box<dyn Layer> {
-        Box::new(resnet(self.width, [2, 2, 2, 2], outputs))
+models! {
+    /// The model `resnet18`: see [`resnet18`].
+    ResNet18 = "resnet18", "a residual network for small colour images", [3, 32, 32], Recipe::adam(2e-3); {
+        width: usize = 64, (1..=4096).into(), "channels at the start, doubled from stage to stage";
+        large_images: bool = false, Range::ANY, "whether it starts with a stride, as for ImageNet";
     }
-
-    fn usual_input(&self) -> Vec<usize> {
-        vec![3, 32, 32]
+    /// The model `resnet34`, of 21.8 million parameters with 1000 classes.
+    ResNet34 = "resnet34", "a residual network of 34 layers", [3, 32, 32], Recipe::adam(1e-3); {
+        width: usize = 64, (1..=4096).into(), "channels at the start, doubled from stage to stage";
+        large_images: bool = false, Range::ANY, "whether it starts with a stride, as for ImageNet";
     }
-
-    fn recipe(&self) -> Recipe {
-        Recipe::adam(2e-3)
+    /// The model `resnet50`, whose blocks have three convolutions, the stride in the middle one as in torchvision. 25.6 million
+    /// parameters with 1000 classes.
+    ResNet50 = "resnet50", "a residual network of 50 layers with narrow middles", [3, 32, 32], Recipe::adam(1e-3); {
+        width: usize = 64, (1..=4096).into(), "channels at the start, doubled from stage to stage";
+        large_images: bool = false, Range::ANY, "whether it starts with a stride, as for ImageNet";
     }
+}
 
-    fn config(&self) -> Result<Table> {
-        self.write_named()
+impl ResNet18 {
+    fn network(&self, outputs: usize) -> Box<dyn Layer> {
+        Box::new(residual_network(self.width, [2, 2, 2, 2], Block::Basic, self.large_images, outputs))
+    }
+}
+
+impl ResNet34 {
+    fn network(&self, outputs: usize) -> Box<dyn Layer> {
+        Box::new(residual_network(self.width, [3, 4, 6, 3], Block::Basic, self.large_images, outputs))
+    }
+}
+
+impl ResNet50 {
+    fn network(&self, outputs: usize) -> Box<dyn Layer> {
+        Box::new(residual_network(self.width, [3, 4, 6, 3], Block::Bottleneck, self.large_images, outputs))
     }
 }

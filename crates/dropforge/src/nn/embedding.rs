@@ -1,51 +1,58 @@
 //! Tables of vectors.
 
-use super::layer::Layer;
+use super::declare::layers;
 use super::scope::Scope;
-use crate::init::Init;
-use crate::settings::{Described, Value};
+use crate::init::{Draw, Init, Initializer};
+use crate::settings::Range;
 use crate::tensor::Tensor;
-use crate::{Result, described};
-use dropforge_ir::DType;
-use std::panic::Location;
+use dropforge_ir::{DType, Shape, ValueType};
 
-/// A table of vectors, looked up by index. See [`embedding`].
-#[derive(Clone, Debug)]
-pub struct Embedding {
-    count: usize,
-    width: usize,
-    site: &'static Location<'static>,
-}
-
-/// A table of `count` vectors of `width`, looked up by i32 indices of any shape: PyTorch's `nn.Embedding`. An index
-/// outside gives zeros. Parameter: `weight [count, width]`, normal with mean 0 and deviation 1.
-#[track_caller]
-pub fn embedding(count: usize, width: usize) -> Embedding {
-    Embedding { count, width, site: Location::caller() }
-}
-
-impl Layer for Embedding {
-    fn forward(&self, scope: &Scope, x: &Tensor) -> Tensor {
-        scope.run(self, self.site, x, |scope, x| {
-            if x.dtype() != DType::I32 {
-                return scope.fail("embedding", format!("needs i32 indices, got {}", x.ty()), x);
-            }
-            let shape = [self.count, self.width];
-            scope.parameter("weight", shape, Init::normal(0.0, 1.0)).embedding(x)
-        })
-    }
-
-    fn describe(&self) -> String {
-        format!("embedding({}, {})", self.count, self.width)
-    }
-
-    fn config(&self) -> Result<Value> {
-        self.write_named().map(Value::Table)
+layers! {
+    /// A table of `count` vectors of `width`, looked up by i32 indices of any shape: PyTorch's `nn.Embedding`. An index outside
+    /// is an error. Parameter: `weight [count, width]`, normal with mean 0 and deviation 1. The vector with the index
+    /// [`padding_index`](Embedding::padding_index) starts with zeros and is not trained.
+    Embedding, embedding(count: usize, width: usize) = "embedding", "a table of vectors, looked up by index" [
+        count as "count": usize = count, (1..).into(), "how many vectors there are";
+        width as "width": usize = width, (1..).into(), "numbers in a vector";
+    ] {
+        padding_index: Option<usize> = None, (0..).into(), "the vector that stays zero";
+        weight_init: Init = Init::normal(0.0, 1.0), Range::ANY, "how the vectors start";
     }
 }
 
-described! {
-    Embedding = "embedding", "a table of vectors, looked up by index", { site: Location::caller() };
-    count: usize, None, (1..).into(), "how many vectors there are";
-    width: usize, None, (1..).into(), "numbers in a vector";
+impl Embedding {
+    #[track_caller]
+    fn trace(&self, scope: &Scope, x: &Tensor) -> Tensor {
+        if x.dtype() != DType::I32 {
+            return scope.fail("embedding", format!("needs i32 indices, got {}", x.ty()), x);
+        }
+        let shape = [self.count, self.width];
+        let Some(padding) = self.padding_index else {
+            return scope.parameter("weight", shape, self.weight_init.clone()).embedding(x);
+        };
+        if padding >= self.count {
+            let message = format!("the padding index {padding} is none of {} vectors", self.count);
+            return scope.fail("embedding", message, x);
+        }
+        let init = Init::new(WithoutRow { init: self.weight_init.clone(), row: padding });
+        let y = scope.parameter("weight", shape, init).embedding(x);
+        let is_padding = x.eq(padding as i32).unsqueeze(-1);
+        Tensor::select(&is_padding, &y.detach(), &y)
+    }
+}
+
+/// As another rule says, but for a row of zeros.
+struct WithoutRow {
+    init: Init,
+    row: usize,
+}
+
+impl Initializer for WithoutRow {
+    fn elements(&self, draw: Draw<'_>, shape: &Shape) -> Option<Vec<f32>> {
+        let ty = ValueType::new(DType::F32, shape.clone());
+        let mut elements = self.init.array(draw.seed, draw.name, &ty)?.as_f32()?.to_vec();
+        let width = shape.iter().skip(1).product::<usize>();
+        elements.get_mut(self.row * width..(self.row + 1) * width)?.fill(0.0);
+        Some(elements)
+    }
 }

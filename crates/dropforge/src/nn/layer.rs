@@ -1,5 +1,6 @@
 //! What a layer is, and the smallest ones.
 
+use super::declare::layers;
 use super::scope::Scope;
 use super::sequential::Sequential;
 use crate::described;
@@ -172,4 +173,24 @@ impl Layer for Flatten {
 
 described! {
     Flatten = "flatten", "merges all axes but the batch", { site: Location::caller() };
+}
+
+layers! {
+    /// Divides the last axis into several: `[batch, 784]` becomes `[batch, 1, 28, 28]` by `unflatten([1, 28, 28])`. PyTorch's
+    /// `nn.Unflatten`.
+    Unflatten, unflatten(extents: impl Into<Vec<usize>>) = "unflatten", "divides the last axis into several" [
+        extents as "extents": Vec<usize> = extents.into(), (1..).into(), "the extents that the last axis becomes";
+    ] {}
+}
+
+impl Unflatten {
+    #[track_caller]
+    fn trace(&self, scope: &Scope, x: &Tensor) -> Tensor {
+        let elements = self.extents.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
+        let Some((_, before)) = x.shape().split_last().filter(|(last, _)| elements == Some(**last)) else {
+            let message = format!("the last axis of {} does not become {:?}", x.shape(), self.extents);
+            return scope.fail("unflatten", message, x);
+        };
+        x.reshape([before, &self.extents].concat())
+    }
 }

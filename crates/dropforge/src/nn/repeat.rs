@@ -11,17 +11,31 @@ use std::sync::Arc;
 pub struct Repeat {
     times: usize,
     body: Arc<dyn Layer>,
+    shared: bool,
 }
 
 /// `times` copies of a layer one after another, each with parameters of its own: they are called by their positions from
 /// 0. The layer must give what it takes.
 pub fn repeat(times: usize, body: impl Layer + 'static) -> Repeat {
-    Repeat { times, body: Arc::new(body) }
+    Repeat { times, body: Arc::new(body), shared: false }
+}
+
+impl Repeat {
+    /// Whether all copies share the parameters of the first, which is called `0`. Default `false`.
+    #[must_use]
+    pub fn shared(mut self, shared: bool) -> Repeat {
+        self.shared = shared;
+        self
+    }
 }
 
 impl Layer for Repeat {
     fn forward(&self, scope: &Scope, x: &Tensor) -> Tensor {
-        (0..self.times).fold(x.clone(), |x, copy| scope.layer(&copy.to_string(), &self.body, &x))
+        (0..self.times).fold(x.clone(), |x, copy| match (self.shared, copy) {
+            (false, _) => scope.layer(&copy.to_string(), &self.body, &x),
+            (true, 0) => scope.layer("0", &self.body, &x),
+            (true, _) => scope.shared().layer("0", &self.body, &x),
+        })
     }
 
     fn describe(&self) -> String {
@@ -37,4 +51,5 @@ described! {
     Repeat = "repeat", "layers several times, each with parameters of its own";
     times: usize, None, (1..=10_000).into(), "how many copies there are";
     body: Arc<dyn Layer>, None, Range::ANY, "a layer, or a list of layers";
+    shared: bool, Some(false), Range::ANY, "whether all copies share their parameters";
 }

@@ -1,6 +1,7 @@
 //! The scope: where in the network a layer stands, and the way to everything it keeps.
 
 use super::layer::Layer;
+use super::reparametrised::WeightRule;
 use super::trace::{Mode, Passed, StateKind, Trace};
 use crate::init::Init;
 use crate::tensor::node::{Place, apply, fail, poison};
@@ -40,18 +41,20 @@ pub struct Scope {
     shared: bool,
     /// What stands in front of the names that an optimizer gives its states and runtime scalars.
     group: Arc<str>,
+    /// What makes the parameter `weight` of the layer that is next, instead of a parameter.
+    weight: Option<WeightRule>,
 }
 
 impl Scope {
     /// The outermost scope of a new tracing.
     pub(crate) fn root(mode: Mode) -> Scope {
         let trace = Rc::new(RefCell::new(Trace::new(mode)));
-        Scope { trace, path: "".into(), site: None, shared: false, group: "".into() }
+        Scope { trace, path: "".into(), site: None, shared: false, group: "".into(), weight: None }
     }
 
     /// The scope of a part called `name`. Names of neighbours must differ, and hold no dot.
     pub fn enter(&self, name: &str) -> Scope {
-        Scope { path: self.full_name(name).into(), ..self.clone() }
+        Scope { path: self.full_name(name).into(), weight: None, ..self.clone() }
     }
 
     /// The same scope, in which parameters and states that were declared before are used again: the same layer on several
@@ -107,8 +110,22 @@ impl Scope {
     /// A trained f32 parameter of this scope.
     #[track_caller]
     pub fn parameter(&self, name: &str, shape: impl IntoShape, init: Init) -> Tensor {
-        let ty = ValueType::new(DType::F32, shape.into_shape());
-        self.declare(self.full_name(name), StateKind::Parameter, ty, init)
+        let shape = shape.into_shape();
+        if let Some(rule) = self.weight.as_ref().filter(|_| name == "weight") {
+            return rule(&Scope { weight: None, ..self.clone() }, &shape, &init);
+        }
+        self.declare(self.full_name(name), StateKind::Parameter, ValueType::new(DType::F32, shape), init)
+    }
+
+    /// The same scope, in which a rule makes the parameter `weight` of others.
+    pub(super) fn with_weight(&self, rule: WeightRule) -> Scope {
+        Scope { weight: Some(rule), ..self.clone() }
+    }
+
+    /// A state that was declared before, by its full name.
+    pub(super) fn declared(&self, full_name: &str) -> Option<Tensor> {
+        let port = self.trace.borrow().state(full_name)?.port.clone();
+        Some(self.bring(&port))
     }
 
     /// An f32 state of this scope that lives across steps, such as running statistics. [`Scope::write_state`] sets what it
@@ -141,6 +158,17 @@ impl Scope {
         }
     }
 
+    /// What a state will hold after the step, as far as it has been written.
+    pub(crate) fn written(&self, state: &Tensor) -> Tensor {
+        self.trace.borrow().written(state).unwrap_or_else(|| state.clone())
+    }
+
+    /// Sets what a state holds after the step in place of what was set before.
+    pub(crate) fn rewrite(&self, state: &Tensor, value: &Tensor) {
+        self.trace.borrow_mut().forget_write(state);
+        self.write_state(state, value);
+    }
+
     /// A runtime scalar: its value can change from step to step without compiling again, through
     /// `Step::set_hyperparameter`. `default` is what it starts with. The name is used as it is, without the path.
     #[track_caller]
@@ -165,6 +193,45 @@ impl Scope {
         let step = self.shared_state(STEP, ValueType::scalar(DType::U32));
         let shape = shape.into_shape();
         apply("random_bits", Op::RandomBits { shape, stream }, &[&seed, &step])
+    }
+
+    /// Normally distributed random f32 with mean 0 and deviation 1, as new as those of [`Scope::uniform`], by Box and Muller's
+    /// transform.
+    #[track_caller]
+    pub fn normal(&self, shape: impl IntoShape) -> Tensor {
+        let shape = shape.into_shape();
+        // 1 − u is above 0, so its logarithm is finite.
+        let radius = ((1.0 - self.uniform(shape.clone())).log() * -2.0).sqrt();
+        radius * (self.uniform(shape) * std::f32::consts::TAU).cos()
+    }
+
+    /// Adds a scalar to the loss of a network that is trained with a [`Loss`](crate::loss::Loss): a penalty on weights or
+    /// activations, or what the network learns from its input alone. In evaluation it counts, too; predictions do without.
+    ///
+    /// ```
+    /// use dropforge::loss::added;
+    /// use dropforge::prelude::*;
+    ///
+    /// // Learns to give back what it is given, whatever the targets are.
+    /// let net = |scope: &Scope, x: &Tensor| {
+    ///     let y = scope.layer("narrow", &seq![dense(2), dense(4)], x);
+    ///     scope.add_loss(&(&y - x).square().mean(..));
+    ///     y
+    /// };
+    /// let (x, nothing) = (Tensor::ones([3, 4]), Tensor::zeros([3]));
+    /// let mut step = compile(net, added(), Sgd::new(0.1), (&x, &nothing))?;
+    /// let first = step.run((&x, &nothing))?.loss()?;
+    /// assert!(step.run((&x, &nothing))?.loss()? < first);
+    /// # Ok::<(), dropforge::Error>(())
+    /// ```
+    pub fn add_loss(&self, loss: &Tensor) {
+        self.trace.borrow_mut().losses.push(loss.clone());
+    }
+
+    /// A loss with everything that was added to it.
+    pub(crate) fn with_added(&self, loss: Tensor) -> Tensor {
+        let added = std::mem::take(&mut self.trace.borrow_mut().losses);
+        added.iter().fold(loss, |sum, added| sum + self.bring(added))
     }
 
     /// A poisoned tensor, for a layer that cannot work with what it is given: the message should name the shapes. The

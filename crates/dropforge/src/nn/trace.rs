@@ -63,6 +63,8 @@ pub(crate) struct Trace {
     by_node: HashMap<*const Node, usize>,
     /// Handles of states that are shared, through which they may be written again.
     shared: Vec<Tensor>,
+    /// What layers add to the loss.
+    pub losses: Vec<Tensor>,
     /// How many random streams each path has drawn.
     streams: HashMap<Arc<str>, u32>,
     taken_streams: HashMap<u32, String>,
@@ -79,6 +81,7 @@ impl Trace {
             by_name: HashMap::new(),
             by_node: HashMap::new(),
             shared: Vec::new(),
+            losses: Vec::new(),
             streams: HashMap::new(),
             taken_streams: HashMap::new(),
         }
@@ -140,6 +143,18 @@ impl Trace {
             declared.write = Some(value);
         }
         Ok(())
+    }
+
+    /// What was written into a state.
+    pub fn written(&self, state: &Tensor) -> Option<Tensor> {
+        self.states[*self.by_node.get(&Arc::as_ptr(&state.node))?].write.clone()
+    }
+
+    /// Lets a state be written again.
+    pub fn forget_write(&mut self, state: &Tensor) {
+        if let Some(&index) = self.by_node.get(&Arc::as_ptr(&state.node)) {
+            self.states[index].write = None;
+        }
     }
 
     /// Lets what was written into states of these kinds count only where `apply` is true.

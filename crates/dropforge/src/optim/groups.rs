@@ -61,6 +61,11 @@ impl Group {
         self
     }
 
+    /// What the group is called.
+    pub fn given_name(&self) -> &str {
+        &self.name
+    }
+
     /// A learning rate of its own; schedules scale it as they scale the other.
     #[must_use]
     pub fn lr(mut self, lr: f64) -> Group {
@@ -149,6 +154,8 @@ struct Member {
     rate: Rate,
     /// The learning rate before the schedule; `None` if the optimizer has none.
     lr: Option<f64>,
+    /// What a schedule of its own multiplies its rate with.
+    factor: Option<f64>,
     frozen: bool,
 }
 
@@ -183,6 +190,7 @@ impl Updates {
                 name,
                 rate,
                 lr: None,
+                factor: None,
                 frozen,
             };
             let named = |error: Error, name: &str| error.context(format_args!("group {name}"));
@@ -204,6 +212,7 @@ impl Updates {
             optimizer,
             rate: Rate::Factor(1.0),
             lr,
+            factor: None,
             frozen: false,
         };
         members.push(rest);
@@ -302,7 +311,7 @@ impl Updates {
     fn set_learning_rate(&mut self, place: usize, lr: f64) -> Result<()> {
         let factor = self.factor;
         let member = &mut self.groups[place];
-        member.optimizer.set_learning_rate(lr * factor)?;
+        member.optimizer.set_learning_rate(lr * member.factor.unwrap_or(factor))?;
         member.lr = Some(lr);
         if member.pattern.is_some() {
             member.rate = Rate::Own(lr);
@@ -311,7 +320,7 @@ impl Updates {
         for member in &mut self.groups[..place] {
             if let (Rate::Factor(multiple), Some(_)) = (member.rate, member.lr) {
                 member.lr = Some(lr * multiple);
-                member.optimizer.set_learning_rate(lr * multiple * factor)?;
+                member.optimizer.set_learning_rate(lr * multiple * member.factor.unwrap_or(factor))?;
             }
         }
         Ok(())
@@ -328,7 +337,20 @@ impl Updates {
             return Ok(());
         }
         self.factor = factor;
-        for member in &mut self.groups {
+        for member in self.groups.iter_mut().filter(|member| member.factor.is_none()) {
+            if let Some(lr) = member.lr {
+                member.optimizer.set_learning_rate(lr * factor)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a schedule of its own multiplies the learning rate of a group with from the next step on.
+    pub fn set_factor_of(&mut self, group: &str, factor: f64) -> Result<()> {
+        let place = self.place(group)?;
+        let member = &mut self.groups[place];
+        if member.factor != Some(factor) {
+            member.factor = Some(factor);
             if let Some(lr) = member.lr {
                 member.optimizer.set_learning_rate(lr * factor)?;
             }

@@ -9,8 +9,10 @@ mod declare;
 mod groups;
 mod lion;
 mod moments;
+mod muon;
 mod rmsprop;
 mod sgd;
+mod wrappers;
 
 pub use adafactor::Adafactor;
 pub use adagrad::{AdaDelta, AdaGrad};
@@ -18,10 +20,13 @@ pub use adam::{Adam, AdamW};
 pub use groups::{Group, group};
 pub use lion::Lion;
 pub use moments::{Adamax, Lamb, NAdam, RAdam};
+pub use muon::Muon;
 pub use rmsprop::RmsProp;
 pub use sgd::Sgd;
+pub use wrappers::{Averaged, GradientNoise, Lookahead};
 
 pub(crate) use groups::Updates;
+pub(crate) use wrappers::{averages, no_averages};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::nn::Scope;

@@ -197,14 +197,17 @@ impl RunConfig {
     /// A schedule that lasts for the whole training gets its length in numbers, so that training longer later does not
     /// change the rates of what is done.
     fn fix_lengths(&mut self) -> Result<()> {
-        let Some(Value::Table(mut table)) = self.schedule.write()? else { return Ok(()) };
-        let name = table.get(TYPE).and_then(Value::as_str).unwrap_or_default().to_string();
-        let entries = &super::registry::registry().schedules;
-        let entry = entries.iter().find(|entry| entry.description.name == name);
-        let has_length = entry.is_some_and(|entry| entry.description.setting("length").is_ok());
-        if has_length && !table.contains_key("length") && !self.schedule.is_by_steps() && self.epochs > 0 {
-            table.insert("length".into(), Value::Float(self.epochs as f64));
-            self.schedule = Schedule::read(&Value::Table(table), &context())?;
+        let own = self.groups.iter_mut().filter_map(GroupSpec::schedule_mut);
+        for schedule in std::iter::once(&mut self.schedule).chain(own) {
+            let Some(Value::Table(mut table)) = schedule.write()? else { continue };
+            let name = table.get(TYPE).and_then(Value::as_str).unwrap_or_default().to_string();
+            let entries = &super::registry::registry().schedules;
+            let entry = entries.iter().find(|entry| entry.description.name == name);
+            let has_length = entry.is_some_and(|entry| entry.description.setting("length").is_ok());
+            if has_length && !table.contains_key("length") && !schedule.is_by_steps() && self.epochs > 0 {
+                table.insert("length".into(), Value::Float(self.epochs as f64));
+                *schedule = Schedule::read(&Value::Table(table), &context())?;
+            }
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use super::part::Part;
 use crate::described;
 use crate::optim::{Group, Optimizer, group};
+use crate::schedule::Schedule;
 use crate::settings::{Context, Described, Range, SettingType, Table, Value};
 use crate::{Error, Result};
 
@@ -13,7 +14,7 @@ use crate::{Error, Result};
 /// pattern = "backbone.*"
 /// lr_factor = 0.1
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct GroupSpec {
     pattern: String,
     lr: Option<f64>,
@@ -21,6 +22,14 @@ pub struct GroupSpec {
     weight_decay: Option<f64>,
     frozen: bool,
     optimizer: Option<Part<dyn Optimizer>>,
+    schedule: Option<Schedule>,
+}
+
+/// Specs are equal if they are written alike.
+impl PartialEq for GroupSpec {
+    fn eq(&self, other: &GroupSpec) -> bool {
+        matches!((Described::write(self), Described::write(other)), (Ok(this), Ok(that)) if this == that)
+    }
 }
 
 described! {
@@ -31,9 +40,19 @@ described! {
     weight_decay: Option<f64>, Some(None), (0.0..).into(), "a weight decay of its own";
     frozen: bool, Some(false), Range::ANY, "whether these are not trained at all";
     optimizer: Option<Part<dyn Optimizer>>, Some(None), Range::ANY, "another optimizer";
+    schedule: Option<Schedule>, Some(None), Range::ANY, "how the learning rate changes, if otherwise than that of all others";
 }
 
 impl GroupSpec {
+    /// The schedule that these parameters have for themselves.
+    pub fn schedule(&self) -> Option<&Schedule> {
+        self.schedule.as_ref()
+    }
+
+    pub(super) fn schedule_mut(&mut self) -> Option<&mut Schedule> {
+        self.schedule.as_mut()
+    }
+
     /// The group for a step.
     ///
     /// # Errors
@@ -88,10 +107,12 @@ mod tests {
     #[test]
     fn groups_of_a_file_are_built() {
         let config = RunConfig::parse(
-            "[[groups]]\npattern = 'c.*'\nfrozen = true\n[[groups]]\npattern = '*.bias'\nlr_factor = 2\noptimizer = 'sgd'",
+            "[[groups]]\npattern = 'c.*'\nfrozen = true\n[[groups]]\npattern = '*.bias'\nlr_factor = 2\noptimizer = 'sgd'\n\
+             schedule = { type = 'cosine', warmup = 1.0 }",
         )
         .unwrap();
         assert_eq!(config.groups.len(), 2);
+        assert!(config.groups[0].schedule().is_none() && config.groups[1].schedule().is_some());
         config.groups.iter().for_each(|group| drop(group.build().unwrap()));
         let again = RunConfig::parse(&config.to_text().unwrap()).unwrap();
         assert_eq!(again.groups, config.groups);

@@ -34,6 +34,7 @@ mod saving;
 mod stored;
 mod tensorboard;
 mod trained;
+pub mod twins;
 mod weights;
 
 pub use compare::{differences, threads_of};

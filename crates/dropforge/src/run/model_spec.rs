@@ -137,6 +137,11 @@ impl ModelSpec {
         self.model().map_or_else(|| vec![1, 28, 28], |model| model.usual_input())
     }
 
+    /// The loss that belongs to the model, if it is not one of what it gives and the targets.
+    pub fn usual_loss(&self) -> Option<&'static str> {
+        self.model().and_then(|model| model.usual_loss())
+    }
+
     /// How the model is trained unless told otherwise.
     pub fn recipe(&self) -> Recipe {
         self.model().map_or_else(|| Recipe::adam(2e-3), |model| model.recipe())

@@ -62,11 +62,21 @@ pub struct Registry {
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
     layers: entries![dyn Layer:
+        nn::AdaptiveAvgPool,
+        nn::AdaptiveMaxPool,
         nn::AlphaDropout,
         nn::AvgPool,
+        nn::AvgPool1d,
+        nn::AvgPool3d,
         nn::BatchNorm,
+        nn::Bilinear,
         nn::Celu,
+        nn::Concat,
         nn::Conv,
+        nn::Conv1d,
+        nn::Conv3d,
+        nn::ConvTranspose,
+        nn::ConvTranspose1d,
         nn::Dense,
         nn::DropPath,
         nn::Dropout,
@@ -76,6 +86,7 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
         nn::Gelu,
         nn::GeluTanh,
         nn::GlobalAvgPool,
+        nn::GlobalMaxPool,
         nn::Glu,
         nn::GroupNorm,
         nn::Gru,
@@ -86,11 +97,18 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
         nn::InstanceNorm,
         nn::LayerNorm,
         nn::LeakyRelu,
+        nn::LearnedPositions,
         nn::LogSigmoid,
         nn::LogSoftmax,
+        nn::LpPool,
         nn::Lstm,
         nn::MaxPool,
+        nn::MaxPool1d,
+        nn::MaxPool3d,
         nn::Mish,
+        nn::MultiHeadAttention,
+        nn::Pad,
+        nn::Parallel,
         nn::PixelShuffle,
         nn::PixelUnshuffle,
         nn::PRelu,
@@ -100,27 +118,37 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
         nn::Residual,
         nn::RmsNorm,
         nn::Rnn,
+        nn::RotaryPositions,
         nn::Selu,
         nn::Sequential,
         nn::Sigmoid,
         nn::Silu,
+        nn::SinusoidalPositions,
         nn::SoftShrink,
         nn::Softmax,
         nn::Softplus,
         nn::Softsign,
         nn::SpatialDropout,
+        nn::SpectralNorm,
         nn::Swiglu,
         nn::Tanh,
         nn::TanhShrink,
         nn::Threshold,
+        nn::Tied,
+        nn::TransformerDecoder,
+        nn::TransformerEncoder,
+        nn::Unflatten,
         nn::UpsampleBilinear,
         nn::UpsampleNearest,
+        nn::WeightNorm,
     ],
     losses: entries![dyn Loss:
+        loss::Added,
         loss::BinaryCrossEntropy,
         loss::BinaryCrossEntropyOfLogits,
         loss::CategoricalCrossEntropy,
         loss::CrossEntropy,
+        loss::Ctc,
         loss::Dice,
         loss::Focal,
         loss::GaussianLogLikelihood,
@@ -143,8 +171,12 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
         optim::Adam,
         optim::Adamax,
         optim::AdamW,
+        optim::Averaged,
+        optim::GradientNoise,
         optim::Lamb,
         optim::Lion,
+        optim::Lookahead,
+        optim::Muon,
         optim::NAdam,
         optim::RAdam,
         optim::RmsProp,
@@ -181,13 +213,27 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
         init::XavierUniform,
     ],
     models: entries![dyn Model:
+        models::AlexNet,
+        models::AutoEncoder,
+        models::BertTiny,
         models::CatsDogs,
+        models::DenseNet121,
+        models::Dlrm,
+        models::EfficientNetB0,
         models::Gpt,
         models::LeNet,
         models::LstmChar,
         models::Mlp,
+        models::MobileNetV2,
         models::ResNet18,
+        models::ResNet34,
+        models::ResNet50,
         models::TinyCnn,
+        models::UNet,
+        models::Vae,
+        models::Vgg11,
+        models::Vgg16,
+        models::VitSmall,
     ],
     metrics: entries![dyn Metric:
         metric::Accuracy,
@@ -317,7 +363,9 @@ fn find<'a, T: ?Sized>(kind: &str, entries: &'a [Entry<T>], table: &Table) -> Re
         return Err(Error::new(format!("{kind}: `{TYPE}` is missing; known are {}", known.join(", "))));
     };
     let name = name.as_str().ok_or_else(|| Error::new(format!("{kind}: `{TYPE}` should be a text")))?;
-    let found = entries.iter().find(|entry| entry.description.name == name);
+    // Words of a name may be joined either way: `vit-small`, `vit_small`.
+    let alike = |known: &str| known.len() == name.len() && known.replace('-', "_") == name.replace('-', "_");
+    let found = entries.iter().find(|entry| alike(entry.description.name));
     found.ok_or_else(|| unknown(&format!("unknown {kind}"), name, "known are", &known))
 }
 
@@ -331,6 +379,15 @@ impl Library for Names {
             "initialiser" => {
                 let rule: Box<dyn Initializer> = build(value)?;
                 Ok(Box::new(Init::from(rule)))
+            }
+            "optimizer" => {
+                // Optimizers around optimizers, as deep as anybody wants them.
+                if depth(value) > DEEPEST {
+                    return Err(Error::new(format!(
+                        "optimizers stand in one another more than {DEEPEST} deep"
+                    )));
+                }
+                Ok(Box::new(build::<dyn Optimizer>(value)?))
             }
             "schedule" => Ok(Box::new(build::<dyn Rule>(value)?)),
             _ => Err(Error::new(format!("there is no {kind} in files"))),

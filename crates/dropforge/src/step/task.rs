@@ -138,7 +138,7 @@ impl Task for Supervised {
     fn objective(&self, scope: &Scope, batch: &Batch) -> Objective {
         let prediction = self.net.forward(scope, &batch.get(INPUT));
         let target = batch.get(TARGET);
-        let loss = self.loss.loss(&prediction, &target);
+        let loss = scope.with_added(self.loss.loss(&prediction, &target));
         Objective::new(loss).prediction(&prediction).target(&target)
     }
 

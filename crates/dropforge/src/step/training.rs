@@ -150,6 +150,35 @@ impl Step {
         self.network.outputs(batch)
     }
 
+    /// Puts the averages that an optimizer inside of [`Averaged`](crate::optim::Averaged) keeps into the network, in place of
+    /// the weights; says how many. Training on goes on from there. Running statistics of batch norms stay those of the weights.
+    ///
+    /// ```
+    /// use dropforge::optim::Averaged;
+    /// use dropforge::prelude::*;
+    ///
+    /// let (x, y) = (Tensor::ones([4, 3]), Tensor::zeros([4, 1]));
+    /// let optimizer = Averaged::exponential(0.9, Sgd::new(0.1));
+    /// let mut step = compile(dense(1), mse(), optimizer, (&x, &y))?;
+    /// step.run((&x, &y))?;
+    /// assert_eq!(step.use_averages()?, 2);
+    /// # Ok::<(), dropforge::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there are none, or the device fails.
+    pub fn use_averages(&mut self) -> Result<usize> {
+        let averages = crate::optim::averages(self.states().iter().map(|state| state.name()));
+        if averages.is_empty() || self.states().read(STEP)?.data() == &Data::U32(vec![0]) {
+            return Err(crate::optim::no_averages());
+        }
+        for (average, parameter) in &averages {
+            let array = self.states().read(average)?;
+            self.states().write(parameter, &array)?;
+        }
+        Ok(averages.len())
+    }
+
     /// Changes the learning rate from the next step on. Nothing is compiled again. Groups whose rate is a multiple of it
     /// follow.
     ///
@@ -170,6 +199,15 @@ impl Step {
     /// If an optimizer refuses the rate.
     pub fn set_rate_factor(&mut self, factor: f64) -> Result<()> {
         self.updates.set_factor(factor)
+    }
+
+    /// What the learning rate of a group is multiplied with from the next step on, in place of the factor of
+    /// [`Step::set_rate_factor`]: for a schedule of its own.
+    ///
+    /// # Errors
+    /// If there is no such group, or its optimizer refuses the rate.
+    pub fn set_group_rate_factor(&mut self, group: &str, factor: f64) -> Result<()> {
+        self.updates.set_factor_of(group, factor)
     }
 
     /// Changes a setting of the optimizer (`lr`, `momentum`, `weight_decay`, ..) from the next step on.

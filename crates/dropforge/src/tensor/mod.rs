@@ -13,6 +13,7 @@ mod arithmetic;
 mod attention;
 mod calculus;
 pub(crate) mod check;
+mod convolve;
 mod create;
 mod creation;
 mod display;
@@ -34,6 +35,7 @@ pub(crate) mod npy;
 mod operators;
 mod ordering;
 mod padding;
+mod pooling;
 mod read;
 mod reduction;
 mod resize;
@@ -57,7 +59,9 @@ pub use scan::{scan, scan_reverse};
 pub use shapes::{Axes, IntoShape};
 pub use window::{Conv2d, Pool2d};
 
+pub(crate) use convolve::Geometry;
 pub(crate) use generator::uniform;
+pub(crate) use pooling::Windows;
 
 use dropforge_ir::{DType, Shape, ValueType};
 use node::Node;

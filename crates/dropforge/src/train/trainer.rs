@@ -27,6 +27,7 @@ pub struct TrainerBuilder {
     options: LoaderOptions,
     schedule: Schedule,
     detect_anomaly: bool,
+    group_schedules: Vec<(String, Schedule)>,
 }
 
 impl TrainerBuilder {
@@ -56,6 +57,17 @@ impl TrainerBuilder {
     #[must_use]
     pub fn schedule(mut self, schedule: impl Into<Schedule>) -> TrainerBuilder {
         self.schedule = schedule.into();
+        self
+    }
+
+    /// Another schedule for a group of parameters, by the name of the group, which is its pattern unless it has another.
+    #[must_use]
+    pub fn group_schedule(
+        mut self,
+        group: impl Into<String>,
+        schedule: impl Into<Schedule>,
+    ) -> TrainerBuilder {
+        self.group_schedules.push((group.into(), schedule.into()));
         self
     }
 
@@ -151,6 +163,9 @@ impl TrainerBuilder {
                 description.name
             )));
         }
+        for (group, _) in &self.group_schedules {
+            step.group_settings(group).map_err(|error| error.context("group_schedule"))?;
+        }
         let rest = source.len().map_or(0, |len| len % batch);
         if rest > 0 && !self.options.drop_last {
             step.check_for(rest).map_err(|error| {
@@ -166,6 +181,7 @@ impl TrainerBuilder {
             options: self.options,
             schedule: self.schedule,
             detect_anomaly: self.detect_anomaly,
+            group_schedules: self.group_schedules,
             state,
             seen: Seen::default(),
             stop: None,
@@ -197,6 +213,7 @@ pub struct Trainer {
     options: LoaderOptions,
     schedule: Schedule,
     detect_anomaly: bool,
+    group_schedules: Vec<(String, Schedule)>,
     pub(super) state: State,
     /// What has been read of the losses since training went on.
     seen: Seen,
@@ -232,6 +249,7 @@ impl Trainer {
             options: LoaderOptions::default(),
             schedule: Schedule::constant(),
             detect_anomaly: false,
+            group_schedules: Vec::new(),
         }
     }
 
@@ -378,7 +396,11 @@ impl Trainer {
                 return Ok(false);
             }
             let batch = batch?;
-            self.step.set_rate_factor(self.schedule.factor(&self.moment()))?;
+            let moment = self.moment();
+            self.step.set_rate_factor(self.schedule.factor(&moment))?;
+            for (group, schedule) in &self.group_schedules {
+                self.step.set_group_rate_factor(group, schedule.factor(&moment))?;
+            }
             let (description, index) = (batch.description().clone(), batch.index());
             let batch = Batch::from(batch);
             let before = if self.detect_anomaly { Some(self.step.copy_states()?) } else { None };

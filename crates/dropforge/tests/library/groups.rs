@@ -241,3 +241,28 @@ fn an_optimizer_says_all_that_it_reads() {
         "forgetful reads the runtime scalar scale, which its hyperparameters() does not give; it gives lr"
     );
 }
+
+/// A group with a schedule of its own goes by that, the others by theirs; both are multiples of the rates that were set.
+#[test]
+fn a_group_may_have_a_schedule_of_its_own() {
+    let (x, y) = data(8);
+    let mut step =
+        StepBuilder::new(net(), mse(), Sgd::new(0.5)).group(group("trunk.*")).compile_for((&x, &y)).unwrap();
+    let expected = gradients(&step, &x, &y);
+    let before = parameters(&step);
+    step.set_group_rate_factor("trunk", 0.1).unwrap();
+    step.set_rate_factor(0.2).unwrap();
+    step.run((&x, &y)).unwrap();
+    let after = parameters(&step);
+    for (place, rate) in [(0, 0.05), (1, 0.05), (2, 0.1), (3, 0.1)] {
+        let moved: Vec<f32> = before[place].iter().zip(&after[place]).map(|(b, a)| b - a).collect();
+        let wanted: Vec<f32> = expected[place].iter().map(|gradient| rate * gradient).collect();
+        assert_close(NAMES[place], &moved, &wanted, 1e-6);
+    }
+    assert!(step.set_group_rate_factor("tail", 0.1).is_err());
+    let samples = datasets::digits(20, 10, 1).0;
+    let wrong = Trainer::new(seq![flatten(), dense(10)], cross_entropy(), Sgd::new(0.1))
+        .group_schedule("tail", Schedule::linear(1.0))
+        .compile(&samples);
+    assert!(wrong.err().unwrap().to_string().contains("tail"));
+}

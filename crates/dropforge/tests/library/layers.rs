@@ -3,8 +3,10 @@
 
 use crate::compare::assert_close;
 use crate::golden::Golden;
+use dropforge::nn::PaddingMode::{Circular, Reflect, Replicate};
 use dropforge::nn::*;
 use dropforge::prelude::*;
+use std::sync::Arc;
 
 /// Adds a trained offset that starts at zero; its gradient is the input's, summed over the batch.
 fn shifted(scope: &Scope, x: &Tensor) -> Tensor {
@@ -286,4 +288,194 @@ fn recurrent_layers_say_what_does_not_fit() {
     let message = |layer: Lstm, shape: &[usize]| Network::compile(layer, shape).err().unwrap().to_string();
     assert!(message(lstm(4), &[5]).contains("needs f32[batch, time, features], got f32[1, 5]"));
     assert!(message(lstm(4).dropout(1.5), &[5, 2]).contains("must lie between 0 and 1, got 1.5"));
+}
+
+#[test]
+fn convolutions_of_series_and_volumes() {
+    check("conv1d", conv1d(4, 3));
+    check("conv1d_options", conv1d(6, 3).stride(2).padding(2).dilation(2).groups(2).bias(false));
+    check("conv1d_same", conv1d(3, 4).same());
+    check("conv3d", conv3d(4, [2, 3, 2]));
+    check("conv3d_options", conv3d(6, 3).stride([2, 1, 2]).padding([1, 0, 2]).dilation([1, 2, 1]).groups(2));
+}
+
+#[test]
+fn padding_of_convolutions() {
+    check("conv_reflect", conv(4, 3).padding([1, 2]).padding_mode(Reflect));
+    check("conv_replicate", conv(4, 3).same().padding_mode(Replicate));
+    check("conv_circular", conv(4, 3).stride(2).padding(1).padding_mode(Circular));
+    check("conv_sides", conv(4, 3).stride([1, 4]).padding_sides([[1, 0], [0, 2]]));
+    check("pad", pad(&[[0, 3], [1, 2]]));
+    check("pad_constant", pad(&[[2, -1]]).value(1.5));
+    check("pad_reflect", pad(&[[3, 0], [1, 2]]).mode(Reflect));
+    check("pad_replicate", pad(&[[1, 1], [3, 0], [1, 2]]).mode(Replicate));
+    check("pad_circular", pad(&[[3, 4]]).mode(Circular));
+}
+
+#[test]
+fn transposed_convolutions() {
+    check("conv_transpose", conv_transpose(4, 3));
+    let options = conv_transpose(6, [3, 4]).stride([2, 3]).padding([1, 2]).output_padding([1, 2]);
+    check("conv_transpose_options", options.dilation([2, 1]).groups(2));
+    check("conv_transpose_pixel", conv_transpose(2, 2).stride(2).bias(false));
+    check("conv_transpose1d", conv_transpose1d(2, 5).stride(3).padding(1).output_padding(1));
+}
+
+#[test]
+fn further_pooling() {
+    check("max_pool1d", max_pool1d(3).stride(2).padding(1));
+    check("max_pool3d", max_pool3d([2, 2, 3]).stride([1, 2, 2]).padding([1, 0, 1]));
+    check("max_pool_ceil", max_pool(3).stride(2).ceil_mode(true));
+    check("max_pool_gaps", max_pool(2).stride(3).ceil_mode(true));
+    check("avg_pool1d", avg_pool1d(4).stride(3).padding(2).ceil_mode(true));
+    check("avg_pool3d", avg_pool3d(3).stride(2).padding(1).count_include_pad(false));
+    check("avg_pool_ceil", avg_pool(3).stride(2).padding(1).ceil_mode(true));
+    let valid = avg_pool([3, 2]).stride(2).padding(1).ceil_mode(true).count_include_pad(false);
+    check("avg_pool_valid", valid);
+    let positive = |scope: &Scope, x: &Tensor| lp_pool(3.0, 2).forward(scope, &(x.abs() + 0.5));
+    check("lp_pool", positive);
+    check("lp_pool_ceil", lp_pool(2.0, 3).stride(Some([2, 2])).ceil_mode(true));
+    check("adaptive_avg_pool", adaptive_avg_pool([3, 2]));
+    check("adaptive_avg_pool_even", adaptive_avg_pool(2));
+    check("adaptive_avg_pool_larger", adaptive_avg_pool(5));
+    check("adaptive_max_pool", adaptive_max_pool([3, 2]));
+    check("adaptive_max_pool_larger", adaptive_max_pool([4, 3]));
+    check("global_max_pool", global_max_pool());
+}
+
+#[test]
+fn weights_that_are_made_of_others() {
+    check("weight_norm", weight_norm(dense(3)));
+    check("weight_norm_conv", weight_norm(conv(4, 3)));
+    check("spectral_norm", spectral_norm(dense(3)));
+    check("spectral_norm_conv", spectral_norm(conv(4, 3)).iterations(2));
+    let network = Network::compile(seq![spectral_norm(weight_norm(dense(3)))], [4]);
+    assert!(network.is_ok(), "one rule at a time: the inner one");
+}
+
+/// A layer with a norm starts as the layer alone would, and with a spectral norm of 1.
+#[test]
+fn normed_weights_start_where_they_should() {
+    let x = Tensor::eye(6);
+    let outputs = |net: Sequential| {
+        let mut network = Network::compile(net, [6]).unwrap();
+        let y = network.predict(&x).unwrap().to_vec::<f32>().unwrap();
+        (network, y)
+    };
+    let (network, normed) = outputs(seq![weight_norm(dense(4).bias(false))]);
+    let direction = network.states().read("0.parametrizations.weight.original1").unwrap();
+    let weight = Tensor::from_array(direction).t().to_vec::<f32>().unwrap();
+    assert_close("weight norm", &normed, &weight, 1e-6);
+    let (_, divided) = outputs(seq![spectral_norm(dense(4).bias(false))]);
+    let y = Tensor::from_vec(divided, [6, 4]);
+    let mut direction = Tensor::ones([4]);
+    for _ in 0..100 {
+        direction = y.t().matmul(&y.matmul(&direction)).normalize(2.0, 0, 1e-12);
+    }
+    let largest = y.matmul(&direction).square().sum(..).sqrt().item::<f32>().unwrap();
+    assert!((0.9..1.1).contains(&largest), "{largest}");
+}
+
+#[test]
+fn layers_side_by_side() {
+    check("bilinear", bilinear(4));
+    check("unflatten", unflatten([2, 1, 4]));
+    check("bilinear_uneven", bilinear(2).first(Some(1)).bias(false));
+    let one = |layer: Box<dyn Layer>| -> Arc<dyn Layer> { Arc::from(layer) };
+    check("parallel", parallel(vec![one(Box::new(conv(4, 1))), one(Box::new(conv(4, 3).padding(1)))]));
+    check("concat", concat(vec![one(Box::new(conv(4, 1))), one(Box::new(max_pool(3).stride(1).padding(1)))]));
+    check("tied", seq![dense(4).bias(false), tied("layer.0.weight").transposed(true)]);
+}
+
+#[test]
+fn copies_may_share_their_parameters() {
+    let count = |shared: bool| {
+        let net = seq![repeat(3, seq![dense(4), tanh()]).shared(shared)];
+        Network::compile(net, [4]).unwrap().parameter_count()
+    };
+    assert_eq!((count(false), count(true)), (3 * 20, 20));
+}
+
+#[test]
+fn positions() {
+    check("sinusoidal_positions", sinusoidal_positions());
+    check("learned_positions", learned_positions(8));
+    check("rotary_positions", rotary_positions());
+}
+
+/// 5 queries and keys, or 3 and 4, of which some pairs do not see each other.
+fn hidden(time: usize, keys: usize) -> Tensor {
+    let pairs = (0..time).flat_map(|i| (0..keys).map(move |j| (i + j) % 3 == 0)).collect();
+    Tensor::from_vec::<bool>(pairs, [time, keys])
+}
+
+#[test]
+fn attention() {
+    check("multi_head_attention", multi_head_attention(2));
+    check("multi_head_attention_plain", multi_head_attention(3).bias(false));
+    check("multi_head_attention_causal", multi_head_attention(4).causal(true));
+    check("multi_head_attention_grouped", multi_head_attention(4).key_heads(Some(2)));
+    check("multi_head_attention_rotary", multi_head_attention(2).positions(Positions::Rotary));
+    check("multi_head_attention_alibi", multi_head_attention(2).positions(Positions::Alibi));
+    check("multi_head_attention_hidden", |scope: &Scope, x: &Tensor| {
+        multi_head_attention(2).of(scope, x, x, x, Some(&hidden(5, 5)))
+    });
+    check("multi_head_attention_added", |scope: &Scope, x: &Tensor| {
+        let numbers =
+            (0..5).flat_map(|i| (0..5).map(move |j| ((7 * i + 3 * j) % 5) as f32 / 2.0 - 1.0)).collect();
+        multi_head_attention(2).of(scope, x, x, x, Some(&Tensor::from_vec(numbers, [5, 5])))
+    });
+    check("multi_head_attention_cross", |scope: &Scope, x: &Tensor| {
+        let (query, memory) = (x.slice(1, ..3), x.slice(1, 3..));
+        multi_head_attention(2).of(scope, &query, &memory, &memory, None)
+    });
+    check("multi_head_attention_widths", |scope: &Scope, x: &Tensor| {
+        let (query, memory) = (x.slice(1, ..3), x.slice(1, 3..));
+        multi_head_attention(2).of(scope, &query, &memory.slice(2, ..5), &memory.slice(2, 2..), None)
+    });
+}
+
+/// A position that sees nothing gets the bias of the last product alone, whatever else is masked, and gradients stay finite.
+#[test]
+fn what_sees_nothing_is_zero() {
+    let net = |scope: &Scope, x: &Tensor| {
+        let unseen = Tensor::from_vec::<bool>(vec![true, true, false, true], [2, 2]);
+        multi_head_attention(2).of(scope, x, x, x, Some(&unseen))
+    };
+    let x = Tensor::from_vec((0..8).map(|x| x as f32 * 0.3).collect(), [1, 2, 4]);
+    let square = |y: &Tensor, t: &Tensor| ((y - t) * (y - t)).mean(..);
+    let mut step = compile(net, square, Sgd::new(0.1), (&x, &x)).unwrap();
+    let y = step.predict(&x).unwrap().to_vec::<f32>().unwrap();
+    assert!(y[..4] == [0.0; 4] && y[4..].iter().all(|y| *y != 0.0), "{y:?}");
+    step.run((&x, &x)).unwrap();
+    let after = step.states().read("in_proj_weight").unwrap();
+    assert!(after.as_f32().unwrap().iter().all(|x| x.is_finite()));
+}
+
+#[test]
+fn blocks_of_transformers() {
+    check("transformer_encoder", transformer_encoder(2).hidden(12).dropout(0.0));
+    let options = transformer_encoder(4).hidden(12).dropout(0.0).norm_first(true).eps(1e-3).causal(true);
+    check("transformer_encoder_options", options.activation(Arc::new(gelu())));
+    for (name, norm_first) in [("transformer_decoder", false), ("transformer_decoder_norm_first", true)] {
+        check(name, move |scope: &Scope, x: &Tensor| {
+            let block = transformer_decoder(2).hidden(12).dropout(0.0).norm_first(norm_first);
+            block.of(scope, &x.slice(1, ..3), &x.slice(1, 3..), [None, Some(&hidden(3, 4))])
+        });
+    }
+}
+
+#[test]
+fn a_padding_index_stays_zero() {
+    let indices = Tensor::from([[1, 3, 1], [0, 1, 3]]);
+    let weights = Tensor::ones([2, 3, 2]);
+    let weighted = |y: &Tensor, weights: &Tensor| (y * weights).sum(..);
+    let table = embedding(4, 2).padding_index(Some(3));
+    let mut step = compile(table, weighted, Sgd::new(1.0), (&indices, &weights)).unwrap();
+    let before = step.states().read("weight").unwrap().as_f32().unwrap().to_vec();
+    step.run((&indices, &weights)).unwrap();
+    let after = step.states().read("weight").unwrap().as_f32().unwrap().to_vec();
+    let moved: Vec<f32> = before.iter().zip(&after).map(|(b, a)| b - a).collect();
+    assert_eq!(before[6..], [0.0, 0.0]);
+    assert_close("moved", &moved, &[1.0, 1.0, 3.0, 3.0, 0.0, 0.0, 0.0, 0.0], 1e-6);
 }

@@ -16,6 +16,7 @@ mod layers;
 mod limits;
 mod losses;
 mod metrics;
+mod models;
 mod norm;
 mod optimizers;
 mod registry;

@@ -2,7 +2,10 @@
 
 use crate::compare::assert_close;
 use crate::golden::Golden;
-use dropforge::optim::{AdaDelta, AdaGrad, Adafactor, Adamax, Lamb, Lion, NAdam, RAdam, RmsProp};
+use dropforge::optim::{
+    AdaDelta, AdaGrad, Adafactor, Adamax, Averaged, GradientNoise, Lamb, Lion, Lookahead, Muon, NAdam, RAdam,
+    RmsProp,
+};
 use dropforge::prelude::*;
 
 /// Two matrices with tanh between.
@@ -144,4 +147,74 @@ fn large_batches_and_few_states() {
     check("lamb_options", Lamb::new(0.01).betas([0.8, 0.9]).eps(1e-3).weight_decay(0.0));
     check("adafactor", Adafactor::new(0.05));
     check("adafactor_options", Adafactor::new(0.05).beta2_decay(-0.5).eps(0.1).clip(1.2).weight_decay(0.1));
+}
+
+#[test]
+fn matrices_made_orthogonal() {
+    check("muon", Muon::new(0.01));
+    let options = Muon::new(0.02).momentum(0.8).nesterov(false).weight_decay(0.0).steps(3);
+    check("muon_options", options);
+}
+
+#[test]
+fn slow_and_fast_weights() {
+    check("lookahead", Lookahead::new(Sgd::new(0.1).momentum(0.9)));
+    check("lookahead_options", Lookahead::new(Adam::new(0.02)).every(3).share(0.8));
+}
+
+/// Bias and weight of a dense layer on one sample.
+fn small(optimizer: impl Optimizer + 'static) -> Step {
+    let types = (Tensor::ones([1, 2]), Tensor::zeros([1, 1]));
+    let weight = Init::values(vec![1.0, -3.0]);
+    let net = dense(1).weight_init(weight).bias_init(Init::constant(0.5));
+    compile(net, mse(), optimizer, (&types.0, &types.1)).unwrap()
+}
+
+fn weights_of(step: &mut Step, steps: usize) -> Vec<[f32; 2]> {
+    let (x, y) = (Tensor::ones([1, 2]), Tensor::zeros([1, 1]));
+    let run = |_| {
+        step.run((&x, &y)).unwrap();
+        step.states().read("weight").unwrap().as_f32().unwrap().try_into().unwrap()
+    };
+    (0..steps).map(run).collect()
+}
+
+#[test]
+fn averages_of_weights() {
+    let known = weights_of(&mut small(Sgd::new(0.05)), 7);
+    let mut running = small(Averaged::exponential(0.75, Sgd::new(0.05)));
+    assert!(running.use_averages().is_err(), "there is nothing to average before the first step");
+    assert_eq!(weights_of(&mut running, 7), known, "training is the same");
+    let mean = known[1..].iter().fold(known[0], |mean, w| [0, 1].map(|i| 0.75 * mean[i] + 0.25 * w[i]));
+    assert_eq!(running.use_averages().unwrap(), 2);
+    let found = running.states().read("weight").unwrap();
+    assert_close("running mean", found.as_f32().unwrap(), &mean, 1e-6);
+
+    let mut plain = small(Averaged::plain(2, 2, Sgd::new(0.05)));
+    weights_of(&mut plain, 7);
+    plain.use_averages().unwrap();
+    // Updates 2, 4 and 6, counted from 0.
+    let mean = [0, 1].map(|i| (known[2][i] + known[4][i] + known[6][i]) / 3.0);
+    let found = plain.states().read("weight").unwrap();
+    assert_close("plain mean", found.as_f32().unwrap(), &mean, 1e-6);
+    let without = small(Sgd::new(0.1)).use_averages().unwrap_err().to_string();
+    assert!(without.contains("`averaged`"), "{without}");
+}
+
+/// A gradient of nothing but noise: its spread is that of the paper, and no step repeats another.
+#[test]
+fn noise_in_gradients() {
+    let net = |scope: &Scope, x: &Tensor| x * scope.parameter("w", [4000], Init::constant(0.0)) * 0.0;
+    let (x, y) = (Tensor::ones([1, 4000]), Tensor::zeros([1, 4000]));
+    let optimizer = GradientNoise::new(0.04, Sgd::new(1.0)).decay(1.0);
+    let mut step = compile(net, mse(), optimizer, (&x, &y)).unwrap();
+    let mut before = vec![0.0; 4000];
+    for count in 1..=3 {
+        step.run((&x, &y)).unwrap();
+        let after = step.states().read("w").unwrap().as_f32().unwrap().to_vec();
+        let moved: Vec<f64> = after.iter().zip(&before).map(|(a, b)| f64::from(a - b)).collect();
+        let variance = moved.iter().map(|x| x * x).sum::<f64>() / 4000.0;
+        assert!((variance * f64::from(count) / 0.04 - 1.0).abs() < 0.1, "update {count}: {variance}");
+        before = after;
+    }
 }

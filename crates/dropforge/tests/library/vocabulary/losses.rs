@@ -34,6 +34,15 @@ const CASES: &[(&str, &[Case])] = &[
         "cosine_embedding",
         &[("cosine_embedding", |x| cosine_embedding().margin(-0.5).of(&x[0], &x[1], &x[2]))],
     ),
+    (
+        "ctc",
+        &[
+            ("ctc", |x| ctc().loss(&x[0], &x[1])),
+            ("ctc_none", |x| ctc().reduction(Reduction::None).loss(&x[0], &x[1])),
+            ("ctc_blank", |x| ctc().blank(4).reduction(Reduction::Sum).loss(&x[0], &x[1])),
+            ("ctc_one", |x| ctc().loss(&x[0], &x[1])),
+        ],
+    ),
     ("dice", &[("dice", |x| dice().loss(&x[0], &x[1]))]),
     (
         "focal",

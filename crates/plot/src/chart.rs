@@ -38,6 +38,14 @@ impl Series {
         Series { name: name.into(), points: points.into_iter().collect(), mark }
     }
 
+    /// Colour and dashes of its line: what others are compared with stays in the background.
+    fn stroke(&self, colour: usize) -> (String, &'static str) {
+        match self.mark {
+            Mark::Dashed => ("var(--soft)".into(), " stroke-dasharray=\"4 3\""),
+            _ => (format!("var(--s{colour})"), ""),
+        }
+    }
+
     /// A line through points in their order; what is no number makes a gap.
     pub fn line(name: &str, points: impl IntoIterator<Item = (f64, f64)>) -> Series {
         Series::new(name, points, Mark::Line)
@@ -172,12 +180,11 @@ impl Chart {
                 let _ = writeln!(out, "<text x=\"{}\" y=\"40\">+{}</text>", at(x), named.len() - count);
                 break;
             }
-            let dash = if series.mark == Mark::Dashed { " stroke-dasharray=\"4 3\"" } else { "" };
+            let (colour, dash) = series.stroke(index % COLOURS);
             let _ = writeln!(
                 out,
-                "<path d=\"M{} 36h14\" stroke=\"var(--s{})\" stroke-width=\"3\"{dash}/><text x=\"{}\" y=\"40\">{}</text>",
+                "<path d=\"M{} 36h14\" stroke=\"{colour}\" stroke-width=\"3\"{dash}/><text x=\"{}\" y=\"40\">{}</text>",
                 at(x),
-                index % COLOURS,
                 at(x + 18.0),
                 escape(&name)
             );
@@ -290,10 +297,10 @@ impl Panel {
         match series.mark {
             Mark::Line | Mark::Dashed => {
                 let path = self.path(&thinned(&series.points));
-                let dash = if series.mark == Mark::Dashed { " stroke-dasharray=\"4 3\"" } else { "" };
+                let (stroke, dash) = series.stroke(colour);
                 let _ = writeln!(
                     out,
-                    "<path d=\"{path}\" fill=\"none\" stroke=\"var(--s{colour})\" stroke-width=\"1.8\" \
+                    "<path d=\"{path}\" fill=\"none\" stroke=\"{stroke}\" stroke-width=\"1.8\" \
                      stroke-linejoin=\"round\"{dash}><title>{name}</title></path>"
                 );
                 // A lone point has no line.

@@ -65,14 +65,14 @@ impl Layers {
             let _ = writeln!(
                 out,
                 "<g><title>{}</title><rect class=\"box\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" rx=\"5\"/>\
-                 <text class=\"strong\" x=\"{}\" y=\"{}\">{}</text><text x=\"{}\" y=\"{5}\">{}</text>\
-                 <text x=\"{}\" y=\"{5}\" text-anchor=\"end\">{}</text></g>",
+                 <text class=\"strong\" x=\"{}\" y=\"{}\">{}</text><text x=\"{}\" y=\"{6}\">{}</text>\
+                 <text x=\"{}\" y=\"{6}\" text-anchor=\"end\">{}</text></g>",
                 escape(&format!("{}: {}", layer.path, layer.about)),
                 at(x),
                 at(y),
                 at(width),
                 at(BOX),
-                at(y + 18.0),
+                at(x + 10.0),
                 at(y + 18.0),
                 escape(&cut(&layer.path, 34)),
                 at(x + width * 0.5),

@@ -56,7 +56,10 @@ impl Callback for TensorBoard {
         let (step, loss, speed) = (progress.step, progress.loss, progress.samples_per_s);
         if step % self.every == 0 {
             let events = self.open(step)?;
-            events.scalar("step/loss", loss, step)?;
+            // Losses are read a few steps late: at the start of an epoch there is none yet.
+            if !loss.is_nan() {
+                events.scalar("step/loss", loss, step)?;
+            }
             events.scalar("step/samples_per_s", speed, step)?;
         }
         Ok(())

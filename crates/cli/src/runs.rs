@@ -6,7 +6,6 @@ use dropforge::run::{RunConfig, RunDir, config_of, history, holds_run, is_traini
 use dropforge::settings::Value;
 use dropforge::train::EpochReport;
 use serde_json::{Map, json};
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -57,7 +56,7 @@ pub fn run(args: &Runs) -> Outcome {
                 (a, b) => return b.is_some().cmp(&a.is_some()),
             },
         };
-        if down { order.reverse() } else { order }.then(Ordering::Equal)
+        if down { order.reverse() } else { order }
     });
     if args.json {
         return all.iter().try_for_each(|run| line(run.json()));

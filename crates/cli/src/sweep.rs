@@ -39,7 +39,7 @@ pub fn run(args: &Sweep) -> Outcome {
         .map_err(|error| format!("{}: cannot create it: {error}", args.out.display()))?;
     let width = trials.len().saturating_sub(1).to_string().len().max(3);
     let folder = |trial: usize| args.out.join(format!("trial-{trial:0width$}"));
-    let mut waiting = (0..trials.len()).collect::<Vec<_>>().into_iter();
+    let mut waiting = 0..trials.len();
     let mut busy: Vec<(usize, Child)> = Vec::new();
     loop {
         while busy.len() < usize::from(args.jobs) {

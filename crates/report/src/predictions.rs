@@ -74,7 +74,7 @@ impl Predictions {
             let scores = predicted.scores.to_array()?;
             let shape = predicted.scores.shape().to_vec();
             if !trained.classes().is_empty() {
-                let &[samples, width] = shape.as_slice() else {
+                let &[_, width] = shape.as_slice() else {
                     return Err(Error::new("the network predicts several positions of a sample"));
                 };
                 if width > MOST_CLASSES {
@@ -83,15 +83,8 @@ impl Predictions {
                 let all = predicted.scores.softmax(1).to_vec::<f32>()?;
                 let true_classes = predicted.targets.to_vec::<i32>()?;
                 let own: Vec<usize> = true_classes.iter().map(|&class| class.max(0) as usize).collect();
-                for sample in 0..samples {
-                    keep_worst(
-                        &mut worst,
-                        trained,
-                        predicted.inputs,
-                        sample,
-                        &all[sample * width..][..width],
-                        own[sample],
-                    )?;
+                for (sample, (&truth, row)) in own.iter().zip(all.chunks(width.max(1))).enumerate() {
+                    keep_worst(&mut worst, trained, predicted.inputs, sample, row, truth)?;
                 }
                 probabilities.extend(all);
                 truth.extend(own);

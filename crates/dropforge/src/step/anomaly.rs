@@ -99,8 +99,8 @@ impl Step {
                 continue;
             }
             let given: Vec<&Numbers> = node.args.iter().map(|arg| &values[arg.index()]).collect();
-            let made = node.results.iter().map(|result| (result, &values[result.index()]));
-            let Some((result, made)) = made.into_iter().find(|(_, made)| !finite(made)) else { continue };
+            let mut made = node.results.iter().map(|result| (result, &values[result.index()]));
+            let Some((result, made)) = made.find(|(_, made)| !finite(made)) else { continue };
             if !given.iter().all(|given| finite(given)) {
                 continue;
             }

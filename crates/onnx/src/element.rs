@@ -151,7 +151,7 @@ fn packed(raw: &[u8], count: usize, bits: u32, signed: bool) -> Vec<i32> {
     let each = 8 / bits as usize;
     let mask = (1i32 << bits) - 1;
     let one = |index: usize| {
-        let number = i32::from(raw[index / each]) >> (index % each) as u32 * bits & mask;
+        let number = (i32::from(raw[index / each]) >> ((index % each) as u32 * bits)) & mask;
         if signed && number > mask / 2 { number - mask - 1 } else { number }
     };
     (0..count).map(one).collect()

@@ -1,6 +1,6 @@
 //! ONNX files from programs, and programs from ONNX files.
 //!
-//! [`export`] writes the model of a program that predicts; [`Model::import`] makes a program of a model. Both talk of
+//! [`export()`] writes the model of a program that predicts; [`Model::import`] makes a program of a model. Both talk of
 //! programs of the intermediate representation and of nothing else: what a run is and how weights are stored is the
 //! caller's. The files are read and written by a small reader and writer of protocol buffers (`wire.rs`).
 //!

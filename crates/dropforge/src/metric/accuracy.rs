@@ -1,7 +1,7 @@
 //! Accuracy.
 
 use super::form::Form;
-use super::{Measured, Metric, Values, count};
+use super::{Measured, Metric, Values, count, quotient};
 use crate::settings::{Described, Table};
 use crate::tensor::Tensor;
 use crate::{Result, described};
@@ -36,7 +36,7 @@ impl Metric for Accuracy {
     }
 
     fn compute(&self, sums: &[Vec<f64>]) -> Values {
-        Values::share(self.name(), sums[0][0] / sums[1][0])
+        Values::share(self.name(), quotient(sums))
     }
 
     fn config(&self) -> Result<Table> {

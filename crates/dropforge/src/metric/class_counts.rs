@@ -59,8 +59,9 @@ fn update(metric: &str, batch: &Measured<'_>, threshold: f32, average: Average) 
 
 /// The counts of each class from the sums.
 fn counts(sums: &[Vec<f64>]) -> Vec<Counts> {
-    let all: f64 = sums[2].iter().sum();
-    let each = sums[0].iter().zip(&sums[1]).zip(&sums[2]);
+    let [right, said, truth] = sums else { return Vec::new() };
+    let all: f64 = truth.iter().sum();
+    let each = right.iter().zip(said).zip(truth);
     each.map(|((&right, &said), &truth)| Counts { right, said, truth, all }).collect()
 }
 
@@ -84,7 +85,7 @@ fn averaged(metric: &str, average: Average, sums: &[Vec<f64>], of: fn(Counts) ->
     };
     let number = match average {
         Average::Auto if classes.len() == 2 => share(of(classes[1])),
-        Average::Binary => share(of(classes[1])),
+        Average::Binary => classes.get(1).map_or(f64::NAN, |class| share(of(*class))),
         Average::Auto | Average::Macro | Average::PerClass => mean(),
         Average::Micro => share(classes.iter().fold((0.0, 0.0), |(above, below), class| {
             let (more, of_more) = of(*class);

@@ -40,12 +40,12 @@ impl Metric for ConfusionMatrix {
     }
 
     fn compute(&self, sums: &[Vec<f64>]) -> Values {
-        let counts = &sums[0];
+        let counts: &[f64] = sums.first().map_or(&[], Vec::as_slice);
         let classes = counts.len().isqrt();
         let rows: Vec<&[f64]> = counts.chunks(classes.max(1)).collect();
         let recognised = rows.iter().enumerate().filter_map(|(class, row)| {
             let all: f64 = row.iter().sum();
-            (all > 0.0).then(|| row[class] / all)
+            (all > 0.0).then(|| row.get(class).copied().unwrap_or(0.0) / all)
         });
         let (sum, found) = recognised.fold((0.0, 0.0), |(sum, found), share| (sum + share, found + 1.0));
         let cells = rows.iter().enumerate().flat_map(|(truth, row)| {

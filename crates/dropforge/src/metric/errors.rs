@@ -1,6 +1,6 @@
 //! Errors of numbers: means that add up on the device.
 
-use super::{Measured, Metric, Values, count};
+use super::{Measured, Metric, Values, count, quotient};
 use crate::settings::{Described, Table};
 use crate::tensor::Tensor;
 use crate::tensor::node::fail;
@@ -58,7 +58,7 @@ macro_rules! error_metric {
 
             fn compute(&self, sums: &[Vec<f64>]) -> Values {
                 let finish: fn(f64) -> f64 = $finish;
-                Values::number($name, finish(sums[0][0] / sums[1][0]))
+                Values::number($name, finish(quotient(sums)))
             }
 
             fn config(&self) -> Result<Table> {

@@ -181,6 +181,14 @@ pub(crate) fn class_count(prediction: &Tensor, target: &Tensor) -> Option<usize>
     fits.then(|| prediction.shape()[1]).filter(|&classes| classes > 0)
 }
 
+/// The first of two sums over the second, each of one number; NaN where they are not there, as in a run that is damaged.
+fn quotient(sums: &[Vec<f64>]) -> f64 {
+    match sums {
+        [above, below, ..] if !above.is_empty() && !below.is_empty() => above[0] / below[0],
+        _ => f64::NAN,
+    }
+}
+
 /// A count that is known when a step is traced, as i32.
 fn count(count: usize) -> Tensor {
     crate::tensor::node::constant(Literal::scalar(DType::I32, count as f64), None)

@@ -1,7 +1,7 @@
 //! Metrics of how good probabilities are.
 
 use super::form::Form;
-use super::{Measured, Metric, Values, count};
+use super::{Measured, Metric, Values, count, quotient};
 use crate::settings::{Described, Range, Table};
 use crate::tensor::Tensor;
 use crate::{Result, described};
@@ -108,7 +108,7 @@ probability_metric! {
         };
         vec![each.sum(..), count(each.elements())]
     },
-    |sums| sums[0][0] / sums[1][0];
+    |sums| quotient(sums);
 
     /// The mean squared error of the probabilities (Brier, 1950): scikit-learn's `brier_score_loss`. From 0 to 1 for one logit
     /// or two classes; for more the squares of all classes are added up, from 0 to 2.
@@ -124,7 +124,7 @@ probability_metric! {
         };
         vec![each.sum(..), count(each.elements())]
     },
-    |sums| sums[0][0] / sums[1][0];
+    |sums| quotient(sums);
 
     /// The expected calibration error: samples are sorted into bins of equal width by the probability of the class that is
     /// said, and what the mean probability of a bin differs from the share that is right is averaged over the samples (Guo et
@@ -148,8 +148,12 @@ probability_metric! {
         ]
     },
     |sums| {
-        let all: f64 = sums[0].iter().sum();
-        let off = sums[1].iter().zip(&sums[2]).map(|(right, confidence)| (right - confidence).abs());
-        off.sum::<f64>() / all
+        match sums {
+            [all, right, confidence] => {
+                let off = right.iter().zip(confidence).map(|(right, confidence)| (right - confidence).abs());
+                off.sum::<f64>() / all.iter().sum::<f64>()
+            }
+            _ => f64::NAN,
+        }
     };
 }

@@ -1,6 +1,6 @@
 //! Metrics that are a quotient of two sums, out of a function.
 
-use super::{Measured, Metric, Values, count};
+use super::{Measured, Metric, Values, count, quotient};
 use crate::tensor::Tensor;
 use dropforge_ir::DType;
 
@@ -75,7 +75,7 @@ where
     }
 
     fn compute(&self, sums: &[Vec<f64>]) -> Values {
-        Values::number(self.name(), sums[0][0] / sums[1][0])
+        Values::number(self.name(), quotient(sums))
     }
 
     fn is_quotient(&self) -> bool {

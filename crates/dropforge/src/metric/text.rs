@@ -1,7 +1,7 @@
 //! Metrics of networks that name the next token.
 
 use super::form::Form;
-use super::{Measured, Metric, Values};
+use super::{Measured, Metric, Values, quotient};
 use crate::settings::{Described, Range, Table};
 use crate::tensor::Tensor;
 use crate::tensor::node::fail;
@@ -72,7 +72,7 @@ macro_rules! token_metric {
             }
 
             fn compute(&self, sums: &[Vec<f64>]) -> Values {
-                let $of = sums[0][0] / sums[1][0];
+                let $of = quotient(sums);
                 $compute
             }
 

@@ -1,7 +1,7 @@
 //! Top-k accuracy.
 
 use super::form::Form;
-use super::{Measured, Metric, Values, count};
+use super::{Measured, Metric, Values, count, quotient};
 use crate::settings::{Described, Table};
 use crate::tensor::Tensor;
 use crate::tensor::node::fail;
@@ -46,7 +46,7 @@ impl Metric for TopK {
     }
 
     fn compute(&self, sums: &[Vec<f64>]) -> Values {
-        Values::share(self.name(), sums[0][0] / sums[1][0])
+        Values::share(self.name(), quotient(sums))
     }
 
     fn config(&self) -> Result<Table> {

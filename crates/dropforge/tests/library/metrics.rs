@@ -174,6 +174,8 @@ fn mistakes_say_what_is_right() {
 fn nothing_and_no_numbers() {
     for entry in &registry().metrics {
         let metric = metric(entry.description.name);
+        // As in a run that is damaged.
+        assert!(metric.compute(&[]).iter().next().is_some_and(|own| own.value.is_nan()), "{}", metric.name());
         // These take scores of several classes only.
         if ["perplexity", "token_accuracy", "top_k"].contains(&entry.description.name) {
             continue;

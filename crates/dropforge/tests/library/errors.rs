@@ -96,7 +96,7 @@ fn layers_name_their_path_and_the_line_that_made_them() {
     let net = seq!["fc1" => dense(4), "pool" => max_pool(2)];
     check(
         Network::compile(net, [6]),
-        "max_pool2d: needs [batch, channels, height, width], got [1, 4], in pool (LINE)",
+        "max_pool: needs f32[batch, channels, height, width], got f32[1, 4], in pool (LINE)",
         line,
     );
 }

@@ -139,17 +139,18 @@ fn coders() {
     for name in ["autoencoder", "vae"] {
         let settings = format!("{{ type = '{name}', width = 2, latent = 3 }}");
         check(name, &settings, 0, image);
-        // They learn from their inputs, whatever the targets are.
-        let (x, nothing) = (image(&[8, 1, 12, 12]), Tensor::zeros([8]));
+        // They learn from their inputs, whatever the targets are: grey images, each of another brightness.
+        let x = image(&[8, 1, 1, 1]).broadcast_to([8, 1, 12, 12]);
+        let nothing = Tensor::zeros([8]);
         assert_eq!(spec(&settings).usual_loss(), Some("added"));
         let net = spec(&settings).build(0).unwrap();
         let mut step = compile(net, added(), Adam::new(1e-2), (&x, &nothing)).unwrap();
         let before = step.evaluate((&x, &nothing)).unwrap().loss;
-        for _ in 0..60 {
+        for _ in 0..100 {
             step.run((&x, &nothing)).unwrap();
         }
         let after = step.evaluate((&x, &nothing)).unwrap().loss;
-        assert!(after < 0.95 * before, "{name}: {before} to {after}");
+        assert!(after < 0.7 * before, "{name}: {before} to {after}");
     }
 }
 

@@ -108,26 +108,31 @@ fn weights(all: &[Vec<Item>], item: &Item, seen: &mut HashSet<usize>, found: &mu
         return;
     }
     let entries = || all[*number].chunks_exact(2).map(|pair| (&pair[0], &pair[1]));
+    let place = |key: &Item| match key {
+        Item::Text(name) => USUAL.iter().position(|usual| **usual == **name),
+        _ => None,
+    };
+    let mut inner: Vec<(&Item, &Item)> =
+        entries().filter(|(_, value)| matches!(value, Item::Dict(_))).collect();
+    inner.sort_by_key(|(key, _)| place(key).unwrap_or(USUAL.len()));
+    // The weights of a checkpoint come before single tensors that stand beside them, and those before anything else.
+    let (usual, others): (Vec<_>, Vec<_>) = inner.into_iter().partition(|(key, _)| place(key).is_some());
+    for (_, value) in usual {
+        weights(all, value, seen, found);
+        if !found.is_empty() {
+            return;
+        }
+    }
     for (key, value) in entries() {
         if let (Item::Text(name), Item::Tensor(tensor)) = (key, value) {
             found.push((name.to_string(), tensor.clone()));
         }
     }
-    if !found.is_empty() {
-        return;
-    }
-    let usual = |key: &Item| match key {
-        Item::Text(name) => USUAL.iter().position(|usual| **usual == **name).unwrap_or(USUAL.len()),
-        _ => USUAL.len(),
-    };
-    let mut inner: Vec<(&Item, &Item)> =
-        entries().filter(|(_, value)| matches!(value, Item::Dict(_))).collect();
-    inner.sort_by_key(|(key, _)| usual(key));
-    for (_, value) in inner {
-        weights(all, value, seen, found);
+    for (_, value) in others {
         if !found.is_empty() {
             return;
         }
+        weights(all, value, seen, found);
     }
 }
 
@@ -517,6 +522,27 @@ mod tests {
         let evil = b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00ls\x85R.";
         let message = Machine::new(evil).run().err().unwrap().to_string();
         assert!(message.contains("wants to call os.system"), "{message}");
+    }
+
+    /// {"mean": tensor, "model": {"w": tensor}}: the weights are under the usual name.
+    #[test]
+    fn weights_of_a_checkpoint_come_first() {
+        let whole = pickle();
+        // The part that makes the tensor, from its function to the call.
+        let start = whole.windows(6).position(|part| part == b"ctorch").unwrap();
+        let end = whole.len() - b"X\x01\x00\x00\x00nK\x07u.".len();
+        let tensor = &whole[start..end];
+        let mut bytes = b"\x80\x02}(X\x04\x00\x00\x00mean".to_vec();
+        bytes.extend(tensor);
+        bytes.extend(b"X\x05\x00\x00\x00model}X\x01\x00\x00\x00w");
+        bytes.extend(tensor);
+        bytes.extend(b"su.");
+        let mut machine = Machine::new(&bytes);
+        let root = machine.run().unwrap();
+        let mut found = Vec::new();
+        weights(&machine.containers, &root, &mut HashSet::new(), &mut found);
+        let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["w"]);
     }
 
     #[test]

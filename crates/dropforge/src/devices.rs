@@ -5,7 +5,9 @@
 //! | `cpu` | the CPU, with as many threads as one asks for |
 //! | `gpu` | the first real GPU; a software renderer where there is none. With the feature `gpu` |
 //! | `gpu:N` | the GPU at position N of [`list`], from 0 on. With the feature `gpu` |
-//! | `auto` | the first real GPU if the feature `gpu` is on and there is one, else the CPU |
+//! | `cuda` | the first NVIDIA GPU, through its driver. With the feature `cuda` |
+//! | `cuda:N` | the NVIDIA GPU at this position of the driver's list, from 0 on. With the feature `cuda` |
+//! | `auto` | the first that there is, and that this build has: an NVIDIA GPU, another real GPU, the CPU |
 //! | `reference` | the plain interpreter: slow, and right |
 
 use crate::{Error, Result, Runtime};
@@ -40,6 +42,7 @@ pub fn list() -> Result<Vec<DeviceInfo>> {
         memory: host_memory(),
         ..DeviceInfo::default()
     }];
+    devices.extend(cuda::list());
     devices.extend(gpu::list());
     devices.push(DeviceInfo {
         name: "reference".into(),
@@ -57,14 +60,15 @@ pub fn list() -> Result<Vec<DeviceInfo>> {
 pub fn open(name: &str, threads: Option<usize>) -> Result<Runtime> {
     match name.split_once(':').map_or((name, None), |(kind, which)| (kind, Some(which))) {
         ("cpu", None) => cpu(threads),
-        ("auto", None) => match gpu::real()? {
+        ("auto", None) => match cuda::first()?.map_or_else(gpu::real, |device| Ok(Some(device)))? {
             Some(device) => Ok(Runtime::new(device)),
             None => cpu(threads),
         },
+        ("cuda", which) => Ok(Runtime::new(cuda::open(which)?)),
         ("gpu", which) => Ok(Runtime::new(gpu::open(which)?)),
         ("reference", None) => Ok(Runtime::new(Arc::new(ReferenceDevice))),
         _ => Err(Error::new(format!(
-            "unknown device `{name}`; known are cpu, gpu, gpu:NUMBER, auto, reference"
+            "unknown device `{name}`; known are cpu, gpu, gpu:NUMBER, cuda, cuda:NUMBER, auto, reference"
         ))),
     }
 }
@@ -156,6 +160,74 @@ mod gpu {
     }
 }
 
+#[cfg(feature = "cuda")]
+mod cuda {
+    use super::DeviceInfo;
+    use crate::{Error, Result};
+    use dropforge_cuda::{CudaDescription, CudaDevice, devices};
+    use dropforge_runtime::Device;
+    use std::sync::Arc;
+
+    /// Nothing where there is no driver.
+    pub fn list() -> Vec<DeviceInfo> {
+        let describe = |(number, gpu): (usize, CudaDescription)| {
+            let (capability, driver) = (gpu.capability, gpu.driver);
+            DeviceInfo {
+                name: format!("cuda:{number}"),
+                description: format!("{} (CUDA {}.{})", gpu.name, driver.0, driver.1),
+                memory: Some(gpu.memory),
+                limits: vec![
+                    ("compute capability, tenths", u64::from(capability.0 * 10 + capability.1)),
+                    ("multiprocessors", gpu.multiprocessors.into()),
+                ],
+                features: Vec::new(),
+            }
+        };
+        devices().unwrap_or_default().into_iter().enumerate().map(describe).collect()
+    }
+
+    pub fn open(which: Option<&str>) -> Result<Arc<dyn Device>> {
+        let position = match which {
+            None => 0,
+            Some(number) => number
+                .parse()
+                .map_err(|_| Error::new(format!("`cuda:{number}`: a GPU has a number, such as cuda:0")))?,
+        };
+        Ok(Arc::new(CudaDevice::new(position)?))
+    }
+
+    /// The first one, if there is a driver that lists one.
+    pub fn first() -> Result<Option<Arc<dyn Device>>> {
+        match devices() {
+            Ok(found) if !found.is_empty() => open(None).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+mod cuda {
+    use super::DeviceInfo;
+    use crate::{Error, Result};
+    use dropforge_runtime::Device;
+    use std::sync::Arc;
+
+    pub fn list() -> Vec<DeviceInfo> {
+        Vec::new()
+    }
+
+    pub fn open(_which: Option<&str>) -> Result<Arc<dyn Device>> {
+        Err(Error::new(
+            "this build has no CUDA: build with `--features cuda` (`cargo run --release --features cuda -- …`; in a \
+             Cargo.toml `dropforge = { features = [\"cuda\"] }`), or take `--device cpu`",
+        ))
+    }
+
+    pub fn first() -> Result<Option<Arc<dyn Device>>> {
+        Ok(None)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,5 +265,26 @@ mod tests {
         assert!(error.contains("gpu:0"), "{error}");
         let error = open("gpu:77", None).err().unwrap().to_string();
         assert!(error.contains("77"), "{error}");
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn without_cuda_the_error_says_how_to_get_it() {
+        for name in ["cuda", "cuda:0"] {
+            let error = open(name, None).err().unwrap().to_string();
+            assert!(error.contains("--features cuda"), "{error}");
+        }
+    }
+
+    /// A machine with a driver opens the device, one without says in a line what is missing and where it was looked for.
+    #[cfg(feature = "cuda")]
+    #[test]
+    fn a_missing_driver_is_one_line() {
+        let error = open("cuda:first", None).err().unwrap().to_string();
+        assert!(error.contains("cuda:0"), "{error}");
+        if let Err(error) = open("cuda:77", None) {
+            let error = error.to_string();
+            assert!(!error.contains('\n') && (error.contains("libcuda") || error.contains("77")), "{error}");
+        }
     }
 }

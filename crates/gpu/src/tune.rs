@@ -70,8 +70,7 @@ impl<P: Pick> Tuned<P> {
         }
         let header = format!("dropforge {} tiles for {adapter}", env!("CARGO_PKG_VERSION"));
         let header = header.split_whitespace().collect::<Vec<_>>().join(" ");
-        let folder = asked.filter(|asked| !asked.is_empty()).map(PathBuf::from).or_else(cache_folder);
-        let file = folder.map(|folder| folder.join(format!("tiles-{:016x}.txt", hash(&header))));
+        let file = folder().map(|folder| folder.join(format!("tiles-{:016x}.txt", hash(&header))));
         let picks = file.as_deref().map(|file| read(file, &header)).unwrap_or_default();
         Tuned { picks, active: true, file, header }
     }
@@ -128,6 +127,17 @@ fn read<P: Pick>(file: &Path, header: &str) -> BTreeMap<String, P> {
             Some((class.to_string(), P::parse(pick)?))
         })
         .collect()
+}
+
+/// The folder in which devices keep what they found out: `DROPFORGE_CACHE`, or one in the folder of this user's caches; none
+/// with `DROPFORGE_CACHE=off`, or where there is no such folder.
+pub fn folder() -> Option<PathBuf> {
+    let asked = std::env::var_os("DROPFORGE_CACHE").filter(|asked| !asked.is_empty());
+    match asked {
+        Some(asked) if asked == "off" => None,
+        Some(asked) => Some(asked.into()),
+        None => cache_folder(),
+    }
 }
 
 /// The folder of this user's caches, by the custom of the system.

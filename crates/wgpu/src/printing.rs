@@ -59,6 +59,6 @@ fn matrices_of(
         properties.iter().filter(fits).map(|one| one.m_size).max()
     };
     let of_f16 = side(F16).filter(|_| features.contains(wgpu::Features::SHADER_F16));
-    let found = Matrices { of_f16, of_f32: side(F32), lanes, lenient: !is_metal };
+    let found = Matrices { of_f16, of_bf16: None, of_f32: side(F32), lanes, lenient: !is_metal };
     (features.contains(needed) && (found.of_f16.is_some() || found.of_f32.is_some())).then_some(found)
 }

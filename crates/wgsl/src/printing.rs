@@ -17,6 +17,8 @@ pub struct Printing {
     pub stores_parts: bool,
     /// Whether f16 takes 2 bytes in memory, of which shaders know the type; else a word as everything does.
     pub f16: bool,
+    /// The same for bf16, which is no type of WGSL, but may be one of what that is translated into.
+    pub bf16: bool,
     /// The cooperative matrices that the device multiplies, if any.
     pub matrices: Option<Matrices>,
     /// When contractions go through them.
@@ -28,6 +30,8 @@ pub struct Printing {
 pub struct Matrices {
     /// Rows of matrices whose factors are f16, if there are such: 8 or 16.
     pub of_f16: Option<u32>,
+    /// The same for factors of bf16.
+    pub of_bf16: Option<u32>,
     /// The same for factors of f32.
     pub of_f32: Option<u32>,
     /// Lanes of a subgroup, the same number in every shader.
@@ -56,6 +60,7 @@ impl Default for Printing {
             quads_from: QUADS_FROM,
             stores_parts: false,
             f16: false,
+            bf16: false,
             matrices: None,
             matrix_use: MatrixUse::default(),
         }
@@ -66,7 +71,7 @@ impl Printing {
     /// Whether elements of this type take 2 bytes in memory.
     #[must_use]
     pub fn packs(self, dtype: DType) -> bool {
-        self.f16 && dtype == DType::F16
+        (self.f16 && dtype == DType::F16) || (self.bf16 && dtype == DType::BF16)
     }
 
     /// An element and a barrier at a time, to compare with.

@@ -41,7 +41,7 @@ fn machine() -> Machine {
 
 /// One whose contractions all go through matrices, of 8 by 8, where they can.
 fn machine_of_matrices() -> Machine {
-    let matrices = Matrices { of_f16: Some(8), of_f32: Some(8), lanes: 32, lenient: false };
+    let matrices = Matrices { of_f16: Some(8), of_bf16: None, of_f32: Some(8), lanes: 32, lenient: false };
     let machine = machine();
     let printing = Printing { matrices: Some(matrices), matrix_use: MatrixUse::Always, ..machine.printing };
     Machine { printing, ..machine }

@@ -59,8 +59,8 @@ pub trait Operands {
 
     /// Whether `a` and `b` are loaded as f16. It is converted on its way into workgroup memory: a conversion right behind the
     /// load would wait for that.
-    fn halves(&self) -> [bool; 2] {
-        [false, false]
+    fn halves(&self) -> [Option<&'static str>; 2] {
+        [None, None]
     }
 
     /// Whether four neighbours along n can be stored at once.

@@ -442,13 +442,13 @@ impl Operands for Gathered<'_, '_> {
         }
     }
 
-    fn halves(&self) -> [bool; 2] {
+    fn halves(&self) -> [Option<&'static str>; 2] {
         let places = self.convolution.places;
         let first = match self.convolution.direction {
-            Direction::Filter => places[1].is_packed,
-            _ => self.convolution.is_turned() && self.convolution.turned().is_packed,
+            Direction::Filter => places[1].packed(),
+            _ => self.convolution.turned().packed().filter(|_| self.convolution.is_turned()),
         };
-        [first, places[0].is_packed]
+        [first, places[0].packed()]
     }
 
     fn quads(&self) -> [bool; 2] {

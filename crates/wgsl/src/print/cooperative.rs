@@ -31,7 +31,7 @@ pub struct Kind {
 
 impl Kind {
     fn scalar_bytes(self) -> usize {
-        if self.scalar == "f16" { 2 } else { 4 }
+        if self.scalar == "f32" { 4 } else { 2 }
     }
 
     /// Matrices side by side that a subgroup brings into workgroup memory at once, so that every lane has something to store.

@@ -141,8 +141,8 @@ impl Operands for Product<'_> {
         [self.lhs.quads(), self.rhs.quads()]
     }
 
-    fn halves(&self) -> [bool; 2] {
-        [self.lhs.place.is_packed, self.rhs.place.is_packed]
+    fn halves(&self) -> [Option<&'static str>; 2] {
+        [self.lhs.place.packed(), self.rhs.place.packed()]
     }
 
     fn stores_quads(&self) -> bool {

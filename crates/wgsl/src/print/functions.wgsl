@@ -453,3 +453,6 @@ fn f_round_to_bf16(x: f32) -> f32 {
     if ((bits & 0x7fffffffu) > 0x7f800000u) { return x; }
     return bitcast<f32>((bits + 0x7fffu + ((bits >> 16u) & 1u)) & 0xffff0000u);
 }
+
+// Only in what is translated into a language that has the type.
+fn f_to_bf16(x: f32) -> bf16 { return bf16(x); }

@@ -45,7 +45,7 @@ pub(super) fn together<'a, K: PartialEq>(
 ) -> Vec<Vec<Busy<'a>>> {
     let key = |instance: &Busy<'a>| {
         let buffers: Vec<_> =
-            instance.operands.iter().map(|operand| (operand.buffer, operand.is_packed)).collect();
+            instance.operands.iter().map(|operand| (operand.buffer, operand.stored())).collect();
         (buffers, kind(instance))
     };
     let mut groups: Vec<Vec<Busy<'a>>> = Vec::new();

@@ -134,6 +134,7 @@ impl Call<'_> {
         let matrices = self.printing.matrices.and_then(|matrices| {
             let (side, scalar) = match () {
                 () if is(DType::F16) && self.printing.f16 => (matrices.of_f16?, "f16"),
+                () if is(DType::BF16) && self.printing.bf16 => (matrices.of_bf16?, "bf16"),
                 () if is(DType::F32) => (matrices.of_f32?, "f32"),
                 () => return None,
             };

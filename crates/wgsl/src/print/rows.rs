@@ -397,7 +397,7 @@ fn takes_quads(kernel: &LoopKernel, instance: &Busy<'_>, stores_parts: bool) -> 
     let places = &instance.operands;
     let found = operands_in_quads(kernel, places);
     let is_bound = |place: Where| {
-        let alike = |other: Where| other.buffer == place.buffer && other.is_packed == place.is_packed;
+        let alike = |other: Where| other.buffer == place.buffer && other.stored() == place.stored();
         found.iter().any(|&operand| alike(places[operand]))
     };
     let is_alone = |instruction: &Instruction| match instruction {

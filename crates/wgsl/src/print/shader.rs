@@ -26,11 +26,21 @@ pub struct Where {
     pub first: u32,
     /// The type of its elements.
     pub dtype: DType,
-    /// Whether these are f16 in 2 bytes, rather than a word each.
+    /// Whether these are halves in 2 bytes, rather than a word each.
     pub is_packed: bool,
 }
 
 impl Where {
+    /// The type of halves in 2 bytes, as shaders name it. WGSL knows f16 only; what it is translated into may know bf16 too.
+    pub fn packed(&self) -> Option<&'static str> {
+        self.is_packed.then_some(if self.dtype == DType::BF16 { "bf16" } else { "f16" })
+    }
+
+    /// The type of what lies in memory.
+    pub fn stored(&self) -> &'static str {
+        self.packed().unwrap_or("u32")
+    }
+
     /// Elements of a word each, from a word on.
     pub const fn of_words(buffer: BufferId, first: u32, dtype: DType) -> Where {
         Where { buffer, first, dtype, is_packed: false }
@@ -83,7 +93,8 @@ pub struct Slot {
     /// Expression of the first element.
     offset: String,
     dtype: DType,
-    is_packed: bool,
+    /// The type of halves in 2 bytes.
+    packed: Option<&'static str>,
 }
 
 impl Slot {
@@ -107,7 +118,7 @@ impl Slot {
 
     /// An operand that no shader reaches.
     pub fn none() -> Slot {
-        Slot { binding: 0, quads: false, offset: String::new(), dtype: DType::F32, is_packed: false }
+        Slot { binding: 0, quads: false, offset: String::new(), dtype: DType::F32, packed: None }
     }
 
     /// Whether [`Slot::stored_four`] works, for indices that are multiples of four.
@@ -117,12 +128,15 @@ impl Slot {
 
     /// What is stored, in the type of registers.
     pub fn value_of(&self, stored: &str) -> String {
-        if self.is_packed { format!("f32({stored})") } else { from_word(self.dtype, stored) }
+        if self.packed.is_some() { format!("f32({stored})") } else { from_word(self.dtype, stored) }
     }
 
     /// As what a value of the type of registers is stored.
     fn stored_as(&self, value: &str) -> String {
-        if self.is_packed { format!("f_to_f16({value})") } else { to_word(self.dtype, value) }
+        match self.packed {
+            Some(half) => format!("f_to_{half}({value})"),
+            None => to_word(self.dtype, value),
+        }
     }
 
     /// The element at an index, in the type of registers.
@@ -137,32 +151,34 @@ impl Slot {
 
     /// The float at an index, of type [`Slot::fetched`]: an f16 as it is, to be converted when it is needed.
     pub fn fetch(&self, index: &str) -> String {
-        if self.is_packed { self.stored(index) } else { self.load(index) }
+        if self.packed.is_some() { self.stored(index) } else { self.load(index) }
     }
 
     /// The same for four from an index on, where [`Slot::stored_four`] works.
     pub fn fetch_four(&self, index: &str) -> String {
         let four = self.stored_four(index);
-        if self.is_packed { four } else { format!("bitcast<vec4<f32>>({four})") }
+        if self.packed.is_some() { four } else { format!("bitcast<vec4<f32>>({four})") }
     }
 
     /// The type of what is fetched, or of an element of it.
     pub fn fetched(&self) -> &'static str {
-        if self.is_packed { "f16" } else { "f32" }
+        self.packed.unwrap_or("f32")
     }
 
     /// The statement that stores four values of the type of registers, from an index on, where [`Slot::stored_four`] works.
     pub fn store_four(&self, index: &str, values: &[String; 4]) -> String {
-        let ty = if self.is_packed { "vec4<f16>" } else { "vec4<u32>" };
+        let ty = self.packed.unwrap_or("u32");
         let four = values.each_ref().map(|value| self.stored_as(value)).join(", ");
-        format!("{} = {ty}({four});", self.stored_four(index))
+        format!("{} = vec4<{ty}>({four});", self.stored_four(index))
     }
 
     /// The same for a vector of four f32.
     pub fn store_vector(&self, index: &str, vector: &str) -> String {
         match self.dtype {
             DType::F32 => format!("{} = bitcast<vec4<u32>>({vector});", self.stored_four(index)),
-            _ if self.is_packed => format!("{} = vec4<f16>({vector});", self.stored_four(index)),
+            _ if self.packed.is_some() => {
+                format!("{} = vec4<{}>({vector});", self.stored_four(index), self.fetched())
+            }
             _ => {
                 self.store_four(index, &["x", "y", "z", "w"].map(|component| format!("{vector}.{component}")))
             }
@@ -214,7 +230,8 @@ pub fn wgsl_type(dtype: DType) -> &'static str {
 /// one of the two bindings only, so that they need not know of each other.
 struct Binding {
     buffer: BufferId,
-    is_packed: bool,
+    /// The type of what lies there.
+    stored: &'static str,
     written: bool,
 }
 
@@ -222,8 +239,8 @@ struct Binding {
 #[derive(Default)]
 pub struct Shader {
     bindings: Vec<Binding>,
-    /// What is bound as quads: buffers, and whether for packed elements.
-    quads: Vec<(BufferId, bool)>,
+    /// What is bound as quads: buffers, and the type of what lies there.
+    quads: Vec<(BufferId, &'static str)>,
     params: Vec<u32>,
     /// Whether threads are numbered along subgroups.
     by_subgroups: bool,
@@ -238,10 +255,10 @@ pub struct Shader {
 impl Shader {
     /// The number of the binding through which a value is reached, which is made if need be.
     fn binding(&mut self, place: Where, written: bool) -> usize {
-        let Where { buffer, is_packed, .. } = place;
-        let same = |other: &Binding| other.buffer == buffer && other.is_packed == is_packed;
+        let (buffer, stored) = (place.buffer, place.stored());
+        let same = |other: &Binding| other.buffer == buffer && other.stored == stored;
         let index = self.bindings.iter().position(same).unwrap_or_else(|| {
-            self.bindings.push(Binding { buffer, is_packed, written: false });
+            self.bindings.push(Binding { buffer, stored, written: false });
             self.bindings.len() - 1
         });
         self.bindings[index].written |= written;
@@ -251,7 +268,7 @@ impl Shader {
     /// Binds what values like this lie in as quads, so that four neighbours are loaded at once; before any operand in it is
     /// made.
     pub fn bind_as_quads(&mut self, place: Where) {
-        self.quads.push((place.buffer, place.is_packed));
+        self.quads.push((place.buffer, place.stored()));
     }
 
     /// An operand whose first element is a parameter.
@@ -262,9 +279,9 @@ impl Shader {
 
     /// An operand like that at a place, whose first element is a variable of the entry point.
     pub fn operand_at(&mut self, place: Where, written: bool, offset: String) -> Slot {
-        let Where { buffer, dtype, is_packed, .. } = place;
-        let quads = self.quads.contains(&(buffer, is_packed));
-        Slot { binding: self.binding(place, written), quads, offset, dtype, is_packed }
+        let quads = self.quads.contains(&(place.buffer, place.stored()));
+        let (dtype, packed) = (place.dtype, place.packed());
+        Slot { binding: self.binding(place, written), quads, offset, dtype, packed }
     }
 
     /// A parameter, as the expression that reads it.
@@ -311,7 +328,8 @@ impl Shader {
         let width = groups.clamp(1, WIDEST);
         let height = groups.div_ceil(width);
         let mut text = String::new();
-        let has_f16 = self.bindings.iter().any(|binding| binding.is_packed) || self.enabled.contains(&"f16");
+        let has_f16 =
+            self.bindings.iter().any(|binding| binding.stored == "f16") || self.enabled.contains(&"f16");
         if has_f16 {
             text.push_str("enable f16;\n");
         }
@@ -332,14 +350,13 @@ impl Shader {
             |buffer: BufferId| self.bindings.iter().any(|other| other.buffer == buffer && other.written);
         let bindings: Vec<(BufferId, bool)> =
             self.bindings.iter().map(|binding| (binding.buffer, is_written(binding.buffer))).collect();
-        for (index, (Binding { buffer, is_packed, .. }, (_, written))) in
+        for (index, (Binding { buffer, stored, .. }, (_, written))) in
             self.bindings.iter().zip(&bindings).enumerate()
         {
             let access = if *written { "read_write" } else { "read" };
-            let scalar = if *is_packed { "f16" } else { "u32" };
-            let element = match self.quads.contains(&(*buffer, *is_packed)) {
-                true => format!("vec4<{scalar}>"),
-                false => scalar.to_string(),
+            let element = match self.quads.contains(&(*buffer, *stored)) {
+                true => format!("vec4<{stored}>"),
+                false => stored.to_string(),
             };
             let number = index + 1;
             let _ = writeln!(

@@ -32,8 +32,8 @@ pub(super) struct Slice {
     along_k: bool,
     /// Whether quads are loaded.
     quads: bool,
-    /// Whether f16 is loaded.
-    halves: bool,
+    /// The type of halves that are loaded, if it is not f32.
+    halves: Option<&'static str>,
     threads: usize,
     /// Loads of each thread.
     pub each: usize,
@@ -77,18 +77,14 @@ impl Slice {
     }
 
     /// The type of what a load gives.
-    fn ty(&self) -> &'static str {
-        match (self.quads, self.halves) {
-            (false, false) => "f32",
-            (false, true) => "f16",
-            (true, false) => "vec4<f32>",
-            (true, true) => "vec4<f16>",
-        }
+    fn ty(&self) -> String {
+        let scalar = self.halves.unwrap_or("f32");
+        if self.quads { format!("vec4<{scalar}>") } else { scalar.into() }
     }
 
-    /// What was loaded, or an element of it, as `scalar`: f32, or f16 where that loses nothing.
+    /// What was loaded, or an element of it, as `scalar`: f32, or halves where that loses nothing.
     fn converted(&self, value: &str, scalar: &str, four: bool) -> String {
-        if (scalar == "f16") == self.halves {
+        if scalar == self.halves.unwrap_or("f32") {
             value.to_string()
         } else if four {
             format!("vec4<{scalar}>({value})")

@@ -1,0 +1,26 @@
+//! Numbers that decide speed and memory, and nothing about results; those of kernels are in `dropforge_wgsl::tuning`.
+
+/// Most bytes of one piece of memory: kernels count its words in 32 bits.
+pub const LARGEST_BUFFER: u64 = 8 << 30;
+
+/// Most buffers of a kernel.
+pub const MOST_BUFFERS: usize = 64;
+
+/// Most bytes of a kernel's parameters, which go with each launch: the driver takes 4096 with the addresses of buffers.
+pub const PARAMETER_BYTES: u64 = 3584;
+
+/// Most bytes of a block's shared memory that needs not be asked for.
+pub const WORKGROUP_BYTES: u32 = 48 << 10;
+
+/// Outputs up to this many bytes start on their way to the host with the step that makes them.
+pub const EARLY_READ_BYTES: u64 = 64 << 10;
+
+/// Bytes of the pinned memory through which reads and writes outside of steps go.
+pub const STAGING_BYTES: u64 = 8 << 20;
+
+/// Floating-point operations from which products go to the library: for less, kernels that end with what follows the product
+/// take as long as the library and save a launch.
+pub const LEAST_LIBRARY_WORK: f64 = 2e8;
+
+/// Bytes that the library works in.
+pub const LIBRARY_WORKSPACE_BYTES: u64 = 32 << 20;

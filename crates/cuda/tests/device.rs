@@ -1,0 +1,184 @@
+//! The device against PyTorch and the interpreter, on a machine that has one; elsewhere a line says why nothing was run, and
+//! `DROPFORGE_CUDA=required` makes that a failure.
+
+#[allow(dead_code)]
+#[path = "../../wgpu/tests/support/shapes.rs"]
+mod shapes;
+
+use dropforge_conformance::{check_all, check_geometries, check_random, compare, seeds_from_environment};
+use dropforge_cuda::CudaDevice;
+use dropforge_ir::interpret::Numbers;
+use dropforge_ir::text::parse;
+use dropforge_ir::{Array, BF16, DType, Data, F16};
+use dropforge_runtime::{Argument, Choices, Device, load};
+use dropforge_wgsl::{MatrixUse, Printing};
+
+fn device(change: impl FnOnce(Printing) -> Printing) -> Option<CudaDevice> {
+    match CudaDevice::printing(0, change) {
+        Ok(device) => Some(device),
+        Err(error) if std::env::var("DROPFORGE_CUDA").as_deref() == Ok("required") => panic!("{error}"),
+        Err(error) => {
+            println!("not run here: {error}");
+            None
+        }
+    }
+}
+
+/// As kernels with many elements are printed.
+fn quads(printing: Printing) -> Printing {
+    Printing { quads_from: 0, ..printing }
+}
+
+#[test]
+fn cases_agree_with_pytorch() {
+    let Some(device) = device(|printing| printing) else { return };
+    check_all(&device, &[]);
+}
+
+#[test]
+fn cases_agree_with_pytorch_in_quads() {
+    let Some(device) = device(quads) else { return };
+    check_all(&device, &[]);
+}
+
+#[test]
+fn cases_agree_with_pytorch_through_matrices() {
+    let Some(device) = device(|printing| Printing { matrix_use: MatrixUse::Always, ..printing }) else {
+        return;
+    };
+    check_all(&device, &[]);
+}
+
+#[test]
+fn random_programs_agree_with_the_interpreter() {
+    let Some(device) = device(|printing| printing) else { return };
+    check_random(&device, seeds_from_environment(0..60));
+}
+
+#[test]
+fn random_programs_agree_with_the_interpreter_in_quads() {
+    let Some(device) = device(quads) else { return };
+    check_random(&device, seeds_from_environment(0..60));
+}
+
+#[test]
+fn geometries() {
+    let Some(device) = device(|printing| printing) else { return };
+    let seeds = seeds_from_environment(0..400);
+    let asked = (seeds.end - seeds.start) as usize;
+    let met = check_geometries(&device, seeds);
+    assert!(met.computed > asked / 4 && met.declined < asked / 4, "{met:?}");
+}
+
+/// The outputs of a program for inputs that look random.
+fn outputs(device: &dyn Device, text: &str) -> Vec<Array> {
+    let program = parse(text).unwrap();
+    let array = |(seed, ty): (usize, &dropforge_ir::ValueType)| {
+        let number = |i: usize| (((i * 7919 + seed * 104_729) * 2_654_435_761) % 2003) as f32 / 1001.0 - 1.0;
+        let numbers = (0..ty.shape.elements()).map(number);
+        let data = match ty.dtype {
+            DType::F16 => Data::F16(numbers.map(F16::from_f32).collect()),
+            DType::BF16 => Data::BF16(numbers.map(BF16::from_f32).collect()),
+            _ => Data::F32(numbers.collect()),
+        };
+        Array::new(ty.shape.clone(), data).unwrap()
+    };
+    let types = program.inputs.iter().map(|port| program.ty(port.value));
+    let inputs: Vec<Array> = types.enumerate().map(array).collect();
+    let mut executable = load(device, &program, &[]).unwrap();
+    let arguments: Vec<Argument<'_>> = inputs.iter().map(Argument::Host).collect();
+    let outputs = executable.run(&arguments, &[]).unwrap();
+    outputs.iter().map(|buffer| buffer.read().unwrap()).collect()
+}
+
+/// Products that are large enough for the library, in every way that factors lie, against those of kernels.
+#[test]
+fn products_of_the_library_agree_with_kernels() {
+    let Some(device) = device(|printing| printing) else { return };
+    println!("{:?}", device.libraries());
+    if device.libraries().len() < 3 {
+        return println!("cuBLASLt is not here");
+    }
+    let plain = CudaDevice::without_library(0, |printing| printing).unwrap();
+    let batched = "program p {
+  %a: f32[6, 300, 260] = input \"a\"
+  %b: f32[6, 260, 308] = input \"b\"
+  %x = dot %a, %b {lhs_batch=[0], rhs_batch=[0], lhs_contract=[2], rhs_contract=[1]}
+  %y = tanh %x
+  output \"x\" = %x
+  output \"y\" = %y
+}";
+    for text in [shapes::products(520, 640, 400), batched.to_string()] {
+        let halves = shapes::in_halves(&text);
+        let of_bf16 = halves.replace("f16", "bf16");
+        for (text, tolerance) in [(text, 1e-4), (halves, 2e-2), (of_bf16, 1e-1)] {
+            let (expected, got) = (outputs(&plain, &text), outputs(&device, &text));
+            for (expected, got) in expected.iter().zip(&got) {
+                if let Some(message) = compare(&Numbers::from(expected), &Numbers::from(got), tolerance) {
+                    panic!("{message}\n{text}");
+                }
+            }
+        }
+    }
+}
+
+/// What a program gives stays the same bits, whoever runs it again, and small outputs can be inputs of the next step.
+#[test]
+fn runs_repeat_and_outputs_are_inputs() {
+    let Some(device) = device(|printing| printing) else { return };
+    let text = "program p {
+  %x: f32[8] = input \"x\"
+  %c: f32[] = state \"count\"
+  %h: f32[] = hyper \"rate\"
+  %s = reduce_sum %x {axes=[0]}
+  %t = mul %s, %h
+  %n = add %c, %t
+  %y = add %x, %x
+  write \"count\" = %n
+  output \"total\" = %n
+  output \"next\" = %y
+}";
+    let program = parse(text).unwrap();
+    let state = device.allocate(program.ty(program.states[0].value)).unwrap();
+    let mut executable = load(&device, &program, std::slice::from_ref(&state)).unwrap();
+    let first = Array::new([8], Data::F32(vec![1.0; 8])).unwrap();
+    let mut given = executable.run(&[Argument::Host(&first)], &[0.5]).unwrap();
+    let mut totals = Vec::new();
+    for _ in 0..8 {
+        let next = executable.run(&[Argument::Device(&given[1])], &[0.5]).unwrap();
+        totals.push(std::mem::replace(&mut given, next));
+    }
+    let read = |buffer: &dropforge_runtime::BufferRef| buffer.read().unwrap().as_f32().unwrap()[0];
+    let found: Vec<f32> = totals.iter().map(|outputs| read(&outputs[0])).collect();
+    // 4 · (1 + 2 + 4 + …).
+    let expected: Vec<f32> = (1..=8).map(|steps| 4.0 * ((1 << steps) - 1) as f32).collect();
+    assert_eq!(found, expected);
+    assert_eq!(read(&state), 4.0 * 511.0);
+    assert!(device.memory().executables > 0);
+    drop((executable, given, totals, state));
+    device.close().unwrap();
+}
+
+/// Tiles are timed once; a second load takes what is known, and gives the same bits.
+#[test]
+fn picks_are_told_and_give_the_same_bits() {
+    let Some(device) = device(|printing| printing) else { return };
+    let program = parse(&shapes::products(130, 70, 600)).unwrap();
+    let run = |choices: &mut Choices| {
+        let array = |port: &usize| {
+            let ty = program.ty(program.inputs[*port].value);
+            let numbers = (0..ty.shape.elements()).map(|i| (i * 7919 % 2003) as f32 / 1001.0 - 1.0);
+            Array::new(ty.shape.clone(), Data::F32(numbers.collect())).unwrap()
+        };
+        let inputs: Vec<Array> = (0..program.inputs.len()).collect::<Vec<_>>().iter().map(array).collect();
+        let options = device.options();
+        let mut executable = dropforge_runtime::load_with(&device, &program, &[], &options, choices).unwrap();
+        let arguments: Vec<Argument<'_>> = inputs.iter().map(Argument::Host).collect();
+        let outputs = executable.run(&arguments, &[]).unwrap();
+        outputs.iter().map(|buffer| buffer.read().unwrap().data().bytes().to_vec()).collect::<Vec<_>>()
+    };
+    let mut choices = Choices::new();
+    let first = run(&mut choices);
+    assert!(!choices.is_empty());
+    assert_eq!(run(&mut choices), first);
+}

@@ -5,8 +5,8 @@ use crate::driver::Driver;
 use crate::executable::CudaExecutable;
 use crate::gpu::{Gpu, lock};
 use dropforge_gpu::{Backend, LiveBuffer, leaks};
-use dropforge_ir::{Error, Result, ValueType};
-use dropforge_runtime::{Binding, BufferRef, Choices, Device, Loaded, MemoryStatistics};
+use dropforge_ir::{Error, Program, Result, ValueType};
+use dropforge_runtime::{Binding, BufferRef, Choices, Device, Loaded, MemoryStatistics, Options};
 use dropforge_wgsl::Printing;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -92,6 +92,20 @@ impl CudaDevice {
             .collect()
     }
 
+    /// Compiles the kernels of programs side by side, which loading them one after another then finds in the cache folder.
+    ///
+    /// # Errors
+    /// If a program is not valid. What cannot be compiled is an error where it is loaded.
+    pub fn compile_ahead<'a>(&self, programs: impl Iterator<Item = &'a Program>) -> Result<()> {
+        let mut sources = Vec::new();
+        for program in programs {
+            let shaders = dropforge_wgsl::shaders(program, &self.gpu.limits, &self.gpu.printing)?;
+            sources.extend(shaders.dispatches.into_iter().map(|dispatch| dispatch.source));
+        }
+        self.gpu.compile_ahead(sources.iter().map(String::as_str));
+        Ok(())
+    }
+
     /// What is held of the device's memory.
     pub fn memory(&self) -> MemoryStatistics {
         lock(self.gpu.heap()).statistics()
@@ -168,6 +182,10 @@ impl Device for CudaDevice {
 
     fn allocate(&self, ty: &ValueType) -> Result<BufferRef> {
         Ok(Arc::new(CudaBuffer::zeroed(&self.gpu, ty)?))
+    }
+
+    fn options(&self) -> Options {
+        Options::unrolled()
     }
 
     fn load(&self, binding: &Binding<'_>, choices: &mut Choices) -> Result<Box<dyn Loaded>> {

@@ -81,11 +81,9 @@ impl Compiler {
     /// What the compiler says.
     pub fn compile(&self, source: &str, architecture: &str) -> Result<Vec<u8>, String> {
         let source = CString::new(source).map_err(|_| "the text has a zero in it")?;
-        let options = [
-            format!("--gpu-architecture={architecture}"),
-            "--std=c++17".into(),
-            "--device-as-default-execution-space".into(),
-        ];
+        // What a kernel does not use of the printed functions is no reason for a warning.
+        let architecture = format!("--gpu-architecture={architecture}");
+        let options = [architecture, "--std=c++17".into(), "--disable-warnings".into()];
         let options: Vec<CString> =
             options.into_iter().filter_map(|option| CString::new(option).ok()).collect();
         let pointers: Vec<*const c_char> = options.iter().map(|option| option.as_ptr()).collect();

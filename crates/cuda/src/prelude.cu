@@ -163,6 +163,20 @@ template <class T> __device__ __forceinline__ T subgroupShuffleXor(T x, u32 mask
 template <class T> __device__ __forceinline__ T subgroupShuffle(T x, u32 lane) {
     return __shfl_sync(0xffffffffu, x, lane);
 }
+// Lanes exchange vectors one number at a time.
+#define DF_SHUFFLE(NAME)                                                                                               \
+    template <class T> __device__ __forceinline__ vec2<T> NAME(vec2<T> v, u32 lane) {                                  \
+        return vec2<T>(NAME(v.x, lane), NAME(v.y, lane));                                                              \
+    }                                                                                                                  \
+    template <class T> __device__ __forceinline__ vec3<T> NAME(vec3<T> v, u32 lane) {                                  \
+        return vec3<T>(NAME(v.x, lane), NAME(v.y, lane), NAME(v.z, lane));                                             \
+    }                                                                                                                  \
+    template <class T> __device__ __forceinline__ vec4<T> NAME(vec4<T> v, u32 lane) {                                  \
+        return vec4<T>(NAME(v.x, lane), NAME(v.y, lane), NAME(v.z, lane), NAME(v.w, lane));                            \
+    }
+DF_SHUFFLE(subgroupShuffleXor)
+DF_SHUFFLE(subgroupShuffle)
+#undef DF_SHUFFLE
 
 template <class T> using atomic = T;
 __device__ __forceinline__ void w_atomicStore(u32* at, u32 value) { *(volatile u32*)at = value; }

@@ -31,7 +31,7 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
 /// Each crate may use those of the layers before its own.
 const LAYERS: [&[&str]; 8] = [
     &["dropforge-ir", "dropforge-data"],
-    &["dropforge-plan"],
+    &["dropforge-plan", "dropforge-onnx"],
     &["dropforge-runtime"],
     &["dropforge-gpu"],
     &["dropforge-wgsl"],

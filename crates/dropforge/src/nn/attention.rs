@@ -61,7 +61,12 @@ impl MultiHeadAttention {
         }
         let (batch, time, width, keys) = (q_shape[0], q_shape[1], q_shape[2], k_shape[1]);
         let (heads, key_heads) = (self.heads, self.key_heads.unwrap_or(self.heads));
-        if heads == 0 || key_heads == 0 || !width.is_multiple_of(heads) || !heads.is_multiple_of(key_heads) {
+        if heads == 0
+            || key_heads == 0
+            || width == 0
+            || !width.is_multiple_of(heads)
+            || !heads.is_multiple_of(key_heads)
+        {
             let message =
                 format!("{heads} heads do not divide the width of {width}, or {key_heads} not the heads");
             return scope.fail(name, message, query);

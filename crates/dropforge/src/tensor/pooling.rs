@@ -22,12 +22,13 @@ impl<const N: usize> Windows<N> {
         if !self.ceil || padded < kernel {
             return padding;
         }
-        let mut steps = (padded - kernel).div_ceil(stride);
+        let end = extent.saturating_add(padding);
+        let mut start = (padded - kernel).div_ceil(stride).saturating_mul(stride);
         // A window starts inside of the tensor or the padding before it.
-        if steps * stride >= extent + padding {
-            steps -= 1;
+        if start >= end {
+            start = start.saturating_sub(stride);
         }
-        (steps * stride + kernel).saturating_sub(extent + padding).max(padding)
+        start.saturating_add(kernel).saturating_sub(end).max(padding)
     }
 
     /// Windows of an image over these two axes; `None` for an axis of one element.

@@ -160,7 +160,7 @@ fn twenty_thousand_damaged_files() {
         ("colour.png", png(20, 20, 3, &pixels), image, 2000),
         ("palette.png", palette_png(), image, 2000),
         ("deep.png", deep_png(), image, 1500),
-        ("flat.jpg", flat_jpeg(200), image, 3000),
+        ("flat.jpg", flat_jpeg(48), image, 3000),
         ("text.txt", "Äpfel und Birnen, und was sonst noch wächst.\n".repeat(3).into_bytes(), text, 1500),
         ("text.gz", gzip("one two three four\n".repeat(20).as_bytes()), text, 1000),
         ("table.csv", csv.to_vec(), table, 2500),

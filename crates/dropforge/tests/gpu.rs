@@ -145,3 +145,18 @@ fn a_run_goes_on_with_what_the_device_had_chosen_then() {
     }
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn what_is_listed_opens_under_its_name() {
+    for device in devices::list().unwrap() {
+        assert!(!devices::open(&device.name, None).unwrap().device().name().is_empty(), "{}", device.name);
+    }
+}
+
+#[test]
+fn gpus_have_numbers() {
+    let error = devices::open("gpu:first", None).err().unwrap().to_string();
+    assert!(error.contains("gpu:0"), "{error}");
+    let error = devices::open("gpu:77", None).err().unwrap().to_string();
+    assert!(error.contains("77"), "{error}");
+}

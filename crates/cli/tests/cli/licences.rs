@@ -1,4 +1,5 @@
-//! The licences of everything that is built in, optional features included, are among those that deny.toml allows.
+//! The licences of everything that is built in, optional features included, are among those that deny.toml allows, and the
+//! versions of Rust that it asks for are not above the stated one.
 
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -73,24 +74,36 @@ fn expressions_hold_or_not() {
     }
 }
 
+/// The first two numbers of a version.
+fn version(text: &str) -> [u32; 2] {
+    let mut numbers = text.split('.').map(|number| number.parse().unwrap());
+    [numbers.next().unwrap(), numbers.next().unwrap_or(0)]
+}
+
 #[test]
-fn every_dependency_has_an_allowed_licence() {
+fn every_dependency_has_an_allowed_licence_and_builds_with_the_stated_rust() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let deny = std::fs::read_to_string(root.join("deny.toml")).unwrap();
     let allowed = allowed(&deny);
     assert!(allowed.contains("MIT") && allowed.len() > 5);
     let arguments = ["metadata", "--format-version", "1", "--all-features", "--offline", "--locked"];
-    let output = Command::new(env!("CARGO")).args(arguments).current_dir(root).output().unwrap();
+    let output = Command::new(env!("CARGO")).args(arguments).current_dir(&root).output().unwrap();
     if !output.status.success() {
         // What optional features need may never have been fetched here.
         eprintln!("skipped: {}", String::from_utf8_lossy(&output.stderr));
         return;
     }
+    let manifest = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let stated = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap();
+    let stated = version(stated.trim_matches('"'));
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
     assert!(packages.len() > 20, "{} packages", packages.len());
     for package in packages {
         let (name, licence) = (&package["name"], package["license"].as_str().unwrap_or_default());
         assert!(holds(licence, &allowed), "{name}: `{licence}` is not among what deny.toml allows");
+        // Crates say what they need; what the code itself uses is looked at by clippy's `incompatible_msrv`.
+        let needed = package["rust_version"].as_str().map_or([0, 0], version);
+        assert!(needed <= stated, "{name} needs Rust {needed:?}, Cargo.toml states {stated:?}");
     }
 }

@@ -113,7 +113,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 #[derive(Args)]
 pub struct DataArgs {
-    /// `digits[:COUNT]`, `mnist[:DIR]`, `cifar10:DIR`, or `folder:DIR` with one folder of images per class
+    /// `digits[:COUNT]`, `mnist[:DIR]`, `cifar10:DIR`, `folder:DIR` with one folder of images per class, `text:FILE`, `table:FILE`
     #[arg(long, value_name = "DATA")]
     pub data: Option<String>,
     /// Fetch MNIST first if its files are not there
@@ -176,6 +176,9 @@ pub struct Train {
     /// Also validate after every so many steps within an epoch
     #[arg(long, value_name = "STEPS")]
     pub validate_every: Option<u64>,
+    /// Random changes of the images that are trained on: `standard`, or see `dropforge list transforms`
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub augment: Vec<String>,
     /// Leave out a last batch with fewer samples
     #[arg(long)]
     pub drop_last: bool,
@@ -280,7 +283,7 @@ pub struct Sample {
 
 #[derive(Args)]
 pub struct List {
-    /// layers, losses, optimizers, schedules, initialisers, models, or settings; all without it
+    /// layers, losses, optimizers, schedules, initialisers, models, metrics, callbacks, data, transforms, or settings; all without it
     #[arg(value_name = "KIND")]
     pub kind: Option<String>,
     /// Print one JSON object per line instead of text

@@ -27,6 +27,7 @@ mod shapes;
 mod stop;
 mod summary;
 mod sweep;
+mod terminal;
 mod train;
 mod weights;
 mod workloads;

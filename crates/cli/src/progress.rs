@@ -1,8 +1,10 @@
 //! The line that shows how far an epoch is.
 
 use crate::output::{StatusLine, count, duration};
+use crate::terminal;
 use std::time::{Duration, Instant};
 
+/// Characters of the bar where there is room for it.
 const WIDTH: usize = 20;
 const REDRAW: Duration = Duration::from_millis(100);
 
@@ -37,22 +39,28 @@ impl ProgressBar {
             return;
         }
         self.drawn = Some(Instant::now());
-        self.line.draw(&text(&shown()));
+        // The last column stays free: some terminals wrap when it is written.
+        self.line.draw(&text(&shown(), terminal::columns().saturating_sub(1)));
     }
 }
 
-fn text(shown: &Shown) -> String {
-    let done = shown.batch * WIDTH / shown.batches.max(1);
-    let bar: String = (0..WIDTH).map(|i| if i < done { '█' } else { '░' }).collect();
-    format!(
-        "epoch {}/{} {bar} loss {:.4}{}  {} images/s  {} left",
-        shown.epoch,
-        shown.epochs,
-        shown.loss,
-        shown.metrics,
-        count(shown.samples_per_s as u64),
-        duration(shown.left)
-    )
+/// The line, of at most so many characters: the bar gets shorter first, then the end is left out.
+fn text(shown: &Shown, most: usize) -> String {
+    let start = format!("epoch {}/{} ", shown.epoch, shown.epochs);
+    let mut rest = String::new();
+    // Losses and speed are those of steps that are done.
+    if !shown.loss.is_nan() {
+        rest += &format!(" loss {:.4}", shown.loss);
+    }
+    rest += &shown.metrics;
+    if shown.samples_per_s >= 1.0 {
+        let speed = count(shown.samples_per_s as u64);
+        rest += &format!("  {speed} images/s  {} left", duration(shown.left));
+    }
+    let width = WIDTH.min(most.saturating_sub(start.chars().count() + rest.chars().count()));
+    let done = shown.batch * width / shown.batches.max(1);
+    let bar = (0..width).map(|i| if i < done { '█' } else { '░' });
+    start.chars().chain(bar).chain(rest.chars()).take(most).collect()
 }
 
 #[cfg(test)]
@@ -74,6 +82,13 @@ mod tests {
         let half = "█".repeat(10) + &"░".repeat(10);
         let expected =
             format!("epoch 2/5 {half} loss 0.2500  accuracy 90.00 %  12,345 images/s  1 min 01 s left");
-        assert_eq!(text(&shown), expected);
+        assert_eq!(text(&shown, 200), expected);
+        // A narrow terminal takes from the bar, a very narrow one from the end.
+        let narrow = text(&shown, 79);
+        assert_eq!(narrow.chars().count(), 79);
+        assert!(narrow.starts_with("epoch 2/5 ███") && narrow.ends_with("1 min 01 s left"), "{narrow}");
+        assert_eq!(text(&shown, 20), "epoch 2/5  loss 0.25");
+        let first = Shown { loss: f64::NAN, metrics: String::new(), samples_per_s: 0.0, ..shown };
+        assert_eq!(text(&first, 79), format!("epoch 2/5 {half}"));
     }
 }

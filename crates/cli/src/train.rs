@@ -10,9 +10,10 @@ use crate::stop;
 use dropforge::Runtime;
 use dropforge::metric::Values;
 use dropforge::run::{
-    DataSpec, ModelSpec, OpenData, Part, RunConfig, RunDir, TENSORBOARD, check_path, differences, holds_run,
-    tensorboard, threads_of,
+    DataSpec, ModelSpec, OpenData, Part, RunConfig, RunDir, TENSORBOARD, augmentations, check_path,
+    differences, holds_run, tensorboard, threads_of,
 };
+use dropforge::schedule::Moment;
 use dropforge::settings::{SettingType, Table, Value, set_path};
 use dropforge::step::Evaluation;
 use dropforge::train::{Callback, Control, EpochReport, Progress, Trainer};
@@ -44,7 +45,8 @@ pub fn run(args: &Train) -> Outcome {
     let mut screen =
         Screen { config: &config, json: args.json, quiet: args.quiet, bar: None, stop: None, unread: false };
     let asked = interrupt::flag();
-    let mut fit = trainer.fit(&data.train).validate(&data.test).epochs(config.epochs);
+    let train = config.augmented(&data.train)?;
+    let mut fit = trainer.fit(&train).validate(&data.test).epochs(config.epochs);
     if let Some(steps) = config.max_steps {
         fit = fit.max_steps(steps);
     }
@@ -99,7 +101,8 @@ pub struct Resolved {
 pub fn resolve(args: &Train) -> Outcome<Resolved> {
     let base = args.config.as_deref().map_or(Ok(Table::new()), read_settings)?;
     let mut config = RunConfig::new(&settings(args, base)?)?;
-    let spec = DataSpec::parse(args.data.data.as_deref().unwrap_or(&config.data))?.absolute();
+    let spec = DataSpec::parse(&config.data)?.absolute();
+    augmentations(&args.augment, &[1, 1, 1])?;
     let runtime = machine::open(&args.machine, &config.device)?;
     if let Some(out) = args.out.as_deref().filter(|out| holds_run(out)) {
         let out = out.display();
@@ -110,8 +113,10 @@ pub fn resolve(args: &Train) -> Outcome<Resolved> {
     if args.data.download {
         spec.download()?;
     }
-    let mut data = spec.open(args.data.size.map_or(IMAGE_SIZE, |size| size as usize))?;
+    config.size = args.data.size.map(|size| size as usize).or(config.size);
+    let mut data = spec.open(config.size.unwrap_or(IMAGE_SIZE))?;
     (config.data, config.inputs) = (spec.to_string(), data.inputs.clone());
+    config.transforms.extend(augmentations(&args.augment, &config.inputs.shape)?);
     if config.loss.is_none() {
         let usual = if let Some(usual) = config.model.usual_loss() {
             // What the model gives is not compared with the targets.
@@ -163,6 +168,9 @@ fn settings(args: &Train, mut base: Table) -> Outcome<Table> {
         let model = ModelSpec::parse(model)?.write()?;
         base.extend(model.map(|model| ("model".to_string(), model)));
     }
+    if let Some(data) = &args.data.data {
+        base.insert("data".into(), Value::String(data.clone()));
+    }
     let number = |number: Option<f64>| number.map(|number| Value::Float(number).to_string());
     let whole = |number: Option<u64>| number.map(|number| number.to_string());
     // A name comes before the settings of what it names.
@@ -193,6 +201,11 @@ fn settings(args: &Train, mut base: Table) -> Outcome<Table> {
     said("save_every", number(args.save_every))?;
     said("threads", args.machine.threads.map(|threads| threads.to_string()))?;
     said("device", args.machine.device.as_ref().map(|device| format!("{device:?}")))?;
+    // A word for data as the table that it stands for, where a part of that is set.
+    if args.set.iter().any(|setting| setting.starts_with("data.")) {
+        let spec = base.get("data").map_or_else(|| DataSpec::parse("digits"), DataSpec::new)?;
+        base.insert("data".into(), Value::Table(spec.table()));
+    }
     for setting in &args.set {
         let (path, value) = setting
             .split_once('=')
@@ -218,9 +231,12 @@ fn read_settings(path: &Path) -> Outcome<Table> {
 fn resume(args: &Train, path: &Path) -> Outcome<Job> {
     let old = RunConfig::open(path)?;
     let mut table = settings(args, old.table()?)?;
-    let data = args.data.data.as_ref().map(|data| DataSpec::parse(data)).transpose()?;
-    table.extend(data.map(|data| ("data".to_string(), Value::String(data.absolute().to_string()))));
-    let config = RunConfig::new(&table)?;
+    let data = DataSpec::parse(&RunConfig::new(&table)?.data)?.absolute();
+    table.insert("data".into(), Value::String(data.to_string()));
+    let mut config = RunConfig::new(&table)?;
+    if !args.augment.is_empty() {
+        config.transforms = augmentations(&args.augment, &config.inputs.shape)?;
+    }
     old.check_continues(&config).map_err(|error| error.context("--resume"))?;
     let size = args.data.size.map(|size| size as usize);
     let was = config.inputs.shape.last().copied().unwrap_or(IMAGE_SIZE);
@@ -248,8 +264,24 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
     config.limit(&mut data)?;
     let mut trainer = build(&config, &data, &runtime, args.detect_anomaly)?;
     trainer.resume(path)?;
+    if let Some(hint) = idle_schedule(&config, &trainer) {
+        note(&hint);
+    }
     announce(args, &config, &data, &trainer, &runtime, path)?;
     Ok(Job { config, data, trainer, run, path: path.into() })
+}
+
+/// What there is to say if the schedule has come to its end, so that the epochs to come would change nothing.
+fn idle_schedule(config: &RunConfig, trainer: &Trainer) -> Option<String> {
+    let (epoch, step) = (trainer.epochs(), trainer.steps());
+    let next = Moment { step, epoch, batch: 0, batches: 1 };
+    (epoch > 0 && epoch < config.epochs && config.schedule.factor(&next) == 0.0).then(|| {
+        format!(
+            "the schedule has come to its end after {epoch} epochs, and the learning rate is 0 from here on; \
+             --set schedule.length={} stretches it",
+            config.epochs
+        )
+    })
 }
 
 /// The trainer that a configuration describes.

@@ -9,7 +9,7 @@ use dropforge_ir::{Error, Literal, Result};
 use dropforge_plan::Plan;
 use dropforge_plan::explain::human_bytes;
 use dropforge_plan::plan::Place;
-use dropforge_runtime::profile::{Peak, Times};
+use dropforge_runtime::profile::{Peak, TIMED_ELSEWHERE, Times};
 use dropforge_runtime::{Argument, Arguments, Binding, BufferRef, Loaded, own};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -193,8 +193,8 @@ impl Loaded for CpuExecutable {
                 format!("{} with epilogue", call.describe()).trim_start().into()
             }
             Prepared::Call { call, .. } => call.describe(),
-            Prepared::Epilogue { .. } => "epilogue, its time is the product's".into(),
-            Prepared::Pooled => "its time is the convolution's".into(),
+            Prepared::Epilogue { .. } => format!("epilogue, {TIMED_ELSEWHERE} product's"),
+            Prepared::Pooled => format!("{TIMED_ELSEWHERE} convolution's"),
             Prepared::Loop { .. } | Prepared::Copy { .. } => String::new(),
         }
     }

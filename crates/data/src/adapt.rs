@@ -211,6 +211,14 @@ pub fn class_counts(source: &dyn Source) -> Result<Vec<usize>> {
 /// A weight for each class, for a loss that is to count all classes alike: `samples / (classes · samples of the class)`,
 /// as scikit-learn's `balanced`; 0 for a class without samples.
 ///
+/// ```
+/// use dropforge_data::{class_weights, from_records};
+///
+/// let uneven = from_records([([0.0f32], 0), ([1.0], 0), ([2.0], 1)])?;
+/// assert_eq!(class_weights(&uneven)?, [0.75, 1.5]);
+/// # Ok::<(), dropforge_data::Error>(())
+/// ```
+///
 /// # Errors
 /// As for [`classes`].
 pub fn class_weights(source: &dyn Source) -> Result<Vec<f32>> {

@@ -37,6 +37,11 @@ const STYLE: Style = Style {
 ///
 /// # Panics
 /// Only when so many images are asked for (784 bytes each) that they do not fit in memory.
+///
+/// ```
+/// let (train, test) = dropforge_data::digits(60, 10, 1);
+/// assert_eq!((train.count(), test.count()), (60, 10));
+/// ```
 pub fn digits(train: usize, test: usize, seed: u64) -> (Dataset, Dataset) {
     (part("digits", train, seed, 0), part("digits test", test, seed, 1))
 }

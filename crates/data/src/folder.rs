@@ -21,6 +21,14 @@ use crate::{
 /// in the order of their names, told by the ending in any case or else by their first bytes. Hidden files and those that
 /// systems leave behind (`.DS_Store`, `Thumbs.db`) are passed over; [`left_out`](ImageFolder::left_out) says what else was
 /// not read. Each image is read as by [`read_image`](crate::read_image).
+///
+/// ```no_run
+/// use dropforge_data::{ImageFolder, Source};
+///
+/// let (train, test) = ImageFolder::open("pictures", 3, 64, 64)?.split(0.85, 1)?;
+/// println!("{:?} and {:?} images of {:?}", train.len(), test.len(), train.description().class_names());
+/// # Ok::<(), dropforge_data::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct ImageFolder {
     description: Arc<Description>,

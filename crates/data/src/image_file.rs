@@ -12,6 +12,12 @@ use crate::{Error, Result};
 /// white. 16-bit PNG is read as 8 bits. A picture that was noted in Exif to be turned or mirrored is set upright; what
 /// phones append behind a JPEG is passed over.
 ///
+/// ```no_run
+/// let pixels = dropforge_data::read_image("photo.jpg", 3, 64, 64)?;
+/// assert_eq!(pixels.len(), 3 * 64 * 64);
+/// # Ok::<(), dropforge_data::Error>(())
+/// ```
+///
 /// # Errors
 /// The file is missing, no regular file, no PNG or JPEG, damaged, truncated or above 2^27 pixels (2^25 if it is a
 /// progressive JPEG or has more than 3 bytes a pixel); `channels` is neither 1 nor 3; or `height` or `width` is 0 or above

@@ -12,6 +12,12 @@ use crate::{Dataset, Description, Error, Normalization, Preparation, Result, fil
 /// `t10k-labels-idx1-ubyte`; `.idx3-ubyte` for `-idx3-ubyte` and an ending `.gz` are fine too. Fewer samples than
 /// usual, and other data sets in this format, are read alike.
 ///
+/// ```no_run
+/// let (train, test) = dropforge_data::mnist("data/mnist")?;
+/// println!("{} and {} images", train.count(), test.count());
+/// # Ok::<(), dropforge_data::Error>(())
+/// ```
+///
 /// # Errors
 /// The folder or a file is missing, a file is not what it should be (see [`read_idx`](crate::read_idx)), images are not 28×28, the
 /// counts of images and labels differ, or a label is above 9.

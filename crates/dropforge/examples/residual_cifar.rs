@@ -1,6 +1,7 @@
 //! A residual network with everything that a real training has: `cargo run --release --example residual_cifar [FOLDER]`, on
 //! CIFAR-10 in FOLDER or else on a few digits.
 
+use dropforge::data::transform::{Flip, RandomCrop, augment};
 use dropforge::prelude::*;
 
 /// Two convolutions beside a shortcut, which changes the width.
@@ -11,7 +12,10 @@ fn block(width: usize) -> impl Layer {
 
 fn main() -> Result<()> {
     let folder = std::env::args().nth(1);
+    // Digits that are mirrored are no digits.
+    let flip = Flip { probability: if folder.is_some() { 0.5 } else { 0.0 } };
     let (train, test) = folder.map_or_else(|| Ok(datasets::digits(600, 100, 1)), datasets::cifar10)?;
+    let train = augment(std::sync::Arc::new(train), vec![Box::new(RandomCrop::new(2)), Box::new(flip)])?;
     let net = seq![block(16), block(32), global_avg_pool(), flatten(), dropout(0.2), dense(10)];
     let mut trainer = Trainer::new(net, cross_entropy().label_smoothing(0.1), AdamW::new(4e-3))
         .batch(128)

@@ -58,6 +58,26 @@ impl Error {
         Error(Box::new(Inner { kind, message: message.into(), source: None }))
     }
 
+    /// An error about a file or folder.
+    pub(crate) fn file(message: impl Into<String>) -> Error {
+        Error::of(ErrorKind::File, message)
+    }
+
+    /// An error about a setting.
+    pub(crate) fn setting(message: impl Into<String>) -> Error {
+        Error::of(ErrorKind::Setting, message)
+    }
+
+    /// An error about samples.
+    pub(crate) fn data(message: impl Into<String>) -> Error {
+        Error::of(ErrorKind::Data, message)
+    }
+
+    /// What the system said while something was done (`cannot read`) to a file, whose name is the caller's to say.
+    pub(crate) fn io(doing: &str, error: std::io::Error) -> Error {
+        Error::file(format!("{doing}: {error}")).caused_by(error)
+    }
+
     /// The same error with what caused it, which [`source`](std::error::Error::source) then gives.
     #[must_use]
     pub fn caused_by(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -69,6 +89,13 @@ impl Error {
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Error {
         self.0.message = format!("{context}: {}", self.0.message);
+        self
+    }
+
+    /// The same error as one of another kind.
+    #[must_use]
+    pub fn with_kind(mut self, kind: ErrorKind) -> Error {
+        self.0.kind = kind;
         self
     }
 

@@ -14,16 +14,41 @@
 //! # Ok::<(), dropforge::Error>(())
 //! ```
 //!
+//! Mostly one does not call steps but lets a [`Trainer`](train::Trainer) do it, over batches of some [`data`]:
+//!
+//! ```
+//! use dropforge::prelude::*;
+//!
+//! let (train, test) = datasets::digits(600, 100, 1);
+//! let trainer = Trainer::new(seq![flatten(), dense(10)], cross_entropy(), Adam::new(3e-3)).batch(32);
+//! let mut trainer = trainer.compile(&train)?;
+//! # let folder = std::env::temp_dir().join(format!("dropforge-first-page-{}", std::process::id()));
+//! println!("{}", trainer.fit(&train).validate(&test).epochs(2).save(&folder).run()?);
+//!
+//! let trained = Trained::open(&folder, &Runtime::shared()?)?;    // in another program, without the layers
+//! let best = &trained.classify(vec![0u8; 28 * 28])?[0];
+//! println!("{} ({:.0} %)", best.class, best.probability * 100.0);
+//! # drop(trainer);
+//! # std::fs::remove_dir_all(&folder).ok();
+//! # Ok::<(), dropforge::Error>(())
+//! ```
+//!
 //! | to | see |
 //! |---|---|
+//! | train: epochs, validation, early stopping, schedules | [`train::Trainer`], [`train::Fit`], [`train::Callback`], [`schedule`] |
+//! | bring data: arrays, folders of images, tables, texts, types of your own | [`data`], [`datasets`] |
+//! | put layers together, write your own | [`nn`], [`nn::Layer`], [`nn::Scope`], [`models`] |
+//! | choose a loss, an optimizer, a metric | [`loss`], [`optim`], [`metric`] |
+//! | save, resume, load weights of others | [`train::Fit::save`], [`train::Trainer::resume`], [`run::LoadOptions`] |
+//! | predict, in a program without the layers | [`run::Trained`] |
 //! | compute with tensors and gradients directly | [`Tensor`] |
-//! | put layers together, write your own | [`nn`], [`nn::Layer`], [`nn::Scope`] |
-//! | choose a loss or an optimizer | [`loss`], [`optim`] |
 //! | write a training loop of your own | [`step`](mod@step) |
+//! | choose a device | [`devices`], [`Runtime`] |
 //!
 //! Operations on tensors never fail and never panic: what does not fit shows as an [`Error`], with the operation, the
 //! shapes, the layer and your source line, from the first call that returns a [`Result`].
 
+pub mod data;
 pub mod devices;
 mod error;
 pub mod init;
@@ -46,7 +71,6 @@ pub use tensor::{
     no_grad, scan, scan_reverse, stepped, value_and_grad,
 };
 
-pub use dropforge_data as data;
 pub use dropforge_ir::{Array, BF16, DType, Data, F16, Shape, ValueType};
 /// Charts as SVG text.
 pub use dropforge_plot as plot;

@@ -37,6 +37,9 @@ pub struct Times {
     pub runs: u32,
 }
 
+/// What the note of a kernel says that runs as a part of another one, whose time is that of both: it has no rate of its own.
+pub const TIMED_ELSEWHERE: &str = "its time is the";
+
 /// A table of kernels, the slowest first; `note` adds what a device knows of a kernel.
 pub fn table(plan: &Plan, times: &Times, peak: Option<&Peak>, note: impl Fn(usize) -> String) -> String {
     let Times { seconds, runs } = times;
@@ -60,10 +63,12 @@ pub fn table(plan: &Plan, times: &Times, peak: Option<&Peak>, note: impl Fn(usiz
     for index in order {
         let (kernel, time) = (&plan.kernels[index], seconds[index]);
         let work = cost(plan, kernel);
-        let rate = |amount: f64| if time > 0.0 { amount / time } else { 0.0 };
+        let note = note(index);
+        let has_rate = time > 0.0 && !note.contains(TIMED_ELSEWHERE);
+        let rate = |amount: f64| if has_rate { amount / time } else { 0.0 };
+        let peak = peak.filter(|_| has_rate);
         let reached =
             peak.map_or("–".into(), |peak| format!("{:.0} %", 100.0 * rate(peak.least_seconds(&work))));
-        let note = note(index);
         let note = if note.is_empty() { note } else { format!(" [{note}]") };
         let origin = if kernel.origin.is_unknown() { String::new() } else { format!(" {}", kernel.origin) };
         let _ = writeln!(
@@ -109,6 +114,10 @@ mod tests {
         let words: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(words[..8], ["2.0", "µs", "100.0", "%", "50", "%", "0.5", "6.0"], "{text}");
         assert!(line.ends_with("fused(add) [noted]"), "{text}");
+        let epilogue = |_| format!("epilogue, {TIMED_ELSEWHERE} product's");
+        let text = table(&plan, &Times { seconds: vec![1e-10], runs: 3 }, Some(&peak), epilogue);
+        let words: Vec<&str> = text.lines().last().unwrap().split_whitespace().collect();
+        assert_eq!(words[4..7], ["–", "0.0", "0.0"], "{text}");
         let none = Times { seconds: vec![0.0], runs: 0 };
         assert!(table(&plan, &none, None, |_| String::new()).contains('–'));
     }

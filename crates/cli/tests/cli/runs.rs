@@ -128,9 +128,43 @@ fn resume_starts_a_run_that_was_killed_before_its_first_checkpoint() {
     // A finished run has nothing left to do, and more epochs train on.
     folder.succeed("train --resume run");
     assert_eq!(folder.checkpoint("run", "model.safetensors"), weights);
-    // The schedule was for two epochs: it has to be made longer, or the rate stays at its end.
-    folder.succeed("train --resume run --epochs 3 --set schedule.length=3");
+    // The schedule was for two epochs: it has to be made longer, or the rate stays at its end, which is said.
+    let idle = folder.run("train --resume run --epochs 3");
+    let said = String::from_utf8_lossy(&idle.stderr).into_owned();
+    assert!(said.contains("the learning rate is 0 from here on; --set schedule.length=3"), "{said}");
+    assert_eq!(folder.checkpoint("run", "model.safetensors"), weights);
+    folder.succeed("train --resume run --epochs 4 --set schedule.length=4");
     assert_ne!(folder.checkpoint("run", "model.safetensors"), weights);
+}
+
+#[test]
+fn images_are_changed_in_training_only() {
+    let folder = Folder::new("augment");
+    folder.write("linear.toml", LINEAR);
+    folder.write(
+        "training.toml",
+        "epochs = 1\n[data]\ntype = 'digits'\ncount = 600\n[[transforms]]\ntype = 'erase'\n",
+    );
+    folder.succeed(
+        "train --config training.toml --set data.count=60 --model linear.toml --out run --augment standard",
+    );
+    let config = String::from_utf8(folder.read("run/config.toml")).unwrap();
+    let at = |part: &str| config.find(part).unwrap_or_else(|| panic!("{part} is not in {config}"));
+    assert!(at("\"erase\"") < at("\"random_crop\"") && at("\"random_crop\"") < at("\"rotate\""));
+    assert!(config.contains("data = \"digits:60\""), "{config}");
+    // Another augmentation is another training; evaluation has none, so that it gives the same twice.
+    let refused = folder.fail("train --resume run --epochs 2 --augment flip");
+    assert!(refused.starts_with("--resume: `transforms"), "{refused}");
+    folder.succeed("train --resume run --epochs 2");
+    let loss = |text: String| {
+        text.split("test loss").nth(1).map(|rest| rest.split(" on").next().unwrap().to_string())
+    };
+    assert_eq!(loss(folder.succeed("eval run")), loss(folder.succeed("eval run --batch 7")));
+    folder.succeed("train --data digits:60 --model linear.toml --epochs 1 --out plain");
+    let wrong = folder.fail("train --data digits:60 --augment flipp --out wrong");
+    assert!(wrong.contains("unknown transform `flipp`; did you mean `flip`"), "{wrong}");
+    let listed = folder.succeed("list transforms") + &folder.succeed("list data --json");
+    assert!(listed.contains("random_crop") && listed.contains("\"cifar10\""), "{listed}");
 }
 
 /// The same images as grey PNG without compression.

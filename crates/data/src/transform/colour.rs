@@ -34,11 +34,14 @@ impl Transform for ColourJitter {
 
 /// Takes all colour away with this probability.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Grey(pub f32);
+pub struct Grey {
+    /// From 0 to 1.
+    pub probability: f32,
+}
 
 impl Transform for Grey {
     fn apply(&self, image: &mut Image, random: &mut Random) {
-        if random.unit() < self.0 {
+        if random.unit() < self.probability {
             towards_grey(image, 0.0);
         }
     }
@@ -89,8 +92,8 @@ mod tests {
         assert!(pale.len() > 3);
         let keeps = |pixels: &Vec<f32>, at| (weighed(pixels, at) - weighed(&plain, at)).abs() < 1e-3;
         assert!(pale.iter().all(|pixels| (0..4).all(|at| keeps(pixels, at))));
-        let grey = changed(&Grey(1.0), [3, 2, 2], 1);
+        let grey = changed(&Grey { probability: 1.0 }, [3, 2, 2], 1);
         assert!((0..4).all(|at| grey[at] == grey[4 + at] && grey[at] == grey[8 + at]));
-        assert_eq!(changed(&Grey(1.0), [1, 3, 4], 1), plain);
+        assert_eq!(changed(&Grey { probability: 1.0 }, [1, 3, 4], 1), plain);
     }
 }

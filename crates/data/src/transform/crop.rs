@@ -7,7 +7,8 @@ use crate::random::Random;
 /// size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RandomCrop {
-    padding: usize,
+    /// Pixels.
+    pub padding: usize,
 }
 
 impl RandomCrop {
@@ -43,7 +44,8 @@ impl Transform for RandomCrop {
 /// `4 : 3` (Szegedy et al.: Going deeper with convolutions, 2015).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RandomResizedCrop {
-    least: f32,
+    /// The least part of the area, 0 to 1.
+    pub least: f32,
 }
 
 impl RandomResizedCrop {

@@ -7,7 +7,8 @@ use crate::random::Random;
 /// data augmentation, 2020).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Erase {
-    probability: f32,
+    /// From 0 to 1.
+    pub probability: f32,
 }
 
 impl Erase {

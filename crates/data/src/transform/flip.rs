@@ -5,17 +5,20 @@ use crate::random::Random;
 
 /// Left and right change places with this probability.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Flip(pub f32);
+pub struct Flip {
+    /// From 0 to 1.
+    pub probability: f32,
+}
 
 impl Default for Flip {
     fn default() -> Flip {
-        Flip(0.5)
+        Flip { probability: 0.5 }
     }
 }
 
 impl Transform for Flip {
     fn apply(&self, image: &mut Image, random: &mut Random) {
-        if random.unit() < self.0 {
+        if random.unit() < self.probability {
             let width = image.width;
             image.pixels.chunks_exact_mut(width).for_each(|row| row.reverse());
         }
@@ -24,17 +27,20 @@ impl Transform for Flip {
 
 /// Above and below change places with this probability.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct FlipVertically(pub f32);
+pub struct FlipVertically {
+    /// From 0 to 1.
+    pub probability: f32,
+}
 
 impl Default for FlipVertically {
     fn default() -> FlipVertically {
-        FlipVertically(0.5)
+        FlipVertically { probability: 0.5 }
     }
 }
 
 impl Transform for FlipVertically {
     fn apply(&self, image: &mut Image, random: &mut Random) {
-        if random.unit() < self.0 {
+        if random.unit() < self.probability {
             let (height, width) = (image.height, image.width);
             for plane in image.planes() {
                 for y in 0..height / 2 {
@@ -54,9 +60,9 @@ mod tests {
     #[test]
     fn rows_and_columns() {
         let sixths = |numbers: [u8; 6]| numbers.map(|x| f32::from(x) / 6.0).to_vec();
-        assert_eq!(changed(&Flip(1.0), [1, 2, 3], 0), sixths([2, 1, 0, 5, 4, 3]));
-        assert_eq!(changed(&FlipVertically(1.0), [1, 3, 2], 0), sixths([4, 5, 2, 3, 0, 1]));
-        assert_eq!(changed(&FlipVertically(1.0), [3, 2, 1], 0), sixths([1, 0, 3, 2, 5, 4]));
+        assert_eq!(changed(&Flip { probability: 1.0 }, [1, 2, 3], 0), sixths([2, 1, 0, 5, 4, 3]));
+        assert_eq!(changed(&FlipVertically { probability: 1.0 }, [1, 3, 2], 0), sixths([4, 5, 2, 3, 0, 1]));
+        assert_eq!(changed(&FlipVertically { probability: 1.0 }, [3, 2, 1], 0), sixths([1, 0, 3, 2, 5, 4]));
         let flipped = (0..200).filter(|&seed| changed(&Flip::default(), [1, 1, 2], seed)[0] > 0.0).count();
         assert!((70..130).contains(&flipped), "{flipped}");
     }

@@ -65,9 +65,10 @@ pub trait Transform: Send + Sync {
 }
 
 /// A source whose images are changed as they are read; made by [`augment`].
+#[derive(Clone)]
 pub struct Augmented {
     source: Arc<dyn Source>,
-    transforms: Vec<Box<dyn Transform>>,
+    transforms: Arc<[Box<dyn Transform>]>,
     shape: [usize; 3],
     normalization: Option<Normalization>,
 }
@@ -97,7 +98,7 @@ pub fn augment(source: Arc<dyn Source>, transforms: Vec<Box<dyn Transform>>) -> 
         )));
     };
     let normalization = field.preparation.normalization().cloned();
-    Ok(Augmented { shape: [channels, height, width], normalization, source, transforms })
+    Ok(Augmented { shape: [channels, height, width], normalization, source, transforms: transforms.into() })
 }
 
 /// Keeps what a transform draws apart from other random numbers of a sample.
@@ -122,7 +123,7 @@ impl Source for Augmented {
                 plane.iter_mut().for_each(|x| *x = *x * std + mean);
             }
         }
-        for (number, transform) in (0..).zip(&self.transforms) {
+        for (number, transform) in (0..).zip(self.transforms.iter()) {
             let mut random = request.random(TRANSFORM_STREAM + number);
             transform.apply(&mut Image { channels, height, width, pixels }, &mut random);
         }

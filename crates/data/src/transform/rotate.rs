@@ -6,19 +6,20 @@ use crate::random::Random;
 /// Turns the image about its middle by up to so many degrees either way, bilinear; what comes in is black.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rotate {
-    most: f32,
+    /// Most degrees, either way.
+    pub degrees: f32,
 }
 
 impl Rotate {
     /// Up to so many degrees.
     pub fn new(degrees: f32) -> Rotate {
-        Rotate { most: degrees }
+        Rotate { degrees }
     }
 }
 
 impl Transform for Rotate {
     fn apply(&self, image: &mut Image, random: &mut Random) {
-        let (sine, cosine) = random.between(-self.most, self.most).to_radians().sin_cos();
+        let (sine, cosine) = random.between(-self.degrees, self.degrees).to_radians().sin_cos();
         turn(image, sine, cosine);
     }
 }

@@ -96,6 +96,7 @@ impl Init {
     }
 
     /// The same number everywhere.
+    #[doc(alias = "constant_")]
     pub fn constant(value: f32) -> Init {
         Init::new(Constant { value })
     }
@@ -127,11 +128,13 @@ impl Init {
     }
 
     /// Kaiming uniform for a ReLU: gain √2.
+    #[doc(alias = "kaiming_uniform_")]
     pub fn kaiming_uniform() -> Init {
         Init::kaiming_uniform_for(0.0)
     }
 
     /// Kaiming normal for a ReLU: gain √2.
+    #[doc(alias = "kaiming_normal_")]
     pub fn kaiming_normal() -> Init {
         Init::new(KaimingNormal { gain: leaky_gain(0.0) })
     }
@@ -142,11 +145,13 @@ impl Init {
     }
 
     /// Xavier uniform with gain 1.
+    #[doc(alias = "xavier_uniform_")]
     pub fn xavier_uniform() -> Init {
         Init::new(XavierUniform { gain: 1.0 })
     }
 
     /// Xavier normal with gain 1.
+    #[doc(alias = "xavier_normal_")]
     pub fn xavier_normal() -> Init {
         Init::new(XavierNormal { gain: 1.0 })
     }

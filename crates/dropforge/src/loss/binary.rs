@@ -9,9 +9,11 @@ use crate::tensor::node::fail;
 losses! {
     /// −t·ln p − (1 − t)·ln(1 − p) for probabilities p: PyTorch's `BCELoss`, Keras' binary cross-entropy. Logarithms
     /// count as at least −100, as in PyTorch. [`bce_with_logits`] is more exact.
+    #[doc(alias = "BCELoss")]
     BinaryCrossEntropy, bce = "bce", "binary cross-entropy of probabilities" {}
 
     /// Binary cross-entropy of sigmoid(prediction), safe for predictions of any size: PyTorch's `BCEWithLogitsLoss`.
+    #[doc(alias = "BCEWithLogitsLoss")]
     BinaryCrossEntropyOfLogits, bce_with_logits = "bce_with_logits", "binary cross-entropy of scores" {
         pos_weight: Option<Vec<f32>> = None, Range::ANY, "weight of positive targets, for each position of the last axis";
     }

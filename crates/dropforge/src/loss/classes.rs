@@ -11,6 +11,7 @@ losses! {
     /// The negative logarithm of the right class's probability, from logarithms `[batch, classes, ..]` and class
     /// indices i32 `[batch, ..]`: PyTorch's `NLLLoss`. The mean is divided by the sum of the weights of what counts.
     /// From unnormalised scores see [`cross_entropy`](crate::loss::cross_entropy).
+    #[doc(alias = "NLLLoss")]
     NegativeLogLikelihood, nll = "nll", "negative logarithm of the right class's probability" {
         weight: Option<Vec<f32>> = None, Range::ANY, "weight of each class";
         ignore_index: isize = -100, Range::ANY, "class of positions that do not count";
@@ -26,6 +27,7 @@ losses! {
     /// t·(ln t − prediction) for logarithms of probabilities as predictions: PyTorch's `KLDivLoss`, whose mean is taken
     /// over elements too. Σ over the classes and mean over the batch is the divergence itself:
     /// `reduction(Reduction::Sum)` over the number of samples.
+    #[doc(alias = "KLDivLoss")]
     KlDivergence, kl_div = "kl_div", "Kullback and Leibler's divergence, of logarithms" {
         log_target: bool = false, Range::ANY, "whether the target is given as logarithms";
     }
@@ -33,6 +35,7 @@ losses! {
     /// Information noise-contrastive estimation: rows of prediction and target `[batch, width]` with the same number
     /// belong together, all others do not. Cross-entropy of their cosines over the temperature, from the prediction's
     /// side. van den Oord et al., arXiv:1807.03748; as in CLIP, arXiv:2103.00020, if symmetric.
+    #[doc(alias = "CosineEmbeddingLoss")]
     Contrastive, info_nce = "info_nce", "cross-entropy of the cosines of pairs in a batch" {
         temperature: f32 = 0.1, Range::above(0.0), "what cosines are divided by";
         symmetric: bool = false, Range::ANY, "whether the target's side counts as much";

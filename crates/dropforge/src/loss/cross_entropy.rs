@@ -26,6 +26,16 @@ pub struct CrossEntropy {
 /// digits at any magnitude. A class that does not exist is an error of whatever computes the loss, unless it is the one that
 /// [`ignore_index`](CrossEntropy::ignore_index) names: PyTorch passes over −100 by default. For probabilities as targets see
 /// [`categorical_cross_entropy`](crate::loss::categorical_cross_entropy).
+///
+/// ```
+/// use dropforge::prelude::*;
+///
+/// let scores = Tensor::from([[2.0, 0.0], [0.0, 2.0]]);
+/// let loss = cross_entropy().loss(&scores, &Tensor::from([0, 1]));
+/// assert!((loss.item::<f32>()? - 0.1269).abs() < 1e-3);
+/// # Ok::<(), dropforge::Error>(())
+/// ```
+#[doc(alias = "CrossEntropyLoss")]
 #[track_caller]
 pub fn cross_entropy() -> CrossEntropy {
     CrossEntropy {
@@ -75,8 +85,16 @@ impl CrossEntropy {
             && target.dtype() == DType::I32;
         let axis = if target.rank() == 0 { 0 } else { 1 };
         if !fits || scores.shape().without(&[axis]) != *target.shape() {
+            let advice = if target.dtype() != DType::I32 && *target.shape() == scores.shape().without(&[axis])
+            {
+                "; cast the classes to i32"
+            } else if target.rank() == 1 && scores.rank() > 2 {
+                "; is there a flatten() missing before the last layer?"
+            } else {
+                ""
+            };
             let message = format!(
-                "needs scores f32[batch, classes, ..] and classes i32[batch, ..], got {} and {}",
+                "needs scores f32[batch, classes, ..] and classes i32[batch, ..], got {} and {}{advice}",
                 scores.ty(),
                 target.ty()
             );

@@ -14,6 +14,15 @@ pub struct MeanSquaredError {
 }
 
 /// Mean over all elements of the squared difference of two tensors of one shape: PyTorch's `F.mse_loss`.
+///
+/// ```
+/// use dropforge::prelude::*;
+///
+/// let loss = mse().loss(&Tensor::from([1.0, 2.0]), &Tensor::from([1.0, 4.0]));
+/// assert_eq!(loss.item::<f32>()?, 2.0);
+/// # Ok::<(), dropforge::Error>(())
+/// ```
+#[doc(alias = "MSELoss")]
 #[track_caller]
 pub fn mse() -> MeanSquaredError {
     MeanSquaredError { site: Location::caller() }

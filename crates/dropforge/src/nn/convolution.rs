@@ -99,6 +99,15 @@ pub type Conv3d = Convolution<3>;
 ///
 /// Parameters: `weight [outputs, inputs / groups, kh, kw]`, Kaiming uniform with a = √5, and `bias [outputs]`, uniform
 /// within ±1/√(inputs / groups · kh · kw). Defaults: stride 1, no padding, no dilation, one group, with bias.
+///
+/// ```
+/// use dropforge::prelude::*;
+///
+/// let net = Network::compile(conv(6, 5).same(), [1, 28, 28])?;
+/// assert_eq!(net.output().map(|ty| ty.shape.to_vec()), Some(vec![1, 6, 28, 28]));
+/// # Ok::<(), dropforge::Error>(())
+/// ```
+#[doc(alias = "Conv2d")]
 #[track_caller]
 pub fn conv(outputs: usize, kernel: impl IntoSize) -> Conv {
     convolution(outputs, kernel.into_size())

@@ -23,6 +23,15 @@ pub struct Dense {
 ///
 /// Parameters: `weight [outputs, inputs]`, Kaiming uniform with a = √5, and `bias [outputs]`, uniform within
 /// ±1/√inputs.
+///
+/// ```
+/// use dropforge::prelude::*;
+///
+/// let net = Network::compile(dense(10).bias(false), [784])?;
+/// assert_eq!(net.parameter_count(), 7840);
+/// # Ok::<(), dropforge::Error>(())
+/// ```
+#[doc(alias = "Linear")]
 #[track_caller]
 pub fn dense(outputs: usize) -> Dense {
     let weight_init = Init::weight();

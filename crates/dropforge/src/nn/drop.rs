@@ -67,11 +67,13 @@ macro_rules! dropouts {
 dropouts! {
     /// In training each channel of each sample becomes 0 as a whole with this probability, the others grow by 1/(1 −
     /// p): PyTorch's `nn.Dropout1d` to `3d`. Tompson et al., arXiv:1411.4280.
+    #[doc(alias = "Dropout2d")]
     SpatialDropout, spatial_dropout = "spatial_dropout", "in training, whole channels become 0 at random",
         |scope, x, p| drop_whole(scope, "spatial_dropout", x, p, Whole::Channel);
     /// In training each sample becomes 0 as a whole with this probability, the others grow by 1/(1 − p): stochastic
     /// depth, where it ends the body of a residual. torchvision's `StochasticDepth(mode="row")`; Huang et al.,
     /// arXiv:1603.09382.
+    #[doc(alias = "StochasticDepth")]
     DropPath, drop_path = "drop_path", "in training, whole samples become 0 at random",
         |scope, x, p| drop_whole(scope, "drop_path", x, p, Whole::Sample);
     /// Dropout that keeps mean and variance behind a SELU: in training elements become SELU's limit at −∞ with this

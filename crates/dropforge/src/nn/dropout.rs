@@ -18,6 +18,7 @@ pub struct Dropout {
 /// evaluation nothing happens. PyTorch's `nn.Dropout`; Srivastava et al., JMLR 15 (2014).
 ///
 /// Each step draws new elements, the same ones for the same seed, step and place in the network.
+#[doc(alias = "Dropout")]
 #[track_caller]
 pub fn dropout(probability: f32) -> Dropout {
     Dropout { probability, site: Location::caller() }

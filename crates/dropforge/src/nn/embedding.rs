@@ -11,6 +11,14 @@ layers! {
     /// A table of `count` vectors of `width`, looked up by i32 indices of any shape: PyTorch's `nn.Embedding`. An index outside
     /// is an error. Parameter: `weight [count, width]`, normal with mean 0 and deviation 1. The vector with the index
     /// [`padding_index`](Embedding::padding_index) starts with zeros and is not trained.
+    ///
+    /// ```
+    /// use dropforge::prelude::*;
+    ///
+    /// let net = Network::compile(embedding(100, 8), ValueType::new(DType::I32, [5]))?;
+    /// assert_eq!(net.output().map(|ty| ty.shape.to_vec()), Some(vec![1, 5, 8]));
+    /// # Ok::<(), dropforge::Error>(())
+    /// ```
     Embedding, embedding(count: usize, width: usize) = "embedding", "a table of vectors, looked up by index" [
         count as "count": usize = count, (1..).into(), "how many vectors there are";
         width as "width": usize = width, (1..).into(), "numbers in a vector";

@@ -22,6 +22,7 @@ pub struct GroupNorm {
 ///
 /// y = (x − mean) / √(biased variance + eps) · weight + bias, with parameters `weight` (ones) and `bias` (zeros),
 /// `[channels]`. Default eps 1e-5.
+#[doc(alias = "GroupNorm")]
 #[track_caller]
 pub fn group_norm(groups: usize) -> GroupNorm {
     GroupNorm { groups, eps: 1e-5, affine: true, site: Location::caller() }
@@ -37,6 +38,7 @@ pub struct InstanceNorm {
 
 /// Normalises each channel (axis 1) of each sample: PyTorch's `nn.InstanceNorm1d` to `3d`, which have no weight and
 /// bias unless asked for; neither has this one. Ulyanov et al., arXiv:1607.08022. Default eps 1e-5.
+#[doc(alias = "InstanceNorm2d")]
 #[track_caller]
 pub fn instance_norm() -> InstanceNorm {
     InstanceNorm { eps: 1e-5, affine: false, site: Location::caller() }
@@ -55,6 +57,7 @@ pub struct RmsNorm {
 ///
 /// y = x / √(mean of x² + eps) · weight, with the parameter `weight` (ones) of the last extent. Default eps 1e-5;
 /// PyTorch's is the smallest step of the element type at 1.
+#[doc(alias = "RMSNorm")]
 #[track_caller]
 pub fn rms_norm() -> RmsNorm {
     RmsNorm { eps: 1e-5, affine: true, site: Location::caller() }

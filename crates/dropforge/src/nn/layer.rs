@@ -13,6 +13,7 @@ use std::panic::Location;
 ///
 /// Any `Fn(&Scope, &Tensor) -> Tensor` is one. A type of your own implements `forward`; everything it keeps it declares
 /// there, with sizes taken from the tensor it is given. `forward` runs once per compiled program, never per step.
+#[doc(alias = "Module")]
 pub trait Layer: Send + Sync {
     /// The output for an input.
     fn forward(&self, scope: &Scope, x: &Tensor) -> Tensor;
@@ -152,6 +153,7 @@ pub struct Flatten {
 }
 
 /// Merges all axes but the batch: `[batch, 16, 5, 5]` becomes `[batch, 400]`.
+#[doc(alias = "Flatten")]
 #[track_caller]
 pub fn flatten() -> Flatten {
     Flatten { site: Location::caller() }

@@ -24,6 +24,7 @@ pub struct BatchNorm {
 /// also recorded: running = (1 − momentum)·running + momentum·batch, the variance unbiased. In evaluation the recorded
 /// ones are used. Parameters `weight` (ones) and `bias` (zeros), states `running_mean` (zeros) and `running_var` (ones), all
 /// `[channels]`. Defaults: momentum 0.1, eps 1e-5.
+#[doc(alias = "BatchNorm2d")]
 #[track_caller]
 pub fn batch_norm() -> BatchNorm {
     BatchNorm { momentum: 0.1, eps: 1e-5, affine: true, site: Location::caller() }
@@ -126,6 +127,7 @@ pub struct LayerNorm {
 ///
 /// y = (x − mean) / √(biased variance + eps) · weight + bias, with parameters `weight` (ones) and `bias` (zeros) of the
 /// last extent. Default eps 1e-5.
+#[doc(alias = "LayerNorm")]
 #[track_caller]
 pub fn layer_norm() -> LayerNorm {
     LayerNorm { eps: 1e-5, affine: true, site: Location::caller() }

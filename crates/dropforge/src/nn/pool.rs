@@ -122,6 +122,15 @@ pools! {
     MaxPooling, |_, x, windows| x.max_windows(windows), {},
         /// The largest element of each window of images `[batch, channels, height, width]`: PyTorch's `nn.MaxPool2d`. The
         /// window moves by its own size.
+        ///
+        /// ```
+        /// use dropforge::prelude::*;
+        ///
+        /// let net = Network::compile(max_pool(2), [1, 28, 28])?;
+        /// assert_eq!(net.output().map(|ty| ty.shape.to_vec()), Some(vec![1, 1, 14, 14]));
+        /// # Ok::<(), dropforge::Error>(())
+        /// ```
+        #[doc(alias = "MaxPool2d")]
         MaxPool, max_pool, 2 = "max_pool", "the largest element of each window";
         /// The largest element of each window of series `[batch, channels, time]`: PyTorch's `nn.MaxPool1d`.
         MaxPool1d, max_pool1d, 1 = "max_pool1d", "the largest element of each window of series";
@@ -136,6 +145,7 @@ pools! {
     },
         /// The mean of each window of images `[batch, channels, height, width]`, padding counting as zeros: PyTorch's
         /// `nn.AvgPool2d`. The window moves by its own size.
+        #[doc(alias = "AvgPool2d")]
         AvgPool, avg_pool, 2 = "avg_pool", "the mean of each window, padding counting as zeros";
         /// The mean of each window of series `[batch, channels, time]`: PyTorch's `nn.AvgPool1d`.
         AvgPool1d, avg_pool1d, 1 = "avg_pool1d", "the mean of each window of series";
@@ -220,6 +230,7 @@ pub struct GlobalAvgPool {
 }
 
 /// Mean over height and width of an image: `[batch, channels, height, width]` becomes `[batch, channels]`.
+#[doc(alias = "AdaptiveAvgPool2d")]
 #[track_caller]
 pub fn global_avg_pool() -> GlobalAvgPool {
     GlobalAvgPool { site: Location::caller() }

@@ -18,6 +18,7 @@ pub struct PRelu {
 
 /// x where positive, `weight`·x elsewhere, with one trained slope for all: PyTorch's `nn.PReLU`. He et al.,
 /// arXiv:1502.01852. Parameter `weight`, `[1]` or `[channels]`, which starts at 0.25.
+#[doc(alias = "PReLU")]
 #[track_caller]
 pub fn prelu() -> PRelu {
     PRelu { slope: 0.25, per_channel: false, site: Location::caller() }

@@ -17,6 +17,15 @@ pub struct Residual {
 /// x + body(x): the body must keep the shape, or a [`Residual::shortcut`] bring x to the new one. He et al.,
 /// arXiv:1512.03385. Parameters of the body are named directly under the residual, those of the shortcut under
 /// `shortcut`.
+///
+/// ```
+/// use dropforge::prelude::*;
+///
+/// let block = residual(seq![conv(8, 3).same(), batch_norm(), relu(), conv(8, 3).same()]);
+/// let net = Network::compile(block, [8, 6, 6])?;
+/// assert_eq!(net.output().map(|ty| ty.shape.to_vec()), Some(vec![1, 8, 6, 6]));
+/// # Ok::<(), dropforge::Error>(())
+/// ```
 #[track_caller]
 pub fn residual(body: impl Layer + 'static) -> Residual {
     Residual { body: Box::new(body), shortcut: None, site: Location::caller() }

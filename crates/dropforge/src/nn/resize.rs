@@ -16,10 +16,12 @@ activations! {
     PixelUnshuffle, pixel_unshuffle = "pixel_unshuffle", "pixels become channels"
         (factor: usize = 2, "how many times as high and wide it was") = |x| x.pixel_unshuffle(factor);
     /// Each pixel repeated in both directions: PyTorch's `nn.UpsamplingNearest2d`.
+    #[doc(alias = "Upsample")]
     UpsampleNearest, upsample_nearest = "upsample_nearest", "each pixel repeated in both directions"
         (factor: usize = 2, "how many times as high and wide") = |x| x.upsample_nearest(factor);
     /// Pixels between their neighbours, so many times as high and wide: PyTorch's `nn.Upsample(mode="bilinear")`; see
     /// [`Tensor::resize_bilinear`].
+    #[doc(alias = "Upsample")]
     UpsampleBilinear, upsample_bilinear = "upsample_bilinear", "pixels between their neighbours"
         (factor: usize = 2, "how many times as high and wide",
         align_corners: bool = false, "whether the outermost pixels stay the outermost ones")

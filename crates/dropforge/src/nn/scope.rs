@@ -32,6 +32,7 @@ use std::sync::Arc;
 /// assert_eq!(network.parameter_count(), 8 * 4 + 8 + 8 * 3 + 3);
 /// # Ok::<(), dropforge::Error>(())
 /// ```
+#[doc(alias = "register_buffer")]
 #[derive(Clone)]
 pub struct Scope {
     trace: Rc<RefCell<Trace>>,
@@ -108,6 +109,7 @@ impl Scope {
     }
 
     /// A trained f32 parameter of this scope.
+    #[doc(alias = "nn.Parameter")]
     #[track_caller]
     pub fn parameter(&self, name: &str, shape: impl IntoShape, init: Init) -> Tensor {
         let shape = shape.into_shape();
@@ -130,6 +132,7 @@ impl Scope {
 
     /// An f32 state of this scope that lives across steps, such as running statistics. [`Scope::write_state`] sets what it
     /// holds after the step.
+    #[doc(alias = "register_buffer")]
     #[track_caller]
     pub fn state(&self, name: &str, shape: impl IntoShape, init: Init) -> Tensor {
         let ty = ValueType::new(DType::F32, shape.into_shape());

@@ -15,6 +15,19 @@ pub struct Sequential {
 }
 
 /// A sequence without layers.
+///
+/// ```
+/// use dropforge::prelude::*;
+///
+/// let mut net = sequential();
+/// for width in [32, 16] {
+///     net = net.push(dense(width)).push(relu());
+/// }
+/// let net = Network::compile(net, [4])?;
+/// assert_eq!(net.output().map(|ty| ty.shape.to_vec()), Some(vec![1, 16]));
+/// # Ok::<(), dropforge::Error>(())
+/// ```
+#[doc(alias = "Sequential")]
 pub fn sequential() -> Sequential {
     Sequential::default()
 }

@@ -38,6 +38,7 @@ pub struct Group {
 /// assert_ne!(step.states().read("backbone.weight")?, before);
 /// # Ok::<(), dropforge::Error>(())
 /// ```
+#[doc(alias = "param_groups")]
 pub fn group(pattern: impl Into<String>) -> Group {
     let pattern = pattern.into();
     let name = pattern.trim_matches(['*', '?', '.']);

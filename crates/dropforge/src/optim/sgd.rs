@@ -13,6 +13,7 @@ use dropforge_ir::{DType, ValueType};
 /// With g the gradient plus `weight_decay`·w and, in the first step, b = g, later b = momentum·b + (1 − dampening)·g:
 /// w −= lr·b, or w −= lr·(g + momentum·b) with Nesterov, or w −= lr·g without momentum. States: `sgd.momentum.<name>`,
 /// and `sgd.step` with dampening. Sutskever et al., ICML 2013.
+#[doc(alias = "SGD")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sgd {
     lr: f64,

@@ -49,7 +49,7 @@ pub(super) fn check_own(run: &Path, now: &State) -> Result<()> {
     };
     match saved?.as_ref().is_none_or(own) {
         true => Ok(()),
-        false => Err(Error::new(format!(
+        false => Err(Error::file(format!(
             "{}: holds another run; save in another folder, go on with that run by `resume`, or replace it by \
              `save_over`",
             run.display()
@@ -123,7 +123,7 @@ fn alive(state: &DeviceState, array: &Array) -> Result<()> {
     };
     match numbers.iter().find(|x| dead(x)) {
         None => Ok(()),
-        Some(x) => Err(Error::new(format!(
+        Some(x) => Err(Error::file(format!(
             "{} has become {x:e}: the loss diverges. Nothing is saved and the checkpoint before stays; go on from that \
              with a lower learning rate",
             state.name()
@@ -164,7 +164,7 @@ pub(super) fn load_model(run: &Path, network: &mut Network) -> Result<()> {
         Ok((model, Chosen::read(&folder.join(CHOICES))?))
     };
     let Some((model, chosen)) = read_latest(run, read)? else {
-        return Err(Error::new(format!("{}: the run has no checkpoint yet", run.display())));
+        return Err(Error::file(format!("{}: the run has no checkpoint yet", run.display())));
     };
     write_all(network.states(), model)?;
     if let Some(choices) = chosen.as_ref().and_then(|chosen| chosen.for_device_of(network)) {
@@ -191,11 +191,11 @@ fn read_fitting(
     let fits = || {
         for &(name, there) in &wanted {
             match file.ty(name) {
-                None => return Err(Error::new(format!("has no tensor {name}; it is of another model"))),
+                None => return Err(Error::file(format!("has no tensor {name}; it is of another model"))),
                 Some(here) => {
                     let here = here.map_err(|error| error.context(name))?;
                     if here != *there {
-                        return Err(Error::new(format!(
+                        return Err(Error::file(format!(
                             "{name} is {here} in the file, but {there} in the model"
                         )));
                     }
@@ -204,7 +204,7 @@ fn read_fitting(
         }
         match file.types().find(|(name, _)| !names.contains(name)) {
             Some((name, _)) => {
-                Err(Error::new(format!("{name} is not part of the model; the file is of another one")))
+                Err(Error::file(format!("{name} is not part of the model; the file is of another one")))
             }
             None => Ok(()),
         }

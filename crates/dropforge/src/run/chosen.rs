@@ -41,14 +41,14 @@ impl Chosen {
         if self.choices.is_empty() {
             return Ok(());
         }
-        let text = toml::to_string(self).map_err(|error| Error::new(format!("choices: {error}")))?;
+        let text = toml::to_string(self).map_err(|error| Error::file(format!("choices: {error}")))?;
         disk::write_text(path, &text)
     }
 
     /// Reads the file; `None` where there is none.
     pub fn read(path: &Path) -> Result<Option<Chosen>> {
         let Some(text) = disk::read_text_if_any(path, MOST_BYTES)? else { return Ok(None) };
-        let parsed = toml::from_str(&text).map_err(|error| Error::new(toml_message(&text, &error)));
+        let parsed = toml::from_str(&text).map_err(|error| Error::file(toml_message(&text, &error)));
         parsed.map(Some).map_err(|error| error.context(path.display()))
     }
 }

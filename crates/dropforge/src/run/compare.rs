@@ -28,7 +28,7 @@ pub fn threads_of(run: impl AsRef<Path>) -> Result<Option<usize>> {
 /// Whether a training can go on with other data: shape, normalisation, and the classes in their order.
 pub(super) fn same_inputs(then: &InputSpec, now: &InputSpec) -> Result<()> {
     let differ = |what: &str, then: String, now: String| {
-        Err(Error::new(format!("was trained on {what} {then}, this data has {now}; use the same data")))
+        Err(Error::data(format!("was trained on {what} {then}, this data has {now}; use the same data")))
     };
     if then.classes.len() != now.classes.len() {
         return differ(

@@ -3,7 +3,8 @@
 use super::group_spec::GroupSpec;
 use super::part::Part;
 use super::registry::context;
-use super::{ModelSpec, old_config};
+use super::{DataSpec, ModelSpec, old_config};
+use crate::data::Augmentation;
 use crate::loss::Loss;
 use crate::metric::Metric;
 use crate::optim::Optimizer;
@@ -56,8 +57,12 @@ pub struct RunConfig {
     pub threads: Option<usize>,
     /// Seconds between two checkpoints in the middle of an epoch.
     pub save_every: f64,
-    /// Data to train on, as on the command line: `digits`, `mnist:DIR`...
+    /// Data to train on, as on the command line: `digits`, `mnist:DIR`... In a file also a table with `type` and settings.
     pub data: String,
+    /// Height and width that the images of a folder are brought to; 64 if `None`.
+    pub size: Option<usize>,
+    /// Random changes of the images that are trained on, in order.
+    pub transforms: Vec<Part<dyn Augmentation>>,
     /// The layers.
     pub model: ModelSpec,
     /// What training makes small; the usual one for the targets if `None`.
@@ -93,7 +98,9 @@ described! {
     device: String, Some("cpu".into()), Range::ANY, "where to compute", may change;
     threads: Option<usize>, Some(None), (1..=1024).into(), "threads of the CPU, all cores by default", may change;
     save_every: f64, Some(30.0), (0.0..).into(), "seconds between checkpoints in the middle of an epoch", may change;
-    data: String, Some("digits".into()), Range::ANY, "what to train on";
+    data: String, Some("digits".into()), Range::ANY, "what to train on: a word, or a table with `type` and settings";
+    size: Option<usize>, Some(None), (1..=16_384).into(), "height and width that the images of a folder are brought to, 64 by default";
+    transforms: Vec<Part<dyn Augmentation>>, Some(Vec::new()), Range::ANY, "random changes of the images that are trained on";
     model: ModelSpec, None, Range::ANY, "the network";
     loss: Option<Part<dyn Loss>>, Some(None), Range::ANY, "what is made small, by default what suits the targets";
     optimizer: Part<dyn Optimizer>, None, Range::ANY, "how weights are updated";
@@ -134,14 +141,14 @@ impl SettingType for InputSpec {
         value
             .clone()
             .try_into()
-            .map_err(|error: toml::de::Error| Error::new(error.message().replace('\n', " ")))
+            .map_err(|error: toml::de::Error| Error::setting(error.message().replace('\n', " ")))
     }
 
     fn write(&self) -> Result<Option<Value>> {
         if *self == InputSpec::default() {
             return Ok(None);
         }
-        Value::try_from(self).map(Some).map_err(|error| Error::new(error.to_string()))
+        Value::try_from(self).map(Some).map_err(|error| Error::setting(error.to_string()))
     }
 }
 
@@ -184,11 +191,17 @@ impl RunConfig {
                 usual(schedule, &Table::from_iter([("warmup".into(), warmup.clone())])),
             );
         }
+        if let Some(data @ Value::Table(_)) = settings.get("data") {
+            let word = DataSpec::new(data).map_err(|error| error.context("data"))?.to_string();
+            settings.insert("data".into(), Value::String(word));
+        }
         settings.entry("batch").or_insert_with(|| Value::Integer(recipe.batch as i64));
         settings.entry("epochs").or_insert_with(|| Value::Integer(recipe.epochs as i64));
         let mut config = RunConfig::read(&settings, &context())?;
         if config.optimizer.table().get("lr").and_then(Value::as_float) == Some(0.0) {
-            return Err(Error::new("the learning rate is 0, so nothing would be learned; use one above 0"));
+            return Err(Error::setting(
+                "the learning rate is 0, so nothing would be learned; use one above 0",
+            ));
         }
         config.fix_lengths()?;
         Ok(config)
@@ -256,7 +269,7 @@ impl RunConfig {
     /// As [`RunConfig::table`].
     pub fn to_text(&self) -> Result<String> {
         let table = self.table()?;
-        let text = toml::to_string(&table).map_err(|error| Error::new(format!("config: {error}")))?;
+        let text = toml::to_string(&table).map_err(|error| Error::setting(format!("config: {error}")))?;
         Ok(format!(
             "# A training run of dropforge; `dropforge train --resume` on this folder continues it.\n\
              {FORMAT_KEY} = {FORMAT}\n{text}"
@@ -287,14 +300,14 @@ impl RunConfig {
     pub fn settings(text: &str) -> Result<Table> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut table: Table =
-            toml::from_str(text).map_err(|error| Error::new(toml_message(text, &error)))?;
+            toml::from_str(text).map_err(|error| Error::setting(toml_message(text, &error)))?;
         match table.remove(FORMAT_KEY) {
             Some(Value::Integer(1)) => table = old_config::converted(table)?,
             None | Some(Value::Integer(FORMAT)) => {}
             Some(Value::Integer(format)) if format > FORMAT => {
-                return Err(Error::new(format!("format {format} is of a newer version of dropforge")));
+                return Err(Error::setting(format!("format {format} is of a newer version of dropforge")));
             }
-            Some(other) => return Err(Error::new(format!("format {other} is none that there was"))),
+            Some(other) => return Err(Error::setting(format!("format {other} is none that there was"))),
         }
         Ok(table)
     }
@@ -310,7 +323,7 @@ impl RunConfig {
             if !may_change(&path, new_table) {
                 let shown =
                     |value: Option<&Value>| value.map_or_else(|| "nothing".to_string(), ToString::to_string);
-                return Err(Error::new(format!(
+                return Err(Error::setting(format!(
                     "`{path}` was {} when the run was started and cannot become {}; leave it, or start another run",
                     shown(old),
                     shown(new)

@@ -1,6 +1,7 @@
 //! Data sets by name, as on a command line.
 
 use super::InputSpec;
+use super::data_sets::{MNIST_DIR, TEXT_LENGTH};
 use crate::{Error, Result};
 use dropforge_data::{
     Corpus, DIGITS_TEST, DIGITS_TRAIN, Description, Field, FileSplit, INPUT, ImageFolder, Normalization,
@@ -15,11 +16,6 @@ const DIGITS_SEED: u64 = 1;
 /// The same for which images of a folder are kept for testing, and how many of them.
 const FOLDER_SEED: u64 = 1;
 const FOLDER_TRAIN_PART: f64 = 0.85;
-/// Where MNIST is looked for unless told otherwise.
-const MNIST_DIR: &str = "data/mnist";
-
-/// Tokens of a sample of text, unless told otherwise.
-const TEXT_LENGTH: usize = 128;
 /// Part of a text that is trained on; the rest, at its end, is for testing.
 const TEXT_TRAIN_PART: f64 = 0.9;
 /// Which rows of a table are kept for testing, always the same, and how many are not.
@@ -89,15 +85,15 @@ impl DataSpec {
         let (name, rest) = text.split_once(':').map_or((text, None), |(name, rest)| (name, Some(rest)));
         let dir = || match rest {
             Some(dir) if !dir.is_empty() => Ok(PathBuf::from(dir)),
-            _ => Err(Error::new(format!("data `{text}` names no folder; write {name}:DIR"))),
+            _ => Err(Error::setting(format!("data `{text}` names no folder; write {name}:DIR"))),
         };
         match (name, rest) {
             ("digits", None) => Ok(DataSpec::Digits(DIGITS_TRAIN)),
             ("digits", Some(count)) => match count.parse() {
                 Ok(count @ 10..=10_000_000) => Ok(DataSpec::Digits(count)),
-                _ => {
-                    Err(Error::new(format!("data `{text}`: the count must be a number from 10 to 10000000")))
-                }
+                _ => Err(Error::setting(format!(
+                    "data `{text}`: the count must be a number from 10 to 10000000"
+                ))),
             },
             ("mnist", None) => Ok(DataSpec::Mnist(MNIST_DIR.into())),
             ("mnist", Some(_)) => Ok(DataSpec::Mnist(dir()?)),
@@ -105,7 +101,7 @@ impl DataSpec {
             ("folder", _) => Ok(DataSpec::Folder(dir()?)),
             ("text", _) => parse_text(text, rest.unwrap_or_default()),
             ("table", _) => parse_table(text, rest.unwrap_or_default()),
-            _ => Err(Error::new(format!("unknown data `{text}`; known are {}", DataSpec::USAGE))),
+            _ => Err(Error::setting(format!("unknown data `{text}`; known are {}", DataSpec::USAGE))),
         }
     }
 
@@ -140,7 +136,7 @@ impl DataSpec {
     pub fn download(&self) -> Result<()> {
         match self {
             DataSpec::Mnist(dir) => Ok(download_mnist(dir, None)?),
-            _ => Err(Error::new(format!("only mnist can be downloaded, not {self}"))),
+            _ => Err(Error::setting(format!("only mnist can be downloaded, not {self}"))),
         }
     }
 
@@ -167,7 +163,7 @@ impl DataSpec {
             DataSpec::Mnist(dir) => {
                 let (train, test) = mnist(dir).map_err(|error| {
                     let hint = if dir.exists() { "" } else { "; `--download` fetches it" };
-                    Error::new(format!("{error}{hint}"))
+                    Error::data(format!("{error}{hint}")).caused_by(error)
                 })?;
                 (Arc::new(train), Arc::new(test))
             }
@@ -194,7 +190,7 @@ impl DataSpec {
             }
         };
         if let Some([only]) = train.description().class_names() {
-            return Err(Error::new(format!(
+            return Err(Error::data(format!(
                 "{self}: there is one class only, `{only}`{}",
                 self.advice(only)
             )));
@@ -261,14 +257,14 @@ fn file_and_options<'a>(text: &str, rest: &'a str) -> Result<(PathBuf, Vec<(&'a 
     };
     if path.is_empty() {
         let name = text.split(':').next().unwrap_or_default();
-        return Err(Error::new(format!("data `{text}` names no file; write {name}:FILE")));
+        return Err(Error::setting(format!("data `{text}` names no file; write {name}:FILE")));
     }
     let options = options.split('&').filter(|option| !option.is_empty());
     Ok((path.into(), options.map(|option| option.split_once('=').unwrap_or((option, ""))).collect()))
 }
 
 fn unknown_option(text: &str, (name, value): (&str, &str), known: &str) -> Error {
-    Error::new(format!("data `{text}`: unknown option `{name}={value}`; known are {known}"))
+    Error::setting(format!("data `{text}`: unknown option `{name}={value}`; known are {known}"))
 }
 
 fn parse_text(text: &str, rest: &str) -> Result<DataSpec> {
@@ -279,7 +275,7 @@ fn parse_text(text: &str, rest: &str) -> Result<DataSpec> {
             ("length", number) => match number.parse() {
                 Ok(number @ 1..=1_000_000) => length = number,
                 _ => {
-                    return Err(Error::new(format!(
+                    return Err(Error::setting(format!(
                         "data `{text}`: the length must be a number of tokens from 1 to 1000000"
                     )));
                 }
@@ -344,7 +340,7 @@ fn parts(dir: &Path) -> Result<Option<(PathBuf, PathBuf)>> {
 /// The names of the folders in a folder that are not hidden, sorted.
 fn subfolders(dir: &Path) -> Result<Vec<String>> {
     let entries =
-        std::fs::read_dir(dir).map_err(|cause| Error::new(format!("{}: {cause}", dir.display())))?;
+        std::fs::read_dir(dir).map_err(|error| Error::io("cannot list it", error).context(dir.display()))?;
     let mut names: Vec<String> = entries
         .filter_map(|entry| entry.ok().filter(|entry| entry.path().is_dir()))
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
@@ -382,7 +378,7 @@ fn open_folder(
     let (here, there) = (train.description().class_names(), test.description().class_names());
     if here != there {
         let names = |names: Option<&[String]>| names.map(|names| names.join(", ")).unwrap_or_default();
-        return Err(Error::new(format!(
+        return Err(Error::data(format!(
             "{}: training images have the classes {}, test images {}; name their folders alike",
             dir.display(),
             names(here),
@@ -469,7 +465,7 @@ impl InputSpec {
     /// Shape, classes, normalisation or columns are others; the message says which.
     pub fn check_continues(&self, now: &InputSpec) -> Result<()> {
         let differs = |what: &str, was: String, is: String| {
-            Err(Error::new(format!(
+            Err(Error::data(format!(
                 "the data have changed since the run was started: {what} {was}, now {is}; go on with the same data, or \
                  start another run"
             )))
@@ -507,7 +503,7 @@ impl InputSpec {
     /// The file is missing or damaged, or the model does not take images.
     pub fn read_image(&self, path: impl AsRef<Path>) -> Result<Vec<f32>> {
         let &[channels, height, width] = self.shape.as_slice() else {
-            return Err(Error::new(format!(
+            return Err(Error::data(format!(
                 "the model takes inputs of shape {:?}, which are no images",
                 self.shape
             )));

@@ -19,10 +19,10 @@ type Contents<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<()>;
 /// Writes a file that is not there yet and waits until the disk has it.
 pub(super) fn write_file(path: &Path, contents: Contents<'_>) -> Result<()> {
     let mut attempt = || -> Result<()> {
-        let file = calls::create(path).map_err(|error| Error::new(format!("cannot create: {error}")))?;
+        let file = calls::create(path).map_err(|error| Error::io("cannot create", error))?;
         let mut buffered = BufWriter::with_capacity(1 << 16, file);
         contents(&mut buffered)?;
-        let failed = |error: io::Error| Error::new(format!("cannot write: {error}"));
+        let failed = |error: io::Error| Error::io("cannot write", error);
         let file = buffered.into_inner().map_err(|error| failed(error.into_error()))?;
         file.flush_to_disk().map_err(failed)
     };
@@ -31,7 +31,7 @@ pub(super) fn write_file(path: &Path, contents: Contents<'_>) -> Result<()> {
 
 /// As [`write_file`], of a text.
 pub(super) fn write_text(path: &Path, text: &str) -> Result<()> {
-    let failed = |error: io::Error| Error::new(format!("cannot write: {error}"));
+    let failed = |error: io::Error| Error::io("cannot write", error);
     write_file(path, &mut |out| out.write_all(text.as_bytes()).map_err(failed))
 }
 
@@ -54,7 +54,7 @@ pub(super) fn replace_text(path: &Path, text: &str) -> Result<()> {
     {
         return Ok(());
     }
-    let failed = |error: io::Error| Error::new(format!("cannot write: {error}"));
+    let failed = |error: io::Error| Error::io("cannot write", error);
     replace_file(path, &mut |out| out.write_all(text.as_bytes()).map_err(failed))
 }
 
@@ -70,7 +70,7 @@ pub(super) fn replace_by_link(path: &Path, source: &Path) -> Result<()> {
     }
     let mut from = open(source)?;
     replace_file(path, &mut |out| {
-        io::copy(&mut from, out).map_err(|error| Error::new(format!("cannot write: {error}")))?;
+        io::copy(&mut from, out).map_err(|error| Error::io("cannot write", error))?;
         Ok(())
     })
 }
@@ -107,7 +107,7 @@ pub(super) fn create_folder(
     // What a killed process has left.
     remove_files(&unfinished, files)?;
     let made = calls::create_folder(&unfinished)
-        .map_err(|error| cannot("create", &unfinished, &error))
+        .map_err(|error| cannot("create", &unfinished, error))
         .and_then(|()| fill(&unfinished))
         .and_then(|()| flush(&unfinished))
         .and_then(|()| rename(&unfinished, path));
@@ -122,7 +122,7 @@ pub(super) fn create_folder(
 pub(super) fn remove_folder(path: &Path, files: &[&str]) -> Result<()> {
     let names = match calls::list(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        names => names.map_err(|error| cannot("list", path, &error))?,
+        names => names.map_err(|error| cannot("list", path, error))?,
     };
     if names.iter().any(|name| !files.iter().any(|file| name == file)) {
         return Ok(());
@@ -153,7 +153,7 @@ pub(super) fn unmarked(name: &str) -> Option<&str> {
 
 fn remove_file(path: &Path) -> Result<()> {
     match calls::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(cannot("remove", path, &error)),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(cannot("remove", path, error)),
         _ => Ok(()),
     }
 }
@@ -163,36 +163,36 @@ fn remove_files(folder: &Path, files: &[&str]) -> Result<()> {
     match calls::look(folder) {
         Ok(found) if found.is_dir() => {}
         // A link of this name is none of ours, nor is what it points to.
-        Ok(_) => return Err(Error::new(format!("{}: is no folder; remove it", folder.display()))),
+        Ok(_) => return Err(Error::file(format!("{}: is no folder; remove it", folder.display()))),
         Err(_) => return Ok(()),
     }
     for file in files {
         remove_file(&folder.join(file))?;
     }
-    calls::remove_folder(folder).map_err(|error| cannot("remove", folder, &error))
+    calls::remove_folder(folder).map_err(|error| cannot("remove", folder, error))
 }
 
 /// Opens a regular file to read.
 pub(super) fn open(path: &Path) -> Result<OpenFile> {
-    calls::open(path).map_err(|error| cannot("read", path, &error))
+    calls::open(path).map_err(|error| cannot("read", path, error))
 }
 
 /// The text of a file, `None` where there is none. No more than `most` bytes are read.
 pub(super) fn read_text_if_any(path: &Path, most: u64) -> Result<Option<String>> {
     let file = match calls::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(|error| cannot("read", path, &error))?,
+        file => file.map_err(|error| cannot("read", path, error))?,
     };
     let mut bytes = Vec::new();
-    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| cannot("read", path, &error))?;
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| cannot("read", path, error))?;
     if bytes.len() as u64 > most {
-        return Err(Error::new(format!(
+        return Err(Error::file(format!(
             "{}: is larger than {most} bytes, which no file of this sort is",
             path.display()
         )));
     }
     let text = String::from_utf8(bytes);
-    text.map(Some).map_err(|_| Error::new(format!("{}: is no text in UTF-8", path.display())))
+    text.map(Some).map_err(|_| Error::file(format!("{}: is no text in UTF-8", path.display())))
 }
 
 /// The bytes of a file, of which there are at most so many.
@@ -211,19 +211,19 @@ pub(super) fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>> {
 
 /// The text of a file. No more than `most` bytes are read.
 pub(super) fn read_text(path: &Path, most: u64) -> Result<String> {
-    let missing = || Error::new(format!("{}: there is no such file", path.display()));
+    let missing = || Error::file(format!("{}: there is no such file", path.display()));
     read_text_if_any(path, most)?.ok_or_else(missing)
 }
 
 /// Names in a folder that are text.
 pub(super) fn names(path: &Path) -> Result<Vec<String>> {
-    let names = calls::list(path).map_err(|error| cannot("list", path, &error))?;
+    let names = calls::list(path).map_err(|error| cannot("list", path, error))?;
     Ok(names.into_iter().map(|name| name.to_string_lossy().into_owned()).collect())
 }
 
 /// An error about a path.
-pub(super) fn cannot(doing: &str, path: &Path, error: &io::Error) -> Error {
-    Error::new(format!("{}: cannot {doing} it: {error}", path.display()))
+pub(super) fn cannot(doing: &str, path: &Path, error: io::Error) -> Error {
+    Error::io(&format!("cannot {doing} it"), error).context(path.display())
 }
 
 fn marked(mark: &str, path: &Path) -> PathBuf {
@@ -233,13 +233,13 @@ fn marked(mark: &str, path: &Path) -> PathBuf {
 }
 
 fn rename(from: &Path, to: &Path) -> Result<()> {
-    calls::rename(from, to).map_err(|error| cannot("rename", from, &error))?;
+    calls::rename(from, to).map_err(|error| cannot("rename", from, error))?;
     to.parent().map_or(Ok(()), flush)
 }
 
 /// Without this a power failure may undo a rename.
 fn flush(folder: &Path) -> Result<()> {
-    calls::flush_folder(folder).map_err(|error| cannot("flush", folder, &error))
+    calls::flush_folder(folder).map_err(|error| cannot("flush", folder, error))
 }
 
 #[cfg(test)]

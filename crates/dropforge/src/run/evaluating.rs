@@ -95,7 +95,7 @@ impl Trained {
         let names: Vec<&str> = inputs.iter().copied().chain([TARGET]).collect();
         for batch in batches(source, batch, &names)? {
             let (samples, mut fields) = batch?;
-            let target = fields.pop().ok_or_else(|| Error::new("there is no target"))?;
+            let target = fields.pop().ok_or_else(|| Error::data("there is no target"))?;
             let target = order.as_ref().map_or_else(|| Ok(target.clone()), |order| named(&target, order))?;
             let scores = Tensor::from_array(self.first(&fields)?);
             let targets = Tensor::from_array(target);
@@ -148,13 +148,13 @@ impl Trained {
         let (name, inputs) = (&source.description().name, self.inputs());
         if given.shape != inputs.shape {
             let (given, shape) = (&given.shape, &inputs.shape);
-            return Err(Error::new(format!(
+            return Err(Error::data(format!(
                 "{name} has inputs of shape {given:?}, the run was trained on {shape:?}"
             )));
         }
         let (mean, std) = (&inputs.mean, &inputs.std);
         if (&given.mean, &given.std) != (mean, std) {
-            return Err(Error::new(format!(
+            return Err(Error::data(format!(
                 "{name} is normalised by mean {:?} and deviation {:?}, the run was trained with {mean:?} and {std:?}; use \
                  those",
                 given.mean, given.std
@@ -164,7 +164,7 @@ impl Trained {
         if let (Some(then), Some(now)) = (fields(inputs), fields(&given))
             && then != now
         {
-            return Err(Error::new(format!(
+            return Err(Error::data(format!(
                 "{name} has other columns, other statistics of them or another vocabulary than the run was trained on; \
                  prepare it as the run's data were"
             )));
@@ -180,7 +180,7 @@ impl Trained {
             return order.map_err(|error| error.context(name));
         }
         let what = |classes: bool| if classes { "classes" } else { "values" };
-        Err(Error::new(format!(
+        Err(Error::data(format!(
             "{name} has {} as targets, the run was trained on {}",
             what(!given.is_empty()),
             what(given.is_empty())
@@ -197,7 +197,7 @@ pub(super) fn batches(
     let description = source.description();
     if let Some(missing) = names.iter().find(|name| description.field(name).is_none()) {
         let there: Vec<&str> = description.fields.iter().map(|field| field.name.as_str()).collect();
-        return Err(Error::new(format!(
+        return Err(Error::data(format!(
             "{} has no field \"{missing}\", which the run needs; it has {}",
             description.name,
             there.join(", ")
@@ -216,12 +216,12 @@ pub(super) fn batches(
 /// Classes by the numbers of the run.
 fn named(targets: &Array, order: &[i32]) -> Result<Array> {
     let number = |&class: &i32| {
-        let outside = || Error::new(format!("there is no class {class}; they go to {}", order.len() - 1));
+        let outside = || Error::data(format!("there is no class {class}; they go to {}", order.len() - 1));
         usize::try_from(class).ok().and_then(|class| order.get(class).copied()).ok_or_else(outside)
     };
     let Some(classes) = targets.as_i32() else { return Ok(targets.clone()) };
     let classes = classes.iter().map(number).collect::<Result<Vec<i32>>>()?;
-    Array::new(targets.shape().clone(), Data::I32(classes)).ok_or_else(|| Error::new("a target is missing"))
+    Array::new(targets.shape().clone(), Data::I32(classes)).ok_or_else(|| Error::data("a target is missing"))
 }
 
 /// For each class the number that the run has for it.
@@ -229,7 +229,7 @@ fn map_classes(names: &[String], known: &[String]) -> Result<Vec<i32>> {
     let number = |name: &String| known.iter().position(|known| known == name);
     let unknown: Vec<&str> = names.iter().filter(|name| number(name).is_none()).map(String::as_str).collect();
     if !unknown.is_empty() {
-        return Err(Error::new(format!(
+        return Err(Error::data(format!(
             "the run was trained on the classes {}; it does not know {}: give the folders those names",
             some(known.iter().map(String::as_str)),
             some(unknown.into_iter())

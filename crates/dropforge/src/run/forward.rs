@@ -6,7 +6,8 @@ use super::stored::predicting;
 use crate::nn::{Layer, StateKind};
 #[cfg(feature = "onnx")]
 use crate::step::NetworkBuilder;
-use crate::step::{Network, TracedProgram};
+use crate::step::{Network, TracedProgram, verify};
+use crate::tensor::check::IndexCheck;
 use crate::{Error, Result, Runtime};
 use dropforge_ir::text::Template;
 use dropforge_ir::{Array, DType, Program, Shape, ValueType};
@@ -51,7 +52,9 @@ impl Weights {
                     Some(there) if there.ty() == ty => continue,
                     Some(there) => {
                         let (name, there) = (&port.name, there.ty());
-                        return Err(Error::new(format!("{name} is {there} in one program, {ty} in another")));
+                        return Err(Error::file(format!(
+                            "{name} is {there} in one program, {ty} in another"
+                        )));
                     }
                     None => {}
                 }
@@ -98,12 +101,12 @@ impl Weights {
     ) -> Result<(Executable, Vec<f32>)> {
         let states = program.states.iter().map(|port| {
             let missing =
-                || Error::new(format!("the program wants {}, which the run does not have", port.name));
+                || Error::file(format!("the program wants {}, which the run does not have", port.name));
             own.get(&port.name).or(self.buffers.get(&port.name)).cloned().ok_or_else(missing)
         });
         let states: Vec<BufferRef> = states.collect::<Result<_>>()?;
         let hypers = program.hypers.iter().map(|port| {
-            let missing = || Error::new(format!("the run does not say what {} is", port.name));
+            let missing = || Error::file(format!("the run does not say what {} is", port.name));
             let value = self.hypers.get(&port.name).or(defaults.get(&port.name));
             value.map(|value| *value as f32).ok_or_else(missing)
         });
@@ -135,7 +138,7 @@ impl Forward {
 
     /// A weight.
     pub fn read(&self, name: &str) -> Result<Array> {
-        let missing = || Error::new(format!("the network has no {name}"));
+        let missing = || Error::file(format!("the network has no {name}"));
         Ok(self.weights.buffers.get(name).ok_or_else(missing)?.read()?)
     }
 }
@@ -165,6 +168,8 @@ pub(super) struct Forward {
     inputs: Vec<(String, ValueType)>,
     /// Names of the outputs, and what they are for a batch of one.
     outputs: Vec<(String, ValueType)>,
+    /// What the outputs behind these say whether it holds.
+    checks: Vec<IndexCheck>,
 }
 
 /// A program that is ready, with its runtime scalars.
@@ -192,7 +197,7 @@ impl Forward {
             let port = program.states.iter().find(|port| port.name == *name);
             if let Some(ty) = port.map(|port| program.ty(port.value)).filter(|ty| **ty != array.ty()) {
                 let there = array.ty();
-                return Err(Error::new(format!(
+                return Err(Error::file(format!(
                     "{name} is {there} among the constants, but {ty} in the program"
                 )));
             }
@@ -211,10 +216,12 @@ impl Forward {
     fn new(source: Source, program: &Program, weights: Arc<Weights>) -> Forward {
         let sample = |ty: &ValueType| ValueType::new(ty.dtype, ty.shape.get(1..).unwrap_or_default());
         let inputs = program.inputs.iter().map(|input| (input.name.clone(), sample(program.ty(input.value))));
-        let outputs = program.outputs.iter();
+        let checks =
+            program.outputs.iter().filter_map(|output| IndexCheck::of_output(&output.name)).collect();
+        let outputs = program.outputs.iter().filter(|output| IndexCheck::of_output(&output.name).is_none());
         let outputs = outputs.map(|output| (output.name.clone(), program.ty(output.value).clone()));
         let (inputs, outputs) = (inputs.collect(), outputs.collect());
-        Forward { source, weights, idle: Mutex::default(), inputs, outputs }
+        Forward { source, weights, idle: Mutex::default(), inputs, outputs, checks }
     }
 
     /// The weights.
@@ -246,10 +253,10 @@ impl Forward {
                     std::iter::once(first).chain(sample.shape.iter().map(usize::to_string)).collect();
                 let what = if self.inputs.len() == 1 { "the inputs".into() } else { format!("\"{name}\"") };
                 let wanted = extents.join(", ");
-                return Err(Error::new(format!("{what} must be {}[{wanted}], got {ty}", sample.dtype)));
+                return Err(Error::data(format!("{what} must be {}[{wanted}], got {ty}", sample.dtype)));
             }
         }
-        let batch = batch.ok_or_else(|| Error::new("the network has no inputs"))?;
+        let batch = batch.ok_or_else(|| Error::file("the network has no inputs"))?;
         if batch == 0 {
             let empty = |(_, ty): &(String, ValueType)| {
                 let shape: Shape = std::iter::once(0).chain(ty.shape.iter().skip(1).copied()).collect();
@@ -264,8 +271,10 @@ impl Forward {
         };
         let arguments: Vec<Argument<'_>> = inputs.iter().map(|array| Argument::Host(array)).collect();
         let outputs = ready.executable.run(&arguments, &ready.hypers)?;
-        let outputs = outputs.iter().map(|output| Ok(output.read()?)).collect::<Result<Vec<Array>>>()?;
         self.idle().put(batch, ready);
+        verify(self.checks.iter().zip(outputs.iter().skip(self.outputs.len())))?;
+        let outputs = outputs.iter().take(self.outputs.len());
+        let outputs = outputs.map(|output| Ok(output.read()?)).collect::<Result<Vec<Array>>>()?;
         Ok(outputs)
     }
 

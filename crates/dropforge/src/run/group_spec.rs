@@ -85,11 +85,11 @@ impl SettingType for GroupSpec {
 
     fn read(value: &Value, context: &Context<'_>) -> Result<GroupSpec> {
         let Value::Table(table) = value else {
-            return Err(Error::new(format!("should be {}", <GroupSpec as SettingType>::expects())));
+            return Err(Error::setting(format!("should be {}", <GroupSpec as SettingType>::expects())));
         };
         let spec = <GroupSpec as Described>::read(table, context)?;
         match spec.lr.is_some() && spec.lr_factor.is_some() {
-            true => Err(Error::new("group: `lr` and `lr_factor` exclude each other; leave one out")),
+            true => Err(Error::setting("group: `lr` and `lr_factor` exclude each other; leave one out")),
             false => Ok(spec),
         }
     }

@@ -194,13 +194,13 @@ impl Manifest {
 
     /// Element type and shape of one sample.
     pub fn sample(&self) -> Result<ValueType> {
-        let unknown = || Error::new(format!("{} is no element type", self.element));
+        let unknown = || Error::file(format!("{} is no element type", self.element));
         let dtype = DType::from_name(&self.element).ok_or_else(unknown)?;
         Ok(ValueType::new(dtype, self.inputs.shape.as_slice()))
     }
 
     pub fn to_text(&self) -> Result<String> {
-        let text = toml::to_string(self).map_err(|error| Error::new(format!("{MANIFEST}: {error}")))?;
+        let text = toml::to_string(self).map_err(|error| Error::file(format!("{MANIFEST}: {error}")))?;
         Ok(format!("# What this run of dropforge is: how its network is used, and what trained it.\n{text}"))
     }
 
@@ -216,10 +216,10 @@ impl Manifest {
         struct Layout {
             format: u32,
         }
-        let bad = |error: toml::de::Error| Error::new(toml_message(text, &error));
+        let bad = |error: toml::de::Error| Error::file(toml_message(text, &error));
         let Layout { format } = toml::from_str(text).map_err(bad)?;
         if format > FORMAT {
-            return Err(Error::new(format!("format {format} is of a newer version of dropforge")));
+            return Err(Error::file(format!("format {format} is of a newer version of dropforge")));
         }
         let manifest: Manifest = toml::from_str(text).map_err(bad)?;
         manifest.inputs.check()?;
@@ -233,7 +233,7 @@ impl InputSpec {
         let channels = self.shape.first().copied().unwrap_or(1);
         let fits = |values: &[f32]| values.is_empty() || values.len() == 1 || values.len() == channels;
         if self.mean.len() != self.std.len() || !fits(&self.mean) {
-            return Err(Error::new(format!(
+            return Err(Error::file(format!(
                 "inputs of {channels} channels have {} means and {} deviations",
                 self.mean.len(),
                 self.std.len()
@@ -242,7 +242,7 @@ impl InputSpec {
         if !self.mean.iter().all(|mean| mean.is_finite())
             || !self.std.iter().all(|std| std.is_finite() && *std > 0.0)
         {
-            return Err(Error::new("means must be finite, and deviations above 0"));
+            return Err(Error::file("means must be finite, and deviations above 0"));
         }
         Ok(())
     }

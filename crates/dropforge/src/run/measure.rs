@@ -5,7 +5,8 @@ use super::manifest::{Measures, StoredMetric};
 use super::registry::build;
 use crate::metric::{Metric, Slot, SumState, Unit, Value, Values, numbers};
 use crate::settings;
-use crate::step::Evaluation;
+use crate::step::{Evaluation, verify};
+use crate::tensor::check::IndexCheck;
 use crate::{Error, Result};
 use dropforge_ir::text::Template;
 use dropforge_ir::{Array, Program, ValueType};
@@ -65,6 +66,8 @@ pub(super) struct Measuring {
     figures: Vec<Figure>,
     /// The types of the states that it adds to.
     sums: Vec<(String, ValueType)>,
+    /// What outputs say whether it holds, by their places.
+    checks: Vec<(usize, IndexCheck)>,
     idle: Mutex<Vec<Session>>,
 }
 
@@ -96,14 +99,17 @@ impl Measuring {
             sums.map(|port| (port.name.clone(), program.ty(port.value).clone())).collect();
         let named = sums_of(measures);
         if sums.len() != named.len() || !sums.iter().all(|(name, _)| named.contains(name.as_str())) {
-            return Err(Error::new("its metrics and the program that measures do not belong together"));
+            return Err(Error::file("its metrics and the program that measures do not belong together"));
         }
         let figures = measures.metrics.iter().map(Figure::of).collect::<Result<Vec<_>>>()?;
         if figures.first().is_none_or(|loss| loss.sums.len() != 2) {
-            return Err(Error::new("its metrics do not begin with the loss"));
+            return Err(Error::file("its metrics do not begin with the loss"));
         }
         let sample = |ty: &ValueType| ValueType::new(ty.dtype, ty.shape.get(1..).unwrap_or_default());
         let fields = program.inputs.iter().map(|input| (input.name.clone(), sample(program.ty(input.value))));
+        let outputs = program.outputs.iter().enumerate();
+        let checks =
+            outputs.filter_map(|(place, output)| Some((place, IndexCheck::of_output(&output.name)?)));
         Ok(Measuring {
             constants: place(constants, &weights.runtime)?,
             fields: fields.collect(),
@@ -112,6 +118,7 @@ impl Measuring {
             weights,
             figures,
             sums,
+            checks: checks.collect(),
             idle: Mutex::default(),
         })
     }
@@ -135,7 +142,7 @@ impl Measuring {
             None => {
                 let known: Vec<&str> = self.figures.iter().map(|figure| figure.name.as_str()).collect();
                 let known = known.join(", ");
-                return Err(Error::new(format!("{name} was not measured in this run; there are {known}")));
+                return Err(Error::file(format!("{name} was not measured in this run; there are {known}")));
             }
         }
         Ok(())
@@ -188,14 +195,14 @@ impl Measuring {
         for ((name, wanted), array) in self.fields.iter().zip(fields) {
             let ty = array.ty();
             if ty.dtype != wanted.dtype || ty.shape.get(1..) != Some(&*wanted.shape) {
-                return Err(Error::new(format!("\"{name}\" has samples of {wanted}, got {ty}")));
+                return Err(Error::data(format!("\"{name}\" has samples of {wanted}, got {ty}")));
             }
             if let Some((_, count)) = self.classes.as_ref().filter(|(field, _)| field == name)
                 && let Some(outside) = array
                     .as_i32()
                     .and_then(|all| all.iter().find(|class| **class < 0 || **class >= *count as i32))
             {
-                return Err(Error::new(format!(
+                return Err(Error::data(format!(
                     "there is no class {outside}; they go from 0 to {}",
                     count - 1
                 )));
@@ -212,6 +219,7 @@ impl Measuring {
         if let Some((executable, hypers)) = session.programs.get_mut(&samples) {
             let arguments: Vec<Argument<'_>> = fields.iter().map(Argument::Host).collect();
             let outputs = executable.run(&arguments, hypers)?;
+            verify(self.checks.iter().filter_map(|(place, check)| Some((check, outputs.get(*place)?))))?;
             for (port, output) in executable.plan().program.outputs.iter().zip(outputs) {
                 if self.figures.iter().any(|figure| figure.kept.contains(&port.name)) {
                     session.kept.entry(port.name.clone()).or_default().extend(numbers(&output.read()?));
@@ -224,7 +232,7 @@ impl Measuring {
     fn read(&self, session: &Session) -> Result<Evaluation> {
         let array = |name: &String| match session.buffers.get(name) {
             Some(buffer) => Ok(buffer.read()?),
-            None => Err(Error::new(format!("the program adds up no {name}"))),
+            None => Err(Error::file(format!("the program adds up no {name}"))),
         };
         let mut evaluation =
             Evaluation { loss: f64::NAN, samples: 0, seconds: 0.0, metrics: Values::default() };
@@ -247,7 +255,7 @@ impl Figure {
     fn of(stored: &StoredMetric) -> Result<Figure> {
         let StoredMetric { name, sums, rests, kept, quotient, metric } = stored.clone();
         if sums.len() != rests.len() || (quotient.is_some() && sums.len() != 2) {
-            return Err(Error::new(format!("the sums of {name} are not whole")));
+            return Err(Error::file(format!("the sums of {name} are not whole")));
         }
         let finish = match (quotient, metric) {
             (Some(unit), _) => Finish::Quotient(unit),

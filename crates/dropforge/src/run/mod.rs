@@ -1,10 +1,12 @@
 //! Runs on disk: configurations, folders that survive being stopped, checkpoints, and trained networks read back.
 
+mod augment;
 mod calls;
 mod checkpoint;
 mod chosen;
 mod compare;
 mod config;
+mod data_sets;
 mod data_spec;
 mod disk;
 mod evaluating;
@@ -37,8 +39,10 @@ mod trained;
 pub mod twins;
 mod weights;
 
+pub use augment::augmentations;
 pub use compare::{differences, threads_of};
 pub use config::{InputSpec, RunConfig, check_path};
+pub use data_sets::DataSet;
 pub use data_spec::{DataSpec, OpenData};
 pub use evaluating::Predicted;
 pub use group_spec::GroupSpec;

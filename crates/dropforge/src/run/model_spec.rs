@@ -50,18 +50,18 @@ impl ModelSpec {
     pub fn read(path: impl AsRef<Path>) -> Result<ModelSpec> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path)
-            .map_err(|error| Error::new(format!("{}: cannot read it: {error}", path.display())))?;
+            .map_err(|error| Error::io("cannot read it", error).context(path.display()))?;
         // Editors of some systems put a mark in front that says nothing.
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let parse = || {
             let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
             let mut table: Table = match is_json {
                 true => serde_json::from_str(text)
-                    .map_err(|error| Error::new(format!("no valid JSON: {error}")))?,
-                false => toml::from_str(text).map_err(|error| Error::new(toml_message(text, &error)))?,
+                    .map_err(|error| Error::setting(format!("no valid JSON: {error}")))?,
+                false => toml::from_str(text).map_err(|error| Error::setting(toml_message(text, &error)))?,
             };
             if !table.contains_key(LAYERS) && !table.contains_key(TYPE) {
-                return Err(Error::new("has no `layers`; list them, each with its `type`"));
+                return Err(Error::setting("has no `layers`; list them, each with its `type`"));
             }
             let name = || path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into());
             if table.contains_key(LAYERS) && !table.contains_key(TYPE) {
@@ -84,7 +84,7 @@ impl ModelSpec {
             _ => match build::<dyn Model>(value) {
                 Ok(model) => Ok(ModelSpec { table: model.config()? }),
                 Err(error) if matches!(value, Value::String(_)) => {
-                    Err(Error::new(format!("{error}, or a .toml or .json file that lists layers")))
+                    Err(Error::setting(format!("{error}, or a .toml or .json file that lists layers")))
                 }
                 Err(error) => Err(error),
             },
@@ -99,10 +99,10 @@ impl ModelSpec {
         let name = name.map_err(|error| error.context("`name`"))?;
         match &table[LAYERS] {
             Value::Array(layers) if layers.is_empty() => {
-                return Err(Error::new("`layers` is empty; list at least one"));
+                return Err(Error::setting("`layers` is empty; list at least one"));
             }
             Value::Array(_) => {}
-            _ => return Err(Error::new("`layers` should be a list")),
+            _ => return Err(Error::setting("`layers` should be a list")),
         }
         let layers: Box<dyn Layer> = SettingType::read(&table[LAYERS], &context())?;
         let table = Table::from_iter([

@@ -14,7 +14,7 @@ pub(super) fn converted(mut table: Table) -> Result<Table> {
     }
     match table.get_mut("model") {
         Some(Value::Table(model)) if !model.contains_key("layers") => {
-            let name = model.remove("name").ok_or_else(|| Error::new("model: `name` is missing"))?;
+            let name = model.remove("name").ok_or_else(|| Error::file("model: `name` is missing"))?;
             model.insert(TYPE.into(), name);
         }
         _ => {}

@@ -133,7 +133,7 @@ impl Network {
         let path = file.as_ref();
         let read = |name: &str| {
             let state = self.states().get(name);
-            state.ok_or_else(|| Error::new(format!("the network has no {name}")))?.read()
+            state.ok_or_else(|| Error::file(format!("the network has no {name}")))?.read()
         };
         let bytes =
             predicting(self).and_then(|(program, hypers)| program.onnx(&hypers, read, &options.of(None)));
@@ -143,7 +143,7 @@ impl Network {
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     disk::replace_file(path, &mut |out| {
-        out.write_all(bytes).map_err(|error| Error::new(format!("cannot write: {error}")))
+        out.write_all(bytes).map_err(|error| Error::io("cannot write", error))
     })
 }
 

@@ -46,7 +46,7 @@ impl<'a> PredictionTable<'a> {
     /// It cannot be written, or there are not as many probabilities as classes.
     pub fn row(&mut self, sample: &str, numbers: &[f32]) -> Result<()> {
         if !self.classes.is_empty() && self.classes.len() != numbers.len() {
-            return Err(Error::new(format!(
+            return Err(Error::data(format!(
                 "{sample}: {} probabilities for {} classes",
                 numbers.len(),
                 self.classes.len()
@@ -93,8 +93,7 @@ impl<'a> PredictionTable<'a> {
     }
 
     fn line(&mut self, text: &str) -> Result<()> {
-        writeln!(self.out, "{text}")
-            .map_err(|error| Error::new(format!("cannot write the predictions: {error}")))
+        writeln!(self.out, "{text}").map_err(|error| Error::io("cannot write the predictions", error))
     }
 }
 

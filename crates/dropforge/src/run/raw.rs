@@ -75,7 +75,7 @@ impl Raw {
                         Some(shape) => format!("{given}{shape}"),
                         None => format!("{} elements of {given}", data.len()),
                     };
-                    return Err(Error::new(format!(
+                    return Err(Error::data(format!(
                         "inputs have the shape {0}, or several of them a batch in front; got {what}",
                         sample.shape
                     )));
@@ -87,7 +87,7 @@ impl Raw {
         let channels = sample.shape.first().copied().unwrap_or(1).max(1);
         let data = convert(data, sample.dtype, |values| inputs.normalize(values, channels))?;
         let shape: Shape = std::iter::once(batch).chain(sample.shape.iter().copied()).collect();
-        Array::new(shape, data).ok_or_else(|| Error::new("the inputs have another number of elements"))
+        Array::new(shape, data).ok_or_else(|| Error::data("the inputs have another number of elements"))
     }
 }
 
@@ -103,7 +103,7 @@ fn convert(data: Data, wanted: DType, normalize: impl Fn(&mut [f32])) -> Result<
         (Data::F32(values), wanted) if wanted.is_float() => values,
         (Data::F16(values), wanted) if wanted.is_float() => values.iter().map(|x| x.to_f32()).collect(),
         (Data::BF16(values), wanted) if wanted.is_float() => values.iter().map(|x| x.to_f32()).collect(),
-        _ => return Err(Error::new(format!("the network takes {wanted}, got {given}"))),
+        _ => return Err(Error::data(format!("the network takes {wanted}, got {given}"))),
     };
     normalize(&mut floats);
     Ok(match wanted {

@@ -1,6 +1,9 @@
 //! The one list of everything that a name can stand for. An entry is a line here; what it is called, what can be set and how
 //! it is built is declared where it is implemented.
 
+use super::DataSet;
+use super::data_sets;
+use crate::data::{Augmentation, transform};
 use crate::init::{self, Init, Initializer};
 use crate::loss::{self, Loss};
 use crate::metric::{self, Metric};
@@ -58,6 +61,10 @@ pub struct Registry {
     pub metrics: Vec<Entry<dyn Metric>>,
     /// What happens beside training.
     pub callbacks: Vec<Entry<dyn Callback>>,
+    /// Data sets.
+    pub data: Vec<Entry<dyn DataSet>>,
+    /// Random changes of images.
+    pub transforms: Vec<Entry<dyn Augmentation>>,
 }
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
@@ -266,6 +273,24 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
         train::ReduceOnPlateau,
         super::TensorBoard,
     ],
+    data: entries![dyn DataSet:
+        data_sets::Cifar10,
+        data_sets::Digits,
+        data_sets::Folder,
+        data_sets::Mnist,
+        data_sets::CsvTable,
+        data_sets::Text,
+    ],
+    transforms: entries![dyn Augmentation:
+        transform::ColourJitter,
+        transform::Erase,
+        transform::Flip,
+        transform::FlipVertically,
+        transform::Grey,
+        transform::RandomCrop,
+        transform::RandomResizedCrop,
+        transform::Rotate,
+    ],
 });
 
 /// The list.
@@ -290,6 +315,8 @@ impl Registry {
             ("models", descriptions(&self.models)),
             ("metrics", descriptions(&self.metrics)),
             ("callbacks", descriptions(&self.callbacks)),
+            ("data", descriptions(&self.data)),
+            ("transforms", descriptions(&self.transforms)),
         ]
     }
 }
@@ -336,6 +363,8 @@ kinds! {
     dyn Model, "model", models;
     dyn Metric, "metric", metrics;
     dyn Callback, "callback", callbacks;
+    dyn DataSet, "data set", data;
+    dyn Augmentation, "transform", transforms;
 }
 
 /// Builds what a name, or a table with `type` and settings, stands for.
@@ -352,7 +381,7 @@ fn named_table(kind: &str, value: &Value) -> Result<Table> {
     match value {
         Value::Table(table) => Ok(table.clone()),
         Value::String(name) => Ok(Table::from_iter([(TYPE.to_string(), Value::String(name.clone()))])),
-        _ => Err(Error::new(format!("{kind}: should be a name, or a table with `{TYPE}` and settings"))),
+        _ => Err(Error::setting(format!("{kind}: should be a name, or a table with `{TYPE}` and settings"))),
     }
 }
 
@@ -360,9 +389,9 @@ fn named_table(kind: &str, value: &Value) -> Result<Table> {
 fn find<'a, T: ?Sized>(kind: &str, entries: &'a [Entry<T>], table: &Table) -> Result<&'a Entry<T>> {
     let known: Vec<&str> = entries.iter().map(|entry| entry.description.name).collect();
     let Some(name) = table.get(TYPE) else {
-        return Err(Error::new(format!("{kind}: `{TYPE}` is missing; known are {}", known.join(", "))));
+        return Err(Error::setting(format!("{kind}: `{TYPE}` is missing; known are {}", known.join(", "))));
     };
-    let name = name.as_str().ok_or_else(|| Error::new(format!("{kind}: `{TYPE}` should be a text")))?;
+    let name = name.as_str().ok_or_else(|| Error::setting(format!("{kind}: `{TYPE}` should be a text")))?;
     // Words of a name may be joined either way: `vit-small`, `vit_small`.
     let alike = |known: &str| known.len() == name.len() && known.replace('-', "_") == name.replace('-', "_");
     let found = entries.iter().find(|entry| alike(entry.description.name));
@@ -390,7 +419,7 @@ impl Library for Names {
                 Ok(Box::new(build::<dyn Optimizer>(value)?))
             }
             "schedule" => Ok(Box::new(build::<dyn Rule>(value)?)),
-            _ => Err(Error::new(format!("there is no {kind} in files"))),
+            _ => Err(Error::setting(format!("there is no {kind} in files"))),
         }
     }
 }
@@ -401,7 +430,7 @@ const DEEPEST: usize = 64;
 /// A layer, or layers one after another. `name` is a key that every layer may have.
 fn layer(value: &Value) -> Result<Box<dyn Layer>> {
     if depth(value) > DEEPEST {
-        return Err(Error::new(format!("layers stand in one another more than {DEEPEST} deep")));
+        return Err(Error::setting(format!("layers stand in one another more than {DEEPEST} deep")));
     }
     if let Value::Array(items) = value {
         let layers = items.iter().enumerate().map(|(index, item)| {
@@ -417,7 +446,7 @@ fn layer(value: &Value) -> Result<Box<dyn Layer>> {
     match name {
         None => Ok(built),
         Some(name) if name.is_empty() || name.contains('.') => {
-            Err(Error::new(format!("layer: `name` is {name:?}; it must not be empty and hold no dot")))
+            Err(Error::setting(format!("layer: `name` is {name:?}; it must not be empty and hold no dot")))
         }
         Some(name) => Ok(Box::new(named(name, built))),
     }

@@ -70,6 +70,7 @@ const COPIES: [&str; 3] = [MODEL, METRICS, MANIFEST];
 const MOST_CONFIG: u64 = 16 << 20;
 
 /// The folder of a training run, opened for writing by this process alone.
+#[doc(alias = "checkpoint")]
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
@@ -97,14 +98,14 @@ impl RunDir {
         let path = path.into();
         let is_new = match calls::look(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                calls::create_folders(&path).map_err(|error| disk::cannot("create", &path, &error))?;
+                calls::create_folders(&path).map_err(|error| disk::cannot("create", &path, error))?;
                 true
             }
-            Err(error) => return Err(disk::cannot("open", &path, &error)),
+            Err(error) => return Err(disk::cannot("open", &path, error)),
             Ok(_) => false,
         };
         if let Holds::Other(name) = look_into(&path)? {
-            return Err(Error::new(format!(
+            return Err(Error::file(format!(
                 "{}: holds {name}, and no run; choose a folder that is empty or not there yet",
                 path.display()
             )));
@@ -139,13 +140,13 @@ impl RunDir {
         for name in [CONFIG, LOCK] {
             match calls::remove_file(&self.path.join(name)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(disk::cannot("remove", &self.path.join(name), &error));
+                    return Err(disk::cannot("remove", &self.path.join(name), error));
                 }
                 _ => {}
             }
         }
         if self.is_new && disk::names(&self.path)?.is_empty() {
-            calls::remove_folder(&self.path).map_err(|error| disk::cannot("remove", &self.path, &error))?;
+            calls::remove_folder(&self.path).map_err(|error| disk::cannot("remove", &self.path, error))?;
         }
         Ok(())
     }
@@ -203,7 +204,7 @@ impl RunDir {
     pub(super) fn remove_config(&self) -> Result<()> {
         match calls::remove_file(&self.path.join(CONFIG)) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(disk::cannot("remove", &self.path.join(CONFIG), &error))
+                Err(disk::cannot("remove", &self.path.join(CONFIG), error))
             }
             _ => Ok(()),
         }
@@ -242,7 +243,7 @@ impl RunDir {
             match calls::look(&source) {
                 // Runs of the first version have no table in their checkpoints.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(disk::cannot("read", &source, &error)),
+                Err(error) => return Err(disk::cannot("read", &source, error)),
                 Ok(_) => disk::replace_by_link(&self.path.join(name), &source)?,
             }
         }
@@ -252,7 +253,7 @@ impl RunDir {
 
 fn lock(run: &Path) -> Result<File> {
     let path = run.join(LOCK);
-    let lock = calls::open_lock(&path).map_err(|error| disk::cannot("open", &path, &error))?;
+    let lock = calls::open_lock(&path).map_err(|error| disk::cannot("open", &path, error))?;
     // Somebody who only wants to know whether it is held has it for a moment.
     let mut held = lock.try_lock();
     for _ in 0..5 {
@@ -264,7 +265,7 @@ fn lock(run: &Path) -> Result<File> {
     }
     // Some network file systems have no locks; there the user has to take care.
     match held {
-        Err(TryLockError::WouldBlock) => Err(Error::new(format!(
+        Err(TryLockError::WouldBlock) => Err(Error::file(format!(
             "{}: another process is training in this folder; wait for it or choose another one",
             run.display()
         ))),
@@ -313,12 +314,12 @@ pub(crate) fn read_config(run: &Path) -> Result<(PathBuf, String)> {
     }
     let path = run.join(CONFIG);
     let text = disk::read_text_if_any(&path, MOST_CONFIG)?;
-    let missing = || Error::new(format!("{}: this is no run, it has no {CONFIG}", run.display()));
+    let missing = || Error::file(format!("{}: this is no run, it has no {CONFIG}", run.display()));
     Ok((path, text.ok_or_else(missing)?))
 }
 
 fn no_run(path: &Path) -> Error {
-    Error::new(format!("{}: there is no such run; give the folder of one", path.display()))
+    Error::file(format!("{}: there is no such run; give the folder of one", path.display()))
 }
 
 /// Whether a run has a configuration.
@@ -377,7 +378,7 @@ fn checkpoints(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
             Ok(_) => all.push((number, path)),
             // Something of this name that is none, or one that another process has just removed.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
-            Err(error) => return Err(disk::cannot("read", &path, &error)),
+            Err(error) => return Err(disk::cannot("read", &path, error)),
         }
     }
     all.sort();

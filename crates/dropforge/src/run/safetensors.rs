@@ -55,13 +55,13 @@ pub(crate) fn write_with(
     }
     // Tensors begin at a multiple of 8 bytes, as the format's own writer has it.
     header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
-    let failed = |error: std::io::Error| Error::new(format!("cannot write: {error}"));
+    let failed = |error: std::io::Error| Error::io("cannot write", error);
     out.write_all(&(header.len() as u64).to_le_bytes()).map_err(failed)?;
     out.write_all(header.as_bytes()).map_err(failed)?;
     for (index, (name, ty)) in tensors.iter().enumerate() {
         let array = elements(index)?;
         if array.ty() != **ty {
-            return Err(Error::new(format!("{name} should be {ty}, got {}", array.ty())));
+            return Err(Error::file(format!("{name} should be {ty}, got {}", array.ty())));
         }
         out.write_all(array.data().bytes()).map_err(failed)?;
     }
@@ -73,6 +73,7 @@ pub(crate) fn write_with(
 /// # Errors
 /// The file is missing, damaged, truncated, larger than the memory of this machine, or has a tensor of a type that cannot be
 /// read; the message names the file.
+#[doc(alias = "torch.load")]
 pub fn read_safetensors(path: impl AsRef<Path>) -> Result<BTreeMap<String, Array>> {
     TensorFile::open(path.as_ref())?.read_all()
 }
@@ -90,7 +91,7 @@ pub(crate) struct TensorFile {
 impl TensorFile {
     /// Opens a file and reads its header.
     pub fn open(path: &Path) -> Result<TensorFile> {
-        let missing = || Error::new(format!("{}: there is no such file", path.display()));
+        let missing = || Error::file(format!("{}: there is no such file", path.display()));
         TensorFile::open_if_any(path)?.ok_or_else(missing)
     }
 
@@ -98,7 +99,7 @@ impl TensorFile {
     pub fn open_if_any(path: &Path) -> Result<Option<TensorFile>> {
         let mut file = match calls::open(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            file => file.map_err(|error| disk::cannot("read", path, &error))?,
+            file => file.map_err(|error| disk::cannot("read", path, error))?,
         };
         let header = read_header(&mut file).map_err(|error| error.context(path.display()))?;
         let (start, Header { entries, texts }) = header;
@@ -133,17 +134,17 @@ impl TensorFile {
     /// Reads one tensor.
     pub fn read(&mut self, name: &str) -> Result<Array> {
         let TensorFile { path, file, start, entries, .. } = self;
-        let missing = || Error::new(format!("has no tensor {name}"));
+        let missing = || Error::file(format!("has no tensor {name}"));
         let mut read = || {
             let entry = entries.get(name).ok_or_else(missing)?;
             entry.ty()?;
-            let failed = |error: std::io::Error| Error::new(format!("cannot read: {error}"));
+            let failed = |error: std::io::Error| Error::io("cannot read", error);
             file.seek(SeekFrom::Start(*start + entry.start)).map_err(failed)?;
             let len = entry.end - entry.start;
             let mut bytes = Vec::new();
             let room = usize::try_from(len).is_ok_and(|len| bytes.try_reserve_exact(len).is_ok());
             if !room {
-                return Err(Error::new(format!("there is no memory for its {len} bytes")));
+                return Err(Error::file(format!("there is no memory for its {len} bytes")));
             }
             Read::by_ref(file).take(len).read_to_end(&mut bytes).map_err(failed)?;
             entry.array(&bytes)
@@ -155,7 +156,7 @@ impl TensorFile {
     pub fn read_all(&mut self) -> Result<BTreeMap<String, Array>> {
         let bytes: u64 = self.entries.values().map(|entry| entry.end - entry.start).sum();
         if let Some(memory) = crate::devices::host_memory().filter(|&memory| bytes > memory) {
-            return Err(Error::new(format!(
+            return Err(Error::file(format!(
                 "{}: has {bytes} bytes of tensors, more than the {memory} of memory",
                 self.path.display()
             )));
@@ -167,30 +168,30 @@ impl TensorFile {
 
 /// Where the first tensor begins, and all of them.
 fn read_header(file: &mut OpenFile) -> Result<(u64, Header)> {
-    let failed = |error: std::io::Error| Error::new(format!("cannot read: {error}"));
+    let failed = |error: std::io::Error| Error::io("cannot read", error);
     let size = file.len().map_err(failed)?;
     let mut length = [0; 8];
-    file.read_exact(&mut length).map_err(|_| Error::new("no safetensors file: it is too short"))?;
+    file.read_exact(&mut length).map_err(|_| Error::file("no safetensors file: it is too short"))?;
     let header_bytes = u64::from_le_bytes(length);
     if header_bytes > MOST_HEADER_BYTES || header_bytes + 8 > size {
-        return Err(Error::new("no safetensors file, or truncated: its header does not fit into it"));
+        return Err(Error::file("no safetensors file, or truncated: its header does not fit into it"));
     }
     let mut header = vec![0; header_bytes as usize];
     file.read_exact(&mut header).map_err(failed)?;
     let header: Header = serde_json::from_slice(&header)
-        .map_err(|error| Error::new(format!("no safetensors file: its header is no such JSON ({error})")))?;
+        .map_err(|error| Error::file(format!("no safetensors file: its header is no such JSON ({error})")))?;
     let start = header_bytes + 8;
     let mut in_order: Vec<(&String, &Entry)> = header.entries.iter().collect();
     in_order.sort_by_key(|(_, entry)| (entry.start, entry.end));
     let mut at = 0;
     for (name, entry) in in_order {
         if entry.start != at || entry.end < entry.start || entry.end > size - start {
-            return Err(Error::new(format!("truncated or damaged: {name} is not where the header says")));
+            return Err(Error::file(format!("truncated or damaged: {name} is not where the header says")));
         }
         at = entry.end;
     }
     if at != size - start {
-        return Err(Error::new("damaged: there are bytes after the last tensor"));
+        return Err(Error::file("damaged: there are bytes after the last tensor"));
     }
     Ok((start, header))
 }
@@ -255,14 +256,14 @@ impl Entry {
             "I64" => (DType::I32, 8),
             name => {
                 let dtype = DType::ALL.into_iter().find(|&dtype| format_name(dtype) == name);
-                let unknown = || Error::new(format!("has the type {name}, which cannot be read"));
+                let unknown = || Error::file(format!("has the type {name}, which cannot be read"));
                 dtype.map(|dtype| (dtype, dtype.size())).ok_or_else(unknown)?
             }
         };
         let bytes = self.shape.iter().try_fold(size, |product, &extent| product.checked_mul(extent));
         if bytes.map(|bytes| bytes as u64) != Some(self.end - self.start) {
             let (bytes, shape) = (self.end - self.start, &self.shape);
-            return Err(Error::new(format!("has {bytes} bytes for {} of the shape {shape:?}", self.dtype)));
+            return Err(Error::file(format!("has {bytes} bytes for {} of the shape {shape:?}", self.dtype)));
         }
         Ok(ValueType::new(dtype, self.shape.as_slice()))
     }
@@ -275,12 +276,12 @@ impl Entry {
             "I64" => {
                 let narrow = wide().map(|c| i32::try_from(i64::from_le_bytes(c)).ok());
                 let narrow: Option<Vec<i32>> = narrow.collect();
-                Some(Data::I32(narrow.ok_or_else(|| Error::new("has a number above 32 bits"))?))
+                Some(Data::I32(narrow.ok_or_else(|| Error::file("has a number above 32 bits"))?))
             }
             _ => Data::from_bytes(ty.dtype, bytes),
         };
         let whole = data.and_then(|data| Array::new(ty.shape, data));
-        whole.ok_or_else(|| Error::new("ended before its last element, or holds what no element can be"))
+        whole.ok_or_else(|| Error::file("ended before its last element, or holds what no element can be"))
     }
 }
 

@@ -124,6 +124,23 @@ impl Trainer {
     /// Goes on where the last checkpoint of a run was written. Returns whether there was one; if not, nothing changes. On
     /// the same device it goes by what the device had chosen then, so that the run goes on with the same bits.
     ///
+    /// ```
+    /// use dropforge::prelude::*;
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("dropforge-doc-resume-{}", std::process::id()));
+    /// let (train, _) = datasets::digits(200, 50, 1);
+    /// let net = || seq![flatten(), dense(10)];
+    /// let build = || Trainer::new(net(), cross_entropy(), Adam::new(1e-2)).batch(50).compile(&train);
+    /// let mut first = build()?;
+    /// first.epoch(&train)?;
+    /// first.save(&folder)?;
+    /// let mut second = build()?;
+    /// assert!(second.resume(&folder)?);
+    /// assert_eq!(second.epochs(), 1);
+    /// # std::fs::remove_dir_all(folder).unwrap();
+    /// # Ok::<(), dropforge::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// There is no such folder, the checkpoint cannot be read, or it is one of another network, optimizer, seed, batch
     /// size, or of classes with other names or another order; the message says what differs. Nothing changes then either.
@@ -137,7 +154,7 @@ impl Trainer {
         // What was frozen or thawed decides which states there are.
         self.apply_changes(&saved)?;
         let Some((state, chosen)) = checkpoint::load(run, self.step().states(), self.state())? else {
-            return Err(Error::new(format!("{}: its checkpoint has disappeared", run.display())));
+            return Err(Error::file(format!("{}: its checkpoint has disappeared", run.display())));
         };
         let choices = chosen.as_ref().and_then(|chosen| chosen.for_device_of(self.step().network())).cloned();
         if let Some(choices) = choices {

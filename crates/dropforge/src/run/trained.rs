@@ -94,7 +94,7 @@ impl Trained {
         let run = run.as_ref();
         let best = run.join(BEST);
         if latest_exists(run)? && !best.is_file() {
-            return Err(Error::new(format!(
+            return Err(Error::file(format!(
                 "{}: has no best weights; train with the callback keep_best (`dropforge train --keep-best`), or take the \
                  last weights",
                 run.display()
@@ -133,7 +133,7 @@ impl Trained {
             }
             Some((manifest, None)) => {
                 let reason = manifest.own_program_only.unwrap_or_default();
-                Err(Error::new(format!(
+                Err(Error::file(format!(
                     "{}: the network has no program for all batch sizes ({reason}); open the run with \
                      Trained::open_with and the layers",
                     run.display()
@@ -210,7 +210,7 @@ impl Trained {
             }
             let names: Vec<&str> = self.input_types().map(|(name, _)| name).collect();
             let names = names.join(", ");
-            return Err(Error::new(format!(
+            return Err(Error::data(format!(
                 "the network has the inputs {names}: give them to Trained::outputs"
             )));
         };
@@ -264,13 +264,13 @@ impl Trained {
             let name = name.as_ref();
             let place = known.iter().position(|(known, _)| known == name);
             let place = place.ok_or_else(|| {
-                Error::new(format!("the network has no input \"{name}\"; it has {}", names()))
+                Error::data(format!("the network has no input \"{name}\"; it has {}", names()))
             })?;
             given[place] = Some(raw.into_raw()?);
         }
         let arrays = known.iter().zip(given).map(|((name, sample), raw)| {
             let raw = raw.ok_or_else(|| {
-                Error::new(format!("the input \"{name}\" is missing; the network has {}", names()))
+                Error::data(format!("the input \"{name}\" is missing; the network has {}", names()))
             })?;
             raw.prepare(&self.spec(name), sample).map_err(|error| error.context(format_args!("\"{name}\"")))
         });
@@ -341,7 +341,7 @@ impl Trained {
     /// Why there is nothing that measures.
     pub(super) fn no_measures(&self) -> Error {
         let reason = self.measuring.as_ref().err().map_or("", String::as_str);
-        Error::new(format!(
+        Error::data(format!(
             "the run does not hold how it is measured ({reason}); give loss and metrics to Trained::evaluate_by"
         ))
     }
@@ -371,16 +371,16 @@ impl Trained {
         let all = self.classes().iter().zip(probabilities).enumerate();
         let best = all.max_by(|(_, a), (_, b)| a.1.total_cmp(b.1));
         let (index, (class, &probability)) =
-            best.ok_or_else(|| Error::new("the run has no classes to choose from"))?;
+            best.ok_or_else(|| Error::data("the run has no classes to choose from"))?;
         Ok(Classified { class: class.clone(), index, probability })
     }
 
     fn softmax(&self, scores: &Tensor) -> Result<Vec<Vec<f32>>> {
         let (&[_, classes], DType::F32) = (scores.shape().iter().as_slice(), scores.dtype()) else {
-            return Err(Error::new(format!("the model gives {}, not one score per class", scores.ty())));
+            return Err(Error::data(format!("the model gives {}, not one score per class", scores.ty())));
         };
         if classes == 0 {
-            return Err(Error::new("the model gives no scores"));
+            return Err(Error::data("the model gives no scores"));
         }
         let probabilities = |scores: &[f32]| -> Vec<f32> {
             let largest = scores.iter().fold(f32::NEG_INFINITY, |largest, &score| largest.max(score));
@@ -447,7 +447,7 @@ impl Trained {
 fn fits(inputs: &InputSpec, forward: &Forward) -> Result<()> {
     match forward.inputs() {
         [(_, sample)] if inputs.description.is_none() && *sample.shape != *inputs.shape.as_slice() => {
-            Err(Error::new(format!(
+            Err(Error::file(format!(
                 "its program takes samples of {}, its inputs are {:?}",
                 sample.shape, inputs.shape
             )))
@@ -472,13 +472,13 @@ pub fn config_of(run: impl AsRef<Path>) -> Result<Option<RunConfig>> {
 }
 
 fn no_prediction() -> Error {
-    Error::new(
+    Error::file(
         "the network gives no prediction; its function should return Objective::new(loss).prediction(&prediction)",
     )
 }
 
 fn no_checkpoint(run: &Path) -> Error {
-    Error::new(format!("{}: the run has no checkpoint yet", run.display()))
+    Error::file(format!("{}: the run has no checkpoint yet", run.display()))
 }
 
 fn latest_exists(run: &Path) -> Result<bool> {

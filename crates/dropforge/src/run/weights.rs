@@ -257,7 +257,7 @@ fn load(states: &States, path: &Path, options: &LoadOptions) -> Result<LoadRepor
             let Some((renamed, transposed)) = options.apply(&name) else { continue };
             let place = Place { file: index, name: name.clone(), transposed };
             if let Some(other) = places.insert(renamed.clone(), place) {
-                return Err(Error::new(format!(
+                return Err(Error::file(format!(
                     "{}: both {} and {name} become {renamed} by the rules",
                     path.display(),
                     other.name
@@ -287,21 +287,21 @@ fn load(states: &States, path: &Path, options: &LoadOptions) -> Result<LoadRepor
     report.unexpected = places.into_keys().collect();
     report.loaded = fitting.iter().map(|(state, _)| state.name().to_string()).collect();
     if options.strict && !report.is_complete() {
-        return Err(Error::new(format!(
+        return Err(Error::file(format!(
             "{}: does not fit the network: {}; add rules that rename, or load what fits with strict(false)",
             path.display(),
             report.to_string().split_once("; ").map_or("", |(_, rest)| rest)
         )));
     }
     if report.loaded.is_empty() {
-        return Err(Error::new(format!("{}: nothing in it fits the network: {report}", path.display())));
+        return Err(Error::file(format!("{}: nothing in it fits the network: {report}", path.display())));
     }
     // All is read before anything is written, so that a damaged file changes nothing.
     let arrays = fitting.iter().map(|(state, place)| {
         let array = files[place.file].read(&place.name)?;
         let array = if place.transposed { transpose(&array) } else { Some(array) };
         let array = array.and_then(|array| widen(array, state.ty().dtype));
-        array.ok_or_else(|| Error::new(format!("{}: cannot be converted", place.name)))
+        array.ok_or_else(|| Error::file(format!("{}: cannot be converted", place.name)))
     });
     let arrays = arrays.collect::<Result<Vec<Array>>>()?;
     fitting.iter().zip(&arrays).try_for_each(|((state, _), array)| state.write(array))?;
@@ -398,7 +398,7 @@ fn open(path: &Path) -> Result<Vec<WeightFile>> {
     if path.is_dir() {
         let newest = latest_checkpoint(path)?.map(|checkpoint| checkpoint.join(SINGLE));
         let candidates = newest.into_iter().chain([path.join(INDEX), path.join(SINGLE)]);
-        let missing = || Error::new(format!("{}: holds neither {SINGLE} nor {INDEX}", path.display()));
+        let missing = || Error::file(format!("{}: holds neither {SINGLE} nor {INDEX}", path.display()));
         return open(&candidates.into_iter().find(|path| path.is_file()).ok_or_else(missing)?);
     }
     if path.extension().is_some_and(|extension| extension == "json") {
@@ -416,14 +416,14 @@ fn shards(path: &Path) -> Result<Vec<PathBuf>> {
     }
     let text = disk::read_text(path, MOST_INDEX)?;
     let index: Index = serde_json::from_str(&text)
-        .map_err(|error| Error::new(format!("{}: no index of weights ({error})", path.display())))?;
+        .map_err(|error| Error::file(format!("{}: no index of weights ({error})", path.display())))?;
     let names: BTreeSet<String> = index.weight_map.into_values().collect();
     let plain = |name: &str| {
         let mut parts = Path::new(name).components();
         matches!((parts.next(), parts.next()), (Some(std::path::Component::Normal(_)), None))
     };
     if let Some(name) = names.iter().find(|name| !plain(name)) {
-        return Err(Error::new(format!("{}: names {name:?}, which is no file beside it", path.display())));
+        return Err(Error::file(format!("{}: names {name:?}, which is no file beside it", path.display())));
     }
     Ok(names.iter().map(|name| path.with_file_name(name)).collect())
 }
@@ -493,6 +493,7 @@ impl Network {
     /// # Errors
     /// A file is missing or damaged, or in strict mode something does not fit; the message lists all that does not. Nothing
     /// changes then.
+    #[doc(alias = "load_state_dict")]
     pub fn load_weights(&mut self, path: impl AsRef<Path>, options: &LoadOptions) -> Result<LoadReport> {
         load(self.states(), path.as_ref(), options)
     }
@@ -501,6 +502,7 @@ impl Network {
     ///
     /// # Errors
     /// The file cannot be written; an old one is then unchanged.
+    #[doc(alias = "state_dict")]
     pub fn save_weights(&self, path: impl AsRef<Path>) -> Result<()> {
         save(self.states(), path.as_ref())
     }

@@ -5,6 +5,7 @@ use crate::described;
 use crate::settings::Range;
 
 /// From 1 down to `floor` along half a cosine: Loshchilov and Hutter, arXiv:1608.03983, without restarts.
+#[doc(alias = "CosineAnnealingLR")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cosine {
     /// Epochs (or steps) until the end, warm-up included; the whole training by default.

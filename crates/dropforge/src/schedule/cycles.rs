@@ -7,6 +7,7 @@ use std::f64::consts::PI;
 
 /// From 1 down to `floor` along half a cosine, again and again: PyTorch's `CosineAnnealingWarmRestarts`. Loshchilov and
 /// Hutter, arXiv:1608.03983. Rounds begin at the end of the warm-up.
+#[doc(alias = "CosineAnnealingWarmRestarts")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CosineRestarts {
     /// Epochs (or steps) of the first round.
@@ -43,6 +44,7 @@ impl Rule for CosineRestarts {
 
 /// Up from 1/`start` to 1 and down to 1/(`start`·`end`), along half cosines: PyTorch's `OneCycleLR`, whose phases end
 /// one step earlier. Smith and Topin, arXiv:1708.07120.
+#[doc(alias = "OneCycleLR")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OneCycle {
     /// Epochs (or steps) until the end; the whole training by default.
@@ -83,6 +85,7 @@ impl Rule for OneCycle {
 
 /// Up and down between `floor` and 1 along lines, again and again: PyTorch's `CyclicLR(mode="triangular")`. Smith,
 /// arXiv:1506.01186.
+#[doc(alias = "CyclicLR")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Triangles {
     /// Epochs (or steps) of a rise.
@@ -112,6 +115,7 @@ impl Rule for Triangles {
 }
 
 /// The product of several schedules, each with its own warm-up and unit: PyTorch's `ChainedScheduler`.
+#[doc(alias = "SequentialLR")]
 #[derive(Clone, Debug)]
 pub struct Chained {
     /// The factors.

@@ -5,6 +5,7 @@ use crate::described;
 use crate::settings::Range;
 
 /// From 1 down to `floor` along a line.
+#[doc(alias = "LinearLR")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Linear {
     /// Epochs (or steps) until the end, warm-up included; the whole training by default.

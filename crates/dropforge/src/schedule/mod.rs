@@ -94,6 +94,7 @@ impl<F: Fn(&Moment) -> f64 + Send + Sync> Rule for F {
 /// let halve = Schedule::from(|moment: &Moment| 0.5f64.powi(moment.epoch as i32));
 /// assert_eq!(halve.factor(&Moment { step: 9, epoch: 3, batch: 0, batches: 3 }), 0.125);
 /// ```
+#[doc(alias = "lr_scheduler")]
 #[derive(Clone)]
 pub struct Schedule {
     rule: Arc<dyn Rule>,

@@ -5,6 +5,7 @@ use crate::described;
 use crate::settings::Range;
 
 /// Times `gamma` after every `every` epochs (or steps): PyTorch's `StepLR`.
+#[doc(alias = "StepLR")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Steps {
     /// Epochs (or steps) between two falls.
@@ -28,6 +29,7 @@ impl Rule for Steps {
 }
 
 /// Times `gamma` at each of some epochs (or steps): PyTorch's `MultiStepLR`.
+#[doc(alias = "MultiStepLR")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Milestones {
     /// The epochs (or steps).
@@ -52,6 +54,7 @@ impl Rule for Milestones {
 }
 
 /// `gamma` to the power of the epochs (or steps): PyTorch's `ExponentialLR`, at every moment between them too.
+#[doc(alias = "ExponentialLR")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Exponential {
     /// What the rate is multiplied with in each epoch (or step).
@@ -72,6 +75,7 @@ impl Rule for Exponential {
 }
 
 /// From 1 down to `floor` along a power of what is left: PyTorch's `PolynomialLR`.
+#[doc(alias = "PolynomialLR")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Polynomial {
     /// Epochs (or steps) until the end, warm-up included; the whole training by default.

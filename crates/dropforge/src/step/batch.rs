@@ -30,6 +30,7 @@ pub(crate) use dropforge_data::{INPUT, TARGET};
 /// assert_eq!(batch.get("left").shape().to_vec(), [32, 8]);
 /// # Ok::<(), dropforge::Error>(())
 /// ```
+#[doc(alias = "collate_fn")]
 #[derive(Clone, Default)]
 pub struct Batch {
     fields: Vec<Field>,

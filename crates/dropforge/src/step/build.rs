@@ -3,18 +3,19 @@
 use super::batch::Fields;
 use super::states::States;
 use super::task::{Objective, Task};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::metric::{self, MeanLoss, Measured, Metric, Slot, Use};
 use crate::nn::trace::{Declared, Passed, Trace};
 use crate::nn::{Mode, STEP, Scope};
 use crate::optim::Updates;
+use crate::tensor::check::{IndexCheck, is_check};
 use crate::tensor::gradient::walk;
 use crate::tensor::lower::{Leaves, Lowering};
 use crate::tensor::node::Node;
 use crate::tensor::{Runtime, Tensor};
 use dropforge_ir::{DType, Program, ValueType};
-use dropforge_runtime::{BufferRef, Choices, Executable, load_with};
-use std::collections::{BTreeMap, HashSet};
+use dropforge_runtime::{Argument, BufferRef, Choices, Executable, load_with};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// The outputs that a program of a step may have beside those of the task, by name.
@@ -35,7 +36,12 @@ pub(crate) struct Traced {
     pub metrics: Vec<Slot>,
     /// The place of a field with class indices, and how many classes there are.
     pub classes: Option<(usize, usize)>,
+    /// What the last outputs of the program say whether it holds.
+    pub checks: Vec<IndexCheck>,
 }
+
+/// How many steps of a GPU may be on the way when the checks of a step are looked at: nothing waits for them.
+const LATE: usize = 3;
 
 /// A loaded program.
 pub(crate) struct Compiled {
@@ -45,6 +51,12 @@ pub(crate) struct Compiled {
     /// Runtime scalars in the program's order, with their defaults.
     pub hypers: Vec<(String, f64)>,
     pub outputs: Vec<String>,
+    /// What the outputs behind these say whether it holds.
+    checks: Vec<IndexCheck>,
+    /// Outputs of runs whose checks nobody has looked at yet.
+    unseen: VecDeque<Vec<BufferRef>>,
+    /// How many runs may go on before their checks are looked at.
+    late: usize,
 }
 
 /// What the programs of a step are made of.
@@ -196,6 +208,7 @@ fn assemble(
     for ((index, _), &value) in writes.iter().zip(&values[outputs.len()..]) {
         lowering.program.write(*index, value)?;
     }
+    let checks = lowering.output_checks();
     let (program, captured) = lowering.finish()?;
     let hypers = trace.hypers.into_iter().map(|(name, default, _)| (name, default)).collect();
     Ok(Traced {
@@ -207,6 +220,7 @@ fn assemble(
         captured,
         metrics: Vec::new(),
         classes: None,
+        checks,
     })
 }
 
@@ -237,9 +251,28 @@ impl Traced {
         }
         let device = &**runtime.device();
         let executable = load_with(device, &self.program, &buffers, &device.options(), choices)?;
-        let outputs = self.program.outputs.iter().map(|output| output.name.clone()).collect();
-        Ok(Compiled { executable, inputs: self.inputs.clone(), hypers: self.hypers.clone(), outputs })
+        let outputs = self.program.outputs.iter().map(|output| output.name.clone());
+        Ok(Compiled {
+            executable,
+            inputs: self.inputs.clone(),
+            hypers: self.hypers.clone(),
+            outputs: outputs.filter(|name| !is_check(name)).collect(),
+            checks: self.checks.clone(),
+            unseen: VecDeque::new(),
+            late: if device.is_gpu() { LATE } else { 0 },
+        })
     }
+}
+
+/// Whether checks hold, by their outputs.
+///
+/// # Errors
+/// The first that does not.
+pub(crate) fn verify<'a>(checks: impl IntoIterator<Item = (&'a IndexCheck, &'a BufferRef)>) -> Result<()> {
+    for (check, found) in checks {
+        check.verify(&found.read()?).map_err(|error| Error::from(error).with_kind(ErrorKind::Data))?;
+    }
+    Ok(())
 }
 
 pub(super) fn captured_buffer(tensor: &Tensor, runtime: &Runtime) -> Result<BufferRef> {
@@ -247,6 +280,38 @@ pub(super) fn captured_buffer(tensor: &Tensor, runtime: &Runtime) -> Result<Buff
 }
 
 impl Compiled {
+    /// Runs it. What its checks find is an error of this run, or, where runs are on the way while the host goes on, of one
+    /// of the next.
+    ///
+    /// # Errors
+    /// An index was outside of what it picks from, or the device fails.
+    pub fn run(&mut self, arguments: &[Argument<'_>], hypers: &[f32]) -> Result<Vec<BufferRef>> {
+        let mut outputs = self.executable.run(arguments, hypers)?;
+        if !self.checks.is_empty() {
+            self.unseen.push_back(outputs.split_off(self.outputs.len()));
+            self.look(self.late)?;
+        }
+        Ok(outputs)
+    }
+
+    /// The checks of the last run, if nobody has looked at them yet.
+    pub fn unseen(&self) -> Vec<(IndexCheck, BufferRef)> {
+        let last = self.unseen.back();
+        last.map_or_else(Vec::new, |found| self.checks.iter().cloned().zip(found.iter().cloned()).collect())
+    }
+
+    /// Looks at the checks of all runs but the last few.
+    ///
+    /// # Errors
+    /// As [`Compiled::run`].
+    pub fn look(&mut self, but: usize) -> Result<()> {
+        while self.unseen.len() > but {
+            let Some(found) = self.unseen.pop_front() else { break };
+            verify(self.checks.iter().zip(&found))?;
+        }
+        Ok(())
+    }
+
     /// Position of an output.
     pub fn output(&self, name: &str) -> Option<usize> {
         self.outputs.iter().position(|output| output == name)

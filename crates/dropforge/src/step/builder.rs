@@ -116,6 +116,7 @@ impl StepBuilder {
     ///
     /// # Errors
     /// As [`StepBuilder::compile_for`].
+    #[doc(alias = "torch.compile")]
     pub fn compile(self, input: &ValueType, target: &ValueType) -> Result<Step> {
         for (what, ty) in [("inputs", input), ("targets", target)] {
             if unbatched(ty).is_none() {

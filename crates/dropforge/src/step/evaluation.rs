@@ -103,7 +103,7 @@ impl Evaluating<'_> {
     ///
     /// # Errors
     /// If the device fails.
-    pub fn finish(&self) -> Result<Evaluation> {
+    pub fn finish(&mut self) -> Result<Evaluation> {
         let measured = self.network.evaluation()?;
         Ok(Evaluation { seconds: self.started.elapsed().as_secs_f64(), ..measured })
     }

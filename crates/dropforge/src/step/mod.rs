@@ -35,6 +35,7 @@ pub use summary::{Summary, SummaryRow};
 pub use task::{Objective, Task};
 pub use training::{Step, compile};
 
+pub(crate) use build::verify;
 pub(crate) use evaluation::Quality;
 
 pub(crate) use task::PREDICTION;

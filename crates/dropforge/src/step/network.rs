@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Loss;
 use crate::metric::{Metric, Slot, SumState, Values};
 use crate::nn::Layer;
+use crate::tensor::check::is_check;
 use crate::tensor::node::Place;
 use crate::tensor::runtime::Placed;
 use crate::tensor::{Runtime, Tensor};
@@ -27,6 +28,15 @@ use std::time::Instant;
 /// A network with its states on a device.
 ///
 /// Programs are compiled when a batch size is first seen and kept.
+///
+/// ```
+/// use dropforge::prelude::*;
+///
+/// let mut net = Network::compile(seq![dense(3), relu()], [4])?;
+/// let outputs = net.predict(&Tensor::zeros([2, 4]))?;
+/// assert_eq!(outputs.shape().to_vec(), [2, 3]);
+/// # Ok::<(), dropforge::Error>(())
+/// ```
 pub struct Network {
     pub(super) task: Arc<dyn Task>,
     pub(super) fields: Fields,
@@ -115,6 +125,7 @@ impl NetworkBuilder {
     ///
     /// # Errors
     /// The first error of a layer, with its path and source line.
+    #[doc(alias = "torchinfo")]
     pub fn summary(&self, sample: impl IntoSample) -> Result<Summary> {
         let traced = trace_predict(&*self.task, &Fields::input(sample.into_sample()), 1)?;
         Ok(Summary::new(&traced))
@@ -148,6 +159,7 @@ impl NetworkBuilder {
         let outputs = &traced.program.outputs;
         let outputs = outputs
             .iter()
+            .filter(|output| !is_check(&output.name))
             .map(|output| (output.name.clone(), traced.program.ty(output.value).clone()))
             .collect();
         let mut states = States::default();
@@ -191,6 +203,7 @@ impl Network {
     ///
     /// # Errors
     /// If the inputs do not fit, the task has no prediction, or the device fails.
+    #[doc(alias = "forward")]
     pub fn predict(&mut self, batch: impl Into<Batch>) -> Result<Tensor> {
         let outputs = self.run_outputs(&batch.into())?;
         outputs.into_iter().next().map(|(_, prediction)| prediction).ok_or_else(|| self.no_prediction())
@@ -241,7 +254,10 @@ impl Network {
         let inputs = self.found.iter().map(|&place| Input::of(&batch.fields()[place].value, &self.runtime));
         let inputs = inputs.collect::<Result<Vec<_>>>()?;
         let arguments: Vec<Argument<'_>> = inputs.iter().map(Input::argument).collect();
-        let buffers = compiled.executable.run(&arguments, &compiled.hypers(&self.chosen, &[]))?;
+        let hypers = compiled.hypers(&self.chosen, &[]);
+        let buffers = compiled.run(&arguments, &hypers)?;
+        // A prediction that is wrong must not leave.
+        compiled.look(0)?;
         let names = self.outputs.iter().map(|(name, _)| name.clone());
         let placed = |buffer| {
             let placed = Placed { runtime: self.runtime.clone(), buffer };
@@ -277,7 +293,8 @@ impl Network {
             inputs.push(input);
         }
         let arguments: Vec<Argument<'_>> = inputs.iter().map(Input::argument).collect();
-        Ok(compiled.executable.run(&arguments, &compiled.hypers(&self.chosen, settings))?)
+        let hypers = compiled.hypers(&self.chosen, settings);
+        compiled.run(&arguments, &hypers)
     }
 
     /// The values of runtime scalars: those that were chosen, the optimizer's, or the defaults.
@@ -331,7 +348,8 @@ impl Network {
     }
 
     /// The sums of an evaluation.
-    pub(super) fn evaluation(&self) -> Result<Evaluation> {
+    pub(super) fn evaluation(&mut self) -> Result<Evaluation> {
+        self.evaluate.look()?;
         self.read(&self.slots)
     }
 
@@ -438,11 +456,13 @@ impl Network {
     }
 
     /// The states, shared with every program of the network.
+    #[doc(alias = "state_dict")]
     pub fn states(&self) -> &States {
         &self.states
     }
 
     /// Number of elements of all parameters.
+    #[doc(alias = "numel")]
     pub fn parameter_count(&self) -> usize {
         self.states.parameter_count()
     }

@@ -1,6 +1,8 @@
 //! What a training step gave.
 
+use super::build::verify;
 use crate::error::{Error, Result};
+use crate::tensor::check::IndexCheck;
 use dropforge_ir::Data;
 use dropforge_runtime::BufferRef;
 
@@ -9,14 +11,17 @@ pub struct Outcome {
     pub(super) loss: BufferRef,
     pub(super) gradient_norm: Option<BufferRef>,
     pub(super) samples: usize,
+    /// What the step found out about indices, where nobody has looked at it yet.
+    pub(super) checks: Vec<(IndexCheck, BufferRef)>,
 }
 
 impl Outcome {
     /// The loss of the batch, before the update.
     ///
     /// # Errors
-    /// If the device fails.
+    /// An index or class that was computed in the step, or lay on the device, was out of range; or the device fails.
     pub fn loss(&self) -> Result<f32> {
+        verify(self.checks.iter().map(|(check, found)| (check, found)))?;
         scalar(&self.loss)
     }
 

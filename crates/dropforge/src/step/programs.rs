@@ -1,6 +1,7 @@
 //! Loaded programs by batch size.
 
 use super::build::Compiled;
+use crate::error::Result;
 use dropforge_runtime::Executable;
 use std::collections::HashMap;
 
@@ -50,6 +51,11 @@ impl Programs {
             self.by_size.retain(|_, (_, used)| *used != oldest);
         }
         self.by_size.insert(size, (compiled, self.clock));
+    }
+
+    /// Looks at the checks of all runs so far.
+    pub fn look(&mut self) -> Result<()> {
+        self.by_size.values_mut().try_for_each(|(compiled, _)| compiled.look(0))
     }
 
     /// Names of the runtime scalars of all programs.

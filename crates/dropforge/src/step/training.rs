@@ -72,7 +72,10 @@ impl Step {
     /// same states.
     ///
     /// # Errors
-    /// If the batch does not fit, a class is out of range, or the device fails.
+    /// If the batch does not fit, a class is out of range, or the device fails. Indices that are computed in the step or lie on
+    /// the device are looked at behind it: the error names the operation, the first index outside, its position and the limit.
+    /// The update has been made by then. On a GPU, which computes while the host goes on, it may come from one of the next few
+    /// runs, or from [`Outcome::loss`].
     pub fn run(&mut self, batch: impl Into<Batch>) -> Result<Outcome> {
         self.train_on(&batch.into())
     }
@@ -88,6 +91,7 @@ impl Step {
             loss: output(LOSS).ok_or_else(|| Error::new("the program gave no loss"))?,
             gradient_norm: output(NORM),
             samples,
+            checks: compiled.unseen(),
         })
     }
 
@@ -238,6 +242,7 @@ impl Step {
     ///
     /// # Errors
     /// If there is no such group.
+    #[doc(alias = "requires_grad_")]
     pub fn freeze(&mut self, group: &str) -> Result<()> {
         self.set_frozen(group, true)
     }

@@ -246,6 +246,7 @@ impl Tensor {
 
     /// Each element moved into `low..=high`; all become `high` where `low` is larger. The gradient is 0 from the bounds on, as in
     /// PyTorch, and at NaN, which stays.
+    #[doc(alias = "clip")]
     #[track_caller]
     pub fn clamp(&self, low: f32, high: f32) -> Tensor {
         let low = if low > high { high } else { low };
@@ -278,6 +279,7 @@ impl Tensor {
     }
 
     /// x·sigmoid(x) of each element: SiLU, also called swish.
+    #[doc(alias = "swish")]
     #[track_caller]
     pub fn silu(&self) -> Tensor {
         let x = self.widened();
@@ -300,6 +302,7 @@ impl Tensor {
     }
 
     /// `a` where the condition (bool) holds, `b` elsewhere; all three broadcast. PyTorch's `where`.
+    #[doc(alias = "where")]
     #[track_caller]
     pub fn select(condition: &Tensor, a: impl Operand, b: impl Operand) -> Tensor {
         let float = constant(Literal::f32(0.0), Some(condition));
@@ -339,6 +342,7 @@ impl Tensor {
     }
 
     /// The elements repeated along axes of extent 1 and along new leading axes, as in PyTorch's `expand`.
+    #[doc(alias = "expand")]
     #[track_caller]
     pub fn broadcast_to(&self, shape: impl super::IntoShape) -> Tensor {
         let (from, to): (&Shape, Shape) = (self.shape(), shape.into_shape());

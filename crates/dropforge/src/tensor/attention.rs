@@ -7,6 +7,7 @@ use dropforge_ir::{Op, Real};
 impl Tensor {
     /// Scaled dot-product attention, softmax(q·kᵀ / √d)·v, of queries `[batch, heads, time, d]` (`self`) over keys and values
     /// `[batch, heads, keys, d]`. With `causal`, position t sees keys up to t (+ keys − time) alone.
+    #[doc(alias = "scaled_dot_product_attention")]
     #[track_caller]
     pub fn attention(&self, keys: &Tensor, values: &Tensor, causal: bool) -> Tensor {
         let Some(&width) = self.shape().last().filter(|&&width| width > 0) else {

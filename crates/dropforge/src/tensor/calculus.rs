@@ -86,6 +86,7 @@ pub fn grad<A: Tensors>(function: impl Fn(&A) -> Tensor) -> impl Fn(&A) -> A {
 ///
 /// # Errors
 /// As for [`grad`].
+#[doc(alias = "jax.value_and_grad")]
 pub fn value_and_grad<A: Tensors>(function: impl Fn(&A) -> Tensor) -> impl Fn(&A) -> (Tensor, A) {
     move |arguments| {
         let variables = arguments.map(&mut Tensor::variable);
@@ -110,6 +111,7 @@ pub fn value_and_grad<A: Tensors>(function: impl Fn(&A) -> Tensor) -> impl Fn(&A
 /// assert_eq!(x.grad().unwrap().to_vec::<f32>()?, [1.0 / 3.0]);
 /// # Ok::<(), dropforge::Error>(())
 /// ```
+#[doc(alias = "torch.no_grad")]
 pub fn no_grad<T: Tensors>(function: impl FnOnce() -> T) -> T {
     function().map(&mut Tensor::detach)
 }

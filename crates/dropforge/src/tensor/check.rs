@@ -23,7 +23,30 @@ pub(crate) struct IndexCheck {
     origin: Origin,
 }
 
+/// How the names of outputs begin that say whether indices are right.
+const OUTPUT: &str = "check.";
+
+/// Whether an output of this name says whether indices are right.
+pub(crate) fn is_check(output: &str) -> bool {
+    output.starts_with(OUTPUT)
+}
+
 impl IndexCheck {
+    /// The name of an output for this check, which says all that its errors do: a stored program has nothing else.
+    pub fn output_name(&self, number: usize) -> String {
+        format!("{OUTPUT}{number}.{}.{}", self.name, self.limit)
+    }
+
+    /// The check of an output of this name, if it is one of a check.
+    pub fn of_output(name: &str) -> Option<IndexCheck> {
+        let (operation, limit) = name.strip_prefix(OUTPUT)?.split_once('.')?.1.rsplit_once('.')?;
+        Some(IndexCheck {
+            name: operation.to_string(),
+            limit: limit.parse().ok()?,
+            origin: Origin::unknown(),
+        })
+    }
+
     /// Whether all indices are inside, from the output of [`IndexCheck::append`].
     ///
     /// # Errors

@@ -40,6 +40,7 @@ impl Tensor {
     }
 
     /// The integers from `start` up to `stop`, which is left out, as i32; none if `stop` is not above `start`.
+    #[doc(alias = "range")]
     #[track_caller]
     pub fn arange(start: i32, stop: i32) -> Tensor {
         let count = usize::try_from(i64::from(stop) - i64::from(start)).unwrap_or(0);
@@ -72,6 +73,7 @@ impl Tensor {
 
     /// Elements in row-major order with their shape. A count that does not fit the shape is an error that the first call
     /// returning a result shows.
+    #[doc(alias = "torch.tensor")]
     #[track_caller]
     pub fn from_vec<T: Element>(elements: Vec<T>, shape: impl IntoShape) -> Tensor {
         let (shape, count) = (shape.into_shape(), elements.len());
@@ -114,7 +116,8 @@ impl Tensor {
     }
 
     /// Class indices as rows that are 1 at the index and 0 elsewhere, f32, along a new last axis of `classes`. An index
-    /// outside gives a row of zeros.
+    /// outside is an error of whatever computes the result.
+    #[doc(alias = "F.one_hot")]
     #[track_caller]
     pub fn one_hot(&self, classes: usize) -> Tensor {
         if self.dtype() != DType::I32 {
@@ -123,7 +126,7 @@ impl Tensor {
         let shape: Shape = self.shape().iter().copied().chain([classes]).collect();
         let axis = self.rank();
         let numbers = apply("one_hot", Op::Iota { shape, axis }, &[]);
-        self.unsqueeze(-1).eq(&numbers).cast(DType::F32)
+        self.checked("one_hot", self, classes).unsqueeze(-1).eq(&numbers).cast(DType::F32)
     }
 }
 

@@ -62,6 +62,7 @@ impl Tensor {
     /// stands for the axes that no letter names, which broadcast. Without `->` the result has the ellipsis and then, in
     /// alphabetical order, the letters that stand once. Extents of 1 broadcast. NumPy's and PyTorch's `einsum`; tensors
     /// are contracted from left to right. Products are of floats.
+    #[doc(alias = "torch.einsum")]
     #[track_caller]
     pub fn einsum(equation: &str, tensors: &[&Tensor]) -> Tensor {
         match plan(equation, tensors) {

@@ -15,6 +15,7 @@ use dropforge_ir::{BinaryKind, DType, Op, Shape};
 /// assert_eq!(a.to_vec::<f32>()?, Generator::new(7).randn([3]).to_vec::<f32>()?);
 /// # Ok::<(), dropforge::Error>(())
 /// ```
+#[doc(alias = "manual_seed")]
 #[derive(Clone, Debug)]
 pub struct Generator {
     seed: u64,
@@ -62,6 +63,7 @@ impl Generator {
     }
 
     /// Normally distributed f32 with mean 0 and variance 1.
+    #[doc(alias = "torch.randn")]
     #[track_caller]
     pub fn randn(&mut self, shape: impl IntoShape) -> Tensor {
         let shape = shape.into_shape();

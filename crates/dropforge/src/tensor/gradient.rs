@@ -39,6 +39,7 @@ pub(crate) fn walk(tensors: &[&Tensor], mut enter: impl FnMut(&Arc<Node>, Option
 /// # Errors
 /// Shown by the first call that returns a result: if `loss` is no float scalar, an operation on the way has no gradient
 /// rule, or the loss does not depend on one of the tensors.
+#[doc(alias = "autograd.grad")]
 #[track_caller]
 pub fn gradients(loss: &Tensor, of: &[&Tensor]) -> Vec<Tensor> {
     let is_one_float = loss.node.ty.shape.rank() == 0 && loss.node.ty.dtype.is_float();

@@ -8,6 +8,7 @@ use dropforge_ir::{DType, Op};
 impl Tensor {
     /// The parts at `indices` (i32, any shape) along an axis; the axes of the indices take its place. An index outside is an
     /// error of whatever computes the result.
+    #[doc(alias = "torch.index_select")]
     #[track_caller]
     pub fn index_select(&self, axis: isize, indices: &Tensor) -> Tensor {
         match resolve_axis(axis, self.shape()) {
@@ -21,6 +22,7 @@ impl Tensor {
 
     /// Rows of a table `[count, width]` by `indices` (i32, any shape): PyTorch's `embedding`. An index outside is an
     /// error of whatever computes the result.
+    #[doc(alias = "F.embedding")]
     #[track_caller]
     pub fn embedding(&self, indices: &Tensor) -> Tensor {
         if self.rank() != 2 {
@@ -34,6 +36,7 @@ impl Tensor {
     /// The element at the class index of each position: with `self` `[.., classes, ..]` and `indices` (i32) the same shape
     /// without `axis`, the result has the shape of `indices`. An index outside is an error of whatever
     /// computes the result. Written as a masked sum, so that it fuses with what surrounds it.
+    #[doc(alias = "gather")]
     #[track_caller]
     pub fn pick(&self, axis: isize, indices: &Tensor) -> Tensor {
         self.pick_for("pick", axis, indices)

@@ -224,6 +224,7 @@ impl Tensor {
 
     /// Windows of extent `size` along an axis, `step` apart: the axis counts the windows, and a new last axis holds
     /// their elements. PyTorch's `Tensor.unfold`.
+    #[doc(alias = "im2col")]
     #[track_caller]
     pub fn unfold(&self, axis: isize, size: usize, step: usize) -> Tensor {
         let axis = match resolve_axis(axis, self.shape()) {

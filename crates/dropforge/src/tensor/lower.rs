@@ -174,8 +174,8 @@ impl Lowering {
     /// Names the outputs that say whether indices were right, and gives what to verify them with, in their order.
     pub fn output_checks(&mut self) -> Vec<IndexCheck> {
         let checks = std::mem::take(&mut self.checks);
-        for (number, (value, _)) in checks.iter().enumerate() {
-            self.program.output(format!("check.{number}"), *value);
+        for (number, (value, check)) in checks.iter().enumerate() {
+            self.program.output(check.output_name(number), *value);
         }
         checks.into_iter().map(|(_, check)| check).collect()
     }

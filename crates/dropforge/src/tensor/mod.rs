@@ -113,11 +113,13 @@ impl Tensor {
     }
 
     /// Number of axes.
+    #[doc(alias = "ndim")]
     pub fn rank(&self) -> usize {
         self.shape().rank()
     }
 
     /// Number of elements.
+    #[doc(alias = "numel")]
     pub fn elements(&self) -> usize {
         self.shape().elements()
     }

@@ -66,6 +66,7 @@ extent_tuples! {
 
 impl Tensor {
     /// The same elements in row-major order under another shape; one `-1` stands for what is left.
+    #[doc(alias = "view")]
     #[track_caller]
     pub fn reshape(&self, shape: impl IntoReshape) -> Tensor {
         let extents = shape.into_extents();
@@ -117,12 +118,14 @@ impl Tensor {
     }
 
     /// A matrix with rows and columns exchanged; of more axes, the last two.
+    #[doc(alias = "transpose")]
     #[track_caller]
     pub fn t(&self) -> Tensor {
         self.transpose(-2, -1)
     }
 
     /// The axes reordered: axis `i` of the result is axis `order[i]` of this.
+    #[doc(alias = "transpose")]
     #[track_caller]
     pub fn permute(&self, order: &[usize]) -> Tensor {
         apply("permute", Op::Permute { order: order.to_vec() }, &[self])
@@ -199,6 +202,7 @@ impl Tensor {
     }
 
     /// `value` put around the elements: `low[i]` before and `high[i]` after along axis `i`.
+    #[doc(alias = "constant_pad_nd")]
     #[track_caller]
     pub fn pad(&self, low: &[usize], high: &[usize], value: f32) -> Tensor {
         let op = Op::Pad {
@@ -220,6 +224,7 @@ impl Tensor {
     }
 
     /// Tensors joined along an axis; the other extents must be equal.
+    #[doc(alias = "cat")]
     #[track_caller]
     pub fn concat(tensors: &[&Tensor], axis: isize) -> Tensor {
         let Some(first) = tensors.first() else {
@@ -243,6 +248,7 @@ impl Tensor {
     }
 
     /// The same as [`Tensor::broadcast_to`], by PyTorch's name.
+    #[doc(alias = "expand_as")]
     #[track_caller]
     pub fn expand(&self, shape: impl IntoShape) -> Tensor {
         self.broadcast_to(shape)

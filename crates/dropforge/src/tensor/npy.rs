@@ -29,7 +29,7 @@ impl Tensor {
     /// text, dates), or integers beyond i32.
     pub fn load_npy(path: impl AsRef<Path>) -> Result<Tensor> {
         let path = path.as_ref();
-        decode(&read(path)?).map_err(|message| Error::new(format!("{}: {message}", path.display())))
+        decode(&read(path)?).map_err(|message| Error::file(format!("{}: {message}", path.display())))
     }
 
     /// Writes tensors to an `.npz` file under their names, which NumPy reads with `np.load`; not compressed.
@@ -41,10 +41,10 @@ impl Tensor {
         let mut archive = Archive::default();
         for (place, (name, tensor)) in tensors.iter().enumerate() {
             if tensors[..place].iter().any(|(other, _)| other == name) {
-                return Err(Error::new(format!("{}: the name {name:?} is used twice", path.display())));
+                return Err(Error::file(format!("{}: the name {name:?} is used twice", path.display())));
             }
             let added = archive.add(&format!("{name}.npy"), &encode(&tensor.to_array()?));
-            added.map_err(|message| Error::new(format!("{}: {message}", path.display())))?;
+            added.map_err(|message| Error::file(format!("{}: {message}", path.display())))?;
         }
         write(path, &archive.finish())
     }
@@ -56,7 +56,7 @@ impl Tensor {
     pub fn load_npz(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
         let path = path.as_ref();
         let bytes = read(path)?;
-        let failed = |message: String| Error::new(format!("{}: {message}", path.display()));
+        let failed = |message: String| Error::file(format!("{}: {message}", path.display()));
         let mut tensors = Vec::new();
         for entry in entries(&bytes).map_err(failed)? {
             let name = entry.name.strip_suffix(".npy").unwrap_or(&entry.name).to_string();
@@ -68,12 +68,11 @@ impl Tensor {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| Error::new(format!("cannot read {}: {error}", path.display())))
+    std::fs::read(path).map_err(|error| Error::io(&format!("cannot read {}", path.display()), error))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    std::fs::write(path, bytes)
-        .map_err(|error| Error::new(format!("cannot write {}: {error}", path.display())))
+    std::fs::write(path, bytes).map_err(|error| Error::io(&format!("cannot write {}", path.display()), error))
 }
 
 /// An array as the contents of an `.npy` file.

@@ -24,6 +24,7 @@ impl Tensor {
     ///
     /// # Errors
     /// If the tensor has another element type than `T`, or as [`Tensor::to_array`].
+    #[doc(alias = "tolist")]
     #[track_caller]
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
         let location = Location::caller();

@@ -106,6 +106,7 @@ impl Tensor {
     }
 
     /// Mean and biased variance (divided by the count) over axes, which disappear, in one pass.
+    #[doc(alias = "var_mean")]
     #[track_caller]
     pub fn mean_and_variance(&self, axes: impl Axes) -> (Tensor, Tensor) {
         let [mean, variance] = match axes.resolve(self.shape()) {

@@ -53,6 +53,7 @@ impl Tensor {
     }
 
     /// Each pixel repeated in both directions: PyTorch's `interpolate(mode="nearest")` by a whole factor.
+    #[doc(alias = "interpolate")]
     #[track_caller]
     pub fn upsample_nearest(&self, factor: usize) -> Tensor {
         match self.image("upsample_nearest") {
@@ -64,6 +65,7 @@ impl Tensor {
     /// An image of another height and width, each pixel between its four nearest: PyTorch's
     /// `interpolate(mode="bilinear")`. With `align_corners` the outermost pixels stay the outermost ones, else pixels
     /// are areas and corners are those of the image.
+    #[doc(alias = "interpolate")]
     #[track_caller]
     pub fn resize_bilinear(&self, height: usize, width: usize, align_corners: bool) -> Tensor {
         let [_, _, rows, columns] = match self.image("resize_bilinear") {

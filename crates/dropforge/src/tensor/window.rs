@@ -49,6 +49,7 @@ impl Pool2d {
 
 impl Tensor {
     /// Convolution (cross-correlation, as in PyTorch) of images with a filter `[out, in / groups, kh, kw]`.
+    #[doc(alias = "F.conv2d")]
     #[track_caller]
     pub fn conv2d(&self, filter: &Tensor, geometry: Conv2d) -> Tensor {
         let Conv2d { stride, padding_height, padding_width, dilation, groups } = geometry;
@@ -79,6 +80,7 @@ impl Tensor {
     }
 
     /// Mean over height and width of an image: `[batch, channels]`.
+    #[doc(alias = "adaptive_avg_pool2d")]
     #[track_caller]
     pub fn global_avg_pool2d(&self) -> Tensor {
         if self.rank() != 4 {

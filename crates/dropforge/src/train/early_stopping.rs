@@ -30,6 +30,7 @@ pub struct EarlyStopping {
 /// assert!(fitted.stopped.unwrap().contains("val_loss"));
 /// # Ok::<(), dropforge::Error>(())
 /// ```
+#[doc(alias = "EarlyStopping")]
 pub fn early_stopping(monitor: Monitor) -> EarlyStopping {
     EarlyStopping { monitor, patience: 3, min_delta: 0.0, best: Best::default() }
 }

@@ -13,6 +13,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A training with everything that goes with it, made by [`Trainer::fit`].
+///
+/// ```
+/// use dropforge::prelude::*;
+///
+/// let (train, test) = datasets::digits(200, 50, 1);
+/// let trainer = Trainer::new(seq![flatten(), dense(10)], cross_entropy(), Adam::new(1e-2)).batch(50);
+/// let mut trainer = trainer.compile(&train)?;
+/// let fit = trainer.fit(&train).validate(&test).epochs(3);
+/// println!("{}", fit.callback(early_stopping(lowest("val_loss")).patience(2)).run()?);
+/// assert!(trainer.history().len() <= 3);
+/// # Ok::<(), dropforge::Error>(())
+/// ```
 pub struct Fit<'a> {
     trainer: &'a mut Trainer,
     train: Arc<dyn Source>,

@@ -18,6 +18,7 @@ pub struct ReduceOnPlateau {
 
 /// Multiplies the learning rate by 0.1 when a figure has not become better for more than `patience` epochs: PyTorch's
 /// `ReduceLROnPlateau`. Groups whose rate is a multiple of it follow.
+#[doc(alias = "ReduceLROnPlateau")]
 pub fn reduce_on_plateau(monitor: Monitor) -> ReduceOnPlateau {
     ReduceOnPlateau { monitor, factor: 0.1, patience: 10, least: 0.0, best: Best::default() }
 }

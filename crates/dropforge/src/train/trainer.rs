@@ -93,6 +93,7 @@ impl TrainerBuilder {
     }
 
     /// Scales all gradients together so that their global norm is at most this. Default: no limit.
+    #[doc(alias = "clip_grad_norm_")]
     #[must_use]
     pub fn clip_norm(mut self, limit: f64) -> TrainerBuilder {
         self.step = self.step.clip_norm(limit);
@@ -100,6 +101,7 @@ impl TrainerBuilder {
     }
 
     /// Brings each number of the gradients between −limit and limit. Default: no limit.
+    #[doc(alias = "clip_grad_value_")]
     #[must_use]
     pub fn clip_value(mut self, limit: f64) -> TrainerBuilder {
         self.step = self.step.clip_value(limit);
@@ -107,6 +109,7 @@ impl TrainerBuilder {
     }
 
     /// Updates the parameters after every so many batches only: see [`StepBuilder::accumulate`]. Default 1.
+    #[doc(alias = "accumulate_grad_batches")]
     #[must_use]
     pub fn accumulate(mut self, batches: usize) -> TrainerBuilder {
         self.step = self.step.accumulate(batches);
@@ -208,6 +211,7 @@ impl TrainerBuilder {
 ///
 /// Same seed, data, device and number of threads: the same bits. So too when a run is stopped, in the middle of an epoch
 /// or not, and [resumed](Trainer::resume) from what [`Trainer::save`] or [`Trainer::autosave`] wrote.
+#[doc(alias = "DataLoader")]
 pub struct Trainer {
     pub(super) step: Step,
     options: LoaderOptions,

@@ -243,3 +243,67 @@ fn batches_must_fit_each_other() {
     let error = compile(dense(2), mse(), Sgd::new(0.1), (&Tensor::from(1.0), &y)).err().unwrap().to_string();
     assert_eq!(error, "the inputs need a batch as first axis, got f32[]");
 }
+
+/// The mistakes that nearly everybody makes once, each with what is said of it.
+#[test]
+fn usual_mistakes_are_named() {
+    let images = Tensor::zeros([8, 1, 6, 6]);
+    let classes = Tensor::from_vec(vec![0, 1, 2, 0, 1, 2, 0, 1], [8]);
+    let say = |net: dropforge::nn::Sequential, images: &Tensor, targets: &Tensor| -> String {
+        let step = compile(net, cross_entropy(), Sgd::new(0.1), (images, targets));
+        let result = step.and_then(|mut step| step.run((images, targets)).map(drop));
+        result.unwrap_err().to_string()
+    };
+    let net = || seq![flatten(), dense(3)];
+    let found = [
+        ("flatten forgotten", say(seq![conv(2, 3), dense(3)], &images, &classes)),
+        ("sizes that do not fit", say(seq![conv(2, 9), flatten(), dense(3)], &images, &classes)),
+        ("labels of another type", say(net(), &images, &classes.cast(DType::F32))),
+        (
+            "labels of another range",
+            say(net(), &images, &(&classes + 1).to(&Runtime::shared().unwrap()).unwrap()),
+        ),
+        ("another number of labels", say(net(), &images, &Tensor::from([0, 1, 2]))),
+        (
+            "tokens outside of the vocabulary",
+            say(seq![embedding(4, 2), flatten(), dense(3)], &Tensor::from_vec(vec![4; 16], [8, 2]), &classes),
+        ),
+        ("a target of another shape", {
+            let (x, y) = (Tensor::zeros([8, 5]), Tensor::zeros([8]));
+            compile(dense(1), mse(), Sgd::new(0.1), (&x, &y)).err().unwrap().to_string()
+        }),
+        ("a parameter without a gradient", {
+            let forgetful = |scope: &Scope, x: &Tensor| {
+                let scale = scope.parameter("scale", [1], Init::constant(1.0));
+                dense(3).forward(scope, &(x * scale.detach()).flatten(1))
+            };
+            compile(forgetful, cross_entropy(), Sgd::new(0.1), (&images, &classes)).err().unwrap().to_string()
+        }),
+    ];
+    let expected = [
+        (
+            "flatten forgotten",
+            "got f32[8, 2, 4, 3] and i32[8]; is there a flatten() missing before the last layer?, in loss (",
+        ),
+        (
+            "sizes that do not fit",
+            "conv2d: a kernel reaching over 9 is larger than the input, which is 6 with its padding, in 0 (",
+        ),
+        ("labels of another type", "got f32[8, 3] and f32[8]; cast the classes to i32, in loss ("),
+        ("labels of another range", "cross_entropy: index 3 at position 2 is outside of 0..3, in loss ("),
+        ("another number of labels", "the inputs and the targets must have the same batch size; got 8 and 3"),
+        ("tokens outside of the vocabulary", "embedding: index 4 at position 0 is outside of 0..4, in 0 ("),
+        (
+            "a target of another shape",
+            "mse: prediction [8, 1] and target [8] must have one shape; reshape one, in loss (",
+        ),
+        (
+            "a parameter without a gradient",
+            "gradient: the loss does not depend on scale through differentiable operations, at ",
+        ),
+    ];
+    for ((mistake, message), (of, part)) in found.iter().zip(expected) {
+        assert_eq!(*mistake, of);
+        assert!(message.contains(part), "{mistake}: {message}");
+    }
+}

@@ -67,6 +67,7 @@ fn an_index_outside_is_an_error() {
                 let scores = scores.requires_grad();
                 let loss = cross_entropy().loss(&scores, indices);
                 assert_error(&loss, &message("cross_entropy"));
+                assert_error(&indices.one_hot(3), &message("one_hot"));
                 let error = loss.backward().unwrap_err().to_string();
                 assert!(error.contains(&message("cross_entropy")) && error.contains("limits.rs"), "{error}");
                 assert!(scores.grad().is_none());
@@ -76,6 +77,62 @@ fn an_index_outside_is_an_error() {
         assert_eq!(table.embedding(&good).to_vec::<f32>().unwrap(), [5.0, 6.0, 1.0, 2.0]);
         assert_eq!(good.one_hot(3).to_vec::<f32>().unwrap(), [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
     }
+}
+
+/// Labels and tokens that lie on the device, and indices that are computed, are looked at with the step's other outputs.
+#[test]
+fn indices_in_a_step_are_checked() {
+    let host = Tensor::from([[0, 1], [2, 0]]);
+    let classes = Tensor::from([2, 0]);
+    for runtime in [devices::open("cpu", Some(2)).unwrap(), devices::open("reference", None).unwrap()] {
+        let on = |values: &Tensor| values.to(&runtime).unwrap();
+        let net = seq![embedding(5, 4), flatten(), dense(3)];
+        let builder = StepBuilder::new(net, cross_entropy(), Sgd::new(0.1)).runtime(&runtime);
+        let mut step = builder.compile_for((&host, &classes)).unwrap();
+        assert!(step.run((&on(&host), &on(&classes))).unwrap().loss().unwrap().is_finite());
+        let wrong = Tensor::from([[0, 1], [99, 0]]);
+        for tokens in [&wrong, &on(&wrong)] {
+            let expected = "embedding: index 99 at position 2 is outside of 0..5, in 0 (";
+            let error = step.run((tokens, &classes)).err().unwrap();
+            assert!(error.to_string().starts_with(expected), "{error}");
+            assert_eq!(error.kind(), dropforge::ErrorKind::Data);
+            for error in [step.evaluate((tokens, &classes)).err(), step.predict(tokens).err()] {
+                assert!(error.unwrap().to_string().starts_with(expected));
+            }
+        }
+        let wrong = on(&Tensor::from([2, 3]));
+        let expected = "cross_entropy: index 3 at position 1 is outside of 0..3";
+        let error = step.run((&host, &wrong)).err().unwrap().to_string();
+        assert!(error.starts_with(expected), "{error}");
+        assert!(step.evaluate((&host, &wrong)).unwrap_err().to_string().starts_with(expected));
+        // On the host they are looked at before.
+        let error = step.run((&host, &Tensor::from([2, -1]))).err().unwrap().to_string();
+        assert!(error.contains("the target of sample 1 is -1; classes go from 0 to 2"), "{error}");
+        assert!(step.run((&host, &classes)).unwrap().loss().unwrap().is_finite());
+    }
+}
+
+/// A program that a run stores says so, too.
+#[test]
+fn indices_of_a_stored_network_are_checked() {
+    let pairs = vec![([0, 1], 1), ([4, 2], 0), ([3, 3], 1)];
+    let data = dropforge::data::from_records(pairs).unwrap();
+    let net = seq![embedding(5, 4), flatten(), dense(2)];
+    let mut trainer = Trainer::new(net, cross_entropy(), Sgd::new(0.1)).batch(2).compile(&data).unwrap();
+    trainer.epoch(&data).unwrap();
+    let folder = std::env::temp_dir().join(format!("dropforge-limits-{}", std::process::id()));
+    trainer.save(&folder).unwrap();
+    let trained = Trained::open(&folder, &Runtime::shared().unwrap());
+    std::fs::remove_dir_all(&folder).unwrap();
+    let trained = trained.unwrap();
+    let predict = |tokens: [i32; 4]| trained.predict(&Tensor::from_vec(tokens.to_vec(), [2, 2]));
+    assert_eq!(predict([0, 1, 4, 4]).unwrap().shape()[..], [2, 2]);
+    let error = predict([0, 1, 2, 5]).err().unwrap();
+    assert_eq!(error.to_string(), "embedding: index 5 at position 3 is outside of 0..5");
+    assert_eq!(error.kind(), dropforge::ErrorKind::Data);
+    let wrong = dropforge::data::from_records(vec![([0, 7], 1)]).unwrap();
+    let error = trained.evaluate(&wrong, 1).unwrap_err().to_string();
+    assert_eq!(error, "embedding: index 7 at position 1 is outside of 0..5");
 }
 
 #[test]

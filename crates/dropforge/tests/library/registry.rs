@@ -47,6 +47,8 @@ fn least(description: &Description) -> Table {
             Value::Array(vec![Value::String("constant".into())])
         } else if setting.expects.starts_with("a list") && setting.range.contains(3.0) {
             Value::Array(vec![Value::Integer(3)])
+        } else if setting.expects == "a text" {
+            Value::String("some/file".into())
         } else if setting.range.contains(3.0) {
             Value::Integer(3)
         } else {
@@ -120,6 +122,8 @@ fn every_entry_builds_with_its_defaults_and_reads_back() {
     each_is_written::<dyn dropforge::models::Model>();
     each_is_written::<dyn dropforge::metric::Metric>();
     each_is_written::<dyn dropforge::train::Callback>();
+    each_is_written::<dyn dropforge::run::DataSet>();
+    each_is_written::<dyn dropforge::data::Augmentation>();
     for entry in &registry().models {
         let spec = ModelSpec::parse(entry.description.name).unwrap();
         let again = ModelSpec::new(&spec.write().unwrap().unwrap()).unwrap();

@@ -36,7 +36,7 @@ fn creation() {
     check_i32(Tensor::from([[[1], [2]]]), &[1, 2, 1], &[1, 2]);
     check(Tensor::from_slice(&[1.0, 2.0], [2, 1]), &[2, 1], &[1.0, 2.0]);
     check(Tensor::zeros_like(&Tensor::ones([2])), &[2], &[0.0; 2]);
-    check(Tensor::from([1, -1, 2]).one_hot(2), &[3, 2], &[0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+    check(Tensor::from([1, 0, 1]).one_hot(2), &[3, 2], &[0.0, 1.0, 1.0, 0.0, 0.0, 1.0]);
     assert_eq!(Tensor::from([true, false]).dtype(), DType::Bool);
 }
 

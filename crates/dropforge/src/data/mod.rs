@@ -1,0 +1,34 @@
+//! Data: sources of samples, readers for the files they usually come in, random changes of images, and batches.
+//!
+//! A [`Source`] gives samples: named arrays of any element type. [`Dataset`] holds them in memory, [`ImageFolder`] decodes them
+//! from files, [`Table`] and [`Corpus`] read tables and texts, [`from_records`], [`from_fn`] and [`from_iter`] make them of
+//! what a program has, and any type of your own can be one. [`Trainer::fit`](crate::train::Trainer::fit) takes each of them.
+//!
+//! ```
+//! use dropforge::data::{Source, from_records};
+//!
+//! let pairs = from_records([([0.0f32, 1.0], 1), ([1.0, 0.0], 0)])?;
+//! assert_eq!((pairs.len(), pairs.description().class_count()), (Some(2), Some(2)));
+//! # Ok::<(), dropforge::Error>(())
+//! ```
+//!
+//! | data | function |
+//! |---|---|
+//! | built-in digits, nothing to fetch | [`digits`] |
+//! | MNIST and what shares its format | [`mnist()`], [`download_mnist`], [`read_idx`] |
+//! | CIFAR-10, binary version | [`cifar10()`] |
+//! | PNG and JPEG images in class folders | [`ImageFolder`] |
+//! | one image, for a prediction | [`read_image`], [`read_digit_image`] |
+//! | characters or bytes of a text | [`Corpus`] |
+//! | CSV and TSV tables | [`Table`] |
+//! | random changes of images | [`transform::augment`] |
+//! | a part of a source, its classes in other proportions | [`subset`], [`balanced`], [`class_weights`] |
+//!
+//! What a name stands for in files and on the command line (`folder:DIR`, `--augment flip`) is in
+//! [`run::DataSpec`](crate::run::DataSpec) and [`Augmentation`].
+
+mod transforms;
+
+#[doc(inline)]
+pub use dropforge_data::*;
+pub use transforms::Augmentation;

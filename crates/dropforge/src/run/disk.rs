@@ -199,9 +199,9 @@ pub(super) fn read_text_if_any(path: &Path, most: u64) -> Result<Option<String>>
 pub(super) fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>> {
     let file = open(path)?;
     let mut bytes = Vec::new();
-    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| cannot("read", path, &error))?;
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| cannot("read", path, error))?;
     if bytes.len() as u64 > most {
-        return Err(Error::new(format!(
+        return Err(Error::file(format!(
             "{}: is larger than {most} bytes, which cannot be read",
             path.display()
         )));

@@ -90,7 +90,7 @@ impl Trained {
         let open = || {
             let Parts { stored, mut weights, inputs, .. } = read(path, options)?;
             let take = |name: &str, _: &ValueType| {
-                weights.remove(name).ok_or_else(|| Error::new(format!("has no tensor {name}")))
+                weights.remove(name).ok_or_else(|| Error::file(format!("has no tensor {name}")))
             };
             let Stored { predict, hypers, .. } = stored;
             let (template, program) = predict.checked(|_| false)?;
@@ -116,7 +116,7 @@ pub fn import_onnx(
     let imported = read(path, options).map_err(|error| error.context(path.display()))?;
     let run = RunDir::open(run.as_ref())?;
     if run.has_checkpoint()? {
-        return Err(Error::new(format!(
+        return Err(Error::file(format!(
             "{}: holds another run; choose a folder that is empty or not there yet",
             run.path().display()
         )));
@@ -129,10 +129,10 @@ pub fn import_onnx(
 
 fn read(path: &Path, options: &OnnxImport) -> Result<Parts> {
     let mut bytes = Vec::new();
-    let mut file = calls::open(path).map_err(|error| disk::cannot("read", path, &error))?;
-    let failed = |error: std::io::Error| Error::new(format!("cannot read: {error}"));
+    let mut file = calls::open(path).map_err(|error| disk::cannot("read", path, error))?;
+    let failed = |error: std::io::Error| Error::io("cannot read", error);
     if file.len().map_err(failed)? > MOST_BYTES {
-        return Err(Error::new("is larger than the 2 GiB that the format allows"));
+        return Err(Error::file("is larger than the 2 GiB that the format allows"));
     }
     Read::by_ref(&mut file).take(MOST_BYTES).read_to_end(&mut bytes).map_err(failed)?;
     let model = Model::parse(&bytes)?;
@@ -140,7 +140,7 @@ fn read(path: &Path, options: &OnnxImport) -> Result<Parts> {
     let all = model.inputs()?;
     let [input] = all.as_slice() else {
         let names: Vec<&str> = all.iter().map(|input| input.name.as_str()).collect();
-        return Err(Error::new(format!(
+        return Err(Error::file(format!(
             "has {} inputs ({}); only networks of one input can be opened",
             all.len(),
             names.join(", ")
@@ -180,7 +180,7 @@ fn read(path: &Path, options: &OnnxImport) -> Result<Parts> {
     let program = &imported[0].program;
     let names = program.states.iter().map(|state| state.name.clone());
     let weights: BTreeMap<String, Array> = names.zip(imported[0].states.iter().cloned()).collect();
-    let port = program.inputs.first().ok_or_else(|| Error::new("the network does not use its input"))?;
+    let port = program.inputs.first().ok_or_else(|| Error::file("the network does not use its input"))?;
     let ty = program.ty(port.value);
     let sample = ValueType::new(ty.dtype, ty.shape.get(1..).unwrap_or_default());
     let inputs = described(&model, options, &sample)?;
@@ -192,7 +192,7 @@ fn described(model: &Model<'_>, options: &OnnxImport, sample: &ValueType) -> Res
     let entry =
         |key: &str| model.metadata().iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
     let bad =
-        |key: &str| Error::new(format!("its metadata `{key}` are no JSON list; say them when importing"));
+        |key: &str| Error::file(format!("its metadata `{key}` are no JSON list; say them when importing"));
     let numbers = |key: &str| -> Result<Vec<f32>> {
         // Where the graph normalises, nobody else has to.
         let text = entry(key).filter(|_| entry("preprocessing").is_none_or(|how| how == "none"));

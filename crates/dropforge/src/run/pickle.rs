@@ -53,25 +53,25 @@ struct Tensor {
 }
 
 fn damaged() -> Error {
-    Error::new("no weights of PyTorch, or damaged")
+    Error::file("no weights of PyTorch, or damaged")
 }
 
 /// The tensors of a file by name: of the dictionary that it holds, or of the one that it holds among other things.
 pub(super) fn read(bytes: &[u8]) -> Result<BTreeMap<String, Array>> {
     if !bytes.starts_with(b"PK") {
-        return Err(Error::new(
+        return Err(Error::file(
             "is no zip archive; files from before PyTorch 1.6 have to be saved again by a newer version",
         ));
     }
     let entries = npy::entries(bytes).map_err(Error::new)?;
     let pickle = entries.iter().find(|entry| entry.name.ends_with("/data.pkl") || entry.name == "data.pkl");
-    let pickle = pickle.ok_or_else(|| Error::new("holds no data.pkl: it is no file of torch.save"))?;
+    let pickle = pickle.ok_or_else(|| Error::file("holds no data.pkl: it is no file of torch.save"))?;
     let folder = pickle.name.trim_end_matches("data.pkl");
     let big = entries.iter().find(|entry| entry.name == format!("{folder}byteorder"));
     if let Some(order) = big
         && order.contents(bytes).map_err(Error::new)? == b"big"
     {
-        return Err(Error::new("was saved on a machine of big-endian numbers"));
+        return Err(Error::file("was saved on a machine of big-endian numbers"));
     }
     let pickle = pickle.contents(bytes).map_err(Error::new)?;
     let mut machine = Machine::new(&pickle);
@@ -88,15 +88,15 @@ pub(super) fn read(bytes: &[u8]) -> Result<BTreeMap<String, Array>> {
         let key = &tensor.storage.key;
         if !storages.contains_key(key) {
             let entry =
-                places.get(&**key).ok_or_else(|| Error::new(format!("{name}: its elements are missing")))?;
-            let contents = entry.contents(bytes).map_err(|error| Error::new(format!("{name}: {error}")))?;
+                places.get(&**key).ok_or_else(|| Error::file(format!("{name}: its elements are missing")))?;
+            let contents = entry.contents(bytes).map_err(|error| Error::file(format!("{name}: {error}")))?;
             storages.insert(key.clone(), contents);
         }
         let array = array(&tensor, &storages[key]).map_err(|error| error.context(&name))?;
         all.insert(name, array);
     }
     match all.is_empty() {
-        true => Err(Error::new("holds no dictionary of tensors; save model.state_dict()")),
+        true => Err(Error::file("holds no dictionary of tensors; save model.state_dict()")),
         false => Ok(all),
     }
 }
@@ -147,13 +147,13 @@ fn array(tensor: &Tensor, bytes: &[u8]) -> Result<Array> {
         "IntStorage" => (DType::I32, 4),
         "ByteStorage" => (DType::U8, 1),
         "BoolStorage" => (DType::Bool, 1),
-        other => return Err(Error::new(format!("elements of a {other} cannot be read"))),
+        other => return Err(Error::file(format!("elements of a {other} cannot be read"))),
     };
     let shape = Shape::from(tensor.shape.as_slice());
     shape.check().map_err(Error::new)?;
     let count = shape.elements();
     if count > MOST_ELEMENTS {
-        return Err(Error::new(format!("a shape of {shape} is too large")));
+        return Err(Error::file(format!("a shape of {shape} is too large")));
     }
     // Where the last element lies says whether all are there.
     let last = tensor.shape.iter().zip(&tensor.strides).try_fold(tensor.offset, |at, (&extent, &stride)| {
@@ -162,11 +162,11 @@ fn array(tensor: &Tensor, bytes: &[u8]) -> Result<Array> {
     let inside =
         last.and_then(|last| last.checked_add(1)?.checked_mul(size)).is_some_and(|end| end <= bytes.len());
     if count > 0 && !inside {
-        return Err(Error::new("its elements lie outside of the file"));
+        return Err(Error::file("its elements lie outside of the file"));
     }
     // Elements may repeat, so that many come of few: as many as the file could hold are enough.
     if count.saturating_mul(size) > bytes.len().saturating_mul(64).max(1 << 20) {
-        return Err(Error::new(format!("a shape of {shape} repeats few elements too often")));
+        return Err(Error::file(format!("a shape of {shape} repeats few elements too often")));
     }
     let mut picked = Vec::with_capacity(count * size);
     let mut index = vec![0; tensor.shape.len()];
@@ -187,7 +187,7 @@ fn array(tensor: &Tensor, bytes: &[u8]) -> Result<Array> {
         (DType::I32, 8) => {
             let narrow = wide().map(|c| i32::try_from(i64::from_le_bytes(c)).ok());
             let all: Option<Vec<i32>> = narrow.collect();
-            Some(Data::I32(all.ok_or_else(|| Error::new("has a number above 32 bits"))?))
+            Some(Data::I32(all.ok_or_else(|| Error::file("has a number above 32 bits"))?))
         }
         _ => Data::from_bytes(dtype, &picked),
     };
@@ -244,7 +244,7 @@ impl<'a> Machine<'a> {
     fn push(&mut self, item: Item) -> Result<()> {
         self.made += 1;
         if self.made > MOST_VALUES {
-            return Err(Error::new(format!("has more than {MOST_VALUES} values")));
+            return Err(Error::file(format!("has more than {MOST_VALUES} values")));
         }
         self.stack.push(item);
         Ok(())
@@ -412,7 +412,7 @@ impl<'a> Machine<'a> {
                 // Attributes of an object, such as those of an OrderedDict, say nothing of the weights.
                 b'b' => drop(self.pop()?),
                 other => {
-                    return Err(Error::new(format!(
+                    return Err(Error::file(format!(
                         "its pickle has the operation {other:#04x}, which is not known"
                     )));
                 }
@@ -482,7 +482,7 @@ impl<'a> Machine<'a> {
             "torch._utils._rebuild_parameter" => arguments.first().cloned().ok_or_else(damaged),
             "torch.Size" => arguments.first().cloned().ok_or_else(damaged),
             "torch.device" | "builtins.set" | "collections.defaultdict" => Ok(Item::Other),
-            other => Err(Error::new(format!(
+            other => Err(Error::file(format!(
                 "wants to call {other}; only tensors, lists and dictionaries are read: save model.state_dict()"
             ))),
         }

@@ -387,7 +387,7 @@ impl WeightFile {
         match self {
             WeightFile::Safetensors(file) => file.read(name),
             WeightFile::Whole(arrays) => {
-                arrays.get(name).cloned().ok_or_else(|| Error::new(format!("has no tensor {name}")))
+                arrays.get(name).cloned().ok_or_else(|| Error::file(format!("has no tensor {name}")))
             }
         }
     }

@@ -107,7 +107,7 @@ pub(super) fn create_folder(
     // What a killed process has left.
     remove_files(&unfinished, files)?;
     let made = calls::create_folder(&unfinished)
-        .map_err(|error| cannot("create", &unfinished, error))
+        .map_err(|error| cannot("create", &unfinished, &error))
         .and_then(|()| fill(&unfinished))
         .and_then(|()| flush(&unfinished))
         .and_then(|()| rename(&unfinished, path));
@@ -122,7 +122,7 @@ pub(super) fn create_folder(
 pub(super) fn remove_folder(path: &Path, files: &[&str]) -> Result<()> {
     let names = match calls::list(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        names => names.map_err(|error| cannot("list", path, error))?,
+        names => names.map_err(|error| cannot("list", path, &error))?,
     };
     if names.iter().any(|name| !files.iter().any(|file| name == file)) {
         return Ok(());
@@ -153,7 +153,7 @@ pub(super) fn unmarked(name: &str) -> Option<&str> {
 
 fn remove_file(path: &Path) -> Result<()> {
     match calls::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(cannot("remove", path, error)),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(cannot("remove", path, &error)),
         _ => Ok(()),
     }
 }
@@ -169,22 +169,22 @@ fn remove_files(folder: &Path, files: &[&str]) -> Result<()> {
     for file in files {
         remove_file(&folder.join(file))?;
     }
-    calls::remove_folder(folder).map_err(|error| cannot("remove", folder, error))
+    calls::remove_folder(folder).map_err(|error| cannot("remove", folder, &error))
 }
 
 /// Opens a regular file to read.
 pub(super) fn open(path: &Path) -> Result<OpenFile> {
-    calls::open(path).map_err(|error| cannot("read", path, error))
+    calls::open(path).map_err(|error| cannot("read", path, &error))
 }
 
 /// The text of a file, `None` where there is none. No more than `most` bytes are read.
 pub(super) fn read_text_if_any(path: &Path, most: u64) -> Result<Option<String>> {
     let file = match calls::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(|error| cannot("read", path, error))?,
+        file => file.map_err(|error| cannot("read", path, &error))?,
     };
     let mut bytes = Vec::new();
-    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| cannot("read", path, error))?;
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| cannot("read", path, &error))?;
     if bytes.len() as u64 > most {
         return Err(Error::file(format!(
             "{}: is larger than {most} bytes, which no file of this sort is",
@@ -199,7 +199,7 @@ pub(super) fn read_text_if_any(path: &Path, most: u64) -> Result<Option<String>>
 pub(super) fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>> {
     let file = open(path)?;
     let mut bytes = Vec::new();
-    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| cannot("read", path, error))?;
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| cannot("read", path, &error))?;
     if bytes.len() as u64 > most {
         return Err(Error::file(format!(
             "{}: is larger than {most} bytes, which cannot be read",
@@ -217,13 +217,17 @@ pub(super) fn read_text(path: &Path, most: u64) -> Result<String> {
 
 /// Names in a folder that are text.
 pub(super) fn names(path: &Path) -> Result<Vec<String>> {
-    let names = calls::list(path).map_err(|error| cannot("list", path, error))?;
+    let names = calls::list(path).map_err(|error| cannot("list", path, &error))?;
     Ok(names.into_iter().map(|name| name.to_string_lossy().into_owned()).collect())
 }
 
 /// An error about a path.
-pub(super) fn cannot(doing: &str, path: &Path, error: io::Error) -> Error {
-    Error::io(&format!("cannot {doing} it"), error).context(path.display())
+pub(super) fn cannot(doing: &str, path: &Path, error: &io::Error) -> Error {
+    // Errors of the system cannot be copied but by their number.
+    let source = error
+        .raw_os_error()
+        .map_or_else(|| io::Error::new(error.kind(), error.to_string()), io::Error::from_raw_os_error);
+    Error::io(&format!("cannot {doing} it"), source).context(path.display())
 }
 
 fn marked(mark: &str, path: &Path) -> PathBuf {
@@ -233,13 +237,13 @@ fn marked(mark: &str, path: &Path) -> PathBuf {
 }
 
 fn rename(from: &Path, to: &Path) -> Result<()> {
-    calls::rename(from, to).map_err(|error| cannot("rename", from, error))?;
+    calls::rename(from, to).map_err(|error| cannot("rename", from, &error))?;
     to.parent().map_or(Ok(()), flush)
 }
 
 /// Without this a power failure may undo a rename.
 fn flush(folder: &Path) -> Result<()> {
-    calls::flush_folder(folder).map_err(|error| cannot("flush", folder, error))
+    calls::flush_folder(folder).map_err(|error| cannot("flush", folder, &error))
 }
 
 #[cfg(test)]

@@ -129,7 +129,7 @@ pub fn import_onnx(
 
 fn read(path: &Path, options: &OnnxImport) -> Result<Parts> {
     let mut bytes = Vec::new();
-    let mut file = calls::open(path).map_err(|error| disk::cannot("read", path, error))?;
+    let mut file = calls::open(path).map_err(|error| disk::cannot("read", path, &error))?;
     let failed = |error: std::io::Error| Error::io("cannot read", error);
     if file.len().map_err(failed)? > MOST_BYTES {
         return Err(Error::file("is larger than the 2 GiB that the format allows"));

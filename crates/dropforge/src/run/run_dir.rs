@@ -98,10 +98,10 @@ impl RunDir {
         let path = path.into();
         let is_new = match calls::look(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                calls::create_folders(&path).map_err(|error| disk::cannot("create", &path, error))?;
+                calls::create_folders(&path).map_err(|error| disk::cannot("create", &path, &error))?;
                 true
             }
-            Err(error) => return Err(disk::cannot("open", &path, error)),
+            Err(error) => return Err(disk::cannot("open", &path, &error)),
             Ok(_) => false,
         };
         if let Holds::Other(name) = look_into(&path)? {
@@ -140,13 +140,13 @@ impl RunDir {
         for name in [CONFIG, LOCK] {
             match calls::remove_file(&self.path.join(name)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(disk::cannot("remove", &self.path.join(name), error));
+                    return Err(disk::cannot("remove", &self.path.join(name), &error));
                 }
                 _ => {}
             }
         }
         if self.is_new && disk::names(&self.path)?.is_empty() {
-            calls::remove_folder(&self.path).map_err(|error| disk::cannot("remove", &self.path, error))?;
+            calls::remove_folder(&self.path).map_err(|error| disk::cannot("remove", &self.path, &error))?;
         }
         Ok(())
     }
@@ -204,7 +204,7 @@ impl RunDir {
     pub(super) fn remove_config(&self) -> Result<()> {
         match calls::remove_file(&self.path.join(CONFIG)) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(disk::cannot("remove", &self.path.join(CONFIG), error))
+                Err(disk::cannot("remove", &self.path.join(CONFIG), &error))
             }
             _ => Ok(()),
         }
@@ -243,7 +243,7 @@ impl RunDir {
             match calls::look(&source) {
                 // Runs of the first version have no table in their checkpoints.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(disk::cannot("read", &source, error)),
+                Err(error) => return Err(disk::cannot("read", &source, &error)),
                 Ok(_) => disk::replace_by_link(&self.path.join(name), &source)?,
             }
         }
@@ -253,7 +253,7 @@ impl RunDir {
 
 fn lock(run: &Path) -> Result<File> {
     let path = run.join(LOCK);
-    let lock = calls::open_lock(&path).map_err(|error| disk::cannot("open", &path, error))?;
+    let lock = calls::open_lock(&path).map_err(|error| disk::cannot("open", &path, &error))?;
     // Somebody who only wants to know whether it is held has it for a moment.
     let mut held = lock.try_lock();
     for _ in 0..5 {
@@ -378,7 +378,7 @@ fn checkpoints(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
             Ok(_) => all.push((number, path)),
             // Something of this name that is none, or one that another process has just removed.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
-            Err(error) => return Err(disk::cannot("read", &path, error)),
+            Err(error) => return Err(disk::cannot("read", &path, &error)),
         }
     }
     all.sort();

@@ -99,7 +99,7 @@ impl TensorFile {
     pub fn open_if_any(path: &Path) -> Result<Option<TensorFile>> {
         let mut file = match calls::open(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            file => file.map_err(|error| disk::cannot("read", path, error))?,
+            file => file.map_err(|error| disk::cannot("read", path, &error))?,
         };
         let header = read_header(&mut file).map_err(|error| error.context(path.display()))?;
         let (start, Header { entries, texts }) = header;

@@ -188,9 +188,9 @@ mod cuda {
     pub fn open(which: Option<&str>) -> Result<Arc<dyn Device>> {
         let position = match which {
             None => 0,
-            Some(number) => number
-                .parse()
-                .map_err(|_| Error::new(format!("`cuda:{number}`: a GPU has a number, such as cuda:0")))?,
+            Some(number) => number.parse().map_err(|_| {
+                Error::setting(format!("`cuda:{number}`: a GPU has a number, such as cuda:0"))
+            })?,
         };
         Ok(Arc::new(CudaDevice::new(position)?))
     }
@@ -216,7 +216,7 @@ mod cuda {
     }
 
     pub fn open(_which: Option<&str>) -> Result<Arc<dyn Device>> {
-        Err(Error::new(
+        Err(Error::setting(
             "this build has no CUDA: build with `--features cuda` (`cargo run --release --features cuda -- …`; in a \
              Cargo.toml `dropforge = { features = [\"cuda\"] }`), or take `--device cpu`",
         ))

@@ -54,7 +54,7 @@ fn show(file: &Path, as_json: bool) -> Outcome {
 fn differences(first: &Path, second: &Path, as_json: bool) -> Outcome {
     let (mut a, mut b) = (read_weights(first)?, read_weights(second)?);
     let mut same = 0;
-    let mut say = |name: &str, what: &str, largest: Option<f64>| match as_json {
+    let say = |name: &str, what: &str, largest: Option<f64>| match as_json {
         true => line(json!({ "name": name, "difference": what, "largest": largest })),
         false => line(format_args!("{name}: {what}")),
     };

@@ -1,7 +1,9 @@
-//! Regression on a table of mixed columns with missing values, and predictions from raw rows:
+//! Regression on a table of mixed columns with missing values, with R² and the mean absolute error (in deviations of the
+//! price), and predictions from raw rows:
 //! `cargo run --release --example table`.
 
 use dropforge::data::{Table, TableOptions};
+use dropforge::metric::{mean_absolute_error, r2};
 use dropforge::prelude::*;
 
 fn main() -> Result<()> {
@@ -13,10 +15,9 @@ fn main() -> Result<()> {
         csv += &format!("{rooms},{area_or_missing},{quarter},{price}\n");
     }
     let (train, test) = Table::parse("houses", &csv, &TableOptions::target("price"))?.split(0.8, 1)?;
-    let net = seq![dense(32), relu(), dense(1)];
-    let mut trainer = Trainer::new(net, mse(), Adam::new(0.01)).batch(32).compile(&train)?;
-    (0..20).try_for_each(|_| trainer.epoch(&train).map(drop))?;
-    println!("{}", trainer.evaluate(&test)?);
+    let trainer = Trainer::new(seq![dense(32), relu(), dense(1)], mse(), Adam::new(0.01)).batch(32);
+    let mut trainer = trainer.metric(r2()).metric(mean_absolute_error()).compile(&train)?;
+    println!("{}", trainer.fit(&train).validate(&test).epochs(20).run()?);
     let fields = dropforge::data::Source::description(&train);
     let row = fields.fields[0].prepare_row(&[("rooms", "3"), ("quarter", "port"), ("area", "100")])?;
     let mut price = trainer.predict(Tensor::from_vec(row.clone(), [1, row.len()]))?.to_vec::<f32>()?;

@@ -214,6 +214,12 @@ const NOTES: &str = "
 `margin_ranking`, `cosine_embedding` and `triplet` are functions of a program (`of`), since files know one prediction and one
 target: `nn.MarginRankingLoss`, `nn.CosineEmbeddingLoss` and `nn.TripletMarginLoss`.
 
+## Models
+
+The check compares names and shapes of all parameters and the outputs of narrow models, and counts the parameters of wide ones.
+`scripts/export_models.py FOLDER` writes torchvision's models at full size, with random weights and what they give, and says how to
+compare.
+
 ## Everywhere
 
 - Shapes that would broadcast by accident, such as `[batch, 1]` with `[batch]`, are refused by all losses.

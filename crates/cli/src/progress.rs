@@ -86,7 +86,10 @@ mod tests {
         // A narrow terminal takes from the bar, a very narrow one from the end.
         let narrow = text(&shown, 79);
         assert_eq!(narrow.chars().count(), 79);
-        assert!(narrow.starts_with("epoch 2/5 ███") && narrow.ends_with("1 min 01 s left"), "{narrow}");
+        assert!(
+            narrow.starts_with("epoch 2/5 ██░░░ loss") && narrow.ends_with("1 min 01 s left"),
+            "{narrow}"
+        );
         assert_eq!(text(&shown, 20), "epoch 2/5  loss 0.25");
         let first = Shown { loss: f64::NAN, metrics: String::new(), samples_per_s: 0.0, ..shown };
         assert_eq!(text(&first, 79), format!("epoch 2/5 {half}"));

@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
 use clap::{Args, Parser, Subcommand};
+use dropforge::step::Precision;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -164,6 +165,9 @@ pub struct Train {
     /// Limit of the global norm of the gradients
     #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
     pub clip_norm: Option<f64>,
+    /// What products, convolutions and attention compute in: f32, bf16, f16, or auto for what is fastest here [default: f32]
+    #[arg(long, value_name = "NAME")]
+    pub precision: Option<String>,
     /// What is measured, see `dropforge list metrics` [default: what suits the targets]
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub metrics: Vec<String>,
@@ -570,9 +574,9 @@ pub struct Bench {
     /// How long to measure
     #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
     pub seconds: f64,
-    /// Number format of the step
-    #[arg(long, value_name = "NAME", default_value = "f32")]
-    pub dtype: String,
+    /// What products, convolutions and attention compute in: f32, bf16, f16, or auto
+    #[arg(long, value_name = "NAME", default_value = "f32", alias = "precision")]
+    pub dtype: Precision,
     #[command(flatten)]
     pub machine: Machine,
     /// Print one JSON object per line instead of text
@@ -609,6 +613,9 @@ pub struct Explain {
     /// Scale gradients so that their global norm is at most this
     #[arg(long, value_name = "LIMIT")]
     pub clip_norm: Option<f64>,
+    /// What products, convolutions and attention compute in: f32, bf16, f16, or auto
+    #[arg(long, value_name = "NAME", default_value = "f32")]
+    pub precision: Precision,
     #[command(flatten)]
     pub machine: Machine,
 }

@@ -5,7 +5,7 @@ use crate::machine;
 use crate::output::{Outcome, count, line};
 use crate::workloads::{NAMES, Task, Workload, workload};
 use dropforge::Runtime;
-use dropforge::step::{Batch, NetworkBuilder, Step, StepBuilder};
+use dropforge::step::{Batch, NetworkBuilder, Precision, Step, StepBuilder};
 use serde_json::json;
 use std::time::Instant;
 
@@ -23,19 +23,17 @@ pub fn run(args: &Bench) -> Outcome {
     let is_gpu = runtime.device().is_gpu();
     let workload = workload(&args.workload, is_gpu)
         .ok_or_else(|| format!("unknown workload `{}`; known are {}", args.workload, NAMES.join(", ")))?;
-    if args.dtype != "f32" {
-        return Err(format!("the number format `{}` is not available; f32 is", args.dtype).into());
-    }
     if !(args.seconds.is_finite() && args.seconds >= 0.0) {
         return Err(format!("--seconds is {}, it must be 0 or more", args.seconds).into());
     }
+    let precision = machine::chosen(args.dtype, &runtime);
     let samples = args.batch.map_or(workload.batch, usize::from);
     let batch = data(&workload.task, samples, &runtime)?;
     if args.inference {
-        return predictions(args, workload, &batch, samples, &runtime);
+        return predictions(args, precision, workload, &batch, samples, &runtime);
     }
     let started = Instant::now();
-    let mut step = compile(workload, &batch, args.clip_norm, &runtime)?;
+    let mut step = compile(workload, &batch, precision, args.clip_norm, &runtime)?;
     let compile_ms = started.elapsed().as_secs_f64() * 1e3;
     let first_loss = step.run(&batch)?.loss()?;
     for _ in 0..WARM_UP {
@@ -61,7 +59,7 @@ pub fn run(args: &Bench) -> Outcome {
     let peak = arena + step.states().bytes();
     if args.json {
         return line(json!({
-            "workload": args.workload, "device": runtime.device().name(), "dtype": args.dtype,
+            "workload": args.workload, "device": runtime.device().name(), "dtype": precision.name(),
             "steps_per_s": steps_per_s, "samples_per_s": steps_per_s * samples as f64,
             "first_loss": first_loss, "last_loss": last_loss,
             "peak_bytes": peak, "arena_bytes": arena, "resident_bytes": resident_bytes(), "compile_ms": compile_ms,
@@ -91,12 +89,14 @@ pub fn run(args: &Bench) -> Outcome {
 /// How long single predictions take, results on the host included.
 fn predictions(
     args: &Bench,
+    precision: Precision,
     workload: Workload,
     batch: &Batch,
     samples: usize,
     runtime: &Runtime,
 ) -> Outcome {
-    let mut network = NetworkBuilder::new(workload.net).runtime(runtime).compile_for(batch)?;
+    let mut network =
+        NetworkBuilder::new(workload.net).precision(precision).runtime(runtime).compile_for(batch)?;
     for _ in 0..WARM_UP {
         network.predict(batch)?.to_array()?;
     }
@@ -117,7 +117,7 @@ fn predictions(
     let arena = network.compilations().iter().map(|compiled| compiled.peak_bytes).max().unwrap_or(0);
     if args.json {
         return line(json!({
-            "workload": args.workload, "device": runtime.device().name(), "dtype": args.dtype, "batch": samples,
+            "workload": args.workload, "device": runtime.device().name(), "dtype": precision.name(), "batch": samples,
             "samples_per_s": samples_per_s, "p50_ms": p50_ms, "p99_ms": p99_ms,
             "peak_bytes": arena + network.states().bytes(), "arena_bytes": arena, "resident_bytes": resident_bytes(),
         }));
@@ -146,8 +146,15 @@ fn data(task: &Task, samples: usize, runtime: &Runtime) -> Outcome<Batch> {
     Ok(Batch::from((inputs.to_array()?, targets.to_array()?)))
 }
 
-fn compile(workload: Workload, batch: &Batch, clip_norm: Option<f64>, runtime: &Runtime) -> Outcome<Step> {
-    let mut step = StepBuilder::new(workload.net, workload.task.loss(), workload.optimizer).runtime(runtime);
+fn compile(
+    workload: Workload,
+    batch: &Batch,
+    precision: Precision,
+    clip_norm: Option<f64>,
+    runtime: &Runtime,
+) -> Outcome<Step> {
+    let step = StepBuilder::new(workload.net, workload.task.loss(), workload.optimizer);
+    let mut step = step.precision(precision).runtime(runtime);
     if let Some(limit) = clip_norm {
         step = step.clip_norm(limit);
     }

@@ -2,6 +2,7 @@
 
 use crate::args::Explain;
 use crate::machine;
+use crate::machine::chosen;
 use crate::output::{Outcome, line};
 use crate::shapes;
 use dropforge::loss::cross_entropy;
@@ -25,7 +26,9 @@ pub fn run(args: &Explain) -> Outcome {
     let input = ValueType::new(DType::F32, [&[args.batch], sample.as_slice()].concat());
     let target = ValueType::new(DType::I32, [args.batch]);
     let net = model.build(args.classes)?;
-    let mut step = StepBuilder::new(net, cross_entropy(), optimizer).runtime(&runtime);
+    let mut step = StepBuilder::new(net, cross_entropy(), optimizer)
+        .precision(chosen(args.precision, &runtime))
+        .runtime(&runtime);
     if let Some(limit) = args.clip_norm {
         step = step.clip_norm(limit);
     }

@@ -2,8 +2,9 @@
 
 use crate::args::Machine;
 use crate::output::Outcome;
-use crate::output::line;
+use crate::output::{line, note};
 use dropforge::run::config_of;
+use dropforge::step::Precision;
 use dropforge::{MemoryStatistics, Runtime, devices};
 use serde_json::json;
 use std::path::Path;
@@ -25,6 +26,15 @@ pub fn open(machine: &Machine, usual: &str) -> Outcome<Runtime> {
 pub fn of_run(machine: &Machine, run: &Path) -> Outcome<Runtime> {
     let config = config_of(run)?;
     open(machine, config.as_ref().map_or(DEFAULT, |config| config.device.as_str()))
+}
+
+/// What a precision is on this device; says so, and why, if it was left to the device.
+pub fn chosen(precision: Precision, runtime: &Runtime) -> Precision {
+    let (chosen, why) = precision.on(runtime);
+    if let Some(why) = why {
+        note(&format!("precision {chosen}: {why}"));
+    }
+    chosen
 }
 
 /// Prints what a device has told of its memory, if it does.

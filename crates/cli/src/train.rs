@@ -15,7 +15,7 @@ use dropforge::run::{
 };
 use dropforge::schedule::Moment;
 use dropforge::settings::{SettingType, Table, Value, set_path};
-use dropforge::step::Evaluation;
+use dropforge::step::{Evaluation, Precision};
 use dropforge::train::{Callback, Control, EpochReport, Progress, Trainer};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -115,6 +115,8 @@ pub fn resolve(args: &Train) -> Outcome<Resolved> {
     }
     config.size = args.data.size.map(|size| size as usize).or(config.size);
     let mut data = spec.open(config.size.unwrap_or(IMAGE_SIZE))?;
+    // Chosen once, so that the run goes on in the same on another machine.
+    config.precision = machine::chosen(config.precision, &runtime);
     (config.data, config.inputs) = (spec.to_string(), data.inputs.clone());
     config.transforms.extend(augmentations(&args.augment, &config.inputs.shape)?);
     if config.loss.is_none() {
@@ -187,6 +189,7 @@ fn settings(args: &Train, mut base: Table) -> Outcome<Table> {
     said("schedule.warmup", number(args.warmup))?;
     said("clip_norm", number(args.clip_norm))?;
     let metrics = (!args.metrics.is_empty()).then(|| format!("{:?}", args.metrics));
+    said("precision", args.precision.as_ref().map(|name| format!("{name:?}")))?;
     said("metrics", metrics)?;
     said("max_steps", whole(args.max_steps))?;
     said("max_time", number(args.max_time))?;
@@ -236,6 +239,9 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
     let mut config = RunConfig::new(&table)?;
     if !args.augment.is_empty() {
         config.transforms = augmentations(&args.augment, &config.inputs.shape)?;
+    }
+    if config.precision == Precision::Auto {
+        config.precision = old.precision;
     }
     old.check_continues(&config).map_err(|error| error.context("--resume"))?;
     let size = args.data.size.map(|size| size as usize);
@@ -302,6 +308,7 @@ pub fn build(
         .seed(config.seed)
         .runtime(runtime)
         .schedule(config.schedule.clone())
+        .precision(config.precision)
         .drop_last(config.drop_last)
         .accumulate(config.accumulate)
         .reader_threads(data.threads)

@@ -5,7 +5,9 @@ use crate::dice::Dice;
 use crate::generate::{Sample, generate, half_type, rounding_error};
 use crate::runner::{quietly, run_twice};
 use crate::shrink::shrink;
+use dropforge_ir::DType;
 use dropforge_ir::interpret::{Numbers, Precision, run};
+use dropforge_ir::passes::precision::{Computes, computes, to_half};
 use dropforge_runtime::Device;
 use std::ops::Range;
 
@@ -26,8 +28,31 @@ const UNSTABLE_HALVES: f64 = 1e-1;
 /// # Panics
 /// With the seed, the difference and the smallest program found that shows it, if one differs.
 pub fn check_random(device: &dyn Device, seeds: Range<u64>) {
-    for seed in seeds {
-        let sample = generate(seed);
+    check_samples(device, seeds.map(|seed| (seed, generate(seed))));
+}
+
+/// As [`check_random`], for the programs with products, brought to mixed precision in this half type. Gives how many there
+/// were.
+///
+/// # Panics
+/// As [`check_random`].
+pub fn check_random_mixed(device: &dyn Device, half: DType, seeds: Range<u64>) -> usize {
+    let mixed = seeds.filter_map(|seed| {
+        let mut sample = generate(seed);
+        let has_product = sample.program.nodes().iter().any(|node| computes(&node.op) == Computes::InHalf);
+        if !has_product || half_type(&sample.program).is_some() {
+            return None;
+        }
+        sample.program = to_half(&sample.program, half, true).expect("the pass takes every valid program");
+        Some((seed, sample))
+    });
+    check_samples(device, mixed)
+}
+
+fn check_samples(device: &dyn Device, samples: impl Iterator<Item = (u64, Sample)>) -> usize {
+    let mut count = 0;
+    for (seed, sample) in samples {
+        count += 1;
         if let Err(message) = check_sample(device, &sample) {
             let fails = |sample: &Sample| check_sample(device, sample).is_err();
             let small = shrink(&sample, &fails);
@@ -40,6 +65,7 @@ pub fn check_random(device: &dyn Device, seeds: Range<u64>) {
             );
         }
     }
+    count
 }
 
 /// The seeds that the environment variable `DROPFORGE_SEEDS` names as `from..to`, or the given ones.

@@ -1,6 +1,8 @@
 //! Random programs, on the interpreter in single precision and on plans carried out literally.
 
-use dropforge_conformance::{check_random, check_random_gradients, generate, seeds_from_environment};
+use dropforge_conformance::{
+    check_random, check_random_gradients, check_random_mixed, generate, seeds_from_environment,
+};
 use dropforge_ir::text::parse;
 use dropforge_ir::verify::verify;
 use dropforge_ir::{DType, Node, Op, Program, Result, UnaryKind, Value, ValueType};
@@ -19,6 +21,15 @@ fn the_interpreter_in_single_precision() {
 #[test]
 fn plans() {
     check_random(&SimulatedDevice, seeds_from_environment(0..300));
+}
+
+#[test]
+fn mixed_precision() {
+    for half in [DType::BF16, DType::F16] {
+        let seeds = || seeds_from_environment(0..200);
+        let count = check_random_mixed(&SimulatedDevice, half, seeds());
+        assert!(count * 5 > seeds().count(), "{count} programs");
+    }
 }
 
 #[test]

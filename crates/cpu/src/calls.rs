@@ -12,6 +12,7 @@ use crate::memory::AlignedBuffer;
 use crate::movement::{
     Element, IndexedShape, Padding, argsort, concat, cumulative_sum, gather, pad, scatter_add,
 };
+use crate::pairs::{PairProduct, PairShape, Pairs};
 use crate::pooling::{self, PoolShape};
 use crate::scan::Scan;
 use crate::vm;
@@ -82,6 +83,8 @@ pub(crate) enum Call {
     AttentionGradient { gradient: AttentionGradient, offsets: [isize; 4] },
     /// A loop.
     Scan(Box<Scan>),
+    /// A product or convolution of bf16.
+    Pairs(Box<PairProduct>),
     /// An operation on halves by the kernel of f32.
     OnHalves(Box<OnHalves>),
     /// By the plain interpreter: for operations that no kernel serves.
@@ -130,6 +133,9 @@ impl Call {
         let takes_any =
             matches!(op, Op::Concat { .. } | Op::Pad { .. } | Op::Gather { .. } | Op::Scan { .. });
         if !takes_any && dtypes.into_iter().any(DType::is_half) {
+            if let Some(product) = pair_product(op, args, results, shared) {
+                return Ok(Call::Pairs(Box::new(product)));
+            }
             // A function of the plain type, or this one would be made for ever deeper closures.
             let source: &dyn Fn(usize) -> &'a Op = &source;
             return Ok(Call::OnHalves(Box::new(OnHalves::new(op, args, results, source, shared)?)));
@@ -137,18 +143,7 @@ impl Call {
         let threads = shared.pool.threads();
         let convolution =
             |direction: Direction, window: &ConvolutionWindow, x: &ValueType, filter: &ValueType| {
-                let shape = ConvShape {
-                    batch: x.shape[0],
-                    in_channels: x.shape[1],
-                    out_channels: filter.shape[0],
-                    groups: window.groups,
-                    input: [x.shape[2], x.shape[3]],
-                    kernel: [filter.shape[2], filter.shape[3]],
-                    stride: window.stride,
-                    pad_low: window.low,
-                    pad_high: window.high,
-                    dilation: window.dilation,
-                };
+                let shape = conv_shape(window, x, filter);
                 let algorithm = conv::choose(&shape, direction, shared.level, threads);
                 let convolution =
                     Box::new(conv::Prepared::new(algorithm, direction, &shape, shared.level, threads));
@@ -266,6 +261,7 @@ impl Call {
             Call::Attention { attention, .. } => attention.scratch(),
             Call::AttentionGradient { gradient, .. } => gradient.scratch(),
             Call::OnHalves(call) => call.scratch(),
+            Call::Pairs(product) => product.scratch(),
             _ => 0,
         }
     }
@@ -288,6 +284,7 @@ impl Call {
             Call::Interpreted { .. } => "interpreted".into(),
             Call::OnHalves(call) => call.describe(),
             Call::Scan(scan) => scan.describe(),
+            Call::Pairs(product) => product.describe(),
             _ => String::new(),
         }
     }
@@ -622,6 +619,11 @@ impl Call {
                     gradient.run(&pointers, scratch, pool);
                 }
             }
+            Call::Pairs(product) => {
+                let args = [0, 1].map(|index: usize| arg(index).cast::<u16>().cast_const());
+                // SAFETY: as this function's.
+                unsafe { product.run(args, result(0), scratch, &shared.pool) }
+            }
             // SAFETY: as this function's.
             Call::Scan(scan) => unsafe { scan.run(arg, result, shared) },
             // SAFETY: as this function's.
@@ -775,6 +777,50 @@ fn attention_layout(args: &[Argument], shape: &AttentionShape) -> AttentionLayou
 }
 
 /// The axes of a product of strided views.
+/// A product or convolution of bf16 by the instructions that there are for it, where they are faster.
+fn pair_product(op: &Op, args: &[Argument], results: &[&ValueType], shared: &Shared) -> Option<PairProduct> {
+    let pairs = shared.pairs?;
+    let of_bf16 = op.is_contraction() && args.iter().all(|arg| arg.ty.dtype == DType::BF16);
+    if !of_bf16 || !matches!(results[0].dtype, DType::F32 | DType::BF16) {
+        return None;
+    }
+    let convolution =
+        |direction: Direction, window: &ConvolutionWindow, x: &ValueType, filter: &ValueType| {
+            PairShape::of_convolution(&conv_shape(window, x, filter), direction, results[0].dtype)
+        };
+    let shape = match op {
+        Op::Convolution { window } => convolution(Direction::Forward, window, &args[0].ty, &args[1].ty),
+        Op::ConvolutionInputGradient { window, .. } => {
+            convolution(Direction::InputGradient, window, results[0], &args[1].ty)
+        }
+        Op::ConvolutionFilterGradient { window, .. } => {
+            convolution(Direction::FilterGradient, window, &args[0].ty, results[0])
+        }
+        _ => {
+            let offsets = [args[0].offset as isize, args[1].offset as isize];
+            PairShape::of_matmul(dot_axes(op, args, results[0]).matmul(), offsets, results[0].dtype)
+        }
+    };
+    // The portable pairs are there to be tested, by small products as well.
+    let shape = shape.filter(|shape| pairs == Pairs::Portable || shape.pays())?;
+    Some(PairProduct::new(shape, pairs, shared))
+}
+
+fn conv_shape(window: &ConvolutionWindow, x: &ValueType, filter: &ValueType) -> ConvShape {
+    ConvShape {
+        batch: x.shape[0],
+        in_channels: x.shape[1],
+        out_channels: filter.shape[0],
+        groups: window.groups,
+        input: [x.shape[2], x.shape[3]],
+        kernel: [filter.shape[2], filter.shape[3]],
+        stride: window.stride,
+        pad_low: window.low,
+        pad_high: window.high,
+        dilation: window.dilation,
+    }
+}
+
 fn dot_axes(op: &Op, args: &[Argument], result: &ValueType) -> DotAxes {
     let Op::Dot { lhs_batch, rhs_batch, lhs_contract, rhs_contract } = op else {
         unreachable!("only products have axes to contract");

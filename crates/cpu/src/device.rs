@@ -2,10 +2,11 @@
 
 use crate::executable::CpuExecutable;
 use crate::memory::AlignedBuffer;
+use crate::pairs::Pairs;
 use crate::peak;
 use crate::pool::Pool;
 use crate::simd::Level;
-use dropforge_ir::{Array, Data, Error, Result, ValueType};
+use dropforge_ir::{Array, DType, Data, Error, Result, ValueType};
 use dropforge_runtime::profile::Peak;
 use dropforge_runtime::{Binding, Buffer, BufferRef, Choices, Device, Loaded};
 use std::any::Any;
@@ -25,6 +26,8 @@ pub struct CpuDevice {
 pub(crate) struct Shared {
     pub(crate) pool: Pool,
     pub(crate) level: Level,
+    /// How products of bf16 are computed; by way of f32 if `None`.
+    pub(crate) pairs: Option<Pairs>,
     /// Held by whoever touches the contents of any buffer.
     running: Mutex<()>,
     /// What these threads reach at best, measured when it is first asked for.
@@ -32,8 +35,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(threads: usize, level: Level) -> Shared {
-        Shared { pool: Pool::new(threads), level, running: Mutex::new(()), peak: OnceLock::new() }
+    pub(crate) fn new(threads: usize, level: Level) -> Shared {
+        let pairs = Pairs::detect().filter(|_| level == Level::detect());
+        Shared { pool: Pool::new(threads), level, pairs, running: Mutex::new(()), peak: OnceLock::new() }
     }
 
     /// What these threads reach at best; `None` where there is no memory to measure it. Call it while nothing runs.
@@ -75,6 +79,17 @@ impl CpuDevice {
         Ok(CpuDevice { shared: Arc::new(Shared::new(threads, level)) })
     }
 
+    /// The CPU with products of bf16 as its instructions for them compute, if it has some, but without these: for tests.
+    ///
+    /// # Errors
+    /// As [`CpuDevice::new`].
+    #[doc(hidden)]
+    pub fn with_portable_pairs(threads: usize) -> Result<CpuDevice> {
+        CpuDevice::new(threads)?;
+        let shared = Shared { pairs: Some(Pairs::Portable), ..Shared::new(threads, Level::detect()) };
+        Ok(CpuDevice { shared: Arc::new(shared) })
+    }
+
     /// Number of threads.
     pub fn threads(&self) -> usize {
         self.shared.pool.threads()
@@ -93,6 +108,20 @@ impl Device for CpuDevice {
 
     fn allocate(&self, ty: &ValueType) -> Result<BufferRef> {
         Ok(CpuBuffer::zeroed(&self.shared, ty)?)
+    }
+
+    fn faster_half(&self) -> (Option<DType>, String) {
+        match self.shared.pairs {
+            Some(pairs) if pairs != Pairs::Portable => {
+                let why = format!("this CPU multiplies halves of bf16 faster than f32 ({})", pairs.name());
+                (Some(DType::BF16), why)
+            }
+            _ => {
+                let why =
+                    "this CPU has no instructions that multiply halves faster than f32 (AMX, AVX-512 BF16)";
+                (None, why.into())
+            }
+        }
     }
 
     fn load(&self, binding: &Binding<'_>, _choices: &mut Choices) -> Result<Box<dyn Loaded>> {

@@ -11,6 +11,7 @@ pub mod matmul;
 pub mod memory;
 pub mod movement;
 mod packed;
+mod pairs;
 mod peak;
 pub mod pool;
 pub mod pooling;

@@ -95,7 +95,7 @@ pub mod prelude {
     pub use crate::run::Trained;
     pub use crate::schedule::Schedule;
     pub use crate::seq;
-    pub use crate::step::{Network, NetworkBuilder, Step, StepBuilder, compile};
+    pub use crate::step::{Network, NetworkBuilder, Precision, Step, StepBuilder, compile};
     pub use crate::train::{Trainer, early_stopping, highest, lowest, reduce_on_plateau};
     pub use crate::{
         Array, DType, Error, Generator, Result, Runtime, Shape, Tensor, ValueType, gradients, scan,

@@ -217,7 +217,8 @@ macro_rules! operations {
         }
 
         impl Op {
-            fn table_name(&self) -> &'static str {
+            /// The name of the table's row: that of [`Op::NAMES`].
+            pub(crate) fn table_name(&self) -> &'static str {
                 match self {
                     Op::Input(_) => "input",
                     Op::State(_) => "state",

@@ -4,7 +4,7 @@ use crate::binding::{Arguments, Binding};
 use crate::pipeline::Options;
 use crate::profile::{Peak, Times};
 use crate::statistics::MemoryStatistics;
-use dropforge_ir::{Array, Error, Result, ValueType};
+use dropforge_ir::{Array, DType, Error, Result, ValueType};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -139,6 +139,12 @@ pub trait Device: Send + Sync {
     /// What is to happen to programs before they are planned for this device.
     fn options(&self) -> Options {
         Options::default()
+    }
+
+    /// The half type in which products of large networks are faster here than in f32, if there is one; and why, or why not, as
+    /// a sentence for people.
+    fn faster_half(&self) -> (Option<DType>, String) {
+        (None, format!("{} computes products of halves no faster than those of f32", self.name()))
     }
 
     /// Prepares a plan for running. Choices that `choices` names are followed where they fit; those that the device makes

@@ -3,9 +3,10 @@
 use crate::binding::Binding;
 use crate::device::{BufferRef, Choices, Device};
 use crate::executable::Executable;
+use dropforge_ir::passes::precision::to_half;
 use dropforge_ir::passes::{PASSES, Pass, join_scans, run_passes, unroll_scans};
 use dropforge_ir::verify::verify;
-use dropforge_ir::{Program, Result};
+use dropforge_ir::{DType, Program, Result};
 use dropforge_plan::verify::verify as verify_plan;
 use dropforge_plan::{Plan, plan};
 use std::sync::Arc;
@@ -18,11 +19,14 @@ pub struct Options {
     /// Whether the program is verified again after each pass, so that an error names the pass with the fault, and the plan
     /// at the end. Default: in debug builds.
     pub verify_passes: bool,
+    /// The half type that products of f32 compute in, after all other passes: see [`dropforge_ir::passes::precision`].
+    /// Default `None`: f32.
+    pub half: Option<DType>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { passes: PASSES.to_vec(), verify_passes: cfg!(debug_assertions) }
+        Options { passes: PASSES.to_vec(), verify_passes: cfg!(debug_assertions), half: None }
     }
 }
 
@@ -48,7 +52,11 @@ impl Options {
 /// If the program is not valid.
 pub fn compile(program: &Program, options: &Options) -> Result<Plan> {
     verify(program)?;
-    let plan = plan(&run_passes(program, &options.passes, options.verify_passes)?)?;
+    let mut program = run_passes(program, &options.passes, options.verify_passes)?;
+    if let Some(half) = options.half {
+        program = to_half(&program, half, options.verify_passes)?;
+    }
+    let plan = plan(&program)?;
     if options.verify_passes {
         verify_plan(&plan)?;
     }
@@ -115,7 +123,7 @@ mod tests {
             Ok(new)
         }
         let passes = vec![Pass { name: "forgetful", run: forget_the_types }];
-        let options = Options { passes, verify_passes: true };
+        let options = Options { passes, verify_passes: true, half: None };
         let error = compile(&twice_negated(), &options).err().map(|error: Error| error.to_string());
         assert!(error.as_ref().is_some_and(|error| error.contains("after pass forgetful")), "{error:?}");
     }

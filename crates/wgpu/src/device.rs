@@ -6,7 +6,7 @@ use crate::executable::WgpuExecutable;
 use crate::gpu::{Gpu, lock};
 use crate::printing::Printing;
 use dropforge_gpu::{Backend, LiveBuffer, leaks};
-use dropforge_ir::{Error, Result, ValueType};
+use dropforge_ir::{DType, Error, Result, ValueType};
 use dropforge_runtime::{Binding, BufferRef, Choices, Device, Loaded, MemoryStatistics, Options};
 use std::sync::Arc;
 
@@ -132,6 +132,20 @@ impl Device for WgpuDevice {
 
     fn options(&self) -> Options {
         Options::unrolled()
+    }
+
+    fn faster_half(&self) -> (Option<DType>, String) {
+        let printing = self.gpu.printing;
+        match printing.matrices.and_then(|matrices| matrices.of_f16).filter(|_| printing.f16) {
+            Some(_) => (
+                Some(DType::F16),
+                "this GPU multiplies matrices of halves (f16) faster than those of f32".into(),
+            ),
+            None if printing.f16 => {
+                (None, "this GPU has no matrix instructions for halves; f16 would only save memory".into())
+            }
+            None => (None, "this GPU has no f16 that shaders can use, so that halves are no faster".into()),
+        }
     }
 
     fn load(&self, binding: &Binding<'_>, choices: &mut Choices) -> Result<Box<dyn Loaded>> {

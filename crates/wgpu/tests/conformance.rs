@@ -3,7 +3,10 @@
 //! Runs on a software renderer, so that every machine gives the same answers; `DROPFORGE_GPU=best` takes the GPU instead.
 //! A machine without either fails, unless `DROPFORGE_NO_GPU=1` says that none is expected.
 
-use dropforge_conformance::{check_all, check_geometries, check_random, seeds_from_environment};
+use dropforge_conformance::{
+    check_all, check_geometries, check_random, check_random_mixed, seeds_from_environment,
+};
+use dropforge_ir::DType;
 use dropforge_wgpu::{Choice, Printing, WgpuDevice};
 
 fn device(change: impl FnOnce(Printing) -> Printing) -> Option<WgpuDevice> {
@@ -57,6 +60,14 @@ fn random_programs_agree_with_the_interpreter() {
 fn random_programs_agree_with_the_interpreter_in_quads() {
     let Some(device) = device(quads) else { return };
     check_random(&device, seeds_from_environment(0..60));
+}
+
+#[test]
+fn random_programs_in_mixed_precision() {
+    let Some(device) = device(|printing| printing) else { return };
+    for half in [DType::F16, DType::BF16] {
+        assert!(check_random_mixed(&device, half, seeds_from_environment(0..60)) > 0);
+    }
 }
 
 #[test]

@@ -222,3 +222,17 @@ fn a_text_is_learned_and_written_on() {
     );
     assert!(folder.fail("sample run --prompt THE").contains("--prompt"));
 }
+
+#[test]
+fn a_run_keeps_its_precision() {
+    let folder = Folder::new("precision");
+    let said = folder.succeed("train --model mlp --data digits:256 --epochs 1 --precision f16 --out run");
+    assert!(said.contains("skipped_steps"), "{said}");
+    let config = String::from_utf8(folder.read("run/config.toml")).unwrap();
+    assert!(config.contains("precision = \"f16\""), "{config}");
+    let error = folder.fail("train --resume run --epochs 2 --precision bf16");
+    assert!(error.contains("`precision` was \"f16\""), "{error}");
+    folder.succeed("train --resume run --epochs 2 --precision auto");
+    let listing = folder.succeed("explain mlp --precision bf16");
+    assert!(listing.starts_with("in bf16, sums in f32: dot"), "{listing}");
+}

@@ -69,7 +69,7 @@ impl MatmulShape {
     }
 
     /// The same values in the transposed output.
-    fn transposed(mut self) -> MatmulShape {
+    pub(crate) fn transposed(mut self) -> MatmulShape {
         std::mem::swap(&mut self.m, &mut self.n);
         std::mem::swap(&mut self.lhs, &mut self.rhs);
         for strides in [&mut self.lhs, &mut self.rhs, &mut self.out] {

@@ -326,6 +326,12 @@ impl Scope {
         self.trace.borrow_mut().gate(apply, &[StateKind::Parameter, StateKind::Optimizer]);
     }
 
+    /// Lets whatever was written count only where `apply`, a bool scalar, is true; counters and sums of metrics go on.
+    pub(crate) fn gate_step(&self, apply: &Tensor) {
+        let kinds = [StateKind::Parameter, StateKind::Optimizer, StateKind::Statistic];
+        self.trace.borrow_mut().gate(apply, &kinds);
+    }
+
     /// Names of the runtime scalars declared so far.
     pub(crate) fn hyperparameters(&self) -> Vec<String> {
         self.trace.borrow().hypers.iter().map(|(name, _, _)| name.clone()).collect()

@@ -1,5 +1,6 @@
 //! Groups of parameters, and all that happens between gradients and new parameters.
 
+use super::loss_scale::LossScale;
 use super::{Optimizer, Parameter, accumulate, clip};
 use crate::error::{Error, ErrorKind, Result};
 use crate::nn::Scope;
@@ -144,8 +145,18 @@ pub(crate) struct Updates {
     pub clip_value: Option<f64>,
     /// Batches whose gradients make one update.
     pub accumulate: usize,
+    /// Whether the loss is scaled, for gradients of f16.
+    pub scale_loss: bool,
     /// What a schedule multiplies all rates with.
     factor: f64,
+}
+
+/// What a step tells of its gradients.
+pub(crate) struct Traced {
+    /// Their global norm, where they are clipped by it.
+    pub norm: Option<Tensor>,
+    /// Whether all were finite, so that the step counts; where the loss is scaled.
+    pub finite: Option<Tensor>,
 }
 
 struct Member {
@@ -217,11 +228,18 @@ impl Updates {
             frozen: false,
         };
         members.push(rest);
-        Ok(Updates { groups: members, clip_norm: None, clip_value: None, accumulate: 1, factor: 1.0 })
+        Ok(Updates {
+            groups: members,
+            clip_norm: None,
+            clip_value: None,
+            accumulate: 1,
+            scale_loss: false,
+            factor: 1.0,
+        })
     }
 
-    /// Traces the gradients of a loss and all that is made of them; gives the global norm where gradients are clipped by it.
-    pub fn trace(&self, scope: &Scope, loss: &Tensor) -> Result<Option<Tensor>> {
+    /// Traces the gradients of a loss and all that is made of them.
+    pub fn trace(&self, scope: &Scope, loss: &Tensor) -> Result<Traced> {
         let mut parts: Vec<Vec<(String, Tensor)>> = self.groups.iter().map(|_| Vec::new()).collect();
         let parameters = scope.parameters();
         if parameters.is_empty() {
@@ -254,13 +272,16 @@ impl Updates {
             return Err(invalid("all parameters are frozen, so there is nothing to train".into()));
         }
         let wanted: Vec<&Tensor> = trained.iter().map(|(_, (_, value))| value).collect();
-        let gradients = gradients(loss, &wanted);
+        let scale = self.scale_loss.then(|| LossScale::declare(scope));
+        let scaled = scale.as_ref().map_or_else(|| loss.clone(), |scale| scale.scaled(loss));
+        let gradients = gradients(&scaled, &wanted);
         let places: Vec<usize> = trained.iter().map(|(place, _)| *place).collect();
         let mut trained: Vec<Parameter> = trained
             .into_iter()
             .zip(gradients)
             .map(|((_, (name, value)), gradient)| Parameter { name, value, gradient })
             .collect();
+        let finite = scale.as_ref().map(|scale| scale.unscale(&mut trained));
         let accumulation =
             (self.accumulate > 1).then(|| accumulate::accumulate(scope, &mut trained, self.accumulate));
         if let Some(limit) = self.clip_value {
@@ -280,7 +301,10 @@ impl Updates {
             scope.gate_updates(&accumulation.apply);
             accumulation.write(scope);
         }
-        Ok(norm)
+        if let (Some(scale), Some(finite)) = (&scale, &finite) {
+            scale.finish(scope, finite);
+        }
+        Ok(Traced { norm, finite })
     }
 
     /// The runtime scalars of all groups under the names that the step knows, as they are now.

@@ -8,6 +8,7 @@ pub(crate) mod clip;
 mod declare;
 mod groups;
 mod lion;
+mod loss_scale;
 mod moments;
 mod muon;
 mod rmsprop;
@@ -26,6 +27,7 @@ pub use sgd::Sgd;
 pub use wrappers::{Averaged, GradientNoise, Lookahead};
 
 pub(crate) use groups::Updates;
+pub(crate) use loss_scale::{SCALE, SkippedSteps};
 pub(crate) use wrappers::{averages, no_averages};
 
 use crate::error::{Error, ErrorKind, Result};

@@ -61,7 +61,12 @@ pub(super) fn check_own(run: &Path, now: &State) -> Result<()> {
 pub(super) fn save(run: &RunDir, snapshot: &Snapshot<'_>, programs: &Stored) -> Result<()> {
     let (network, state) = (snapshot.network(), snapshot.state);
     let optimizer = snapshot.step.settings().into_iter().map(|(name, value)| (name.to_string(), value));
-    let training = Training { batch: state.batch_size, seed: state.seed, optimizer: optimizer.collect() };
+    let training = Training {
+        batch: state.batch_size,
+        seed: state.seed,
+        precision: network.precision().name().into(),
+        optimizer: optimizer.collect(),
+    };
     let inputs = InputSpec::described(snapshot.description);
     let mut about =
         Manifest::new(network.sample().dtype, inputs, training, Environment::now(network.runtime()));

@@ -3,6 +3,7 @@
 use super::manifest::Manifest;
 use super::run_dir::read_latest;
 use super::{Environment, InputSpec};
+use crate::step::Precision;
 use crate::{Error, Result};
 use std::path::Path;
 
@@ -55,6 +56,14 @@ pub(super) fn same_inputs(then: &InputSpec, now: &InputSpec) -> Result<()> {
         return differ("inputs normalised by", show(then), show(now));
     }
     Ok(())
+}
+
+/// Whether a training can go on in another precision: its states would be others, or its numbers.
+pub(super) fn same_precision(then: &str, now: Precision) -> Result<()> {
+    if then == now.name() {
+        return Ok(());
+    }
+    Err(Error::new(format!("was trained in {then}, this goes on in {now}; use the same precision")))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::schedule::Schedule;
 use crate::settings::{
     Context, Described, Description, Range, SettingType, TYPE, Table, Value, differences, unknown,
 };
+use crate::step::Precision;
 use crate::train::Callback;
 use crate::{Error, Result, described};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,8 @@ pub struct RunConfig {
     pub clip_norm: Option<f64>,
     /// Limit of each number of the gradients, if there is one.
     pub clip_value: Option<f64>,
+    /// What products compute in.
+    pub precision: Precision,
     /// Where initial weights, the order of samples and dropout come from.
     pub seed: u64,
     /// Name of the device, as on the command line.
@@ -94,6 +97,7 @@ described! {
     accumulate: usize, Some(1), (1..).into(), "batches whose gradients are added before an update";
     clip_norm: Option<f64>, Some(None), Range::above(0.0), "limit of the global norm of the gradients";
     clip_value: Option<f64>, Some(None), Range::above(0.0), "limit of each number of the gradients";
+    precision: Precision, Some(Precision::F32), Range::ANY, "what products, convolutions and attention compute in";
     seed: u64, Some(0), (0..).into(), "where initial weights, the order of samples and dropout come from";
     device: String, Some("cpu".into()), Range::ANY, "where to compute", may change;
     threads: Option<usize>, Some(None), (1..=1024).into(), "threads of the CPU, all cores by default", may change;

@@ -4,7 +4,7 @@ use super::disk;
 use super::run_dir::MANIFEST;
 use super::{InputSpec, toml_message};
 use crate::metric::Unit;
-use crate::step::SummaryRow;
+use crate::step::{Precision, SummaryRow};
 use crate::{DType, Error, Result, Runtime, ValueType};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -115,8 +115,16 @@ pub(super) struct Training {
     pub batch: usize,
     /// Where random numbers come from.
     pub seed: u64,
+    /// What products compute in: `f32`, `bf16` or `f16`.
+    #[serde(default = "single")]
+    pub precision: String,
     /// The optimizer's settings.
     pub optimizer: BTreeMap<String, toml::Value>,
+}
+
+/// What runs of earlier versions computed in.
+fn single() -> String {
+    Precision::F32.name().into()
 }
 
 /// What decides the bits of a training beside its settings, and what made it.
@@ -262,7 +270,12 @@ mod tests {
             digits: false,
             description: None,
         };
-        let training = Training { batch: 7, seed: 3, optimizer: [("lr".into(), 0.1.into())].into() };
+        let training = Training {
+            batch: 7,
+            seed: 3,
+            precision: single(),
+            optimizer: [("lr".into(), 0.1.into())].into(),
+        };
         let mut manifest =
             Manifest::new(DType::F32, inputs, training, Environment::now(&Runtime::shared().unwrap()));
         manifest.hyperparameters.insert("temperature".into(), 0.7);

@@ -2,7 +2,7 @@
 
 use super::InputSpec;
 use super::checkpoint;
-use super::compare::same_inputs;
+use super::compare::{same_inputs, same_precision};
 use super::manifest::Manifest;
 use super::run_dir::{RunDir, read_latest};
 use super::stored::Stored;
@@ -149,6 +149,8 @@ impl Trainer {
         if let Some(about) = read_latest(run, Manifest::read)?.flatten() {
             let now = InputSpec::described(self.description());
             same_inputs(&about.inputs, &now).map_err(|error| error.context(run.display()))?;
+            same_precision(&about.training.precision, self.step().network().precision())
+                .map_err(|error| error.context(run.display()))?;
         }
         let Some(saved) = checkpoint::peek(run, self.state())? else { return Ok(false) };
         // What was frozen or thawed decides which states there are.

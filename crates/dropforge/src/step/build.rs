@@ -1,20 +1,21 @@
 //! Tracing a task into programs, and loading these on a device.
 
 use super::batch::Fields;
+use super::precision::Precision;
 use super::states::States;
 use super::task::{Objective, Task};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metric::{self, MeanLoss, Measured, Metric, Slot, Use};
 use crate::nn::trace::{Declared, Passed, Trace};
 use crate::nn::{Mode, STEP, Scope};
-use crate::optim::Updates;
+use crate::optim::{SkippedSteps, Updates};
 use crate::tensor::check::{IndexCheck, is_check};
 use crate::tensor::gradient::walk;
 use crate::tensor::lower::{Leaves, Lowering};
 use crate::tensor::node::Node;
 use crate::tensor::{Runtime, Tensor};
 use dropforge_ir::{DType, Program, ValueType};
-use dropforge_runtime::{Argument, BufferRef, Choices, Executable, load_with};
+use dropforge_runtime::{Argument, BufferRef, Choices, Executable, Options, load_with};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -97,11 +98,17 @@ fn trace_step(recipe: &Recipe<'_>, samples: usize, updates: Option<&Updates>) ->
     if let Some(error) = loss.error() {
         return Err(scope.finish().err().map_or(error, Error::from));
     }
-    let metrics = trace_metrics(recipe, &scope, over, &objective, &loss, samples)?;
+    let mut metrics = trace_metrics(recipe, &scope, over, &objective, &loss, samples)?;
     let mut outputs = vec![(LOSS.to_string(), loss.clone())];
     outputs.extend(metrics.iter().flat_map(|slot| slot.kept.iter().cloned()));
     if let Some(updates) = updates {
-        outputs.extend(updates.trace(&scope, &loss)?.map(|norm| (NORM.to_string(), norm)));
+        let traced = updates.trace(&scope, &loss)?;
+        outputs.extend(traced.norm.map(|norm| (NORM.to_string(), norm)));
+        if let Some(finite) = traced.finite {
+            let measured = Measured { prediction: &finite, target: &finite };
+            let skipped: Arc<dyn Metric> = Arc::new(SkippedSteps);
+            metrics.extend(metric::trace(&scope, over, &skipped, &measured)?);
+        }
         let step = scope.shared_state(STEP, ValueType::scalar(DType::U32));
         scope.write_state(&step, &(&step + 1));
     }
@@ -244,13 +251,15 @@ impl Traced {
         runtime: &Runtime,
         seed: u64,
         choices: &mut Choices,
+        precision: Precision,
     ) -> Result<Compiled> {
         let mut buffers = states.provide(&self.declared, runtime, seed)?;
         for tensor in &self.captured {
             buffers.push(captured_buffer(tensor, runtime)?);
         }
         let device = &**runtime.device();
-        let executable = load_with(device, &self.program, &buffers, &device.options(), choices)?;
+        let options = Options { half: precision.half(), ..device.options() };
+        let executable = load_with(device, &self.program, &buffers, &options, choices)?;
         let outputs = self.program.outputs.iter().map(|output| output.name.clone());
         Ok(Compiled {
             executable,

@@ -2,6 +2,7 @@
 
 use super::batch::{Batch, Fields, unbatched};
 use super::network::NetworkBuilder;
+use super::precision::Precision;
 use super::task::{Supervised, Task};
 use super::training::Step;
 use crate::error::{Error, ErrorKind, Result};
@@ -54,6 +55,14 @@ impl StepBuilder {
     #[must_use]
     pub fn seed(mut self, seed: u64) -> StepBuilder {
         self.network = self.network.seed(seed);
+        self
+    }
+
+    /// What products, convolutions and attention compute in. With f16 the loss is scaled dynamically, and the training metrics
+    /// have `skipped_steps`: steps that counted for nothing because a gradient left the range of f16. Default f32.
+    #[must_use]
+    pub fn precision(mut self, precision: Precision) -> StepBuilder {
+        self.network = self.network.precision(precision);
         self
     }
 
@@ -153,6 +162,7 @@ impl StepBuilder {
         updates.clip_value = self.clip_value;
         updates.accumulate = self.accumulate;
         let network = self.network.compile_fields(fields, if self.any_batch { 1 } else { samples })?;
+        updates.scale_loss = network.precision() == Precision::F16;
         Step::compile(network, updates, samples)
     }
 }

@@ -6,6 +6,7 @@ use super::build::{Compiled, Recipe, Traced, hyper_values, trace_evaluate, trace
 use super::evaluation::Evaluation;
 use super::input::Input;
 use super::kept::Kept;
+use super::precision::Precision;
 use super::programs::Programs;
 use super::states::States;
 use super::summary::Summary;
@@ -56,6 +57,8 @@ pub struct Network {
     pub(super) states: States,
     pub(super) runtime: Runtime,
     pub(super) seed: u64,
+    /// Never `Auto`.
+    precision: Precision,
     compilations: Vec<Compilation>,
     /// What the device chose for the programs so far.
     choices: Choices,
@@ -73,6 +76,7 @@ pub struct NetworkBuilder {
     task: Arc<dyn Task>,
     metrics: Option<Vec<Arc<dyn Metric>>>,
     seed: u64,
+    precision: Precision,
     runtime: Option<Runtime>,
 }
 
@@ -83,7 +87,7 @@ impl NetworkBuilder {
     }
 
     pub(super) fn of(task: Arc<dyn Task>) -> NetworkBuilder {
-        NetworkBuilder { task, metrics: None, seed: 0, runtime: None }
+        NetworkBuilder { task, metrics: None, seed: 0, precision: Precision::F32, runtime: None }
     }
 
     /// For these layers and a loss, to predict and to evaluate.
@@ -117,6 +121,13 @@ impl NetworkBuilder {
     #[must_use]
     pub fn runtime(mut self, runtime: &Runtime) -> NetworkBuilder {
         self.runtime = Some(runtime.clone());
+        self
+    }
+
+    /// What products compute in, in all programs of the network. Default f32.
+    #[must_use]
+    pub fn precision(mut self, precision: Precision) -> NetworkBuilder {
+        self.precision = precision;
         self
     }
 
@@ -175,6 +186,7 @@ impl NetworkBuilder {
             chosen: BTreeMap::new(),
             fields,
             states,
+            precision: self.precision.on(&runtime).0,
             runtime,
             seed: self.seed,
             compilations: Vec::new(),
@@ -406,7 +418,8 @@ impl Network {
         batch: usize,
         started: Instant,
     ) -> Result<Compiled> {
-        let compiled = traced.load(&mut self.states, &self.runtime, self.seed, &mut self.choices)?;
+        let compiled =
+            traced.load(&mut self.states, &self.runtime, self.seed, &mut self.choices, self.precision)?;
         self.compilations.push(Compilation {
             program,
             batch,
@@ -475,6 +488,11 @@ impl Network {
     /// The runtime that the states lie on.
     pub fn runtime(&self) -> &Runtime {
         &self.runtime
+    }
+
+    /// What products compute in; `Auto` has become what it is on the device.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Takes the time of each kernel of the programs for predictions from the next run on.

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Loss;
 use crate::metric::Slot;
 use crate::nn::{Layer, STEP};
-use crate::optim::{Optimizer, Updates, clip};
+use crate::optim::{Optimizer, SCALE, Updates, clip};
 use crate::settings::{Table, Value};
 use crate::tensor::{Runtime, Tensor};
 use dropforge_ir::Data;
@@ -302,6 +302,15 @@ impl Step {
         }
     }
 
+    /// What the loss is multiplied with before it is differentiated, in a step of f16.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn loss_scale(&self) -> Result<Option<f32>> {
+        let Some(state) = self.states().get(SCALE) else { return Ok(None) };
+        Ok(state.read()?.as_f32().and_then(|scale| scale.first().copied()))
+    }
+
     /// The network, for predictions, the summary and more.
     pub fn network(&self) -> &Network {
         &self.network
@@ -375,9 +384,12 @@ impl Step {
         self.network.classes()
     }
 
-    /// Listings of the training programs for people, by batch size.
+    /// Listings of the training programs for people, by batch size; before each, in half precision, what each operation computes
+    /// in.
     pub fn explain(&self) -> Vec<(usize, String)> {
-        self.train.explain()
+        let table = self.network.precision().table();
+        let with_table = |(batch, listing)| (batch, format!("{table}{listing}"));
+        self.train.explain().into_iter().map(with_table).collect()
     }
 
     /// Takes the time of each kernel of the training programs from the next run on.

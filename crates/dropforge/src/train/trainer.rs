@@ -14,7 +14,7 @@ use crate::nn::Layer;
 use crate::optim::{Group, Optimizer};
 use crate::schedule::{Moment, Schedule};
 use crate::settings::Value;
-use crate::step::{Batch, Choices, Evaluation, Step, StepBuilder, Task};
+use crate::step::{Batch, Choices, Evaluation, Precision, Step, StepBuilder, Task};
 use crate::{Error, Result, Runtime, Tensor};
 use dropforge_data::{Description, Epoch, Loader, LoaderOptions, Source};
 use std::collections::BTreeMap;
@@ -50,6 +50,26 @@ impl TrainerBuilder {
     #[must_use]
     pub fn runtime(mut self, runtime: &Runtime) -> TrainerBuilder {
         self.step = self.step.runtime(runtime);
+        self
+    }
+
+    /// What products, convolutions and attention compute in: see [`StepBuilder::precision`]. Default f32.
+    ///
+    /// ```
+    /// use dropforge::prelude::*;
+    ///
+    /// let (train, test) = datasets::digits(200, 50, 1);
+    /// let net = seq![flatten(), dense(10)];
+    /// let step = Trainer::new(net, cross_entropy(), Adam::new(1e-2)).precision(Precision::Bf16);
+    /// let mut trainer = step.compile(&train)?;
+    /// let before = trainer.evaluate(&test)?;
+    /// trainer.fit(&train).epochs(3).run()?;
+    /// assert!(trainer.evaluate(&test)?.loss < before.loss);
+    /// # Ok::<(), dropforge::Error>(())
+    /// ```
+    #[must_use]
+    pub fn precision(mut self, precision: Precision) -> TrainerBuilder {
+        self.step = self.step.precision(precision);
         self
     }
 

@@ -19,6 +19,7 @@ mod metrics;
 mod models;
 mod norm;
 mod optimizers;
+mod precision;
 mod registry;
 mod scan;
 mod steps;

@@ -5,6 +5,7 @@ mod factors;
 mod loops;
 mod pads;
 mod pooling;
+pub mod precision;
 mod simplify;
 mod subexpressions;
 mod unroll;

@@ -25,7 +25,7 @@ pub enum Command {
     Eval(Eval),
     /// Name the class of images
     Predict(Predict),
-    /// Print a table of a model's layers
+    /// Print a table of a model's layers, or of a run's with what trained it
     Summary(Summary),
     /// List the devices of this machine
     Devices(Devices),
@@ -45,7 +45,7 @@ pub enum Command {
     Plot(Plot),
     /// Measure training speed on a standard workload
     Bench(Bench),
-    /// Print the compiled training step of a model: kernels, memory
+    /// Print the compiled training step of a model, or the programs of a run: kernels, memory
     Explain(Explain),
     /// Make one file of a trained run, which `predict` and `eval` take as they take the run
     Pack(Pack),
@@ -189,6 +189,24 @@ pub struct Train {
     /// Where initial weights, the order of samples and dropout come from [default: 0]
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,
+    /// Keep the weights of the best epoch by this figure, such as val_accuracy [default: val_loss], for --best
+    #[arg(long, value_name = "FIGURE", num_args = 0..=1, default_missing_value = "val_loss")]
+    pub keep_best: Option<String>,
+    /// Do not train the parameters whose paths fit this pattern, such as 'backbone.*'; may be given several times
+    #[arg(long, value_name = "PATTERN")]
+    pub freeze: Vec<String>,
+    /// Start from the weights of a .safetensors file, an index of several, or a run
+    #[arg(long, value_name = "WEIGHTS", conflicts_with = "resume")]
+    pub from: Option<PathBuf>,
+    /// With --from: load what fits, and say what does not, instead of refusing
+    #[arg(long, requires = "from")]
+    pub partly: bool,
+    /// With --from: names in the file that become others, such as 'module.*=*'; may be given several times
+    #[arg(long, value_name = "PATTERN=NAME", requires = "from")]
+    pub rename: Vec<String>,
+    /// With --from: names in the file that are left out; may be given several times
+    #[arg(long, value_name = "PATTERN", requires = "from")]
+    pub ignore: Vec<String>,
     /// Any other setting, such as optimizer.betas=[0.9,0.99]; may be given several times
     #[arg(long, value_name = "PATH=VALUE")]
     pub set: Vec<String>,
@@ -266,6 +284,9 @@ pub struct Sample {
     /// Folder of the run
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
+    /// Take the best weights, which training with --keep-best has kept, instead of the last
+    #[arg(long)]
+    pub best: bool,
     /// What to go on from
     #[arg(long, value_name = "TEXT", default_value = "\n")]
     pub prompt: String,
@@ -401,6 +422,9 @@ pub struct Eval {
     pub run: PathBuf,
     #[command(flatten)]
     pub data: DataArgs,
+    /// Take the best weights, which training with --keep-best has kept, instead of the last
+    #[arg(long)]
+    pub best: bool,
     /// Samples at a time
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub batch: usize,
@@ -419,6 +443,9 @@ pub struct Predict {
     /// PNG or JPEG files, or folders of them
     #[arg(value_name = "IMAGE", required_unless_present = "data")]
     pub images: Vec<PathBuf>,
+    /// Take the best weights, which training with --keep-best has kept, instead of the last
+    #[arg(long)]
+    pub best: bool,
     /// The test samples of a data set instead: a row of all probabilities for each, as CSV or, with --json, as JSON lines
     #[arg(long, value_name = "DATA", conflicts_with = "images")]
     pub data: Option<String>,
@@ -552,8 +579,13 @@ pub struct ModelArgs {
 
 #[derive(Args)]
 pub struct Summary {
+    /// Folder of a run, instead of a model
+    #[arg(value_name = "RUN", conflicts_with_all = ["model", "input", "classes"])]
+    pub run: Option<PathBuf>,
     #[command(flatten)]
     pub model: ModelArgs,
+    #[command(flatten)]
+    pub machine: Machine,
     /// Print one JSON object per line instead of text
     #[arg(long)]
     pub json: bool,
@@ -598,9 +630,12 @@ pub struct Bench {
 
 #[derive(Args)]
 pub struct Explain {
-    /// A built-in model, or a .toml or .json file that lists layers
-    #[arg(value_name = "MODEL", default_value = "lenet")]
+    /// A built-in model, a .toml or .json file that lists layers, or the folder of a run: then its prediction is printed
+    #[arg(value_name = "MODEL or RUN", default_value = "lenet")]
     pub model: String,
+    /// Of a run: print its evaluation, with loss and metrics, instead of its prediction
+    #[arg(long)]
+    pub evaluation: bool,
     /// Shape of one input, such as 1x28x28 [default: that of the model]
     #[arg(long, value_name = "SHAPE")]
     pub input: Option<String>,

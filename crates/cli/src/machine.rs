@@ -3,7 +3,7 @@
 use crate::args::Machine;
 use crate::output::Outcome;
 use crate::output::{line, note};
-use dropforge::run::config_of;
+use dropforge::run::{Trained, config_of};
 use dropforge::step::Precision;
 use dropforge::{MemoryStatistics, Runtime, devices};
 use serde_json::json;
@@ -35,6 +35,12 @@ pub fn chosen(precision: Precision, runtime: &Runtime) -> Precision {
         note(&format!("precision {chosen}: {why}"));
     }
     chosen
+}
+
+/// A run on the device for it: its last weights, or its best.
+pub fn open_run(machine: &Machine, run: &Path, best: bool) -> Outcome<Trained> {
+    let runtime = of_run(machine, run)?;
+    Ok(if best { Trained::open_best(run, &runtime)? } else { Trained::open(run, &runtime)? })
 }
 
 /// Prints what a device has told of its memory, if it does.

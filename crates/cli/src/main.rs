@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod dashboard;
+mod data;
 mod devices;
 mod dry_run;
 mod eval;

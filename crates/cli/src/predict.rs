@@ -1,9 +1,9 @@
 //! `dropforge predict`
 
-use crate::args::Predict;
+use crate::args::{DataArgs, Predict};
 use crate::output::{Outcome, Stop, line};
-use crate::{machine, train};
-use dropforge::run::{DataSpec, PredictionTable, TableFormat, Trained};
+use crate::{data, machine};
+use dropforge::run::{PredictionTable, TableFormat, Trained};
 use serde_json::{Map, Value, json};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ const AT_ONCE: usize = 64;
 const IMAGES: [&str; 3] = ["png", "jpg", "jpeg"];
 
 pub fn run(args: &Predict) -> Outcome {
-    let trained = Trained::open(&args.run, &machine::of_run(&args.machine, &args.run)?)?;
+    let trained = machine::open_run(&args.machine, &args.run, args.best)?;
     if let Some(data) = &args.data {
         return data_set(args, &trained, data);
     }
@@ -86,12 +86,12 @@ fn print(json: bool, trained: &Trained, path: &str, probabilities: &[f32]) -> Ou
 
 /// A row for each test sample of a data set, by its number.
 fn data_set(args: &Predict, trained: &Trained, data: &str) -> Outcome {
-    let size = trained.inputs().shape.last().copied().unwrap_or(train::IMAGE_SIZE);
-    let data = DataSpec::parse(data)?.open(size)?;
+    let named = DataArgs { data: Some(data.into()), download: false, size: None };
+    let (_, data) = data::for_testing(trained, &args.run, &named)?;
     let format = if args.json { TableFormat::JsonLines } else { TableFormat::Csv };
     let mut out = BufWriter::new(io::stdout().lock());
     let mut table = PredictionTable::new(&mut out, format, trained.classes());
-    trained.predict_all(&data.test, AT_ONCE, |number, values| table.row(&number.to_string(), values))?;
+    trained.predict_all(&data, AT_ONCE, |number, values| table.row(&number.to_string(), values))?;
     finish(&mut out)
 }
 

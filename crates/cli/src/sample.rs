@@ -11,7 +11,7 @@ pub fn run(args: &Sample) -> Outcome {
     if !(args.temperature.is_finite() && args.temperature >= 0.0) {
         return Err(format!("--temperature is {}, it must be 0 or more", args.temperature).into());
     }
-    let trained = Trained::open(&args.run, &machine::of_run(&args.machine, &args.run)?)?;
+    let trained = machine::open_run(&args.machine, &args.run, args.best)?;
     let inputs = trained.inputs();
     let no_text =
         || format!("{}: the run was not trained on a text, so it cannot write one", args.run.display());

@@ -11,7 +11,7 @@ use dropforge::Runtime;
 use dropforge::metric::Values;
 use dropforge::run::{
     DataSpec, ModelSpec, OpenData, Part, RunConfig, RunDir, TENSORBOARD, augmentations, check_path,
-    differences, holds_run, tensorboard, threads_of,
+    differences, holds_run, read_split, tensorboard, threads_of,
 };
 use dropforge::schedule::Moment;
 use dropforge::settings::{SettingType, Table, Value, set_path};
@@ -144,7 +144,9 @@ fn start(args: &Train) -> Outcome<Job> {
     let run = RunDir::open(&path)?;
     // From here on the run can be resumed, even if it is killed before its first checkpoint.
     let trainer = run.write_config(&config.to_text()?).map_err(Stop::from).and_then(|()| {
-        let trainer = build(&config, &data, &runtime, args.detect_anomaly)?;
+        note_split(&run, &data)?;
+        let mut trainer = build(&config, &data, &runtime, args.detect_anomaly)?;
+        start_from(&config, &mut trainer, args.json)?;
         announce(args, &config, &data, &trainer, &runtime, &path)?;
         Ok(trainer)
     });
@@ -209,6 +211,7 @@ fn settings(args: &Train, mut base: Table) -> Outcome<Table> {
         let spec = base.get("data").map_or_else(|| DataSpec::parse("digits"), DataSpec::new)?;
         base.insert("data".into(), Value::Table(spec.table()));
     }
+    additions(args, &mut base)?;
     for setting in &args.set {
         let (path, value) = setting
             .split_once('=')
@@ -217,6 +220,56 @@ fn settings(args: &Train, mut base: Table) -> Outcome<Table> {
         set_path(&mut base, path, value)?;
     }
     Ok(base)
+}
+
+/// What the command line adds to the lists of a configuration, and the weights to start from.
+fn additions(args: &Train, base: &mut Table) -> Outcome {
+    let table = |pairs: &[(&str, Value)]| {
+        Value::Table(pairs.iter().map(|(name, value)| (name.to_string(), value.clone())).collect())
+    };
+    let mut add = |list: &str, value: Value, first: bool| -> Outcome {
+        match base.entry(list).or_insert_with(|| Value::Array(Vec::new())) {
+            Value::Array(all) if all.contains(&value) => {}
+            Value::Array(all) => all.insert(if first { 0 } else { all.len() }, value),
+            _ => return Err(format!("`{list}` should be a list").into()),
+        }
+        Ok(())
+    };
+    if let Some(figure) = &args.keep_best {
+        let figure = Value::String(figure.clone());
+        add("callbacks", table(&[("type", "keep_best".into()), ("monitor", figure)]), false)?;
+    }
+    // Of several groups the first that fits takes a parameter.
+    for pattern in args.freeze.iter().rev() {
+        add("groups", table(&[("pattern", pattern.as_str().into()), ("frozen", true.into())]), true)?;
+    }
+    if let Some(path) = &args.from {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let list = |all: &[String]| Value::Array(all.iter().map(|text| text.as_str().into()).collect());
+        let weights = Value::String(path.display().to_string());
+        let from = table(&[
+            ("weights", weights),
+            ("strict", (!args.partly).into()),
+            ("rename", list(&args.rename)),
+            ("ignore", list(&args.ignore)),
+        ]);
+        base.insert("from".into(), from);
+    }
+    Ok(())
+}
+
+/// Has the training start from the weights that the configuration names.
+fn start_from(config: &RunConfig, trainer: &mut Trainer, json: bool) -> Outcome {
+    let Some(from) = &config.from else { return Ok(()) };
+    let report = from.load(trainer)?;
+    if !json {
+        return line(format_args!("weights: {report}"));
+    }
+    let names = |(name, file, network): &(String, String, String)| json!({ "name": name, "file": file, "network": network });
+    line(json!({
+        "event": "weights", "loaded": report.loaded, "missing": report.missing, "unexpected": report.unexpected,
+        "mismatched": report.mismatched.iter().map(names).collect::<Vec<_>>(),
+    }))
 }
 
 /// The settings of a file that a person wrote.
@@ -265,11 +318,15 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
     if args.data.download {
         spec.download()?;
     }
-    let mut data = spec.open(was)?;
+    // Every file stays where it was.
+    let mut data = spec.open_as(was, read_split(path)?.as_ref())?;
+    note_split(&run, &data)?;
     config.inputs.check_continues(&data.inputs).map_err(|error| error.context("--resume"))?;
     config.limit(&mut data)?;
     let mut trainer = build(&config, &data, &runtime, args.detect_anomaly)?;
-    trainer.resume(path)?;
+    if !trainer.resume(path)? {
+        start_from(&config, &mut trainer, args.json)?;
+    }
     if let Some(hint) = idle_schedule(&config, &trainer) {
         note(&hint);
     }
@@ -288,6 +345,11 @@ fn idle_schedule(config: &RunConfig, trainer: &Trainer) -> Option<String> {
             config.epochs
         )
     })
+}
+
+/// Notes in a run which files are for training and which for testing.
+fn note_split(run: &RunDir, data: &OpenData) -> Outcome {
+    Ok(data.split.as_ref().map_or(Ok(()), |split| run.write_split(split))?)
 }
 
 /// The trainer that a configuration describes.
@@ -398,6 +460,10 @@ struct Screen<'a> {
 impl Callback for Screen<'_> {
     fn name(&self) -> String {
         "screen".into()
+    }
+
+    fn only_looks_on(&self) -> bool {
+        true
     }
 
     fn on_step_end(&mut self, control: &mut Control<'_>) -> dropforge::Result<()> {

@@ -27,7 +27,7 @@ pub fn cifar10(dir: impl AsRef<Path>) -> Result<(Dataset, Dataset)> {
     file::check_folder(dir, "give the folder that has data_batch_1.bin and so on")?;
     let files = file::list(dir)?;
     Ok((
-        read_part(dir, &files, "data_batch_", "cifar10")?,
+        read_part(dir, &files, "data_batch_", "cifar10")?.called(&file::data_name("cifar10", dir)),
         read_part(dir, &files, "test_batch", "cifar10 test")?,
     ))
 }

@@ -31,6 +31,8 @@ pub struct Dataset {
     description: Arc<Description>,
     normalization: Arc<Applied>,
     range: Range<usize>,
+    /// What the command line calls it as it was made, if it does.
+    name: Option<Arc<str>>,
 }
 
 struct Samples {
@@ -95,7 +97,13 @@ impl Dataset {
         let count = count.map_or(0, |(count, _)| count);
         let normalization = Arc::new(Applied::new(Normalization::identity(), &description, &arrays));
         let samples = Arc::new(Samples { arrays, layout });
-        Ok(Dataset { samples, description: Arc::new(description), normalization, range: 0..count })
+        Ok(Dataset {
+            samples,
+            description: Arc::new(description),
+            normalization,
+            range: 0..count,
+            name: None,
+        })
     }
 
     /// A data set of `f32` inputs, all samples one after another, row-major, read back unchanged until
@@ -137,7 +145,7 @@ impl Dataset {
         normalization.check_channels(field.channels())?;
         field.preparation = std::mem::take(&mut field.preparation).with(normalization.clone());
         let normalization = Arc::new(Applied::new(normalization, &description, &self.samples.arrays));
-        Ok(Dataset { normalization, description: Arc::new(description), ..self.clone() })
+        Ok(Dataset { normalization, description: Arc::new(description), name: None, ..self.clone() })
     }
 
     /// The same samples with the bytes of their input as they are, a quarter of the memory on the way to a device. The
@@ -154,7 +162,7 @@ impl Dataset {
         description.fields[at].dtype = DType::U8;
         let normalization = self.normalization.normalization.clone();
         let normalization = Arc::new(Applied::new(normalization, &description, &self.samples.arrays));
-        Ok(Dataset { normalization, description: Arc::new(description), ..self.clone() })
+        Ok(Dataset { normalization, description: Arc::new(description), name: None, ..self.clone() })
     }
 
     /// The same samples, described as images that files can be read as, so that a model trained on them takes files.
@@ -188,15 +196,25 @@ impl Dataset {
             )));
         }
         let middle = self.range.start + at;
-        let before = Dataset { range: self.range.start..middle, ..self.clone() };
-        let after = Dataset { range: middle..self.range.end, ..self.clone() };
-        Ok((before, after))
+        Ok((self.within(self.range.start..middle), self.within(middle..self.range.end)))
     }
 
     /// The first `n` samples, or all of them when there are fewer.
     pub fn take(&self, n: usize) -> Dataset {
         let end = self.range.start + n.min(self.count());
-        Dataset { range: self.range.start..end, ..self.clone() }
+        self.within(self.range.start..end)
+    }
+
+    /// Some of the samples; a part is no longer what the whole was called.
+    fn within(&self, range: Range<usize>) -> Dataset {
+        let name = self.name.clone().filter(|_| range == self.range);
+        Dataset { range, name, ..self.clone() }
+    }
+
+    /// The same samples as what the command line calls so.
+    pub(crate) fn called(mut self, name: &str) -> Dataset {
+        self.name = Some(name.into());
+        self
     }
 
     /// A field of all samples as it is stored, one after another; `None` when there is no such field or it is stored as
@@ -278,6 +296,10 @@ impl Source for Dataset {
 
     fn class(&self, index: usize) -> Option<i32> {
         self.classes()?.get(index).copied()
+    }
+
+    fn data_name(&self) -> Option<String> {
+        self.name.as_deref().map(String::from)
     }
 }
 

@@ -100,6 +100,12 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
     Ok(entries)
 }
 
+/// What the command line calls a data set in a folder, from wherever it is called.
+pub(crate) fn data_name(kind: &str, dir: &Path) -> String {
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_path_buf());
+    format!("{kind}:{}", dir.display())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -63,7 +63,7 @@ pub use cifar::cifar10;
 pub use dataset::Dataset;
 pub use description::{Description, Field, INPUT, Role, TARGET};
 pub use digit_image::read_digit_image;
-pub use digits::{DIGITS_TEST, DIGITS_TRAIN, digits};
+pub use digits::{DIGITS_SEED, DIGITS_TEST, DIGITS_TRAIN, digits, digits_for_testing};
 pub use download::{MNIST_MIRROR, download_mnist};
 pub use error::{Error, Result};
 pub use folder::{FileSplit, ImageFolder, LeftOut};

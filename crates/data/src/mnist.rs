@@ -24,7 +24,8 @@ use crate::{Dataset, Description, Error, Normalization, Preparation, Result, fil
 pub fn mnist(dir: impl AsRef<Path>) -> Result<(Dataset, Dataset)> {
     let dir = dir.as_ref();
     file::check_folder(dir, "fetch the files first (download_mnist) or give the folder that has them")?;
-    Ok((read_pair(dir, "train", "mnist")?, read_pair(dir, "t10k", "mnist test")?))
+    let train = read_pair(dir, "train", "mnist")?.called(&file::data_name("mnist", dir));
+    Ok((train, read_pair(dir, "t10k", "mnist test")?))
 }
 
 fn read_pair(dir: &Path, prefix: &str, name: &str) -> Result<Dataset> {

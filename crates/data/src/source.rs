@@ -103,6 +103,12 @@ pub trait Source: Send + Sync {
         let _ = index;
         None
     }
+
+    /// What the command line calls the data set that this is the whole training part of, such as `mnist:/data/mnist`; `None`
+    /// where a program has put it together. A run notes it, so that it can be measured later without being told.
+    fn data_name(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Samples one after another.
@@ -137,5 +143,9 @@ impl<S: Source + ?Sized> Source for Arc<S> {
 
     fn origin(&self, index: usize) -> Option<String> {
         (**self).origin(index)
+    }
+
+    fn data_name(&self) -> Option<String> {
+        (**self).data_name()
     }
 }

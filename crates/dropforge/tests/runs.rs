@@ -4,8 +4,9 @@ use dropforge::data::{Dataset, Description, from_named_records};
 use dropforge::metric::{Measured, Metric, Values, accuracy, confusion_matrix, mean};
 use dropforge::models::{GptOptions, gpt, lenet, resnet};
 use dropforge::prelude::*;
-use dropforge::run::{LoadOptions, RunDir, read_safetensors};
+use dropforge::run::{LoadOptions, RunConfig, RunDir, read_safetensors, unnamed_parts};
 use dropforge::step::{Batch, Evaluation, Meter, Objective};
+use dropforge::train::keep_best;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -509,4 +510,123 @@ fn a_run_that_was_never_saved_to_says_so() {
     assert!(message.contains("no checkpoint"), "{message}");
     let message = Trained::open(folder.join("none"), &runtime()).err().unwrap().to_string();
     assert!(message.contains("none"), "{message}");
+}
+
+/// Trains for so many epochs with a rate at which the loss goes up and down.
+fn keep(run: &Path, data: &Dataset, epochs: u64) -> Trainer {
+    let mut trainer = Trainer::new(dense(3), cross_entropy(), Sgd::new(8.0)).batch(8).compile(data).unwrap();
+    if run.exists() {
+        trainer.resume(run).unwrap();
+    }
+    let best = keep_best(lowest("val_loss")).last(2);
+    trainer.fit(data).validate(data).epochs(epochs).callback(best).save(run).run().unwrap();
+    trainer
+}
+
+/// Makes a run one of the version before evaluations were programs.
+fn forget_measures(run: &Path) {
+    let newest =
+        fs::read_dir(run).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.is_dir()).unwrap();
+    fs::remove_file(newest.join("evaluate.txt")).unwrap();
+    let text = fs::read_to_string(newest.join("run.toml")).unwrap();
+    let mut about: dropforge::settings::Table = text.parse().unwrap();
+    for new in ["evaluation", "layers", "parameters"] {
+        about.remove(new).unwrap();
+    }
+    fs::write(newest.join("run.toml"), about.to_string()).unwrap();
+}
+
+#[test]
+fn runs_without_a_program_that_measures_go_by_their_configuration() {
+    let folder = Folder::new("old");
+    let (train, test) = datasets::digits(60, 10, 1);
+    let (named, unnamed) = (folder.join("named"), folder.join("unnamed"));
+    let loss = || cross_entropy().label_smoothing(0.3);
+    let task = Trainer::new(seq![flatten(), dense(10)], loss(), Adam::new(0.01)).metric(confusion_matrix());
+    let mut trainer = task.compile(&train).unwrap();
+    trainer.save(&named).unwrap();
+    let expected = trainer.evaluate(&test).unwrap();
+    forget_measures(&named);
+    let found = Trained::open(&named, &runtime()).unwrap().evaluate(&test, 5).unwrap();
+    assert!((found.loss - expected.loss).abs() < 1e-6, "{found} {expected}");
+    assert_eq!(found.get("balanced_accuracy"), expected.get("balanced_accuracy"));
+    let net = seq![flatten(), |scope: &Scope, x: &Tensor| scope.layer("own", &dense(10), x)];
+    let mut trainer = Trainer::new(net, loss(), Adam::new(0.01)).compile(&train).unwrap();
+    trainer.save(&unnamed).unwrap();
+    let expected = trainer.evaluate(&test).unwrap();
+    forget_measures(&unnamed);
+    let trained = Trained::open(&unnamed, &runtime()).unwrap();
+    let message = trained.evaluate(&test, 5).unwrap_err().to_string();
+    assert!(message.contains("an earlier version") && message.contains("evaluate_by"), "{message}");
+    let found = trained.evaluate_by(&test, 5, Meter::new(loss())).unwrap();
+    assert!((found.loss - expected.loss).abs() < 1e-6, "{found} {expected}");
+    assert_eq!(trained.parameter_count(), 7850);
+}
+
+#[test]
+fn the_best_weights_stay_beside_the_last() {
+    let folder = Folder::new("best");
+    let data = points(NAMES);
+    let (whole, parts) = (folder.join("whole"), folder.join("parts"));
+    let trainer = keep(&whole, &data, 5);
+    for epochs in [1, 3, 5] {
+        keep(&parts, &data, epochs);
+    }
+    let losses: Vec<f64> = trainer.history().iter().map(|report| report.get("val_loss").unwrap()).collect();
+    let least = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    assert!(losses[4] > least, "the last epoch is the best, so that nothing is tried: {losses:?}");
+    for run in [&whole, &parts] {
+        let best = Trained::open_best(run, &runtime()).unwrap().evaluate(&data, 8).unwrap();
+        assert!((best.loss - least).abs() < 1e-9, "{best} {losses:?}");
+        let last = Trained::open(run, &runtime()).unwrap().evaluate(&data, 8).unwrap();
+        assert!((last.loss - losses[4]).abs() < 1e-9, "{last} {losses:?}");
+        drop(RunDir::open(run).unwrap());
+        let names = fs::read_dir(run).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        assert_eq!(names.filter(|name| name.starts_with("checkpoint")).count(), 2);
+    }
+    let read = |run: &Path| fs::read(run.join("best.safetensors")).unwrap();
+    assert_eq!(read(&whole), read(&parts));
+    // What another training kept does not stay.
+    let mut other = self::trainer(dense(3), &data);
+    other.save_over(&whole).unwrap();
+    let message = Trained::open_best(&whole, &runtime()).err().unwrap().to_string();
+    assert!(message.contains("no best weights") && message.contains("keep_best"), "{message}");
+}
+
+#[test]
+fn a_run_of_a_program_holds_its_configuration_as_far_as_that_has_names() {
+    let folder = Folder::new("config");
+    let (train, test) = datasets::digits(60, 10, 1);
+    let (named, unnamed) = (folder.join("named"), folder.join("unnamed"));
+    let net = seq![flatten(), "head" => dense(10)];
+    let trainer = Trainer::new(net, cross_entropy().label_smoothing(0.1), Adam::new(0.01)).batch(20).seed(3);
+    let trainer = trainer.group(dropforge::optim::group("*.bias").lr_factor(0.5)).clip_norm(1.0);
+    let mut trainer = trainer.schedule(Schedule::cosine(4.0)).compile(&train).unwrap();
+    let stopping = early_stopping(lowest("val_loss")).patience(2);
+    trainer.fit(&train).validate(&test).epochs(2).callback(stopping).save(&named).run().unwrap();
+    let config = RunConfig::open(&named).unwrap();
+    assert_eq!(unnamed_parts(&named).unwrap(), Vec::<String>::new());
+    assert_eq!((config.data.as_str(), config.epochs, config.batch, config.seed), ("digits:60", 2, 20, 3));
+    assert_eq!((config.groups.len(), config.callbacks.len(), config.clip_norm), (1, 1, Some(1.0)));
+    assert_eq!(config.loss.as_ref().unwrap().name(), "cross_entropy");
+    let network = NetworkBuilder::new(config.model.build(10).unwrap()).compile([1, 28, 28]).unwrap();
+    assert_eq!(network.states().iter().next().unwrap().name(), "head.weight");
+    let trained = Trained::open(&named, &runtime()).unwrap();
+    assert_eq!(trained.config().unwrap().data, "digits:60");
+    assert_eq!((trained.parameter_count(), trained.layers().len()), (7850, 2));
+    // Part of it is put together by the program.
+    let (part, _) = train.split(40).unwrap();
+    let net = seq![flatten(), |scope: &Scope, x: &Tensor| scope.layer("own", &dense(10), x)];
+    let mut trainer = self::trainer(net, &part);
+    trainer.save(&unnamed).unwrap();
+    let parts = unnamed_parts(&unnamed).unwrap();
+    assert!(
+        parts.len() == 2 && parts[0].starts_with("model: ") && parts[1].starts_with("data: "),
+        "{parts:?}"
+    );
+    let message = RunConfig::open(&unnamed).unwrap_err().to_string();
+    assert!(message.contains("a program made this run") && message.contains("Trainer::resume"), "{message}");
+    assert!(Trained::open(&unnamed, &runtime()).unwrap().config().is_none());
+    let text = fs::read_to_string(unnamed.join("config.toml")).unwrap();
+    assert!(text.contains("[optimizer]") && text.contains("lr = 0.03"), "{text}");
 }

@@ -50,6 +50,94 @@ fn from_training_to_prediction() {
 }
 
 #[test]
+fn a_run_says_what_it_is_and_starts_another() {
+    let folder = Folder::new("starts");
+    folder.write("linear.toml", LINEAR);
+    folder.succeed(&format!("{MODEL} --epochs 2 --keep-best val_accuracy --lr 0.5 --out first"));
+    let text = folder.succeed("summary first");
+    for part in
+        ["flatten", "dense(10)", "1×28×28", "7,850", "data: digits:90", "optimizer: adam", "trained by: "]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let row = folder.succeed("summary first --json");
+    assert_eq!(number(row.trim(), "parameters"), 7850.0);
+    let listing = folder.succeed("explain first --batch 7");
+    assert!(listing.starts_with("predict: ") && listing.contains("f32[7, 10]"), "{listing}");
+    let listing = folder.succeed("explain first --batch 7 --evaluation");
+    assert!(listing.starts_with("evaluate: ") && listing.contains("i32[7]"), "{listing}");
+    let (best, last) = (folder.succeed("eval first --best --json"), folder.succeed("eval first --json"));
+    assert!(number(best.trim(), "test_accuracy") >= number(last.trim(), "test_accuracy"), "{best} {last}");
+
+    // The same layers under another name; the second does not know what is left out.
+    let other = LINEAR.replace("units = 10", "units = 10, name = 'head'");
+    folder.write("other.toml", &other);
+    let train =
+        "train --model other.toml --data digits:90 --batch 20 --epochs 0 --from first/model.safetensors";
+    let message = folder.fail(&format!("{train} --out second"));
+    for part in ["2 missing: head.weight, head.bias", "2 unexpected: 1.bias, 1.weight"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert!(!folder.path().join("second").exists());
+    let text = folder.succeed(&format!("{train} --rename 1.*=head.* --freeze head.weight --out second"));
+    assert!(text.contains("weights: 2 loaded"), "{text}");
+    let last = number(last.trim(), "test_loss");
+    assert_eq!(number(folder.succeed("eval second --json").trim(), "test_loss"), last);
+    let text = folder.succeed(&format!("{train} --rename 1.*=head.* --ignore *bias --partly --out third"));
+    assert!(text.contains("weights: 1 loaded; 1 missing: head.bias"), "{text}");
+    // Frozen weights stay, and the run goes on from its own.
+    folder.succeed("train --resume second --epochs 1");
+    let weights = |run: &str| {
+        dropforge::run::read_safetensors(folder.path().join(run).join("model.safetensors")).unwrap()
+    };
+    let (first, second) = (weights("first"), weights("second"));
+    assert!(first["1.weight"] == second["head.weight"] && first["1.bias"] != second["head.bias"]);
+    let message = folder.fail("eval third --best");
+    assert!(message.contains("--keep-best"), "{message}");
+}
+
+#[test]
+fn files_stay_on_their_side_of_the_split() {
+    let folder = Folder::new("split");
+    folder.write("linear.toml", LINEAR);
+    let write = |class: &str, number: u32| {
+        let pixels: Vec<u8> = (0..64).map(|i| (i * number + class.len() as u32) as u8).collect();
+        folder.write(&format!("pictures/{class}/{number}.png"), png(8, 8, &pixels));
+    };
+    for number in 0..12 {
+        write("red", number);
+        write("green", number);
+    }
+    let train = "train --model linear.toml --data folder:pictures --size 8 --batch 4 --epochs 1 --out run";
+    folder.write("linear.toml", LINEAR.replace("10", "2"));
+    folder.succeed(train);
+    let split = |text: Vec<u8>| -> (Vec<String>, Vec<String>) {
+        let table: dropforge::settings::Table = String::from_utf8(text).unwrap().parse().unwrap();
+        let names = |side: &str| {
+            table[side].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_string()).collect()
+        };
+        (names("train"), names("test"))
+    };
+    let (first, second) = split(folder.read("run/split.toml"));
+    assert!(first.len() + second.len() == 24 && !second.is_empty());
+    // Those that are there change sides if a run's word does not count.
+    let turned = format!("train = {second:?}\ntest = {first:?}\n");
+    folder.write("run/split.toml", &turned);
+    let measured = folder.succeed("eval run --json");
+    assert_eq!(number(measured.trim(), "test_images"), first.len() as f64);
+    write("red", 99);
+    let output = folder.run("train --resume run --epochs 2");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("1 files are new since then, such as red/99.png"),
+        "{said}"
+    );
+    let (now, then) = split(folder.read("run/split.toml"));
+    assert!(second.iter().all(|name| now.contains(name)) && first.iter().all(|name| then.contains(name)));
+    assert_eq!(now.len() + then.len(), 25);
+}
+
+#[test]
 fn a_profile_lists_the_kernels_of_every_batch_size() {
     let folder = Folder::new("profile");
     folder.write("linear.toml", LINEAR);

@@ -102,6 +102,41 @@ impl Group {
         self
     }
 
+    /// The group as a file has it.
+    ///
+    /// # Errors
+    /// Files have no word for a name of its own or for a setting, or its optimizer cannot be written down.
+    pub(crate) fn config(&self) -> Result<Table> {
+        let unnamed = |what: &str| {
+            Err(Error::of(
+                ErrorKind::Setting,
+                format!("the group {} has {what}, which no file can say", self.pattern),
+            ))
+        };
+        if self.name != group(self.pattern.as_str()).name {
+            return unnamed("a name of its own");
+        }
+        let mut table = Table::from_iter([("pattern".to_string(), Value::String(self.pattern.clone()))]);
+        match self.rate {
+            Rate::Own(lr) => drop(table.insert("lr".into(), lr.into())),
+            Rate::Factor(1.0) => {}
+            Rate::Factor(factor) => drop(table.insert("lr_factor".into(), factor.into())),
+        }
+        for (setting, value) in &self.settings {
+            if setting != "weight_decay" {
+                return unnamed(setting);
+            }
+            table.insert(setting.clone(), value.clone());
+        }
+        if self.frozen {
+            table.insert("frozen".into(), true.into());
+        }
+        if let Some(optimizer) = &self.optimizer {
+            table.insert("optimizer".into(), Value::Table(optimizer.config()?));
+        }
+        Ok(table)
+    }
+
     /// Another optimizer.
     #[must_use]
     pub fn optimizer(mut self, optimizer: impl Optimizer + 'static) -> Group {

@@ -2,7 +2,7 @@
 
 use super::chosen::Chosen;
 use super::manifest::{Manifest, Training};
-use super::run_dir::{CHOICES, MANIFEST, METRICS, MODEL, OPTIMIZER, RunDir, STATE, read_latest};
+use super::run_dir::{BEST, CHOICES, MANIFEST, METRICS, MODEL, OPTIMIZER, RunDir, STATE, read_latest};
 use super::safetensors::{self, TensorFile};
 use super::stored::Stored;
 use super::{Environment, InputSpec, disk, position};
@@ -70,13 +70,19 @@ pub(super) fn save(run: &RunDir, snapshot: &Snapshot<'_>, programs: &Stored) -> 
     let inputs = InputSpec::described(snapshot.description);
     let mut about =
         Manifest::new(network.sample().dtype, inputs, training, Environment::now(network.runtime()));
+    about.kept = snapshot.keeps;
     programs.describe(&mut about);
     let states = network.states();
     run.add_checkpoint(|folder| {
         programs.write(folder)?;
         disk::write_text(&folder.join(MANIFEST), &about.to_text()?)?;
-        write_states(&folder.join(MODEL), states, is_model)?;
-        write_states(&folder.join(OPTIMIZER), states, is_training)?;
+        let write = |name: &str, wanted: fn(StateKind) -> bool| {
+            disk::write_file(&folder.join(name), &mut |out| {
+                write_states(out, states, &BTreeMap::new(), wanted)
+            })
+        };
+        write(MODEL, is_model)?;
+        write(OPTIMIZER, is_training)?;
         Chosen::of(network).write(&folder.join(CHOICES))?;
         disk::write_text(&folder.join(METRICS), &table(&state.history))?;
         disk::write_text(&folder.join(STATE), &position::to_text(state)?)
@@ -107,15 +113,31 @@ pub(super) fn save_imported(
     })
 }
 
-fn write_states(path: &Path, states: &States, wanted: impl Fn(StateKind) -> bool) -> Result<()> {
+/// Keeps the weights as the best of a run, with the figures of the last epoch.
+pub(super) fn save_best(run: &RunDir, snapshot: &Snapshot<'_>) -> Result<()> {
+    let states = snapshot.network().states();
+    let about = snapshot.history().last().map_or_else(BTreeMap::new, |report| {
+        let figures = report.names().into_iter().filter_map(|name| Some((report.get(&name)?, name)));
+        let epoch = ("epoch".to_string(), report.epoch.to_string());
+        std::iter::once(epoch).chain(figures.map(|(figure, name)| (name, figure.to_string()))).collect()
+    });
+    let path = run.path().join(BEST);
+    disk::replace_file(&path, &mut |out| write_states(out, states, &about, is_model))
+}
+
+fn write_states(
+    out: &mut dyn std::io::Write,
+    states: &States,
+    about: &BTreeMap<String, String>,
+    wanted: fn(StateKind) -> bool,
+) -> Result<()> {
     let states: Vec<&DeviceState> = states.iter().filter(|state| wanted(state.kind())).collect();
     let tensors: Vec<(&str, &ValueType)> = states.iter().map(|state| (state.name(), state.ty())).collect();
-    let read = |index: usize| {
+    safetensors::write_with(out, about, &tensors, |index| {
         let state = states[index];
         let array = state.read()?;
         alive(state, &array).map(|()| array)
-    };
-    disk::write_file(path, &mut |out| safetensors::write(out, &tensors, read))
+    })
 }
 
 /// Refuses what nothing can be trained on from: a checkpoint of it would take the place of a good one.

@@ -2,8 +2,9 @@
 
 use super::group_spec::GroupSpec;
 use super::part::Part;
+use super::program_config::take_unnamed;
 use super::registry::context;
-use super::{DataSpec, ModelSpec, old_config};
+use super::{DataSpec, ModelSpec, StartSpec, old_config};
 use crate::data::Augmentation;
 use crate::loss::Loss;
 use crate::metric::Metric;
@@ -20,8 +21,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The layout of `config.toml` that this version writes.
-const FORMAT: i64 = 2;
-const FORMAT_KEY: &str = "format";
+pub(super) const FORMAT: i64 = 2;
+pub(super) const FORMAT_KEY: &str = "format";
 /// What is trained unless a model is named.
 const USUAL_MODEL: &str = "lenet";
 
@@ -68,6 +69,8 @@ pub struct RunConfig {
     pub transforms: Vec<Part<dyn Augmentation>>,
     /// The layers.
     pub model: ModelSpec,
+    /// The weights that training starts from, if not its own.
+    pub from: Option<StartSpec>,
     /// What training makes small; the usual one for the targets if `None`.
     pub loss: Option<Part<dyn Loss>>,
     /// How weights are updated.
@@ -106,6 +109,7 @@ described! {
     size: Option<usize>, Some(None), (1..=16_384).into(), "height and width that the images of a folder are brought to, 64 by default";
     transforms: Vec<Part<dyn Augmentation>>, Some(Vec::new()), Range::ANY, "random changes of the images that are trained on";
     model: ModelSpec, None, Range::ANY, "the network";
+    from: Option<StartSpec>, Some(None), Range::ANY, "the weights that training starts from, if not its own";
     loss: Option<Part<dyn Loss>>, Some(None), Range::ANY, "what is made small, by default what suits the targets";
     optimizer: Part<dyn Optimizer>, None, Range::ANY, "how weights are updated";
     groups: Vec<GroupSpec>, Some(Vec::new()), Range::ANY, "parameters that are trained in ways of their own";
@@ -305,6 +309,14 @@ impl RunConfig {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut table: Table =
             toml::from_str(text).map_err(|error| Error::setting(toml_message(text, &error)))?;
+        let unnamed = take_unnamed(&mut table);
+        if !unnamed.is_empty() {
+            return Err(Error::setting(format!(
+                "a program made this run of parts that no file can name ({}); go on with it by that program, with \
+                 Trainer::resume",
+                unnamed.join("; ")
+            )));
+        }
         match table.remove(FORMAT_KEY) {
             Some(Value::Integer(1)) => table = old_config::converted(table)?,
             None | Some(Value::Integer(FORMAT)) => {}

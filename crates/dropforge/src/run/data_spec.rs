@@ -4,16 +4,15 @@ use super::InputSpec;
 use super::data_sets::{MNIST_DIR, TEXT_LENGTH};
 use crate::{Error, Result};
 use dropforge_data::{
-    Corpus, DIGITS_TEST, DIGITS_TRAIN, Description, Field, FileSplit, INPUT, ImageFolder, Normalization,
-    Preparation, Source, TARGET, Table, TableOptions, Vocabulary, cifar10, digits, download_mnist, mnist,
+    Corpus, DIGITS_SEED, DIGITS_TRAIN, Description, Field, FileSplit, INPUT, ImageFolder, Normalization,
+    Preparation, Source, TARGET, Table, TableOptions, Vocabulary, cifar10, digits, digits_for_testing,
+    download_mnist, mnist,
 };
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The built-in digits are always the same ones, so that results of runs with different seeds can be compared.
-const DIGITS_SEED: u64 = 1;
-/// The same for which images of a folder are kept for testing, and how many of them.
+/// Which images of a folder are kept for testing, always the same, and how many are not.
 const FOLDER_SEED: u64 = 1;
 const FOLDER_TRAIN_PART: f64 = 0.85;
 /// Part of a text that is trained on; the rest, at its end, is for testing.
@@ -156,8 +155,8 @@ impl DataSpec {
         let (mut split, mut notes, mut threads) = (None, Vec::new(), 1);
         let (train, test): (Arc<dyn Source>, Arc<dyn Source>) = match self {
             DataSpec::Digits(count) => {
-                let test = if *count == DIGITS_TRAIN { DIGITS_TEST } else { (count / 6).max(10) };
-                let (train, test) = digits(*count, test, DIGITS_SEED);
+                // Always the same ones, so that results of runs with different seeds can be compared.
+                let (train, test) = digits(*count, digits_for_testing(*count), DIGITS_SEED);
                 (Arc::new(train), Arc::new(test))
             }
             DataSpec::Mnist(dir) => {

@@ -29,6 +29,12 @@ pub(super) struct Manifest {
     pub hyperparameters: BTreeMap<String, f64>,
     /// Element type of the inputs.
     pub element: String,
+    /// How many checkpoints stay.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub kept: usize,
+    /// How many numbers its parameters are; 0 in runs of earlier versions.
+    #[serde(default)]
+    pub parameters: usize,
     /// What inputs look like, and what outputs mean.
     pub inputs: InputSpec,
     /// How it was trained.
@@ -41,6 +47,14 @@ pub(super) struct Manifest {
     /// Its layers, in the order in which values pass them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<Layer>,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(number: &usize) -> bool {
+    *number == 1
 }
 
 /// What the program that measures does not say: how its sums become numbers.
@@ -196,6 +210,8 @@ impl Manifest {
             training,
             environment,
             evaluation: None,
+            kept: 1,
+            parameters: 0,
             layers: Vec::new(),
         }
     }

@@ -270,6 +270,7 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
     ],
     callbacks: entries![dyn Callback:
         train::EarlyStopping,
+        train::KeepBest,
         train::ReduceOnPlateau,
         super::TensorBoard,
     ],

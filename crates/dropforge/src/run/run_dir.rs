@@ -5,6 +5,8 @@
 //!   config.toml              everything the run was started with
 //!   metrics.csv              one line per finished epoch
 //!   model.safetensors        the newest weights once more, for other programs
+//!   best.safetensors         the weights of the best epoch, if training keeps them
+//!   split.toml               which files are trained on and which are for testing, of folders of images
 //!   run.toml                 what inputs look like, what outputs mean, what trained the network
 //!   checkpoint-000012/       appears by one rename, when all its files are on the disk
 //!     model.safetensors      weights and running statistics
@@ -22,8 +24,11 @@
 //! checkpoints follows from the newest one. A process may end before any file call: whoever opens the run next makes good
 //! what was left undone, and removes what was left half done.
 
+use super::manifest::Manifest;
 use super::{calls, disk};
 use crate::{Error, Result};
+use dropforge_data::FileSplit;
+use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -60,11 +65,17 @@ pub const REPORT: &str = "report.html";
 /// Folder of a run for what TensorBoard shows, where somebody wanted it.
 pub const TENSORBOARD: &str = "tensorboard";
 
+/// File of a run that says which files are trained on and which are for testing.
+pub(crate) const SPLIT: &str = "split.toml";
+
 /// Everything that may be in a checkpoint.
 const CHECKPOINT_FILES: [&str; 9] =
     [MODEL, OPTIMIZER, STATE, CHOICES, METRICS, MANIFEST, PREDICT, EVALUATE, CONSTANTS];
 /// What a run has beside its checkpoints, each another name of what the newest checkpoint has.
 const COPIES: [&str; 3] = [MODEL, METRICS, MANIFEST];
+
+/// Bytes that the names of all files have at most.
+const MOST_SPLIT: u64 = 256 << 20;
 
 /// Bytes that a configuration has at most.
 const MOST_CONFIG: u64 = 16 << 20;
@@ -137,7 +148,7 @@ impl RunDir {
         if self.has_checkpoint()? {
             return Ok(());
         }
-        for name in [CONFIG, LOCK] {
+        for name in [CONFIG, SPLIT, LOCK] {
             match calls::remove_file(&self.path.join(name)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(disk::cannot("remove", &self.path.join(name), &error));
@@ -160,7 +171,7 @@ impl RunDir {
             disk::remove_folder(&checkpoint, &CHECKPOINT_FILES)?;
         }
         // The configuration last, so that what a stopped removal leaves is known as a run.
-        for name in COPIES.into_iter().chain([BEST, REPORT, CONFIG, LOCK]) {
+        for name in COPIES.into_iter().chain([BEST, SPLIT, REPORT, CONFIG, LOCK]) {
             match calls::remove_file(&self.path.join(name)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(disk::cannot("remove", &self.path.join(name), &error));
@@ -200,14 +211,34 @@ impl RunDir {
         disk::replace_text(&self.path.join(CONFIG), text)
     }
 
-    /// Removes the configuration, which is another training's.
-    pub(super) fn remove_config(&self) -> Result<()> {
-        match calls::remove_file(&self.path.join(CONFIG)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(disk::cannot("remove", &self.path.join(CONFIG), &error))
-            }
-            _ => Ok(()),
+    /// Notes which files are trained on and which are for testing, those that were noted before as they were.
+    ///
+    /// # Errors
+    /// The disk is full or fails; what was noted before is then unchanged.
+    pub fn write_split(&self, split: &FileSplit) -> Result<()> {
+        let mut all = split.clone();
+        if let Some(noted) = read_split(&self.path)? {
+            let here: HashSet<&String> = split.train.iter().chain(&split.test).collect();
+            // A file that is missing may come back.
+            let missing = |names: Vec<String>| names.into_iter().filter(|name| !here.contains(name));
+            all.train.extend(missing(noted.train));
+            all.test.extend(missing(noted.test));
         }
+        let text = toml::to_string(&all).map_err(|error| Error::new(format!("{SPLIT}: {error}")))?;
+        disk::replace_text(&self.path.join(SPLIT), &text)
+    }
+
+    /// Removes what another training has left beside its checkpoints.
+    pub(super) fn remove_others(&self) -> Result<()> {
+        for name in [CONFIG, BEST, SPLIT] {
+            match calls::remove_file(&self.path.join(name)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(disk::cannot("remove", &self.path.join(name), &error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Adds a checkpoint with the files that `fill` puts into the folder it is given, and removes the older ones.
@@ -222,7 +253,7 @@ impl RunDir {
     fn repair(&self) -> Result<()> {
         for name in disk::names(&self.path)? {
             match disk::unmarked(&name) {
-                Some(of @ (CONFIG | MODEL | METRICS | MANIFEST)) => {
+                Some(of @ (CONFIG | MODEL | METRICS | MANIFEST | BEST | SPLIT)) => {
                     disk::remove_unfinished(&self.path, of, None)?
                 }
                 Some(of) if checkpoint_number(of).is_some() => {
@@ -247,6 +278,9 @@ impl RunDir {
                 Ok(_) => disk::replace_by_link(&self.path.join(name), &source)?,
             }
         }
+        // Of a newest one that cannot be read the older ones are all there is.
+        let kept = Manifest::read(&newest).map_or(usize::MAX, |about| about.map_or(1, |about| about.kept));
+        all.truncate(all.len().saturating_sub(kept.saturating_sub(1)));
         all.iter().try_for_each(|(_, path)| disk::remove_folder(path, &CHECKPOINT_FILES))
     }
 }
@@ -304,6 +338,28 @@ pub(crate) fn read_latest<T>(run: &Path, read: impl Fn(&Path) -> Result<T>) -> R
     Ok(None)
 }
 
+/// The text of a run's configuration; `None` where it has none.
+///
+/// # Errors
+/// The folder is missing.
+pub(crate) fn read_config_if_any(run: &Path) -> Result<Option<String>> {
+    if !run.is_dir() {
+        return Err(no_run(run));
+    }
+    disk::read_text_if_any(&run.join(CONFIG), MOST_CONFIG)
+}
+
+/// Which files of a folder a run is trained on and which are for testing; `None` where it does not say.
+///
+/// # Errors
+/// The file cannot be read or is damaged.
+pub fn read_split(run: impl AsRef<Path>) -> Result<Option<FileSplit>> {
+    let path = run.as_ref().join(SPLIT);
+    let Some(text) = disk::read_text_if_any(&path, MOST_SPLIT)? else { return Ok(None) };
+    let split = toml::from_str(&text).map_err(|error| Error::new(super::toml_message(&text, &error)));
+    split.map(Some).map_err(|error| error.context(path.display()))
+}
+
 /// The configuration of a run and the file it is in.
 ///
 /// # Errors
@@ -320,14 +376,6 @@ pub(crate) fn read_config(run: &Path) -> Result<(PathBuf, String)> {
 
 fn no_run(path: &Path) -> Error {
     Error::file(format!("{}: there is no such run; give the folder of one", path.display()))
-}
-
-/// Whether a run has a configuration.
-pub(super) fn has_config(run: &Path) -> Result<bool> {
-    if !run.is_dir() {
-        return Err(no_run(run));
-    }
-    Ok(disk::names(run)?.iter().any(|name| name == CONFIG))
 }
 
 /// Whether a folder holds a run already.

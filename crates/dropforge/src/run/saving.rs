@@ -1,11 +1,11 @@
 //! Saving what a trainer has, and going on from it.
 
 use super::InputSpec;
-use super::checkpoint;
 use super::compare::{same_inputs, same_precision};
 use super::manifest::Manifest;
 use super::run_dir::{RunDir, read_latest};
 use super::stored::Stored;
+use super::{checkpoint, program_config};
 use crate::train::{Callback, Control, Fit, Snapshot, Trainer};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -52,9 +52,14 @@ impl Callback for Saver {
         self.opened()?;
         if let (Some(run), Some(programs)) = (&self.run, &self.programs) {
             checkpoint::save(run, snapshot, programs)?;
+            program_config::write(run, snapshot)?;
         }
         self.last = Instant::now();
         Ok(())
+    }
+
+    fn on_best(&mut self, snapshot: &Snapshot<'_>) -> Result<()> {
+        checkpoint::save_best(self.opened()?, snapshot)
     }
 
     fn folder(&self) -> Option<&Path> {
@@ -97,7 +102,8 @@ impl Trainer {
         let run = RunDir::open(run.as_ref())?;
         let snapshot = self.snapshot();
         checkpoint::check_own(run.path(), snapshot.state)?;
-        checkpoint::save(&run, &snapshot, &Stored::of(snapshot.network())?)
+        checkpoint::save(&run, &snapshot, &Stored::of(snapshot.network())?)?;
+        program_config::write(&run, &snapshot)
     }
 
     /// As [`Trainer::save`], also where another run is: its newest checkpoint is replaced, and its configuration removed.
@@ -112,7 +118,10 @@ impl Trainer {
         let snapshot = self.snapshot();
         let is_own = checkpoint::check_own(run.path(), snapshot.state).is_ok();
         checkpoint::save(&run, &snapshot, &Stored::of(snapshot.network())?)?;
-        if is_own { Ok(()) } else { run.remove_config() }
+        if !is_own {
+            run.remove_others()?;
+        }
+        program_config::write(&run, &snapshot)
     }
 
     /// Writes checkpoints to this run while training, whenever so much time has passed since the last one.

@@ -38,6 +38,7 @@ pub(super) struct Stored {
     pub predict: StoredProgram,
     /// What measures; `None` in runs of earlier versions.
     pub evaluate: Option<(StoredProgram, Measures)>,
+    parameters: usize,
     layers: Vec<Layer>,
 }
 
@@ -99,6 +100,7 @@ impl Stored {
             hypers: hypers.map(|(name, value)| (name.to_string(), value)).collect(),
             predict: StoredProgram::of(&traced)?,
             evaluate: Some((program, measures)),
+            parameters: network.parameter_count(),
             layers: network.summary().rows.iter().map(Layer::of).collect(),
         })
     }
@@ -107,7 +109,7 @@ impl Stored {
     #[cfg(feature = "onnx")]
     pub fn imported(template: Template) -> Stored {
         let predict = StoredProgram { template: Ok(template), constants: BTreeMap::new() };
-        Stored { hypers: BTreeMap::new(), predict, evaluate: None, layers: Vec::new() }
+        Stored { hypers: BTreeMap::new(), predict, evaluate: None, parameters: 0, layers: Vec::new() }
     }
 
     /// Notes in the manifest what does not stand in the text of a program.
@@ -115,6 +117,7 @@ impl Stored {
         manifest.hyperparameters.clone_from(&self.hypers);
         manifest.own_program_only = self.predict.template.as_ref().err().cloned();
         manifest.evaluation = self.evaluate.as_ref().map(|(_, measures)| measures.clone());
+        manifest.parameters = self.parameters;
         manifest.layers.clone_from(&self.layers);
     }
 
@@ -177,6 +180,7 @@ impl Stored {
             hypers: manifest.hyperparameters.clone(),
             predict: StoredProgram { template: Ok(predict), constants },
             evaluate,
+            parameters: manifest.parameters,
             layers: manifest.layers.clone(),
         }
     }

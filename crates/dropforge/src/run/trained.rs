@@ -7,8 +7,9 @@ use super::forward::{Forward, Weights};
 use super::manifest::{self, Manifest};
 use super::measure::{Measuring, sums_of};
 use super::packed::Packed;
+use super::program_config::unnamed_parts;
 use super::raw::{IntoRaw, Raw};
-use super::run_dir::{BEST, CHOICES, MODEL, OPTIMIZER, has_config, read_latest};
+use super::run_dir::{BEST, CHOICES, MODEL, OPTIMIZER, read_config_if_any, read_latest};
 use super::safetensors::TensorFile;
 use super::stored::Stored;
 use super::{Environment, InputSpec, RunConfig};
@@ -46,6 +47,7 @@ pub struct Trained {
     forward: Forward,
     /// What measures it; why there is nothing that does.
     measuring: std::result::Result<Measuring, String>,
+    parameters: usize,
     layers: Vec<SummaryRow>,
 }
 
@@ -81,9 +83,10 @@ impl Trained {
         let opened = load_programs(stored, runtime, Choices::new(), elements)
             .and_then(|opened| fits(&manifest.inputs, &opened.0).map(|()| opened));
         let (forward, measuring) = opened.map_err(|error| error.context(file.display()))?;
-        let Manifest { inputs, environment, layers, .. } = manifest;
+        let Manifest { inputs, environment, layers, parameters, .. } = manifest;
         let layers = layers.into_iter().map(manifest::Layer::row).collect();
-        Ok(Trained { inputs, config: None, environment: Some(environment), forward, measuring, layers })
+        let environment = Some(environment);
+        Ok(Trained { inputs, config: None, environment, forward, measuring, parameters, layers })
     }
 
     /// Loads the best weights of a run whose training kept them: see [`keep_best`](crate::train::keep_best).
@@ -93,6 +96,12 @@ impl Trained {
     pub fn open_best(run: impl AsRef<Path>, runtime: &Runtime) -> Result<Trained> {
         let run = run.as_ref();
         let best = run.join(BEST);
+        if run.is_file() {
+            let path = run.display();
+            return Err(Error::new(format!(
+                "{path}: one file holds one set of weights; open the folder of the run"
+            )));
+        }
         if latest_exists(run)? && !best.is_file() {
             return Err(Error::file(format!(
                 "{}: has no best weights; train with the callback keep_best (`dropforge train --keep-best`), or take the \
@@ -115,10 +124,11 @@ impl Trained {
         match newest?.ok_or_else(|| no_checkpoint(run))? {
             Some((manifest, Some((forward, measuring)))) => {
                 fits(&manifest.inputs, &forward).map_err(|error| error.context(run.display()))?;
-                let Manifest { inputs, environment, layers, .. } = manifest;
+                let Manifest { inputs, environment, layers, parameters, .. } = manifest;
                 let layers = layers.into_iter().map(manifest::Layer::row).collect();
                 let config = config_of(run)?;
-                Ok(Trained { inputs, config, environment: Some(environment), forward, measuring, layers })
+                let environment = Some(environment);
+                Ok(Trained { inputs, config, environment, forward, measuring, parameters, layers })
             }
             // Runs of the first version hold no programs; the configuration says what the layers are.
             None => {
@@ -175,10 +185,11 @@ impl Trained {
         let forward = Forward::from_layers(net, &network, choices)?;
         let layers = network.summary().rows.clone();
         let measuring = Err("the layers that it was opened with have no loss".into());
-        Ok(Trained { inputs, config: None, environment: None, forward, measuring, layers })
+        let parameters = network.parameter_count();
+        Ok(Trained { inputs, config: None, environment: None, forward, measuring, parameters, layers })
     }
 
-    /// What the run was started with; `None` if a program of its own trained it.
+    /// What the run was started with; `None` if a program made it of parts that files have no names for.
     pub fn config(&self) -> Option<&RunConfig> {
         self.config.as_ref()
     }
@@ -294,6 +305,14 @@ impl Trained {
     /// versions.
     pub fn layers(&self) -> &[SummaryRow] {
         &self.layers
+    }
+
+    /// How many numbers all parameters are; running statistics count as well in runs of earlier versions.
+    pub fn parameter_count(&self) -> usize {
+        match self.parameters {
+            0 => self.weight_types().map(|(_, ty)| ty.shape.elements()).sum(),
+            known => known,
+        }
     }
 
     /// Names and types of all parameters and running statistics.
@@ -436,7 +455,15 @@ impl Trained {
     #[cfg(feature = "onnx")]
     pub(super) fn of(inputs: InputSpec, forward: Forward) -> Trained {
         let measuring = Err("it comes from a file that says nothing of a loss".into());
-        Trained { inputs, config: None, environment: None, forward, measuring, layers: Vec::new() }
+        Trained {
+            inputs,
+            config: None,
+            environment: None,
+            forward,
+            measuring,
+            parameters: 0,
+            layers: Vec::new(),
+        }
     }
 
     pub(super) fn forward(&self) -> &Forward {
@@ -456,7 +483,7 @@ fn fits(inputs: &InputSpec, forward: &Forward) -> Result<()> {
     }
 }
 
-/// The configuration of a run; `None` if a program of its own trained it.
+/// The configuration of a run; `None` if a program made it of parts that files have no names for.
 ///
 /// # Errors
 /// The folder is no run, or the configuration is damaged.
@@ -465,10 +492,11 @@ pub fn config_of(run: impl AsRef<Path>) -> Result<Option<RunConfig>> {
     if run.is_file() {
         return Ok(None);
     }
-    if has_config(run)? || read_latest(run, |_| Ok(()))?.is_none() {
-        return RunConfig::open(run).map(Some);
+    let has_config = read_config_if_any(run)?.is_some();
+    if has_config && !unnamed_parts(run)?.is_empty() || !has_config && latest_exists(run)? {
+        return Ok(None);
     }
-    Ok(None)
+    RunConfig::open(run).map(Some)
 }
 
 fn no_prediction() -> Error {

@@ -1,6 +1,7 @@
 //! Callbacks: what happens beside training, at its events.
 
 use super::report::EpochReport;
+use super::setup::Setup;
 use super::state::{FROZEN, State};
 use super::{Progress, progress::Seen};
 use crate::metric::Values;
@@ -92,6 +93,15 @@ pub trait Callback {
         Ok(())
     }
 
+    /// When the weights as they are now are to be kept as the best.
+    ///
+    /// # Errors
+    /// As [`Callback::on_fit_start`].
+    fn on_best(&mut self, snapshot: &Snapshot<'_>) -> Result<()> {
+        let _ = snapshot;
+        Ok(())
+    }
+
     /// After an epoch, its validation included.
     ///
     /// # Errors
@@ -134,6 +144,16 @@ pub trait Callback {
         None
     }
 
+    /// How many checkpoints it wants to stay, the newest included. Default 1.
+    fn keeps(&self) -> usize {
+        1
+    }
+
+    /// Whether it changes nothing about the training, as a progress bar; then a run does not note it. Default `false`.
+    fn only_looks_on(&self) -> bool {
+        false
+    }
+
     /// Name and settings of the callback as a file has them.
     ///
     /// # Errors
@@ -172,6 +192,14 @@ macro_rules! pointer_callback {
                 (**self).on_checkpoint(snapshot)
             }
 
+            fn on_best(&mut self, snapshot: &Snapshot<'_>) -> Result<()> {
+                (**self).on_best(snapshot)
+            }
+
+            fn keeps(&self) -> usize {
+                (**self).keeps()
+            }
+
             fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
                 (**self).on_epoch_end(report, control)
             }
@@ -196,6 +224,10 @@ macro_rules! pointer_callback {
                 (**self).folder()
             }
 
+            fn only_looks_on(&self) -> bool {
+                (**self).only_looks_on()
+            }
+
             fn config(&self) -> Result<Table> {
                 (**self).config()
             }
@@ -216,6 +248,7 @@ pub struct Control<'a> {
     pub(super) seen: Seen,
     pub(super) stop: &'a mut Option<String>,
     pub(super) save: bool,
+    pub(super) best: bool,
 }
 
 impl Control<'_> {
@@ -255,6 +288,11 @@ impl Control<'_> {
     /// Has everything saved by whoever saves, once all callbacks have had this event.
     pub fn request_save(&mut self) {
         self.save = true;
+    }
+
+    /// Has the weights as they are now kept as the best by whoever saves, once all callbacks have had this event.
+    pub fn request_best(&mut self) {
+        self.best = true;
     }
 
     /// Changes the learning rate before the schedule from the next step on. Checkpoints remember it.
@@ -308,6 +346,10 @@ pub struct Snapshot<'a> {
     pub(crate) step: &'a Step,
     pub(crate) state: &'a State,
     pub(crate) description: &'a Description,
+    /// What the trainer was made of.
+    pub(crate) setup: &'a Setup,
+    /// How many checkpoints are to stay, this one included.
+    pub(crate) keeps: usize,
 }
 
 impl Snapshot<'_> {
@@ -333,6 +375,10 @@ pub(super) struct EachEpoch<F>(pub F);
 impl<F: FnMut(&EpochReport)> Callback for EachEpoch<F> {
     fn name(&self) -> String {
         "each_epoch".into()
+    }
+
+    fn only_looks_on(&self) -> bool {
+        true
     }
 
     fn on_epoch_end(&mut self, report: &EpochReport, _: &mut Control<'_>) -> Result<()> {

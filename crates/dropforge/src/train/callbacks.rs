@@ -21,6 +21,11 @@ impl<'a> Callbacks<'a> {
         self.0.iter_mut().try_for_each(|callback| call(&mut **callback))
     }
 
+    /// How many checkpoints are to stay.
+    pub fn keeps(&self) -> usize {
+        self.0.iter().map(|callback| callback.keeps()).max().unwrap_or(1)
+    }
+
     /// Tells all of an error.
     pub fn failed(&mut self, error: &Error) {
         for callback in &mut self.0 {

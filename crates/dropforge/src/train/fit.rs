@@ -157,6 +157,10 @@ impl<'a> Fit<'a> {
             *end = Instant::now().checked_add(*limit);
         }
         let mut attached = trainer.take_callbacks();
+        trainer.setup.set("epochs", &epochs);
+        trainer.setup.set("max_steps", &limits.steps);
+        trainer.setup.set("max_time", &limits.time.map(|(time, _)| time.as_secs_f64()));
+        trainer.setup.callbacks(attached.iter().chain(&own).map(|callback| &**callback as &dyn Callback));
         let all = attached.iter_mut().map(|callback| &mut **callback as &mut dyn Callback);
         let own = own.iter_mut().map(|callback| &mut **callback as &mut dyn Callback);
         let mut callbacks = Callbacks::new(all.chain(own).collect());

@@ -6,6 +6,7 @@ use super::callbacks::Callbacks;
 use super::fit::{Fit, Limits};
 use super::progress::{Outcomes, Progress, Seen};
 use super::report::EpochReport;
+use super::setup::Setup;
 use super::source::IntoSource;
 use super::state::{FROZEN, State};
 use crate::loss::Loss;
@@ -13,7 +14,7 @@ use crate::metric::Metric;
 use crate::nn::Layer;
 use crate::optim::{Group, Optimizer};
 use crate::schedule::{Moment, Schedule};
-use crate::settings::Value;
+use crate::settings::{SettingType, Value};
 use crate::step::{Batch, Choices, Evaluation, Precision, Step, StepBuilder, Task};
 use crate::{Error, Result, Runtime, Tensor};
 use dropforge_data::{Description, Epoch, Loader, LoaderOptions, Source};
@@ -28,6 +29,7 @@ pub struct TrainerBuilder {
     schedule: Schedule,
     detect_anomaly: bool,
     group_schedules: Vec<(String, Schedule)>,
+    setup: Setup,
 }
 
 impl TrainerBuilder {
@@ -87,13 +89,17 @@ impl TrainerBuilder {
         group: impl Into<String>,
         schedule: impl Into<Schedule>,
     ) -> TrainerBuilder {
-        self.group_schedules.push((group.into(), schedule.into()));
+        let group = group.into();
+        let unnamed = || Error::new(format!("the group {group} has a schedule that a program gave it"));
+        self.setup.note("group_schedule", Err(unnamed()));
+        self.group_schedules.push((group, schedule.into()));
         self
     }
 
     /// Measures this, beside the loss: see [`StepBuilder::metric`].
     #[must_use]
     pub fn metric(mut self, metric: impl Metric + 'static) -> TrainerBuilder {
+        self.setup.push("metrics", metric.config());
         self.step = self.step.metric(metric);
         self
     }
@@ -101,6 +107,10 @@ impl TrainerBuilder {
     /// Measures these and no others beside the loss.
     #[must_use]
     pub fn metrics(mut self, metrics: impl IntoIterator<Item = Arc<dyn Metric>>) -> TrainerBuilder {
+        let metrics: Vec<Arc<dyn Metric>> = metrics.into_iter().collect();
+        self.setup.note("metrics", Ok(Value::Array(Vec::new())));
+        self.setup.unnamed.retain(|line| !line.starts_with("metrics: "));
+        metrics.iter().for_each(|metric| self.setup.push("metrics", metric.config()));
         self.step = self.step.metrics(metrics);
         self
     }
@@ -108,6 +118,7 @@ impl TrainerBuilder {
     /// Trains some parameters in a way of their own: see [`group`](crate::optim::group).
     #[must_use]
     pub fn group(mut self, group: Group) -> TrainerBuilder {
+        self.setup.push("groups", group.config());
         self.step = self.step.group(group);
         self
     }
@@ -116,6 +127,7 @@ impl TrainerBuilder {
     #[doc(alias = "clip_grad_norm_")]
     #[must_use]
     pub fn clip_norm(mut self, limit: f64) -> TrainerBuilder {
+        self.setup.set("clip_norm", &limit);
         self.step = self.step.clip_norm(limit);
         self
     }
@@ -124,6 +136,7 @@ impl TrainerBuilder {
     #[doc(alias = "clip_grad_value_")]
     #[must_use]
     pub fn clip_value(mut self, limit: f64) -> TrainerBuilder {
+        self.setup.set("clip_value", &limit);
         self.step = self.step.clip_value(limit);
         self
     }
@@ -132,6 +145,7 @@ impl TrainerBuilder {
     #[doc(alias = "accumulate_grad_batches")]
     #[must_use]
     pub fn accumulate(mut self, batches: usize) -> TrainerBuilder {
+        self.setup.set("accumulate", &batches);
         self.step = self.step.accumulate(batches);
         self
     }
@@ -171,8 +185,9 @@ impl TrainerBuilder {
     /// # Errors
     /// There are no samples, or the first error of a layer, the loss or the optimizer, with its path and source line, for
     /// the last batch of an epoch too.
-    pub fn compile(self, train: &impl IntoSource) -> Result<Trainer> {
+    pub fn compile(mut self, train: &impl IntoSource) -> Result<Trainer> {
         let source = train.source();
+        self.note_options(&*source);
         let description = source.description().clone();
         // What cannot be made batches of is refused before anything is compiled.
         Loader::new(source.clone(), self.options.clone())?;
@@ -211,7 +226,23 @@ impl TrainerBuilder {
             callbacks: Vec::new(),
             remembered: BTreeMap::new(),
             description,
+            setup: self.setup,
         })
+    }
+
+    /// What a run is to know of the choices.
+    fn note_options(&mut self, source: &dyn Source) {
+        let LoaderOptions { batch, seed, drop_last, shuffle, .. } = self.options;
+        self.setup.set("batch", &batch);
+        self.setup.set("seed", &seed);
+        self.setup.set("drop_last", &drop_last);
+        if !shuffle {
+            self.setup.unnamed.push("shuffle: files have no word for samples in their own order".into());
+        }
+        let schedule = self.schedule.write().map(|value| value.unwrap_or(Value::Table(Default::default())));
+        self.setup.note("schedule", schedule);
+        let unknown = || Error::new(format!("{} was put together by a program", source.description().name));
+        self.setup.note("data", source.data_name().map(Value::String).ok_or_else(unknown));
     }
 }
 
@@ -249,6 +280,8 @@ pub struct Trainer {
     remembered: BTreeMap<String, String>,
     /// What the samples trained on look like.
     description: Description,
+    /// What it was made of.
+    pub(super) setup: Setup,
 }
 
 impl Trainer {
@@ -259,21 +292,34 @@ impl Trainer {
         loss: impl Loss + 'static,
         optimizer: impl Optimizer + 'static,
     ) -> TrainerBuilder {
-        Trainer::with_step(StepBuilder::new(net, loss, optimizer))
+        let mut setup = Setup::default();
+        setup.layers(net.config());
+        setup.note("loss", loss.config().map(Value::Table));
+        setup.note("optimizer", optimizer.config().map(Value::Table));
+        Trainer::with_step(StepBuilder::new(net, loss, optimizer), setup)
     }
 
     /// The choices for training a function of a batch; see [`Task`]. The data give the fields `input` and `target`.
     pub fn of(task: impl Task + 'static, optimizer: impl Optimizer + 'static) -> TrainerBuilder {
-        Trainer::with_step(StepBuilder::of(task, optimizer))
+        let mut setup = Setup::default();
+        for part in ["model", "loss"] {
+            setup.note(
+                part,
+                Err(Error::new("part of a function of a batch, which cannot be written to a file")),
+            );
+        }
+        setup.note("optimizer", optimizer.config().map(Value::Table));
+        Trainer::with_step(StepBuilder::of(task, optimizer), setup)
     }
 
-    fn with_step(step: StepBuilder) -> TrainerBuilder {
+    fn with_step(step: StepBuilder, setup: Setup) -> TrainerBuilder {
         TrainerBuilder {
             step,
             options: LoaderOptions::default(),
             schedule: Schedule::constant(),
             detect_anomaly: false,
             group_schedules: Vec::new(),
+            setup,
         }
     }
 
@@ -349,16 +395,32 @@ impl Trainer {
             seen: self.seen,
             stop: &mut self.stop,
             save: false,
+            best: false,
         };
         callbacks.each(|callback| event(callback, &mut control))?;
-        if control.save { self.save_with(callbacks) } else { Ok(()) }
+        let (save, best) = (control.save, control.best);
+        if best {
+            self.best_with(callbacks)?;
+        }
+        if save { self.save_with(callbacks) } else { Ok(()) }
     }
 
     /// Has whoever saves keep everything.
     pub(super) fn save_with(&mut self, callbacks: &mut Callbacks<'_>) -> Result<()> {
         callbacks.remember(&mut self.state.callbacks);
-        let snapshot = Snapshot { step: &self.step, state: &self.state, description: &self.description };
+        let snapshot = self.snapshot_keeping(callbacks.keeps());
         callbacks.each(|callback| callback.on_checkpoint(&snapshot))
+    }
+
+    /// Has whoever saves keep the weights as the best.
+    fn best_with(&self, callbacks: &mut Callbacks<'_>) -> Result<()> {
+        let snapshot = self.snapshot_keeping(callbacks.keeps());
+        callbacks.each(|callback| callback.on_best(&snapshot))
+    }
+
+    fn snapshot_keeping(&self, keeps: usize) -> Snapshot<'_> {
+        let (step, state, description) = (&self.step, &self.state, &self.description);
+        Snapshot { step, state, description, setup: &self.setup, keeps }
     }
 
     /// Trains to the end of the epoch, or until a limit or a callback ends it: then there is no report.
@@ -465,9 +527,15 @@ impl Trainer {
             seen: self.seen,
             stop: &mut self.stop,
             save: false,
+            best: false,
         };
         callbacks.each(|callback| callback.on_step_end(&mut control))?;
-        if control.save {
+        let (save, best) = (control.save, control.best);
+        if best {
+            outcomes.read_all(&mut self.seen)?;
+            self.best_with(callbacks)?;
+        }
+        if save {
             // A step whose loss is not finite is not kept.
             outcomes.read_all(&mut self.seen)?;
             self.save_with(callbacks)?;
@@ -596,9 +664,10 @@ impl Trainer {
         let mut attached = std::mem::take(&mut self.callbacks);
         let callbacks = Callbacks::new(attached.iter_mut().map(|callback| &mut **callback as _).collect());
         callbacks.remember(&mut self.state.callbacks);
+        let keeps = callbacks.keeps();
         drop(callbacks);
         self.callbacks = attached;
-        Snapshot { step: &self.step, state: &self.state, description: &self.description }
+        self.snapshot_keeping(keeps)
     }
 
     /// What the samples trained on look like.

@@ -8,9 +8,11 @@
 //! - States, inputs and constants stay as they are: products read them cast, once a step.
 //! - A product from which no other product follows, such as the gradient of a weight or the scores in an evaluation, is a
 //!   mixed one: its result is f32 and is not rounded.
+//! - A loop takes and gives f32; within its body all this happens in each trip.
 //! - What a state is written with and what is given out is never rounded on the way.
 
 use super::{Pass, merge_common_subexpressions, remove_dead_code, run_passes, simplify};
+use crate::body::Body;
 use crate::error::{Error, Result};
 use crate::op::Op;
 use crate::program::{Node, Origin, Program, Value};
@@ -75,6 +77,7 @@ pub const TABLE: &[(Computes, &[&str])] = &[
             "scatter_add",
             "iota",
             "random_bits",
+            "scan",
         ],
     ),
 ];
@@ -302,7 +305,14 @@ impl Rewriting<'_> {
     /// An operation in f32, or in whatever types it had. Its results are kept in half if products take them.
     fn in_full(&mut self, node: &Node) -> Result<()> {
         let args = self.args(node, Rewriting::full)?;
-        let results = self.new.copy_node(node, &args)?;
+        let results = match &node.op {
+            Op::Scan { body, carries, stacked, trips, reverse } => {
+                let body = Body::new(to_half(body.program(), self.half, false)?);
+                let [carries, stacked, trips, reverse] = [*carries, *stacked, *trips, *reverse];
+                self.new.push(Op::Scan { body, carries, stacked, trips, reverse }, &args)?
+            }
+            _ => self.new.copy_node(node, &args)?,
+        };
         for (&old, new) in node.results.iter().zip(results) {
             let kept = self.wanted[old.index()] && is_full(self.old, old);
             let half = if kept { Some(self.cast(new, self.half)?) } else { None };

@@ -98,9 +98,11 @@ fn cases() -> Vec<Case> {
         groups: 1,
         algorithm: "direct",
     };
+    let pointwise = Case { algorithm: "pointwise", ..plain };
     vec![
-        plain,
-        Case { batch: 1, channels: 20, outputs: 300, size: 7, ..plain },
+        Case { batch: 6, ..plain },
+        pointwise,
+        Case { batch: 1, channels: 20, outputs: 300, size: 7, ..pointwise },
         Case { batch: 1, channels: 3, outputs: 40, size: 56, kernel: 7, stride: 2, ..plain },
         Case { batch: 5, size: 9, kernel: 3, stride: 2, ..plain },
         Case { kernel: 3, algorithm: "winograd", ..plain },

@@ -4,10 +4,9 @@
 use dropforge::nn::{Sequences, Start, gru, lstm};
 use dropforge::prelude::*;
 
-fn train(
-    name: &str,
-    cell: impl Fn(&Scope, &Tensor, &Start) -> Sequences + Send + Sync + 'static,
-) -> Result<()> {
+type Cell = Box<dyn Fn(&Scope, &Tensor, &Start) -> Sequences + Send + Sync>;
+
+fn train(name: &str, cell: Cell) -> Result<()> {
     let mut generator = Generator::new(1);
     // Ones and twos, and zeros behind the end.
     let is_inside = Tensor::arange(0, 20).lt(&generator.randint([512, 1], 3, 20)).cast(DType::I32);
@@ -28,6 +27,6 @@ fn train(
 }
 
 fn main() -> Result<()> {
-    train("lstm", |scope, x, start| lstm(16).run(scope, x, start))?;
-    train("gru", |scope, x, start| gru(16).run(scope, x, start))
+    train("lstm", Box::new(|scope, x, start| lstm(16).run(scope, x, start)))?;
+    train("gru", Box::new(|scope, x, start| gru(16).run(scope, x, start)))
 }

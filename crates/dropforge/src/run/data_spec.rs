@@ -392,6 +392,7 @@ impl fmt::Display for DataSpec {
         match self {
             DataSpec::Digits(DIGITS_TRAIN) => f.write_str("digits"),
             DataSpec::Digits(count) => write!(f, "digits:{count}"),
+            DataSpec::Mnist(dir) if dir == Path::new(MNIST_DIR) => f.write_str("mnist"),
             DataSpec::Mnist(dir) => write!(f, "mnist:{}", dir.display()),
             DataSpec::Cifar10(dir) => write!(f, "cifar10:{}", dir.display()),
             DataSpec::Folder(dir) => write!(f, "folder:{}", dir.display()),

@@ -3,6 +3,7 @@
 use super::build::Traced;
 use crate::error::{Error, Result};
 use crate::nn::StateKind;
+use crate::optim::averages;
 use dropforge_ir::{Program, Value};
 
 /// Every state that a step writes must matter: to an output or another state of the step, or to evaluation. One that does
@@ -10,7 +11,9 @@ use dropforge_ir::{Program, Value};
 pub(crate) fn written_states_are_used(train: &Traced, evaluate: &Traced) -> Result<()> {
     for (index, state) in train.declared.iter().enumerate() {
         let checked = matches!(state.kind, StateKind::Statistic | StateKind::Optimizer);
-        if !checked || state.write.is_none() {
+        // Averages of the weights are read in place of these, when somebody asks for it.
+        let is_average = !averages(std::iter::once(&*state.name)).is_empty();
+        if !checked || is_average || state.write.is_none() {
             continue;
         }
         let evaluated = evaluate.declared.iter().position(|other| other.name == state.name);

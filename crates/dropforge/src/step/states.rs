@@ -139,13 +139,12 @@ impl States {
             return Ok(known.buffer.clone());
         }
         let buffer = runtime.device().allocate(ty)?;
-        if declared.kind == StateKind::Counter {
-            if name == crate::nn::SEED {
-                let words = vec![seed as u32, (seed >> 32) as u32];
-                let array = Array::new([2], Data::U32(words));
-                array.map(|array| buffer.write(&array)).transpose()?;
-            }
-        } else {
+        if name == crate::nn::SEED {
+            let words = vec![seed as u32, (seed >> 32) as u32];
+            let array = Array::new([2], Data::U32(words));
+            array.map(|array| buffer.write(&array)).transpose()?;
+        } else if declared.kind != StateKind::Counter || ty.dtype.is_float() {
+            // What counts in whole numbers starts at 0, as memory does.
             let array = declared.init.array(seed, name, ty).ok_or_else(|| {
                 Error::new(format!("the initial values given for {name} do not fit its shape {}", ty.shape))
             })?;

@@ -8,13 +8,15 @@
 //! - States, inputs and constants stay as they are: products read them cast, once a step.
 //! - A product from which no other product follows, such as the gradient of a weight or the scores in an evaluation, is a
 //!   mixed one: its result is f32 and is not rounded.
+//! - The result of a maximum or minimum is cast for products, and read as it is by everyone else: its gradient looks for the
+//!   element that equals it.
 //! - A loop takes and gives f32; within its body all this happens in each trip.
 //! - What a state is written with and what is given out is never rounded on the way.
 
 use super::{Pass, merge_common_subexpressions, remove_dead_code, run_passes, simplify};
 use crate::body::Body;
 use crate::error::{Error, Result};
-use crate::op::Op;
+use crate::op::{Op, ReduceKind};
 use crate::program::{Node, Origin, Program, Value};
 use crate::types::DType;
 use crate::verify::verify;
@@ -187,6 +189,11 @@ fn becomes_half(program: &Program, node: &Node) -> bool {
     computes(&node.op) == Computes::InHalf && node.args.iter().all(|&arg| is_full(program, arg))
 }
 
+/// Whether an operation gives the largest or smallest of some elements.
+fn is_extreme(op: &Op) -> bool {
+    matches!(op, Op::Reduce { kind: ReduceKind::Max | ReduceKind::Min, .. })
+}
+
 /// The f32 values that products take, themselves or moved.
 fn wanted_in_half(program: &Program) -> Vec<bool> {
     let mut wanted = vec![false; program.value_count()];
@@ -314,8 +321,10 @@ impl Rewriting<'_> {
             _ => self.new.copy_node(node, &args)?,
         };
         for (&old, new) in node.results.iter().zip(results) {
-            let kept = self.wanted[old.index()] && is_full(self.old, old);
-            let half = if kept { Some(self.cast(new, self.half)?) } else { None };
+            let wanted = self.wanted[old.index()] && is_full(self.old, old);
+            let half = if wanted { Some(self.cast(new, self.half)?) } else { None };
+            // A largest element is compared with those it was chosen from, by its gradient: rounded it would equal none of them.
+            let kept = wanted && !is_extreme(&node.op);
             *self.form(old) = Form { exact: Some(new), half, widened: None, kept };
         }
         Ok(())

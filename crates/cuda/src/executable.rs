@@ -306,7 +306,7 @@ impl Loaded for CudaExecutable {
         let mut ring = std::mem::take(&mut self.ring);
         let slot = ring.acquire(&gpu, &self.plan.program.name, || self.slot());
         let started = slot.map_err(|error| error.named("run")).and_then(|mut slot| {
-            if let Some(pinned) = slot.to_upload() {
+            if let Some(pinned) = slot.upload_mut() {
                 uploads.write(pinned.write(), arguments);
             }
             let outputs = self.start(&mut slot, &uploads, outputs);

@@ -72,7 +72,7 @@ impl Slot {
     }
 
     /// The same, to be written.
-    pub fn to_upload(&mut self) -> Option<&mut Pinned> {
+    pub fn upload_mut(&mut self) -> Option<&mut Pinned> {
         self.upload.as_mut()
     }
 

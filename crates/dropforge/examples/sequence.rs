@@ -9,10 +9,10 @@ type Cell = Box<dyn Fn(&Scope, &Tensor, &Start) -> Sequences + Send + Sync>;
 fn train(name: &str, cell: Cell) -> Result<()> {
     let mut generator = Generator::new(1);
     // Ones and twos, and zeros behind the end.
-    let is_inside = Tensor::arange(0, 20).lt(&generator.randint([512, 1], 3, 20)).cast(DType::I32);
+    let is_inside = Tensor::arange(0, 20).lt(generator.randint([512, 1], 3, 20)).cast(DType::I32);
     let x = generator.randint([512, 20], 1, 3) * is_inside;
     let count = |token: i32| x.eq(token).cast(DType::I32).sum(1);
-    let y = count(1).gt(&count(2)).cast(DType::I32);
+    let y = count(1).gt(count(2)).cast(DType::I32);
     let net = move |scope: &Scope, x: &Tensor| {
         let lengths = x.gt(0).cast(DType::I32).sum(1);
         let x = scope.layer("table", &embedding(3, 8), x);

@@ -1,10 +1,9 @@
 //! Published weights under a new head: the trunk is frozen for an epoch, then trained more slowly than the head, in batches that
 //! are gathered: `cargo run --release --example transfer`.
 
-use dropforge::optim::group;
 use dropforge::prelude::*;
-use dropforge::run::LoadOptions;
 use dropforge::train::{Callback, Control, EpochReport};
+use dropforge::{optim::group, run::LoadOptions};
 
 /// Trains the trunk too once the head has learned something.
 struct UnfreezeAfter(u64);
@@ -27,14 +26,13 @@ fn main() -> Result<()> {
     let (train, test) = datasets::digits(2_000, 500, 1);
     // Stands for a file from elsewhere, with names as torchvision's AlexNet has them and a head for a thousand classes.
     let file = std::env::temp_dir().join(format!("dropforge-transfer-{}.safetensors", std::process::id()));
-    let published = seq!["features" => trunk(), "classifier" => dense(1000)];
-    Network::compile(published, [1, 28, 28])?.save_weights(&file)?;
+    Network::compile(seq!["features" => trunk(), "classifier" => dense(1000)], [1, 28, 28])?
+        .save_weights(&file)?;
     let net = seq!["trunk" => trunk(), "head" => dense(10)];
     let trainer = Trainer::new(net, cross_entropy(), AdamW::new(3e-3)).batch(32).accumulate(2).clip_norm(1.0);
     let mut trainer = trainer.group(group("trunk.*").lr_factor(0.1).frozen()).compile(&train)?;
     let names = LoadOptions::new().rename("features.*", "trunk.*").ignore("classifier.*").strict(false);
     println!("{}", trainer.load_weights(&file, &names)?);
     let fit = trainer.fit(&train).validate(&test).epochs(4).callback(UnfreezeAfter(1));
-    fit.each_epoch(|report| println!("{report}")).run()?;
-    Ok(())
+    fit.each_epoch(|report| println!("{report}")).run().map(drop)
 }

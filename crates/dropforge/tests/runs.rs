@@ -119,7 +119,7 @@ fn a_run_is_measured_by_its_own_loss_and_metrics() {
     let factor = Tensor::from([1.0, 0.5, 2.0]);
     // A loss with numbers from outside and a runtime scalar is nothing that a file can name.
     let loss = move |scores: &Tensor, classes: &Tensor| {
-        let hot = classes.reshape([-1, 1]).eq(&Tensor::arange(0, 3).reshape([1, 3])).cast(DType::F32);
+        let hot = classes.reshape([-1, 1]).eq(Tensor::arange(0, 3).reshape([1, 3])).cast(DType::F32);
         -(scores.log_softmax(1) * hot * &factor).sum(1).mean(..)
     };
     let certain = mean("certain", |scores: &Tensor, _: &Tensor| scores.softmax(1).max(1));
@@ -221,7 +221,11 @@ fn several_inputs_and_outputs_have_names() {
     assert!((found.loss - expected.loss).abs() < 1e-6, "{found} {expected}");
     assert!((found.get("off").unwrap() - expected.get("off").unwrap()).abs() < 1e-6, "{found} {expected}");
     let mut rows = 0;
-    trained.predict_all(&data, 8, |_, values| Ok(rows += values.len())).unwrap();
+    let count = |_, values: &[f32]| {
+        rows += values.len();
+        Ok(())
+    };
+    trained.predict_all(&data, 8, count).unwrap();
     assert_eq!(rows, 30);
 }
 

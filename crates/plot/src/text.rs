@@ -22,7 +22,7 @@ pub fn number(value: f64) -> String {
     let size = value.abs();
     let (value, unit) = match size {
         _ if !value.is_finite() || value == 0.0 => (value, ""),
-        _ if size < 1e-3 || size >= 1e15 => return shorten(&format!("{value:.3e}")),
+        _ if !(1e-3..1e15).contains(&size) => return shorten(&format!("{value:.3e}")),
         _ if size >= 1e12 => (value / 1e12, "T"),
         _ if size >= 1e9 => (value / 1e9, "G"),
         _ if size >= 1e6 => (value / 1e6, "M"),

@@ -156,8 +156,11 @@ fn confusion(predictions: &Predictions) -> Option<Figure> {
     Some(Figure::Matrix(matrix))
 }
 
-/// For the classes that occur most, in their order: name, scores, and which samples are of it. Of two the second alone.
-fn one_against_others(predictions: &Predictions) -> Option<Vec<(&str, Vec<f64>, Vec<bool>)>> {
+/// A class: its name, scores, and which samples are of it.
+type OneClass<'a> = (&'a str, Vec<f64>, Vec<bool>);
+
+/// The classes that occur most, in their order; of two the second alone.
+fn one_against_others(predictions: &Predictions) -> Option<Vec<OneClass<'_>>> {
     let (probabilities, truth, classes) = classes(predictions)?;
     let mut counts: Vec<(usize, usize)> =
         (0..classes).map(|class| (class, truth.iter().filter(|own| **own == class).count())).collect();

@@ -145,10 +145,10 @@ fn convolutions_in_all_directions() {
         dilation: [1, 1],
     };
     let shapes = [
-        base.clone(),
-        ConvShape { kernel: [1, 1], pad_low: [0, 0], pad_high: [0, 0], in_channels: 33, ..base.clone() },
-        ConvShape { stride: [2, 2], input: [9, 8], ..base.clone() },
-        ConvShape { dilation: [2, 1], pad_low: [2, 0], pad_high: [1, 2], input: [7, 9], ..base.clone() },
+        base,
+        ConvShape { kernel: [1, 1], pad_low: [0, 0], pad_high: [0, 0], in_channels: 33, ..base },
+        ConvShape { stride: [2, 2], input: [9, 8], ..base },
+        ConvShape { dilation: [2, 1], pad_low: [2, 0], pad_high: [1, 2], input: [7, 9], ..base },
     ];
     for shape in shapes {
         for direction in [Direction::Forward, Direction::InputGradient, Direction::FilterGradient] {

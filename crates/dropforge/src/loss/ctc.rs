@@ -46,8 +46,8 @@ impl Ctc {
         let lengths = is_there.cast(DType::I32).sum(1);
         let class = Tensor::select(&is_there, target, self.blank as i32);
         // A blank before, between and behind the classes.
-        let blanks = &class * 0 + self.blank as i32;
-        let first = (lengths.unsqueeze(1) * 0) + self.blank as i32;
+        let blanks = Tensor::full_like(&class, self.blank as f32);
+        let first = Tensor::full_like(&lengths.unsqueeze(1), self.blank as f32);
         let pairs = Tensor::stack(&[&class, &blanks], 2).reshape(vec![batch, 2 * longest]);
         let labels = Tensor::concat(&[&first, &pairs], 1);
         let places = 2 * longest + 1;
@@ -58,7 +58,7 @@ impl Ctc {
             &[&labels.slice(1, ..2.min(places)), &labels.slice(1, ..places.saturating_sub(2))],
             1,
         );
-        let may_skip = labels.ne(&before).logical_and(&Tensor::from_vec(skips, [1, places]));
+        let may_skip = labels.ne(&before).logical_and(Tensor::from_vec(skips, [1, places]));
         let logarithms = scores.widened().log_softmax(1);
         let each = labels.unsqueeze(2).broadcast_to(vec![batch, places, time]);
         let seen = logarithms.gather(1, &each);
@@ -66,7 +66,7 @@ impl Ctc {
         let starts: Vec<f32> = (0..places).map(|place| if place < 2 { 0.0 } else { IMPOSSIBLE }).collect();
         let mut reached = seen.at(2, 0) + Tensor::from_vec(starts, [1, places]);
         for t in 1..time {
-            let jumped = Tensor::select(&may_skip, &shifted(&reached, 2), IMPOSSIBLE);
+            let jumped = Tensor::select(&may_skip, shifted(&reached, 2), IMPOSSIBLE);
             let ways = Tensor::stack(&[&reached, &shifted(&reached, 1), &jumped], 0);
             reached = ways.logsumexp(0) + seen.at(2, t);
         }
@@ -74,7 +74,7 @@ impl Ctc {
         let end = &lengths * 2;
         let behind = reached.pick(1, &end);
         let last = reached.pick(1, &(&end - 1).maximum(0));
-        let both = Tensor::select(&lengths.gt(0), &behind.logaddexp(&last), &behind);
+        let both = Tensor::select(&lengths.gt(0), behind.logaddexp(&last), &behind);
         let loss = Tensor::select(&both.lt(IMPOSSIBLE / 2.0), f32::INFINITY, &-both);
         Ok([loss, lengths.cast(DType::F32)])
     }

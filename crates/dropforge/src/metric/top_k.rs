@@ -37,7 +37,7 @@ impl Metric for TopK {
         let own = target.one_hot(classes).gt(0.5);
         let score = Tensor::select(&own, &scores, 0.0).sum_keep(1);
         let numbers = Tensor::arange(0, classes as i32).reshape([1, classes as isize]);
-        let later = numbers.gt(&target.unsqueeze(-1));
+        let later = numbers.gt(target.unsqueeze(-1));
         let before = scores.gt(&score).logical_or(scores.eq(&score).logical_and(later));
         let hits = before.cast(DType::I32).sum(1).lt(i32::try_from(self.count).unwrap_or(i32::MAX));
         // A score that is no number is not among the best.

@@ -45,7 +45,7 @@ impl Embedding {
         let init = Init::new(WithoutRow { init: self.weight_init.clone(), row: padding });
         let y = scope.parameter("weight", shape, init).embedding(x);
         let is_padding = x.eq(padding as i32).unsqueeze(-1);
-        Tensor::select(&is_padding, &y.detach(), &y)
+        Tensor::select(&is_padding, y.detach(), &y)
     }
 }
 

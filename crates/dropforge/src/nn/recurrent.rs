@@ -151,7 +151,7 @@ impl Options {
             // [time, batch, 1]
             Tensor::arange(0, i32::try_from(time).unwrap_or(i32::MAX))
                 .unsqueeze(1)
-                .lt(&lengths.unsqueeze(0))
+                .lt(lengths.unsqueeze(0))
                 .unsqueeze(2)
         });
         let mut y = x.transpose(0, 1);

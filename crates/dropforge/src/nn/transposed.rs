@@ -155,9 +155,9 @@ where
                 return fail(message);
             }
             let mut extents = [0; N];
-            for axis in 0..N {
+            for (axis, to) in extents.iter_mut().enumerate() {
                 match self.extent(axis, x.shape()[axis + 2]) {
-                    Some(extent) => extents[axis] = extent,
+                    Some(extent) => *to = extent,
                     None => return fail(format!("nothing is left of {}; use less padding", x.shape())),
                 }
             }

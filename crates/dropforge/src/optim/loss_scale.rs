@@ -70,7 +70,7 @@ impl LossScale {
         let grown = Tensor::select(&grows, &self.scale * 2.0, &self.scale).minimum(LARGEST);
         let scale = Tensor::select(finite, &grown, (&self.scale * 0.5).maximum(SMALLEST));
         scope.write_state(&self.scale, &scale);
-        let starts_anew = grows.logical_or(&finite.logical_not());
+        let starts_anew = grows.logical_or(finite.logical_not());
         scope.write_state(&self.steady, &Tensor::select(&starts_anew, 0, &steady));
     }
 }

@@ -242,14 +242,14 @@ impl Optimizer for Averaged {
         let next = &phase + 1;
         let phase_next = Tensor::select(&next.eq(whole(self.every)), 0, &next);
         scope.write_state(&phase, &Tensor::select(&has_begun, &phase_next, &phase));
-        let counts = has_begun.logical_and(&phase.eq(0));
+        let counts = has_begun.logical_and(phase.eq(0));
         let count = counter(scope, "averaged.count");
         let more = &count + 1;
         scope.write_state(&count, &Tensor::select(&counts, &more, &count));
         // The first that counts is the average.
         let share = match self.decay {
             Some(decay) => {
-                Tensor::select(&count.eq(0), 1.0, &scope.hyperparameter("average_drawn", 1.0 - decay))
+                Tensor::select(&count.eq(0), 1.0, scope.hyperparameter("average_drawn", 1.0 - decay))
             }
             None => 1.0 / more.cast(DType::F32),
         };

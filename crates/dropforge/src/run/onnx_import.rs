@@ -335,7 +335,7 @@ mod tests {
         let x = vec![0.1f32, 0.2, 0.3, 0.4];
         let normalised: Vec<f32> = x.iter().map(|x| (x - 0.5) / 0.25).collect();
         let expected =
-            network.predict(&Tensor::from_vec(normalised, [1, 1, 2, 2])).unwrap().to_vec::<f32>().unwrap();
+            network.predict(Tensor::from_vec(normalised, [1, 1, 2, 2])).unwrap().to_vec::<f32>().unwrap();
         let found = trained.predict(x.clone()).unwrap().to_vec::<f32>().unwrap();
         assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?} {expected:?}");
         assert!(["a", "b", "c"].contains(&trained.classify(x).unwrap()[0].class.as_str()));

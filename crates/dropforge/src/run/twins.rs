@@ -17,8 +17,11 @@ pub fn twin(kind: &str, name: &str) -> Option<Twin> {
     Some(Twin { name: twin, differs })
 }
 
-/// All lines, by kind: name, counterpart, difference.
-pub const TWINS: &[(&str, &[(&str, &str, &str)])] = &[
+/// Name, counterpart, difference.
+type Line = (&'static str, &'static str, &'static str);
+
+/// All lines, by kind.
+pub const TWINS: &[(&str, &[Line])] = &[
     ("layers", LAYERS),
     ("losses", LOSSES),
     ("optimizers", OPTIMIZERS),

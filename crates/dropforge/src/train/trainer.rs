@@ -510,7 +510,7 @@ impl Trainer {
             }
             // The end of an epoch is measured by whoever drives it.
             if let Some((every, source)) = &limits.validation
-                && self.state.step % every == 0
+                && self.state.step.is_multiple_of(*every)
                 && self.state.batch != self.state.batches
             {
                 let measured = self.evaluate_source(source.clone())?;

@@ -47,8 +47,6 @@ fn least(description: &Description) -> Table {
             Value::Array(vec![Value::String("constant".into())])
         } else if setting.expects.starts_with("a list") && setting.range.contains(3.0) {
             Value::Array(vec![Value::Integer(3)])
-        } else if setting.expects == "a text" {
-            Value::String("some/file".into())
         } else if setting.range.contains(3.0) {
             Value::Integer(3)
         } else {

@@ -70,7 +70,7 @@ pub(super) fn scan(
         });
     }
     let mut sums: HashMap<usize, Sum> = HashMap::new();
-    for input in carries + stacked..forward.inputs.len() {
+    for (input, port) in forward.inputs.iter().enumerate().skip(carries + stacked) {
         let Some(slope) = slope(input).filter(|_| wanted[input]) else { continue };
         let before = (reversal.saved.len(), reversal.outputs.len());
         if let Some(sum) = reversal.hoisted(slope) {
@@ -79,7 +79,7 @@ pub(super) fn scan(
         }
         reversal.saved.truncate(before.0);
         reversal.outputs.truncate(before.1);
-        let ty = forward.ty(forward.inputs[input].value);
+        let ty = forward.ty(port.value);
         let wide = if ty.dtype.is_half() { DType::F32 } else { ty.dtype };
         let wide_ty = ValueType { dtype: wide, shape: ty.shape.clone() };
         let whole = &mut reversal.whole;
@@ -91,8 +91,8 @@ pub(super) fn scan(
         initial.push(program.full(wide_ty, 0.0)?);
     }
     let mut slices: HashMap<usize, usize> = HashMap::new();
-    for input in carries..carries + stacked {
-        if let Some(slope) = slope(input).filter(|_| wanted[input]) {
+    for (input, _) in wanted.iter().enumerate().skip(carries).take(stacked).filter(|(_, wanted)| **wanted) {
+        if let Some(slope) = slope(input) {
             slices.insert(input, reversal.stack(slope));
         }
     }
@@ -168,9 +168,8 @@ fn active_inputs(body: &Program, wanted: &[bool], carries: usize) -> (Vec<bool>,
             .collect();
         let values = active_values(body, &seeds);
         let before = active.clone();
-        for position in 0..carries {
-            let output = body.outputs[position].value;
-            active[position] |= values[output.index()] && body.dtype(output).is_float();
+        for (active, output) in active.iter_mut().zip(&body.outputs).take(carries) {
+            *active |= values[output.value.index()] && body.dtype(output.value).is_float();
         }
         if active == before {
             return (active, values);

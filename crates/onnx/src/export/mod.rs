@@ -217,7 +217,7 @@ impl<'a> Exporter<'a> {
             Op::Input(_) | Op::Hyper(_) | Op::Constant(_) => String::new(),
             _ => {
                 let of_weights = node.args.iter().map(|arg| &self.paths[arg.index()]);
-                of_weights.filter(|path| !path.is_empty()).last().cloned().unwrap_or_default()
+                of_weights.rev().find(|path| !path.is_empty()).cloned().unwrap_or_default()
             }
         };
         let passes =
@@ -237,7 +237,7 @@ impl<'a> Exporter<'a> {
 
     fn node_path(&self, node: &Node) -> String {
         let paths = node.args.iter().map(|arg| self.paths[arg.index()].as_str());
-        paths.filter(|path| !path.is_empty()).last().unwrap_or_default().to_string()
+        paths.rev().find(|path| !path.is_empty()).unwrap_or_default().to_string()
     }
 
     fn input(&mut self, port: usize) -> Result<()> {

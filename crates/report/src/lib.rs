@@ -1,6 +1,6 @@
 //! Reports of training runs: one HTML file that needs nothing beside it, or single charts.
 //!
-//! What a report is made of is read by whoever wants one: the [`History`](dropforge::run::History) of a run, what its network
+//! What a report is made of is read by whoever wants one: the [`History`] of a run, what its network
 //! [predicts](Predictions) for samples that it was not trained on, and what the compiled step tells of itself. [`page`] puts it
 //! together; [`figure`] draws one part of it. What is not given is left out, and the page says so.
 

@@ -10,7 +10,7 @@ macro_rules! layers {
         [$($needed:ident as $key:literal: $needs:ty = $made:expr, $limits:expr, $about:literal;)*]
         {$($field:ident: $kind:ty = $default:expr, $range:expr, $line:literal;)*}
     )*) => {$(
-        #[doc = concat!("The layer made by [`", stringify!($make), "`].")]
+        #[doc = concat!("The layer made by [`", stringify!($make), "()`].")]
         #[derive(Clone)]
         pub struct $type {
             $($needed: $needs,)*

@@ -25,4 +25,4 @@ pub use difference::{check_gradients, check_random_gradients};
 pub use generate::{Sample, generate};
 pub use geometry::{Geometries, check_geometries};
 pub use random::{check_random, check_random_mixed, seeds_from_environment};
-pub use runner::{Exception, Verdict, check_all};
+pub use runner::{Exception, Verdict, check_all, check_share, thinned};

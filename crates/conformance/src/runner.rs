@@ -40,7 +40,33 @@ impl Exception {
 /// # Panics
 /// With a report, if a case fails, cannot be read, or an exception covers no case.
 pub fn check_all(device: &dyn Device, exceptions: &[Exception]) {
-    let cases = all_cases().unwrap_or_else(|message| panic!("{message}"));
+    check(device, exceptions, None);
+}
+
+/// [`check_all`] for one of several ways in which a device prints the same kernels: a way by number, which takes another share of
+/// the cases than its neighbours do where [`thinned`] leaves some out.
+pub fn check_share(device: &dyn Device, way: usize) {
+    check(device, &[], Some(way));
+}
+
+/// Every n-th of a list, from its element number `way` modulo n, where the environment variable `DROPFORGE_THIN` is n: for checks
+/// in which several ways go through the same list and each is slow. Without the variable, all of it.
+///
+/// # Panics
+/// The variable is not a whole number from 1.
+pub fn thinned<T>(list: impl IntoIterator<Item = T>, way: usize) -> Vec<T> {
+    let every = std::env::var("DROPFORGE_THIN").map_or(1, |text| match text.parse::<usize>() {
+        Ok(every @ 1..) => every,
+        _ => panic!("DROPFORGE_THIN is {text:?}, expected a whole number from 1"),
+    });
+    list.into_iter().skip(way % every).step_by(every).collect()
+}
+
+fn check(device: &dyn Device, exceptions: &[Exception], way: Option<usize>) {
+    let mut cases = all_cases().unwrap_or_else(|message| panic!("{message}"));
+    if let Some(way) = way {
+        cases = thinned(cases, way);
+    }
     // Exceptions are checked against all cases, whatever is run.
     let wanted = std::env::var("DROPFORGE_CASES").unwrap_or_default();
     let mut failures = Vec::new();

@@ -8,12 +8,8 @@ fn main() -> Result<()> {
         let net = seq![conv(8, 5), relu(), max_pool(2), flatten(), dense(64), relu(), dense(10)];
         let trainer = Trainer::new(net, cross_entropy(), Adam::new(1e-3)).precision(precision);
         let mut trainer = trainer.compile(&train)?;
-        trainer
-            .fit(&train)
-            .validate(&test)
-            .epochs(2)
-            .each_epoch(|report| println!("{precision}: {report}"))
-            .run()?;
+        trainer.fit(&train).validate(&test).epochs(2).run()?;
+        println!("{precision}: {}", trainer.history()[1]);
     }
     Ok(())
 }

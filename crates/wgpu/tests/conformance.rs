@@ -4,7 +4,7 @@
 //! A machine without either fails, unless `DROPFORGE_NO_GPU=1` says that none is expected.
 
 use dropforge_conformance::{
-    check_all, check_geometries, check_random, check_random_mixed, seeds_from_environment,
+    check_all, check_geometries, check_random, check_random_mixed, check_share, seeds_from_environment,
 };
 use dropforge_ir::DType;
 use dropforge_wgpu::{Choice, Printing, WgpuDevice};
@@ -35,19 +35,19 @@ fn cases_agree_with_pytorch() {
 #[test]
 fn cases_agree_with_pytorch_in_quads() {
     let Some(device) = device(quads) else { return };
-    check_all(&device, &[]);
+    check_share(&device, 0);
 }
 
 #[test]
 fn cases_agree_with_pytorch_without_subgroups() {
     let Some(device) = device(Printing::plain) else { return };
-    check_all(&device, &[]);
+    check_share(&device, 1);
 }
 
 #[test]
 fn cases_agree_with_pytorch_with_f16_in_words() {
     let Some(device) = device(|printing| Printing { f16: false, ..printing }) else { return };
-    check_all(&device, &[]);
+    check_share(&device, 2);
 }
 
 #[test]

@@ -213,10 +213,15 @@ pub(super) fn batches(
     }))
 }
 
+/// Says that a class is none of this many.
+pub(super) fn no_class(class: i32, count: usize) -> String {
+    format!("there is no class {class}: {count} are known, numbered from 0")
+}
+
 /// Classes by the numbers of the run.
 fn named(targets: &Array, order: &[i32]) -> Result<Array> {
     let number = |&class: &i32| {
-        let outside = || Error::data(format!("there is no class {class}; they go to {}", order.len() - 1));
+        let outside = || Error::data(no_class(class, order.len()));
         usize::try_from(class).ok().and_then(|class| order.get(class).copied()).ok_or_else(outside)
     };
     let Some(classes) = targets.as_i32() else { return Ok(targets.clone()) };

@@ -1,5 +1,6 @@
 //! Measuring a trained network by the program of its own loss and metrics that its run holds.
 
+use super::evaluating::no_class;
 use super::forward::{Buffers, KEPT_SIZES, Weights, place};
 use super::manifest::{Measures, StoredMetric};
 use super::registry::build;
@@ -198,14 +199,11 @@ impl Measuring {
                 return Err(Error::data(format!("\"{name}\" has samples of {wanted}, got {ty}")));
             }
             if let Some((_, count)) = self.classes.as_ref().filter(|(field, _)| field == name)
-                && let Some(outside) = array
-                    .as_i32()
-                    .and_then(|all| all.iter().find(|class| **class < 0 || **class >= *count as i32))
+                && let Some(&outside) = array.as_i32().and_then(|all| {
+                    all.iter().find(|class| !usize::try_from(**class).is_ok_and(|class| class < *count))
+                })
             {
-                return Err(Error::data(format!(
-                    "there is no class {outside}; they go from 0 to {}",
-                    count - 1
-                )));
+                return Err(Error::data(no_class(outside, *count)));
             }
         }
         if !session.programs.contains_key(&samples) {

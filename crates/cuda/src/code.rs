@@ -21,13 +21,12 @@ pub struct Code {
 pub fn text(source: &str) -> Result<(String, u32), String> {
     let translated = translate(source)?;
     let matrices = if translated.uses_matrices { MATRICES } else { "" };
-    Ok((
-        format!(
-            "#define DROPFORGE_INLINE __attribute__((always_inline))\n{PRELUDE}{matrices}{}",
-            translated.source
-        ),
-        translated.threads,
-    ))
+    Ok((with_prelude(&format!("{matrices}{}", translated.source)), translated.threads))
+}
+
+/// The whole text of a kernel of CUDA C that uses the prelude.
+pub fn with_prelude(source: &str) -> String {
+    format!("#define DROPFORGE_INLINE __attribute__((always_inline))\n{PRELUDE}{source}")
 }
 
 /// Where code is kept, and for what it is made.

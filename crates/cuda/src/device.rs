@@ -73,19 +73,31 @@ impl CudaDevice {
         Ok(CudaDevice { gpu: Gpu::open(position)?.printed(change) })
     }
 
-    /// As [`CudaDevice::printing`], with all products by kernels: for comparisons.
+    /// As [`CudaDevice::printing`], with everything by printed kernels: for comparisons.
     ///
     /// # Errors
     /// As [`CudaDevice::new`].
-    pub fn without_library(position: usize, change: impl FnOnce(Printing) -> Printing) -> Result<CudaDevice> {
-        Ok(CudaDevice { gpu: Gpu::open(position)?.printed(change).without_library() })
+    pub fn without_libraries(
+        position: usize,
+        change: impl FnOnce(Printing) -> Printing,
+    ) -> Result<CudaDevice> {
+        Ok(CudaDevice { gpu: Gpu::open(position)?.printed(change).without_libraries() })
     }
 
-    /// Where what it works with was found: the driver, the compiler, and cuBLASLt if that is there.
+    /// As [`CudaDevice::new`], with the channels of convolutions in planes for cuDNN too: for comparisons.
+    ///
+    /// # Errors
+    /// As [`CudaDevice::new`].
+    pub fn unturned(position: usize) -> Result<CudaDevice> {
+        Ok(CudaDevice { gpu: Gpu::open(position)?.unturned() })
+    }
+
+    /// Where what it works with was found: the driver, the compiler, and cuBLASLt and cuDNN if they are there.
     pub fn libraries(&self) -> Vec<PathBuf> {
         let products = self.gpu.products.as_ref().map(|library| library.path());
+        let convolutions = self.gpu.convolutions.as_ref().map(|library| library.path());
         let driver = &self.gpu.connection.driver.functions.path;
-        [Some(driver.as_path()), Some(self.gpu.compiler.path()), products]
+        [Some(driver.as_path()), Some(self.gpu.compiler.path()), products, convolutions]
             .into_iter()
             .flatten()
             .map(Into::into)

@@ -1,8 +1,11 @@
 //! A plan on the device: launches captured as one graph, and the memory they share.
 
+use crate::attention::{ATTENTION_THREADS, Attention, Launch, Operand, attention};
 use crate::buffer::CudaBuffer;
 use crate::connection::{Kernel, Memory, Outcome};
+use crate::convolution::{self, Around, Spot as At, TURNING_THREADS, Turning};
 use crate::cublaslt::{self, Product};
+use crate::cudnn::Convolution;
 use crate::driver::Address;
 use crate::gpu::{Gpu, OwnMemory, lock};
 use crate::peak;
@@ -11,6 +14,7 @@ use crate::profile::Profile;
 use crate::staging::Slot;
 use crate::transfer::{Outputs, Uploads};
 use crate::tune;
+use crate::tuning::CONVOLUTION_WORKSPACE_BYTES;
 use crate::words::{append, width};
 use dropforge_gpu::epilogue::fused;
 use dropforge_gpu::tune::Picker;
@@ -33,6 +37,7 @@ pub struct Step {
 enum Action {
     Kernel { kernel: Arc<Kernel>, parameters: Vec<u32>, addresses: Vec<Address>, grid: [u32; 3] },
     Product { product: Product, addresses: [Address; 3] },
+    Convolution { convolution: Convolution, addresses: [Address; 3], workspace: Address },
 }
 
 impl Step {
@@ -43,6 +48,9 @@ impl Step {
                 gpu.connection.launch(kernel, *grid, parameters, addresses, captured)
             }
             Action::Product { product, addresses } => product.start(*addresses, captured),
+            Action::Convolution { convolution, addresses, workspace } => {
+                convolution.start(*addresses, *workspace, captured)
+            }
         }
     }
 }
@@ -62,6 +70,37 @@ impl Table<'_> {
             BufferId::Scratch => self.scratch.map(|own| own.memory.address()),
         };
         found.ok_or_else(|| Error::new("load", format!("a kernel asks for {id:?}, which was not made")))
+    }
+}
+
+/// Where the operands of library operations lie.
+struct Reach<'a> {
+    gpu: &'a Gpu,
+    plan: &'a Plan,
+    places: &'a [Where],
+    table: &'a Table<'a>,
+}
+
+impl Reach<'_> {
+    fn address(&self, place: Where, offset: i64) -> Result<Address> {
+        let first = (i64::from(place.first) + offset) as u64;
+        let start = self.table.address(place.buffer)?;
+        Ok(start + first * width(place.dtype, self.gpu.printing))
+    }
+
+    /// The addresses of the arguments of a kernel, and then of its results.
+    fn operands(&self, kernel: usize) -> Result<Vec<Address>> {
+        let Work::Call { args, results, .. } = &self.plan.kernels[kernel].work else {
+            return Err(Error::new("load", format!("kernel {kernel} is no library operation")));
+        };
+        let args = args.iter().map(|arg| self.address(self.places[arg.buffer], arg.offset));
+        args.chain(results.iter().map(|&result| self.address(self.places[result], 0))).collect()
+    }
+
+    /// Those of a kernel with two arguments and one result.
+    fn three(&self, kernel: usize) -> Result<[Address; 3]> {
+        let wrong = |_| Error::new("load", format!("kernel {kernel} has no two arguments and one result"));
+        self.operands(kernel)?.try_into().map_err(wrong)
     }
 }
 
@@ -105,6 +144,26 @@ fn products(gpu: &Gpu, plan: &Plan) -> BTreeMap<usize, Product> {
     plan.kernels.iter().enumerate().filter_map(product).collect()
 }
 
+/// The convolutions of a plan that the library computes, by kernel, each with what goes on around it.
+fn convolutions(gpu: &Gpu, plan: &Plan) -> BTreeMap<usize, (Convolution, Around)> {
+    let Some(library) = &gpu.convolutions else { return BTreeMap::new() };
+    let convolution = |(number, kernel)| {
+        let job = convolution::job(plan, kernel, gpu.printing, gpu.turns)?;
+        // What the library does not take, kernels do.
+        let convolution = library.convolution(&job.shape, CONVOLUTION_WORKSPACE_BYTES).ok()?;
+        let around = job.around(convolution.workspace);
+        Some((number, (convolution, around)))
+    };
+    plan.kernels.iter().enumerate().filter_map(convolution).collect()
+}
+
+/// The attentions of a plan that kernels of this device's own compute, by kernel.
+fn attentions(gpu: &Gpu, plan: &Plan) -> BTreeMap<usize, Attention> {
+    let numbered = plan.kernels.iter().enumerate();
+    let found = |(number, kernel)| Some((number, attention(plan, kernel, gpu.printing)?));
+    if gpu.own_attention { numbered.filter_map(found).collect() } else { BTreeMap::new() }
+}
+
 /// A plan, loaded: its launches and copies are captured as a graph for each step in flight.
 pub struct CudaExecutable {
     plan: Arc<Plan>,
@@ -136,8 +195,9 @@ impl CudaExecutable {
         }
         let mut fused = fused(&plan, gpu.limits.buffers);
         // What the library computes ends with the product; what follows is a kernel of its own.
-        let mut products = products(gpu, &plan);
-        for number in products.keys() {
+        let (products, convolutions) = (products(gpu, &plan), convolutions(gpu, &plan));
+        let attentions = attentions(gpu, &plan);
+        for number in products.keys().chain(convolutions.keys()) {
             if let Some(follows) = fused.get_mut(number + 1) {
                 *follows = false;
             }
@@ -164,6 +224,16 @@ impl CudaExecutable {
                 notes.push("cuBLASLt".into());
                 continue;
             }
+            if let Some((convolution, around)) = convolutions.get(&number) {
+                notes.push(convolution.note());
+                scratch_words = scratch_words.max(around.bytes.div_ceil(4));
+                continue;
+            }
+            if let Some(attention) = attentions.get(&number) {
+                notes.push("tensor cores".into());
+                scratch_words = scratch_words.max(attention.scratch_words());
+                continue;
+            }
             let epilogue = dropforge_wgsl::epilogue(&plan, &fused, number, &places);
             let mut pick = |tunable: &Tunable| picker.pick(tunable);
             let printed = dropforge_wgsl::print(
@@ -188,18 +258,52 @@ impl CudaExecutable {
         };
         let table = Table { chunks: &chunks, states: &state_memory, scratch: scratch.as_ref() };
         steps.extend(Self::steps(gpu, dispatches, &table)?);
-        for (number, product) in std::mem::take(&mut products) {
-            let Work::Call { args, results, .. } = &plan.kernels[number].work else { continue };
-            let address = |place: Where, offset: i64| {
-                let width = width(place.dtype, gpu.printing);
-                let first = (i64::from(place.first) + offset) as u64;
-                table.address(place.buffer).map(|start| start + first * width)
-            };
-            let arg = |index: usize| address(places[args[index].buffer], args[index].offset);
-            let addresses = [arg(1)?, arg(0)?, address(places[results[0]], 0)?];
-            // The first time outside of a graph: the library loads its kernels then.
+        // What libraries compute is started outside of a graph once: they load their kernels then.
+        let reach = Reach { gpu, plan: &plan, places: &places, table: &table };
+        for (number, product) in products {
+            let [first, second, result] = reach.three(number)?;
+            let addresses = [second, first, result];
             gpu.told("load", name, product.start(addresses, false))?;
             steps.push(Step { action: Action::Product { product, addresses }, number });
+        }
+        for (number, (convolution, around)) in convolutions {
+            let operands = reach.three(number)?;
+            let scratch = if around.bytes > 0 { table.address(BufferId::Scratch)? } else { 0 };
+            let address = |at: At| match at {
+                At::Operand(operand) => operands[operand],
+                At::Scratch(byte) => scratch + byte as u64,
+            };
+            let turn = |(turn, from, to): Turning| {
+                let (parameters, grid) = turn.launch();
+                let action = Action::Kernel {
+                    kernel: gpu.own_kernel("channels side by side", &turn.source(), TURNING_THREADS)?,
+                    parameters,
+                    addresses: vec![address(from), address(to)],
+                    grid,
+                };
+                Ok(Step { action, number })
+            };
+            let (addresses, workspace) = (around.spots.map(address), scratch + around.workspace as u64);
+            gpu.told("load", name, convolution.start(addresses, workspace, false))?;
+            steps.extend(around.before.into_iter().map(turn).collect::<Result<Vec<_>>>()?);
+            steps.push(Step { action: Action::Convolution { convolution, addresses, workspace }, number });
+            steps.extend(around.after.into_iter().map(turn).collect::<Result<Vec<_>>>()?);
+        }
+        for (number, attention) in attentions {
+            let operands = reach.operands(number)?;
+            for Launch { source, parameters, operands: wanted, blocks } in attention.launches() {
+                let address = |operand: Operand| match operand {
+                    Operand::Of(operand) => Ok(operands[operand]),
+                    Operand::Scratch => table.address(BufferId::Scratch),
+                };
+                let action = Action::Kernel {
+                    kernel: gpu.own_kernel("attention", &source, ATTENTION_THREADS)?,
+                    parameters,
+                    addresses: wanted.into_iter().map(address).collect::<Result<_>>()?,
+                    grid: [blocks, 1, 1],
+                };
+                steps.push(Step { action, number });
+            }
         }
         steps.sort_by_key(|step| step.number);
         for (literal, spot) in plan.constants.iter().zip(&layout.constants) {

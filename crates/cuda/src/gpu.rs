@@ -1,8 +1,9 @@
 //! The connection to one GPU, and what is kept across programs: how kernels are printed, their code, what was timed.
 
-use crate::code::{Store, text};
+use crate::code::{Store, text, with_prelude};
 use crate::connection::{Connection, Kernel, Memory, Outcome, Pinned};
 use crate::cublaslt;
+use crate::cudnn;
 use crate::driver::Driver;
 use crate::nvrtc::Compiler;
 use crate::tuning::{LARGEST_BUFFER, MOST_BUFFERS, PARAMETER_BYTES, STAGING_BYTES, WORKGROUP_BYTES};
@@ -26,13 +27,19 @@ pub type OwnMemory = dropforge_gpu::OwnMemory<Gpu>;
 /// Everything that a device, its buffers and its executables share.
 pub struct Gpu {
     heap: Mutex<Heap<Gpu>>,
-    /// By the text of WGSL that they are made of.
+    /// By the text that they are made of: WGSL, or CUDA C.
     kernels: Mutex<HashMap<String, Arc<Kernel>>>,
     pub compiler: Compiler,
     store: Store,
     pub tuned: Mutex<Tuned<Pick>>,
     /// The library of products, if it was found.
     pub products: Option<Arc<cublaslt::Library>>,
+    /// The library of convolutions, if it was found.
+    pub convolutions: Option<Arc<cudnn::Library>>,
+    /// Whether attention of halves goes to kernels of this device's own.
+    pub own_attention: bool,
+    /// Whether channels are brought side by side for it.
+    pub turns: bool,
     /// What reads and writes outside of steps go through.
     staging: Mutex<Option<Pinned>>,
     /// What the device reaches at best, once that was asked for.
@@ -160,6 +167,9 @@ impl Gpu {
             tuned: Mutex::new(Tuned::of(&described, false)),
             // Kernels compute products where it is missing.
             products: cublaslt::Library::start(&connection).ok().map(Arc::new),
+            convolutions: cudnn::Library::start(&connection).ok().map(Arc::new),
+            own_attention: true,
+            turns: true,
             staging: Mutex::new(None),
             peak: OnceLock::new(),
             limits: limits(),
@@ -168,10 +178,18 @@ impl Gpu {
         }))
     }
 
-    /// Without the library of products, so that kernels compute all of them; for one that nothing uses yet.
-    pub fn without_library(mut self: Arc<Gpu>) -> Arc<Gpu> {
+    /// Without libraries, so that printed kernels compute everything; for one that nothing uses yet.
+    pub fn without_libraries(mut self: Arc<Gpu>) -> Arc<Gpu> {
         if let Some(gpu) = Arc::get_mut(&mut self) {
-            gpu.products = None;
+            (gpu.products, gpu.convolutions, gpu.own_attention) = (None, None, false);
+        }
+        self
+    }
+
+    /// With convolutions whose channels lie in planes as they are, by the library; for one that nothing uses yet.
+    pub fn unturned(mut self: Arc<Gpu>) -> Arc<Gpu> {
+        if let Some(gpu) = Arc::get_mut(&mut self) {
+            gpu.turns = false;
         }
         self
     }
@@ -233,6 +251,22 @@ impl Gpu {
         let make = || {
             let (text, threads) = text(source)?;
             let code = self.store.code(&self.compiler, &text, threads)?;
+            self.connection.load(&code.image, c"dropforge", code.threads)
+        };
+        let kernel = Arc::new(self.told("load", &format!("kernel {label}"), make())?);
+        Ok(Arc::clone(lock(&self.kernels).entry(source.into()).or_insert(kernel)))
+    }
+
+    /// The kernel of a text of CUDA C that needs the prelude.
+    ///
+    /// # Errors
+    /// If it cannot be compiled.
+    pub fn own_kernel(&self, label: &str, source: &str, threads: u32) -> Result<Arc<Kernel>> {
+        if let Some(kernel) = lock(&self.kernels).get(source) {
+            return Ok(Arc::clone(kernel));
+        }
+        let make = || {
+            let code = self.store.code(&self.compiler, &with_prelude(source), threads)?;
             self.connection.load(&code.image, c"dropforge", code.threads)
         };
         let kernel = Arc::new(self.told("load", &format!("kernel {label}"), make())?);

@@ -20,6 +20,8 @@ pub struct Wanted {
     pub what: &'static str,
     /// `nvrtc` of `libnvrtc.so.12`.
     pub stem: &'static str,
+    /// The versions that its file may be named after, the newest first; empty for those of CUDA.
+    pub versions: &'static [u32],
     /// The file names on Windows.
     pub windows: &'static [&'static str],
     /// How to get it.
@@ -30,6 +32,7 @@ pub struct Wanted {
 pub const NVRTC: Wanted = Wanted {
     what: "CUDA's run-time compiler",
     stem: "nvrtc",
+    versions: &[],
     windows: &["nvrtc64_130_0.dll", "nvrtc64_120_0.dll"],
     advice: "`pip install nvidia-cuda-nvrtc-cu12` brings it, and so do CUDA's toolkit and PyTorch",
 };
@@ -38,11 +41,21 @@ pub const NVRTC: Wanted = Wanted {
 pub const CUBLASLT: Wanted = Wanted {
     what: "CUDA's library of products",
     stem: "cublasLt",
+    versions: &[],
     windows: &["cublasLt64_13.dll", "cublasLt64_12.dll"],
     advice: "`pip install nvidia-cublas-cu12` brings it, and so do CUDA's toolkit and PyTorch",
 };
 
-/// Versions that are known, the newest first.
+/// Convolutions. Its ninth version works with CUDA 12 and 13.
+pub const CUDNN: Wanted = Wanted {
+    what: "CUDA's library of convolutions",
+    stem: "cudnn",
+    versions: &[9],
+    windows: &["cudnn64_9.dll"],
+    advice: "`pip install nvidia-cudnn-cu12` brings it, and so does PyTorch",
+};
+
+/// Versions of CUDA that are known, the newest first.
 const MAJORS: [u32; 2] = [13, 12];
 
 /// Opens the driver.
@@ -83,8 +96,10 @@ pub fn find(wanted: &Wanted, major: u32) -> Result<Found, String> {
     let names: Vec<String> = if cfg!(windows) {
         wanted.windows.iter().map(|name| name.to_string()).collect()
     } else {
-        let versions = MAJORS.iter().filter(|&&version| version <= major.max(MAJORS[MAJORS.len() - 1]));
-        versions.map(|version| format!("lib{}.so.{version}", wanted.stem)).collect()
+        let of_cuda = MAJORS.iter().filter(|&&version| version <= major.max(MAJORS[MAJORS.len() - 1]));
+        let versions: Vec<&u32> =
+            if wanted.versions.is_empty() { of_cuda.collect() } else { wanted.versions.iter().collect() };
+        versions.into_iter().map(|version| format!("lib{}.so.{version}", wanted.stem)).collect()
     };
     let mut refused = Vec::new();
     for name in &names {
@@ -155,8 +170,11 @@ fn site_packages() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     for folder in std::env::split_paths(&path) {
         for name in ["python3", "python"] {
-            if let Ok(python) = folder.join(name).canonicalize() {
-                roots.extend(python.parent().and_then(Path::parent).map(Path::to_path_buf));
+            // An environment's Python is a link to another one's.
+            let python = folder.join(name);
+            if let Ok(real) = python.canonicalize() {
+                let homes = [python, real].map(|python| python.parent().and_then(Path::parent).map(Path::to_path_buf));
+                roots.extend(homes.into_iter().flatten());
             }
         }
     }
@@ -230,6 +248,7 @@ mod tests {
         let wanted = Wanted {
             what: "a library of no one",
             stem: "of-no-one",
+            versions: &[],
             windows: &["of-no-one.dll"],
             advice: "write it",
         };

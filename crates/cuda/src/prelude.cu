@@ -26,9 +26,15 @@ __device__ __forceinline__ f32 f16_value(u16 bits) {
     return x;
 }
 __device__ __forceinline__ u16 bf16_bits(f32 x) {
+#if __CUDA_ARCH__ >= 800
+    u16 converted;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(converted) : "f"(x));
+    return converted;
+#else
     u32 bits = bitcast<u32>(x);
     if ((bits & 0x7fffffffu) > 0x7f800000u) return u16(bits >> 16 | 0x40u);
     return u16((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+#endif
 }
 #endif
 

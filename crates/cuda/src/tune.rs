@@ -1,6 +1,8 @@
 //! Times the tiles of products, convolutions and attention on memory of their own; see [`dropforge_gpu::tune`].
 
+use crate::attention;
 use crate::clock::Clock;
+use crate::convolution;
 use crate::executable::{CudaExecutable, Step, Table};
 use crate::gpu::{Gpu, OwnMemory};
 use crate::product;
@@ -17,7 +19,12 @@ use std::sync::Arc;
 /// Times the classes of a plan that are neither given nor known yet, those with most work first.
 pub fn prepare(gpu: &Arc<Gpu>, plan: &Plan, given: &Choices) {
     let is_of_library =
-        |kernel: &Kernel| gpu.products.is_some() && product::shape(plan, kernel, gpu.printing).is_some();
+        |kernel: &Kernel| {
+        (gpu.products.is_some() && product::shape(plan, kernel, gpu.printing).is_some())
+            || (gpu.convolutions.is_some()
+                && convolution::job(plan, kernel, gpu.printing, gpu.turns).is_some())
+            || (gpu.own_attention && attention::attention(plan, kernel, gpu.printing).is_some())
+    };
     let tunable = |kernel: &Kernel| match is_of_library(kernel) {
         true => None,
         false => wgsl::tunable(plan, kernel, &gpu.limits, gpu.printing),

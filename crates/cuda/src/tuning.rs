@@ -18,9 +18,18 @@ pub const EARLY_READ_BYTES: u64 = 64 << 10;
 /// Bytes of the pinned memory through which reads and writes outside of steps go.
 pub const STAGING_BYTES: u64 = 8 << 20;
 
-/// Floating-point operations from which products go to the library: for less, kernels that end with what follows the product
+/// Floating-point operations from which products and convolutions go to a library: for less, kernels that end with what follows the product
 /// take as long as the library and save a launch.
 pub const LEAST_LIBRARY_WORK: f64 = 2e8;
 
 /// Bytes that the library works in.
 pub const LIBRARY_WORKSPACE_BYTES: u64 = 32 << 20;
+
+/// Channels from which convolutions of halves go to the library: with fewer, tensor cores are mostly empty.
+pub const LEAST_LIBRARY_CHANNELS: usize = 16;
+
+/// Floating-point operations from which attention of halves goes through tensor cores, whose tiles are large.
+pub const LEAST_ATTENTION_WORK: f64 = 5e6;
+
+/// Most bytes that a convolution of the library works in.
+pub const CONVOLUTION_WORKSPACE_BYTES: usize = 512 << 20;

@@ -5,7 +5,9 @@
 #[path = "../../wgpu/tests/support/shapes.rs"]
 mod shapes;
 
-use dropforge_conformance::{check_all, check_geometries, check_random, compare, seeds_from_environment};
+use dropforge_conformance::{
+    check_geometries, check_random, check_random_mixed, check_share, compare, seeds_from_environment, thinned,
+};
 use dropforge_cuda::CudaDevice;
 use dropforge_ir::interpret::Numbers;
 use dropforge_ir::text::parse;
@@ -24,14 +26,14 @@ fn device(change: impl FnOnce(Printing) -> Printing) -> Option<CudaDevice> {
     }
 }
 
-/// The conformance cases, whose kernels are compiled on all cores first.
-fn check_cases(device: &CudaDevice) {
+/// The conformance cases, or the share of this way of printing, whose kernels are compiled on all cores first.
+fn check_cases(device: &CudaDevice, way: usize) {
     let start = std::time::Instant::now();
-    let cases = dropforge_conformance::all_cases().unwrap();
+    let cases = thinned(dropforge_conformance::all_cases().unwrap(), way);
     device.compile_ahead(cases.iter().map(|case| &case.program)).unwrap();
     println!("kernels of {} cases are compiled ({:.1?})", cases.len(), start.elapsed());
-    check_all(device, &[]);
-    println!("cases agree ({:.1?})", start.elapsed());
+    check_share(device, way);
+    println!("{} cases agree ({:.1?})", cases.len(), start.elapsed());
 }
 
 /// As kernels with many elements are printed.
@@ -42,13 +44,13 @@ fn quads(printing: Printing) -> Printing {
 #[test]
 fn cases_agree_with_pytorch() {
     let Some(device) = device(|printing| printing) else { return };
-    check_cases(&device);
+    check_cases(&device, 0);
 }
 
 #[test]
 fn cases_agree_with_pytorch_in_quads() {
     let Some(device) = device(quads) else { return };
-    check_cases(&device);
+    check_cases(&device, 1);
 }
 
 #[test]
@@ -56,7 +58,7 @@ fn cases_agree_with_pytorch_through_matrices() {
     let Some(device) = device(|printing| Printing { matrix_use: MatrixUse::Always, ..printing }) else {
         return;
     };
-    check_cases(&device);
+    check_cases(&device, 2);
 }
 
 #[test]
@@ -69,6 +71,14 @@ fn random_programs_agree_with_the_interpreter() {
 fn random_programs_agree_with_the_interpreter_in_quads() {
     let Some(device) = device(quads) else { return };
     check_random(&device, seeds_from_environment(0..60));
+}
+
+#[test]
+fn random_programs_in_mixed_precision_agree_with_the_interpreter() {
+    let Some(device) = device(|printing| printing) else { return };
+    for half in [DType::BF16, DType::F16] {
+        assert!(check_random_mixed(&device, half, seeds_from_environment(0..60)) > 0);
+    }
 }
 
 #[test]
@@ -106,10 +116,10 @@ fn outputs(device: &dyn Device, text: &str) -> Vec<Array> {
 fn products_of_the_library_agree_with_kernels() {
     let Some(device) = device(|printing| printing) else { return };
     println!("{:?}", device.libraries());
-    if device.libraries().len() < 3 {
+    if !has_library(&device, "cublasLt") {
         return println!("cuBLASLt is not here");
     }
-    let plain = CudaDevice::without_library(0, |printing| printing).unwrap();
+    let plain = CudaDevice::without_libraries(0, |printing| printing).unwrap();
     let batched = "program p {
   %a: f32[6, 300, 260] = input \"a\"
   %b: f32[6, 260, 308] = input \"b\"
@@ -119,9 +129,76 @@ fn products_of_the_library_agree_with_kernels() {
   output \"y\" = %y
 }";
     for text in [shapes::products(520, 640, 400), batched.to_string()] {
-        let halves = shapes::in_halves(&text);
-        let of_bf16 = halves.replace("f16", "bf16");
-        for (text, tolerance) in [(text, 1e-4), (halves, 2e-2), (of_bf16, 1e-1)] {
+        compare_in_all_types(&device, &plain, &text);
+    }
+}
+
+fn has_library(device: &CudaDevice, stem: &str) -> bool {
+    device.libraries().iter().any(|path| path.to_string_lossy().contains(stem))
+}
+
+/// A program of f32 on two devices, and the same of halves, and of f32 from halves.
+fn compare_in_all_types(device: &CudaDevice, plain: &CudaDevice, text: &str) {
+    let halves = shapes::in_halves(text);
+    let widened = shapes::from_halves(text);
+    let [of_bf16, widened_bf16] = [&halves, &widened].map(|text| text.replace("f16", "bf16"));
+    let texts = [
+        (text.to_string(), 1e-3),
+        (halves, 2e-2),
+        (of_bf16, 1e-1),
+        (widened, 2e-2),
+        (widened_bf16, 1e-1),
+    ];
+    for (text, tolerance) in texts {
+        let (expected, got) = (outputs(plain, &text), outputs(device, &text));
+        for (expected, got) in expected.iter().zip(&got) {
+            if let Some(message) = compare(&Numbers::from(expected), &Numbers::from(got), tolerance) {
+                panic!("{message}\n{text}");
+            }
+        }
+    }
+}
+
+/// Convolutions that are large enough for the library, in all directions.
+#[test]
+fn convolutions_of_the_library_agree_with_kernels() {
+    let Some(device) = device(|printing| printing) else { return };
+    println!("{:?}", device.libraries());
+    if !has_library(&device, "cudnn") {
+        return println!("cuDNN is not here");
+    }
+    let plain = CudaDevice::without_libraries(0, |printing| printing).unwrap();
+    let unturned = CudaDevice::unturned(0).unwrap();
+    // Channels, filters, size, stride, dilation and groups.
+    for of in [[64, 64, 40, 1, 1, 1], [64, 136, 45, 2, 1, 1], [48, 80, 41, 1, 2, 1]] {
+        let text = shapes::Convolved::new(of).all();
+        compare_in_all_types(&device, &plain, &text);
+        compare_in_all_types(&unturned, &plain, &text);
+    }
+}
+
+/// Attention on tensor cores, with its gradients.
+#[test]
+fn attention_on_tensor_cores_agrees_with_kernels() {
+    let Some(device) = device(|printing| printing) else { return };
+    let plain = CudaDevice::without_libraries(0, |printing| printing).unwrap();
+    for (t, s, d, causal) in [(130, 130, 64, 1), (96, 200, 32, 0), (200, 96, 128, 1), (70, 333, 16, 1)] {
+        let text = format!(
+            "program attention {{
+  %q: f32[2, 3, {t}, {d}] = input \"q\"
+  %k: f32[2, 3, {s}, {d}] = input \"k\"
+  %v: f32[2, 3, {s}, {d}] = input \"v\"
+  %g: f32[2, 3, {t}, {d}] = input \"g\"
+  %o, %l = attention %q, %k, %v {{causal={causal}, scale=0.25}}
+  %a, %b, %c = attention_gradient %q, %k, %v, %o, %l, %g {{causal={causal}, scale=0.25}}
+  output \"o\" = %o
+  output \"a\" = %a
+  output \"b\" = %b
+  output \"c\" = %c
+}}"
+        );
+        for (half, tolerance) in [("f16", 1e-2), ("bf16", 6e-2)] {
+            let text = text.replace("f32", half);
             let (expected, got) = (outputs(&plain, &text), outputs(&device, &text));
             for (expected, got) in expected.iter().zip(&got) {
                 if let Some(message) = compare(&Numbers::from(expected), &Numbers::from(got), tolerance) {

@@ -2,8 +2,11 @@
 
 use crate::programs::Sample;
 use dropforge_conformance::compare;
-use dropforge_cuda::{PRELUDE, limits, translate};
+use dropforge_cuda::{
+    ATTENTION_THREADS, Attention, Element, Operand, PRELUDE, TURNING_THREADS, Turn, limits, translate,
+};
 use dropforge_ir::interpret::Numbers;
+use dropforge_ir::{BF16, DType, F16};
 use dropforge_runtime::Choices;
 use dropforge_wgsl::words::{append, to_array};
 use dropforge_wgsl::{Printing, ShaderPlace, Shaders, shaders_with};
@@ -72,6 +75,195 @@ pub fn run(
         }
     });
     failures
+}
+
+/// Turns matrices, and gives a line for each that does not come out turned.
+pub fn turn(compiler: &str, name: &str, turns: &[Turn]) -> Vec<String> {
+    let number = |turn: &Turn, index: usize| -> u16 {
+        let number = (index * 7919 % 2003) as f32 / 250.0 - 4.0;
+        if turn.widened == Some(Element::F16) {
+            F16::from_f32(number).to_bits()
+        } else {
+            BF16::from_f32(number).to_bits()
+        }
+    };
+    let elements = |turn: &Turn| turn.batch * turn.rows * turn.columns;
+    let mut job = Job::default();
+    let mut targets = Vec::new();
+    for turn in turns {
+        job.guard();
+        let from = job.memory.len();
+        let halves: Vec<u16> = (0..elements(turn).next_multiple_of(2)).map(|i| number(turn, i)).collect();
+        job.memory.extend(halves.chunks_exact(2).map(|pair| u32::from(pair[0]) | u32::from(pair[1]) << 16));
+        job.guard();
+        let to = job.memory.len();
+        job.memory.resize(to + elements(turn), UNWRITTEN);
+        job.guard();
+        let (parameters, grid) = turn.launch();
+        let kernel = dropforge_cuda::Translated {
+            source: turn.source(),
+            threads: TURNING_THREADS,
+            parameters: parameters.len(),
+            uses_matrices: false,
+        };
+        job.steps.push(job.kernels.len() as u32);
+        job.kernels.push(("turn".into(), kernel, 2));
+        job.steps.extend(grid);
+        job.steps.push(parameters.len() as u32);
+        job.steps.extend(parameters);
+        job.steps.extend([2, from as u32, to as u32]);
+        targets.push(to);
+    }
+    if let Err(message) = job.run(compiler, &folder(name)) {
+        return vec![message];
+    }
+    let check = |(turn, &to): (&Turn, &usize)| {
+        let found = |index: usize| match turn.widened {
+            Some(_) => job.memory[to + index],
+            None => job.memory[to + index / 2] >> (index % 2 * 16) & 0xffff,
+        };
+        let expected = |index: usize| match turn.widened {
+            Some(Element::F16) => F16::from_bits(number(turn, index)).to_f32().to_bits(),
+            Some(_) => BF16::from_bits(number(turn, index)).to_f32().to_bits(),
+            None => number(turn, index).into(),
+        };
+        let matrix = turn.rows * turn.columns;
+        let source = |index: usize| {
+            let (z, rest) = (index / matrix, index % matrix);
+            z * matrix + rest % turn.rows * turn.columns + rest / turn.rows
+        };
+        let wrong = (0..elements(turn)).find(|&index| found(index) != expected(source(index)))?;
+        Some(format!("{turn:?}: element {wrong} is {:x}", found(wrong)))
+    };
+    turns.iter().zip(&targets).filter_map(check).collect()
+}
+
+/// Attentions of halves against sums written out, and their gradients; gives a line for each result that differs.
+pub fn attend(compiler: &str, name: &str, attentions: &[Attention]) -> Vec<String> {
+    let mut job = Job::default();
+    let mut checks = Vec::new();
+    for attention in attentions {
+        let forward = Attention { gradient: false, ..*attention };
+        let backward = Attention { gradient: true, ..*attention };
+        let Attention { heads, queries, keys, width, half, .. } = *attention;
+        let bits = |x: f32| if half == DType::F16 { F16::from_f32(x).to_bits() } else { BF16::from_f32(x).to_bits() };
+        let number = |seed: usize, i: usize| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0;
+        let (of_q, of_k) = (heads * queries * width, heads * keys * width);
+        let mut place = |words: usize| {
+            job.guard();
+            let start = job.memory.len().next_multiple_of(4);
+            job.memory.resize(start + words, UNWRITTEN);
+            start
+        };
+        // q, k, v and the gradient of the output; the output, the logsumexp; the results and what they share.
+        let given = [of_q, of_k, of_k, of_q].map(|count| place(count / 2));
+        let output = place(of_q / 2);
+        let total = place(heads * queries);
+        let gradients = [of_q, of_k, of_k].map(|count| place(count / 2));
+        let scratch = place(heads * queries);
+        job.guard();
+        for (seed, (&start, count)) in given.iter().zip([of_q, of_k, of_k, of_q]).enumerate() {
+            for pair in 0..count / 2 {
+                let [low, high] = [0, 1].map(|part| u32::from(bits(number(seed, pair * 2 + part))));
+                job.memory[start + pair] = low | high << 16;
+            }
+        }
+        let [q, k, v, change] = given;
+        let mut launch = |attention: Attention, operands: &[usize]| {
+            for launch in attention.launches() {
+                job.steps.push(job.kernels.len() as u32);
+                let kernel = dropforge_cuda::Translated {
+                    source: launch.source,
+                    threads: ATTENTION_THREADS,
+                    parameters: launch.parameters.len(),
+                    uses_matrices: false,
+                };
+                job.kernels.push(("attention".into(), kernel, launch.operands.len()));
+                job.steps.extend([launch.blocks, 1, 1, launch.parameters.len() as u32]);
+                job.steps.extend(launch.parameters);
+                job.steps.push(launch.operands.len() as u32);
+                job.steps.extend(launch.operands.iter().map(|operand| match operand {
+                    Operand::Of(number) => operands[*number] as u32,
+                    Operand::Scratch => scratch as u32,
+                }));
+            }
+        };
+        launch(forward, &[q, k, v, output, total]);
+        let [dq, dk, dv] = gradients;
+        launch(backward, &[q, k, v, output, total, change, dq, dk, dv]);
+        checks.push((*attention, output, total, gradients));
+    }
+    if let Err(message) = job.run(compiler, &folder(name)) {
+        return vec![message];
+    }
+    let mut failures = Vec::new();
+    for (attention, output, total, gradients) in checks {
+        let half = |start: usize, index: usize| {
+            let bits = (job.memory[start + index / 2] >> (index % 2 * 16)) as u16;
+            if attention.half == DType::F16 { F16::from_bits(bits).to_f32() } else { BF16::from_bits(bits).to_f32() }
+        };
+        let expected = attended(&attention);
+        let tolerance = if attention.half == DType::F16 { 4e-3 } else { 3e-2 };
+        let halves = [output, gradients[0], gradients[1], gradients[2]];
+        for (name, (start, expected)) in ["output", "q", "k", "v"].iter().zip(halves.iter().zip(&expected[1..])) {
+            let far = |index: &usize| (f64::from(half(*start, *index)) - expected[*index]).abs() > tolerance;
+            if let Some(index) = (0..expected.len()).find(far) {
+                let found = half(*start, index);
+                failures.push(format!("{attention:?}: {name} {index} is {found}, not {}", expected[index]));
+            }
+        }
+        for (index, expected) in expected[0].iter().enumerate() {
+            let found = f64::from(f32::from_bits(job.memory[total + index]));
+            if found != *expected && !((found - expected).abs() < 1e-4) {
+                failures.push(format!("{attention:?}: logsumexp {index} is {found}, not {expected}"));
+                break;
+            }
+        }
+    }
+    failures
+}
+
+/// The logsumexp, the output, and the gradients of q, k and v, of what [`attend`] gives.
+fn attended(attention: &Attention) -> [Vec<f64>; 5] {
+    let Attention { heads, queries, keys, width, half, causal, scale, .. } = *attention;
+    let number = |seed: usize, i: usize| {
+        let number = ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0;
+        let rounded = if half == DType::F16 { F16::from_f32(number).to_f32() } else { BF16::from_f32(number).to_f32() };
+        f64::from(rounded)
+    };
+    let (of_q, of_k) = (heads * queries * width, heads * keys * width);
+    let mut all = [heads * queries, of_q, of_q, of_k, of_k].map(|count| vec![0.0; count]);
+    let [totals, output, dq, dk, dv] = &mut all;
+    let seen = |t: usize, s: usize| !causal || (s as i64) <= t as i64 + keys as i64 - queries as i64;
+    let scale = f64::from(scale);
+    for head in 0..heads {
+        for t in 0..queries {
+            let row = (head * queries + t) * width;
+            let dot = |left: usize, at: usize, right: usize, other: usize| -> f64 {
+                (0..width).map(|i| number(left, at + i) * number(right, other + i)).sum()
+            };
+            let key = |s: usize| (head * keys + s) * width;
+            let visible: Vec<usize> = (0..keys).filter(|&s| seen(t, s)).collect();
+            let scores: Vec<f64> = visible.iter().map(|&s| dot(0, row, 1, key(s)) * scale).collect();
+            let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let total = top + scores.iter().map(|x| (x - top).exp()).sum::<f64>().ln();
+            totals[head * queries + t] = if visible.is_empty() { f64::NEG_INFINITY } else { total };
+            let weights: Vec<f64> = scores.iter().map(|x| (x - total).exp()).collect();
+            for (&s, weight) in visible.iter().zip(&weights) {
+                (0..width).for_each(|i| output[row + i] += weight * number(2, key(s) + i));
+            }
+            let part: f64 = (0..width).map(|i| output[row + i] * number(3, row + i)).sum();
+            for (&s, weight) in visible.iter().zip(&weights) {
+                let pull = weight * (dot(3, row, 2, key(s)) - part) * scale;
+                for i in 0..width {
+                    dq[row + i] += pull * number(1, key(s) + i);
+                    dk[key(s) + i] += pull * number(0, row + i);
+                    dv[key(s) + i] += weight * number(3, row + i);
+                }
+            }
+        }
+    }
+    all
 }
 
 fn run_part<'a>(
@@ -166,12 +358,15 @@ impl Job {
 
     /// The kernels, a function that calls each, and the table of them.
     fn source(&self) -> String {
-        let mut text = format!("#include \"run.h\"\n{PRELUDE}\n#include \"matrices.h\"\n");
+        let mut text = format!("#include \"run.h\"\n{PRELUDE}\n#include \"matrices.h\"\n#include \"warps.h\"\n");
         let mut table = String::new();
         for (number, (label, kernel, buffers)) in self.kernels.iter().enumerate() {
             let label =
                 label.replace(|c: char| !c.is_ascii() || c.is_control() || c == '"' || c == '\\', "?");
-            let source = kernel.source.replace("extern \"C\" ", "static ");
+            // Kernels of this crate's own define what they are.
+            let defines = ["PART", "HALF", "HALF_NAME", "WIDTH", "CAUSAL", "STRIDE", "COLUMNS", "STEPS", "BLOCKS", "THREADS"];
+            let undefined: String = defines.iter().map(|name| format!("#undef {name}\n")).collect();
+            let source = undefined + &kernel.source.replace("extern \"C\" ", "static ");
             let buffers: String =
                 (0..*buffers).map(|slot| format!(", Slot{{buffers[{}]}}", slot + 1)).collect();
             // Writing to a string cannot fail.

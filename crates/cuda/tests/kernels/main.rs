@@ -15,8 +15,8 @@ mod programs;
 mod shapes;
 
 use dropforge_conformance::{generate, thinned};
-use dropforge_cuda::{Compiler, limits, printing_of, text};
-use dropforge_ir::Program;
+use dropforge_cuda::{Attention, Compiler, Element, Turn, limits, printing_of, text, with_prelude};
+use dropforge_ir::{DType, Program};
 use dropforge_wgsl::{MatrixUse, Printing, shaders};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -146,4 +146,65 @@ fn tiled_kernels_agree_with_the_interpreter() {
 fn matrices_agree_with_the_interpreter() {
     check("run-matrices", &programs::matrices(), of_matrices(), None);
     check("run-matrices-split", &programs::matrices(), of_matrices(), Some("matrices:32:32:16:16:32:3"));
+}
+
+/// What brings channels side by side for cuDNN, and its results back.
+#[test]
+fn channels_come_side_by_side_and_back() {
+    let turn = |batch, rows, columns, widened| Turn { batch, rows, columns, widened };
+    let turns = [
+        turn(3, 64, 100, None),
+        turn(2, 130, 70, None),
+        turn(5, 16, 24, None),
+        turn(3, 40, 16, None),
+        turn(2, 12, 300, None),
+        turn(4, 33, 9, None),
+        turn(2, 9, 35, Some(Element::BF16)),
+        turn(1, 1, 1000, Some(Element::F16)),
+        turn(2, 70, 66, Some(Element::F16)),
+    ];
+    match execution::compiler() {
+        Some(compiler) => assert_eq!(execution::turn(compiler, "run-turns", &turns), Vec::<String>::new()),
+        None => println!("turns: not run here, as neither clang++ nor g++ is there"),
+    }
+    let Ok(compiler) = Compiler::find(u32::MAX) else { return println!("turns: not compiled here") };
+    for turn in turns {
+        compiler.compile(&with_prelude(&turn.source()), "sm_90").unwrap();
+    }
+}
+
+/// Attention on tensor cores, with its gradients.
+#[test]
+fn attention_agrees_with_sums_written_out() {
+    let attention = |heads, queries, keys, width, half, causal| Attention {
+        gradient: false,
+        half,
+        heads,
+        queries,
+        keys,
+        width,
+        causal,
+        scale: 0.3,
+    };
+    let attentions = [
+        attention(2, 70, 70, 32, DType::BF16, true),
+        attention(1, 40, 90, 16, DType::F16, true),
+        attention(1, 90, 33, 16, DType::F16, true),
+        attention(1, 66, 130, 48, DType::F16, false),
+    ];
+    match execution::compiler() {
+        Some(compiler) => {
+            assert_eq!(execution::attend(compiler, "run-attention", &attentions), Vec::<String>::new());
+        }
+        None => println!("attention: not run here, as neither clang++ nor g++ is there"),
+    }
+    let Ok(compiler) = Compiler::find(u32::MAX) else { return println!("attention: not compiled here") };
+    for (width, half) in [(64, DType::BF16), (128, DType::F16)] {
+        let all = [false, true].map(|gradient| Attention { gradient, ..attention(1, 1, 1, width, half, true) });
+        for launch in all.iter().flat_map(Attention::launches) {
+            for architecture in ["sm_80", "sm_90"] {
+                compiler.compile(&with_prelude(&launch.source), architecture).unwrap();
+            }
+        }
+    }
 }

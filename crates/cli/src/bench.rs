@@ -139,10 +139,13 @@ fn predictions(
     Ok(())
 }
 
-/// One batch of random inputs with their targets, the same each time.
+/// One batch of random inputs with their targets, the same each time; on a GPU it stays there, as those of the peers do.
 fn data(task: &Task, samples: usize, runtime: &Runtime) -> Outcome<Batch> {
     let (inputs, targets) = task.data(samples);
     runtime.evaluate(&[&inputs, &targets])?;
+    if runtime.device().is_gpu() {
+        return Ok(Batch::from((inputs, targets)));
+    }
     Ok(Batch::from((inputs.to_array()?, targets.to_array()?)))
 }
 

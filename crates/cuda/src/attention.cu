@@ -63,15 +63,22 @@ __device__ __forceinline__ f32 value(u32 bits) {
     return f32(half);
 }
 
+// Rows of one head that lie anywhere, each in one piece.
+struct Rows {
+    const u16* start;
+    u32 step;
+    __device__ __forceinline__ const u16* at(u32 row) const { return start + u64(row) * step; }
+};
+
 // The left side of products with whole rows: 16 rows from `row` on, of which those from `end` on are zeros.
-__device__ __forceinline__ void take_left(u32 (&a)[STEPS][4], const u16* from, u32 row, u32 end) {
+__device__ __forceinline__ void take_left(u32 (&a)[STEPS][4], const Rows& from, u32 row, u32 end) {
     const u32 lane = threadIdx.x % 32u;
 #pragma unroll
     for (u32 half = 0; half < 2u; half++) {
         const u32 mine = row + lane / 4u + half * 8u;
 #pragma unroll
         for (u32 step = 0; step < STEPS; step++) {
-            const u16* at = from + u64(mine) * WIDTH + step * 16u + lane % 4u * 2u;
+            const u16* at = from.at(mine) + step * 16u + lane % 4u * 2u;
             a[step][half] = mine < end ? *(const u32*)at : 0u;
             a[step][half + 2u] = mine < end ? *(const u32*)(at + 8) : 0u;
         }
@@ -79,12 +86,12 @@ __device__ __forceinline__ void take_left(u32 (&a)[STEPS][4], const u16* from, u
 }
 
 // Brings the rows from `first` on into shared memory; those from `end` on are zeros.
-__device__ __forceinline__ void bring(vec4<u32>* tile, const u16* from, u32 first, u32 end) {
+__device__ __forceinline__ void bring(vec4<u32>* tile, const Rows& from, u32 first, u32 end) {
 #pragma unroll
     for (u32 i = threadIdx.x; i < COLUMNS * WIDTH / 8u; i += THREADS) {
         const u32 row = i / (WIDTH / 8u), part = i % (WIDTH / 8u);
         vec4<u32> words(0u);
-        if (first + row < end) words = *(const vec4<u32>*)(from + u64(first + row) * WIDTH + part * 8u);
+        if (first + row < end) words = *(const vec4<u32>*)(from.at(first + row) + part * 8u);
         tile[row * (STRIDE / 8u) + part] = words;
     }
 }
@@ -146,8 +153,14 @@ __device__ __forceinline__ f32 sum_of_row(f32 x) {
     return x + __shfl_xor_sync(0xffffffffu, x, 2u);
 }
 
-// Extents: batch times heads, queries, keys, and the factor of scores.
-typedef Parameters<1u> Extents;
+// Extents: batch times heads, queries, keys, and the factor of scores; heads of one of the batch; and of queries, keys, values and
+// the gradient of the output the steps from one of the batch, one head and one row to the next.
+typedef Parameters<5u> Extents;
+__device__ __forceinline__ Rows rows_of(const Extents& extents, const u16* from, u32 which, u32 head) {
+    const u32 heads = extents[1].x, first = 5u + which * 3u;
+    const auto word = [&](u32 i) { return extents[i / 4u][i % 4u]; };
+    return Rows{from + u64(head / heads) * word(first) + u64(head % heads) * word(first + 1u), word(first + 2u)};
+}
 
 #if PART == 0
 // The output, and the logsumexp of each query's scores.
@@ -160,9 +173,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) dropforge(
     const i32 ahead = i32(s) - i32(t);
     const u32 head = blockIdx.x % heads, blocks = (t + 63u) / 64u, first = (blocks - 1u - blockIdx.x / heads) * 64u;
     const u32 lane = threadIdx.x % 32u, row = first + threadIdx.x / 32u * 16u;
-    const u64 of_queries = u64(head) * t * WIDTH, of_keys = u64(head) * s * WIDTH;
+    const Rows all_keys = rows_of(extents, k, 1u, head), all_values = rows_of(extents, v, 2u, head);
     u32 left[STEPS][4];
-    take_left(left, q + of_queries, row, t);
+    take_left(left, rows_of(extents, q, 0u, head), row, t);
     f32 sums[2 * STEPS][4] = {};
     f32 largest[2] = {UNSEEN, UNSEEN}, total[2] = {0.f, 0.f};
     u32 end = s;
@@ -172,8 +185,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) dropforge(
     }
     for (u32 start = 0; start < end; start += COLUMNS) {
         __syncthreads();
-        bring(keys, k + of_keys, start, s);
-        bring(values, v + of_keys, start, s);
+        bring(keys, all_keys, start, s);
+        bring(values, all_values, start, s);
         __syncthreads();
         f32 scores[BLOCKS][4] = {};
         score(scores, left, (const u16*)keys);
@@ -224,18 +237,19 @@ extern "C" __global__ void __launch_bounds__(THREADS) dropforge(
         const u32 mine = row + lane / 4u + half * 8u;
         if (lane % 4u == 0u && mine < t) totals[head * t + mine] = (largest[half] + log2f(total[half])) * LN_2;
     }
-    put(output + of_queries, sums, row, t, factor[0], factor[1]);
+    put(output + u64(head) * t * WIDTH, sums, row, t, factor[0], factor[1]);
 }
 #elif PART == 1
 // The product of output and output gradient of each query.
 extern "C" __global__ void __launch_bounds__(THREADS) dropforge(
     const Extents extents, const u16* __restrict__ output, const u16* __restrict__ gradient, f32* __restrict__ parts) {
-    const u32 queries = extents[0].x * extents[0].y;
+    const u32 queries = extents[0].x * extents[0].y, t = extents[0].y;
     const u32 query = blockIdx.x * 4u + threadIdx.x / 32u, lane = threadIdx.x % 32u;
     f32 sum = 0.f;
     if (query < queries) {
+        const u16* change = rows_of(extents, gradient, 3u, query / t).at(query % t);
         for (u32 i = lane * 2u; i < WIDTH; i += 64u) {
-            const u32 a = *(const u32*)(output + u64(query) * WIDTH + i), b = *(const u32*)(gradient + u64(query) * WIDTH + i);
+            const u32 a = *(const u32*)(output + u64(query) * WIDTH + i), b = *(const u32*)(change + i);
             sum = fmaf(value(a & 0xffffu), value(b & 0xffffu), fmaf(value(a >> 16), value(b >> 16), sum));
         }
     }
@@ -253,10 +267,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) dropforge(
     const i32 ahead = i32(s) - i32(t);
     const u32 head = blockIdx.x % heads, blocks = (t + 63u) / 64u, first = (blocks - 1u - blockIdx.x / heads) * 64u;
     const u32 lane = threadIdx.x % 32u, row = first + threadIdx.x / 32u * 16u;
-    const u64 of_queries = u64(head) * t * WIDTH, of_keys = u64(head) * s * WIDTH;
+    const Rows all_keys = rows_of(extents, k, 1u, head), all_values = rows_of(extents, v, 2u, head);
     u32 left[STEPS][4], changes[STEPS][4];
-    take_left(left, q + of_queries, row, t);
-    take_left(changes, gradient + of_queries, row, t);
+    take_left(left, rows_of(extents, q, 0u, head), row, t);
+    take_left(changes, rows_of(extents, gradient, 3u, head), row, t);
     f32 total[2], part[2];
 #pragma unroll
     for (u32 half = 0; half < 2u; half++) {
@@ -272,8 +286,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) dropforge(
     }
     for (u32 start = 0; start < end; start += COLUMNS) {
         __syncthreads();
-        bring(keys, k + of_keys, start, s);
-        bring(values, v + of_keys, start, s);
+        bring(keys, all_keys, start, s);
+        bring(values, all_values, start, s);
         __syncthreads();
         f32 scores[BLOCKS][4] = {}, pulls[BLOCKS][4] = {};
         score(scores, left, (const u16*)keys);
@@ -290,7 +304,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) dropforge(
         }
         gather(sums, scores, (const u16*)keys);
     }
-    put(of_q + of_queries, sums, row, t, 1.f, 1.f);
+    put(of_q + u64(head) * t * WIDTH, sums, row, t, 1.f, 1.f);
 }
 #else
 // The gradients of keys and values, whose rows are keys.
@@ -304,18 +318,19 @@ extern "C" __global__ void __launch_bounds__(THREADS) dropforge(
     const i32 ahead = i32(s) - i32(t);
     const u32 head = blockIdx.x % heads, first = blockIdx.x / heads * 64u;
     const u32 lane = threadIdx.x % 32u, row = first + threadIdx.x / 32u * 16u;
-    const u64 of_queries = u64(head) * t * WIDTH, of_keys = u64(head) * s * WIDTH;
+    const Rows all_queries = rows_of(extents, q, 0u, head), all_changes = rows_of(extents, gradient, 3u, head);
+    const u64 of_keys = u64(head) * s * WIDTH;
     u32 left[STEPS][4], right[STEPS][4];
-    take_left(left, k + of_keys, row, s);
-    take_left(right, v + of_keys, row, s);
+    take_left(left, rows_of(extents, k, 1u, head), row, s);
+    take_left(right, rows_of(extents, v, 2u, head), row, s);
     f32 key_sums[2 * STEPS][4] = {}, value_sums[2 * STEPS][4] = {};
     // The first query that sees the first key of this block.
     u32 start = 0;
     if (CAUSAL && i32(first) > ahead) start = u32(i32(first) - ahead);
     for (; start < t; start += COLUMNS) {
         __syncthreads();
-        bring(queries, q + of_queries, start, t);
-        bring(changes, gradient + of_queries, start, t);
+        bring(queries, all_queries, start, t);
+        bring(changes, all_changes, start, t);
         __syncthreads();
         f32 scores[BLOCKS][4] = {}, pulls[BLOCKS][4] = {};
         score(scores, left, (const u16*)queries);

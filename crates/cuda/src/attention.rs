@@ -3,7 +3,7 @@
 use crate::convolution::is_plain;
 use crate::tuning::LEAST_ATTENTION_WORK;
 use dropforge_ir::{DType, Op};
-use dropforge_plan::plan::{Kernel, Plan, Work};
+use dropforge_plan::plan::{Argument, Kernel, Plan, Work};
 use dropforge_wgsl::Printing;
 
 /// An attention, or its gradient, with all its extents.
@@ -15,6 +15,10 @@ pub struct Attention {
     pub half: DType,
     /// Batch times heads.
     pub heads: usize,
+    /// Heads of one of the batch.
+    pub heads_each: usize,
+    /// Of queries, keys, values and the output's gradient, the steps from one of the batch, one head and one row to the next.
+    pub steps: [[usize; 3]; 4],
     /// Queries of a head.
     pub queries: usize,
     /// Keys of a head.
@@ -69,18 +73,27 @@ pub fn attention(plan: &Plan, kernel: &Kernel, printing: Printing) -> Option<Att
         _ => return None,
     };
     const LOG_SUM_EXP: usize = 4;
+    // Queries, keys, values and the gradient of the output.
+    const STRIDED: [usize; 4] = [0, 1, 2, 5];
     let half = args.first()?.ty.dtype;
     let of_arguments = args.iter().enumerate().all(|(number, argument)| {
-        is_plain(argument) && argument.ty.dtype == if number == LOG_SUM_EXP { DType::F32 } else { half }
+        argument.ty.dtype == if number == LOG_SUM_EXP { DType::F32 } else { half }
+            && (STRIDED.contains(&number) || is_plain(argument))
     });
     let of_results = results.iter().enumerate().all(|(number, &result)| {
         plan.buffers[result].ty.dtype == if !gradient && number == 1 { DType::F32 } else { half }
     });
     let (q, k) = (&args[0].ty.shape, &args[1].ty.shape);
+    let mut steps = [[0; 3]; 4];
+    for (steps, number) in steps.iter_mut().zip(STRIDED).take(if gradient { 4 } else { 3 }) {
+        *steps = row_steps(&args[number])?;
+    }
     let attention = Attention {
         gradient,
         half,
         heads: q[0] * q[1],
+        heads_each: q[1],
+        steps,
         queries: q[2],
         keys: k[2],
         width: q[3],
@@ -94,14 +107,22 @@ pub fn attention(plan: &Plan, kernel: &Kernel, printing: Printing) -> Option<Att
     (has_cores && of_arguments && of_results && fits && work >= LEAST_ATTENTION_WORK).then_some(attention)
 }
 
+/// The steps along the first three axes of an argument, if each row is one piece and begins where tensor cores can load from.
+fn row_steps(argument: &Argument) -> Option<[usize; 3]> {
+    let whole = |step: i64| usize::try_from(step).ok().filter(|step| step.is_multiple_of(8));
+    let [batch, head, row, one] = argument.strides[..] else { return None };
+    let fits = one == 1 && argument.offset % 8 == 0;
+    fits.then_some([whole(batch)?, whole(head)?, whole(row)?])
+}
+
 impl Attention {
     /// Its launches, one after another.
     pub fn launches(&self) -> Vec<Launch> {
         use Operand::{Of, Scratch};
-        let Attention { heads, queries, keys, scale, .. } = *self;
+        let Attention { heads, queries, keys, .. } = *self;
         let launch = |part: usize, blocks: usize, operands: &[Operand]| Launch {
             source: self.source(part),
-            parameters: vec![heads as u32, queries as u32, keys as u32, scale.to_bits()],
+            parameters: self.parameters(),
             operands: operands.to_vec(),
             blocks: blocks as u32,
         };
@@ -115,6 +136,14 @@ impl Attention {
             launch(2, of_queries, &[Of(0), Of(1), Of(2), Of(4), Of(5), Scratch, Of(6)]),
             launch(3, of_keys, &[Of(0), Of(1), Of(2), Of(4), Of(5), Scratch, Of(7), Of(8)]),
         ]
+    }
+
+    fn parameters(&self) -> Vec<u32> {
+        let Attention { heads, queries, keys, scale, heads_each, steps, .. } = *self;
+        let mut words = vec![heads as u32, queries as u32, keys as u32, scale.to_bits(), heads_each as u32];
+        words.extend(steps.as_flattened().iter().map(|&step| step as u32));
+        words.resize(words.len().next_multiple_of(4), 0);
+        words
     }
 
     /// Words of scratch memory.

@@ -4,7 +4,9 @@
 //! factors of halves are turned into scratch memory first and the result is turned back, each at the speed of memory.
 
 use crate::cudnn::{Direction, Element, Shape};
-use crate::tuning::{LEAST_LIBRARY_CHANNELS, LEAST_LIBRARY_WORK};
+use crate::tuning::{
+    LEAST_LIBRARY_CHANNELS, LEAST_LIBRARY_F32_CHANNELS, LEAST_LIBRARY_POSITIONS, LEAST_LIBRARY_WORK,
+};
 use dropforge_gpu::tuning::ALIGNMENT;
 use dropforge_ir::{DType, Op};
 use dropforge_plan::plan::{Argument, Kernel, Place, Plan, Work};
@@ -55,9 +57,19 @@ pub fn job(plan: &Plan, kernel: &Kernel, printing: Printing, turns: bool) -> Opt
     }
     // The library pads both ends alike.
     let is_even = (0..2).all(|axis| output_of(axis) == Some(output[2 + axis]));
-    let fills_cores = !is_of_halves || [filter[0], filter[1]].iter().all(|&channels| fits_cores(channels));
+    let channels = [filter[0], filter[1]];
+    // A single tap with strides reads a part of the image, of which all would be turned.
+    let skips = filter[2] * filter[3] == 1 && window.stride != [1, 1];
+    let is_worth_it = match is_of_halves {
+        true => channels.iter().all(|&channels| fits_cores(channels)) && !skips,
+        false => {
+            channels.iter().all(|&channels| channels >= LEAST_LIBRARY_F32_CHANNELS)
+                && output[0] * output[2] * output[3] >= LEAST_LIBRARY_POSITIONS
+                && window.stride == [1, 1]
+        }
+    };
     let work = 2.0 * output.iter().product::<usize>() as f64 * filter[1..].iter().product::<usize>() as f64;
-    if !is_even || !fills_cores || work < LEAST_LIBRARY_WORK {
+    if !is_even || !is_worth_it || work < LEAST_LIBRARY_WORK {
         return None;
     }
     let (padding, stride, dilation) = (window.low, window.stride, window.dilation);
@@ -191,7 +203,8 @@ impl Turn {
             Some(Element::BF16) => ("f32", "bitcast<f32>(u32(x) << 16)"),
             Some(_) => ("f32", "f16_value(x)"),
         };
-        let in_pairs = self.widened.is_none() && self.rows.is_multiple_of(2) && self.columns.is_multiple_of(2);
+        let in_pairs =
+            self.widened.is_none() && self.rows.is_multiple_of(2) && self.columns.is_multiple_of(2);
         let mut text = format!(
             "__device__ __forceinline__ {target} given(u16 x) {{ return {given}; }}
 extern \"C\" __global__ void __launch_bounds__({TURNING_THREADS}) dropforge(const Parameters<1u> extents, \
@@ -285,19 +298,22 @@ mod tests {
         let [first, second, third] = [0, x, x + filter].map(Spot::Scratch);
         assert_eq!(
             around.before,
-            [
-                (turn(16, 64, 1024), Spot::Operand(0), first),
-                (turn(128, 64, 9), Spot::Operand(1), second)
-            ]
+            [(turn(16, 64, 1024), Spot::Operand(0), first), (turn(128, 64, 9), Spot::Operand(1), second)]
         );
         assert_eq!(around.after, [(turn(16, 256, 128), third, Spot::Operand(2))]);
         assert_eq!(around.spots, [first, second, third]);
-        assert_eq!((around.workspace, around.bytes), (x + filter + 16 * 128 * 256 * 2, around.workspace + 1024));
+        assert_eq!(
+            (around.workspace, around.bytes),
+            (x + filter + 16 * 128 * 256 * 2, around.workspace + 1024)
+        );
     }
 
     #[test]
     fn f32_stays_as_it_lies() {
-        let job = jobs("f32", STRIDED)[0].unwrap();
+        let large = STRIDED
+            .replace("[16, 64, 32, 32]", "[128, 64, 32, 32]")
+            .replace("stride:[2, 2]", "stride:[1, 1]");
+        let job = jobs("f32", &large.replace("high:[0, 0]", "high:[1, 1]"))[0].unwrap();
         let around = job.around(0);
         assert!(!job.shape.channels_last && around.before.is_empty() && around.after.is_empty(), "{job:?}");
         assert_eq!(around.spots, [0, 1, 2].map(Spot::Operand));

@@ -220,17 +220,8 @@ impl Convolution {
             check("describe filters", (f.filters_set)(self.filter, element, format, k, c, h, w))?;
             check("describe a window", (f.window_create)(&raw mut self.window))?;
             let (mode, sums) = (CROSS_CORRELATION, Element::F32.number());
-            let status = (f.window_set)(
-                self.window,
-                low_y,
-                low_x,
-                step_y,
-                step_x,
-                apart_y,
-                apart_x,
-                mode,
-                sums,
-            );
+            let status =
+                (f.window_set)(self.window, low_y, low_x, step_y, step_x, apart_y, apart_x, mode, sums);
             check("describe a window", status)?;
             check("choose its arithmetic", (f.window_set_arithmetic)(self.window, arithmetic))
         }
@@ -272,11 +263,16 @@ impl Convolution {
 
     /// What it is, for listings.
     pub fn note(&self) -> String {
-        format!("cuDNN, way {}", self.algorithm)
+        format!("cuDNN, way {}, works in {} MiB", self.algorithm, self.workspace >> 20)
     }
 
     /// Starts it on the two arguments in the operation's order, or captures its start.
-    pub fn start(&self, [first, second, result]: [Address; 3], workspace: Address, captured: bool) -> Outcome {
+    pub fn start(
+        &self,
+        [first, second, result]: [Address; 3],
+        workspace: Address,
+        captured: bool,
+    ) -> Outcome {
         let Library { functions: f, handle, connection } = &*self.library;
         connection.enter()?;
         let handle = crate::gpu::lock(handle);
@@ -291,13 +287,16 @@ impl Convolution {
         let status = unsafe {
             match self.direction {
                 Direction::Forward => (f.forward)(
-                    handle.0, one, x, first, filter, second, window, way, workspace, bytes, zero, output, result,
+                    handle.0, one, x, first, filter, second, window, way, workspace, bytes, zero, output,
+                    result,
                 ),
                 Direction::Input => (f.input_gradient)(
-                    handle.0, one, filter, second, output, first, window, way, workspace, bytes, zero, x, result,
+                    handle.0, one, filter, second, output, first, window, way, workspace, bytes, zero, x,
+                    result,
                 ),
                 Direction::Filter => (f.filter_gradient)(
-                    handle.0, one, x, first, output, second, window, way, workspace, bytes, zero, filter, result,
+                    handle.0, one, x, first, output, second, window, way, workspace, bytes, zero, filter,
+                    result,
                 ),
             }
         };

@@ -5,7 +5,7 @@ use crate::driver::Driver;
 use crate::executable::CudaExecutable;
 use crate::gpu::{Gpu, lock};
 use dropforge_gpu::{Backend, LiveBuffer, leaks};
-use dropforge_ir::{Error, Program, Result, ValueType};
+use dropforge_ir::{DType, Error, Program, Result, ValueType};
 use dropforge_runtime::{Binding, BufferRef, Choices, Device, Loaded, MemoryStatistics, Options};
 use dropforge_wgsl::Printing;
 use std::path::PathBuf;
@@ -94,8 +94,8 @@ impl CudaDevice {
 
     /// Where what it works with was found: the driver, the compiler, and cuBLASLt and cuDNN if they are there.
     pub fn libraries(&self) -> Vec<PathBuf> {
-        let products = self.gpu.products.as_ref().map(|library| library.path());
-        let convolutions = self.gpu.convolutions.as_ref().map(|library| library.path());
+        let products = self.gpu.products().map(|library| library.path());
+        let convolutions = self.gpu.convolutions().map(|library| library.path());
         let driver = &self.gpu.connection.driver.functions.path;
         [Some(driver.as_path()), Some(self.gpu.compiler.path()), products, convolutions]
             .into_iter()
@@ -198,6 +198,15 @@ impl Device for CudaDevice {
 
     fn options(&self) -> Options {
         Options::unrolled()
+    }
+
+    fn faster_half(&self) -> (Option<DType>, String) {
+        match self.gpu.printing.matrices {
+            Some(_) => {
+                (Some(DType::BF16), "this GPU's tensor cores multiply halves (bf16) faster than f32".into())
+            }
+            None => (None, "this GPU has no tensor cores for bf16 (compute capability 8.0)".into()),
+        }
     }
 
     fn load(&self, binding: &Binding<'_>, choices: &mut Choices) -> Result<Box<dyn Loaded>> {

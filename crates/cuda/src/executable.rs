@@ -135,22 +135,20 @@ fn places(
 
 /// The products of a plan that the library computes, by kernel.
 fn products(gpu: &Gpu, plan: &Plan) -> BTreeMap<usize, Product> {
-    let Some(library) = &gpu.products else { return BTreeMap::new() };
     let product = |(number, kernel)| {
         let shape: cublaslt::Shape = product::shape(plan, kernel, gpu.printing)?;
         // What the library does not take, kernels do.
-        library.product(&shape).ok().map(|product| (number, product))
+        gpu.products()?.product(&shape).ok().map(|product| (number, product))
     };
     plan.kernels.iter().enumerate().filter_map(product).collect()
 }
 
 /// The convolutions of a plan that the library computes, by kernel, each with what goes on around it.
 fn convolutions(gpu: &Gpu, plan: &Plan) -> BTreeMap<usize, (Convolution, Around)> {
-    let Some(library) = &gpu.convolutions else { return BTreeMap::new() };
     let convolution = |(number, kernel)| {
         let job = convolution::job(plan, kernel, gpu.printing, gpu.turns)?;
         // What the library does not take, kernels do.
-        let convolution = library.convolution(&job.shape, CONVOLUTION_WORKSPACE_BYTES).ok()?;
+        let convolution = gpu.convolutions()?.convolution(&job.shape, CONVOLUTION_WORKSPACE_BYTES).ok()?;
         let around = job.around(convolution.workspace);
         Some((number, (convolution, around)))
     };

@@ -6,7 +6,9 @@ use crate::cublaslt;
 use crate::cudnn;
 use crate::driver::Driver;
 use crate::nvrtc::Compiler;
-use crate::tuning::{LARGEST_BUFFER, MOST_BUFFERS, PARAMETER_BYTES, STAGING_BYTES, WORKGROUP_BYTES};
+use crate::tuning::{
+    BUSY_GROUPS, LARGEST_BUFFER, MOST_BUFFERS, PARAMETER_BYTES, STAGING_BYTES, WORKGROUP_BYTES,
+};
 use dropforge_gpu::tune::{self, Tuned};
 use dropforge_gpu::tuning::ALIGNMENT;
 use dropforge_gpu::{Backend, Heap};
@@ -32,10 +34,11 @@ pub struct Gpu {
     pub compiler: Compiler,
     store: Store,
     pub tuned: Mutex<Tuned<Pick>>,
-    /// The library of products, if it was found.
-    pub products: Option<Arc<cublaslt::Library>>,
-    /// The library of convolutions, if it was found.
-    pub convolutions: Option<Arc<cudnn::Library>>,
+    /// The libraries of products and of convolutions, where they were found, once somebody wanted them: starting them takes a while.
+    products: OnceLock<Option<Arc<cublaslt::Library>>>,
+    convolutions: OnceLock<Option<Arc<cudnn::Library>>>,
+    /// Whether they are used.
+    has_libraries: bool,
     /// Whether attention of halves goes to kernels of this device's own.
     pub own_attention: bool,
     /// Whether channels are brought side by side for it.
@@ -96,6 +99,7 @@ pub fn printing_of(architecture: u32) -> Printing {
     let matrices = Matrices { of_f16: Some(16), of_bf16: Some(16), of_f32: None, lanes: 32, lenient: true };
     Printing {
         subgroup: Some(32),
+        busy_groups: BUSY_GROUPS,
         stores_parts: true,
         f16: true,
         bf16: true,
@@ -165,9 +169,9 @@ impl Gpu {
             compiler,
             store,
             tuned: Mutex::new(Tuned::of(&described, false)),
-            // Kernels compute products where it is missing.
-            products: cublaslt::Library::start(&connection).ok().map(Arc::new),
-            convolutions: cudnn::Library::start(&connection).ok().map(Arc::new),
+            products: OnceLock::new(),
+            convolutions: OnceLock::new(),
+            has_libraries: true,
             own_attention: true,
             turns: true,
             staging: Mutex::new(None),
@@ -178,10 +182,22 @@ impl Gpu {
         }))
     }
 
+    /// The library of products, if it is there; kernels compute them where it is missing.
+    pub fn products(&self) -> Option<&Arc<cublaslt::Library>> {
+        let start = || cublaslt::Library::start(&self.connection).ok().map(Arc::new);
+        self.has_libraries.then(|| self.products.get_or_init(start).as_ref()).flatten()
+    }
+
+    /// The library of convolutions, if it is there; kernels compute them where it is missing.
+    pub fn convolutions(&self) -> Option<&Arc<cudnn::Library>> {
+        let start = || cudnn::Library::start(&self.connection).ok().map(Arc::new);
+        self.has_libraries.then(|| self.convolutions.get_or_init(start).as_ref()).flatten()
+    }
+
     /// Without libraries, so that printed kernels compute everything; for one that nothing uses yet.
     pub fn without_libraries(mut self: Arc<Gpu>) -> Arc<Gpu> {
         if let Some(gpu) = Arc::get_mut(&mut self) {
-            (gpu.products, gpu.convolutions, gpu.own_attention) = (None, None, false);
+            (gpu.has_libraries, gpu.own_attention) = (false, false);
         }
         self
     }

@@ -173,7 +173,8 @@ fn site_packages() -> Vec<PathBuf> {
             // An environment's Python is a link to another one's.
             let python = folder.join(name);
             if let Ok(real) = python.canonicalize() {
-                let homes = [python, real].map(|python| python.parent().and_then(Path::parent).map(Path::to_path_buf));
+                let homes = [python, real]
+                    .map(|python| python.parent().and_then(Path::parent).map(Path::to_path_buf));
                 roots.extend(homes.into_iter().flatten());
             }
         }

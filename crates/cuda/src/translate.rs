@@ -32,6 +32,9 @@ pub struct Translated {
     pub uses_matrices: bool,
 }
 
+/// Functions of the printed text that the prelude has in a faster form.
+const OWN: [&str; 2] = ["f_exp", "f_sigmoid"];
+
 /// Functions of WGSL that are called otherwise here.
 const RENAMED: [&str; 17] = [
     "abs",
@@ -277,6 +280,9 @@ pub fn translate(source: &str) -> Result<Translated, String> {
             }
             "fn" => {
                 let function = Function::read(&mut reader)?;
+                if OWN.contains(&function.name.as_str()) {
+                    continue;
+                }
                 functions.insert(function.name.clone(), function);
             }
             "@" => match reader.next()? {

@@ -18,11 +18,10 @@ use std::sync::Arc;
 
 /// Times the classes of a plan that are neither given nor known yet, those with most work first.
 pub fn prepare(gpu: &Arc<Gpu>, plan: &Plan, given: &Choices) {
-    let is_of_library =
-        |kernel: &Kernel| {
-        (gpu.products.is_some() && product::shape(plan, kernel, gpu.printing).is_some())
-            || (gpu.convolutions.is_some()
-                && convolution::job(plan, kernel, gpu.printing, gpu.turns).is_some())
+    let is_of_library = |kernel: &Kernel| {
+        (product::shape(plan, kernel, gpu.printing).is_some() && gpu.products().is_some())
+            || (convolution::job(plan, kernel, gpu.printing, gpu.turns).is_some()
+                && gpu.convolutions().is_some())
             || (gpu.own_attention && attention::attention(plan, kernel, gpu.printing).is_some())
     };
     let tunable = |kernel: &Kernel| match is_of_library(kernel) {

@@ -33,3 +33,13 @@ pub const LEAST_ATTENTION_WORK: f64 = 5e6;
 
 /// Most bytes that a convolution of the library works in.
 pub const CONVOLUTION_WORKSPACE_BYTES: usize = 512 << 20;
+
+/// Blocks that keep a GPU busy; columns of reductions are split up to this. With 512, those of batch norms reached half of what
+/// memory allows on an H200.
+pub const BUSY_GROUPS: usize = 2048;
+
+/// Positions of the result from which a convolution of f32 goes to the library: below, printed kernels were faster.
+pub const LEAST_LIBRARY_POSITIONS: usize = 1 << 17;
+
+/// Channels from which a convolution of f32 goes to the library.
+pub const LEAST_LIBRARY_F32_CHANNELS: usize = 64;

@@ -142,13 +142,8 @@ fn compare_in_all_types(device: &CudaDevice, plain: &CudaDevice, text: &str) {
     let halves = shapes::in_halves(text);
     let widened = shapes::from_halves(text);
     let [of_bf16, widened_bf16] = [&halves, &widened].map(|text| text.replace("f16", "bf16"));
-    let texts = [
-        (text.to_string(), 1e-3),
-        (halves, 2e-2),
-        (of_bf16, 1e-1),
-        (widened, 2e-2),
-        (widened_bf16, 1e-1),
-    ];
+    let texts =
+        [(text.to_string(), 1e-3), (halves, 2e-2), (of_bf16, 1e-1), (widened, 2e-2), (widened_bf16, 1e-1)];
     for (text, tolerance) in texts {
         let (expected, got) = (outputs(plain, &text), outputs(device, &text));
         for (expected, got) in expected.iter().zip(&got) {
@@ -268,4 +263,72 @@ fn picks_are_told_and_give_the_same_bits() {
     let first = run(&mut choices);
     assert!(!choices.is_empty());
     assert_eq!(run(&mut choices), first);
+}
+
+/// Times convolutions of ResNet-18 in every way that there is; says nothing about right or wrong.
+#[test]
+#[ignore = "takes times, on a machine with nothing else to do"]
+fn speed_of_convolutions() {
+    let Some(turned) = device(|printing| printing) else { return };
+    let unturned = CudaDevice::unturned(0).unwrap();
+    let plain = CudaDevice::without_libraries(0, |printing| printing).unwrap();
+    let ways = [("turned", &turned), ("planes", &unturned), ("kernels", &plain)];
+    // Channels, filters, size of the images, stride.
+    let shapes = [[64, 64, 32, 1], [64, 128, 32, 2], [128, 128, 16, 1], [256, 256, 8, 1], [512, 512, 4, 1]];
+    for (dtype, shapes) in [("bf16", &shapes[..]), ("f32", &shapes[..2])] {
+        for &[channels, filters, size, stride] in shapes {
+            let out = size / stride;
+            let window = format!(
+                "window=[stride:[{stride}, {stride}] low:[1, 1] high:[1, 1] dilation:[1, 1] groups:1]"
+            );
+            let inputs = format!(
+                "  %x: {dtype}[256, {channels}, {size}, {size}] = input \"x\"
+  %f: {dtype}[{filters}, {channels}, 3, 3] = input \"f\"
+  %g: {dtype}[256, {filters}, {out}, {out}] = input \"g\""
+            );
+            let work = 2.0 * (256 * out * out * channels * filters * 9) as f64;
+            for (name, line) in [
+                ("forward", format!("convolution %x, %f {{{window}}}")),
+                ("input", format!("convolution_input_gradient %g, %f {{{window}, input=[{size}, {size}]}}")),
+                ("filter", format!("convolution_filter_gradient %x, %g {{{window}, kernel=[3, 3]}}")),
+            ] {
+                let text = format!("program p {{\n{inputs}\n  %y = {line}\n  output \"y\" = %y\n}}");
+                let times = ways.map(|(way, device)| {
+                    let time = seconds(device, &text);
+                    format!("{way} {:.0} µs ({:.0} TFLOP/s)", time * 1e6, work / time / 1e12)
+                });
+                println!("{dtype} {channels}->{filters} {size} /{stride} {name}: {}", times.join(", "));
+            }
+        }
+    }
+}
+
+/// Seconds of one run.
+fn seconds(device: &CudaDevice, text: &str) -> f64 {
+    const RUNS: u32 = 10;
+    let program = parse(text).unwrap();
+    let buffers: Vec<_> = program
+        .inputs
+        .iter()
+        .map(|port| {
+            let ty = program.ty(port.value);
+            let numbers = (0..ty.shape.elements()).map(|i| (i * 7919 % 2003) as f32 / 1001.0 - 1.0);
+            let data = match ty.dtype {
+                DType::BF16 => Data::BF16(numbers.map(BF16::from_f32).collect()),
+                _ => Data::F32(numbers.collect()),
+            };
+            let buffer = device.allocate(ty).unwrap();
+            buffer.write(&Array::new(ty.shape.clone(), data).unwrap()).unwrap();
+            buffer
+        })
+        .collect();
+    let mut executable = load(device, &program, &[]).unwrap();
+    let arguments: Vec<Argument<'_>> = buffers.iter().map(Argument::Device).collect();
+    executable.start_profile();
+    for _ in 0..RUNS {
+        executable.run(&arguments, &[]).unwrap();
+    }
+    let profile = executable.profile();
+    let (before, _) = profile.split_once(" µs of kernels").unwrap();
+    before.rsplit(' ').next().unwrap().parse::<f64>().unwrap() / 1e6
 }

@@ -1,6 +1,6 @@
 //! How kernels are printed for a device, beyond its limits.
 
-use crate::tuning::QUADS_FROM;
+use crate::tuning::{BUSY_GROUPS, QUADS_FROM};
 use dropforge_ir::DType;
 
 /// What printed kernels use.
@@ -12,6 +12,8 @@ pub struct Printing {
     pub subgroup: Option<u32>,
     /// From how many elements on threads take four neighbours at once; `usize::MAX` for never.
     pub quads_from: usize,
+    /// Workgroups that keep the device busy; columns of reductions are split up to this.
+    pub busy_groups: usize,
     /// Whether one of four neighbours can be stored while other threads store the other three. Metal's language does not
     /// say so of the parts of vectors.
     pub stores_parts: bool,
@@ -58,6 +60,7 @@ impl Default for Printing {
         Printing {
             subgroup: None,
             quads_from: QUADS_FROM,
+            busy_groups: BUSY_GROUPS,
             stores_parts: false,
             f16: false,
             bf16: false,

@@ -146,7 +146,9 @@ pub fn attend(compiler: &str, name: &str, attentions: &[Attention]) -> Vec<Strin
         let forward = Attention { gradient: false, ..*attention };
         let backward = Attention { gradient: true, ..*attention };
         let Attention { heads, queries, keys, width, half, .. } = *attention;
-        let bits = |x: f32| if half == DType::F16 { F16::from_f32(x).to_bits() } else { BF16::from_f32(x).to_bits() };
+        let bits = |x: f32| {
+            if half == DType::F16 { F16::from_f32(x).to_bits() } else { BF16::from_f32(x).to_bits() }
+        };
         let number = |seed: usize, i: usize| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0;
         let (of_q, of_k) = (heads * queries * width, heads * keys * width);
         let mut place = |words: usize| {
@@ -156,16 +158,24 @@ pub fn attend(compiler: &str, name: &str, attentions: &[Attention]) -> Vec<Strin
             start
         };
         // q, k, v and the gradient of the output; the output, the logsumexp; the results and what they share.
-        let given = [of_q, of_k, of_k, of_q].map(|count| place(count / 2));
+        let rows = [queries, keys, keys, queries];
+        let batch = heads / attention.heads_each;
+        let given =
+            [0, 1, 2, 3].map(|which| place((batch * attention.steps[which][0]).max(of_q.max(of_k)) / 2 + 4));
         let output = place(of_q / 2);
         let total = place(heads * queries);
         let gradients = [of_q, of_k, of_k].map(|count| place(count / 2));
         let scratch = place(heads * queries);
         job.guard();
-        for (seed, (&start, count)) in given.iter().zip([of_q, of_k, of_k, of_q]).enumerate() {
-            for pair in 0..count / 2 {
-                let [low, high] = [0, 1].map(|part| u32::from(bits(number(seed, pair * 2 + part))));
-                job.memory[start + pair] = low | high << 16;
+        for (which, (&start, rows)) in given.iter().zip(rows).enumerate() {
+            let [of_batch, of_head, of_row] = attention.steps[which];
+            for index in 0..heads * rows * width / 2 {
+                let (head, row, column) =
+                    (index * 2 / (rows * width), index * 2 / width % rows, index * 2 % width);
+                let (outer, inner) = (head / attention.heads_each, head % attention.heads_each);
+                let at = outer * of_batch + inner * of_head + row * of_row + column;
+                let [low, high] = [0, 1].map(|part| u32::from(bits(number(which, index * 2 + part))));
+                job.memory[start + at / 2] = low | high << 16;
             }
         }
         let [q, k, v, change] = given;
@@ -200,12 +210,18 @@ pub fn attend(compiler: &str, name: &str, attentions: &[Attention]) -> Vec<Strin
     for (attention, output, total, gradients) in checks {
         let half = |start: usize, index: usize| {
             let bits = (job.memory[start + index / 2] >> (index % 2 * 16)) as u16;
-            if attention.half == DType::F16 { F16::from_bits(bits).to_f32() } else { BF16::from_bits(bits).to_f32() }
+            if attention.half == DType::F16 {
+                F16::from_bits(bits).to_f32()
+            } else {
+                BF16::from_bits(bits).to_f32()
+            }
         };
         let expected = attended(&attention);
         let tolerance = if attention.half == DType::F16 { 4e-3 } else { 3e-2 };
         let halves = [output, gradients[0], gradients[1], gradients[2]];
-        for (name, (start, expected)) in ["output", "q", "k", "v"].iter().zip(halves.iter().zip(&expected[1..])) {
+        for (name, (start, expected)) in
+            ["output", "q", "k", "v"].iter().zip(halves.iter().zip(&expected[1..]))
+        {
             let far = |index: &usize| (f64::from(half(*start, *index)) - expected[*index]).abs() > tolerance;
             if let Some(index) = (0..expected.len()).find(far) {
                 let found = half(*start, index);
@@ -228,7 +244,8 @@ fn attended(attention: &Attention) -> [Vec<f64>; 5] {
     let Attention { heads, queries, keys, width, half, causal, scale, .. } = *attention;
     let number = |seed: usize, i: usize| {
         let number = ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0;
-        let rounded = if half == DType::F16 { F16::from_f32(number).to_f32() } else { BF16::from_f32(number).to_f32() };
+        let rounded =
+            if half == DType::F16 { F16::from_f32(number).to_f32() } else { BF16::from_f32(number).to_f32() };
         f64::from(rounded)
     };
     let (of_q, of_k) = (heads * queries * width, heads * keys * width);
@@ -358,13 +375,25 @@ impl Job {
 
     /// The kernels, a function that calls each, and the table of them.
     fn source(&self) -> String {
-        let mut text = format!("#include \"run.h\"\n{PRELUDE}\n#include \"matrices.h\"\n#include \"warps.h\"\n");
+        let mut text =
+            format!("#include \"run.h\"\n{PRELUDE}\n#include \"matrices.h\"\n#include \"warps.h\"\n");
         let mut table = String::new();
         for (number, (label, kernel, buffers)) in self.kernels.iter().enumerate() {
             let label =
                 label.replace(|c: char| !c.is_ascii() || c.is_control() || c == '"' || c == '\\', "?");
             // Kernels of this crate's own define what they are.
-            let defines = ["PART", "HALF", "HALF_NAME", "WIDTH", "CAUSAL", "STRIDE", "COLUMNS", "STEPS", "BLOCKS", "THREADS"];
+            let defines = [
+                "PART",
+                "HALF",
+                "HALF_NAME",
+                "WIDTH",
+                "CAUSAL",
+                "STRIDE",
+                "COLUMNS",
+                "STEPS",
+                "BLOCKS",
+                "THREADS",
+            ];
             let undefined: String = defines.iter().map(|name| format!("#undef {name}\n")).collect();
             let source = undefined + &kernel.source.replace("extern \"C\" ", "static ");
             let buffers: String =

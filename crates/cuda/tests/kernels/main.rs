@@ -176,10 +176,18 @@ fn channels_come_side_by_side_and_back() {
 /// Attention on tensor cores, with its gradients.
 #[test]
 fn attention_agrees_with_sums_written_out() {
-    let attention = |heads, queries, keys, width, half, causal| Attention {
+    let attention = |heads, queries: usize, keys: usize, width, half, causal| Attention {
         gradient: false,
         half,
         heads,
+        heads_each: 2,
+        // Row by row as they come out of one product; but values, which are plain.
+        steps: [
+            [queries * 2 * width, width, 2 * width],
+            [keys * 6 * width, width, 6 * width],
+            [2 * keys * width, keys * width, width],
+            [queries * 2 * width, width, 2 * width],
+        ],
         queries,
         keys,
         width,
@@ -188,9 +196,9 @@ fn attention_agrees_with_sums_written_out() {
     };
     let attentions = [
         attention(2, 70, 70, 32, DType::BF16, true),
-        attention(1, 40, 90, 16, DType::F16, true),
-        attention(1, 90, 33, 16, DType::F16, true),
-        attention(1, 66, 130, 48, DType::F16, false),
+        attention(2, 40, 90, 16, DType::F16, true),
+        attention(4, 90, 33, 16, DType::F16, true),
+        attention(2, 66, 130, 48, DType::F16, false),
     ];
     match execution::compiler() {
         Some(compiler) => {
@@ -200,7 +208,8 @@ fn attention_agrees_with_sums_written_out() {
     }
     let Ok(compiler) = Compiler::find(u32::MAX) else { return println!("attention: not compiled here") };
     for (width, half) in [(64, DType::BF16), (128, DType::F16)] {
-        let all = [false, true].map(|gradient| Attention { gradient, ..attention(1, 1, 1, width, half, true) });
+        let all =
+            [false, true].map(|gradient| Attention { gradient, ..attention(1, 1, 1, width, half, true) });
         for launch in all.iter().flat_map(Attention::launches) {
             for architecture in ["sm_80", "sm_90"] {
                 compiler.compile(&with_prelude(&launch.source), architecture).unwrap();

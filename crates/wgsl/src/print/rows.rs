@@ -12,9 +12,7 @@ use super::reduction::Accumulator;
 use super::scalar::{Scene, name};
 use super::shader::{BufferId, Dispatch, Shader, Slot, Where, wgsl_type};
 use crate::printing::Printing;
-use crate::tuning::{
-    BUSY_GROUPS, BUSY_THREADS, COLUMNS_PER_THREAD, LEAST_SPLIT_COLUMNS, MOST_PARTS, WORKGROUP,
-};
+use crate::tuning::{BUSY_THREADS, COLUMNS_PER_THREAD, LEAST_SPLIT_COLUMNS, MOST_PARTS, WORKGROUP};
 use dropforge_ir::DType;
 use dropforge_plan::kernel::{Instruction, Level, LoopKernel, Reduction, Stage};
 
@@ -181,8 +179,9 @@ impl<'a> Rows<'a> {
             .map(|least| least as usize)
             .filter(|least| !along_rows && lanes.lanes > 1 && fits(least));
         // Each instance is given as many workgroups as it has of the elements.
-        let busy =
-            |rows: usize, columns: usize| (BUSY_GROUPS * rows * columns).checked_div(elements).unwrap_or(0);
+        let busy = |rows: usize, columns: usize| {
+            (printing.busy_groups * rows * columns).checked_div(elements).unwrap_or(0)
+        };
         let instances = instances
             .into_iter()
             .zip(sizes)

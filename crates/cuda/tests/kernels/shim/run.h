@@ -128,6 +128,7 @@ static void wait() {
 // Lets a thread run up to the next barrier, or its end.
 static void resume(Fiber& fiber) {
     current = &fiber;
+    threadIdx.x = unsigned(&fiber - all.data());
     if (_setjmp(scheduler) != 0) return;
     if (fiber.started) _longjmp(fiber.place, 1);
     fiber.started = true;

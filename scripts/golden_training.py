@@ -18,6 +18,7 @@ from golden_library.losses import loss_cases
 from golden_library.models import model_cases
 from golden_library.optimizers import optimizer_cases
 from golden_library.recurrent import LAYERS as RECURRENT_LAYERS
+from golden_library.rules import rule_cases
 from golden_library.tensors import tensor_cases
 
 FOLDER = Path(__file__).resolve().parent.parent / "crates/dropforge/tests/data"
@@ -190,4 +191,8 @@ loss_case("cross_entropy_options", [5, 6], ignored, lambda x, t: F.cross_entropy
 loss_case("cross_entropy_weighted", [5, 6], classes, lambda x, t: F.cross_entropy(x, t, weight=weights, reduction="sum"))
 positions = torch.tensor([[0, 3, -7], [2, -7, 0]])
 loss_case("cross_entropy_ignored", [2, 4, 3], positions, lambda x, t: F.cross_entropy(x, t, ignore_index=-7))
+torch.manual_seed(5)
+layer_case("sequence", [4, 5], nn.Sequential(nn.Linear(5, 3), nn.Tanh(), nn.Linear(3, 4)))
+layer_case("repeat", [4, 5], nn.Sequential(nn.Linear(5, 5), nn.Linear(5, 5)))
 model_cases()
+rule_cases()

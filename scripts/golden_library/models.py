@@ -266,6 +266,48 @@ class Coder(nn.Module):
         return y[:, :, : x.shape[2], : x.shape[3]]
 
 
+class Characters(nn.Module):
+    """A table, an LSTM and a head."""
+
+    def __init__(self, count, width, layers):
+        super().__init__()
+        self.embedding = nn.Embedding(count, width)
+        self.lstm = nn.LSTM(width, width, layers, batch_first=True)
+        self.head = nn.Linear(width, count)
+
+    def forward(self, x):
+        # Dropforge has the scores along axis 1, as a loss of classes takes them.
+        return self.head(self.lstm(self.embedding(x))[0]).transpose(1, 2)
+
+
+def small_models():
+    def conv(inputs, outputs, size=3, padding=1):
+        return nn.Conv2d(inputs, outputs, size, padding=padding)
+
+    lenet = nn.Sequential(
+        conv(1, 6, 5, 2), nn.ReLU(), nn.MaxPool2d(2), conv(6, 16, 5, 0), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(16 * 9, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 3),
+    )
+    catsdogs = nn.Sequential(
+        conv(3, 16), nn.ReLU(), conv(16, 32), nn.ReLU(), conv(32, 64), nn.ReLU(), nn.Flatten(),
+        nn.Linear(64 * 20, 128), nn.ReLU(), nn.Linear(128, 3),
+    )
+    mlp = nn.Sequential(nn.Flatten(), nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3))
+    tiny = nn.Sequential()
+    tiny.add_module("c", conv(3, 8))
+    tiny.add_module("relu", nn.ReLU())
+    tiny.add_module("pool", nn.AdaptiveAvgPool2d(1))
+    tiny.add_module("flatten", nn.Flatten())
+    tiny.add_module("f", nn.Linear(8, 3))
+    return {
+        "lenet": (lenet, image(2, 1, 20, 21)),
+        "catsdogs": (catsdogs, image(2, 3, 4, 5)),
+        "mlp": (mlp, image(3, 1, 4, 5)),
+        "tinycnn": (tiny, image(2, 3, 6, 5)),
+        "lstm-char": (Characters(11, 6, 2), tokens(11, 2, 5)),
+    }
+
+
 def model_cases():
     Basic, Bottleneck = vision.resnet.BasicBlock, vision.resnet.Bottleneck
     model_case("resnet18", resnet(Basic, [2, 2, 2, 2], 4, 3, False), image(2, 3, 40, 33))
@@ -288,3 +330,5 @@ def model_cases():
     model_case("dlrm", Dlrm(3, [5, 7], 4, [6], [8], 2), rows)
     model_case("autoencoder", Coder(2, 3, False), image(2, 1, 11, 13))
     model_case("vae", Coder(2, 3, True), image(2, 1, 11, 13))
+    for name, (model, x) in small_models().items():
+        model_case(name, model, x)

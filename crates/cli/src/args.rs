@@ -135,16 +135,16 @@ pub struct Train {
     pub model: Option<String>,
     #[command(flatten)]
     pub data: DataArgs,
-    /// Passes over the training data [default: 5]
+    /// Passes over the training data [default: as the model is usually trained]
     #[arg(long, value_name = "N")]
     pub epochs: Option<u64>,
-    /// Samples per step [default: 128]
+    /// Samples per step [default: as the model is usually trained]
     #[arg(long, value_name = "N")]
     pub batch: Option<u64>,
-    /// Learning rate [default: that of the model's recipe]
+    /// Learning rate [default: as the model is usually trained; `dropforge init --model MODEL` writes it]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub lr: Option<f64>,
-    /// How weights are updated, see `dropforge list optimizers` [default: adam]
+    /// How weights are updated, see `dropforge list optimizers` [default: as the model is usually trained]
     #[arg(long, value_name = "NAME")]
     pub optimizer: Option<String>,
     /// Part of the last change that is kept, for sgd
@@ -156,7 +156,7 @@ pub struct Train {
     /// What is made small, see `dropforge list losses` [default: what suits the targets]
     #[arg(long, value_name = "NAME")]
     pub loss: Option<String>,
-    /// How the learning rate goes down, see `dropforge list schedules` [default: cosine]
+    /// How the learning rate goes down, see `dropforge list schedules` [default: as the model is usually trained]
     #[arg(long, value_name = "NAME")]
     pub schedule: Option<String>,
     /// Epochs over which the learning rate rises first
@@ -657,7 +657,10 @@ pub struct Explain {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, seconds};
+    use super::{Cli, bytes, seconds};
+    use clap::CommandFactory;
+    use dropforge::run::RunConfig;
+    use dropforge::settings::Described;
 
     #[test]
     fn times_have_units() {
@@ -675,5 +678,31 @@ mod tests {
         for wrong in ["", "GiB", "-1", "1 parsec", "nan", "1e99", "inf", "2GiBs", "é"] {
             assert!(bytes(wrong).is_err(), "{wrong}");
         }
+    }
+
+    /// Defaults that help states in words are those of the settings.
+    #[test]
+    fn defaults_in_help_are_those_of_the_settings() {
+        let command = Cli::command();
+        let train = command.find_subcommand("train").unwrap();
+        let mut stated = 0;
+        for arg in train.get_arguments() {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let Some(said) = help.split("[default: ").nth(1).and_then(|rest| rest.split(']').next()) else {
+                continue;
+            };
+            let Ok(setting) = RunConfig::description().setting(arg.get_id().as_str()).cloned() else {
+                continue;
+            };
+            if let Ok(number) = said.parse::<f64>() {
+                let default = setting.default.as_ref();
+                let default = default
+                    .and_then(|value| value.as_float().or(value.as_integer().map(|whole| whole as f64)));
+                // Some are what leaving them out means.
+                assert!(default == Some(number) || setting.help.contains(said), "--{}: {said}", arg.get_id());
+                stated += 1;
+            }
+        }
+        assert!(stated >= 3, "{stated}");
     }
 }

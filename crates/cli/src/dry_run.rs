@@ -2,7 +2,7 @@
 
 use crate::args::Train;
 use crate::output::{Outcome, count, duration, line};
-use crate::train::{Resolved, build, resolve};
+use crate::train::{Training, resolve};
 use dropforge::data::{Loader, LoaderOptions, Source, subset};
 use dropforge::metric::Values;
 use dropforge::run::RunConfig;
@@ -22,19 +22,18 @@ pub fn run(args: &Train) -> Outcome {
         resolved.data.train = first(&resolved.data.train, resolved.config.batch)?;
         resolved.data.test = first(&resolved.data.test, resolved.config.batch)?;
     }
-    let Resolved { config, data, runtime, .. } = &resolved;
-    let mut trainer = build(config, data, runtime, args.detect_anomaly)?;
+    let Training { mut trainer, train, callbacks } = Training::new(&resolved, args)?;
     if !args.fast_dev_run {
-        return describe(args, config, &data.train, &mut trainer);
+        return describe(args, &resolved.config, &train, &mut trainer);
     }
-    let report = trainer.epoch(&data.train)?;
-    let measured = trainer.validate(&data.test)?;
-    if args.quiet {
-        return Ok(());
-    }
+    // Whoever wants to save has nowhere to.
+    let fit = trainer.fit(&train).validate(&resolved.data.test).epochs(1);
+    callbacks.into_iter().fold(fit, |fit, callback| fit.callback(callback)).run()?;
+    let Some(report) = trainer.history().last().filter(|_| !args.quiet) else { return Ok(()) };
+    let Some(measured) = &report.validation else { return Ok(()) };
     if args.json {
         return line(json!({
-            "event": "fast_dev_run", "train_loss": report.loss, "test_loss": measured.loss, "samples": measured.samples,
+            "event": "fast_dev_run", "train_loss": report.loss, "val_loss": measured.loss, "samples": measured.samples,
         }));
     }
     let shown = |loss: f64, values: &Values| match values.is_empty() {

@@ -16,15 +16,15 @@ pub fn run(args: &Eval) -> Outcome {
     let measured = trained.evaluate(&data, args.batch)?;
     if args.json {
         let mut event = json!({
-            "run": args.run.display().to_string(), "data": spec.to_string(), "test_images": measured.samples,
-            "test_loss": measured.loss, "seconds": measured.seconds, "images_per_s": measured.samples_per_s(),
+            "run": args.run.display().to_string(), "data": spec.to_string(), "test_samples": measured.samples,
+            "test_loss": measured.loss, "seconds": measured.seconds, "samples_per_s": measured.samples_per_s(),
         });
         add_metrics(&mut event, "test", &measured.metrics);
         return line(event);
     }
     let metrics: String = measured.metrics.shown().map(|value| format!("test {value}, ")).collect();
     line(format_args!(
-        "{} on {spec}: {metrics}test loss {:.4} on {} images, {} images/s",
+        "{} on {spec}: {metrics}test loss {:.4} on {} samples, {} samples/s",
         args.run.display(),
         measured.loss,
         count(measured.samples),

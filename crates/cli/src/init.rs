@@ -4,7 +4,7 @@ use crate::args::Init;
 use crate::output::{Outcome, line};
 use dropforge::run::RunConfig;
 use dropforge::run::registry::registry;
-use dropforge::settings::{Described, Description, Setting, TYPE, Table, Value};
+use dropforge::settings::{Described, Setting, TYPE, Table, Value};
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
@@ -46,7 +46,7 @@ fn text(model: &str) -> Outcome<String> {
 /// A part that has settings of its own.
 fn section(setting: &Setting, part: &Table, text: &mut String) {
     let name = part.get(TYPE).and_then(Value::as_str).unwrap_or_default();
-    let known = described(setting.name, name);
+    let known = setting.kind.and_then(|kind| registry().description(kind, name));
     let _ = write!(text, "\n# {}", setting.help);
     if let Some(known) = known {
         let _ = write!(text, ": {}", known.help);
@@ -63,13 +63,6 @@ fn section(setting: &Setting, part: &Table, text: &mut String) {
     for (key, value) in rest {
         let _ = writeln!(text, "\n{key} = {value}");
     }
-}
-
-/// What the registry says of a thing of some kind.
-fn described(kind: &str, name: &str) -> Option<&'static Description> {
-    let plural = if kind == "loss" { "losses".to_string() } else { format!("{kind}s") };
-    let (_, entries) = registry().kinds().into_iter().find(|(known, _)| *known == plural)?;
-    entries.into_iter().find(|entry| entry.name == name)
 }
 
 fn entry(setting: &Setting, value: Option<&Value>, text: &mut String) {

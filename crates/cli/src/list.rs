@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 pub fn run(args: &List) -> Outcome {
     let settings = RunConfig::description();
-    let mut kinds = registry().kinds();
-    kinds.push(("settings", vec![&settings]));
+    let kinds = registry().kinds().into_iter().map(|listing| (listing.plural, listing.entries));
+    let kinds: Vec<_> = kinds.chain([("settings", vec![&settings])]).collect();
     let names: Vec<&str> = kinds.iter().map(|(name, _)| *name).collect();
     if let Some(kind) = args.kind.as_deref().filter(|kind| !names.contains(kind)) {
         return Err(unknown("there are no", kind, "there are", &names).into());
@@ -34,7 +34,8 @@ fn object(kind: &str, entry: &Description) -> Value {
         })
     };
     let settings: Vec<Value> = entry.settings.iter().map(setting).collect();
-    json!({ "kind": kind, "name": entry.name, "help": entry.help, "settings": settings })
+    let twin = entry.twin.map(|twin| json!({ "name": twin.name, "differs": twin.differs }));
+    json!({ "kind": kind, "name": entry.name, "help": entry.help, "counterpart": twin, "settings": settings })
 }
 
 fn print_kind(kind: &str, entries: &[&Description], headed: bool) -> Outcome {

@@ -2,14 +2,13 @@
 
 use crate::args::LrFind;
 use crate::output::{Outcome, line};
-use crate::train::{Resolved, build, resolve};
+use crate::train::{Training, resolve};
 use dropforge::plot::{Chart, Series};
 use serde_json::json;
 
 pub fn run(args: &LrFind) -> Outcome {
-    let Resolved { config, data, runtime, .. } = resolve(&args.train)?;
-    let mut trainer = build(&config, &data, &runtime, args.train.detect_anomaly)?;
-    let sweep = trainer.find_rate(&data.train, args.from_rate, args.to_rate, args.steps)?;
+    let Training { mut trainer, train, .. } = Training::new(&resolve(&args.train)?, &args.train)?;
+    let sweep = trainer.find_rate(&train, args.from_rate, args.to_rate, args.steps)?;
     if let Some(path) = &args.chart {
         let chart = Chart::new("Loss over the learning rate").x("learning rate").y("loss").log_x();
         let mut chart = chart.add(Series::line("loss", sweep.points.iter().copied()));

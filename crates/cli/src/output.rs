@@ -19,7 +19,12 @@ pub type Outcome<T = ()> = Result<T, Stop>;
 
 impl From<dropforge::Error> for Stop {
     fn from(error: dropforge::Error) -> Stop {
-        Stop::Error(error.to_string())
+        // Of what the commands write only the output is a pipe.
+        let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<io::Error>());
+        match cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe) {
+            true => Stop::Unread,
+            false => Stop::Error(error.to_string()),
+        }
     }
 }
 

@@ -55,7 +55,7 @@ fn text(shown: &Shown, most: usize) -> String {
     rest += &shown.metrics;
     if shown.samples_per_s >= 1.0 {
         let speed = count(shown.samples_per_s as u64);
-        rest += &format!("  {speed} images/s  {} left", duration(shown.left));
+        rest += &format!("  {speed} samples/s  {} left", duration(shown.left));
     }
     let width = WIDTH.min(most.saturating_sub(start.chars().count() + rest.chars().count()));
     let done = shown.batch * width / shown.batches.max(1);
@@ -81,7 +81,7 @@ mod tests {
         };
         let half = "█".repeat(10) + &"░".repeat(10);
         let expected =
-            format!("epoch 2/5 {half} loss 0.2500  accuracy 90.00 %  12,345 images/s  1 min 01 s left");
+            format!("epoch 2/5 {half} loss 0.2500  accuracy 90.00 %  12,345 samples/s  1 min 01 s left");
         assert_eq!(text(&shown, 200), expected);
         // A narrow terminal takes from the bar, a very narrow one from the end.
         let narrow = text(&shown, 79);

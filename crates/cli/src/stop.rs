@@ -1,18 +1,17 @@
 //! The wish that a run in another process should end: a file in its folder, which whoever trains looks for now and then.
 
+use dropforge::run::STOP;
 use dropforge::train::{Callback, Control};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The file's name.
-const FILE: &str = ".dropforge-stop";
 /// How often it is looked for.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Asks for an end.
 pub fn ask(run: &Path) -> io::Result<()> {
-    std::fs::write(run.join(FILE), "")
+    std::fs::write(run.join(STOP), "")
 }
 
 /// Ends training when somebody asks for it.
@@ -24,7 +23,7 @@ pub struct Watch {
 impl Watch {
     /// Of the run in this folder; wishes of before are forgotten.
     pub fn new(run: &Path) -> Watch {
-        let file = run.join(FILE);
+        let file = run.join(STOP);
         let _ = std::fs::remove_file(&file);
         Watch { file, looked: Instant::now() }
     }

@@ -1,9 +1,9 @@
 //! `dropforge sweep`: trains with many settings, each in a process and a run of its own.
 
 use crate::args::Sweep;
-use crate::output::{Outcome, line, note};
+use crate::output::{Outcome, Stop, line, note};
 use crate::runs::{Listed, list, print};
-use dropforge::run::{check_path, holds_run};
+use dropforge::run::{check_path, holds_run, read_text_file};
 use dropforge::settings::{SettingType, Table, Value, unknown};
 use dropforge::train::Monitor;
 use std::path::{Path, PathBuf};
@@ -28,8 +28,7 @@ enum Choice {
 
 pub fn run(args: &Sweep) -> Outcome {
     let named = |message: String| format!("{}: {message}", args.space.display());
-    let text =
-        std::fs::read_to_string(&args.space).map_err(|error| named(format!("cannot read it: {error}")))?;
+    let text = read_text_file(&args.space)?;
     let space = Space::parse(&text).map_err(named)?;
     let trials = match args.random {
         Some(count) => (0..count).map(|trial| space.random(args.seed, trial)).collect(),
@@ -41,14 +40,26 @@ pub fn run(args: &Sweep) -> Outcome {
     let folder = |trial: usize| args.out.join(format!("trial-{trial:0width$}"));
     let mut waiting = 0..trials.len();
     let mut busy: Vec<(usize, Child)> = Vec::new();
+    // What ends the sweep: no other trial is begun, and those that train are waited for.
+    let mut failed = None;
     loop {
-        while busy.len() < usize::from(args.jobs) {
+        while busy.len() < usize::from(args.jobs) && failed.is_none() {
             let Some(trial) = waiting.next() else { break };
-            if let Some(child) = start(&space, &folder(trial), &trials[trial])? {
-                if !args.json {
-                    line(format_args!("trial {trial}: {}", said(&trials[trial])))?;
+            let child = match start(&space, &folder(trial), &trials[trial]) {
+                Ok(Some(child)) => child,
+                Ok(None) => continue,
+                Err(stop) => {
+                    failed = Some(stop);
+                    break;
                 }
-                busy.push((trial, child));
+            };
+            busy.push((trial, child));
+            if !args.json {
+                match line(format_args!("trial {trial}: {}", said(&trials[trial]))) {
+                    // Trials are worth finishing even if nobody reads along.
+                    Ok(()) | Err(Stop::Unread) => {}
+                    Err(stop) => failed = Some(stop),
+                }
             }
         }
         if busy.is_empty() {
@@ -67,6 +78,7 @@ pub fn run(args: &Sweep) -> Outcome {
             }
         }
     }
+    failed.map_or(Ok(()), Err)?;
     show(args, &space, list(&args.out)?)
 }
 
@@ -93,8 +105,10 @@ fn start(space: &Space, folder: &Path, settings: &[(String, Value)]) -> Outcome<
 /// The trials, the best first.
 fn show(args: &Sweep, space: &Space, mut runs: Vec<Listed>) -> Outcome {
     let figure = |run: &Listed| run.figure(space.monitor.name());
+    let measured = runs.iter().find(|run| figure(run).is_some()).and_then(|run| run.epochs.last());
+    let is_highest = measured.map_or(Ok(false), |report| space.monitor.is_highest(report))?;
     runs.sort_by(|a, b| match (figure(a), figure(b)) {
-        (Some(a), Some(b)) if space.monitor.is_highest() => b.total_cmp(&a),
+        (Some(a), Some(b)) if is_highest => b.total_cmp(&a),
         (Some(a), Some(b)) => a.total_cmp(&b),
         (a, b) => b.is_some().cmp(&a.is_some()),
     });

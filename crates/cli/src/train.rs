@@ -8,10 +8,11 @@ use crate::output::{Outcome, Stop, add_metrics, count, duration, line, note, sha
 use crate::progress::{ProgressBar, Shown};
 use crate::stop;
 use dropforge::Runtime;
+use dropforge::data::Source;
 use dropforge::metric::Values;
 use dropforge::run::{
-    DataSpec, ModelSpec, OpenData, Part, RunConfig, RunDir, TENSORBOARD, augmentations, check_path,
-    differences, holds_run, read_split, tensorboard, threads_of,
+    DataSpec, ModelSpec, OpenData, Part, RunConfig, RunDir, augmentations, check_path, differences,
+    holds_run, read_split, read_text_file, threads_of,
 };
 use dropforge::schedule::Moment;
 use dropforge::settings::{SettingType, Table, Value, set_path};
@@ -19,6 +20,7 @@ use dropforge::step::{Evaluation, Precision};
 use dropforge::train::{Callback, Control, EpochReport, Progress, Trainer};
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Where runs go unless told otherwise.
@@ -41,11 +43,10 @@ pub fn run(args: &Train) -> Outcome {
     if args.profile {
         job.trainer.start_profile();
     }
-    let Job { config, data, mut trainer, path, .. } = job;
+    let Job { config, data, mut trainer, train, callbacks, path, .. } = job;
     let mut screen =
         Screen { config: &config, json: args.json, quiet: args.quiet, bar: None, stop: None, unread: false };
     let asked = interrupt::flag();
-    let train = config.augmented(&data.train)?;
     let mut fit = trainer.fit(&train).validate(&data.test).epochs(config.epochs);
     if let Some(steps) = config.max_steps {
         fit = fit.max_steps(steps);
@@ -57,11 +58,8 @@ pub fn run(args: &Train) -> Outcome {
         // A time that no Duration holds is never over.
         fit = fit.max_time(Duration::try_from_secs_f64(time).unwrap_or(Duration::MAX));
     }
-    for callback in &config.callbacks {
-        fit = fit.callback(callback.build()?);
-    }
-    if args.tensorboard {
-        fit = fit.callback(tensorboard(path.join(TENSORBOARD).to_string_lossy()));
+    for callback in callbacks {
+        fit = fit.callback(callback);
     }
     let fitted = fit.callback(stop::Watch::new(&path)).stop_flag(&asked).callback(&mut screen).run()?;
     if let Some(stop) = screen.stop {
@@ -85,8 +83,37 @@ struct Job {
     config: RunConfig,
     data: OpenData,
     trainer: Trainer,
+    train: Arc<dyn Source>,
+    callbacks: Vec<Box<dyn Callback>>,
     run: RunDir,
     path: PathBuf,
+}
+
+/// What trains: the same for a run, a dry one and a search of the rate.
+pub struct Training {
+    pub trainer: Trainer,
+    /// The samples that are trained on, with their random changes.
+    pub train: Arc<dyn Source>,
+    pub callbacks: Vec<Box<dyn Callback>>,
+}
+
+impl Training {
+    /// From a configuration, before any step.
+    fn of(config: &RunConfig, data: &OpenData, runtime: &Runtime, args: &Train) -> Outcome<Training> {
+        Ok(Training {
+            trainer: build(config, data, runtime, args.detect_anomaly)?,
+            train: config.augmented(&data.train)?,
+            callbacks: config.callbacks.iter().map(Part::build).collect::<dropforge::Result<_>>()?,
+        })
+    }
+
+    /// A new one, which starts from the weights that the configuration names.
+    pub fn new(resolved: &Resolved, args: &Train) -> Outcome<Training> {
+        let Resolved { config, data, runtime, .. } = resolved;
+        let mut training = Training::of(config, data, runtime, args)?;
+        start_from(config, &mut training.trainer, args)?;
+        Ok(training)
+    }
 }
 
 /// What is to be trained, on what, and where.
@@ -136,22 +163,25 @@ pub fn resolve(args: &Train) -> Outcome<Resolved> {
 }
 
 fn start(args: &Train) -> Outcome<Job> {
-    let Resolved { config, data, runtime, spec } = resolve(args)?;
+    let resolved = resolve(args)?;
+    let Resolved { config, data, runtime, spec } = &resolved;
     let (path, is_new) = match &args.out {
         Some(out) => (out.clone(), !out.exists()),
         None => (new_folder(&format!("{}-{}", config.model.name(), spec.short_name()))?, true),
     };
     let run = RunDir::open(&path)?;
     // From here on the run can be resumed, even if it is killed before its first checkpoint.
-    let trainer = run.write_config(&config.to_text()?).map_err(Stop::from).and_then(|()| {
-        note_split(&run, &data)?;
-        let mut trainer = build(&config, &data, &runtime, args.detect_anomaly)?;
-        start_from(&config, &mut trainer, args.json)?;
-        announce(args, &config, &data, &trainer, &runtime, &path)?;
-        Ok(trainer)
+    let training = run.write_config(&config.to_text()?).map_err(Stop::from).and_then(|()| {
+        note_split(&run, data)?;
+        let training = Training::new(&resolved, args)?;
+        announce(args, config, data, &training.trainer, runtime, &path)?;
+        Ok(training)
     });
-    match trainer {
-        Ok(trainer) => Ok(Job { config, data, trainer, run, path }),
+    match training {
+        Ok(Training { trainer, train, callbacks }) => {
+            let Resolved { config, data, .. } = resolved;
+            Ok(Job { config, data, trainer, train, callbacks, run, path })
+        }
         Err(stop) => {
             // A run that cannot be trained is of no use to anyone.
             if matches!(stop, Stop::Error(_)) {
@@ -229,7 +259,7 @@ fn additions(args: &Train, base: &mut Table) -> Outcome {
     };
     let mut add = |list: &str, value: Value, first: bool| -> Outcome {
         match base.entry(list).or_insert_with(|| Value::Array(Vec::new())) {
-            Value::Array(all) if all.contains(&value) => {}
+            Value::Array(all) if all.iter().any(|known| says(list, known, &value)) => {}
             Value::Array(all) => all.insert(if first { 0 } else { all.len() }, value),
             _ => return Err(format!("`{list}` should be a list").into()),
         }
@@ -238,6 +268,9 @@ fn additions(args: &Train, base: &mut Table) -> Outcome {
     if let Some(figure) = &args.keep_best {
         let figure = Value::String(figure.clone());
         add("callbacks", table(&[("type", "keep_best".into()), ("monitor", figure)]), false)?;
+    }
+    if args.tensorboard {
+        add("callbacks", table(&[("type", "tensorboard".into())]), false)?;
     }
     // Of several groups the first that fits takes a parameter.
     for pattern in args.freeze.iter().rev() {
@@ -258,11 +291,28 @@ fn additions(args: &Train, base: &mut Table) -> Outcome {
     Ok(())
 }
 
+/// Whether an item of a list says what is to be added, and perhaps more.
+fn says(list: &str, known: &Value, added: &Value) -> bool {
+    // As they are written, whatever has its default.
+    let written = |value: &Value| match list {
+        "callbacks" => {
+            Part::<dyn Callback>::new(value).map_or_else(|_| Table::new(), |part| part.table().clone())
+        }
+        _ => value.as_table().cloned().unwrap_or_default(),
+    };
+    let (known, whole) = (written(known), written(added));
+    let said = added.as_table().filter(|said| !said.is_empty());
+    known == whole || said.is_some_and(|said| said.keys().all(|key| known.get(key) == whole.get(key)))
+}
+
 /// Has the training start from the weights that the configuration names.
-fn start_from(config: &RunConfig, trainer: &mut Trainer, json: bool) -> Outcome {
+fn start_from(config: &RunConfig, trainer: &mut Trainer, args: &Train) -> Outcome {
     let Some(from) = &config.from else { return Ok(()) };
     let report = from.load(trainer)?;
-    if !json {
+    if args.quiet {
+        return Ok(());
+    }
+    if !args.json {
         return line(format_args!("weights: {report}"));
     }
     let names = |(name, file, network): &(String, String, String)| json!({ "name": name, "file": file, "network": network });
@@ -274,8 +324,7 @@ fn start_from(config: &RunConfig, trainer: &mut Trainer, json: bool) -> Outcome 
 
 /// The settings of a file that a person wrote.
 fn read_settings(path: &Path) -> Outcome<Table> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| format!("{}: cannot read it: {error}", path.display()))?;
+    let text = read_text_file(path)?;
     // Read whole, so that mistakes are named with the file.
     let read = || {
         let settings = RunConfig::settings(&text)?;
@@ -323,15 +372,15 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
     note_split(&run, &data)?;
     config.inputs.check_continues(&data.inputs).map_err(|error| error.context("--resume"))?;
     config.limit(&mut data)?;
-    let mut trainer = build(&config, &data, &runtime, args.detect_anomaly)?;
+    let Training { mut trainer, train, callbacks } = Training::of(&config, &data, &runtime, args)?;
     if !trainer.resume(path)? {
-        start_from(&config, &mut trainer, args.json)?;
+        start_from(&config, &mut trainer, args)?;
     }
     if let Some(hint) = idle_schedule(&config, &trainer) {
         note(&hint);
     }
     announce(args, &config, &data, &trainer, &runtime, path)?;
-    Ok(Job { config, data, trainer, run, path: path.into() })
+    Ok(Job { config, data, trainer, train, callbacks, run, path: path.into() })
 }
 
 /// What there is to say if the schedule has come to its end, so that the epochs to come would change nothing.
@@ -372,6 +421,7 @@ pub fn build(
         .schedule(config.schedule.clone())
         .precision(config.precision)
         .drop_last(config.drop_last)
+        .shuffle(config.shuffle)
         .accumulate(config.accumulate)
         .reader_threads(data.threads)
         .detect_anomaly(detect_anomaly);
@@ -427,18 +477,18 @@ fn announce(
     if args.json {
         return line(json!({
             "event": "start", "run": path.display().to_string(), "model": config.model.name(), "data": config.data,
-            "device": device, "parameters": parameters, "train_images": train, "test_images": test,
+            "device": device, "parameters": parameters, "train_samples": train, "validation_samples": test,
             "epochs": config.epochs, "batch": config.batch, "seed": config.seed, "epoch": trainer.epochs(),
             "step": trainer.steps(), "notes": data.notes,
         }));
     }
     data.notes.iter().for_each(|text| note(text));
-    let images =
+    let samples =
         |len: Option<usize>| len.map_or_else(|| "an unknown number of".into(), |len| count(len as u64));
-    let (train, test) = (images(train), images(test));
+    let (train, test) = (samples(train), samples(test));
     let inputs = shape(&config.inputs.shape);
     line(format_args!("{}: {} parameters, on {device}", config.model.name(), count(parameters as u64)))?;
-    line(format_args!("{}: {train} training and {test} test images of {inputs}", config.data))?;
+    line(format_args!("{}: {train} training and {test} validation samples of {inputs}", config.data))?;
     match trainer.steps() {
         0 => line(format_args!("run: {}", path.display())),
         steps => line(format_args!("run: {}, going on after {} steps", path.display(), count(steps))),
@@ -524,12 +574,12 @@ impl Screen<'_> {
 /// A validation in the middle of an epoch.
 fn print_validation(json: bool, step: u64, measured: &Evaluation) -> Outcome {
     if json {
-        let mut event = json!({ "event": "validation", "step": step, "test_loss": measured.loss });
-        add_metrics(&mut event, "test", &measured.metrics);
+        let mut event = json!({ "event": "validation", "step": step, "val_loss": measured.loss });
+        add_metrics(&mut event, "val", &measured.metrics);
         return line(event);
     }
     let metrics: String = measured.metrics.shown().map(|value| format!("  {value}")).collect();
-    line(format_args!("step {}  test loss {:.4}{metrics}", count(step), measured.loss))
+    line(format_args!("step {}  validation loss {:.4}{metrics}", count(step), measured.loss))
 }
 
 /// Why training ended before its last epoch, and how it goes on.
@@ -561,12 +611,12 @@ fn print_epoch(json: bool, config: &RunConfig, report: &EpochReport) -> Outcome 
     if json {
         let mut event = json!({
             "event": "epoch", "epoch": report.epoch, "step": report.step, "lr": report.lr,
-            "train_loss": report.loss, "test_loss": validation.map(|measured| measured.loss),
-            "seconds": report.seconds, "images_per_s": report.samples_per_s,
+            "train_loss": report.loss, "val_loss": validation.map(|measured| measured.loss),
+            "seconds": report.seconds, "samples_per_s": report.samples_per_s,
         });
         add_metrics(&mut event, "train", &report.metrics);
         if let Some(measured) = validation {
-            add_metrics(&mut event, "test", &measured.metrics);
+            add_metrics(&mut event, "val", &measured.metrics);
         }
         return line(event);
     }
@@ -576,10 +626,11 @@ fn print_epoch(json: bool, config: &RunConfig, report: &EpochReport) -> Outcome 
         format!("{prefix}loss {loss:.4}{metrics}")
     };
     let train = named("", report.loss, &report.metrics);
-    let test =
-        validation.map(|measured| named("  test ", measured.loss, &measured.metrics)).unwrap_or_default();
+    let validation = validation
+        .map(|measured| named("  validation ", measured.loss, &measured.metrics))
+        .unwrap_or_default();
     line(format_args!(
-        "epoch {}/{}  {train}{test}  {} images/s  {}",
+        "epoch {}/{}  {train}{validation}  {} samples/s  {}",
         report.epoch,
         config.epochs,
         count(report.samples_per_s as u64),
@@ -594,18 +645,18 @@ fn finish(json: bool, trainer: &mut Trainer, data: &OpenData, path: &Path, start
     };
     let history = trainer.history();
     let seconds: f64 = history.iter().map(|report| report.seconds).sum();
-    let images: f64 = history.iter().map(|report| report.seconds * report.samples_per_s).sum();
-    let images_per_s = if seconds > 0.0 { images / seconds } else { 0.0 };
+    let samples: f64 = history.iter().map(|report| report.seconds * report.samples_per_s).sum();
+    let samples_per_s = if seconds > 0.0 { samples / seconds } else { 0.0 };
     if json {
         let mut event = json!({
             "event": "end", "run": path.display().to_string(), "epochs": trainer.epochs(), "steps": trainer.steps(),
-            "train_loss": history.last().map(|report| report.loss), "test_loss": last.loss,
-            "seconds": started.elapsed().as_secs_f64(), "images_per_s": images_per_s,
+            "train_loss": history.last().map(|report| report.loss), "val_loss": last.loss,
+            "seconds": started.elapsed().as_secs_f64(), "samples_per_s": samples_per_s,
         });
         if let Some(report) = history.last() {
             add_metrics(&mut event, "train", &report.metrics);
         }
-        add_metrics(&mut event, "test", &last.metrics);
+        add_metrics(&mut event, "val", &last.metrics);
         return line(event);
     }
     let seconds = duration(started.elapsed().as_secs_f64());
@@ -613,7 +664,7 @@ fn finish(json: bool, trainer: &mut Trainer, data: &OpenData, path: &Path, start
         Some(metric) => metric.to_string(),
         None => format!("loss {:.4}", last.loss),
     };
-    line(format_args!("test {figure} after {seconds}; saved in {}", path.display()))
+    line(format_args!("validation {figure} after {seconds}; saved in {}", path.display()))
 }
 
 /// The kernels of the training step; a last batch with fewer samples has a program of its own.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::{Description, Error, Request, Result, Role, Sample, Source, TARGET};
+use crate::{Description, Error, Request, Result, Sample, Source, TARGET};
 
 /// Passes everything on that an adaptor does not change.
 macro_rules! pass_on {
@@ -51,83 +51,6 @@ impl Source for Subset {
 
     fn origin(&self, index: usize) -> Option<String> {
         self.source.origin(*self.indices.get(index)?)
-    }
-}
-
-/// A source with other class numbers; made by [`with_classes`].
-pub struct WithClasses {
-    source: Arc<dyn Source>,
-    description: Description,
-    /// The new number of each class.
-    numbers: Vec<i32>,
-}
-
-/// The same samples whose classes are numbered as a model was trained on them: by name.
-///
-/// # Errors
-/// The source has no classes, or one that is not among `names`; the message names those.
-pub fn with_classes(source: Arc<dyn Source>, names: &[String]) -> Result<WithClasses> {
-    let mut description = source.description().clone();
-    let name = &description.name;
-    let Some(here) = description.class_names() else {
-        return Err(Error::new(format!(
-            "{name}: the target is no class, the model was trained on {}",
-            list(names)
-        )));
-    };
-    let number = |class: &String| names.iter().position(|name| name == class).map(|number| number as i32);
-    let unknown: Vec<String> = here.iter().filter(|class| number(class).is_none()).cloned().collect();
-    if !unknown.is_empty() {
-        return Err(Error::new(format!(
-            "{name}: there are classes that the model was not trained on: {}; it knows {}; rename or remove them",
-            list(&unknown),
-            list(names)
-        )));
-    }
-    let numbers = here.iter().filter_map(number).collect();
-    if let Some(field) = description.fields.iter_mut().find(|field| field.name == TARGET) {
-        field.role = Role::Classes { names: names.to_vec() };
-    }
-    Ok(WithClasses { source, description, numbers })
-}
-
-/// At most a few names, so that a message stays readable.
-fn list(names: &[String]) -> String {
-    match names.len() {
-        0..=8 => names.join(", "),
-        more => format!("{} and {} more", names[..7].join(", "), more - 7),
-    }
-}
-
-impl WithClasses {
-    fn number(&self, class: i32) -> i32 {
-        usize::try_from(class).ok().and_then(|class| self.numbers.get(class)).copied().unwrap_or(-1)
-    }
-}
-
-impl Source for WithClasses {
-    fn description(&self) -> &Description {
-        &self.description
-    }
-
-    fn len(&self) -> Option<usize> {
-        self.source.len()
-    }
-
-    fn read(&self, request: &Request, sample: &mut Sample) -> Result<()> {
-        self.source.read(request, sample)?;
-        for class in sample.get::<i32>(TARGET)? {
-            *class = self.number(*class);
-        }
-        Ok(())
-    }
-
-    fn class(&self, index: usize) -> Option<i32> {
-        self.source.class(index).map(|class| self.number(class))
-    }
-
-    fn origin(&self, index: usize) -> Option<String> {
-        self.source.origin(index)
     }
 }
 
@@ -309,17 +232,6 @@ mod tests {
     fn target(source: &dyn Source, index: usize) -> i32 {
         let sample = read_one(source, index).unwrap();
         sample.get(TARGET).unwrap().slice::<i32>().unwrap()[0]
-    }
-
-    #[test]
-    fn classes_are_mapped_by_name() {
-        let names = ["c", "b", "a"].map(String::from);
-        let mapped = with_classes(uneven(), &names).unwrap();
-        assert_eq!((target(&mapped, 0), target(&mapped, 11)), (2, 1));
-        assert_eq!(mapped.class(11), Some(1));
-        assert_eq!(mapped.description().class_names().unwrap(), names);
-        let error = message(with_classes(uneven(), &["a".into(), "B".into()]));
-        assert!(error.contains("not trained on: b; it knows a, B"), "{error}");
     }
 
     #[test]

@@ -14,18 +14,22 @@ pub struct Error(Box<Inner>);
 
 struct Inner {
     message: String,
+    /// Whether a file is what is wrong.
+    of_file: bool,
     cause: Option<std::io::Error>,
 }
 
 impl Error {
     /// An error with this message. Line breaks and other control characters become spaces.
     pub fn new(message: impl Into<String>) -> Error {
-        Error(Box::new(Inner { message: one_line(&message.into()), cause: None }))
+        Error(Box::new(Inner { message: one_line(&message.into()), of_file: false, cause: None }))
     }
 
     /// An error about a file: `<path>: <reason>`.
     pub fn at_file(path: impl AsRef<Path>, reason: impl fmt::Display) -> Error {
-        Error::new(format!("{}: {reason}", path.as_ref().display()))
+        let mut error = Error::new(format!("{}: {reason}", path.as_ref().display()));
+        error.0.of_file = true;
+        error
     }
 
     /// An input or output error while doing something (`"read"`, `"create"`) to a file.
@@ -33,6 +37,12 @@ impl Error {
         let mut error = Error::at_file(path, format_args!("cannot {doing} it: {cause}"));
         error.0.cause = Some(cause);
         error
+    }
+
+    /// Whether a file or folder is what is wrong: it cannot be read, or does not hold what it should. Else it is samples, or how
+    /// they were asked for.
+    pub fn is_about_file(&self) -> bool {
+        self.0.of_file
     }
 }
 

@@ -55,8 +55,7 @@ mod values;
 mod vocabulary;
 
 pub use adapt::{
-    Balanced, SkipUnreadable, Subset, WithClasses, balanced, class_counts, class_weights, classes,
-    skip_unreadable, subset, with_classes,
+    Balanced, SkipUnreadable, Subset, balanced, class_counts, class_weights, classes, skip_unreadable, subset,
 };
 pub use batch::{Batch, Sample, read_one};
 pub use cifar::cifar10;

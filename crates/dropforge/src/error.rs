@@ -68,6 +68,11 @@ impl Error {
         Error::of(ErrorKind::Setting, message)
     }
 
+    /// An error about operations that do not fit together.
+    pub(crate) fn program(message: impl Into<String>) -> Error {
+        Error::of(ErrorKind::Program, message)
+    }
+
     /// An error about samples.
     pub(crate) fn data(message: impl Into<String>) -> Error {
         Error::of(ErrorKind::Data, message)
@@ -137,7 +142,8 @@ impl From<dropforge_ir::Error> for Error {
 
 impl From<dropforge_data::Error> for Error {
     fn from(error: dropforge_data::Error) -> Error {
-        Error::of(ErrorKind::Data, error.to_string()).caused_by(error)
+        let kind = if error.is_about_file() { ErrorKind::File } else { ErrorKind::Data };
+        Error::of(kind, error.to_string()).caused_by(error)
     }
 }
 
@@ -156,6 +162,9 @@ mod tests {
         let source = error.source().and_then(|source| source.downcast_ref::<std::io::Error>()).unwrap();
         assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
         assert!(error.as_program_error().is_none());
+        let error = Error::from(dropforge_data::Error::at_file("a.png", "is no image"));
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::File, "a.png: is no image"));
+        assert_eq!(Error::from(dropforge_data::Error::new("no samples")).kind(), ErrorKind::Data);
         let error = Error::from(dropforge_ir::Error::new("add", "does not fit"));
         assert_eq!(error.kind(), ErrorKind::Program);
         assert!(error.as_program_error().is_some());

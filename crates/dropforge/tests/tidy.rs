@@ -44,9 +44,32 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// A file's text without the items that only tests have.
+fn without_tests(text: &str) -> String {
+    let mut parts = text.split("#[cfg(test)]");
+    let mut code = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        // The item ends with a semicolon, or with the brace that closes its first one.
+        let (mut depth, mut end) = (0, part.len());
+        for (at, c) in part.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth > 1 => depth -= 1,
+                '}' | ';' if c == '}' || depth == 0 => {
+                    end = at + 1;
+                    break;
+                }
+                _ => {}
+            }
+        }
+        code += &part[end..];
+    }
+    code
+}
+
 /// The first names behind `crate::` in a file's code, without comments and unit tests.
 fn uses(text: &str) -> BTreeSet<String> {
-    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let code = without_tests(text);
     let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
     let code: String = lines.flat_map(|line| [line, "\n"]).collect();
     let name = |text: &str| -> String {
@@ -116,9 +139,10 @@ fn modules_use_only_those_before_them() {
 #[test]
 fn uses_are_found_in_every_form() {
     let text = "use crate::{Error, nn::{Layer, Scope}, optim};\n/// crate::run\nlet x = crate::train::state();\n\
-                $crate::seq!()\n#[cfg(test)]\nuse crate::models;";
+                $crate::seq!()\n#[cfg(test)]\nuse crate::models;\nuse crate::init;\n\
+                #[cfg(test)]\nmod tests { mod inner { use crate::step; } }\nuse crate::loss;";
     let found: Vec<String> = uses(text).into_iter().collect();
-    assert_eq!(found, ["Error", "nn", "optim", "train"]);
+    assert_eq!(found, ["Error", "init", "loss", "nn", "optim", "train"]);
 }
 
 #[test]
@@ -126,4 +150,143 @@ fn the_page_says_the_same_order() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../ARCHITECTURE.md");
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.contains(&ORDER.join(" → ")), "ARCHITECTURE.md states another order of modules");
+}
+
+/// Which crates are devices, in their order: two hold what several share.
+const DEVICES: [&str; 5] = ["gpu", "wgsl", "cpu", "wgpu", "cuda"];
+
+/// The crates of the workspace that another one is built of; those of its tests do not count.
+fn parts(manifest: &str) -> Vec<String> {
+    let manifest: dropforge::settings::Table = manifest.parse().unwrap();
+    let own = |name: &String| {
+        name.strip_prefix("dropforge-").map(String::from).or((name == "dropforge").then(|| name.clone()))
+    };
+    let all = manifest.get("dependencies").and_then(|all| all.as_table());
+    all.into_iter().flat_map(|all| all.keys()).filter_map(own).collect()
+}
+
+#[test]
+fn crates_use_only_those_to_their_left() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let page = std::fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let said = page
+        .split("**Each layer uses only those to its left**: ")
+        .nth(1)
+        .expect("the page states the order of crates");
+    let (order, alone) = said.split_once(". ").unwrap();
+    assert!(alone.starts_with("`data` and `plot` stand alone."), "the page says which crates stand alone");
+    let order: Vec<&str> = order
+        .split(" → ")
+        .flat_map(|layer| if layer == "devices" { DEVICES.to_vec() } else { vec![layer] })
+        .collect();
+    let place = |name: &str| order.iter().position(|known| *known == name);
+    for entry in std::fs::read_dir(root.join("crates")).unwrap() {
+        let folder = entry.unwrap().path();
+        let Ok(manifest) = std::fs::read_to_string(folder.join("Cargo.toml")) else { continue };
+        let name = folder.file_name().unwrap().to_str().unwrap();
+        let parts = parts(&manifest);
+        match (name, place(name)) {
+            ("data" | "plot", _) => assert!(parts.is_empty(), "{name} does not stand alone: {parts:?}"),
+            // It exchanges programs, and knows nothing else.
+            ("onnx", _) => assert_eq!(parts, ["ir"]),
+            // Its cases run on everything, and nothing is built of it.
+            ("conformance", _) => {}
+            (_, None) => panic!("ARCHITECTURE.md does not say where the crate {name} stands"),
+            (_, Some(own)) => {
+                for part in parts {
+                    let fits = ["data", "plot", "onnx"].contains(&&*part)
+                        || place(&part).is_some_and(|part| part < own);
+                    assert!(fits, "{name} uses {part}, which does not stand to its left");
+                }
+            }
+        }
+    }
+}
+
+/// The code of the library's files below a folder, by path.
+fn code(below: &str) -> Vec<(String, String)> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut all = Vec::new();
+    files(&source.join(below), &mut all);
+    let read = |path: PathBuf| {
+        let text = without_tests(&std::fs::read_to_string(&path).unwrap());
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let code = lines.flat_map(|line| [line, "\n"]).collect();
+        (path.strip_prefix(&source).unwrap().display().to_string(), code)
+    };
+    all.into_iter().map(read).collect()
+}
+
+/// So that a test can make each of them fail; and training knows of no files but by those who save.
+#[test]
+fn file_calls_of_runs_are_made_in_one_place() {
+    const CALLS: [&str; 6] = ["fs::", "File::open", "File::options", ".is_dir()", ".is_file()", ".exists()"];
+    // What makes the calls; what reads people's data, not runs; and what is only tests.
+    const OTHERS: [&str; 4] = ["run/calls.rs", "run/data_spec.rs", "run/data_sets.rs", "run/harness.rs"];
+    for (path, code) in
+        code("run").into_iter().chain(code("train")).filter(|(path, _)| !OTHERS.contains(&path.as_str()))
+    {
+        // What a call has found; a lock that is held; the system itself.
+        let excepted = ["found.", "use std::fs::", "\"/proc/"];
+        for line in code.lines().filter(|line| !excepted.iter().any(|part| line.contains(part))) {
+            let call = CALLS.iter().find(|call| line.contains(**call));
+            assert!(call.is_none(), "{path}: `{}` is a file call; make it in run/calls.rs", line.trim());
+        }
+    }
+}
+
+/// A program decides by the kind of an error: the library's own are never of no kind by oversight.
+#[test]
+fn errors_have_a_kind() {
+    for folder in
+        ["data", "init", "loss", "metric", "models", "optim", "run", "schedule", "settings", "step", "train"]
+    {
+        for (path, code) in code(folder).into_iter().filter(|(path, _)| path != "run/harness.rs") {
+            for (at, _) in code.match_indices("Error::new(") {
+                let before = &code[..at];
+                let of_another =
+                    ["io::", "dropforge_ir::", "dropforge_data::"].iter().any(|of| before.ends_with(of));
+                let line = before.matches('\n').count() + 1;
+                assert!(
+                    of_another,
+                    "{path}: the error in line {line} of the code has no kind; see ErrorKind"
+                );
+            }
+        }
+    }
+}
+
+/// Words of a text.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
+}
+
+/// What an addition touches, as CONTRIBUTING.md counts it: its own file, the list of its folder, and its line of the registry.
+/// What trains, runs and reads settings names none of the entries.
+#[test]
+fn an_entry_is_named_where_it_stands_and_in_two_lists() {
+    // Other things of the same name: an operation, a distribution, what products compute in, what metrics come to.
+    const HOMONYMS: [&str; 4] = ["Constant", "Normal", "Precision", "Values"];
+    let registry = code("run").into_iter().find(|(path, _)| path == "run/registry.rs").unwrap().1;
+    let frame: Vec<(String, String)> = ["run", "settings", "step", "train"]
+        .into_iter()
+        .flat_map(code)
+        .filter(|(path, _)| !["run/registry.rs", "run/harness.rs"].contains(&path.as_str()))
+        .collect();
+    let mut entries = 0;
+    for folder in ["nn", "loss", "optim", "schedule", "init", "metric"] {
+        let own = code(folder);
+        let line = format!("{folder}::");
+        for entry in registry.lines().filter_map(|text| text.trim().strip_prefix(&line)?.strip_suffix(',')) {
+            entries += 1;
+            let listed = registry.lines().filter(|text| text.trim() == format!("{line}{entry},")).count();
+            assert_eq!(listed, 1, "{line}{entry} has one line in the registry");
+            let exported = own.iter().find(|(path, _)| path == &format!("{folder}/mod.rs")).unwrap();
+            assert!(words(&exported.1).any(|word| word == entry), "{folder}/mod.rs does not have {entry}");
+            let named = |(_, code): &&(String, String)| words(code).any(|word| word == entry);
+            let elsewhere = frame.iter().find(named).filter(|_| !HOMONYMS.contains(&entry));
+            assert!(elsewhere.is_none(), "{} names {line}{entry}", elsewhere.unwrap().0);
+        }
+    }
+    assert!(entries > 150, "{entries} entries are too few to be all");
 }

@@ -61,10 +61,9 @@ impl Predictions {
     /// The samples do not fit the run or cannot be read, or what the network gives is neither a score for each class of a
     /// sample nor numbers like the targets.
     pub fn of(trained: &Trained, samples: &impl IntoSource) -> Result<Predictions> {
-        let config = trained.config();
-        let loss = config.and_then(|config| config.loss.as_ref());
-        let loss = loss.and_then(|loss| loss.table().get("type")?.as_str().map(str::to_string));
-        let one_logit = loss.as_deref() == Some("bce_with_logits");
+        let loss = trained.config().and_then(|config| config.loss.as_ref());
+        let loss = loss.map(|loss| loss.build()).transpose()?;
+        let probability = |output: f32| loss.as_ref().and_then(|loss| loss.probability(output));
         let mut classes = trained.classes().to_vec();
         let mut probabilities = Vec::new();
         let mut truth = Vec::new();
@@ -99,11 +98,11 @@ impl Predictions {
             }
             Ok(())
         })?;
-        let outcomes = if classes.is_empty() && one_logit {
+        let yes: Option<Vec<f32>> = numbers.iter().map(|&output| probability(output)).collect();
+        let outcomes = if let Some(yes) = yes.filter(|_| classes.is_empty() && !numbers.is_empty()) {
             classes = ["no", "yes"].map(String::from).to_vec();
-            let yes = numbers.iter().map(|logit| 1.0 / (1.0 + (-logit).exp()));
             Outcomes::Classes {
-                probabilities: yes.flat_map(|yes| [1.0 - yes, yes]).collect(),
+                probabilities: yes.into_iter().flat_map(|yes| [1.0 - yes, yes]).collect(),
                 truth: targets.iter().map(|&target| usize::from(target > 0.5)).collect(),
             }
         } else if classes.is_empty() {

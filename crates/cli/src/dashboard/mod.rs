@@ -10,6 +10,7 @@ use crate::args::Dashboard;
 use crate::output::{Outcome, line};
 use crate::runs::{Listed, list};
 use crate::stop;
+use dropforge::metric::Unit;
 use http::{Request, Response};
 use serde_json::{Value, json};
 use std::collections::hash_map::DefaultHasher;
@@ -115,13 +116,13 @@ fn runs(folder: &Path) -> Result<Vec<Value>, String> {
 fn with_epochs(run: &Listed) -> Value {
     let mut value = run.json();
     let epochs = run.epochs.iter().map(|report| {
-        let figures = report.names().into_iter().chain(["lr".to_string()]);
+        // One of many numbers is no curve.
+        let is_curve = |name: &String| report.value(name).is_none_or(|value| value.unit != Unit::Detail);
+        let figures = report.names().into_iter().filter(is_curve).chain(["lr".to_string()]);
         let mut figures: serde_json::Map<String, Value> =
             figures.filter_map(|name| Some((name.clone(), json!(report.get(&name)?)))).collect();
         figures.insert("epoch".into(), json!(report.epoch));
         figures.insert("samples_per_s".into(), json!(report.samples_per_s));
-        // One of many numbers is no curve.
-        figures.retain(|name, _| !name.contains("confusion_") || name.ends_with("_accuracy"));
         Value::Object(figures)
     });
     value["history"] = epochs.collect();

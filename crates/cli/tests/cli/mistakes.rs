@@ -167,13 +167,43 @@ fn a_full_disk_leaves_the_last_checkpoint() {
     assert_ne!(folder.checkpoint("run", "model.safetensors"), before);
 }
 
+/// A pipe would wait for ever, a device never ends.
+#[test]
+#[cfg(unix)]
+fn what_is_no_regular_file_is_refused() {
+    let folder = Folder::new("pipes");
+    for pipe in ["pipe.toml", "pipe.json", "pipe.npz"] {
+        let made = std::process::Command::new("mkfifo").arg(folder.path().join(pipe)).status();
+        assert!(made.is_ok_and(|status| status.success()), "mkfifo");
+    }
+    for line in [
+        "train --config pipe.toml",
+        "train --config /dev/zero",
+        "train --model pipe.toml",
+        "train --model pipe.json",
+        "sweep pipe.toml",
+        "sweep /dev/zero",
+        "train --model mlp --data digits:20 --epochs 0 --from pipe.npz",
+        "weights show pipe.npz",
+    ] {
+        let message = folder.fail(line);
+        assert!(message.contains("no regular file"), "{line}: {message}");
+    }
+}
+
 #[test]
 fn nobody_has_to_read_the_output() {
     let folder = Folder::new("unread");
     folder.write("linear.toml", LINEAR);
+    folder.write(
+        "space.toml",
+        "args = ['--model', 'linear.toml', '--data', 'digits:20', '--epochs', '1']\n[space]\nbatch = [5, 10, 20]\n",
+    );
     for line in [
         "summary",
         "train --model linear.toml --data digits:20 --epochs 3 --out run --json",
+        "predict run --data digits:6000",
+        "sweep space.toml --out swept",
         "help",
         "devices",
     ] {
@@ -191,4 +221,6 @@ fn nobody_has_to_read_the_output() {
             "{line}: {output:?}"
         );
     }
+    // A sweep comes to its end all the same.
+    assert_eq!(folder.succeed("runs swept --filter epochs=1 --json").matches("\"finished\"").count(), 3);
 }

@@ -97,12 +97,82 @@ fn trials_write_no_run() {
     );
     let steps: Vec<&str> = text.lines().filter(|line| line.starts_with("step ")).collect();
     assert_eq!(steps.len(), 4, "{text}");
-    assert!(steps[0].starts_with("step 4  test loss") && steps[3].starts_with("step 16 "), "{text}");
+    assert!(steps[0].starts_with("step 4  validation loss") && steps[3].starts_with("step 16 "), "{text}");
     // One of ten samples.
     let text = folder
         .succeed("train --model linear.toml --data digits:200 --batch 5 --limit-train 0.1 --epochs 1 --json");
     assert_eq!(number(text.lines().last().unwrap(), "steps"), 4.0);
     assert!(folder.fail("train --data digits:200 --limit-train 2").contains("limit_train is 2"));
+}
+
+/// The same training is tried as would be made: its weights, changes of images and callbacks.
+#[test]
+fn trials_are_of_the_same_training() {
+    let folder = Folder::new("same");
+    folder.write("linear.toml", LINEAR);
+    let of = "--model linear.toml --data digits:200 --batch 20 --lr 0.01";
+    folder.succeed(&format!("train {of} --epochs 10 --out first"));
+    let from = "--from first/model.safetensors";
+    let first_loss = |line: &str| {
+        let text = folder.succeed(&format!("lr-find {of} --steps 30 --json {line}"));
+        let found: serde_json::Value = serde_json::from_str(text.trim().lines().last().unwrap()).unwrap();
+        found["points"][0][1].as_f64().unwrap()
+    };
+    assert!(first_loss(from) < first_loss("") / 2.0, "the weights were not loaded");
+    assert_ne!(first_loss("--augment erase"), first_loss(""), "the images were not changed");
+    for trial in ["train --dry-run", "train --fast-dev-run", "lr-find"] {
+        let text = folder.succeed(&format!("{trial} {of} {from}"));
+        assert!(text.contains("weights: 2 loaded"), "{trial}: {text}");
+        assert!(
+            folder.fail(&format!("{trial} {of} --from nowhere.safetensors")).contains("nowhere"),
+            "{trial}"
+        );
+        assert_eq!(folder.succeed(&format!("train --fast-dev-run {of} {from} --quiet")), "");
+    }
+    let message = folder.fail(&format!("train --fast-dev-run {of} --keep-best val_acuracy"));
+    assert!(message.contains("val_acuracy is not measured") && message.contains("val_accuracy"), "{message}");
+}
+
+/// What TensorBoard shows lies in the run, and what the dashboard leaves there is no user's.
+#[test]
+fn events_and_wishes_belong_to_the_run() {
+    let folder = Folder::new("events");
+    folder.write("linear.toml", LINEAR);
+    let events =
+        |run: &str| std::fs::read_dir(folder.path().join(run).join("tensorboard")).map_or(0, Iterator::count);
+    folder.succeed("train --model linear.toml --data digits:60 --epochs 1 --out one --tensorboard");
+    folder.succeed(
+        "train --model linear.toml --data digits:60 --epochs 1 --out two --set callbacks=['tensorboard']",
+    );
+    folder.succeed("train --model linear.toml --data digits:60 --epochs 1 --out three");
+    assert_eq!([events("one"), events("two"), events("three")], [1, 1, 0]);
+    assert!(!folder.path().join("tensorboard").exists(), "events of all runs in one folder");
+    // It is remembered, and what only looks on may come later.
+    folder.succeed("train --resume one --epochs 2 --set schedule.length=2");
+    folder.succeed(
+        "train --resume one --epochs 3 --set schedule.length=3 --tensorboard --set callbacks.0.every=5",
+    );
+    folder.succeed("train --resume three --epochs 2 --set schedule.length=2 --tensorboard");
+    assert_eq!([events("one"), events("three")], [3, 1]);
+    folder.write("one/.dropforge-stop", "");
+    let said = folder.succeed("runs rm one --yes");
+    assert!(said.contains("one is removed") && !folder.path().join("one").exists(), "{said}");
+}
+
+/// A loss of yes and no is drawn as such, whatever it is called.
+#[test]
+fn a_run_of_yes_and_no_has_a_roc_curve() {
+    let folder = Folder::new("focal");
+    let rows: String = (0..60).map(|i| format!("{},{}\n", i % 7, u8::from(i % 7 > 3))).collect();
+    folder.write("rows.csv", format!("x,yes\n{rows}"));
+    for loss in ["focal", "bce_with_logits"] {
+        folder.succeed(&format!(
+            "train --data table:rows.csv --model mlp --loss {loss} --epochs 1 --out {loss}"
+        ));
+        assert!(folder.succeed(&format!("plot {loss} --what roc")).starts_with("<svg "));
+    }
+    folder.succeed("train --data table:rows.csv --model mlp --loss huber --epochs 1 --out numbers");
+    assert!(folder.fail("plot numbers --what roc").contains("roc"));
 }
 
 #[test]

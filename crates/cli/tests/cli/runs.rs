@@ -12,10 +12,10 @@ fn from_training_to_prediction() {
     let output = folder.succeed(&format!("{MODEL} --epochs 3 --out run --json"));
     let last = output.lines().last().unwrap();
     assert_eq!(output.lines().count(), 5, "start, three epochs, end: {output}");
-    let accuracy = number(last, "test_accuracy");
-    assert!((0.0..=1.0).contains(&accuracy) && number(last, "test_loss") > 0.0, "{last}");
+    let accuracy = number(last, "val_accuracy");
+    assert!((0.0..=1.0).contains(&accuracy) && number(last, "val_loss") > 0.0, "{last}");
     assert!(
-        number(last, "seconds") > 0.0 && number(last, "images_per_s") > 0.0 && last.contains("run"),
+        number(last, "seconds") > 0.0 && number(last, "samples_per_s") > 0.0 && last.contains("run"),
         "{last}"
     );
     let metrics = String::from_utf8(folder.read("run/metrics.csv")).unwrap();
@@ -25,7 +25,7 @@ fn from_training_to_prediction() {
     let measured = folder.succeed("eval run --json");
     assert_eq!(number(measured.lines().last().unwrap(), "test_accuracy"), accuracy);
     let text = folder.succeed("eval run --data digits:60");
-    assert!(text.contains("accuracy") && text.contains("10 images"), "{text}");
+    assert!(text.contains("accuracy") && text.contains("10 samples"), "{text}");
 
     let mut picture = vec![255; 30 * 30];
     for row in 5..25 {
@@ -124,7 +124,7 @@ fn files_stay_on_their_side_of_the_split() {
     let turned = format!("train = {second:?}\ntest = {first:?}\n");
     folder.write("run/split.toml", &turned);
     let measured = folder.succeed("eval run --json");
-    assert_eq!(number(measured.trim(), "test_images"), first.len() as f64);
+    assert_eq!(number(measured.trim(), "test_samples"), first.len() as f64);
     write("red", 99);
     let output = folder.run("train --resume run --epochs 2");
     let said = String::from_utf8_lossy(&output.stderr);
@@ -201,6 +201,44 @@ fn a_killed_run_goes_on_to_the_same_bits() {
             folder.checkpoint("whole", file),
             "{file} after {kills} kills"
         );
+    }
+}
+
+/// Ctrl-C, and what systems send before they switch off: the step is finished, all is saved, and going on gives the same bits.
+#[test]
+#[cfg(unix)]
+fn a_signal_ends_training_when_all_is_saved() {
+    use std::io::{BufRead, BufReader};
+    let folder = Folder::new("signal");
+    folder.write("linear.toml", LINEAR);
+    let line = "train --model linear.toml --data digits:300 --batch 7 --schedule constant --save-every 1000";
+    for (signal, begun) in [("INT", "epoch 1/"), ("TERM", "\"event\":\"epoch\"")] {
+        let json = if begun.starts_with('"') { "--json" } else { "" };
+        let mut command = folder.command(&format!("{line} --epochs 100000 --out {signal} {json}"));
+        let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.contains(begun)), "{signal}: no epoch was finished");
+        let asked =
+            std::process::Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status();
+        assert!(asked.is_ok_and(|status| status.success()));
+        let said: Vec<String> = lines.collect();
+        assert!(child.wait().unwrap().success(), "{signal}: {said:?}");
+        let said = said.iter().find(|line| line.contains("asked to stop")).expect("nothing is said");
+        let listed = folder.succeed(&format!("runs {signal} --json"));
+        let (steps, epochs) = (number(listed.trim(), "steps"), number(listed.trim(), "epochs"));
+        if json.is_empty() {
+            let how = format!("all is saved, and `dropforge train --resume {signal}` goes on");
+            assert!(said.starts_with("stopped after ") && said.ends_with(&how), "{said}");
+        } else {
+            assert_eq!(number(said, "step"), steps);
+        }
+        let end = epochs + 1.0;
+        folder.succeed(&format!("train --resume {signal} --epochs {end}"));
+        folder.succeed(&format!("{line} --epochs {end} --out whole-{signal}"));
+        for file in ["model.safetensors", "optimizer.safetensors"] {
+            let same = folder.checkpoint(signal, file) == folder.checkpoint(&format!("whole-{signal}"), file);
+            assert!(same, "{signal}: other bits in {file} after {steps} steps");
+        }
     }
 }
 

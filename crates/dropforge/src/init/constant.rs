@@ -13,7 +13,7 @@ pub struct Constant {
 }
 
 described! {
-    Constant = "constant", "the same number everywhere";
+    Constant = "constant", "the same number everywhere" like "init.constant_";
     value: f32, Some(0.0), Range::ANY, "the number";
 }
 

@@ -13,7 +13,7 @@ pub struct KaimingUniform {
 }
 
 described! {
-    KaimingUniform = "kaiming_uniform", "uniform within ±gain·√(3 / fan in)";
+    KaimingUniform = "kaiming_uniform", "uniform within ±gain·√(3 / fan in)" like "init.kaiming_uniform_" but "fan in";
     gain: f32, Some(std::f32::consts::SQRT_2), Range::above(0.0), "factor for the activation that follows, √2 for ReLU";
 }
 
@@ -34,7 +34,7 @@ pub struct KaimingNormal {
 }
 
 described! {
-    KaimingNormal = "kaiming_normal", "normal with deviation gain / √(fan in)";
+    KaimingNormal = "kaiming_normal", "normal with deviation gain / √(fan in)" like "init.kaiming_normal_" but "fan in";
     gain: f32, Some(std::f32::consts::SQRT_2), Range::above(0.0), "factor for the activation that follows, √2 for ReLU";
 }
 

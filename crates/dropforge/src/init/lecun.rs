@@ -9,7 +9,7 @@ use dropforge_ir::Shape;
 pub struct LecunUniform {}
 
 described! {
-    LecunUniform = "lecun_uniform", "uniform within ±√(3 / fan in)";
+    LecunUniform = "lecun_uniform", "uniform within ±√(3 / fan in)" like "Keras' LecunUniform";
 }
 
 impl Initializer for LecunUniform {
@@ -26,7 +26,7 @@ impl Initializer for LecunUniform {
 pub struct LecunNormal {}
 
 described! {
-    LecunNormal = "lecun_normal", "normal with deviation 1 / √(fan in)";
+    LecunNormal = "lecun_normal", "normal with deviation 1 / √(fan in)" like "Keras' LecunNormal" but "tails are not cut off";
 }
 
 impl Initializer for LecunNormal {

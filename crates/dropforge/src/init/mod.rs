@@ -38,7 +38,7 @@ pub trait Initializer: Send + Sync {
     /// # Errors
     /// The rule cannot be written down.
     fn config(&self) -> Result<Table> {
-        Err(Error::new("an initialiser of a program's own cannot be written to a file"))
+        Err(Error::setting("an initialiser of a program's own cannot be written to a file"))
     }
 }
 
@@ -200,6 +200,10 @@ impl SettingType for Init {
             Value::Float(_) | Value::Integer(_) => f32::read(value, context).map(Init::constant),
             _ => context.build("initialiser", value),
         }
+    }
+
+    fn kind() -> Option<&'static str> {
+        Some("initialiser")
     }
 
     fn write(&self) -> Result<Option<Value>> {

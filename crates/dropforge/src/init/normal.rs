@@ -15,7 +15,7 @@ pub struct Normal {
 }
 
 described! {
-    Normal = "normal", "normally distributed";
+    Normal = "normal", "normally distributed" like "init.normal_";
     mean: f32, Some(0.0), Range::ANY, "mean";
     deviation: f32, Some(0.02), (0.0..).into(), "standard deviation";
 }

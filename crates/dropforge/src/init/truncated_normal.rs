@@ -19,7 +19,7 @@ pub struct TruncatedNormal {
 }
 
 described! {
-    TruncatedNormal = "truncated_normal", "normally distributed within bounds";
+    TruncatedNormal = "truncated_normal", "normally distributed within bounds" like "init.trunc_normal_";
     mean: f32, Some(0.0), Range::ANY, "mean before the cut";
     deviation: f32, Some(1.0), Range::above(0.0), "standard deviation before the cut";
     low: f32, Some(-2.0), Range::ANY, "least value";

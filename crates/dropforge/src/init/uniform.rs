@@ -15,7 +15,7 @@ pub struct Uniform {
 }
 
 described! {
-    Uniform = "uniform", "evenly distributed between two numbers";
+    Uniform = "uniform", "evenly distributed between two numbers" like "init.uniform_";
     low: f32, Some(-0.1), Range::ANY, "least value";
     high: f32, Some(0.1), Range::ANY, "greatest value";
 }

@@ -13,7 +13,7 @@ pub struct Values {
 }
 
 described! {
-    Values = "values", "given elements, in row-major order";
+    Values = "values", "given elements, in row-major order" like "a tensor that is copied";
     values: Vec<f32>, Some(Vec::new()), Range::ANY, "the elements, as many as the parameter has";
 }
 

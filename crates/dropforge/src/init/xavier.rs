@@ -13,7 +13,7 @@ pub struct XavierUniform {
 }
 
 described! {
-    XavierUniform = "xavier_uniform", "uniform within ±gain·√(6 / (fan in + fan out))";
+    XavierUniform = "xavier_uniform", "uniform within ±gain·√(6 / (fan in + fan out))" like "init.xavier_uniform_";
     gain: f32, Some(1.0), Range::above(0.0), "factor for the activation that follows";
 }
 
@@ -35,7 +35,7 @@ pub struct XavierNormal {
 }
 
 described! {
-    XavierNormal = "xavier_normal", "normal with deviation gain·√(2 / (fan in + fan out))";
+    XavierNormal = "xavier_normal", "normal with deviation gain·√(2 / (fan in + fan out))" like "init.xavier_normal_";
     gain: f32, Some(1.0), Range::above(0.0), "factor for the activation that follows";
 }
 

@@ -30,5 +30,6 @@ impl Loss for Added {
 }
 
 described! {
-    Added = "added", "nothing but what layers add, such as those of an autoencoder";
+    Added = "added", "nothing but what layers add, such as those of an autoencoder"
+        like "add_loss of Keras" but "what layers add is all there is";
 }

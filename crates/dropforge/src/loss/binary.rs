@@ -10,24 +10,26 @@ losses! {
     /// −t·ln p − (1 − t)·ln(1 − p) for probabilities p: PyTorch's `BCELoss`, Keras' binary cross-entropy. Logarithms
     /// count as at least −100, as in PyTorch. [`bce_with_logits`] is more exact.
     #[doc(alias = "BCELoss")]
-    BinaryCrossEntropy, bce = "bce", "binary cross-entropy of probabilities" {}
+    BinaryCrossEntropy, bce = "bce", "binary cross-entropy of probabilities" like "nn.BCELoss" {}
 
     /// Binary cross-entropy of sigmoid(prediction), safe for predictions of any size: PyTorch's `BCEWithLogitsLoss`.
     #[doc(alias = "BCEWithLogitsLoss")]
-    BinaryCrossEntropyOfLogits, bce_with_logits = "bce_with_logits", "binary cross-entropy of scores" {
+    BinaryCrossEntropyOfLogits, bce_with_logits = "bce_with_logits", "binary cross-entropy of scores"
+        like "nn.BCEWithLogitsLoss" {
         pos_weight: Option<Vec<f32>> = None, Range::ANY, "weight of positive targets, for each position of the last axis";
     }
 
     /// Binary cross-entropy of sigmoid(prediction) times (1 − p)^`gamma`, p being the probability of the right answer,
     /// so that what is right already weighs little. Lin et al., arXiv:1708.02002; torchvision's `sigmoid_focal_loss`.
-    Focal, focal = "focal", "binary cross-entropy of scores, less where they are right" {
+    Focal, focal = "focal", "binary cross-entropy of scores, less where they are right"
+        like "torchvision.ops.sigmoid_focal_loss" but "the mean unless told otherwise" {
         gamma: f32 = 2.0, (0.0..).into(), "how fast the weight of what is right falls";
         alpha: f32 = 0.25, Range::ANY, "weight of positive targets, 1 less it for negative ones; −1 for none";
     }
 
     /// 1 − (2·Σ p·t + smooth)/(Σ p + Σ t + smooth) for each sample, with probabilities p = sigmoid(prediction) and sums
     /// over all axes but the first. Milletari et al., arXiv:1606.04797.
-    Dice, dice = "dice", "1 less the overlap, of scores" {
+    Dice, dice = "dice", "1 less the overlap, of scores" like "Milletari et al., arXiv:1606.04797, without squares" {
         smooth: f32 = 1.0, (0.0..).into(), "added to both sides of the fraction";
     }
 }
@@ -117,4 +119,8 @@ impl Dice {
     }
 }
 
-reduced!(BinaryCrossEntropy, BinaryCrossEntropyOfLogits, Focal, Dice);
+reduced!(BinaryCrossEntropy: |p| p, BinaryCrossEntropyOfLogits: sigmoid, Focal: sigmoid, Dice: sigmoid);
+
+fn sigmoid(score: f32) -> f32 {
+    1.0 / (1.0 + (-score).exp())
+}

@@ -12,14 +12,15 @@ losses! {
     /// indices i32 `[batch, ..]`: PyTorch's `NLLLoss`. The mean is divided by the sum of the weights of what counts.
     /// From unnormalised scores see [`cross_entropy`](crate::loss::cross_entropy).
     #[doc(alias = "NLLLoss")]
-    NegativeLogLikelihood, nll = "nll", "negative logarithm of the right class's probability" {
+    NegativeLogLikelihood, nll = "nll", "negative logarithm of the right class's probability" like "nn.NLLLoss" {
         weight: Option<Vec<f32>> = None, Range::ANY, "weight of each class";
         ignore_index: isize = -100, Range::ANY, "class of positions that do not count";
     }
 
     /// Cross-entropy of unnormalised scores `[batch, classes, ..]` with probabilities of the same shape, for each
     /// position: PyTorch's `CrossEntropyLoss` with probabilities, Keras' categorical cross-entropy from logits.
-    CategoricalCrossEntropy, categorical_cross_entropy = "categorical_cross_entropy", "cross-entropy of scores with probabilities" {
+    CategoricalCrossEntropy, categorical_cross_entropy = "categorical_cross_entropy", "cross-entropy of scores with probabilities"
+        like "nn.CrossEntropyLoss with probabilities" {
         weight: Option<Vec<f32>> = None, Range::ANY, "weight of each class";
         label_smoothing: f32 = 0.0, (0.0..=1.0).into(), "share of the target that is spread evenly over all classes";
     }
@@ -28,7 +29,7 @@ losses! {
     /// over elements too. Σ over the classes and mean over the batch is the divergence itself:
     /// `reduction(Reduction::Sum)` over the number of samples.
     #[doc(alias = "KLDivLoss")]
-    KlDivergence, kl_div = "kl_div", "Kullback and Leibler's divergence, of logarithms" {
+    KlDivergence, kl_div = "kl_div", "Kullback and Leibler's divergence, of logarithms" like "nn.KLDivLoss" {
         log_target: bool = false, Range::ANY, "whether the target is given as logarithms";
     }
 
@@ -36,7 +37,8 @@ losses! {
     /// belong together, all others do not. Cross-entropy of their cosines over the temperature, from the prediction's
     /// side. van den Oord et al., arXiv:1807.03748; as in CLIP, arXiv:2103.00020, if symmetric.
     #[doc(alias = "CosineEmbeddingLoss")]
-    Contrastive, info_nce = "info_nce", "cross-entropy of the cosines of pairs in a batch" {
+    Contrastive, info_nce = "info_nce", "cross-entropy of the cosines of pairs in a batch"
+        like "van den Oord et al., arXiv:1807.03748" {
         temperature: f32 = 0.1, Range::above(0.0), "what cosines are divided by";
         symmetric: bool = false, Range::ANY, "whether the target's side counts as much";
     }

@@ -178,7 +178,9 @@ impl Loss for CrossEntropy {
 }
 
 described! {
-    CrossEntropy = "cross_entropy", "logsumexp of the scores less the score of the class", { site: Location::caller() };
+    CrossEntropy = "cross_entropy", "logsumexp of the scores less the score of the class"
+        like "nn.CrossEntropyLoss" but "a class outside is an error, −100 too unless ignored",
+        { site: Location::caller() };
     label_smoothing: f32, Some(0.0), (0.0..=1.0).into(), "share of the target that is spread evenly over all classes";
     weight: Option<Vec<f32>>, Some(None), Range::ANY, "weight of each class";
     ignore_index: Option<isize>, Some(None), Range::ANY, "class of positions that do not count";

@@ -13,7 +13,8 @@ losses! {
     ///
     /// The mean divides each loss by the length of its target first, as in PyTorch. A target that does not fit into the time has
     /// an infinite loss. All times count; the program grows with their number.
-    Ctc, ctc = "ctc", "sequences of classes without their places in time" {
+    Ctc, ctc = "ctc", "sequences of classes without their places in time"
+        like "nn.CTCLoss" but "scores, not logarithms; lengths stand in the targets" {
         blank: usize = 0, (0..).into(), "class that stands for nothing";
     }
 }

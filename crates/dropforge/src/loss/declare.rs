@@ -52,7 +52,7 @@ impl SettingType for Reduction {
             Some("mean") => Ok(Reduction::Mean),
             Some("sum") => Ok(Reduction::Sum),
             Some("none") => Ok(Reduction::None),
-            _ => Err(Error::new(format!("should be {}, got {value}", Reduction::expects()))),
+            _ => Err(Error::setting(format!("should be {}, got {value}", Reduction::expects()))),
         }
     }
 
@@ -90,6 +90,7 @@ macro_rules! losses {
     ($(
         $(#[$doc:meta])*
         $type:ident, $make:ident = $name:literal, $help:literal
+            $(like $twin:literal $(but $differs:literal)?)?
         { $($field:ident: $kind:ty = $default:expr, $range:expr, $line:literal;)* }
     )*) => {$(
         #[doc = concat!("The loss made by [`", stringify!($make), "`].")]
@@ -129,7 +130,7 @@ macro_rules! losses {
         }
 
         $crate::described! {
-            $type = $name, $help, { site: std::panic::Location::caller() };
+            $type = $name, $help $(like $twin $(but $differs)?)?, { site: std::panic::Location::caller() };
             $($field: $kind, Some($default), $range, $line;)*
             reduction: $crate::loss::Reduction, Some($crate::loss::Reduction::Mean), $crate::settings::Range::ANY,
                 "what becomes of the losses of the elements";
@@ -152,13 +153,21 @@ macro_rules! told {
 }
 pub(super) use told;
 
-/// The loss of a prediction and a target by reducing what `each` gives.
+/// The loss of a prediction and a target by reducing what `each` gives; behind losses of yes and no, how probable a yes is for
+/// what the network gives.
 macro_rules! reduced {
-    ($($type:ident),* $(,)?) => {$(
+    ($($type:ident $(: $probability:expr)?),* $(,)?) => {$(
         impl $crate::loss::Loss for $type {
             fn loss(&self, prediction: &$crate::Tensor, target: &$crate::Tensor) -> $crate::Tensor {
                 self.reduction.of(&self.each(prediction, target))
             }
+
+            $(
+                fn probability(&self, output: f32) -> Option<f32> {
+                    let probability: fn(f32) -> f32 = $probability;
+                    Some(probability(output))
+                }
+            )?
 
             $crate::loss::declare::told!();
         }

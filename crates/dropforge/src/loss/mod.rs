@@ -50,12 +50,22 @@ pub trait Loss: Send + Sync {
         "function".into()
     }
 
+    /// How probable a yes is where the network gives this, for losses of yes (1) and no (0); `None` for all others. Default
+    /// `None`.
+    fn probability(&self, output: f32) -> Option<f32> {
+        let _ = output;
+        None
+    }
+
     /// Name and settings of the loss as a file has them.
     ///
     /// # Errors
     /// The loss cannot be written down: functions cannot.
     fn config(&self) -> Result<Table> {
-        Err(Error::new(format!("a loss made by a program ({}) cannot be written to a file", self.describe())))
+        Err(Error::setting(format!(
+            "a loss made by a program ({}) cannot be written to a file",
+            self.describe()
+        )))
     }
 }
 
@@ -77,6 +87,10 @@ macro_rules! pointer_loss {
 
             fn describe(&self) -> String {
                 (**self).describe()
+            }
+
+            fn probability(&self, output: f32) -> Option<f32> {
+                (**self).probability(output)
             }
 
             fn config(&self) -> Result<Table> {

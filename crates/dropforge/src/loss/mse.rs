@@ -54,5 +54,6 @@ impl Loss for MeanSquaredError {
 }
 
 described! {
-    MeanSquaredError = "mse", "mean of the squared differences", { site: Location::caller() };
+    MeanSquaredError = "mse", "mean of the squared differences"
+        like "nn.MSELoss" but "shapes that would broadcast are refused", { site: Location::caller() };
 }

@@ -9,20 +9,21 @@ use crate::tensor::node::fail;
 losses! {
     /// max(0, margin − target·prediction) for targets of 1 and −1: the hinge of support vector machines, Keras'
     /// `Hinge`. Cortes and Vapnik, 1995.
-    Hinge, hinge = "hinge", "1 less target times prediction, where positive" {
+    Hinge, hinge = "hinge", "1 less target times prediction, where positive" like "Keras' Hinge" {
         margin: f32 = 1.0, Range::ANY, "distance or size from which on nothing is lost";
     }
 
     /// The prediction where the target is 1, max(0, margin − prediction) where it is −1, for distances as predictions:
     /// PyTorch's `HingeEmbeddingLoss`.
     #[doc(alias = "HingeEmbeddingLoss")]
-    HingeEmbedding, hinge_embedding = "hinge_embedding", "distance of what belongs together, margin less distance of what does not" {
+    HingeEmbedding, hinge_embedding = "hinge_embedding", "distance of what belongs together, margin less distance of what does not"
+        like "nn.HingeEmbeddingLoss" {
         margin: f32 = 1.0, Range::ANY, "distance or size from which on nothing is lost";
     }
 
     /// ln(1 + e^(−target·prediction)) for targets of 1 and −1: PyTorch's `SoftMarginLoss`, without overflow.
     #[doc(alias = "SoftMarginLoss")]
-    SoftMargin, soft_margin = "soft_margin", "ln(1 + e^(−target·prediction))" {}
+    SoftMargin, soft_margin = "soft_margin", "ln(1 + e^(−target·prediction))" like "nn.SoftMarginLoss" {}
 
     /// max(0, margin − target·(first − second)): the first should rank higher where the target is 1, the second where
     /// it is −1. PyTorch's `MarginRankingLoss`.

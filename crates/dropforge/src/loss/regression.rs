@@ -9,25 +9,25 @@ use crate::tensor::node::fail;
 losses! {
     /// |prediction − target|: PyTorch's `L1Loss`, Keras' mean absolute error.
     #[doc(alias = "L1Loss")]
-    AbsoluteError, mae = "mae", "mean of the distances" {}
+    AbsoluteError, mae = "mae", "mean of the distances" like "nn.L1Loss" {}
 
     /// Half the squared difference up to `delta`, then a line of slope `delta`: PyTorch's `HuberLoss`. Huber, 1964.
     #[doc(alias = "HuberLoss")]
-    Huber, huber = "huber", "half the squared difference, a line far out" {
+    Huber, huber = "huber", "half the squared difference, a line far out" like "nn.HuberLoss" {
         delta: f32 = 1.0, Range::above(0.0), "distance from which on the loss is a line";
     }
 
     /// The squared difference divided by 2·`beta` up to `beta`, then a line of slope 1: PyTorch's `SmoothL1Loss`. With
     /// `beta` 0 it is [`mae`]. Girshick, arXiv:1504.08083.
     #[doc(alias = "SmoothL1Loss")]
-    SmoothAbsoluteError, smooth_l1 = "smooth_l1", "squared difference near 0, distance far out" {
+    SmoothAbsoluteError, smooth_l1 = "smooth_l1", "squared difference near 0, distance far out" like "nn.SmoothL1Loss" {
         beta: f32 = 1.0, (0.0..).into(), "distance from which on the loss is a line";
     }
 
     /// e^prediction − target·prediction, the negative logarithm of Poisson's probability of the target without its
     /// constant: PyTorch's `PoissonNLLLoss`.
     #[doc(alias = "PoissonNLLLoss")]
-    Poisson, poisson_nll = "poisson_nll", "negative logarithm of Poisson's probability" {
+    Poisson, poisson_nll = "poisson_nll", "negative logarithm of Poisson's probability" like "nn.PoissonNLLLoss" {
         log_input: bool = true, Range::ANY, "whether the prediction is the logarithm of the rate";
         full: bool = false, Range::ANY, "whether the constant is added";
         eps: f32 = 1e-8, Range::above(0.0), "added to a rate before its logarithm";
@@ -40,6 +40,7 @@ losses! {
     #[doc(alias = "GaussianNLLLoss")]
     GaussianLogLikelihood, gaussian_nll = "gaussian_nll",
         "negative logarithm of the normal density; means and variances are halves of the last axis"
+        like "nn.GaussianNLLLoss" but "means and variances are halves of one tensor"
     {
         full: bool = false, Range::ANY, "whether the constant is added";
         eps: f32 = 1e-6, Range::above(0.0), "least variance that counts";

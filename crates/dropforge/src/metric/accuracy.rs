@@ -1,7 +1,7 @@
 //! Accuracy.
 
 use super::form::Form;
-use super::{Measured, Metric, Values, count, quotient};
+use super::{Better, Measured, Metric, Values, count, quotient};
 use crate::settings::{Described, Table};
 use crate::tensor::Tensor;
 use crate::{Result, described};
@@ -16,6 +16,19 @@ pub struct Accuracy {}
 /// Of scores `[batch, classes, ..]` the class with the highest is predicted, and compared with class indices i32
 /// `[batch, ..]`. Where prediction and target have one shape, the prediction is the logit of a yes: above 0 says yes, as does a
 /// target above 0.5, or an integer that is not 0. Every target counts, so several for each sample.
+///
+/// ```
+/// use dropforge::loss::bce_with_logits;
+/// use dropforge::metric::accuracy;
+/// use dropforge::prelude::*;
+/// use dropforge::step::Meter;
+/// use std::sync::Arc;
+///
+/// let mut meter = Meter::new(bce_with_logits()).metrics([Arc::new(accuracy()) as _]);
+/// meter.add(&Tensor::from([2.0, -1.0, 0.5, -3.0]), &Tensor::from([1.0, 0.0, 0.0, 0.0]), 4)?;
+/// assert_eq!(meter.finish().get("accuracy"), Some(0.75));
+/// # Ok::<(), dropforge::Error>(())
+/// ```
 pub fn accuracy() -> Accuracy {
     Accuracy {}
 }
@@ -37,6 +50,10 @@ impl Metric for Accuracy {
 
     fn compute(&self, sums: &[Vec<f64>]) -> Values {
         Values::share(self.name(), quotient(sums))
+    }
+
+    fn better(&self) -> Option<Better> {
+        Some(Better::Higher)
     }
 
     fn config(&self) -> Result<Table> {

@@ -51,7 +51,7 @@ impl SettingType for Average {
 
     fn read(value: &Value, _: &Context<'_>) -> Result<Average> {
         let Some(word) = value.as_str() else {
-            return Err(Error::new(format!("should be {}, got {value}", Average::expects())));
+            return Err(Error::setting(format!("should be {}, got {value}", Average::expects())));
         };
         let found = Average::NAMES.iter().find(|(name, _)| *name == word).map(|(_, average)| *average);
         let known: Vec<&str> = Average::NAMES.iter().map(|(name, _)| *name).collect();

@@ -1,7 +1,7 @@
 //! Metrics that follow from three counts of each class: how often it was found rightly, was said, and was true.
 
 use super::form::Form;
-use super::{Average, Measured, Metric, Values};
+use super::{Average, Better, Measured, Metric, Values};
 use crate::settings::{Described, Range, Table};
 use crate::tensor::Tensor;
 use crate::tensor::node::fail;
@@ -112,7 +112,8 @@ fn add_one((sum, found): (f64, f64), (value, _): (f64, bool)) -> (f64, f64) {
 macro_rules! averaged_metric {
     ($(
         $(#[$doc:meta])*
-        $type:ident, $function:ident, $name:literal, $help:literal, $of:expr;
+        $type:ident, $function:ident, $name:literal, $help:literal
+            $(like $twin:literal $(but $differs:literal)?)?, $of:expr;
     )*) => {$(
         #[doc = concat!("The metric of [`", stringify!($function), "`].")]
         #[derive(Clone, Copy, Debug)]
@@ -158,13 +159,17 @@ macro_rules! averaged_metric {
                 averaged($name, self.average, sums, $of)
             }
 
+            fn better(&self) -> Option<Better> {
+                Some(Better::Higher)
+            }
+
             fn config(&self) -> Result<Table> {
                 self.write_named()
             }
         }
 
         described! {
-            $type = $name, $help;
+            $type = $name, $help $(like $twin $(but $differs)?)?;
             average: Average, Some(Average::Auto), Range::ANY, "how the numbers of the classes become one";
             threshold: f32, Some(0.0), Range::ANY, "what one logit must exceed for a yes";
         }
@@ -191,7 +196,8 @@ averaged_metric! {
 macro_rules! agreement_metric {
     ($(
         $(#[$doc:meta])*
-        $type:ident, $function:ident, $name:literal, $help:literal, $make:path, $compute:expr;
+        $type:ident, $function:ident, $name:literal, $help:literal
+            $(like $twin:literal $(but $differs:literal)?)?, $make:path, $compute:expr;
     )*) => {$(
         #[doc = concat!("The metric of [`", stringify!($function), "`].")]
         #[derive(Clone, Copy, Debug)]
@@ -230,13 +236,17 @@ macro_rules! agreement_metric {
                 $make($name, compute(&counts(sums)))
             }
 
+            fn better(&self) -> Option<Better> {
+                Some(Better::Higher)
+            }
+
             fn config(&self) -> Result<Table> {
                 self.write_named()
             }
         }
 
         described! {
-            $type = $name, $help;
+            $type = $name, $help $(like $twin $(but $differs)?)?;
             threshold: f32, Some(0.0), Range::ANY, "what one logit must exceed for a yes";
         }
     )*};

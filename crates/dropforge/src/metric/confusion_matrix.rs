@@ -1,7 +1,7 @@
 //! The confusion matrix.
 
 use super::form::Form;
-use super::{Measured, Metric, Values};
+use super::{Better, Measured, Metric, Values};
 use crate::settings::{Described, Table};
 use crate::tensor::Tensor;
 use crate::{Result, described};
@@ -14,15 +14,28 @@ pub struct ConfusionMatrix {}
 /// How often each class was taken for each, over all predictions of scores `[batch, classes, ..]` for class indices i32
 /// `[batch, ..]`, or of one logit (no and yes) for each target.
 ///
-/// Its own number is `balanced_accuracy`, the mean over the classes that occur of the share that was recognised
-/// (scikit-learn's `balanced_accuracy_score`); `confusion_T_P` counts the samples of class T that were taken for P.
+/// Its own number, `confusion_matrix`, is the mean over the classes that occur of the share that was recognised (scikit-learn's
+/// `balanced_accuracy_score`, as [`balanced_accuracy`](super::balanced_accuracy)); `confusion_T_P` counts the samples of class T that were taken for P.
+///
+/// ```
+/// use dropforge::metric::confusion_matrix;
+/// use dropforge::prelude::*;
+/// use dropforge::step::Meter;
+/// use std::sync::Arc;
+///
+/// let mut meter = Meter::new(cross_entropy()).metrics([Arc::new(confusion_matrix()) as _]);
+/// meter.add(&Tensor::from([[9.0, 0.0], [9.0, 0.0], [0.0, 9.0]]), &Tensor::from([0, 1, 1]), 3)?;
+/// let measured = meter.finish();
+/// assert_eq!((measured.get("confusion_1_0"), measured.get("confusion_matrix")), (Some(1.0), Some(0.75)));
+/// # Ok::<(), dropforge::Error>(())
+/// ```
 pub fn confusion_matrix() -> ConfusionMatrix {
     ConfusionMatrix {}
 }
 
 impl Metric for ConfusionMatrix {
     fn name(&self) -> String {
-        "balanced_accuracy".into()
+        Self::NAME.into()
     }
 
     fn update(&self, batch: &Measured<'_>) -> Vec<Tensor> {
@@ -30,7 +43,7 @@ impl Metric for ConfusionMatrix {
         let counts = |said: Tensor, truth: Tensor, classes: usize| {
             truth.one_hot(classes).t().matmul(&said.one_hot(classes)).cast(DType::I32)
         };
-        match Form::read("confusion_matrix", batch) {
+        match Form::read(Self::NAME, batch) {
             Ok(Form::Classes { scores, target, classes }) => vec![counts(scores.argmax(1), target, classes)],
             Ok(Form::Binary { logit, target }) => {
                 vec![counts(logit.gt(0.0).cast(DType::I32), target.cast(DType::I32), 2)]
@@ -54,6 +67,10 @@ impl Metric for ConfusionMatrix {
                 .map(move |(said, count)| Values::detail(format!("confusion_{truth}_{said}"), *count))
         });
         cells.fold(Values::share(self.name(), sum / found), Values::and)
+    }
+
+    fn better(&self) -> Option<Better> {
+        Some(Better::Higher)
     }
 
     fn config(&self) -> Result<Table> {
@@ -81,9 +98,9 @@ mod tests {
         let counts: Vec<i32> = counts[0].to_vec().unwrap();
         assert_eq!(counts, [2, 0, 0, 0, 0, 0, 1, 0, 1, 0, 2, 0, 0, 0, 0, 0]);
         let values = metric.compute(&[counts.iter().map(|&count| f64::from(count)).collect()]);
-        assert_eq!(values.get("balanced_accuracy"), Some((1.0 + 0.0 + 2.0 / 3.0) / 3.0));
+        assert_eq!(values.get("confusion_matrix"), Some((1.0 + 0.0 + 2.0 / 3.0) / 3.0));
         assert_eq!((values.get("confusion_1_2"), values.get("confusion_2_0")), (Some(1.0), Some(1.0)));
-        assert_eq!(values.to_string(), "balanced_accuracy 55.56 %");
+        assert_eq!(values.to_string(), "confusion_matrix 55.56 %");
         let wrong = metric.update(&Measured { prediction: &truth, target: &truth });
         assert!(wrong[0].error().is_some());
     }
@@ -91,6 +108,6 @@ mod tests {
     #[test]
     fn no_sample_has_no_balance() {
         let values = confusion_matrix().compute(&[vec![0.0; 4]]);
-        assert!(values.get("balanced_accuracy").unwrap().is_nan());
+        assert!(values.get("confusion_matrix").unwrap().is_nan());
     }
 }

@@ -1,7 +1,7 @@
 //! How far predictions follow their targets: R² and correlations.
 
 use super::errors::alike;
-use super::{Measured, Metric, Values, count};
+use super::{Better, Measured, Metric, Values, count};
 use crate::settings::{Described, Table};
 use crate::tensor::Tensor;
 use crate::{Result, described};
@@ -73,7 +73,8 @@ fn spearman((a, b): &Column) -> f64 {
 macro_rules! following_metric {
     ($(
         $(#[$doc:meta])*
-        $type:ident, $function:ident, $name:literal, $help:literal, $of:expr;
+        $type:ident, $function:ident, $name:literal, $help:literal
+            $(like $twin:literal $(but $differs:literal)?)?, $of:expr;
     )*) => {$(
         #[doc = concat!("The metric of [`", stringify!($function), "`].")]
         #[derive(Clone, Copy, Debug, Default)]
@@ -109,13 +110,17 @@ macro_rules! following_metric {
                 Values::number($name, mean(&each))
             }
 
+            fn better(&self) -> Option<Better> {
+                Some(Better::Higher)
+            }
+
             fn config(&self) -> Result<Table> {
                 self.write_named()
             }
         }
 
         described! {
-            $type = $name, $help;
+            $type = $name, $help $(like $twin $(but $differs)?)?;
         }
     )*};
 }

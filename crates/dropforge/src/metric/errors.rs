@@ -1,6 +1,6 @@
 //! Errors of numbers: means that add up on the device.
 
-use super::{Measured, Metric, Values, count, quotient};
+use super::{Better, Measured, Metric, Values, count, quotient};
 use crate::settings::{Described, Table};
 use crate::tensor::Tensor;
 use crate::tensor::node::fail;
@@ -28,7 +28,8 @@ pub(super) fn alike(metric: &str, batch: &Measured<'_>) -> std::result::Result<[
 macro_rules! error_metric {
     ($(
         $(#[$doc:meta])*
-        $type:ident, $function:ident, $name:literal, $help:literal, |$y:ident, $t:ident| $each:expr, $finish:expr;
+        $type:ident, $function:ident, $name:literal, $help:literal
+            $(like $twin:literal $(but $differs:literal)?)?, |$y:ident, $t:ident| $each:expr, $finish:expr;
     )*) => {$(
         #[doc = concat!("The metric of [`", stringify!($function), "`].")]
         #[derive(Clone, Copy, Debug, Default)]
@@ -61,13 +62,17 @@ macro_rules! error_metric {
                 Values::number($name, finish(quotient(sums)))
             }
 
+            fn better(&self) -> Option<Better> {
+                Some(Better::Lower)
+            }
+
             fn config(&self) -> Result<Table> {
                 self.write_named()
             }
         }
 
         described! {
-            $type = $name, $help;
+            $type = $name, $help $(like $twin $(but $differs)?)?;
         }
     )*};
 }

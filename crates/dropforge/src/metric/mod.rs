@@ -37,7 +37,7 @@ pub use ranking::{Auc, AveragePrecision, auc, average_precision};
 pub use ratio::{Ratio, mean, ratio};
 pub use text::{Perplexity, TokenAccuracy, perplexity, token_accuracy};
 pub use top_k::{TopK, top_k};
-pub use values::{Unit, Value, Values};
+pub use values::{Better, Unit, Value, Values};
 
 pub(crate) use sums::{MeanLoss, Slot, SumState, Use, numbers, trace};
 
@@ -116,6 +116,12 @@ pub trait Metric: Send + Sync {
     /// from what was kept of them, one batch after another, in the order of [`Metric::keep`]. The first is the metric's own.
     fn compute(&self, sums: &[Vec<f64>]) -> Values;
 
+    /// Which of two of its numbers is the better one, so that whoever [watches](crate::train::Monitor) it need not say. Default:
+    /// it is not known.
+    fn better(&self) -> Option<Better> {
+        None
+    }
+
     /// Whether [`Metric::compute`] is the quotient of two sums of one number each and nothing more. A run holds the traced part of
     /// every metric; of those that are no quotient and that no file can name, whoever opens the run has to bring the rest
     /// along. Default `false`.
@@ -128,7 +134,10 @@ pub trait Metric: Send + Sync {
     /// # Errors
     /// The metric cannot be written down.
     fn config(&self) -> Result<Table> {
-        Err(Error::new(format!("a metric made by a program ({}) cannot be written to a file", self.name())))
+        Err(Error::setting(format!(
+            "a metric made by a program ({}) cannot be written to a file",
+            self.name()
+        )))
     }
 }
 
@@ -151,6 +160,10 @@ macro_rules! pointer_metric {
                 (**self).compute(sums)
             }
 
+            fn better(&self) -> Option<Better> {
+                (**self).better()
+            }
+
             fn is_quotient(&self) -> bool {
                 (**self).is_quotient()
             }
@@ -162,6 +175,11 @@ macro_rules! pointer_metric {
     )*};
 }
 pointer_metric!(Box<dyn Metric>, Arc<dyn Metric>);
+
+/// The numbers of a metric from its sums, with what it says of which are better.
+pub(crate) fn finish(metric: &dyn Metric, sums: &[Vec<f64>]) -> Values {
+    metric.compute(sums).judged(metric.better())
+}
 
 /// What is measured of predictions and targets like these where nobody has chosen: accuracy where one class is to be told
 /// from others, else nothing beside the loss.

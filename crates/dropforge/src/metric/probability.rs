@@ -1,7 +1,7 @@
 //! Metrics of how good probabilities are.
 
 use super::form::Form;
-use super::{Measured, Metric, Values, count, quotient};
+use super::{Better, Measured, Metric, Values, count, quotient};
 use crate::settings::{Described, Range, Table};
 use crate::tensor::Tensor;
 use crate::{Result, described};
@@ -19,7 +19,8 @@ fn probabilities(form: &Form, given: bool) -> Tensor {
 macro_rules! probability_metric {
     ($(
         $(#[$doc:meta])*
-        $type:ident, $function:ident, $name:literal, $help:literal;
+        $type:ident, $function:ident, $name:literal, $help:literal
+            $(like $twin:literal $(but $differs:literal)?)?;
         $($field:ident as $key:literal: $kind:ty, $default:expr, $range:expr, $line:literal, $about:literal;)?
         |$self:ident, $form:ident| $update:expr, |$sums:ident| $compute:expr;
     )*) => {$(
@@ -72,13 +73,17 @@ macro_rules! probability_metric {
                 Values::number($name, $compute)
             }
 
+            fn better(&self) -> Option<Better> {
+                Some(Better::Lower)
+            }
+
             fn config(&self) -> Result<Table> {
                 self.write_named()
             }
         }
 
         described! {
-            $type = $name, $help;
+            $type = $name, $help $(like $twin $(but $differs)?)?;
             probabilities: bool, Some(false), Range::ANY, "whether the network gives probabilities";
             $($field as $key: $kind, Some($default), $range, $line;)?
         }

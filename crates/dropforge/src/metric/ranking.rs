@@ -1,7 +1,7 @@
 //! Metrics for which the order of all scores counts: areas under curves.
 
 use super::form::Form;
-use super::{Measured, Metric, Values, curves};
+use super::{Better, Measured, Metric, Values, curves};
 use crate::settings::{Described, Range, Table};
 use crate::tensor::Tensor;
 use crate::{Result, described};
@@ -59,7 +59,8 @@ fn mean(numbers: impl Iterator<Item = f64>) -> f64 {
 macro_rules! ranking_metric {
     ($(
         $(#[$doc:meta])*
-        $type:ident, $function:ident, $name:literal, $help:literal, $of:expr;
+        $type:ident, $function:ident, $name:literal, $help:literal
+            $(like $twin:literal $(but $differs:literal)?)?, $of:expr;
     )*) => {$(
         #[doc = concat!("The metric of [`", stringify!($function), "`].")]
         #[derive(Clone, Copy, Debug, Default)]
@@ -103,13 +104,17 @@ macro_rules! ranking_metric {
                 Values::number($name, mean(classes.iter().map(|(scores, positive)| of(scores, positive))))
             }
 
+            fn better(&self) -> Option<Better> {
+                Some(Better::Higher)
+            }
+
             fn config(&self) -> Result<Table> {
                 self.write_named()
             }
         }
 
         described! {
-            $type = $name, $help;
+            $type = $name, $help $(like $twin $(but $differs)?)?;
             probabilities: bool, Some(false), Range::ANY, "whether the network gives probabilities";
         }
     )*};

@@ -1,6 +1,6 @@
 //! Metrics that are a quotient of two sums, out of a function.
 
-use super::{Measured, Metric, Values, count, quotient};
+use super::{Better, Measured, Metric, Values, count, quotient};
 use crate::tensor::Tensor;
 use dropforge_ir::DType;
 
@@ -8,6 +8,16 @@ use dropforge_ir::DType;
 pub struct Ratio<F> {
     name: String,
     sums: F,
+    better: Option<Better>,
+}
+
+impl<F> Ratio<F> {
+    /// Says which of two of its numbers is the better one, so that whoever watches it need not say.
+    #[must_use]
+    pub fn better(mut self, better: Better) -> Ratio<F> {
+        self.better = Some(better);
+        self
+    }
 }
 
 /// A metric of your own: the sum of what `sums` gives first for each batch over the sum of what it gives second, both
@@ -28,7 +38,7 @@ pub fn ratio<F>(name: impl Into<String>, sums: F) -> Ratio<F>
 where
     F: Fn(&Tensor, &Tensor) -> (Tensor, Tensor) + Send + Sync,
 {
-    Ratio { name: name.into(), sums }
+    Ratio { name: name.into(), sums, better: None }
 }
 
 /// A metric of your own: the mean of all the numbers that `each` gives for prediction and target.
@@ -76,6 +86,10 @@ where
 
     fn compute(&self, sums: &[Vec<f64>]) -> Values {
         Values::number(self.name(), quotient(sums))
+    }
+
+    fn better(&self) -> Option<Better> {
+        self.better
     }
 
     fn is_quotient(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Metrics of networks that name the next token.
 
 use super::form::Form;
-use super::{Measured, Metric, Values, quotient};
+use super::{Better, Measured, Metric, Values, quotient};
 use crate::settings::{Described, Range, Table};
 use crate::tensor::Tensor;
 use crate::tensor::node::fail;
@@ -33,8 +33,9 @@ fn positions(
 macro_rules! token_metric {
     ($(
         $(#[$doc:meta])*
-        $type:ident, $function:ident, $name:literal, $help:literal,
-        |$scores:ident, $target:ident, $counts:ident| $sum:expr, |$of:ident| $compute:expr;
+        $type:ident, $function:ident, $name:literal, $help:literal
+            $(like $twin:literal $(but $differs:literal)?)?,
+        |$scores:ident, $target:ident, $counts:ident| $sum:expr, |$of:ident| $compute:expr, $better:ident;
     )*) => {$(
         #[doc = concat!("The metric of [`", stringify!($function), "`].")]
         #[derive(Clone, Copy, Debug, Default)]
@@ -76,13 +77,17 @@ macro_rules! token_metric {
                 $compute
             }
 
+            fn better(&self) -> Option<Better> {
+                Some(Better::$better)
+            }
+
             fn config(&self) -> Result<Table> {
                 self.write_named()
             }
         }
 
         described! {
-            $type = $name, $help;
+            $type = $name, $help $(like $twin $(but $differs)?)?;
             ignore: Option<u32>, Some(None), Range::ANY, "a token of which positions do not count, such as padding";
         }
     )*};
@@ -96,9 +101,9 @@ token_metric! {
             let losses = -Tensor::select(&own, scores.log_softmax(-1), 0.0).sum(1);
             Tensor::select(&counts, losses, 0.0).sum(..)
         },
-        |mean| Values::number("perplexity", mean.exp());
+        |mean| Values::number("perplexity", mean.exp()), Lower;
     /// The share of tokens that have the highest score. Scores are `[batch, tokens, ..]`, targets i32 `[batch, ..]`.
     TokenAccuracy, token_accuracy, "token_accuracy", "the share of tokens that have the highest score",
         |scores, target, counts| scores.argmax(1).eq(&target).logical_and(&counts).cast(DType::I32).sum(..),
-        |share| Values::share("token_accuracy", share);
+        |share| Values::share("token_accuracy", share), Higher;
 }

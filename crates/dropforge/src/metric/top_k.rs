@@ -1,7 +1,7 @@
 //! Top-k accuracy.
 
 use super::form::Form;
-use super::{Measured, Metric, Values, count, quotient};
+use super::{Better, Measured, Metric, Values, count, quotient};
 use crate::settings::{Described, Table};
 use crate::tensor::Tensor;
 use crate::tensor::node::fail;
@@ -47,6 +47,10 @@ impl Metric for TopK {
 
     fn compute(&self, sums: &[Vec<f64>]) -> Values {
         Values::share(self.name(), quotient(sums))
+    }
+
+    fn better(&self) -> Option<Better> {
+        Some(Better::Higher)
     }
 
     fn config(&self) -> Result<Table> {

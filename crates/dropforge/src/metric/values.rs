@@ -16,6 +16,16 @@ pub enum Unit {
     Detail,
 }
 
+/// Which of two numbers is the better one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Better {
+    /// The lower one, as of errors.
+    Lower,
+    /// The higher one, as of shares that are right.
+    Higher,
+}
+
 /// One named number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +37,9 @@ pub struct Value {
     /// How to read it.
     #[serde(default)]
     pub unit: Unit,
+    /// Which of two such numbers is the better one, where its metric says so ([`Metric::better`](super::Metric::better)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub better: Option<Better>,
 }
 
 /// `accuracy 98.20 %` or `perplexity 4.1234`.
@@ -52,17 +65,17 @@ impl Values {
 
     /// One number.
     pub fn number(name: impl Into<String>, value: f64) -> Values {
-        Values(vec![Value { name: name.into(), value, unit: Unit::Number }])
+        Values::of(Value { name: name.into(), value, unit: Unit::Number, better: None })
     }
 
     /// One part of a whole, from 0 to 1.
     pub fn share(name: impl Into<String>, value: f64) -> Values {
-        Values(vec![Value { name: name.into(), value, unit: Unit::Share }])
+        Values::of(Value { name: name.into(), value, unit: Unit::Share, better: None })
     }
 
     /// One of many numbers, which are kept but not shown in a line.
     pub fn detail(name: impl Into<String>, value: f64) -> Values {
-        Values(vec![Value { name: name.into(), value, unit: Unit::Detail }])
+        Values::of(Value { name: name.into(), value, unit: Unit::Detail, better: None })
     }
 
     /// Those that a line shows.
@@ -79,7 +92,19 @@ impl Values {
 
     /// The number of this name.
     pub fn get(&self, name: &str) -> Option<f64> {
-        self.0.iter().find(|value| value.name == name).map(|value| value.value)
+        self.find(name).map(|value| value.value)
+    }
+
+    /// The number of this name, with what is known of it.
+    pub fn find(&self, name: &str) -> Option<&Value> {
+        self.0.iter().find(|value| value.name == name)
+    }
+
+    /// The same numbers, those that a line shows with what their metric says of which is better.
+    pub(crate) fn judged(mut self, better: Option<Better>) -> Values {
+        let shown = self.0.iter_mut().filter(|value| value.unit != Unit::Detail);
+        shown.for_each(|value| value.better = value.better.or(better));
+        self
     }
 
     /// All of them, in order.

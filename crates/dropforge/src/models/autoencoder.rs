@@ -16,7 +16,9 @@ models! {
     /// The model `vae`: images through normally distributed numbers and back (Kingma and Welling, arXiv:1312.6114). It adds
     /// the squared difference, summed over an image, and `beta` times the divergence of the numbers from the normal
     /// distribution to the loss, over the count of pixels.
-    Vae = "vae", "images through normally distributed numbers and back", [1, 28, 28], Recipe::adam(2e-3), loss = "added"; {
+    Vae = "vae", "images through normally distributed numbers and back"
+        like "Kingma and Welling, arXiv:1312.6114" but "squared differences",
+        [1, 28, 28], Recipe::adam(2e-3), loss = "added"; {
         width: usize = 16, (1..=4096).into(), "channels of the first convolution";
         latent: usize = 16, (1..).into(), "numbers in the middle";
         beta: f32 = 1.0, (0.0..).into(), "weight of the divergence";

@@ -5,7 +5,8 @@
 macro_rules! models {
     ($(
         $(#[$doc:meta])*
-        $type:ident = $name:literal, $help:literal, $input:expr, $recipe:expr $(, loss = $loss:literal)?;
+        $type:ident = $name:literal, $help:literal
+            $(like $twin:literal $(but $differs:literal)?)?, $input:expr, $recipe:expr $(, loss = $loss:literal)?;
         {$($field:ident: $kind:ty = $default:expr, $range:expr, $line:literal;)*}
     )*) => {$(
         $(#[$doc])*
@@ -32,7 +33,7 @@ macro_rules! models {
         }
 
         $crate::described! {
-            $type = $name, $help;
+            $type = $name, $help $(like $twin $(but $differs)?)?;
             $($field: $kind, Some($default), $range, $line;)*
         }
 

@@ -9,7 +9,9 @@ models! {
     /// The model `densenet121`, with torchvision's parameter names: `features.conv0`, `norm0`,
     /// `denseblockB.denselayerN.norm1`, `conv1`, `norm2`, `conv2`, `transitionB.norm`, `conv`, `norm5` and `classifier`. 8.0
     /// million parameters with 1000 classes.
-    DenseNet121 = "densenet121", "blocks in which each layer sees all before it", [3, 224, 224], Recipe::adam(1e-3); {
+    DenseNet121 = "densenet121", "blocks in which each layer sees all before it"
+        like "torchvision's densenet121" but "weights start as in the layers, not as there",
+        [3, 224, 224], Recipe::adam(1e-3); {
         growth: usize = 32, (1..=4096).into(), "channels that each layer adds";
         blocks: Vec<usize> = vec![6, 12, 24, 16], (1..=1000).into(), "layers of each block";
         dropout: f32 = 0.0, (0.0..1.0).into(), "probability behind each layer";

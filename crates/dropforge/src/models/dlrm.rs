@@ -11,7 +11,8 @@ models! {
     /// The model `dlrm`: rows `[batch, columns]`, whose last columns are numbers of categories, as many as there are `tables`.
     /// Each category has a vector, as have the numbers by way of dense layers; the products of all pairs of vectors and that of
     /// the numbers go through more dense layers. The parameter names of the authors' code: `bot_l.N`, `emb_l.N` and `top_l.N`.
-    Dlrm = "dlrm", "rows of numbers and categories, by the products of their vectors", [13], Recipe::adam(1e-3); {
+    Dlrm = "dlrm", "rows of numbers and categories, by the products of their vectors"
+        like "the authors' DLRM_Net" but "weights start as in the layers, not as there", [13], Recipe::adam(1e-3); {
         tables: Vec<usize> = Vec::new(), (1..).into(), "categories of each of the last columns";
         width: usize = 16, (1..).into(), "numbers in a vector";
         bottom: Vec<usize> = vec![64, 32], (1..).into(), "units of the dense layers for numbers, without the last";

@@ -92,7 +92,8 @@ pub struct Gpt {
 }
 
 described! {
-    Gpt = "gpt", "a transformer that predicts the next token";
+    Gpt = "gpt", "a transformer that predicts the next token"
+        like "Hugging Face's GPT2LMHeadModel" but "scores are [batch, vocabulary, time]";
     context: usize, Some(128), (1..).into(), "longest sequence, in tokens";
     width: usize, Some(128), (1..).into(), "numbers per token between the layers";
     heads: usize, Some(4), (1..).into(), "heads of attention; divides the width";

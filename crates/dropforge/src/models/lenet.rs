@@ -32,7 +32,8 @@ pub fn lenet(classes: usize) -> Sequential {
 pub struct LeNet {}
 
 described! {
-    LeNet = "lenet", "LeNet-5 with ReLU and max pooling, for small grey images";
+    LeNet = "lenet", "LeNet-5 with ReLU and max pooling, for small grey images"
+        like "LeCun et al., 1998" but "ReLU and the largest of each window";
 }
 
 impl Model for LeNet {

@@ -25,7 +25,7 @@ pub trait Model: Send + Sync {
     /// # Errors
     /// The model cannot be written down.
     fn config(&self) -> Result<Table> {
-        Err(Error::new("a model made by a program cannot be written to a file"))
+        Err(Error::setting("a model made by a program cannot be written to a file"))
     }
 }
 

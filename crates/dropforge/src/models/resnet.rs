@@ -98,18 +98,24 @@ fn around(scope: &Scope, x: &Tensor, y: Tensor, channels: usize, stride: usize) 
 
 models! {
     /// The model `resnet18`: see [`resnet18`].
-    ResNet18 = "resnet18", "a residual network for small colour images", [3, 32, 32], Recipe::adam(2e-3); {
+    ResNet18 = "resnet18", "a residual network for small colour images"
+        like "torchvision's resnet18" but "starts for small images unless told otherwise",
+        [3, 32, 32], Recipe::adam(2e-3); {
         width: usize = 64, (1..=4096).into(), "channels at the start, doubled from stage to stage";
         large_images: bool = false, Range::ANY, "whether it starts with a stride, as for ImageNet";
     }
     /// The model `resnet34`, of 21.8 million parameters with 1000 classes.
-    ResNet34 = "resnet34", "a residual network of 34 layers", [3, 32, 32], Recipe::adam(1e-3); {
+    ResNet34 = "resnet34", "a residual network of 34 layers"
+        like "torchvision's resnet34" but "starts for small images unless told otherwise",
+        [3, 32, 32], Recipe::adam(1e-3); {
         width: usize = 64, (1..=4096).into(), "channels at the start, doubled from stage to stage";
         large_images: bool = false, Range::ANY, "whether it starts with a stride, as for ImageNet";
     }
     /// The model `resnet50`, whose blocks have three convolutions, the stride in the middle one as in torchvision. 25.6 million
     /// parameters with 1000 classes.
-    ResNet50 = "resnet50", "a residual network of 50 layers with narrow middles", [3, 32, 32], Recipe::adam(1e-3); {
+    ResNet50 = "resnet50", "a residual network of 50 layers with narrow middles"
+        like "torchvision's resnet50" but "starts for small images unless told otherwise",
+        [3, 32, 32], Recipe::adam(1e-3); {
         width: usize = 64, (1..=4096).into(), "channels at the start, doubled from stage to stage";
         large_images: bool = false, Range::ANY, "whether it starts with a stride, as for ImageNet";
     }

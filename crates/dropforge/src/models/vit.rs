@@ -12,7 +12,9 @@ models! {
     /// The model `vit_small`: patches of an image and one more token, whose last state is classified. The parameter names of
     /// torchvision: `class_token`, `conv_proj`, `encoder.pos_embedding`, `encoder.layers.encoder_layer_N` and `heads.head`. 22
     /// million parameters.
-    VitSmall = "vit_small", "a transformer over the patches of an image", [3, 32, 32], Recipe::by("adamw", 5e-4); {
+    VitSmall = "vit_small", "a transformer over the patches of an image"
+        like "torchvision's VisionTransformer" but "patches of 4 by 4 unless told otherwise",
+        [3, 32, 32], Recipe::by("adamw", 5e-4); {
         patch: usize = 4, (1..).into(), "height and width of a patch; divides those of the image";
         width: usize = 384, (1..).into(), "numbers per patch between the layers";
         heads: usize = 6, (1..).into(), "heads of attention; divides the width";

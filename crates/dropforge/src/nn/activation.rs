@@ -43,6 +43,7 @@ macro_rules! activations {
     ($(
         $(#[$doc:meta])*
         $type:ident, $make:ident = $name:literal, $help:literal
+            $(like $twin:literal $(but $differs:literal)?)?
         ($($arg:ident: $kind:ty = $default:expr, $line:literal),*) = |$x:ident| $value:expr;
     )*) => {$(
         #[doc = concat!("The layer made by [`", stringify!($make), "`].")]
@@ -74,7 +75,7 @@ macro_rules! activations {
         }
 
         described! {
-            $type = $name, $help, { site: Location::caller() };
+            $type = $name, $help $(like $twin $(but $differs)?)?, { site: Location::caller() };
             $($arg: $kind, Some($default), Range::ANY, $line;)*
         }
     )*};
@@ -84,67 +85,72 @@ pub(super) use activations;
 
 activations! {
     /// max(x, 0).
-    Relu, relu = "relu", "max(x, 0)" () = |x| x.relu();
+    Relu, relu = "relu", "max(x, 0)" like "nn.ReLU" () = |x| x.relu();
     /// 1/(1 + e^−x).
-    Sigmoid, sigmoid = "sigmoid", "1/(1 + e^−x)" () = |x| x.sigmoid();
+    Sigmoid, sigmoid = "sigmoid", "1/(1 + e^−x)" like "nn.Sigmoid" () = |x| x.sigmoid();
     /// Hyperbolic tangent.
-    Tanh, tanh = "tanh", "hyperbolic tangent" () = |x| x.tanh();
+    Tanh, tanh = "tanh", "hyperbolic tangent" like "nn.Tanh" () = |x| x.tanh();
     /// Gaussian error linear unit, by the error function.
-    Gelu, gelu = "gelu", "Gaussian error linear unit, by the error function" () = |x| x.gelu();
+    Gelu, gelu = "gelu", "Gaussian error linear unit, by the error function" like "nn.GELU" () = |x| x.gelu();
     /// Gaussian error linear unit, by its approximation with tanh.
-    GeluTanh, gelu_tanh = "gelu_tanh", "Gaussian error linear unit, approximated with tanh" () = |x| x.gelu_tanh();
+    GeluTanh, gelu_tanh = "gelu_tanh", "Gaussian error linear unit, approximated with tanh"
+        like "nn.GELU(approximate=\"tanh\")" () = |x| x.gelu_tanh();
     /// x·sigmoid(x).
-    Silu, silu = "silu", "x·sigmoid(x)" () = |x| x.silu();
+    Silu, silu = "silu", "x·sigmoid(x)" like "nn.SiLU" () = |x| x.silu();
     /// x where positive, `slope`·x elsewhere; PyTorch's default slope is 0.01.
-    LeakyRelu, leaky_relu = "leaky_relu", "x where positive, slope·x elsewhere"
+    LeakyRelu, leaky_relu = "leaky_relu", "x where positive, slope·x elsewhere" like "nn.LeakyReLU"
         (slope: f32 = 0.01, "factor of negative numbers") = |x| x.leaky_relu(slope);
     /// x where positive, `alpha`·(e^x − 1) elsewhere; PyTorch's default alpha is 1.
-    Elu, elu = "elu", "x where positive, alpha·(e^x − 1) elsewhere"
+    Elu, elu = "elu", "x where positive, alpha·(e^x − 1) elsewhere" like "nn.ELU"
         (alpha: f32 = 1.0, "limit at −∞, negated")
         = |x| x.elu(alpha);
     /// Softmax along an axis; `-1` is the last.
-    Softmax, softmax = "softmax", "softmax along an axis" (axis: isize = -1, "the axis; -1 is the last")
+    Softmax, softmax = "softmax", "softmax along an axis"
+        like "nn.Softmax" but "the last axis unless told otherwise" (axis: isize = -1, "the axis; -1 is the last")
         = |x| x.softmax(axis);
     /// Logarithm of the softmax along an axis; `-1` is the last.
     LogSoftmax, log_softmax = "log_softmax", "logarithm of the softmax along an axis"
+        like "nn.LogSoftmax" but "the last axis unless told otherwise"
         (axis: isize = -1, "the axis; -1 is the last") = |x| x.log_softmax(axis);
     /// x between 0 and 6, the nearer one outside.
-    Relu6, relu6 = "relu6", "x between 0 and 6" () = |x| x.relu6();
+    Relu6, relu6 = "relu6", "x between 0 and 6" like "nn.ReLU6" () = |x| x.relu6();
     /// x where positive, `alpha`·(e^(x/`alpha`) − 1) elsewhere; PyTorch's default alpha is 1.
-    Celu, celu = "celu", "x where positive, alpha·(e^(x/alpha) − 1) elsewhere"
+    Celu, celu = "celu", "x where positive, alpha·(e^(x/alpha) − 1) elsewhere" like "nn.CELU"
         (alpha: f32 = 1.0, "limit at −∞, negated") = |x| x.celu(alpha);
     /// Scaled ELU that keeps mean and variance: see [`Tensor::selu`].
-    Selu, selu = "selu", "scaled ELU that keeps mean and variance" () = |x| x.selu();
+    Selu, selu = "selu", "scaled ELU that keeps mean and variance" like "nn.SELU" () = |x| x.selu();
     /// x between `low` and `high`, the nearer one outside; PyTorch's defaults are −1 and 1.
-    HardTanh, hard_tanh = "hard_tanh", "x between two numbers"
+    HardTanh, hard_tanh = "hard_tanh", "x between two numbers" like "nn.Hardtanh"
         (low: f32 = -1.0, "least value", high: f32 = 1.0, "greatest value") = |x| x.hard_tanh(low, high);
     /// x/6 + 1/2 between 0 and 1: PyTorch's `nn.Hardsigmoid`.
-    HardSigmoid, hard_sigmoid = "hard_sigmoid", "x/6 + 1/2 between 0 and 1" () = |x| x.hard_sigmoid();
+    HardSigmoid, hard_sigmoid = "hard_sigmoid", "x/6 + 1/2 between 0 and 1"
+        like "nn.Hardsigmoid" () = |x| x.hard_sigmoid();
     /// x·hard_sigmoid(x): PyTorch's `nn.Hardswish`.
-    HardSwish, hard_swish = "hard_swish", "x·hard_sigmoid(x)" () = |x| x.hard_swish();
+    HardSwish, hard_swish = "hard_swish", "x·hard_sigmoid(x)" like "nn.Hardswish" () = |x| x.hard_swish();
     /// x·tanh(ln(1 + e^x)).
-    Mish, mish = "mish", "x·tanh(softplus(x))" () = |x| x.mish();
+    Mish, mish = "mish", "x·tanh(softplus(x))" like "nn.Mish" () = |x| x.mish();
     /// ln sigmoid(x), without overflow.
-    LogSigmoid, log_sigmoid = "log_sigmoid", "logarithm of the sigmoid" () = |x| x.log_sigmoid();
+    LogSigmoid, log_sigmoid = "log_sigmoid", "logarithm of the sigmoid" like "nn.LogSigmoid" () = |x| x.log_sigmoid();
     /// ln(1 + e^x), without overflow: PyTorch's `nn.Softplus` with its defaults.
-    Softplus, softplus = "softplus", "ln(1 + e^x)" () = |x| x.softplus();
+    Softplus, softplus = "softplus", "ln(1 + e^x)"
+        like "nn.Softplus" but "beta is 1, and nothing is cut off" () = |x| x.softplus();
     /// x/(1 + |x|).
-    Softsign, softsign = "softsign", "x/(1 + |x|)" () = |x| x.softsign();
+    Softsign, softsign = "softsign", "x/(1 + |x|)" like "nn.Softsign" () = |x| x.softsign();
     /// x − tanh(x): PyTorch's `nn.Tanhshrink`.
-    TanhShrink, tanh_shrink = "tanh_shrink", "x − tanh(x)" () = |x| x.tanh_shrink();
+    TanhShrink, tanh_shrink = "tanh_shrink", "x − tanh(x)" like "nn.Tanhshrink" () = |x| x.tanh_shrink();
     /// x moved towards 0 by `lambda`: PyTorch's `nn.Softshrink`, whose default is 0.5.
-    SoftShrink, soft_shrink = "soft_shrink", "x moved towards 0"
+    SoftShrink, soft_shrink = "soft_shrink", "x moved towards 0" like "nn.Softshrink"
         (lambda: f32 = 0.5, "by how much") = |x| x.soft_shrink(lambda);
     /// x, and 0 within `lambda` of 0: PyTorch's `nn.Hardshrink`, whose default is 0.5.
-    HardShrink, hard_shrink = "hard_shrink", "x, and 0 near 0"
+    HardShrink, hard_shrink = "hard_shrink", "x, and 0 near 0" like "nn.Hardshrink"
         (lambda: f32 = 0.5, "how near") = |x| x.hard_shrink(lambda);
     /// x above `limit`, `value` elsewhere: PyTorch's `nn.Threshold`.
-    Threshold, threshold = "threshold", "x above a limit, another number elsewhere"
+    Threshold, threshold = "threshold", "x above a limit, another number elsewhere" like "nn.Threshold"
         (limit: f32 = 0.0, "the limit", value: f32 = 0.0, "the other number") = |x| x.threshold(limit, value);
     /// The first half along an axis times the sigmoid of the second: see [`Tensor::glu`].
-    Glu, glu = "glu", "one half along an axis times the sigmoid of the other"
+    Glu, glu = "glu", "one half along an axis times the sigmoid of the other" like "nn.GLU"
         (axis: isize = -1, "the axis; -1 is the last") = |x| x.glu(axis);
     /// The first half along an axis times the SiLU of the second. Shazeer, arXiv:2002.05202.
-    Swiglu, swiglu = "swiglu", "one half along an axis times the SiLU of the other"
+    Swiglu, swiglu = "swiglu", "one half along an axis times the SiLU of the other" like "Shazeer, arXiv:2002.05202"
         (axis: isize = -1, "the axis; -1 is the last") = |x| x.swiglu(axis);
 }

@@ -17,7 +17,10 @@ layers! {
     /// Parameters as in PyTorch: `in_proj_weight [3·width, width]`, Xavier uniform, `in_proj_bias`, zeros, and `out_proj`. If
     /// keys or values have another width, or fewer heads, there are `q_proj_weight`, `k_proj_weight` and `v_proj_weight` instead
     /// of the first. With fewer heads for keys and values each of them serves several heads (Ainslie et al., arXiv:2305.13245).
-    MultiHeadAttention, multi_head_attention(heads: usize) = "multi_head_attention", "attention with several heads" [
+    MultiHeadAttention, multi_head_attention(heads: usize) = "multi_head_attention", "attention with several heads"
+        like "nn.MultiheadAttention(batch_first=True)"
+        but "a position that sees nothing gets zeros, not NaN; fewer heads for keys, rotary and ALiBi positions; no \
+         add_bias_kv, no weights in the result" [
         heads as "heads": usize = heads, (1..).into(), "heads of queries; divides the width";
     ] {
         key_heads: Option<usize> = None, (1..).into(), "heads of keys and values, as many as of queries by default";

@@ -11,7 +11,8 @@ layers! {
     /// the last axis; [`Bilinear::of`] takes two.
     ///
     /// Parameters: `weight [units, of a, of b]` and `bias [units]`, uniform within ±1/√(numbers of a).
-    Bilinear, bilinear(units: usize) = "bilinear", "products of two vectors with a matrix for each output" [
+    Bilinear, bilinear(units: usize) = "bilinear", "products of two vectors with a matrix for each output"
+        like "nn.Bilinear" but "takes both vectors in one tensor; Bilinear::of takes two" [
         units as "units": usize = units, (1..).into(), "how many outputs there are";
     ] {
         first: Option<usize> = None, (1..).into(), "numbers of the first vector, by default half of the last axis";

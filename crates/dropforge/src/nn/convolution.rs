@@ -327,14 +327,13 @@ impl<const N: usize> SettingType for Padding<N> {
         match value {
             Value::String(text) if text == "same" => Ok(Padding::Same),
             Value::String(text) => {
-                Err(Error::new(format!("should be {}, got {text:?}", Padding::<N>::expects())))
+                Err(Error::setting(format!("should be {}, got {text:?}", Padding::<N>::expects())))
             }
             Value::Array(items) if items.iter().any(Value::is_array) => {
                 let sides = items.iter().map(|item| <[usize; 2]>::read(item, context));
-                let sides: [[usize; 2]; N] = sides
-                    .collect::<Result<Vec<_>>>()?
-                    .try_into()
-                    .map_err(|_| Error::new(format!("should be {}, got {value}", Padding::<N>::expects())))?;
+                let sides: [[usize; 2]; N] = sides.collect::<Result<Vec<_>>>()?.try_into().map_err(|_| {
+                    Error::setting(format!("should be {}, got {value}", Padding::<N>::expects()))
+                })?;
                 Ok(Padding::Sides(sides))
             }
             _ => <[usize; N]>::read(value, context).map(Padding::Both),
@@ -357,7 +356,7 @@ impl SettingType for PaddingMode {
 
     fn read(value: &Value, _: &Context<'_>) -> Result<PaddingMode> {
         let found = PaddingMode::NAMES.iter().find(|(name, _)| value.as_str() == Some(name));
-        let wrong = || Error::new(format!("should be {}, got {value}", PaddingMode::expects()));
+        let wrong = || Error::setting(format!("should be {}, got {value}", PaddingMode::expects()));
         found.map(|(_, mode)| *mode).ok_or_else(wrong)
     }
 
@@ -369,9 +368,10 @@ impl SettingType for PaddingMode {
 
 /// What files say of a convolution.
 macro_rules! described_convolutions {
-    ($($type:ident, $axes:literal = $name:literal, $help:literal, $size:literal;)*) => {$(
+    ($($type:ident, $axes:literal = $name:literal, $help:literal
+        $(like $twin:literal $(but $differs:literal)?)?, $size:literal;)*) => {$(
         described! {
-            $type = $name, $help, { site: Location::caller() };
+            $type = $name, $help $(like $twin $(but $differs)?)?, { site: Location::caller() };
             outputs as "channels": usize, None, (1..).into(), "output channels";
             kernel: [usize; $axes], None, (1..).into(), $size;
             stride: [usize; $axes], Some([1; $axes]), (1..).into(), "step of the kernel";
@@ -387,9 +387,12 @@ macro_rules! described_convolutions {
     )*};
 }
 described_convolutions! {
-    Conv1d, 1 = "conv1d", "a convolution of series [batch, channels, time]", "size of the kernel";
-    Conv, 2 = "conv", "a convolution of images [batch, channels, height, width]",
+    Conv1d, 1 = "conv1d", "a convolution of series [batch, channels, time]"
+        like "nn.Conv1d" but "padding of two sides may differ", "size of the kernel";
+    Conv, 2 = "conv", "a convolution of images [batch, channels, height, width]"
+        like "nn.Conv2d" but "padding of two sides may differ",
         "size of the kernel: one number, or [height, width]";
-    Conv3d, 3 = "conv3d", "a convolution of volumes [batch, channels, depth, height, width]",
+    Conv3d, 3 = "conv3d", "a convolution of volumes [batch, channels, depth, height, width]"
+        like "nn.Conv3d" but "padding of two sides may differ; kernels up to 1,024 deep",
         "size of the kernel: one number, or [depth, height, width]";
 }

@@ -7,6 +7,7 @@ macro_rules! layers {
     ($(
         $(#[$doc:meta])*
         $type:ident, $make:ident($($given:ident: $from:ty),*) = $name:literal, $help:literal
+            $(like $twin:literal $(but $differs:literal)?)?
         [$($needed:ident as $key:literal: $needs:ty = $made:expr, $limits:expr, $about:literal;)*]
         {$($field:ident: $kind:ty = $default:expr, $range:expr, $line:literal;)*}
     )*) => {$(
@@ -54,7 +55,7 @@ macro_rules! layers {
         }
 
         $crate::described! {
-            $type = $name, $help, { site: std::panic::Location::caller() };
+            $type = $name, $help $(like $twin $(but $differs)?)?, { site: std::panic::Location::caller() };
             $($needed as $key: $needs, None, $limits, $about;)*
             $($field: $kind, Some($default), $range, $line;)*
         }

@@ -90,7 +90,8 @@ impl Layer for Dense {
 }
 
 described! {
-    Dense = "dense", "y = x·Wᵀ + b over the last axis", { site: Location::caller() };
+    Dense = "dense", "y = x·Wᵀ + b over the last axis"
+        like "nn.Linear" but "inputs are counted from what it is given", { site: Location::caller() };
     outputs as "units": usize, None, (1..).into(), "how many outputs there are";
     bias: bool, Some(true), Range::ANY, "whether there is a bias";
     weight_init: Init, Some(Init::weight()), Range::ANY, "how the weight starts";

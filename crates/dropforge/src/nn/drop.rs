@@ -17,7 +17,8 @@ enum Whole {
 macro_rules! dropouts {
     ($(
         $(#[$doc:meta])*
-        $type:ident, $make:ident = $name:literal, $help:literal, $drop:expr;
+        $type:ident, $make:ident = $name:literal, $help:literal
+            $(like $twin:literal $(but $differs:literal)?)?, $drop:expr;
     )*) => {$(
         #[doc = concat!("The layer made by [`", stringify!($make), "`].")]
         #[derive(Clone, Copy, Debug)]
@@ -58,7 +59,7 @@ macro_rules! dropouts {
         }
 
         described! {
-            $type = $name, $help, { site: Location::caller() };
+            $type = $name, $help $(like $twin $(but $differs)?)?, { site: Location::caller() };
             probability as "p": f32, Some(0.5), (0.0..=1.0).into(), "probability of being dropped";
         }
     )*};
@@ -68,17 +69,20 @@ dropouts! {
     /// In training each channel of each sample becomes 0 as a whole with this probability, the others grow by 1/(1 −
     /// p): PyTorch's `nn.Dropout1d` to `3d`. Tompson et al., arXiv:1411.4280.
     #[doc(alias = "Dropout2d")]
-    SpatialDropout, spatial_dropout = "spatial_dropout", "in training, whole channels become 0 at random",
+    SpatialDropout, spatial_dropout = "spatial_dropout", "in training, whole channels become 0 at random"
+        like "nn.Dropout1d, 2d, 3d" but "one layer for any number of axes",
         |scope, x, p| drop_whole(scope, "spatial_dropout", x, p, Whole::Channel);
     /// In training each sample becomes 0 as a whole with this probability, the others grow by 1/(1 − p): stochastic
     /// depth, where it ends the body of a residual. torchvision's `StochasticDepth(mode="row")`; Huang et al.,
     /// arXiv:1603.09382.
     #[doc(alias = "StochasticDepth")]
-    DropPath, drop_path = "drop_path", "in training, whole samples become 0 at random",
+    DropPath, drop_path = "drop_path", "in training, whole samples become 0 at random"
+        like "torchvision.ops.StochasticDepth(mode=\"row\")",
         |scope, x, p| drop_whole(scope, "drop_path", x, p, Whole::Sample);
     /// Dropout that keeps mean and variance behind a SELU: in training elements become SELU's limit at −∞ with this
     /// probability, then all are scaled and shifted. PyTorch's `nn.AlphaDropout`; Klambauer et al., arXiv:1706.02515.
-    AlphaDropout, alpha_dropout = "alpha_dropout", "dropout that keeps mean and variance behind a SELU", drop_alpha;
+    AlphaDropout, alpha_dropout = "alpha_dropout", "dropout that keeps mean and variance behind a SELU"
+        like "nn.AlphaDropout", drop_alpha;
 }
 
 fn drop_whole(scope: &Scope, name: &str, x: &Tensor, p: f32, whole: Whole) -> Tensor {

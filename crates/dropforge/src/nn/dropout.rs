@@ -56,6 +56,7 @@ impl Layer for Dropout {
 }
 
 described! {
-    Dropout = "dropout", "in training, elements become 0 at random", { site: Location::caller() };
+    Dropout = "dropout", "in training, elements become 0 at random"
+        like "nn.Dropout" but "other random numbers, the same on every device", { site: Location::caller() };
     probability as "p": f32, Some(0.5), (0.0..=1.0).into(), "probability of each element";
 }

@@ -19,7 +19,8 @@ layers! {
     /// assert_eq!(net.output().map(|ty| ty.shape.to_vec()), Some(vec![1, 5, 8]));
     /// # Ok::<(), dropforge::Error>(())
     /// ```
-    Embedding, embedding(count: usize, width: usize) = "embedding", "a table of vectors, looked up by index" [
+    Embedding, embedding(count: usize, width: usize) = "embedding", "a table of vectors, looked up by index"
+        like "nn.Embedding" but "indices are i32; no max_norm, no sparse gradients" [
         count as "count": usize = count, (1..).into(), "how many vectors there are";
         width as "width": usize = width, (1..).into(), "numbers in a vector";
     ] {

@@ -130,7 +130,8 @@ impl Layer for GroupNorm {
 }
 
 described! {
-    GroupNorm = "group_norm", "normalises groups of channels of each sample", { site: Location::caller() };
+    GroupNorm = "group_norm", "normalises groups of channels of each sample"
+        like "nn.GroupNorm", { site: Location::caller() };
     groups: usize, None, (1..).into(), "number of groups; divides the channels";
     eps: f32, Some(1e-5), (0.0..).into(), "added to the variance";
     affine: bool, Some(true), Range::ANY, "whether there are a weight and a bias";
@@ -158,7 +159,9 @@ impl Layer for InstanceNorm {
 }
 
 described! {
-    InstanceNorm = "instance_norm", "normalises each channel of each sample", { site: Location::caller() };
+    InstanceNorm = "instance_norm", "normalises each channel of each sample"
+        like "nn.InstanceNorm1d, 2d, 3d" but "one layer for any number of axes; no running statistics",
+        { site: Location::caller() };
     eps: f32, Some(1e-5), (0.0..).into(), "added to the variance";
     affine: bool, Some(false), Range::ANY, "whether there are a weight and a bias";
 }
@@ -189,7 +192,8 @@ impl Layer for RmsNorm {
 }
 
 described! {
-    RmsNorm = "rms_norm", "divides by the root mean square of the last axis", { site: Location::caller() };
+    RmsNorm = "rms_norm", "divides by the root mean square of the last axis"
+        like "nn.RMSNorm" but "of the last axis alone; eps is 1e-5 unless told otherwise", { site: Location::caller() };
     eps: f32, Some(1e-5), (0.0..).into(), "added to the mean square";
     affine: bool, Some(true), Range::ANY, "whether there is a weight";
 }

@@ -33,7 +33,7 @@ pub trait Layer: Send + Sync {
     /// # Errors
     /// The layer cannot be written down: functions cannot.
     fn config(&self) -> Result<Value> {
-        Err(Error::new(format!(
+        Err(Error::setting(format!(
             "a layer made by a program ({}) cannot be written to a file",
             self.describe()
         )))
@@ -85,6 +85,10 @@ impl SettingType for std::sync::Arc<dyn Layer> {
         <Box<dyn Layer>>::read(value, context).map(std::sync::Arc::from)
     }
 
+    fn kind() -> Option<&'static str> {
+        Some("layer")
+    }
+
     fn write(&self) -> Result<Option<Value>> {
         self.config().map(Some)
     }
@@ -98,6 +102,10 @@ impl SettingType for Box<dyn Layer> {
 
     fn read(value: &Value, context: &Context<'_>) -> Result<Box<dyn Layer>> {
         context.build("layer", value)
+    }
+
+    fn kind() -> Option<&'static str> {
+        Some("layer")
     }
 
     fn write(&self) -> Result<Option<Value>> {
@@ -174,13 +182,14 @@ impl Layer for Flatten {
 }
 
 described! {
-    Flatten = "flatten", "merges all axes but the batch", { site: Location::caller() };
+    Flatten = "flatten", "merges all axes but the batch" like "nn.Flatten", { site: Location::caller() };
 }
 
 layers! {
     /// Divides the last axis into several: `[batch, 784]` becomes `[batch, 1, 28, 28]` by `unflatten([1, 28, 28])`. PyTorch's
     /// `nn.Unflatten`.
-    Unflatten, unflatten(extents: impl Into<Vec<usize>>) = "unflatten", "divides the last axis into several" [
+    Unflatten, unflatten(extents: impl Into<Vec<usize>>) = "unflatten", "divides the last axis into several"
+        like "nn.Unflatten" but "of the last axis" [
         extents as "extents": Vec<usize> = extents.into(), (1..).into(), "the extents that the last axis becomes";
     ] {}
 }

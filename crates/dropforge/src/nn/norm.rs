@@ -24,6 +24,19 @@ pub struct BatchNorm {
 /// also recorded: running = (1 − momentum)·running + momentum·batch, the variance unbiased. In evaluation the recorded
 /// ones are used. Parameters `weight` (ones) and `bias` (zeros), states `running_mean` (zeros) and `running_var` (ones), all
 /// `[channels]`. Defaults: momentum 0.1, eps 1e-5.
+///
+/// ```
+/// use dropforge::prelude::*;
+///
+/// let net = seq![conv(8, 3).bias(false), batch_norm(), relu(), flatten(), dense(1)];
+/// let (x, y) = (Tensor::ones([4, 3, 6, 6]), Tensor::zeros([4, 1]));
+/// let mut step = compile(net, mse(), Sgd::new(0.01), (&x, &y))?;
+/// step.run((&x, &y))?;
+/// // A tenth of the way to the statistics of the batch.
+/// let variance = step.states().read("1.running_var")?;
+/// assert!(variance.as_f32().unwrap().iter().all(|v| (v - 0.9).abs() < 1e-5));
+/// # Ok::<(), dropforge::Error>(())
+/// ```
 #[doc(alias = "BatchNorm2d")]
 #[track_caller]
 pub fn batch_norm() -> BatchNorm {
@@ -108,7 +121,9 @@ impl Layer for BatchNorm {
 }
 
 described! {
-    BatchNorm = "batch_norm", "normalises each channel over the batch", { site: Location::caller() };
+    BatchNorm = "batch_norm", "normalises each channel over the batch"
+        like "nn.BatchNorm1d, 2d, 3d" but "one layer for any number of axes; no count of batches",
+        { site: Location::caller() };
     momentum: f32, Some(0.1), (0.0..=1.0).into(), "share of the batch in the recorded statistics";
     eps: f32, Some(1e-5), (0.0..).into(), "added to the variance";
     affine: bool, Some(true), Range::ANY, "whether there are a weight and a bias";
@@ -177,7 +192,8 @@ impl Layer for LayerNorm {
 }
 
 described! {
-    LayerNorm = "layer_norm", "normalises the last axis", { site: Location::caller() };
+    LayerNorm = "layer_norm", "normalises the last axis"
+        like "nn.LayerNorm" but "of the last axis alone", { site: Location::caller() };
     eps: f32, Some(1e-5), (0.0..).into(), "added to the variance";
     affine: bool, Some(true), Range::ANY, "whether there are a weight and a bias";
 }

@@ -12,9 +12,10 @@ use std::panic::Location;
 /// Declares poolings over one, two and three axes.
 macro_rules! pools {
     ($type:ident, $pool:expr, $fields:tt,
-        $($(#[$doc:meta])* $alias:ident, $make:ident, $axes:literal = $name:literal, $help:literal;)*) => {
+        $($(#[$doc:meta])* $alias:ident, $make:ident, $axes:literal = $name:literal, $help:literal
+            $(like $twin:literal $(but $differs:literal)?)?;)*) => {
         pools! { @type $type, $pool, $fields }
-        $(pools! { @alias $type, $fields, $(#[$doc])* $alias, $make, $axes = $name, $help })*
+        $(pools! { @alias $type, $fields, $(#[$doc])* $alias, $make, $axes = $name, $help $(like $twin $(but $differs)?)? })*
     };
     (@type $type:ident, $pool:expr, { $($field:ident: $kind:ty = $default:expr, $line:literal;)* }) => {
         /// Pooling over `N` axes, from one to three.
@@ -90,7 +91,8 @@ macro_rules! pools {
 
     };
     (@alias $type:ident, { $($field:ident: $kind:ty = $default:expr, $line:literal;)* },
-        $(#[$doc:meta])* $alias:ident, $make:ident, $axes:literal = $name:literal, $help:literal) => {
+        $(#[$doc:meta])* $alias:ident, $make:ident, $axes:literal = $name:literal, $help:literal
+            $(like $twin:literal $(but $differs:literal)?)?) => {
             #[doc = concat!("The layer made by [`", stringify!($make), "`].")]
             pub type $alias = $type<$axes>;
 
@@ -108,7 +110,7 @@ macro_rules! pools {
             }
 
             described! {
-                $alias = $name, $help, { site: Location::caller() };
+                $alias = $name, $help $(like $twin $(but $differs)?)?, { site: Location::caller() };
                 kernel as "size": [usize; $axes], None, (1..).into(), "size of the window: one number, or one for each axis";
                 stride: Option<[usize; $axes]>, Some(None), (1..).into(), "step of the window, its size by default";
                 padding: [usize; $axes], Some([0; $axes]), (0..).into(), "padding on both sides, at most half the window";
@@ -131,12 +133,14 @@ pools! {
         /// # Ok::<(), dropforge::Error>(())
         /// ```
         #[doc(alias = "MaxPool2d")]
-        MaxPool, max_pool, 2 = "max_pool", "the largest element of each window";
+        MaxPool, max_pool, 2 = "max_pool", "the largest element of each window" like "nn.MaxPool2d" but "no dilation";
         /// The largest element of each window of series `[batch, channels, time]`: PyTorch's `nn.MaxPool1d`.
-        MaxPool1d, max_pool1d, 1 = "max_pool1d", "the largest element of each window of series";
+        MaxPool1d, max_pool1d, 1 = "max_pool1d", "the largest element of each window of series"
+            like "nn.MaxPool1d" but "no dilation";
         /// The largest element of each window of volumes `[batch, channels, depth, height, width]`: PyTorch's
         /// `nn.MaxPool3d`.
-        MaxPool3d, max_pool3d, 3 = "max_pool3d", "the largest element of each window of volumes";
+        MaxPool3d, max_pool3d, 3 = "max_pool3d", "the largest element of each window of volumes"
+            like "nn.MaxPool3d" but "no dilation";
 }
 
 pools! {
@@ -146,11 +150,13 @@ pools! {
         /// The mean of each window of images `[batch, channels, height, width]`, padding counting as zeros: PyTorch's
         /// `nn.AvgPool2d`. The window moves by its own size.
         #[doc(alias = "AvgPool2d")]
-        AvgPool, avg_pool, 2 = "avg_pool", "the mean of each window, padding counting as zeros";
+        AvgPool, avg_pool, 2 = "avg_pool", "the mean of each window, padding counting as zeros"
+            like "nn.AvgPool2d" but "no divisor_override";
         /// The mean of each window of series `[batch, channels, time]`: PyTorch's `nn.AvgPool1d`.
-        AvgPool1d, avg_pool1d, 1 = "avg_pool1d", "the mean of each window of series";
+        AvgPool1d, avg_pool1d, 1 = "avg_pool1d", "the mean of each window of series" like "nn.AvgPool1d";
         /// The mean of each window of volumes `[batch, channels, depth, height, width]`: PyTorch's `nn.AvgPool3d`.
-        AvgPool3d, avg_pool3d, 3 = "avg_pool3d", "the mean of each window of volumes";
+        AvgPool3d, avg_pool3d, 3 = "avg_pool3d", "the mean of each window of volumes"
+            like "nn.AvgPool3d" but "no divisor_override";
 }
 
 /// `3`, or `[3, 5]`.
@@ -164,7 +170,7 @@ fn size(kernel: &[usize]) -> String {
 layers! {
     /// The p-norm of each window of images `[batch, channels, height, width]`, (Σ xᵖ)^(1/p), without absolute values as in
     /// PyTorch's `nn.LPPool2d`; a sum below 0 gives 0. The window moves by its own size.
-    LpPool, lp_pool(p: f32, kernel: impl IntoSize) = "lp_pool", "the p-norm of each window" [
+    LpPool, lp_pool(p: f32, kernel: impl IntoSize) = "lp_pool", "the p-norm of each window" like "nn.LPPool2d" [
         p as "p": f32 = p, Range::above(0.0), "the exponent";
         kernel as "size": [usize; 2] = kernel.into_size(), (1..).into(), "size of the window: one number, or [height, width]";
     ] {
@@ -173,17 +179,20 @@ layers! {
     }
     /// The mean over windows that cover images `[batch, channels, height, width]`, so that the result has this height and
     /// width: PyTorch's `nn.AdaptiveAvgPool2d`.
-    AdaptiveAvgPool, adaptive_avg_pool(size: impl IntoSize) = "adaptive_avg_pool", "means of windows, to a given height and width" [
+    AdaptiveAvgPool, adaptive_avg_pool(size: impl IntoSize) = "adaptive_avg_pool", "means of windows, to a given height and width"
+        like "nn.AdaptiveAvgPool2d" [
         size as "size": [usize; 2] = size.into_size(), (1..).into(), "height and width of the result";
     ] {}
     /// The largest element of windows that cover images `[batch, channels, height, width]`, so that the result has this height
     /// and width: PyTorch's `nn.AdaptiveMaxPool2d`.
-    AdaptiveMaxPool, adaptive_max_pool(size: impl IntoSize) = "adaptive_max_pool", "largest elements of windows, to a given height and width" [
+    AdaptiveMaxPool, adaptive_max_pool(size: impl IntoSize) = "adaptive_max_pool", "largest elements of windows, to a given height and width"
+        like "nn.AdaptiveMaxPool2d" [
         size as "size": [usize; 2] = size.into_size(), (1..).into(), "height and width of the result";
     ] {}
     /// The largest element over height and width: `[batch, channels, height, width]` becomes `[batch, channels]`. PyTorch's
     /// `nn.AdaptiveMaxPool2d(1)`, flattened.
-    GlobalMaxPool, global_max_pool() = "global_max_pool", "the largest element over height and width" [] {}
+    GlobalMaxPool, global_max_pool() = "global_max_pool", "the largest element over height and width"
+        like "nn.AdaptiveMaxPool2d(1), flattened" [] {}
 }
 
 impl LpPool {
@@ -251,5 +260,6 @@ impl Layer for GlobalAvgPool {
 }
 
 described! {
-    GlobalAvgPool = "global_avg_pool", "the mean over height and width", { site: Location::caller() };
+    GlobalAvgPool = "global_avg_pool", "the mean over height and width"
+        like "nn.AdaptiveAvgPool2d(1), flattened", { site: Location::caller() };
 }

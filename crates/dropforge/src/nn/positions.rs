@@ -32,7 +32,7 @@ impl SettingType for Positions {
 
     fn read(value: &Value, _: &Context<'_>) -> Result<Positions> {
         let found = Positions::NAMES.iter().find(|(name, _)| value.as_str() == Some(name));
-        let wrong = || Error::new(format!("should be {}, got {value}", Positions::expects()));
+        let wrong = || Error::setting(format!("should be {}, got {value}", Positions::expects()));
         found.map(|(_, positions)| *positions).ok_or_else(wrong)
     }
 
@@ -45,18 +45,21 @@ impl SettingType for Positions {
 layers! {
     /// Adds sin(t·base^(−2i/width)) to number 2i of position t of `[batch, time, width]`, and the cosine to number 2i + 1.
     /// Vaswani et al., arXiv:1706.03762.
-    SinusoidalPositions, sinusoidal_positions() = "sinusoidal_positions", "adds sines and cosines of the position" [] {
+    SinusoidalPositions, sinusoidal_positions() = "sinusoidal_positions", "adds sines and cosines of the position"
+        like "Vaswani et al., arXiv:1706.03762" [] {
         base: f32 = 10000.0, Range::above(0.0), "how much slower the last numbers turn than the first";
     }
     /// Adds a trained vector for each position to `[batch, time, width]`. Parameter: `weight [context, width]`, normal with
     /// deviation 0.02.
-    LearnedPositions, learned_positions(context: usize) = "learned_positions", "adds a trained vector for each position" [
+    LearnedPositions, learned_positions(context: usize) = "learned_positions", "adds a trained vector for each position"
+        like "an nn.Embedding of positions, added" [
         context as "context": usize = context, (1..).into(), "how many positions there are";
     ] {
         weight_init: Init = Init::normal(0.0, 0.02), Range::ANY, "how the vectors start";
     }
     /// Turns the numbers of each position of `[.., time, width]` by angles that grow with it: see [`Tensor::rotary`].
-    RotaryPositions, rotary_positions() = "rotary_positions", "turns pairs of numbers by the position" [] {
+    RotaryPositions, rotary_positions() = "rotary_positions", "turns pairs of numbers by the position"
+        like "Su et al., arXiv:2104.09864, with the halves of LLaMA" [] {
         base: f32 = 10000.0, Range::above(0.0), "how much slower the last pairs turn than the first";
     }
 }

@@ -66,7 +66,7 @@ impl Layer for PRelu {
 }
 
 described! {
-    PRelu = "prelu", "x where positive, a trained slope elsewhere", { site: Location::caller() };
+    PRelu = "prelu", "x where positive, a trained slope elsewhere" like "nn.PReLU", { site: Location::caller() };
     slope: f32, Some(0.25), Range::ANY, "what the slope starts with";
     per_channel: bool, Some(false), Range::ANY, "whether each channel has a slope of its own";
 }

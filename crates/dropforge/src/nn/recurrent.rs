@@ -405,7 +405,9 @@ impl Rnn {
 }
 
 described! {
-    Lstm = "lstm", "a long short-term memory over the middle axis", { site: Location::caller() };
+    Lstm = "lstm", "a long short-term memory over the middle axis"
+        like "nn.LSTM(batch_first=True)" but "lengths instead of packed sequences; no projections",
+        { site: Location::caller() };
     hidden as "units": usize, None, (1..).into(), "how many hidden states there are";
     layers: usize, Some(1), (1..).into(), "how many layers stand on each other";
     bidirectional: bool, Some(false), Range::ANY, "whether each layer also reads from the end";
@@ -415,7 +417,8 @@ described! {
 }
 
 described! {
-    Gru = "gru", "a gated recurrent unit over the middle axis", { site: Location::caller() };
+    Gru = "gru", "a gated recurrent unit over the middle axis"
+        like "nn.GRU(batch_first=True)" but "lengths instead of packed sequences", { site: Location::caller() };
     hidden as "units": usize, None, (1..).into(), "how many hidden states there are";
     layers: usize, Some(1), (1..).into(), "how many layers stand on each other";
     bidirectional: bool, Some(false), Range::ANY, "whether each layer also reads from the end";
@@ -425,7 +428,8 @@ described! {
 }
 
 described! {
-    Rnn = "rnn", "a plain recurrent layer over the middle axis", { site: Location::caller() };
+    Rnn = "rnn", "a plain recurrent layer over the middle axis"
+        like "nn.RNN(batch_first=True)" but "lengths instead of packed sequences", { site: Location::caller() };
     hidden as "units": usize, None, (1..).into(), "how many hidden states there are";
     layers: usize, Some(1), (1..).into(), "how many layers stand on each other";
     bidirectional: bool, Some(false), Range::ANY, "whether each layer also reads from the end";

@@ -49,7 +49,8 @@ impl Layer for Repeat {
 }
 
 described! {
-    Repeat = "repeat", "layers several times, each with parameters of its own";
+    Repeat = "repeat", "layers several times, each with parameters of its own"
+        like "nn.Sequential of copies" but "copies may share their parameters";
     times: usize, None, (1..=10_000).into(), "how many copies there are";
     body: Arc<dyn Layer>, None, Range::ANY, "a layer, or a list of layers";
     shared: bool, Some(false), Range::ANY, "whether all copies share their parameters";

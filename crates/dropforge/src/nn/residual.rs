@@ -65,7 +65,8 @@ impl Layer for Residual {
 }
 
 described! {
-    Residual = "residual", "what layers give, added to what they were given", { site: Location::caller() };
+    Residual = "residual", "what layers give, added to what they were given"
+        like "x + body(x)", { site: Location::caller() };
     body: Box<dyn Layer>, None, Range::ANY, "a layer, or a list of layers";
     shortcut: Option<Box<dyn Layer>>, Some(None), Range::ANY, "what the input passes on the other way";
 }

@@ -81,7 +81,7 @@ impl Layer for Sequential {
 }
 
 described! {
-    Sequential = "sequence", "layers one after another";
+    Sequential = "sequence", "layers one after another" like "nn.Sequential";
     layers: Vec<Box<dyn Layer>>, Some(Vec::new()), Range::ANY, "the layers, in order";
 }
 

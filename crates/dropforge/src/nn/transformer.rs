@@ -18,7 +18,8 @@ layers! {
     /// [`causal`](TransformerEncoder::causal) it is a block of a language model.
     ///
     /// Parameters: `self_attn`, `linear1`, `linear2`, `norm1` and `norm2`.
-    TransformerEncoder, transformer_encoder(heads: usize) = "transformer_encoder", "self-attention and a feed-forward layer" [
+    TransformerEncoder, transformer_encoder(heads: usize) = "transformer_encoder", "self-attention and a feed-forward layer"
+        like "nn.TransformerEncoderLayer(batch_first=True)" but "may be causal" [
         heads as "heads": usize = heads, (1..).into(), "heads of attention; divides the width";
     ] {
         hidden: usize = 2048, (1..).into(), "units of the feed-forward layer";
@@ -35,7 +36,9 @@ layers! {
     /// its own memory.
     ///
     /// Parameters: `self_attn`, `multihead_attn`, `linear1`, `linear2`, `norm1`, `norm2` and `norm3`.
-    TransformerDecoder, transformer_decoder(heads: usize) = "transformer_decoder", "attention to itself and to a memory" [
+    TransformerDecoder, transformer_decoder(heads: usize) = "transformer_decoder", "attention to itself and to a memory"
+        like "nn.TransformerDecoderLayer(batch_first=True)"
+        but "causal unless told otherwise; as a layer of a file it is its own memory" [
         heads as "heads": usize = heads, (1..).into(), "heads of attention; divides the width";
     ] {
         hidden: usize = 2048, (1..).into(), "units of the feed-forward layer";

@@ -192,9 +192,10 @@ where
 
 /// What files say of a transposed convolution.
 macro_rules! described_convolutions {
-    ($($type:ident, $axes:literal = $name:literal, $help:literal;)*) => {$(
+    ($($type:ident, $axes:literal = $name:literal, $help:literal
+        $(like $twin:literal $(but $differs:literal)?)?;)*) => {$(
         described! {
-            $type = $name, $help, { site: Location::caller() };
+            $type = $name, $help $(like $twin $(but $differs)?)?, { site: Location::caller() };
             outputs as "channels": usize, None, (1..).into(), "output channels";
             kernel: [usize; $axes], None, (1..).into(), "size of the kernel";
             stride: [usize; $axes], Some([1; $axes]), (1..).into(), "step of the kernel, by which the result is larger";
@@ -211,6 +212,8 @@ macro_rules! described_convolutions {
     )*};
 }
 described_convolutions! {
-    ConvTranspose, 2 = "conv_transpose", "the transpose of a convolution of images, which makes them larger";
-    ConvTranspose1d, 1 = "conv_transpose1d", "the transpose of a convolution of series";
+    ConvTranspose, 2 = "conv_transpose", "the transpose of a convolution of images, which makes them larger"
+        like "nn.ConvTranspose2d" but "the output padding is smaller than the stride, whatever the dilation";
+    ConvTranspose1d, 1 = "conv_transpose1d", "the transpose of a convolution of series"
+        like "nn.ConvTranspose1d" but "the output padding is smaller than the stride, whatever the dilation";
 }

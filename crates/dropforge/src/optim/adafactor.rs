@@ -14,7 +14,8 @@ optimizer! {
     /// rows·columns/mean(rows); of vectors v = β·v + (1 − β)·g². u = g/√v, shortened where its root mean square is
     /// above `clip`; w −= max(`eps`, root mean square of w)·min(lr, 1/√t)·u. Matrices are the last two axes. States:
     /// `adafactor.step`, `adafactor.rows.<name>` and `adafactor.columns.<name>`, or `adafactor.v.<name>`.
-    Adafactor = "adafactor", "Adam with one number for each row and column of a matrix", lr: 0.01;
+    Adafactor = "adafactor", "Adam with one number for each row and column of a matrix"
+        like "optim.Adafactor", lr: 0.01;
     beta2_decay: f64 = -0.8, (-1.0..=0.0).into(), "how the share of a new square falls with the steps, as a power";
     eps: f64 = 1e-3, (0.0..).into(), "least size of the parameters that a step is measured by";
     clip: f64 = 1.0, (1.0..).into(), "root mean square up to which a direction stays";

@@ -10,7 +10,7 @@ optimizer! {
     /// With g the gradient plus `weight_decay`·w: s += g², w −= lr/(1 + (t − 1)·lr_decay) · g/(√s + eps). States:
     /// `adagrad.step`, `adagrad.sum.<name>`.
     #[doc(alias = "Adagrad")]
-    AdaGrad = "adagrad", "gradients divided by the root of the sum of their squares", lr: 0.01;
+    AdaGrad = "adagrad", "gradients divided by the root of the sum of their squares" like "optim.Adagrad", lr: 0.01;
     lr_decay: f64 = 0.0, (0.0..).into(), "how fast the learning rate falls with the number of steps";
     weight_decay: f64 = 0.0, (0.0..).into(), "share of each parameter that is added to its gradient";
     initial_sum: f32 = 0.0, (0.0..).into(), "what the sums of squares start with";
@@ -49,7 +49,7 @@ optimizer! {
     /// With g the gradient plus `weight_decay`·w: v = ρ·v + (1 − ρ)·g², d = √(u + eps)/√(v + eps)·g, u = ρ·u + (1 −
     /// ρ)·d², w −= lr·d. States: `adadelta.v.<name>`, `adadelta.u.<name>`.
     #[doc(alias = "Adadelta")]
-    AdaDelta = "adadelta", "gradients in the units of earlier changes", lr: 1.0;
+    AdaDelta = "adadelta", "gradients in the units of earlier changes" like "optim.Adadelta", lr: 1.0;
     rho: f64 = 0.9, (0.0..1.0).into(), "share of the old mean squares that is kept";
     eps: f64 = 1e-6, (0.0..).into(), "added to mean squares under a root";
     weight_decay: f64 = 0.0, (0.0..).into(), "share of each parameter that is added to its gradient";

@@ -81,7 +81,8 @@ impl Moments {
 
 macro_rules! adam {
     (
-        $(#[$doc:meta])* $name:ident, $text:literal, $help:literal, decoupled: $decoupled:literal,
+        $(#[$doc:meta])* $name:ident, $text:literal, $help:literal
+            $(like $twin:literal $(but $differs:literal)?)?, decoupled: $decoupled:literal,
         weight_decay: $decay:literal
     ) => {
         $(#[$doc])*
@@ -149,7 +150,7 @@ macro_rules! adam {
         }
 
         described! {
-            $name = $text, $help;
+            $name = $text, $help $(like $twin $(but $differs)?)?;
             lr: f64, Some(1e-3), (0.0..).into(), "learning rate";
             betas: [f64; 2], Some([0.9, 0.999]), (0.0..1.0).into(),
                 "how much of the running means of the gradient and of its square is kept";
@@ -166,7 +167,7 @@ adam! {
     /// With g the gradient plus `weight_decay`·w: m += (1 − β₁)(g − m), v = β₂·v + (1 − β₂)·g²,
     /// w −= lr/(1 − β₁ᵗ) · m / (√v/√(1 − β₂ᵗ) + eps). States: `adam.step`, `adam.m.<name>`, `adam.v.<name>`, and
     /// `adam.v_max.<name>` with AMSGrad.
-    Adam, "adam", "adaptive moments", decoupled: false, weight_decay: 0.0
+    Adam, "adam", "adaptive moments" like "optim.Adam", decoupled: false, weight_decay: 0.0
 }
 
 adam! {
@@ -174,5 +175,6 @@ adam! {
     ///
     /// w is first multiplied by 1 − lr·`weight_decay`; then as [`Adam`] with the bare gradient. States: `adamw.step`,
     /// `adamw.m.<name>`, `adamw.v.<name>`, and `adamw.v_max.<name>` with AMSGrad.
-    AdamW, "adamw", "adaptive moments with decoupled weight decay", decoupled: true, weight_decay: 0.01
+    AdamW, "adamw", "adaptive moments with decoupled weight decay"
+        like "optim.AdamW", decoupled: true, weight_decay: 0.01
 }

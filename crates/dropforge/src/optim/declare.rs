@@ -11,7 +11,8 @@ use dropforge_ir::{DType, ValueType};
 macro_rules! optimizer {
     (
         $(#[$doc:meta])*
-        $type:ident = $name:literal, $help:literal, lr: $lr:literal;
+        $type:ident = $name:literal, $help:literal
+            $(like $twin:literal $(but $differs:literal)?)?, lr: $lr:literal;
         $($field:ident: $kind:ty = $default:expr, $range:expr, $line:literal;)*
     ) => {
         $(#[$doc])*
@@ -38,7 +39,7 @@ macro_rules! optimizer {
         }
 
         $crate::described! {
-            $type = $name, $help;
+            $type = $name, $help $(like $twin $(but $differs)?)?;
             lr: f64, Some($lr), (0.0..).into(), "learning rate";
             $($field: $kind, Some($default), $range, $line;)*
         }

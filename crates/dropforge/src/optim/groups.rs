@@ -105,28 +105,24 @@ impl Group {
     /// The group as a file has it.
     ///
     /// # Errors
-    /// Files have no word for a name of its own or for a setting, or its optimizer cannot be written down.
+    /// Its optimizer cannot be written down.
     pub(crate) fn config(&self) -> Result<Table> {
-        let unnamed = |what: &str| {
-            Err(Error::of(
-                ErrorKind::Setting,
-                format!("the group {} has {what}, which no file can say", self.pattern),
-            ))
-        };
-        if self.name != group(self.pattern.as_str()).name {
-            return unnamed("a name of its own");
-        }
         let mut table = Table::from_iter([("pattern".to_string(), Value::String(self.pattern.clone()))]);
+        if self.name != group(self.pattern.as_str()).name {
+            table.insert("name".into(), self.name.as_str().into());
+        }
         match self.rate {
             Rate::Own(lr) => drop(table.insert("lr".into(), lr.into())),
             Rate::Factor(1.0) => {}
             Rate::Factor(factor) => drop(table.insert("lr_factor".into(), factor.into())),
         }
+        let mut others = Table::new();
         for (setting, value) in &self.settings {
-            if setting != "weight_decay" {
-                return unnamed(setting);
-            }
-            table.insert(setting.clone(), value.clone());
+            let of = if setting == "weight_decay" { &mut table } else { &mut others };
+            of.insert(setting.clone(), value.clone());
+        }
+        if !others.is_empty() {
+            table.insert("settings".into(), Value::Table(others));
         }
         if self.frozen {
             table.insert("frozen".into(), true.into());
@@ -278,7 +274,7 @@ impl Updates {
         let mut parts: Vec<Vec<(String, Tensor)>> = self.groups.iter().map(|_| Vec::new()).collect();
         let parameters = scope.parameters();
         if parameters.is_empty() {
-            return Err(Error::new("the network has no parameters, so there is nothing to train"));
+            return Err(Error::program("the network has no parameters, so there is nothing to train"));
         }
         for parameter in &parameters {
             let place = self

@@ -8,7 +8,7 @@ optimizer! {
     /// Evolved sign momentum. Chen et al., arXiv:2302.06675.
     ///
     /// w −= lr·(sign(β₁·m + (1 − β₁)·g) + `weight_decay`·w), then m = β₂·m + (1 − β₂)·g. State: `lion.m.<name>`.
-    Lion = "lion", "signs of a running mean of gradients", lr: 1e-4;
+    Lion = "lion", "signs of a running mean of gradients" like "Chen et al., arXiv:2302.06675", lr: 1e-4;
     betas: [f64; 2] = [0.9, 0.99], (0.0..1.0).into(), "shares of the old mean in the step and in the new mean";
     weight_decay: f64 = 0.0, (0.0..).into(), "how strongly parameters are drawn to zero";
 }

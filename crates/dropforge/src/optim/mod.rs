@@ -90,7 +90,7 @@ pub trait Optimizer: Duplicate + Send + Sync {
     /// # Errors
     /// The optimizer cannot be written down.
     fn config(&self) -> Result<Table> {
-        Err(Error::new(format!(
+        Err(Error::setting(format!(
             "an optimizer of a program's own ({}) cannot be written to a file",
             self.describe()
         )))

@@ -39,7 +39,7 @@ optimizer! {
     /// With m and v as in [`Adam`](super::Adam) and μₜ = β₁·(1 − 0.96^(t·momentum_decay)/2), Πₜ = μ₁⋯μₜ: w −= lr·((1 −
     /// μₜ)·g/(1 − Πₜ) + μₜ₊₁·m/(1 − Πₜ₊₁)) / (√(v/(1 − β₂ᵗ)) + eps). States: `nadam.step`, `nadam.mu_product`,
     /// `nadam.m.<name>`, `nadam.v.<name>`.
-    NAdam = "nadam", "Adam with Nesterov's momentum", lr: 2e-3;
+    NAdam = "nadam", "Adam with Nesterov's momentum" like "optim.NAdam", lr: 2e-3;
     betas: [f64; 2] = [0.9, 0.999], (0.0..1.0).into(), "shares of the old moments that are kept";
     eps: f64 = 1e-8, (0.0..).into(), "added to the denominator";
     weight_decay: f64 = 0.0, (0.0..).into(), "how strongly parameters are drawn to zero";
@@ -92,7 +92,7 @@ optimizer! {
     /// With m̂ = m/(1 − β₁ᵗ), ρ∞ = 2/(1 − β₂) − 1 and ρₜ = ρ∞ − 2t·β₂ᵗ/(1 − β₂ᵗ): w −= lr·m̂·r·√(1 − β₂ᵗ)/(√v + eps)
     /// where ρₜ > 5, with r = √((ρₜ − 4)(ρₜ − 2)ρ∞ / ((ρ∞ − 4)(ρ∞ − 2)ρₜ)), and w −= lr·m̂ before. States:
     /// `radam.step`, `radam.m.<name>`, `radam.v.<name>`.
-    RAdam = "radam", "Adam that waits until its second moment is known well enough", lr: 1e-3;
+    RAdam = "radam", "Adam that waits until its second moment is known well enough" like "optim.RAdam", lr: 1e-3;
     betas: [f64; 2] = [0.9, 0.999], (0.0..1.0).into(), "shares of the old moments that are kept";
     eps: f64 = 1e-8, (0.0..).into(), "added to the denominator";
     weight_decay: f64 = 0.0, (0.0..).into(), "how strongly parameters are drawn to zero";
@@ -162,7 +162,7 @@ optimizer! {
     ///
     /// With g the gradient plus `weight_decay`·w: m as in [`Adam`](super::Adam), u = max(β₂·u, |g| + eps), w −= lr/(1 −
     /// β₁ᵗ)·m/u. States: `adamax.step`, `adamax.m.<name>`, `adamax.u.<name>`.
-    Adamax = "adamax", "Adam with the largest gradient in place of the mean square", lr: 2e-3;
+    Adamax = "adamax", "Adam with the largest gradient in place of the mean square" like "optim.Adamax", lr: 2e-3;
     betas: [f64; 2] = [0.9, 0.999], (0.0..1.0).into(), "shares of the old moments that are kept";
     eps: f64 = 1e-8, (0.0..).into(), "added to the size of gradients";
     weight_decay: f64 = 0.0, (0.0..).into(), "share of each parameter that is added to its gradient";
@@ -198,7 +198,8 @@ optimizer! {
     /// With m and v as in [`Adam`](super::Adam): r = m/(1 − β₁ᵗ) / (√(v/(1 − β₂ᵗ)) + eps) + `weight_decay`·w, w −=
     /// lr·‖w‖/‖r‖·r; the quotient counts as 1 where a length is 0. States: `lamb.step`, `lamb.m.<name>`,
     /// `lamb.v.<name>`.
-    Lamb = "lamb", "Adam with steps as long as the parameters, for large batches", lr: 1e-3;
+    Lamb = "lamb", "Adam with steps as long as the parameters, for large batches"
+        like "You et al., arXiv:1904.00962", lr: 1e-3;
     betas: [f64; 2] = [0.9, 0.999], (0.0..1.0).into(), "shares of the old moments that are kept";
     eps: f64 = 1e-6, (0.0..).into(), "added to the denominator";
     weight_decay: f64 = 0.01, (0.0..).into(), "share of each parameter that is added to its direction";

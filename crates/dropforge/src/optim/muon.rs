@@ -15,7 +15,9 @@ optimizer! {
     /// lr·√max(1, rows/columns)·X. Filters are matrices with a row for each output. Parameters with fewer than two axes, which
     /// have no directions to make orthogonal, go by AdamW with betas 0.9 and 0.999 and `others` times the learning rate; so should
     /// embeddings and last layers, as groups of their own. States: `muon.m.<name>`, and `muon.step` and `muon.v.<name>` for those.
-    Muon = "muon", "momentum with matrices made orthogonal", lr: 1e-3;
+    Muon = "muon", "momentum with matrices made orthogonal"
+        like "optim.Muon"
+        but "computes in f32, not bf16; parameters that are no matrices go by AdamW; filters are matrices", lr: 1e-3;
     momentum: f64 = 0.95, (0.0..1.0).into(), "share of the old momentum that is kept";
     nesterov: bool = true, Range::ANY, "whether the gradient counts once more";
     weight_decay: f64 = 0.1, (0.0..).into(), "how strongly parameters are drawn to zero";

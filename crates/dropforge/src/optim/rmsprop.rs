@@ -13,7 +13,7 @@ optimizer! {
     /// running mean of g if centered; w −= lr·g/d, or with momentum b = momentum·b + g/d and w −= lr·b. States:
     /// `rmsprop.v.<name>`, and `rmsprop.mean.<name>` if centered, `rmsprop.momentum.<name>` with momentum.
     #[doc(alias = "RMSprop")]
-    RmsProp = "rmsprop", "gradients divided by the root of their running mean square", lr: 0.01;
+    RmsProp = "rmsprop", "gradients divided by the root of their running mean square" like "optim.RMSprop", lr: 0.01;
     alpha: f64 = 0.99, (0.0..1.0).into(), "share of the old mean square that is kept";
     eps: f64 = 1e-8, (0.0..).into(), "added to the denominator";
     weight_decay: f64 = 0.0, (0.0..).into(), "share of each parameter that is added to its gradient";

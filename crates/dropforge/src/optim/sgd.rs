@@ -13,6 +13,19 @@ use dropforge_ir::{DType, ValueType};
 /// With g the gradient plus `weight_decay`·w and, in the first step, b = g, later b = momentum·b + (1 − dampening)·g:
 /// w −= lr·b, or w −= lr·(g + momentum·b) with Nesterov, or w −= lr·g without momentum. States: `sgd.momentum.<name>`,
 /// and `sgd.step` with dampening. Sutskever et al., ICML 2013.
+///
+/// ```
+/// use dropforge::prelude::*;
+///
+/// let (x, y) = (Tensor::from([[0.0], [1.0], [2.0], [3.0]]), Tensor::from([[1.0], [3.0], [5.0], [7.0]]));
+/// let optimizer = Sgd::new(0.02).momentum(0.9).nesterov();
+/// let mut step = compile(dense(1), mse(), optimizer, (&x, &y))?;
+/// for _ in 0..300 {
+///     step.run((&x, &y))?;
+/// }
+/// assert!(step.evaluate((&x, &y))?.loss < 1e-3);
+/// # Ok::<(), dropforge::Error>(())
+/// ```
 #[doc(alias = "SGD")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sgd {
@@ -112,7 +125,7 @@ impl Optimizer for Sgd {
 }
 
 described! {
-    Sgd = "sgd", "stochastic gradient descent";
+    Sgd = "sgd", "stochastic gradient descent" like "optim.SGD";
     lr: f64, Some(1e-3), (0.0..).into(), "learning rate";
     momentum: f64, Some(0.0), (0.0..1.0).into(), "share of the old direction that is kept";
     dampening: f64, Some(0.0), (0.0..=1.0).into(), "share of the gradient that does not enter the direction";

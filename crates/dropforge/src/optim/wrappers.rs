@@ -19,6 +19,10 @@ impl SettingType for Box<dyn Optimizer> {
         context.build("optimizer", value)
     }
 
+    fn kind() -> Option<&'static str> {
+        Some("optimizer")
+    }
+
     fn write(&self) -> Result<Option<Value>> {
         self.config().map(|table| Some(Value::Table(table)))
     }
@@ -93,7 +97,8 @@ impl Lookahead {
 }
 
 described! {
-    Lookahead = "lookahead", "weights that go back a share of the way after every few updates";
+    Lookahead = "lookahead", "weights that go back a share of the way after every few updates"
+        like "Zhang et al., arXiv:1907.08610" but "an optimizer around another";
     optimizer: Box<dyn Optimizer>, None, Range::ANY, "what makes the updates";
     every: usize, Some(5), (1..=1_000_000).into(), "updates between two moves of the slow weights";
     share: f64, Some(0.5), (0.0..=1.0).into(), "share of the way that the slow weights move";
@@ -154,7 +159,8 @@ impl GradientNoise {
 }
 
 described! {
-    GradientNoise = "gradient_noise", "normally distributed noise in the gradients";
+    GradientNoise = "gradient_noise", "normally distributed noise in the gradients"
+        like "Neelakantan et al., arXiv:1511.06807" but "an optimizer around another";
     optimizer: Box<dyn Optimizer>, None, Range::ANY, "what makes the updates";
     variance: f64, Some(0.01), (0.0..).into(), "variance at the first update";
     decay: f64, Some(0.55), (0.0..).into(), "power of the count by which the variance falls";
@@ -215,7 +221,8 @@ impl Averaged {
 }
 
 described! {
-    Averaged = "averaged", "averages of the weights beside training, running ones or plain ones";
+    Averaged = "averaged", "averages of the weights beside training, running ones or plain ones"
+        like "optim.swa_utils.AveragedModel" but "an optimizer around another; averages parameters, not statistics";
     optimizer: Box<dyn Optimizer>, None, Range::ANY, "what makes the updates";
     decay: Option<f64>, Some(None), (0.0..1.0).into(), "share of the old average that is kept; none for the plain mean";
     start: usize, Some(0), (0..=1_000_000_000).into(), "updates before the first that counts";
@@ -279,7 +286,7 @@ pub(crate) fn averages<'a>(names: impl Iterator<Item = &'a str>) -> Vec<(String,
 
 /// The error of a network without averages.
 pub(crate) fn no_averages() -> Error {
-    Error::new(
+    Error::setting(
         "there are no averages of weights; train with an optimizer inside of `averaged`, and make a step first",
     )
 }

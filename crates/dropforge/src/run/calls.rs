@@ -12,6 +12,23 @@ pub(super) fn look(path: &Path) -> io::Result<Metadata> {
     fs::symlink_metadata(path)
 }
 
+/// Whether a path, or what a link points to, is a folder.
+pub(super) fn is_folder(path: &Path) -> bool {
+    point().is_ok() && fs::metadata(path).is_ok_and(|found| found.is_dir())
+}
+
+/// Whether a path, or what a link points to, is a regular file.
+pub(super) fn is_file(path: &Path) -> bool {
+    point().is_ok() && fs::metadata(path).is_ok_and(|found| found.is_file())
+}
+
+/// The path without links.
+#[cfg(feature = "onnx")]
+pub(super) fn real(path: &Path) -> io::Result<std::path::PathBuf> {
+    point()?;
+    fs::canonicalize(path)
+}
+
 /// Opens a file to read. What is no regular file is refused: a pipe would wait for ever, a device may never end.
 pub(super) fn open(path: &Path) -> io::Result<OpenFile> {
     point()?;
@@ -25,6 +42,12 @@ pub(super) fn open(path: &Path) -> io::Result<OpenFile> {
 pub(super) fn create(path: &Path) -> io::Result<OpenFile> {
     point()?;
     OpenOptions::new().write(true).create_new(true).open(path).map(OpenFile)
+}
+
+/// Makes a file to add to, or takes one that is there.
+pub(super) fn append(path: &Path) -> io::Result<OpenFile> {
+    point()?;
+    OpenOptions::new().create(true).append(true).open(path).map(OpenFile)
 }
 
 /// Opens the file of a lock, and makes it if need be; what is in it stays.
@@ -92,6 +115,17 @@ impl OpenFile {
     /// Bytes in it.
     pub fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    /// Whether another process holds it for itself.
+    pub fn is_locked(&self) -> bool {
+        // Held for a moment only; who wants it then tries again.
+        matches!(self.0.try_lock_shared(), Err(fs::TryLockError::WouldBlock))
+    }
+
+    /// When it was written last.
+    pub fn modified(&self) -> io::Result<std::time::SystemTime> {
+        self.0.metadata()?.modified()
     }
 
     /// Waits until the disk has it.

@@ -106,7 +106,7 @@ pub(super) fn save_imported(
         let read = |index: usize| Ok(arrays[index].clone());
         disk::write_file(&folder.join(MODEL), &mut |out| safetensors::write(out, &tensors, read))?;
         disk::write_file(&folder.join(OPTIMIZER), &mut |out| {
-            safetensors::write(out, &[], |_| Err(Error::new("there is no state")))
+            safetensors::write(out, &[], |_| Err(Error::file("there is no state")))
         })?;
         disk::write_text(&folder.join(METRICS), &table(&[]))?;
         disk::write_text(&folder.join(STATE), &position::to_text(&State::new(0, 1))?)

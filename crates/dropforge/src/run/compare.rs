@@ -63,7 +63,7 @@ pub(super) fn same_precision(then: &str, now: Precision) -> Result<()> {
     if then == now.name() {
         return Ok(());
     }
-    Err(Error::new(format!("was trained in {then}, this goes on in {now}; use the same precision")))
+    Err(Error::setting(format!("was trained in {then}, this goes on in {now}; use the same precision")))
 }
 
 #[cfg(test)]

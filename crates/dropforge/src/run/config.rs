@@ -27,6 +27,19 @@ pub(super) const FORMAT_KEY: &str = "format";
 const USUAL_MODEL: &str = "lenet";
 
 /// Everything a run was started with, complete; `config.toml` of its folder.
+///
+/// ```
+/// use dropforge::run::RunConfig;
+///
+/// let config = RunConfig::parse("model = 'lenet'\nepochs = 7\n[optimizer]\nlr = 0.01")?;
+/// // What is not said is as the model is usually trained.
+/// assert_eq!((config.epochs, config.optimizer.name()), (7, "adam"));
+/// assert_eq!(config.table()?["schedule"]["type"].as_str(), Some("cosine"));
+/// // Going on with another number of epochs is fine, with another optimizer it is not.
+/// config.check_continues(&RunConfig::parse("epochs = 9\nschedule = { length = 7 }\n[optimizer]\nlr = 0.01")?)?;
+/// assert!(config.check_continues(&RunConfig::parse("epochs = 7\noptimizer = 'sgd'")?).is_err());
+/// # Ok::<(), dropforge::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct RunConfig {
     /// Epochs to train for.
@@ -41,6 +54,8 @@ pub struct RunConfig {
     pub batch: usize,
     /// Whether a last batch with fewer samples is left out.
     pub drop_last: bool,
+    /// Whether each epoch has a random order of its own, not that of the samples.
+    pub shuffle: bool,
     /// The part of the training samples that is used; all if `None`.
     pub limit_train: Option<f64>,
     /// Batches whose samples alone are trained on and measured.
@@ -89,12 +104,13 @@ pub struct RunConfig {
 
 described! {
     RunConfig = "run", "everything a training run is started with";
-    epochs: u64, Some(5), (0..).into(), "passes over the training data", may change;
+    epochs: u64, Some(5), (0..).into(), "passes over the training data, as the model is usually trained by default", may change, by recipe;
     max_steps: Option<u64>, Some(None), (0..).into(), "most steps to make", may change;
     max_time: Option<f64>, Some(None), Range::above(0.0), "most seconds to train", may change;
     validate_every: Option<u64>, Some(None), (1..).into(), "steps between validations within an epoch", may change;
-    batch: usize, Some(128), (1..).into(), "samples per step";
+    batch: usize, Some(128), (1..).into(), "samples per step, as the model is usually trained by default", by recipe;
     drop_last: bool, Some(false), Range::ANY, "whether a last batch with fewer samples is left out";
+    shuffle: bool, Some(true), Range::ANY, "whether each epoch has a random order of its own";
     limit_train: Option<f64>, Some(None), Range::above(0.0), "the part of the training samples that is used, 1 at most";
     overfit_batches: Option<usize>, Some(None), (1..).into(), "batches whose samples alone are trained on and measured";
     accumulate: usize, Some(1), (1..).into(), "batches whose gradients are added before an update";
@@ -108,12 +124,12 @@ described! {
     data: String, Some("digits".into()), Range::ANY, "what to train on: a word, or a table with `type` and settings";
     size: Option<usize>, Some(None), (1..=16_384).into(), "height and width that the images of a folder are brought to, 64 by default";
     transforms: Vec<Part<dyn Augmentation>>, Some(Vec::new()), Range::ANY, "random changes of the images that are trained on";
-    model: ModelSpec, None, Range::ANY, "the network";
+    model: ModelSpec, None, Range::ANY, "the network, lenet by default", by recipe;
     from: Option<StartSpec>, Some(None), Range::ANY, "the weights that training starts from, if not its own";
     loss: Option<Part<dyn Loss>>, Some(None), Range::ANY, "what is made small, by default what suits the targets";
-    optimizer: Part<dyn Optimizer>, None, Range::ANY, "how weights are updated";
+    optimizer: Part<dyn Optimizer>, None, Range::ANY, "how weights are updated, as the model is usually trained by default", by recipe;
     groups: Vec<GroupSpec>, Some(Vec::new()), Range::ANY, "parameters that are trained in ways of their own";
-    schedule: Schedule, Some(Schedule::constant()), Range::ANY, "how the learning rate changes";
+    schedule: Schedule, Some(Schedule::constant()), Range::ANY, "how the learning rate changes, as the model is usually trained by default", by recipe;
     metrics: Option<Vec<Part<dyn Metric>>>, Some(None), Range::ANY, "what is measured, by default what suits the targets";
     callbacks: Vec<Part<dyn Callback>>, Some(Vec::new()), Range::ANY, "what happens beside training";
     inputs: InputSpec, Some(InputSpec::default()), Range::ANY, "what the samples look like; found out from the data";
@@ -240,12 +256,12 @@ impl RunConfig {
     pub fn limit(&self, data: &mut super::OpenData) -> Result<()> {
         let len = |source: &dyn dropforge_data::Source, setting: &str| {
             let unknown =
-                || Error::new(format!("{setting}: {} does not know its length", source.description().name));
+                || Error::data(format!("{setting}: {} does not know its length", source.description().name));
             source.len().ok_or_else(unknown)
         };
         if let Some(part) = self.limit_train {
             if part > 1.0 {
-                return Err(Error::new(format!("limit_train is {part}, it must be a part up to 1")));
+                return Err(Error::setting(format!("limit_train is {part}, it must be a part up to 1")));
             }
             let all = len(&*data.train, "limit_train")?;
             let kept = ((all as f64 * part).round() as usize).clamp(1, all.max(1)).min(all);
@@ -328,13 +344,26 @@ impl RunConfig {
         Ok(table)
     }
 
+    /// The same without callbacks that change nothing about the training, which may come and go.
+    fn without_onlookers(&self) -> Result<RunConfig> {
+        let mut config = self.clone();
+        config.callbacks.clear();
+        for callback in &self.callbacks {
+            if !callback.build()?.only_looks_on() {
+                config.callbacks.push(callback.clone());
+            }
+        }
+        Ok(config)
+    }
+
     /// Whether a run with this configuration can go on with another one.
     ///
     /// # Errors
     /// A setting differs that must not; the message names it with both values.
     pub fn check_continues(&self, new: &RunConfig) -> Result<()> {
-        let new_table = &new.table()?;
-        let (old, new) = (Value::Table(self.table()?), Value::Table(new_table.clone()));
+        let (old, new) = (self.without_onlookers()?.table()?, new.without_onlookers()?.table()?);
+        let new_table = &new;
+        let (old, new) = (Value::Table(old), Value::Table(new.clone()));
         for (path, old, new) in differences(&old, &new) {
             if !may_change(&path, new_table) {
                 let shown =
@@ -350,18 +379,32 @@ impl RunConfig {
     }
 }
 
-/// Whether the setting at this path of a configuration, or the part it belongs to, may change from one start to the next.
+/// Whether the setting at this path of a configuration may change from one start to the next: itself, or what it is a part of.
 fn may_change(path: &str, table: &Table) -> bool {
-    let (top, rest) = path.split_once('.').unwrap_or((path, ""));
-    let changes =
-        |description: &Description, name: &str| description.setting(name).is_ok_and(|s| s.may_change);
-    let kinds = super::registry::registry().kinds();
-    let name = table.get(top).and_then(|part| part.get(TYPE)).and_then(Value::as_str);
-    let inner = rest.split('.').next().unwrap_or_default();
-    let is_part = |kind: &str| kind.trim_end_matches('s') == top;
-    let mut parts = kinds.iter().filter(|(kind, _)| is_part(kind)).flat_map(|(_, entries)| entries);
-    changes(&RunConfig::description(), top)
-        || parts.any(|description| Some(description.name) == name && changes(description, inner))
+    changes(&RunConfig::description(), &path.split('.').collect::<Vec<_>>(), table)
+}
+
+/// As [`may_change`], of the settings of a thing.
+fn changes(description: &Description, path: &[&str], table: &Table) -> bool {
+    let Some((first, rest)) = path.split_first() else { return false };
+    let Ok(setting) = description.setting(first) else { return false };
+    if setting.may_change {
+        return true;
+    }
+    // In a list the number of an item comes first.
+    let (value, rest) = match (table.get(*first), rest.split_first()) {
+        (Some(Value::Array(items)), Some((number, rest))) => {
+            (number.parse().ok().and_then(|number: usize| items.get(number)), rest)
+        }
+        (value, _) => (value, rest),
+    };
+    let (Some(kind), Some(Value::Table(part))) = (setting.kind, value) else { return false };
+    if kind == <GroupSpec as Described>::NAME {
+        return changes(&<GroupSpec as Described>::description(), rest, part);
+    }
+    let name = part.get(TYPE).and_then(Value::as_str).unwrap_or_default();
+    let known = super::registry::registry().description(kind, name);
+    known.is_some_and(|description| changes(description, rest, part))
 }
 
 /// The error for a path of `--set` whose first part is no setting.
@@ -442,6 +485,27 @@ mod tests {
         assert_eq!(read("optimizer = 'adamw'")["optimizer"]["lr"].as_float(), Some(1e-3));
     }
 
+    /// What is listed as a default is one for every model; what follows from the model is listed as none.
+    #[test]
+    fn defaults_are_what_is_trained_with() {
+        for entry in &registry().models {
+            let model = Value::String(entry.description.name.into());
+            let table =
+                RunConfig::new(&Table::from_iter([("model".to_string(), model)])).unwrap().table().unwrap();
+            for setting in RunConfig::description().settings {
+                let given = table.get(setting.name);
+                assert!(given.is_some() || setting.default.is_none(), "{}", setting.name);
+                let listed = setting.default.as_ref();
+                assert!(
+                    listed.is_none_or(|listed| Some(listed) == given) && !setting.required,
+                    "{} of {}: {listed:?} is listed, {given:?} is taken",
+                    setting.name,
+                    entry.description.name
+                );
+            }
+        }
+    }
+
     #[test]
     fn mistakes_are_named() {
         let text = config().to_text().unwrap();
@@ -478,6 +542,20 @@ mod tests {
         let mut longer = old.clone();
         longer.schedule = Schedule::cosine(9.0).warmup(0.2);
         old.check_continues(&longer).unwrap();
+        // Parts of parts, in lists and one in another, whatever the plural of their kind.
+        let parts = |every: u64, length: f64| {
+            RunConfig::parse(&format!(
+                "callbacks = [{{ type = 'early_stopping' }}, {{ type = 'tensorboard', every = {every} }}]\n\
+                 groups = [{{ pattern = 'a.*', schedule = {{ type = 'cosine', length = {length:?} }} }}]\n\
+                 schedule = {{ type = 'chained', schedules = ['constant', {{ type = 'linear', length = {length:?} }}] }}"
+            ))
+            .unwrap()
+        };
+        parts(20, 3.0).check_continues(&parts(5, 7.5)).unwrap();
+        let mut other = parts(20, 3.0);
+        other.callbacks.remove(0);
+        let refused = parts(20, 3.0).check_continues(&other).unwrap_err().to_string();
+        assert!(refused.starts_with("`callbacks.0` was"), "{refused}");
         assert!(message.starts_with("`optimizer.betas.1` was 0.999"), "{message}");
         assert!(check_path("optimizer.lr").is_ok());
         assert!(check_path("optimiser.lr").unwrap_err().to_string().contains("did you mean `optimizer`"));

@@ -164,7 +164,8 @@ fn remove_files(folder: &Path, files: &[&str]) -> Result<()> {
         Ok(found) if found.is_dir() => {}
         // A link of this name is none of ours, nor is what it points to.
         Ok(_) => return Err(Error::file(format!("{}: is no folder; remove it", folder.display()))),
-        Err(_) => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(cannot("remove", folder, &error)),
     }
     for file in files {
         remove_file(&folder.join(file))?;
@@ -209,9 +210,21 @@ pub(super) fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Bytes that a file which people write has at most.
+pub(super) const MOST_WRITTEN: u64 = 16 << 20;
+
+/// The text of a regular file, as people write them: a model, settings, what a sweep tries. Pipes, devices and what is larger than
+/// 16 MiB are refused.
+///
+/// # Errors
+/// The file is missing, no regular file, too large or no text; the message names it.
+pub fn read_text_file(path: impl AsRef<Path>) -> Result<String> {
+    read_text(path.as_ref(), MOST_WRITTEN)
+}
+
 /// The text of a file. No more than `most` bytes are read.
 pub(super) fn read_text(path: &Path, most: u64) -> Result<String> {
-    let missing = || Error::file(format!("{}: there is no such file", path.display()));
+    let missing = || Error::file(format!("{}: cannot read it: there is no such file", path.display()));
     read_text_if_any(path, most)?.ok_or_else(missing)
 }
 

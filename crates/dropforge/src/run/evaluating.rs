@@ -99,7 +99,7 @@ impl Trained {
             let target = order.as_ref().map_or_else(|| Ok(target.clone()), |order| named(&target, order))?;
             let scores = Tensor::from_array(self.first(&fields)?);
             let targets = Tensor::from_array(target);
-            let inputs = fields.first().ok_or_else(|| Error::new("the network takes no field"))?;
+            let inputs = fields.first().ok_or_else(|| Error::program("the network takes no field"))?;
             each(&Predicted { inputs, scores: &scores, targets: &targets, samples })?;
         }
         Ok(())

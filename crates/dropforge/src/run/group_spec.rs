@@ -17,9 +17,11 @@ use crate::{Error, Result};
 #[derive(Clone, Debug)]
 pub struct GroupSpec {
     pattern: String,
+    name: Option<String>,
     lr: Option<f64>,
     lr_factor: Option<f64>,
     weight_decay: Option<f64>,
+    settings: Option<Table>,
     frozen: bool,
     optimizer: Option<Part<dyn Optimizer>>,
     schedule: Option<Schedule>,
@@ -35,9 +37,11 @@ impl PartialEq for GroupSpec {
 described! {
     GroupSpec = "group", "parameters that are trained in a way of their own";
     pattern: String, None, Range::ANY, "paths of the parameters; * stands for any characters";
+    name: Option<String>, Some(None), Range::ANY, "what the group is called, the pattern without its wildcards by default";
     lr: Option<f64>, Some(None), (0.0..).into(), "a learning rate of its own";
     lr_factor: Option<f64>, Some(None), (0.0..).into(), "the learning rate as a multiple of that of all others";
     weight_decay: Option<f64>, Some(None), (0.0..).into(), "a weight decay of its own";
+    settings: Option<Table>, Some(None), Range::ANY, "other settings of the optimizer with values of their own";
     frozen: bool, Some(false), Range::ANY, "whether these are not trained at all";
     optimizer: Option<Part<dyn Optimizer>>, Some(None), Range::ANY, "another optimizer";
     schedule: Option<Schedule>, Some(None), Range::ANY, "how the learning rate changes, if otherwise than that of all others";
@@ -59,6 +63,9 @@ impl GroupSpec {
     /// Only if there is a bug: what was read can be built.
     pub fn build(&self) -> Result<Group> {
         let mut made = group(self.pattern.as_str());
+        if let Some(name) = &self.name {
+            made = made.name(name.as_str());
+        }
         if let Some(lr) = self.lr {
             made = made.lr(lr);
         }
@@ -67,6 +74,9 @@ impl GroupSpec {
         }
         if let Some(weight_decay) = self.weight_decay {
             made = made.weight_decay(weight_decay);
+        }
+        for (setting, value) in self.settings.iter().flatten() {
+            made = made.setting(setting.as_str(), value.clone());
         }
         if self.frozen {
             made = made.frozen();
@@ -94,6 +104,10 @@ impl SettingType for GroupSpec {
         }
     }
 
+    fn kind() -> Option<&'static str> {
+        Some(<GroupSpec as Described>::NAME)
+    }
+
     fn write(&self) -> Result<Option<Value>> {
         let table: Table = Described::write(self)?;
         Ok(Some(Value::Table(table)))
@@ -102,7 +116,9 @@ impl SettingType for GroupSpec {
 
 #[cfg(test)]
 mod tests {
+    use crate::optim::group;
     use crate::run::RunConfig;
+    use crate::settings::Table;
 
     #[test]
     fn groups_of_a_file_are_built() {
@@ -112,6 +128,13 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.groups.len(), 2);
+        // Whatever a program can say of a group.
+        let said =
+            group("c.*").name("start").setting("momentum", 0.5).weight_decay(0.1).lr(0.2).config().unwrap();
+        let text =
+            toml::to_string(&Table::from_iter([("groups".to_string(), vec![said.clone()].into())])).unwrap();
+        let read = RunConfig::parse(&text).unwrap().groups.remove(0).build().unwrap();
+        assert_eq!((read.given_name(), read.config().unwrap()), ("start", said));
         assert!(config.groups[0].schedule().is_none() && config.groups[1].schedule().is_some());
         config.groups.iter().for_each(|group| drop(group.build().unwrap()));
         let again = RunConfig::parse(&config.to_text().unwrap()).unwrap();

@@ -1,7 +1,7 @@
 //! The finished epochs of a run on disk.
 
 use super::run_dir::{MANIFEST, STATE, latest_checkpoint, read_latest};
-use super::{disk, position};
+use super::{calls, disk, position};
 use crate::Result;
 use crate::train::EpochReport;
 use std::path::Path;
@@ -32,7 +32,7 @@ pub fn history(run: impl AsRef<Path>) -> Result<History> {
         position::parse(&text).map_err(|error| error.context(path.display()))
     })?;
     let written =
-        latest_checkpoint(run)?.and_then(|path| path.join(MANIFEST).metadata().ok()?.modified().ok());
+        latest_checkpoint(run)?.and_then(|path| calls::open(&path.join(MANIFEST)).ok()?.modified().ok());
     let saved = written.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
     Ok(History {
         steps: state.as_ref().map_or(0, |state| state.step),

@@ -3,7 +3,7 @@
 use super::disk;
 use super::run_dir::MANIFEST;
 use super::{InputSpec, toml_message};
-use crate::metric::Unit;
+use crate::metric::{Better, Unit};
 use crate::step::{Precision, SummaryRow};
 use crate::{DType, Error, Result, Runtime, ValueType};
 use serde::{Deserialize, Serialize};
@@ -93,6 +93,9 @@ pub(super) struct StoredMetric {
     /// If it is the first sum over the second: how to read that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quotient: Option<Unit>,
+    /// And which of two is the better one, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub better: Option<Better>,
     /// Else name and settings, if files can name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<toml::Table>,

@@ -4,7 +4,7 @@ use super::evaluating::no_class;
 use super::forward::{Buffers, KEPT_SIZES, Weights, place};
 use super::manifest::{Measures, StoredMetric};
 use super::registry::build;
-use crate::metric::{Metric, Slot, SumState, Unit, Value, Values, numbers};
+use crate::metric::{Better, Metric, Slot, SumState, Unit, Value, Values, finish, numbers};
 use crate::settings;
 use crate::step::{Evaluation, verify};
 use crate::tensor::check::IndexCheck;
@@ -33,6 +33,7 @@ impl StoredMetric {
             rests: slot.states.iter().map(|state| state.rest.clone()).collect(),
             kept: slot.kept.iter().map(|(name, _)| name.clone()).collect(),
             quotient: unit.and_then(|values| values.iter().next().map(|value| value.unit)),
+            better: metric.better().filter(|_| config.is_none()),
             metric: config,
         }
     }
@@ -40,7 +41,7 @@ impl StoredMetric {
 
 /// How sums become numbers.
 enum Finish {
-    Quotient(Unit),
+    Quotient(Unit, Option<Better>),
     Metric(Arc<dyn Metric>),
     /// Only the program that trained the run knows.
     Unknown,
@@ -251,12 +252,12 @@ impl Measuring {
 
 impl Figure {
     fn of(stored: &StoredMetric) -> Result<Figure> {
-        let StoredMetric { name, sums, rests, kept, quotient, metric } = stored.clone();
+        let StoredMetric { name, sums, rests, kept, quotient, better, metric } = stored.clone();
         if sums.len() != rests.len() || (quotient.is_some() && sums.len() != 2) {
             return Err(Error::file(format!("the sums of {name} are not whole")));
         }
         let finish = match (quotient, metric) {
-            (Some(unit), _) => Finish::Quotient(unit),
+            (Some(unit), _) => Finish::Quotient(unit, better),
             (None, Some(table)) => {
                 Finish::Metric(build::<dyn Metric>(&settings::Value::Table(table))?.into())
             }
@@ -267,10 +268,11 @@ impl Figure {
 
     fn values(&self, sums: &[Vec<f64>]) -> Values {
         match &self.finish {
-            Finish::Metric(metric) => metric.compute(sums),
-            Finish::Quotient(unit) => {
+            Finish::Metric(metric) => finish(&**metric, sums),
+            Finish::Quotient(unit, better) => {
                 let of = |sum: usize| sums.get(sum).and_then(|sum| sum.first()).copied().unwrap_or(f64::NAN);
-                Values::of(Value { name: self.name.clone(), value: of(0) / of(1), unit: *unit })
+                let value = of(0) / of(1);
+                Values::of(Value { name: self.name.clone(), value, unit: *unit, better: *better })
             }
             Finish::Unknown => Values::default(),
         }

@@ -1,7 +1,7 @@
 //! Models by name, and layers listed in a TOML or JSON file.
 
-use super::registry::{build, context};
-use super::toml_message;
+use super::registry::{Kind, build, context};
+use super::{disk, toml_message};
 use crate::models::{Model, Recipe};
 use crate::nn::Layer;
 use crate::settings::{Context, SettingType, TYPE, Table, Value, unknown};
@@ -49,8 +49,7 @@ impl ModelSpec {
     /// The file is missing, neither TOML nor JSON by its ending, or has a mistake.
     pub fn read(path: impl AsRef<Path>) -> Result<ModelSpec> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Error::io("cannot read it", error).context(path.display()))?;
+        let text = disk::read_text_file(path)?;
         // Editors of some systems put a mark in front that says nothing.
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let parse = || {
@@ -155,6 +154,10 @@ impl SettingType for ModelSpec {
 
     fn read(value: &Value, _: &Context<'_>) -> Result<ModelSpec> {
         ModelSpec::new(value)
+    }
+
+    fn kind() -> Option<&'static str> {
+        Some(<dyn Model>::KIND)
     }
 
     fn write(&self) -> Result<Option<Value>> {

@@ -220,8 +220,8 @@ fn outside(model: &Path, name: &str, at: u64, length: Option<u64>) -> std::resul
     let folder = model.parent().unwrap_or(Path::new(""));
     let path = folder.join(name);
     let failed = |error: std::io::Error| format!("{}: cannot read: {error}", path.display());
-    let real = std::fs::canonicalize(&path).map_err(failed)?;
-    let home = std::fs::canonicalize(if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    let real = calls::real(&path).map_err(failed)?;
+    let home = calls::real(if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
     if !real.starts_with(home.map_err(failed)?) {
         return Err(format!("weights lie in {name}, which leads to another folder"));
     }

@@ -31,7 +31,7 @@ impl Packed {
     fn of(mut tensors: TensorFile) -> Result<Packed> {
         let text = |name: &str| {
             let missing =
-                || Error::new(format!("has no {name}: it is no packed run, `dropforge pack` makes one"));
+                || Error::file(format!("has no {name}: it is no packed run, `dropforge pack` makes one"));
             tensors.text(name).map(String::from).ok_or_else(missing)
         };
         let manifest = Manifest::parse(&text(MANIFEST)?).map_err(|error| error.context(MANIFEST))?;
@@ -57,7 +57,7 @@ impl Packed {
 /// The folder is no run or has no checkpoint, its network works with some batch sizes only, or the file cannot be written.
 pub fn pack(run: impl AsRef<Path>, file: impl AsRef<Path>) -> Result<()> {
     let (run, file) = (run.as_ref(), file.as_ref());
-    let none = || Error::new(format!("{}: the run has no checkpoint yet", run.display()));
+    let none = || Error::file(format!("{}: the run has no checkpoint yet", run.display()));
     let read = |checkpoint: &Path| {
         let mut texts = BTreeMap::new();
         for name in [MANIFEST, PREDICT, EVALUATE] {
@@ -75,7 +75,7 @@ pub fn pack(run: impl AsRef<Path>, file: impl AsRef<Path>) -> Result<()> {
     };
     let (texts, arrays) = read_latest(run, read)?.ok_or_else(none)?;
     if !texts.contains_key(PREDICT) || !texts.contains_key(MANIFEST) {
-        return Err(Error::new(format!(
+        return Err(Error::file(format!(
             "{}: holds no program for all batch sizes, which a file needs; save the run again with this version",
             run.display()
         )));

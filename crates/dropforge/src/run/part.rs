@@ -68,6 +68,10 @@ impl<T: Kind + ?Sized + 'static> SettingType for Part<T> {
         Part::new(value)
     }
 
+    fn kind() -> Option<&'static str> {
+        Some(T::KIND)
+    }
+
     fn write(&self) -> Result<Option<Value>> {
         Ok(Some(Value::Table(self.table.clone())))
     }

@@ -6,7 +6,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// As TOML.
 pub(crate) fn to_text(state: &State) -> Result<String> {
-    toml::to_string(state).map_err(|error| Error::new(format!("state: {error}")))
+    toml::to_string(state).map_err(|error| Error::file(format!("state: {error}")))
 }
 
 /// From TOML.

@@ -1,6 +1,7 @@
 //! The configuration of a run that a program made: what has a name as files have it, and what has none.
 
 use super::InputSpec;
+use super::calls;
 use super::config::{FORMAT, FORMAT_KEY, RunConfig};
 use super::registry::context;
 use super::run_dir::{RunDir, read_config_if_any};
@@ -51,7 +52,8 @@ fn text(snapshot: &Snapshot<'_>) -> Result<String> {
     if !unnamed.is_empty() {
         lines.insert(UNNAMED.into(), Value::Array(unnamed.into_iter().map(Value::String).collect()));
     }
-    let text = |table: &Table| toml::to_string(table).map_err(|error| Error::new(format!("config: {error}")));
+    let text =
+        |table: &Table| toml::to_string(table).map_err(|error| Error::file(format!("config: {error}")));
     Ok(format!("{HEAD}\n{}{}", text(&lines)?, text(&table)?))
 }
 
@@ -68,11 +70,11 @@ pub(super) fn take_unnamed(table: &mut Table) -> Vec<String> {
 /// There is no such run, or the file is no TOML.
 pub fn unnamed_parts(run: impl AsRef<Path>) -> Result<Vec<String>> {
     let none = || vec!["data: the run holds no configuration".to_string()];
-    if run.as_ref().is_file() {
+    if calls::is_file(run.as_ref()) {
         return Ok(none());
     }
     let Some(text) = read_config_if_any(run.as_ref())? else { return Ok(none()) };
     let mut table: Table =
-        toml::from_str(&text).map_err(|error| Error::new(super::toml_message(&text, &error)))?;
+        toml::from_str(&text).map_err(|error| Error::file(super::toml_message(&text, &error)))?;
     Ok(take_unnamed(&mut table))
 }

@@ -304,32 +304,52 @@ pub fn context() -> Context<'static> {
     Context { library: Some(&Names) }
 }
 
+/// A kind of thing that a name can stand for, with all there is of it.
+pub struct Listing<'a> {
+    /// What one of them is called: [`Kind::KIND`].
+    pub kind: &'static str,
+    /// What several are called, as on the command line: [`Kind::PLURAL`].
+    pub plural: &'static str,
+    /// What there is, in alphabetical order.
+    pub entries: Vec<&'a Description>,
+}
+
 impl Registry {
-    /// All kinds by the plural that commands use, with what there is of each.
-    pub fn kinds(&self) -> Vec<(&'static str, Vec<&Description>)> {
+    /// All kinds.
+    pub fn kinds(&self) -> Vec<Listing<'_>> {
         vec![
-            ("layers", descriptions(&self.layers)),
-            ("losses", descriptions(&self.losses)),
-            ("optimizers", descriptions(&self.optimizers)),
-            ("schedules", descriptions(&self.schedules)),
-            ("initialisers", descriptions(&self.initialisers)),
-            ("models", descriptions(&self.models)),
-            ("metrics", descriptions(&self.metrics)),
-            ("callbacks", descriptions(&self.callbacks)),
-            ("data", descriptions(&self.data)),
-            ("transforms", descriptions(&self.transforms)),
+            listing(&self.layers),
+            listing(&self.losses),
+            listing(&self.optimizers),
+            listing(&self.schedules),
+            listing(&self.initialisers),
+            listing(&self.models),
+            listing(&self.metrics),
+            listing(&self.callbacks),
+            listing(&self.data),
+            listing(&self.transforms),
         ]
+    }
+
+    /// What there is to say of the thing of this name and kind, such as `adam` and `optimizer`.
+    pub fn description(&self, kind: &str, name: &str) -> Option<&Description> {
+        let listing = self.kinds().into_iter().find(|listing| listing.kind == kind)?;
+        listing.entries.into_iter().find(|entry| entry.name == name)
     }
 }
 
-fn descriptions<T: ?Sized>(entries: &[Entry<T>]) -> Vec<&Description> {
-    entries.iter().map(|entry| &entry.description).collect()
+fn listing<T: Kind + ?Sized>(entries: &[Entry<T>]) -> Listing<'_> {
+    let entries = entries.iter().map(|entry| &entry.description).collect();
+    Listing { kind: T::KIND, plural: T::PLURAL, entries }
 }
 
 /// A kind of thing that the registry lists.
 pub trait Kind {
-    /// What one of them is called in messages.
+    /// What one of them is called, in messages and where a setting says which kind of thing it describes.
     const KIND: &'static str;
+
+    /// What several are called, as in `dropforge list optimizers`.
+    const PLURAL: &'static str;
 
     /// What there is.
     fn entries() -> &'static [Entry<Self>];
@@ -342,30 +362,44 @@ pub trait Kind {
 }
 
 macro_rules! kinds {
-    ($($kind:ty, $name:literal, $list:ident;)*) => {$(
+    ($($kind:ty, $name:literal, $plural:literal, $list:ident, $config:expr;)*) => {$(
         impl Kind for $kind {
             const KIND: &'static str = $name;
+            const PLURAL: &'static str = $plural;
 
             fn entries() -> &'static [Entry<Self>] {
                 &registry().$list
             }
 
             fn config(&self) -> Result<Table> {
-                self.config()
+                let config: fn(&$kind) -> Result<Table> = $config;
+                config(self)
             }
         }
     )*};
 }
 kinds! {
-    dyn Loss, "loss", losses;
-    dyn Optimizer, "optimizer", optimizers;
-    dyn Rule, "schedule", schedules;
-    dyn Initializer, "initialiser", initialisers;
-    dyn Model, "model", models;
-    dyn Metric, "metric", metrics;
-    dyn Callback, "callback", callbacks;
-    dyn DataSet, "data set", data;
-    dyn Augmentation, "transform", transforms;
+    dyn Layer, "layer", "layers", layers, |layer| of_layer(layer.config()?);
+    dyn Loss, "loss", "losses", losses, |loss| loss.config();
+    dyn Optimizer, "optimizer", "optimizers", optimizers, |optimizer| optimizer.config();
+    dyn Rule, "schedule", "schedules", schedules, |rule| rule.config();
+    dyn Initializer, "initialiser", "initialisers", initialisers, |rule| rule.config();
+    dyn Model, "model", "models", models, |model| model.config();
+    dyn Metric, "metric", "metrics", metrics, |metric| metric.config();
+    dyn Callback, "callback", "callbacks", callbacks, |callback| callback.config();
+    dyn DataSet, "data set", "data", data, |data| data.config();
+    dyn Augmentation, "transform", "transforms", transforms, |transform| transform.config();
+}
+
+/// A layer as a table; a list of layers is a sequence.
+fn of_layer(config: Value) -> Result<Table> {
+    match config {
+        Value::Table(table) => Ok(table),
+        layers => Ok(Table::from_iter([
+            (TYPE.to_string(), Value::String(<nn::Sequential as Described>::NAME.into())),
+            ("layers".to_string(), layers),
+        ])),
+    }
 }
 
 /// Builds what a name, or a table with `type` and settings, stands for.
@@ -405,21 +439,21 @@ struct Names;
 impl Library for Names {
     fn build(&self, kind: &str, value: &Value) -> Result<Box<dyn Any>> {
         match kind {
-            "layer" => Ok(Box::new(layer(value)?)),
-            "initialiser" => {
+            <dyn Layer>::KIND => Ok(Box::new(layer(value)?)),
+            <dyn Initializer>::KIND => {
                 let rule: Box<dyn Initializer> = build(value)?;
                 Ok(Box::new(Init::from(rule)))
             }
-            "optimizer" => {
+            <dyn Optimizer>::KIND => {
                 // Optimizers around optimizers, as deep as anybody wants them.
                 if depth(value) > DEEPEST {
-                    return Err(Error::new(format!(
+                    return Err(Error::setting(format!(
                         "optimizers stand in one another more than {DEEPEST} deep"
                     )));
                 }
                 Ok(Box::new(build::<dyn Optimizer>(value)?))
             }
-            "schedule" => Ok(Box::new(build::<dyn Rule>(value)?)),
+            <dyn Rule>::KIND => Ok(Box::new(build::<dyn Rule>(value)?)),
             _ => Err(Error::setting(format!("there is no {kind} in files"))),
         }
     }
@@ -440,10 +474,10 @@ fn layer(value: &Value) -> Result<Box<dyn Layer>> {
         let layers = layers.collect::<Result<Vec<_>>>()?;
         return Ok(Box::new(layers.into_iter().fold(sequential(), nn::Sequential::push)));
     }
-    let mut table = named_table("layer", value)?;
+    let mut table = named_table(<dyn Layer>::KIND, value)?;
     let name = table.remove(nn::NAME).map(|name| String::read(&name, &Context::NONE)).transpose();
     let name = name.map_err(|error| error.context("layer: `name`"))?;
-    let built = find("layer", &registry().layers, &table)?.build(&table)?;
+    let built = find(<dyn Layer>::KIND, <dyn Layer>::entries(), &table)?.build(&table)?;
     match name {
         None => Ok(built),
         Some(name) if name.is_empty() || name.contains('.') => {

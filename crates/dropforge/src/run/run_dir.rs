@@ -34,7 +34,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 const CONFIG: &str = "config.toml";
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 const CHECKPOINT: &str = "checkpoint-";
 
 /// File of a checkpoint with weights and running statistics.
@@ -61,6 +61,9 @@ pub(crate) const CONSTANTS: &str = "constants.safetensors";
 pub(crate) const BEST: &str = "best.safetensors";
 /// File of a run with its report, where somebody had one written.
 pub const REPORT: &str = "report.html";
+
+/// File of a run that says, as long as it is there, that somebody wants its training to end.
+pub const STOP: &str = ".dropforge-stop";
 
 /// Folder of a run for what TensorBoard shows, where somebody wanted it.
 pub const TENSORBOARD: &str = "tensorboard";
@@ -148,7 +151,7 @@ impl RunDir {
         if self.has_checkpoint()? {
             return Ok(());
         }
-        for name in [CONFIG, SPLIT, LOCK] {
+        for name in [CONFIG, SPLIT, STOP, LOCK] {
             match calls::remove_file(&self.path.join(name)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(disk::cannot("remove", &self.path.join(name), &error));
@@ -170,8 +173,9 @@ impl RunDir {
         for (_, checkpoint) in checkpoints(&self.path)? {
             disk::remove_folder(&checkpoint, &CHECKPOINT_FILES)?;
         }
+        self.remove_events()?;
         // The configuration last, so that what a stopped removal leaves is known as a run.
-        for name in COPIES.into_iter().chain([BEST, SPLIT, REPORT, CONFIG, LOCK]) {
+        for name in COPIES.into_iter().chain([BEST, SPLIT, REPORT, STOP, CONFIG, LOCK]) {
             match calls::remove_file(&self.path.join(name)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(disk::cannot("remove", &self.path.join(name), &error));
@@ -179,7 +183,6 @@ impl RunDir {
                 _ => {}
             }
         }
-        self.remove_events()?;
         let left = disk::names(&self.path)?;
         if left.is_empty() {
             calls::remove_folder(&self.path).map_err(|error| disk::cannot("remove", &self.path, &error))?;
@@ -189,7 +192,7 @@ impl RunDir {
 
     fn remove_events(&self) -> Result<()> {
         let folder = self.path.join(TENSORBOARD);
-        if !folder.is_dir() {
+        if !calls::is_folder(&folder) {
             return Ok(());
         }
         let mine = |name: &String| name.starts_with("events.out.tfevents.") && name.contains(".dropforge.");
@@ -224,7 +227,7 @@ impl RunDir {
             all.train.extend(missing(noted.train));
             all.test.extend(missing(noted.test));
         }
-        let text = toml::to_string(&all).map_err(|error| Error::new(format!("{SPLIT}: {error}")))?;
+        let text = toml::to_string(&all).map_err(|error| Error::file(format!("{SPLIT}: {error}")))?;
         disk::replace_text(&self.path.join(SPLIT), &text)
     }
 
@@ -309,9 +312,8 @@ fn lock(run: &Path) -> Result<File> {
 
 /// Whether a process trains in this folder now.
 pub fn is_training(run: &Path) -> bool {
-    let Ok(lock) = File::open(run.join(LOCK)) else { return false };
-    // Held for a moment only; who wants it then tries again.
-    matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
+    let Ok(lock) = calls::open(&run.join(LOCK)) else { return false };
+    lock.is_locked()
 }
 
 /// The newest checkpoint of a run; `None` when none has been written yet.
@@ -343,7 +345,7 @@ pub(crate) fn read_latest<T>(run: &Path, read: impl Fn(&Path) -> Result<T>) -> R
 /// # Errors
 /// The folder is missing.
 pub(crate) fn read_config_if_any(run: &Path) -> Result<Option<String>> {
-    if !run.is_dir() {
+    if !calls::is_folder(run) {
         return Err(no_run(run));
     }
     disk::read_text_if_any(&run.join(CONFIG), MOST_CONFIG)
@@ -356,7 +358,7 @@ pub(crate) fn read_config_if_any(run: &Path) -> Result<Option<String>> {
 pub fn read_split(run: impl AsRef<Path>) -> Result<Option<FileSplit>> {
     let path = run.as_ref().join(SPLIT);
     let Some(text) = disk::read_text_if_any(&path, MOST_SPLIT)? else { return Ok(None) };
-    let split = toml::from_str(&text).map_err(|error| Error::new(super::toml_message(&text, &error)));
+    let split = toml::from_str(&text).map_err(|error| Error::file(super::toml_message(&text, &error)));
     split.map(Some).map_err(|error| error.context(path.display()))
 }
 
@@ -365,7 +367,7 @@ pub fn read_split(run: impl AsRef<Path>) -> Result<Option<FileSplit>> {
 /// # Errors
 /// The folder or the file is missing.
 pub(crate) fn read_config(run: &Path) -> Result<(PathBuf, String)> {
-    if !run.is_dir() {
+    if !calls::is_folder(run) {
         return Err(no_run(run));
     }
     let path = run.join(CONFIG);
@@ -393,7 +395,7 @@ fn look_into(path: &Path) -> Result<Holds> {
         return Ok(Holds::Run);
     }
     // A lock, and what is marked as ours, is all that a process leaves that was killed before it wrote anything else.
-    let mine = |name: &String| name != LOCK && disk::unmarked(name).is_none();
+    let mine = |name: &String| ![LOCK, STOP].contains(&name.as_str()) && disk::unmarked(name).is_none();
     let mut others: Vec<String> = names.into_iter().filter(mine).collect();
     others.sort();
     Ok(others.into_iter().next().map_or(Holds::Nothing, Holds::Other))

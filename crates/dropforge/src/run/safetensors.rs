@@ -49,7 +49,7 @@ pub(crate) fn write_with(
     }
     let mut header = Value::Object(header).to_string();
     if header.len() as u64 > MOST_HEADER_BYTES {
-        return Err(Error::new(format!(
+        return Err(Error::file(format!(
             "names and texts take more than the {MOST_HEADER_BYTES} bytes that a header has"
         )));
     }

@@ -78,7 +78,7 @@ impl Saver {
 
 impl Fit<'_> {
     /// Saves everything to the run in this folder, which is made if need be: after every epoch, every 30 seconds, and at the
-    /// end.
+    /// end. [`Trainer::fit`] has an example.
     #[must_use]
     pub fn save(self, run: impl AsRef<Path>) -> Self {
         let folder = run.as_ref().to_path_buf();
@@ -91,6 +91,31 @@ impl Trainer {
     /// it without this program, whatever its layers are.
     ///
     /// [`Trained`]: crate::run::Trained
+    ///
+    /// ```
+    /// use dropforge::prelude::*;
+    /// use dropforge::run::RunDir;
+    /// use std::time::Duration;
+    ///
+    /// # let run = std::env::temp_dir().join(format!("dropforge-doc-save-{}", std::process::id()));
+    /// let (train, _) = datasets::digits(200, 50, 1);
+    /// let build = || Trainer::new(seq![flatten(), dense(10)], cross_entropy(), Adam::new(1e-2)).compile(&train);
+    /// let mut first = build()?;
+    /// first.epoch(&train)?;
+    /// first.save(&run)?;
+    /// // Another training is not saved over this one unless that is asked for.
+    /// let mut second = build()?;
+    /// assert!(second.save(&run).is_err());
+    /// second.save_over(&run)?;
+    /// assert_eq!(dropforge::run::history(&run)?.steps, 0);
+    /// // From here on it is saved now and then by itself, and at the end of `fit`.
+    /// second.autosave(RunDir::open(&run)?, Duration::from_secs(30));
+    /// second.fit(&train).epochs(1).run()?;
+    /// assert_eq!(dropforge::run::history(&run)?.epochs.len(), 1);
+    /// # drop(second);
+    /// # std::fs::remove_dir_all(run).unwrap();
+    /// # Ok::<(), dropforge::Error>(())
+    /// ```
     ///
     /// # Errors
     /// The folder holds another run or something else, cannot be written, is in use, or the weights have become NaN or
@@ -106,7 +131,8 @@ impl Trainer {
         program_config::write(&run, &snapshot)
     }
 
-    /// As [`Trainer::save`], also where another run is: its newest checkpoint is replaced, and its configuration removed.
+    /// As [`Trainer::save`], also where another run is: its newest checkpoint is replaced, and its configuration removed. [`Trainer::save`] has an
+    /// example.
     ///
     /// # Errors
     /// As [`Trainer::save`].
@@ -124,7 +150,8 @@ impl Trainer {
         program_config::write(&run, &snapshot)
     }
 
-    /// Writes checkpoints to this run while training, whenever so much time has passed since the last one.
+    /// Writes checkpoints to this run while training, whenever so much time has passed since the last one. [`Trainer::save`] has an
+    /// example.
     pub fn autosave(&mut self, run: RunDir, every: Duration) {
         let folder = run.path().to_path_buf();
         self.attach(Saver { folder, run: Some(run), every, last: Instant::now(), programs: None });

@@ -43,7 +43,7 @@ impl StartSpec {
         }
         for rule in &self.rename {
             let (pattern, name) = rule.split_once('=').ok_or_else(|| {
-                Error::new(format!("from: `rename` has {rule:?}; write PATTERN=NAME, such as module.*=*"))
+                Error::setting(format!("from: `rename` has {rule:?}; write PATTERN=NAME, such as module.*=*"))
             })?;
             options = options.rename(pattern, name);
         }
@@ -60,7 +60,7 @@ impl SettingType for StartSpec {
         let table = match value {
             Value::String(path) => Table::from_iter([("weights".to_string(), Value::String(path.clone()))]),
             Value::Table(table) => table.clone(),
-            _ => return Err(Error::new(format!("should be {}", <StartSpec as SettingType>::expects()))),
+            _ => return Err(Error::setting(format!("should be {}", <StartSpec as SettingType>::expects()))),
         };
         <StartSpec as Described>::read(&table, context)
     }

@@ -3,46 +3,52 @@
 //! A file is a row of records (length, its checksum, bytes, their checksum); each holds an `Event` of TensorFlow's
 //! `event.proto` and `summary.proto`, of which scalars, histograms and texts are written.
 
+use super::calls::{self, OpenFile};
 use super::disk;
+use super::run_dir::TENSORBOARD;
 use crate::nn::StateKind;
 use crate::settings::{Described, Range, Table};
 use crate::train::{Callback, Control, EpochReport};
 use crate::{Data, Result, described};
-use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The callback of [`tensorboard`].
 pub struct TensorBoard {
-    folder: String,
+    folder: Option<String>,
     every: u64,
     histograms: bool,
+    /// The folder of the run that is trained.
+    run: Option<PathBuf>,
     file: Option<Events>,
 }
 
 /// Writes event files for TensorBoard into a folder, which is made: the loss and the rate every 20 steps, the figures of each
 /// epoch, histograms of the parameters. Each start adds a file; `tensorboard --logdir FOLDER` shows them together.
 pub fn tensorboard(folder: impl Into<String>) -> TensorBoard {
-    TensorBoard { folder: folder.into(), every: 20, histograms: true, file: None }
+    TensorBoard { folder: Some(folder.into()), every: 20, histograms: true, run: None, file: None }
 }
 
 described! {
-    TensorBoard = "tensorboard", "writes event files that TensorBoard shows", { file: None };
-    folder: String, Some("tensorboard".into()), Range::ANY, "folder for the files";
+    TensorBoard = "tensorboard", "writes event files that TensorBoard shows", { run: None, file: None };
+    folder: Option<String>, Some(None), Range::ANY, "folder for the files, `tensorboard` in that of the run by default";
     every: u64, Some(20), (1..).into(), "steps between two losses", may change;
     histograms: bool, Some(true), Range::ANY, "whether histograms of the parameters are written after each epoch", may change;
 }
 
 impl TensorBoard {
-    /// Adds a text, such as the settings of a run, when training begins.
-    fn open(&mut self, step: u64) -> Result<&mut Events> {
-        if self.file.is_none() {
-            let mut events = Events::create(Path::new(&self.folder))?;
+    /// The file, which is begun with the first figure; none where there is neither a folder nor a run.
+    fn open(&mut self, step: u64) -> Result<Option<&mut Events>> {
+        let usual = || self.run.as_ref().map(|run| run.join(TENSORBOARD));
+        if self.file.is_none()
+            && let Some(folder) = self.folder.as_ref().map(PathBuf::from).or_else(usual)
+        {
+            let mut events = Events::create(&folder)?;
             events.text("step", &format!("begins at step {step}"), step)?;
             self.file = Some(events);
         }
-        self.file.as_mut().ok_or_else(|| crate::Error::new("the event file was not opened"))
+        Ok(self.file.as_mut())
     }
 }
 
@@ -54,8 +60,9 @@ impl Callback for TensorBoard {
     fn on_step_end(&mut self, control: &mut Control<'_>) -> Result<()> {
         let progress = control.progress();
         let (step, loss, speed) = (progress.step, progress.loss, progress.samples_per_s);
-        if step % self.every == 0 {
-            let events = self.open(step)?;
+        if step % self.every == 0
+            && let Some(events) = self.open(step)?
+        {
             // Losses are read a few steps late: at the start of an epoch there is none yet.
             if !loss.is_nan() {
                 events.scalar("step/loss", loss, step)?;
@@ -67,7 +74,7 @@ impl Callback for TensorBoard {
 
     fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
         let histograms = self.histograms;
-        let events = self.open(report.step)?;
+        let Some(events) = self.open(report.step)? else { return Ok(()) };
         events.scalar("lr", report.lr, report.step)?;
         for name in report.names() {
             // As `loss/train`, so that both curves stand in one group.
@@ -87,6 +94,14 @@ impl Callback for TensorBoard {
         events.flush()
     }
 
+    fn in_run(&mut self, folder: &Path) {
+        self.run = Some(folder.into());
+    }
+
+    fn only_looks_on(&self) -> bool {
+        true
+    }
+
     fn config(&self) -> Result<Table> {
         self.write_named()
     }
@@ -95,16 +110,15 @@ impl Callback for TensorBoard {
 /// An event file that is being written.
 struct Events {
     path: PathBuf,
-    file: std::io::BufWriter<File>,
+    file: std::io::BufWriter<OpenFile>,
 }
 
 impl Events {
     fn create(folder: &Path) -> Result<Events> {
-        std::fs::create_dir_all(folder).map_err(|error| disk::cannot("create", folder, &error))?;
+        calls::create_folders(folder).map_err(|error| disk::cannot("create", folder, &error))?;
         let seconds = now() as u64;
         let path = folder.join(format!("events.out.tfevents.{seconds:010}.dropforge.{}", std::process::id()));
-        let file = File::options().create(true).append(true).open(&path);
-        let file = file.map_err(|error| disk::cannot("create", &path, &error))?;
+        let file = calls::append(&path).map_err(|error| disk::cannot("create", &path, &error))?;
         let mut events = Events { path, file: std::io::BufWriter::new(file) };
         let mut version = Message::default();
         version.double(1, now());

@@ -1,5 +1,6 @@
 //! A trained network, as a run has left it.
 
+use super::calls;
 use super::checkpoint::load_model;
 use super::chosen::Chosen;
 use super::evaluating::batches;
@@ -70,7 +71,7 @@ impl Trained {
     /// sizes only: then [`Trained::open_with`] opens it.
     pub fn open(run: impl AsRef<Path>, runtime: &Runtime) -> Result<Trained> {
         let run = run.as_ref();
-        if run.is_file() {
+        if calls::is_file(run) {
             return Trained::open_packed(run, runtime);
         }
         Trained::open_weights(run, None, runtime)
@@ -96,13 +97,13 @@ impl Trained {
     pub fn open_best(run: impl AsRef<Path>, runtime: &Runtime) -> Result<Trained> {
         let run = run.as_ref();
         let best = run.join(BEST);
-        if run.is_file() {
+        if calls::is_file(run) {
             let path = run.display();
-            return Err(Error::new(format!(
+            return Err(Error::file(format!(
                 "{path}: one file holds one set of weights; open the folder of the run"
             )));
         }
-        if latest_exists(run)? && !best.is_file() {
+        if latest_exists(run)? && !calls::is_file(&best) {
             return Err(Error::file(format!(
                 "{}: has no best weights; train with the callback keep_best (`dropforge train --keep-best`), or take the \
                  last weights",
@@ -211,6 +212,27 @@ impl Trained {
 
     /// What the network predicts for raw inputs, which are normalised as those that it was trained on. A network of several inputs
     /// is asked by [`Trained::outputs`].
+    ///
+    /// ```
+    /// use dropforge::prelude::*;
+    ///
+    /// # let run = std::env::temp_dir().join(format!("dropforge-doc-predict-{}", std::process::id()));
+    /// let (train, test) = datasets::digits(200, 50, 1);
+    /// let net = seq![flatten(), dense(10)];
+    /// let mut trainer = Trainer::new(net, cross_entropy(), Adam::new(1e-2)).compile(&train)?;
+    /// trainer.epoch(&train)?;
+    /// trainer.save(&run)?;
+    /// let trained = Trained::open(&run, &Runtime::shared()?)?;
+    /// // Two images, as they come from a file: brightness from 0 to 1.
+    /// let pixels = vec![0.5f32; 2 * 28 * 28];
+    /// let scores = trained.predict(&Tensor::from_slice(&pixels, [2, 1, 28, 28]))?;
+    /// assert_eq!(scores.shape(), &[2, 10]);
+    /// let probabilities = trained.probabilities(pixels)?;
+    /// assert!((probabilities[1].iter().sum::<f32>() - 1.0).abs() < 1e-5);
+    /// println!("it is a {}", trained.best(&probabilities[1])?.class);
+    /// # std::fs::remove_dir_all(run).unwrap();
+    /// # Ok::<(), dropforge::Error>(())
+    /// ```
     ///
     /// # Errors
     /// The inputs have another shape or type, there are several, or the device fails.
@@ -365,7 +387,7 @@ impl Trained {
         ))
     }
 
-    /// The probability of each class for each raw input.
+    /// The probability of each class for each raw input. [`Trained::predict`] has an example.
     ///
     /// # Errors
     /// As [`Trained::predict`], or the network gives no score per class.
@@ -489,7 +511,7 @@ fn fits(inputs: &InputSpec, forward: &Forward) -> Result<()> {
 /// The folder is no run, or the configuration is damaged.
 pub fn config_of(run: impl AsRef<Path>) -> Result<Option<RunConfig>> {
     let run = run.as_ref();
-    if run.is_file() {
+    if calls::is_file(run) {
         return Ok(None);
     }
     let has_config = read_config_if_any(run)?.is_some();
@@ -538,10 +560,10 @@ fn load_stored(checkpoint: &Path, model: &Path, stored: Stored, runtime: &Runtim
 /// A tensor that is what a program takes it for.
 fn fitting(file: &mut TensorFile, name: &str, ty: &ValueType) -> Result<Array> {
     match file.ty(name) {
-        None => Err(Error::new(format!("{name} is in the program, but not among the weights"))),
+        None => Err(Error::file(format!("{name} is in the program, but not among the weights"))),
         Some(Err(error)) => Err(error.context(name)),
         Some(Ok(here)) if here != *ty => {
-            Err(Error::new(format!("{name} is {here} in the weights, but {ty} in the program")))
+            Err(Error::file(format!("{name} is {here} in the weights, but {ty} in the program")))
         }
         Some(Ok(_)) => file.read(name),
     }

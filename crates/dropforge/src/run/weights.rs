@@ -1,10 +1,10 @@
 //! Weights apart from runs: read from files of other programs, whatever they call them, and written for these.
 
 use super::Trained;
-use super::disk;
 use super::pickle;
 use super::run_dir::latest_checkpoint;
 use super::safetensors::{TensorFile, write};
+use super::{calls, disk};
 use crate::nn::StateKind;
 use crate::step::{Network, State, States};
 use crate::train::Trainer;
@@ -395,11 +395,11 @@ impl WeightFile {
 
 /// The files that hold the weights: one, those of an index, or those in a folder, which may be a run.
 fn open(path: &Path) -> Result<Vec<WeightFile>> {
-    if path.is_dir() {
+    if calls::is_folder(path) {
         let newest = latest_checkpoint(path)?.map(|checkpoint| checkpoint.join(SINGLE));
         let candidates = newest.into_iter().chain([path.join(INDEX), path.join(SINGLE)]);
         let missing = || Error::file(format!("{}: holds neither {SINGLE} nor {INDEX}", path.display()));
-        return open(&candidates.into_iter().find(|path| path.is_file()).ok_or_else(missing)?);
+        return open(&candidates.into_iter().find(|path| calls::is_file(path)).ok_or_else(missing)?);
     }
     if path.extension().is_some_and(|extension| extension == "json") {
         let parts = shards(path)?;
@@ -511,6 +511,25 @@ impl Network {
 impl Trainer {
     /// As [`Network::load_weights`]: training starts from these weights. The optimizer's states are as before; to go on with a
     /// run there is [`Trainer::resume`].
+    ///
+    /// ```
+    /// use dropforge::prelude::*;
+    /// use dropforge::run::{LoadOptions, write_weights};
+    ///
+    /// # let file = std::env::temp_dir().join(format!("dropforge-doc-load-{}.safetensors", std::process::id()));
+    /// let (train, _) = datasets::digits(200, 50, 1);
+    /// let net = |classes| seq!["body" => seq![flatten(), dense(16), relu()], "head" => dense(classes)];
+    /// let mut first = Trainer::new(net(10), cross_entropy(), Adam::new(1e-2)).compile(&train)?;
+    /// first.epoch(&train)?;
+    /// first.step().network().save_weights(&file)?;
+    /// // The same body, whose head has another name.
+    /// let other = seq!["body" => seq![flatten(), dense(16), relu()], "classes" => dense(10)];
+    /// let mut second = Trainer::new(other, cross_entropy(), Adam::new(1e-2)).compile(&train)?;
+    /// let report = second.load_weights(&file, &LoadOptions::new().rename("head.*", "classes.*"))?;
+    /// assert_eq!(report.loaded, 4);
+    /// # std::fs::remove_file(file).unwrap();
+    /// # Ok::<(), dropforge::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Network::load_weights`].

@@ -8,7 +8,7 @@ use crate::described;
 pub struct Constant {}
 
 described! {
-    Constant = "constant", "the rate stays";
+    Constant = "constant", "the rate stays" like "no scheduler";
 }
 
 impl Rule for Constant {

@@ -15,7 +15,7 @@ pub struct Cosine {
 }
 
 described! {
-    Cosine = "cosine", "down along half a cosine";
+    Cosine = "cosine", "down along half a cosine" like "lr_scheduler.CosineAnnealingLR" but "moves with every batch";
     length: Option<f64>, Some(None), Range::above(0.0), "epochs (or steps) until the end, the whole training by default",
         may change;
     floor: f64, Some(0.0), (0.0..=1.0).into(), "factor at the end";

@@ -19,7 +19,8 @@ pub struct CosineRestarts {
 }
 
 described! {
-    CosineRestarts = "cosine_restarts", "down along half a cosine, again and again";
+    CosineRestarts = "cosine_restarts", "down along half a cosine, again and again"
+        like "lr_scheduler.CosineAnnealingWarmRestarts" but "moves with every batch";
     first: f64, None, Range::above(0.0), "epochs (or steps) of the first round";
     growth: f64, Some(1.0), (1.0..).into(), "how many times as long each round is as the one before";
     floor: f64, Some(0.0), (0.0..=1.0).into(), "factor at the end of a round";
@@ -58,7 +59,8 @@ pub struct OneCycle {
 }
 
 described! {
-    OneCycle = "one_cycle", "up and further down, along half cosines";
+    OneCycle = "one_cycle", "up and further down, along half cosines"
+        like "lr_scheduler.OneCycleLR" but "phases do not end one step earlier; momentum stays";
     length: Option<f64>, Some(None), Range::above(0.0), "epochs (or steps) until the end, the whole training by default",
         may change;
     rise: f64, Some(0.3), (0.0..=1.0).into(), "share of the length that rises";
@@ -97,7 +99,8 @@ pub struct Triangles {
 }
 
 described! {
-    Triangles = "triangles", "up and down along lines, again and again";
+    Triangles = "triangles", "up and down along lines, again and again"
+        like "lr_scheduler.CyclicLR(mode=\"triangular\")" but "momentum stays";
     rise: f64, None, Range::above(0.0), "epochs (or steps) of a rise";
     fall: Option<f64>, Some(None), Range::above(0.0), "epochs (or steps) of a fall, as many as of a rise by default";
     floor: f64, Some(0.1), (0.0..=1.0).into(), "factor at the start and between the rounds";
@@ -123,7 +126,7 @@ pub struct Chained {
 }
 
 described! {
-    Chained = "chained", "the product of several schedules";
+    Chained = "chained", "the product of several schedules" like "lr_scheduler.ChainedScheduler";
     schedules: Vec<super::Schedule>, None, Range::ANY, "the factors";
 }
 

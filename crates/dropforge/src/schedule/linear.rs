@@ -15,7 +15,8 @@ pub struct Linear {
 }
 
 described! {
-    Linear = "linear", "down along a line";
+    Linear = "linear", "down along a line"
+        like "lr_scheduler.LinearLR" but "falls to a floor; a warm-up is a setting of every schedule";
     length: Option<f64>, Some(None), Range::above(0.0), "epochs (or steps) until the end, the whole training by default",
         may change;
     floor: f64, Some(0.0), (0.0..=1.0).into(), "factor at the end";

@@ -69,7 +69,7 @@ pub trait Rule: Send + Sync {
     /// # Errors
     /// The rule cannot be written down: functions cannot.
     fn config(&self) -> Result<Table> {
-        Err(Error::new("a schedule that is a function cannot be written to a file"))
+        Err(Error::setting("a schedule that is a function cannot be written to a file"))
     }
 }
 
@@ -203,15 +203,19 @@ impl SettingType for Schedule {
             let range = Range::from(0.0..);
             if !range.contains(schedule.warmup) {
                 let message = format!("schedule: `warmup` is {}, it must be {range}", schedule.warmup);
-                return Err(Error::new(message));
+                return Err(Error::setting(message));
             }
         }
         match by.as_ref().map(Value::as_str) {
             None | Some(Some("epoch")) => {}
             Some(Some("step")) => schedule.by_steps = true,
-            Some(_) => return Err(Error::new("schedule: `by` should be \"epoch\" or \"step\"")),
+            Some(_) => return Err(Error::setting("schedule: `by` should be \"epoch\" or \"step\"")),
         }
         Ok(schedule)
+    }
+
+    fn kind() -> Option<&'static str> {
+        Some("schedule")
     }
 
     fn write(&self) -> Result<Option<Value>> {

@@ -15,7 +15,7 @@ pub struct Steps {
 }
 
 described! {
-    Steps = "steps", "down by a factor every few epochs";
+    Steps = "steps", "down by a factor every few epochs" like "lr_scheduler.StepLR";
     every: f64, None, Range::above(0.0), "epochs (or steps) between two falls";
     gamma: f64, Some(0.1), (0.0..).into(), "what the rate is multiplied with at each";
 }
@@ -39,7 +39,7 @@ pub struct Milestones {
 }
 
 described! {
-    Milestones = "milestones", "down by a factor at some epochs";
+    Milestones = "milestones", "down by a factor at some epochs" like "lr_scheduler.MultiStepLR";
     at: Vec<f64>, None, (0.0..).into(), "the epochs (or steps)";
     gamma: f64, Some(0.1), (0.0..).into(), "what the rate is multiplied with at each";
 }
@@ -62,7 +62,8 @@ pub struct Exponential {
 }
 
 described! {
-    Exponential = "exponential", "down by a factor in each epoch, evenly";
+    Exponential = "exponential", "down by a factor in each epoch, evenly"
+        like "lr_scheduler.ExponentialLR" but "moves with every batch";
     gamma: f64, None, Range::above(0.0), "what the rate is multiplied with in each epoch (or step)";
 }
 
@@ -87,7 +88,8 @@ pub struct Polynomial {
 }
 
 described! {
-    Polynomial = "polynomial", "down along a power of what is left";
+    Polynomial = "polynomial", "down along a power of what is left"
+        like "lr_scheduler.PolynomialLR" but "moves with every batch";
     length: Option<f64>, Some(None), Range::above(0.0), "epochs (or steps) until the end, the whole training by default",
         may change;
     power: f64, Some(1.0), Range::above(0.0), "1 is a line, larger ones fall faster at first";
@@ -109,7 +111,8 @@ impl Rule for Polynomial {
 pub struct InverseRoot {}
 
 described! {
-    InverseRoot = "inverse_root", "down with the root of the time, from the end of the warm-up";
+    InverseRoot = "inverse_root", "down with the root of the time, from the end of the warm-up"
+        like "Noam, of Vaswani et al., arXiv:1706.03762" but "the largest factor is 1";
 }
 
 impl Rule for InverseRoot {

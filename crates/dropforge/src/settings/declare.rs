@@ -20,6 +20,17 @@ pub struct Setting {
     pub help: &'static str,
     /// Whether a run may go on with another value.
     pub may_change: bool,
+    /// The kind of the things that its value describes, such as `optimizer`, if it describes any.
+    pub kind: Option<&'static str>,
+}
+
+/// What a thing is called in PyTorch, or the paper it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Twin {
+    /// What it is called there.
+    pub name: &'static str,
+    /// What is different on purpose; empty if nothing is.
+    pub differs: &'static str,
 }
 
 /// A thing that a name can stand for.
@@ -29,6 +40,8 @@ pub struct Description {
     pub name: &'static str,
     /// One line of help.
     pub help: &'static str,
+    /// Its counterpart elsewhere, if it has one.
+    pub twin: Option<Twin>,
     /// Its settings, in the order of their declaration.
     pub settings: Vec<Setting>,
 }
@@ -148,16 +161,18 @@ pub fn setting<T: SettingType>(
     range: Range,
     help: &'static str,
     may_change: bool,
+    by_recipe: bool,
 ) -> Setting {
-    let written = default.as_ref().and_then(|value| value.write().ok().flatten());
+    let default = default.map(|value| value.write().ok().flatten());
     Setting {
         name,
         expects: T::expects(),
-        required: default.is_none(),
-        default: written,
+        required: default.is_none() && !by_recipe,
+        default: default.flatten().filter(|_| !by_recipe),
         range,
         help,
         may_change,
+        kind: T::kind(),
     }
 }
 
@@ -165,14 +180,16 @@ pub fn setting<T: SettingType>(
 ///
 /// Each setting is a field of the type: `field: type, default, range, help;`. The default is `Some(value)`, or `None` for a
 /// setting that must be given. `field as "key"` gives it another name in files. `may change` behind the help says that a
-/// run can go on with another value. Fields that are no settings stand with their values in braces behind the help of the
-/// whole. See [`settings`](crate::settings) for an example.
+/// run can go on with another value, `by recipe` that what it is by default follows from other settings. Behind the help of the whole stands what it is called in PyTorch or the paper it comes from
+/// (`like "nn.ReLU"`), with what differs on purpose (`but "no dilation"`), and then, in braces, fields that are no settings with
+/// their values. See [`settings`](crate::settings) for an example.
 #[macro_export]
 macro_rules! described {
     (
-        $type:ty = $name:literal, $help:literal $(, { $($rest:ident: $value:expr),* $(,)? })?;
+        $type:ty = $name:literal, $help:literal $(like $twin:literal $(but $differs:literal)?)?
+            $(, { $($rest:ident: $value:expr),* $(,)? })?;
         $($field:ident $(as $key:literal)?: $kind:ty, $default:expr, $range:expr, $line:literal
-            $(, may $change:ident)?;)*
+            $(, may $change:ident)? $(, by $recipe:ident)?;)*
     ) => {
         impl $crate::settings::Described for $type {
             const NAME: &'static str = $name;
@@ -181,12 +198,14 @@ macro_rules! described {
                 $crate::settings::Description {
                     name: $name,
                     help: $help,
+                    twin: $crate::described!(@twin $($twin $($differs)?)?),
                     settings: vec![$($crate::settings::declare_setting::<$kind>(
                         $crate::described!(@key $field $($key)?),
                         $default,
                         $range,
                         $line,
                         $crate::described!(@flag $($change)?),
+                        $crate::described!(@flag $($recipe)?),
                     )),*],
                 }
             }
@@ -221,6 +240,12 @@ macro_rules! described {
     };
     (@key $field:ident) => { stringify!($field) };
     (@key $field:ident $key:literal) => { $key };
+    (@twin) => { None };
+    (@twin $name:literal) => { $crate::described!(@twin $name "") };
+    (@twin $name:literal $differs:literal) => {
+        Some($crate::settings::Twin { name: $name, differs: $differs })
+    };
     (@flag) => { false };
     (@flag change) => { true };
+    (@flag recipe) => { true };
 }

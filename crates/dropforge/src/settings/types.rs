@@ -1,6 +1,6 @@
 //! The types that a setting may have, and how they are written in a file.
 
-use super::Value;
+use super::{Table, Value};
 use crate::{Error, ErrorKind, Result};
 use std::any::Any;
 
@@ -55,6 +55,11 @@ pub trait SettingType: Sized {
     /// # Errors
     /// The value cannot be written down, such as a function.
     fn write(&self) -> Result<Option<Value>>;
+
+    /// The kind of the things that a value describes, such as `optimizer`, if it describes any.
+    fn kind() -> Option<&'static str> {
+        None
+    }
 
     /// The numbers in it, for the check of the range.
     fn numbers(&self) -> Vec<f64> {
@@ -190,6 +195,21 @@ impl SettingType for String {
     }
 }
 
+/// Settings of something whose own are not known here.
+impl SettingType for Table {
+    fn expects() -> String {
+        "a table of settings".into()
+    }
+
+    fn read(value: &Value, _: &Context<'_>) -> Result<Table> {
+        value.as_table().cloned().ok_or_else(|| wrong(&Self::expects(), value))
+    }
+
+    fn write(&self) -> Result<Option<Value>> {
+        Ok(Some(Value::Table(self.clone())))
+    }
+}
+
 /// Left out for `None`.
 impl<T: SettingType> SettingType for Option<T> {
     fn expects() -> String {
@@ -198,6 +218,10 @@ impl<T: SettingType> SettingType for Option<T> {
 
     fn read(value: &Value, context: &Context<'_>) -> Result<Option<T>> {
         T::read(value, context).map(Some)
+    }
+
+    fn kind() -> Option<&'static str> {
+        T::kind()
     }
 
     fn write(&self) -> Result<Option<Value>> {
@@ -220,6 +244,10 @@ impl<T: SettingType> SettingType for Vec<T> {
             T::read(item, context).map_err(|error| error.context(format_args!("number {index} of the list")))
         };
         items.iter().enumerate().map(item).collect()
+    }
+
+    fn kind() -> Option<&'static str> {
+        T::kind()
     }
 
     fn write(&self) -> Result<Option<Value>> {

@@ -82,7 +82,8 @@ impl Step {
         let mut numbers = Vec::new();
         for port in &traced.program.states[..own] {
             let found = states.iter().find(|(name, _)| *name == port.name);
-            let (_, array) = found.ok_or_else(|| Error::new(format!("there is no state {}", port.name)))?;
+            let (_, array) =
+                found.ok_or_else(|| Error::program(format!("there is no state {}", port.name)))?;
             numbers.push(Numbers::from(array));
         }
         for tensor in &traced.captured {

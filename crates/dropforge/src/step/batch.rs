@@ -238,11 +238,11 @@ impl Fields {
             let (len, sample) = unbatched(ty).ok_or_else(|| {
                 let what = described(&field.name);
                 let need = if is_plural(&field.name) { "need" } else { "needs" };
-                Error::new(format!("{what} {need} a batch as first axis, got {ty}"))
+                Error::data(format!("{what} {need} a batch as first axis, got {ty}"))
             })?;
             match samples {
                 Some((known, other)) if known != len => {
-                    return Err(Error::new(format!(
+                    return Err(Error::data(format!(
                         "{} and {} must have the same batch size; got {known} and {len}",
                         described(other),
                         described(&field.name)
@@ -255,7 +255,7 @@ impl Fields {
         match samples {
             Some((len, _)) => Ok((Fields(fields.into()), len)),
             None => {
-                Err(Error::new("the batch has no field that counts its samples; add one with Batch::with"))
+                Err(Error::data("the batch has no field that counts its samples; add one with Batch::with"))
             }
         }
     }
@@ -289,7 +289,7 @@ impl Fields {
             let field = &self.0[place];
             let Some(index) = batch.fields.iter().position(|given| given.name == field.name) else {
                 let given: Vec<&str> = batch.names().collect();
-                return Err(Error::new(format!(
+                return Err(Error::data(format!(
                     "the batch has no field \"{}\"; it has {}",
                     field.name,
                     if given.is_empty() { "none".into() } else { given.join(", ") }
@@ -303,7 +303,7 @@ impl Fields {
             let ty = value.ty();
             let misfit = || {
                 let what = described(&field.name);
-                Error::new(format!("{what} must be {}, got {ty}", field.wanted()))
+                Error::data(format!("{what} must be {}, got {ty}", field.wanted()))
             };
             if field.shared {
                 if *ty != field.ty {
@@ -320,7 +320,7 @@ impl Fields {
             match samples {
                 Some((known, _)) if known != len => {
                     let expected = field.batched(known);
-                    return Err(Error::new(format!(
+                    return Err(Error::data(format!(
                         "{} must be {expected}, got {ty}",
                         described(&field.name)
                     )));

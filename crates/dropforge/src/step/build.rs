@@ -140,7 +140,7 @@ fn trace_metrics(
     let mut add = |metric: &Arc<dyn Metric>, prediction: &Tensor, target: &Tensor| -> Result<()> {
         let name = metric.name();
         if slots.iter().any(|slot| slot.metric.name() == name) {
-            return Err(Error::new(format!("two metrics are called {name}; leave one of them out")));
+            return Err(Error::setting(format!("two metrics are called {name}; leave one of them out")));
         }
         slots.extend(metric::trace(scope, over, metric, &Measured { prediction, target })?);
         Ok(())
@@ -153,7 +153,7 @@ fn trace_metrics(
     };
     for metric in recipe.metrics.unwrap_or(&usual) {
         let (Some(prediction), Some(target)) = (prediction, &objective.target) else {
-            return Err(Error::new(format!(
+            return Err(Error::setting(format!(
                 "the metric {} needs a prediction and a target; return \
                  Objective::new(loss).prediction(&prediction).target(&target)",
                 metric.name()

@@ -16,6 +16,26 @@ use dropforge_ir::ValueType;
 use std::sync::Arc;
 
 /// Choices for a [`Step`] before it is compiled.
+///
+/// ```
+/// use dropforge::metric::accuracy;
+/// use dropforge::optim::group;
+/// use dropforge::prelude::*;
+///
+/// let (x, y) = (Tensor::ones([8, 4]), Tensor::from([0, 1, 2, 0, 1, 2, 0, 1]));
+/// let builder = StepBuilder::new(seq![dense(16), relu(), dense(3)], cross_entropy(), AdamW::new(1e-2))
+///     .group(group("*.bias").weight_decay(0.0))
+///     .clip_norm(1.0)
+///     .metric(accuracy())
+///     .seed(7);
+/// let mut step = builder.compile_for((&x, &y))?;
+/// let first = step.run((&x, &y))?.loss()?;
+/// for _ in 0..50 {
+///     step.run((&x, &y))?;
+/// }
+/// assert!(step.evaluate((&x, &y))?.loss < f64::from(first));
+/// # Ok::<(), dropforge::Error>(())
+/// ```
 pub struct StepBuilder {
     network: NetworkBuilder,
     /// Whether the batch size decides nothing about the network, as with layers.
@@ -129,7 +149,7 @@ impl StepBuilder {
     pub fn compile(self, input: &ValueType, target: &ValueType) -> Result<Step> {
         for (what, ty) in [("inputs", input), ("targets", target)] {
             if unbatched(ty).is_none() {
-                return Err(Error::new(format!("the {what} need a batch as first axis, got {ty}")));
+                return Err(Error::data(format!("the {what} need a batch as first axis, got {ty}")));
             }
         }
         self.compile_for((own_port(input.clone()), own_port(target.clone())))
@@ -144,7 +164,7 @@ impl StepBuilder {
     pub fn compile_for(self, example: impl Into<Batch>) -> Result<Step> {
         let (fields, samples) = Fields::of(&example.into())?;
         if samples == 0 {
-            return Err(Error::new("a step cannot be compiled for an empty batch; give one with samples"));
+            return Err(Error::data("a step cannot be compiled for an empty batch; give one with samples"));
         }
         let positive = |what: &str, limit: Option<f64>| match limit {
             Some(limit) if limit.is_nan() || limit <= 0.0 => {

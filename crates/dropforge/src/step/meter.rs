@@ -3,7 +3,7 @@
 use super::evaluation::Evaluation;
 use crate::error::Result;
 use crate::loss::Loss;
-use crate::metric::{Measured, Metric, Values, numbers, usual};
+use crate::metric::{Measured, Metric, Values, finish, numbers, usual};
 use crate::tensor::{Runtime, Tensor};
 use std::sync::Arc;
 use std::time::Instant;
@@ -92,7 +92,7 @@ impl Meter {
     pub fn finish(&self) -> Evaluation {
         let mut metrics = Values::default();
         for (metric, sums) in &self.metrics {
-            metrics = metrics.and(metric.compute(sums));
+            metrics = metrics.and(finish(&**metric, sums));
         }
         Evaluation {
             loss: self.loss_sum / self.samples as f64,

@@ -13,7 +13,7 @@ use super::summary::Summary;
 use super::task::{Forward, PREDICTION, Supervised, Task};
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Loss;
-use crate::metric::{Metric, Slot, SumState, Values};
+use crate::metric::{Metric, Slot, SumState, Values, finish};
 use crate::nn::Layer;
 use crate::tensor::check::is_check;
 use crate::tensor::node::Place;
@@ -238,7 +238,7 @@ impl Network {
     }
 
     fn no_prediction(&self) -> Error {
-        Error::new(
+        Error::program(
             "the function of the step gives no prediction; return Objective::new(loss).prediction(&prediction)",
         )
     }
@@ -354,7 +354,7 @@ impl Network {
         let loss = loss.metric.compute(&sums).iter().next().map_or(f64::NAN, |value| value.value);
         let mut values = Values::default();
         for slot in metrics {
-            values = values.and(slot.metric.compute(&self.sums(slot)?));
+            values = values.and(finish(&*slot.metric, &self.sums(slot)?));
         }
         Ok(Evaluation { loss, samples: samples as u64, seconds: 0.0, metrics: values })
     }
@@ -513,7 +513,7 @@ impl Network {
 }
 
 pub(super) fn gone() -> Error {
-    Error::new("the program is gone")
+    Error::program("the program is gone")
 }
 
 /// Class indices must be those of a class.

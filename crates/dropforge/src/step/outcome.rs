@@ -42,6 +42,6 @@ impl Outcome {
 fn scalar(buffer: &BufferRef) -> Result<f32> {
     match buffer.read()?.data() {
         Data::F32(values) if !values.is_empty() => Ok(values[0]),
-        _ => Err(Error::new("the program gave no float where one was expected")),
+        _ => Err(Error::program("the program gave no float where one was expected")),
     }
 }

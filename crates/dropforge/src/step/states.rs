@@ -51,7 +51,7 @@ impl State {
     /// If the type or shape differs; the message names the state and both.
     pub fn write(&self, array: &Array) -> Result<()> {
         if array.ty() != *self.ty() {
-            return Err(Error::new(format!("{} is {}, got {}", self.name, self.ty(), array.ty())));
+            return Err(Error::program(format!("{} is {}, got {}", self.name, self.ty(), array.ty())));
         }
         Ok(self.buffer.write(array)?)
     }
@@ -103,7 +103,7 @@ impl States {
     }
 
     fn find(&self, name: &str) -> Result<&State> {
-        self.get(name).ok_or_else(|| Error::new(format!("there is no state named {name}")))
+        self.get(name).ok_or_else(|| Error::program(format!("there is no state named {name}")))
     }
 
     /// Number of elements of all parameters.
@@ -131,7 +131,7 @@ impl States {
         let (name, ty) = (&declared.name, declared.port.ty());
         if let Some(known) = self.get(name) {
             if known.ty() != ty {
-                return Err(Error::new(format!(
+                return Err(Error::program(format!(
                     "{name} is {}, but this input would make it {ty}; was the network compiled for another input?",
                     known.ty()
                 )));
@@ -146,7 +146,10 @@ impl States {
         } else if declared.kind != StateKind::Counter || ty.dtype.is_float() {
             // What counts in whole numbers starts at 0, as memory does.
             let array = declared.init.array(seed, name, ty).ok_or_else(|| {
-                Error::new(format!("the initial values given for {name} do not fit its shape {}", ty.shape))
+                Error::program(format!(
+                    "the initial values given for {name} do not fit its shape {}",
+                    ty.shape
+                ))
             })?;
             buffer.write(&array)?;
         }

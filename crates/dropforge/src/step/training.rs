@@ -88,7 +88,7 @@ impl Step {
         let outputs = self.network.run(compiled, batch, &settings, samples)?;
         let output = |name| compiled.output(name).and_then(|index| outputs.get(index)).cloned();
         Ok(Outcome {
-            loss: output(LOSS).ok_or_else(|| Error::new("the program gave no loss"))?,
+            loss: output(LOSS).ok_or_else(|| Error::program("the program gave no loss"))?,
             gradient_norm: output(NORM),
             samples,
             checks: compiled.unseen(),

@@ -172,7 +172,7 @@ impl GradientCheck {
                 // Written so that NaN fails.
                 let is_close = (found - given).abs() <= allowed;
                 if !is_close {
-                    return Err(Error::new(format!(
+                    return Err(Error::program(format!(
                         "the gradient by element {place} of argument {number} is {given}, but differences give {found}"
                     )));
                 }

@@ -68,7 +68,12 @@ impl Tensor {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| Error::io(&format!("cannot read {}", path.display()), error))
+    let failed = |error| Error::io(&format!("cannot read {}", path.display()), error);
+    // A pipe would wait for ever, a device may never end.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(Error::file(format!("{}: is no regular file", path.display())));
+    }
+    std::fs::read(path).map_err(failed)
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

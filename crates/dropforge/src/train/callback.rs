@@ -144,6 +144,11 @@ pub trait Callback {
         None
     }
 
+    /// Takes the folder of the run that is saved to, before training; for callbacks that put files of their own there.
+    fn in_run(&mut self, folder: &Path) {
+        let _ = folder;
+    }
+
     /// How many checkpoints it wants to stay, the newest included. Default 1.
     fn keeps(&self) -> usize {
         1
@@ -159,7 +164,10 @@ pub trait Callback {
     /// # Errors
     /// The callback cannot be written down.
     fn config(&self) -> Result<Table> {
-        Err(Error::new(format!("a callback made by a program ({}) cannot be written to a file", self.name())))
+        Err(Error::setting(format!(
+            "a callback made by a program ({}) cannot be written to a file",
+            self.name()
+        )))
     }
 }
 
@@ -222,6 +230,10 @@ macro_rules! pointer_callback {
 
             fn folder(&self) -> Option<&Path> {
                 (**self).folder()
+            }
+
+            fn in_run(&mut self, folder: &Path) {
+                (**self).in_run(folder);
             }
 
             fn only_looks_on(&self) -> bool {

@@ -3,6 +3,7 @@
 use super::callback::Callback;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Callbacks in the order in which they hear of events.
 pub(super) struct Callbacks<'a>(Vec<&'a mut (dyn Callback + 'a)>);
@@ -19,6 +20,14 @@ impl<'a> Callbacks<'a> {
     /// Calls each until one fails.
     pub fn each(&mut self, mut call: impl FnMut(&mut dyn Callback) -> Result<()>) -> Result<()> {
         self.0.iter_mut().try_for_each(|callback| call(&mut **callback))
+    }
+
+    /// Tells all of the folder that one of them saves to.
+    pub fn tell_folder(&mut self) {
+        let Some(folder) = self.0.iter().find_map(|callback| callback.folder().map(Path::to_path_buf)) else {
+            return;
+        };
+        self.0.iter_mut().for_each(|callback| callback.in_run(&folder));
     }
 
     /// How many checkpoints are to stay.

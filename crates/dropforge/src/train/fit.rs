@@ -184,6 +184,7 @@ fn run(
 ) -> Result<Fitted> {
     trainer.stop = None;
     trainer.restore(callbacks)?;
+    callbacks.tell_folder();
     trainer.event(callbacks, |callback, control| callback.on_fit_start(control))?;
     // A checkpoint is written before the validation; a run that goes on from it has that still before it.
     let behind =

@@ -52,6 +52,10 @@ impl Callback for KeepBest {
         format!("keep_best.{}", self.monitor.name())
     }
 
+    fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
+        self.monitor.check(&control.metrics()?)
+    }
+
     fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
         if self.monitor.update(&mut self.best, report, 0.0)? {
             control.request_best();

@@ -1,25 +1,29 @@
 //! Watching one figure of the epochs: whether it becomes better.
 
-use super::report::EpochReport;
+use super::report::{EpochReport, TRAIN, VALIDATION};
+use crate::metric::{Better, Values};
 use crate::settings::{Context, SettingType, Value};
 use crate::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
-/// A figure of an epoch's report, and which of two is the better one. See [`lowest`] and [`highest`].
+/// A figure of an epoch's report, and which of two is the better one: as its metric says ([`Metric::better`]) unless it is said
+/// here. See [`lowest`] and [`highest`].
+///
+/// [`Metric::better`]: crate::metric::Metric::better
 #[derive(Clone, Debug, PartialEq)]
 pub struct Monitor {
     name: String,
-    highest: bool,
+    better: Option<Better>,
 }
 
 /// Watches a figure that should become low, by the name that [`EpochReport::get`] knows: `val_loss`, `train_loss`.
 pub fn lowest(name: impl Into<String>) -> Monitor {
-    Monitor { name: name.into(), highest: false }
+    Monitor { name: name.into(), better: Some(Better::Lower) }
 }
 
 /// Watches a figure that should become high, by the name that [`EpochReport::get`] knows: `val_accuracy`.
 pub fn highest(name: impl Into<String>) -> Monitor {
-    Monitor { name: name.into(), highest: true }
+    Monitor { name: name.into(), better: Some(Better::Higher) }
 }
 
 /// The best so far, which checkpoints keep.
@@ -39,9 +43,33 @@ impl Monitor {
         &self.name
     }
 
-    /// Whether a higher figure is the better one.
-    pub fn is_highest(&self) -> bool {
-        self.highest
+    /// Whether a higher figure is the better one of epochs like this one.
+    ///
+    /// # Errors
+    /// Neither the monitor nor the metric says so.
+    pub fn is_highest(&self, report: &EpochReport) -> Result<bool> {
+        self.decided(report.value(&self.name).and_then(|value| value.better))
+    }
+
+    /// Refuses, before anything is trained, a figure of which nobody says which is better. Those that are not known yet are
+    /// looked at when they are measured.
+    pub(crate) fn check(&self, measured: &Values) -> Result<()> {
+        let metric = [TRAIN, VALIDATION].iter().find_map(|prefix| self.name.strip_prefix(prefix));
+        match metric.and_then(|metric| measured.find(metric)) {
+            Some(value) => self.decided(value.better).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    fn decided(&self, metric: Option<Better>) -> Result<bool> {
+        let name = &self.name;
+        let unknown = || {
+            let message = format!(
+                "{name}: whether a low or a high one is better is not known; write `lowest {name}` or `highest {name}`"
+            );
+            Error::of(ErrorKind::Setting, message)
+        };
+        Ok(self.better.or(metric).ok_or_else(unknown)? == Better::Higher)
     }
 
     /// The figure of an epoch.
@@ -55,9 +83,10 @@ impl Monitor {
     /// Takes an epoch into account; gives whether it is better than the best so far by more than `least`.
     pub(crate) fn update(&self, best: &mut Best, report: &EpochReport, least: f64) -> Result<bool> {
         let figure = self.figure(report)?;
+        let highest = self.is_highest(report)?;
         let better = match best.value {
             None => !figure.is_nan(),
-            Some(old) if self.highest => figure > old + least,
+            Some(old) if highest => figure > old + least,
             Some(old) => figure < old - least,
         };
         if better {
@@ -90,8 +119,10 @@ impl SettingType for Monitor {
         let monitor = match text.split_once(' ') {
             Some(("lowest", name)) => lowest(name.trim()),
             Some(("highest", name)) => highest(name.trim()),
-            None if LOWER_IS_BETTER.iter().any(|end| text.ends_with(end)) => lowest(text),
-            None => highest(text),
+            None if [TRAIN, VALIDATION].iter().any(|of| text.strip_prefix(of) == Some("loss")) => {
+                lowest(text)
+            }
+            None => Monitor { name: text, better: None },
             Some(_) => {
                 return Err(Error::of(
                     ErrorKind::Setting,
@@ -103,10 +134,81 @@ impl SettingType for Monitor {
     }
 
     fn write(&self) -> Result<Option<Value>> {
-        let which = if self.highest { "highest" } else { "lowest" };
-        Ok(Some(Value::String(format!("{which} {}", self.name))))
+        let which = match self.better {
+            Some(Better::Lower) => "lowest ",
+            Some(Better::Higher) => "highest ",
+            None => "",
+        };
+        Ok(Some(Value::String(format!("{which}{}", self.name))))
     }
 }
 
-/// Ends of the names of figures that should become low.
-const LOWER_IS_BETTER: [&str; 7] = ["loss", "error", "mae", "mape", "mse", "brier", "perplexity"];
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::{Measured, Metric, finish, mean, mean_absolute_error};
+    use crate::tensor::Tensor;
+
+    /// An epoch that has measured this.
+    fn report(metric: &dyn Metric, value: f64) -> EpochReport {
+        let sums = [vec![value], vec![1.0]];
+        let mut report = EpochReport {
+            epoch: 1,
+            step: 1,
+            lr: 0.1,
+            loss: 1.0,
+            samples_per_s: 1.0,
+            seconds: 1.0,
+            metrics: finish(metric, &sums),
+            validation: None,
+        };
+        report.epoch += value as u64;
+        report
+    }
+
+    fn read(text: &str) -> Monitor {
+        Monitor::read(&Value::String(text.into()), &Context::NONE).unwrap()
+    }
+
+    #[test]
+    fn the_metric_says_what_is_better_whatever_it_is_called() {
+        let own = |name: &'static str| mean(name, |y: &Tensor, t: &Tensor| y - t);
+        let deviation = own("deviation").better(Better::Lower);
+        let gain = own("gain_less_error").better(Better::Higher);
+        let all: [(&dyn Metric, &str, bool); 3] = [
+            (&deviation, "train_deviation", false),
+            (&gain, "train_gain_less_error", true),
+            (&mean_absolute_error(), "train_mae", false),
+        ];
+        for (metric, name, highest) in all {
+            let mut best = Best::default();
+            read(name).check(&report(metric, 1.0).metrics).unwrap();
+            assert!(read(name).update(&mut best, &report(metric, 2.0), 0.0).unwrap());
+            assert_eq!(read(name).update(&mut best, &report(metric, 3.0), 0.0).unwrap(), highest, "{name}");
+            assert_eq!(read(name).write().unwrap(), Some(Value::String(name.into())));
+        }
+        // One of which nobody says it.
+        let unsaid = report(&own("depth"), 1.0);
+        for error in
+            [read("val_depth").check(&unsaid.metrics), read("train_depth").is_highest(&unsaid).map(|_| ())]
+        {
+            assert!(error.unwrap_err().to_string().contains("write `lowest "));
+        }
+        assert!(!read("lowest train_depth").is_highest(&unsaid).unwrap());
+        assert_eq!(read("val_loss"), lowest("val_loss"));
+        // What says nothing of a batch cannot be asked.
+        struct Silent;
+        impl Metric for Silent {
+            fn name(&self) -> String {
+                "silent".into()
+            }
+            fn update(&self, _: &Measured<'_>) -> Vec<Tensor> {
+                Vec::new()
+            }
+            fn compute(&self, _: &[Vec<f64>]) -> Values {
+                Values::number("silent", 1.0)
+            }
+        }
+        assert!(read("train_silent").is_highest(&report(&Silent, 1.0)).is_err());
+    }
+}

@@ -18,6 +18,19 @@ pub struct ReduceOnPlateau {
 
 /// Multiplies the learning rate by 0.1 when a figure has not become better for more than `patience` epochs: PyTorch's
 /// `ReduceLROnPlateau`. Groups whose rate is a multiple of it follow.
+///
+/// ```
+/// use dropforge::prelude::*;
+///
+/// let (train, test) = datasets::digits(200, 50, 1);
+/// let net = seq![flatten(), dense(10)];
+/// let mut trainer = Trainer::new(net, cross_entropy(), Sgd::new(1e-9)).compile(&train)?;
+/// // Nothing becomes better by so much: the rate falls after every second epoch but the first.
+/// let plateau = reduce_on_plateau(highest("val_accuracy")).patience(1).factor(0.5);
+/// trainer.fit(&train).validate(&test).epochs(5).callback(plateau).run()?;
+/// assert_eq!(trainer.step().learning_rate(), Some(2.5e-10));
+/// # Ok::<(), dropforge::Error>(())
+/// ```
 #[doc(alias = "ReduceLROnPlateau")]
 pub fn reduce_on_plateau(monitor: Monitor) -> ReduceOnPlateau {
     ReduceOnPlateau { monitor, factor: 0.1, patience: 10, least: 0.0, best: Best::default() }
@@ -49,6 +62,10 @@ impl ReduceOnPlateau {
 impl Callback for ReduceOnPlateau {
     fn name(&self) -> String {
         format!("reduce_on_plateau.{}", self.monitor.name())
+    }
+
+    fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
+        self.monitor.check(&control.metrics()?)
     }
 
     fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {

@@ -1,6 +1,6 @@
 //! What a trainer reports: an epoch, the table of a run.
 
-use crate::metric::Values;
+use crate::metric::{Value, Values};
 use crate::step::{Evaluation, Quality};
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write as _};
@@ -45,6 +45,14 @@ impl EpochReport {
         match name.strip_prefix(TRAIN)? {
             "loss" => Some(self.loss),
             name => self.metrics.get(name),
+        }
+    }
+
+    /// The figure of a metric by its full name, such as `val_accuracy`, with what is known of it.
+    pub fn value(&self, name: &str) -> Option<&Value> {
+        match name.strip_prefix(VALIDATION) {
+            Some(name) => self.validation.as_ref()?.metrics.find(name),
+            None => self.metrics.find(name.strip_prefix(TRAIN)?),
         }
     }
 

@@ -48,9 +48,9 @@ impl Setup {
                 let name = ("name".to_string(), Value::String("program".into()));
                 Ok(Value::Table(Table::from_iter([name, ("layers".to_string(), layers)])))
             }
-            Ok(_) => {
-                Err(crate::Error::new("one layer that is no sequence; seq![..] around it makes it a list"))
-            }
+            Ok(_) => Err(crate::Error::setting(
+                "one layer that is no sequence; seq![..] around it makes it a list",
+            )),
             Err(error) => Err(error),
         };
         self.note("model", layers);

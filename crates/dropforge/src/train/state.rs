@@ -78,7 +78,7 @@ impl State {
     /// Whether a run with the settings of `self` can go on from `saved`.
     pub fn check_continues(&self, saved: &State) -> Result<()> {
         let differs = |what: &str, saved: u64, now: u64| {
-            Err(Error::new(format!(
+            Err(Error::setting(format!(
                 "was saved by a run with {what} {saved}, this one has {now}; use the same"
             )))
         };

@@ -16,7 +16,7 @@ use crate::optim::{Group, Optimizer};
 use crate::schedule::{Moment, Schedule};
 use crate::settings::{SettingType, Value};
 use crate::step::{Batch, Choices, Evaluation, Precision, Step, StepBuilder, Task};
-use crate::{Error, Result, Runtime, Tensor};
+use crate::{Error, ErrorKind, Result, Runtime, Tensor};
 use dropforge_data::{Description, Epoch, Loader, LoaderOptions, Source};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -90,7 +90,7 @@ impl TrainerBuilder {
         schedule: impl Into<Schedule>,
     ) -> TrainerBuilder {
         let group = group.into();
-        let unnamed = || Error::new(format!("the group {group} has a schedule that a program gave it"));
+        let unnamed = || Error::setting(format!("the group {group} has a schedule that a program gave it"));
         self.setup.note("group_schedule", Err(unnamed()));
         self.group_schedules.push((group, schedule.into()));
         self
@@ -196,7 +196,7 @@ impl TrainerBuilder {
         if let (Some(outputs), Some(classes)) = (step.classes(), description.class_count())
             && outputs != classes
         {
-            return Err(Error::new(format!(
+            return Err(Error::data(format!(
                 "the model has {outputs} outputs, but {} has {classes} classes; make the last layer as wide",
                 description.name
             )));
@@ -236,12 +236,11 @@ impl TrainerBuilder {
         self.setup.set("batch", &batch);
         self.setup.set("seed", &seed);
         self.setup.set("drop_last", &drop_last);
-        if !shuffle {
-            self.setup.unnamed.push("shuffle: files have no word for samples in their own order".into());
-        }
+        self.setup.set("shuffle", &shuffle);
         let schedule = self.schedule.write().map(|value| value.unwrap_or(Value::Table(Default::default())));
         self.setup.note("schedule", schedule);
-        let unknown = || Error::new(format!("{} was put together by a program", source.description().name));
+        let unknown =
+            || Error::setting(format!("{} was put together by a program", source.description().name));
         self.setup.note("data", source.data_name().map(Value::String).ok_or_else(unknown));
     }
 }
@@ -305,7 +304,7 @@ impl Trainer {
         for part in ["model", "loss"] {
             setup.note(
                 part,
-                Err(Error::new("part of a function of a batch, which cannot be written to a file")),
+                Err(Error::setting("part of a function of a batch, which cannot be written to a file")),
             );
         }
         setup.note("optimizer", optimizer.config().map(Value::Table));
@@ -325,11 +324,45 @@ impl Trainer {
 
     /// Trains on these samples, epoch by epoch, with everything that goes with it: validation, limits, callbacks. Nothing
     /// happens before [`Fit::run`].
+    ///
+    /// ```
+    /// use dropforge::prelude::*;
+    ///
+    /// # let run = std::env::temp_dir().join(format!("dropforge-doc-fit-{}", std::process::id()));
+    /// let (train, test) = datasets::digits(200, 50, 1);
+    /// let net = seq![flatten(), dense(10)];
+    /// let mut trainer = Trainer::new(net, cross_entropy(), Adam::new(1e-2)).batch(50).compile(&train)?;
+    /// let fitted = trainer.fit(&train).validate(&test).epochs(2).save(&run).run()?;
+    /// assert_eq!((trainer.epochs(), trainer.steps()), (2, 8));
+    /// assert!(fitted.last.unwrap().get("val_accuracy").is_some());
+    /// // What was saved goes on, and is opened anywhere.
+    /// trainer.fit(&train).epochs(3).save(&run).run()?;
+    /// assert_eq!(dropforge::run::history(&run)?.epochs.len(), 3);
+    /// # std::fs::remove_dir_all(run).unwrap();
+    /// # Ok::<(), dropforge::Error>(())
+    /// ```
     pub fn fit(&mut self, train: &impl IntoSource) -> Fit<'_> {
         Fit::new(self, train.source())
     }
 
     /// Trains on every sample once, or on the rest of an epoch that was interrupted.
+    ///
+    /// ```
+    /// use dropforge::prelude::*;
+    ///
+    /// let (train, test) = datasets::digits(200, 50, 1);
+    /// let net = seq![flatten(), dense(10)];
+    /// let mut trainer = Trainer::new(net, cross_entropy(), Adam::new(1e-2)).batch(50).compile(&train)?;
+    /// let before = trainer.evaluate(&test)?.loss;
+    /// for _ in 0..3 {
+    ///     println!("{}", trainer.epoch(&train)?);
+    /// }
+    /// let measured = trainer.evaluate(&test)?;
+    /// assert!(measured.loss < before && measured.get("accuracy").is_some());
+    /// let scores = trainer.predict(&Tensor::zeros([7, 1, 28, 28]))?;
+    /// assert_eq!(scores.shape(), &[7, 10]);
+    /// # Ok::<(), dropforge::Error>(())
+    /// ```
     ///
     /// # Errors
     /// A sample cannot be read, the loss is no longer finite, a checkpoint cannot be written, or the device fails.
@@ -371,7 +404,10 @@ impl Trainer {
                 Ok(report)
             }
             // Without limits only a callback ends an epoch early.
-            None => Err(Error::new(self.stop.take().unwrap_or_else(|| "training was stopped".into()))),
+            None => Err(Error::of(
+                ErrorKind::Other,
+                self.stop.take().unwrap_or_else(|| "training was stopped".into()),
+            )),
         }
     }
 
@@ -435,7 +471,7 @@ impl Trainer {
         // 0 where only reading can tell.
         let batches = loader.batches().unwrap_or(0);
         if self.state.batch > 0 && self.state.batches != batches {
-            return Err(Error::new(format!(
+            return Err(Error::data(format!(
                 "{}: the interrupted epoch has {} batches, this data makes {batches}; use the same data",
                 loader.source().description().name,
                 self.state.batches
@@ -564,7 +600,7 @@ impl Trainer {
         })
     }
 
-    /// Measures the network on other samples, without training.
+    /// Measures the network on other samples, without training. [`Trainer::epoch`] has an example.
     ///
     /// # Errors
     /// A sample cannot be read or has another shape than those trained on, or the device fails.
@@ -598,7 +634,7 @@ impl Trainer {
         Ok(evaluation)
     }
 
-    /// What the network gives for inputs `[samples, ..]`, normalised as the samples trained on.
+    /// What the network gives for inputs `[samples, ..]`, normalised as the samples trained on. [`Trainer::epoch`] has an example.
     ///
     /// # Errors
     /// The inputs have another shape than those trained on, or the device fails.

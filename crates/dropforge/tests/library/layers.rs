@@ -100,6 +100,8 @@ fn activations() {
 #[test]
 fn residuals() {
     check("residual", residual(dense(5)));
+    check("sequence", seq![dense(3), tanh(), dense(4)]);
+    check("repeat", repeat(2, dense(5)));
     check("residual_shortcut", residual(conv(4, 3).stride(2).padding(1)).shortcut(conv(4, 1).stride(2)));
 }
 

@@ -21,6 +21,7 @@ mod norm;
 mod optimizers;
 mod precision;
 mod registry;
+mod rules;
 mod scan;
 mod steps;
 mod tasks;

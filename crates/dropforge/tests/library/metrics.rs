@@ -136,6 +136,24 @@ fn a_step_measures_the_same() {
     }
 }
 
+/// Whoever asks for several entries gets each under its own name, and need not say which of two numbers is better.
+#[test]
+fn every_metric_goes_by_its_own_name() {
+    for entry in &registry().metrics {
+        let (own, metric) = (entry.description.name, metric(entry.description.name));
+        let other =
+            registry().metrics.iter().map(|entry| entry.description.name).find(|name| *name == metric.name());
+        assert!(other.is_none_or(|other| other == own), "{own} is reported as {other:?}");
+        assert!(metric.better().is_some(), "{own} does not say which of two numbers is better");
+    }
+    let names = ["balanced_accuracy", "confusion_matrix"];
+    let (x, y) = (Tensor::zeros([4, 3]), Tensor::from([0, 1, 2, 0]));
+    let builder = StepBuilder::new(dense(3), cross_entropy(), Sgd::new(0.1));
+    let mut step = builder.metrics(names.map(metric)).compile_for((&x, &y)).unwrap();
+    let measured = step.evaluate((&x, &y)).unwrap().metrics;
+    assert_eq!(measured.get(names[0]).unwrap(), measured.get(names[1]).unwrap());
+}
+
 #[test]
 fn every_metric_has_golden_values() {
     let mut found = BTreeSet::from(["confusion_matrix".to_string()]);

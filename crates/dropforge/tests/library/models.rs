@@ -88,6 +88,16 @@ fn check(name: &str, settings: &str, outputs: usize, input: fn(&[usize]) -> Tens
 }
 
 #[test]
+fn small_networks() {
+    check("lenet", "'lenet'", 3, image);
+    check("catsdogs", "'catsdogs'", 3, image);
+    check("mlp", "{ type = 'mlp', hidden = [8, 6] }", 3, image);
+    check("tinycnn", "'tinycnn'", 3, image);
+    let texts = |shape: &[usize]| Tensor::from_vec(tokens(11.0, shape), shape);
+    check("lstm-char", "{ type = 'lstm-char', width = 6, layers = 2 }", 11, texts);
+}
+
+#[test]
 fn residual_networks() {
     check("resnet18", "{ type = 'resnet18', width = 4, large_images = true }", 3, image);
     check("resnet34", "{ type = 'resnet34', width = 4 }", 3, image);

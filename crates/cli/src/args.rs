@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use dropforge::step::Precision;
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -174,12 +175,18 @@ pub struct Train {
     /// Most steps to make
     #[arg(long, value_name = "N")]
     pub max_steps: Option<u64>,
+    /// Stop once so many epochs are finished, as if interrupted: the schedule is that of --epochs, and --resume goes on
+    #[arg(long, value_name = "N")]
+    pub until_epoch: Option<u64>,
     /// Longest time to train, such as 90s, 3m or 2h
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     pub max_time: Option<f64>,
     /// Also validate after every so many steps within an epoch
     #[arg(long, value_name = "STEPS")]
     pub validate_every: Option<u64>,
+    /// Validate after every so many epochs only, and after the last [default: 1]
+    #[arg(long, value_name = "EPOCHS")]
+    pub validate_epochs: Option<u64>,
     /// Random changes of the images that are trained on: `standard`, or see `dropforge list transforms`
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub augment: Vec<String>,
@@ -189,12 +196,21 @@ pub struct Train {
     /// Where initial weights, the order of samples and dropout come from [default: 0]
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,
-    /// Keep the weights of the best epoch by this figure, such as val_accuracy [default: val_loss], for --best
-    #[arg(long, value_name = "FIGURE", num_args = 0..=1, default_missing_value = "val_loss")]
+    /// The figure by which epochs are compared, such as val_f1: its best weights are kept for --best, and --patience watches it
+    #[arg(long, value_name = "FIGURE")]
+    pub monitor: Option<String>,
+    /// Keep the weights of the best epoch by this figure, such as val_accuracy [default: that of --monitor, or val_loss], for --best
+    #[arg(long, value_name = "FIGURE", num_args = 0..=1, default_missing_value = "")]
     pub keep_best: Option<String>,
+    /// Stop when the figure of --monitor (or val_loss) has not become better for so many epochs
+    #[arg(long, value_name = "EPOCHS")]
+    pub patience: Option<u64>,
     /// Do not train the parameters whose paths fit this pattern, such as 'backbone.*'; may be given several times
     #[arg(long, value_name = "PATTERN")]
     pub freeze: Vec<String>,
+    /// With --freeze: train these too, once so many epochs are finished
+    #[arg(long, value_name = "EPOCHS", requires = "freeze")]
+    pub unfreeze_after: Option<u64>,
     /// Start from the weights of a .safetensors file, an index of several, or a run
     #[arg(long, value_name = "WEIGHTS", conflicts_with = "resume")]
     pub from: Option<PathBuf>,
@@ -238,6 +254,13 @@ pub struct Train {
     /// Also write event files for TensorBoard, into the folder `tensorboard` of the run
     #[arg(long)]
     pub tensorboard: bool,
+    /// Also record norms and histograms of weights, gradients and updates of each layer in the run, at the end of each epoch or
+    /// after every so many steps; a report shows them
+    #[arg(long, value_name = "STEPS", num_args = 0..=1, default_missing_value = "0")]
+    pub record_layers: Option<u64>,
+    /// Also write a trace of steps and kernels, which Chrome (chrome://tracing) and Perfetto show
+    #[arg(long, value_name = "FILE.json")]
+    pub trace: Option<PathBuf>,
     /// Print at the end where the time of a step went, by kernel
     #[arg(long)]
     pub profile: bool,
@@ -249,15 +272,19 @@ pub struct Train {
     /// Print nothing but errors
     #[arg(long, conflicts_with = "json")]
     pub quiet: bool,
+    /// Show curves, rates, memory and where the time goes on a full screen of the terminal; q ends training, saved
+    #[arg(long, conflicts_with_all = ["json", "quiet"])]
+    pub tui: bool,
 }
 
 #[derive(Args)]
 pub struct LrFind {
+    /// SVG file for the chart of the loss over the rate: the same as --out
+    #[arg(long = "chart", value_name = "FILE.svg", conflicts_with = "out")]
+    pub chart: Option<PathBuf>,
+    // `--out` is the file for the chart here, since no run is written.
     #[command(flatten)]
     pub train: Train,
-    /// SVG file for the chart of the loss over the rate
-    #[arg(long = "chart", value_name = "FILE.svg")]
-    pub chart: Option<PathBuf>,
     /// How many steps to make
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub steps: usize,
@@ -349,6 +376,24 @@ pub enum RunsAction {
         #[arg(long)]
         yes: bool,
     },
+    /// Remove all runs of a folder but the newest, or the best by a figure; one that is being trained stays
+    Prune {
+        /// Folder that holds runs
+        #[arg(value_name = "DIR", default_value = "runs")]
+        folder: PathBuf,
+        /// How many stay
+        #[arg(long, value_name = "N")]
+        keep: usize,
+        /// The best by this figure stay, such as val_accuracy, instead of the newest
+        #[arg(long, value_name = "FIGURE")]
+        by: Option<String>,
+        /// Only remove what was saved last before so much time, such as 30d
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        older: Option<f64>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Args)]
@@ -360,6 +405,15 @@ pub struct Sweep {
     /// So many trials with values that are drawn, instead of all combinations
     #[arg(long, value_name = "N")]
     pub random: Option<u64>,
+    /// So many trials that go by what those before have measured: a tree-structured Parzen estimator
+    #[arg(long, value_name = "N", conflicts_with = "random")]
+    pub tpe: Option<u64>,
+    /// Successive halving: train all for so many epochs first, the best third of them three times as long, and so on
+    #[arg(long, value_name = "EPOCHS", num_args = 0..=1, default_missing_value = "1", conflicts_with = "tpe")]
+    pub halving: Option<u64>,
+    /// SVG file for a chart with a line for each trial over all settings and what came of them
+    #[arg(long, value_name = "FILE.svg")]
+    pub chart: Option<PathBuf>,
     /// Where the draws come from
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     pub seed: u64,
@@ -379,7 +433,13 @@ pub struct Dashboard {
     /// Folder that holds runs
     #[arg(value_name = "DIR", default_value = "runs")]
     pub folder: PathBuf,
-    /// Port on the loopback address; 0 takes any that is free
+    /// Address to listen on; one that others reach is only answered to who has the token
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub listen: IpAddr,
+    /// What others have to say, as `?token=` of the first address or `Authorization: Bearer` [default: drawn, where others may ask]
+    #[arg(long, value_name = "TEXT")]
+    pub token: Option<String>,
+    /// Port; 0 takes any that is free
     #[arg(long, value_name = "PORT", default_value_t = 6060)]
     pub port: u16,
 }
@@ -403,11 +463,12 @@ pub struct Plot {
     /// Folder of the run
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
-    /// loss, lr, speed, confusion, roc, pr, calibration, scatter, residuals, classes, network, memory, or a metric
+    /// loss, lr, speed, confusion, roc, pr, calibration, scatter, residuals, errors, qq, classes, network, kernels, memory, blocks, a
+    /// metric; of recorded layers gradients, updates, weights:NAME and gradients:NAME
     #[arg(long, value_name = "FIGURE")]
     pub what: String,
-    /// SVG file to write [default: standard output]
-    #[arg(long, value_name = "FILE.svg")]
+    /// SVG file to write, or PNG where the command is built with --features png [default: SVG on standard output]
+    #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     #[command(flatten)]
     pub data: DataArgs,
@@ -623,6 +684,9 @@ pub struct Bench {
     /// Afterwards, take the time of each kernel and print it
     #[arg(long, conflicts_with = "json")]
     pub profile: bool,
+    /// Afterwards, take the time of each kernel and write it as a trace, which Chrome (chrome://tracing) and Perfetto show
+    #[arg(long, value_name = "FILE.json", conflicts_with = "inference")]
+    pub trace: Option<PathBuf>,
     /// Scale gradients so that their global norm is at most this
     #[arg(long, value_name = "LIMIT", conflicts_with = "inference")]
     pub clip_norm: Option<f64>,

@@ -3,6 +3,7 @@
 use crate::args::Bench;
 use crate::machine;
 use crate::output::{Outcome, count, line};
+use crate::trace::{self, Timeline};
 use crate::workloads::{NAMES, Task, Workload, workload};
 use dropforge::Runtime;
 use dropforge::step::{Batch, NetworkBuilder, Precision, Step, StepBuilder};
@@ -58,25 +59,31 @@ pub fn run(args: &Bench) -> Outcome {
     let arena = step.network().compilations().iter().map(|compiled| compiled.peak_bytes).max().unwrap_or(0);
     let peak = arena + step.states().bytes();
     if args.json {
-        return line(json!({
+        line(json!({
             "workload": args.workload, "device": runtime.device().name(), "dtype": precision.name(),
             "steps_per_s": steps_per_s, "samples_per_s": steps_per_s * samples as f64,
             "first_loss": first_loss, "last_loss": last_loss,
             "peak_bytes": peak, "arena_bytes": arena, "resident_bytes": resident_bytes(), "compile_ms": compile_ms,
-        }));
-    }
-    line(format_args!(
-        "{}: {steps_per_s:.2} steps/s, {:.1} samples/s, loss {first_loss:.4} -> {last_loss:.4}, {} bytes, compiled in \
+        }))?;
+    } else {
+        line(format_args!(
+            "{}: {steps_per_s:.2} steps/s, {:.1} samples/s, loss {first_loss:.4} -> {last_loss:.4}, {} bytes, compiled in \
          {compile_ms:.1} ms",
-        args.workload,
-        steps_per_s * samples as f64,
-        count(peak as u64)
-    ))?;
-    if args.profile {
+            args.workload,
+            steps_per_s * samples as f64,
+            count(peak as u64)
+        ))?;
+    }
+    if args.profile || args.trace.is_some() {
         step.start_profile();
         for _ in 0..PROFILED {
             step.run(&batch)?;
         }
+    }
+    if let Some(path) = &args.trace {
+        trace::write(path, &step.kernels(), &step.memory_blocks(), &Timeline::default())?;
+    }
+    if args.profile {
         let memory = runtime.memory();
         for (_, listing) in step.profile() {
             line(listing)?;

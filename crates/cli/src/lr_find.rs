@@ -7,9 +7,16 @@ use dropforge::plot::{Chart, Series};
 use serde_json::json;
 
 pub fn run(args: &LrFind) -> Outcome {
+    let chart = args.chart.as_ref().or(args.train.out.as_ref());
+    let is_svg =
+        |path: &&std::path::PathBuf| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("svg"));
+    if let Some(path) = chart.filter(|path| !is_svg(path)) {
+        let path = path.display();
+        return Err(format!("{path}: the chart is written as SVG; give a file that ends in .svg").into());
+    }
     let Training { mut trainer, train, .. } = Training::new(&resolve(&args.train)?, &args.train)?;
     let sweep = trainer.find_rate(&train, args.from_rate, args.to_rate, args.steps)?;
-    if let Some(path) = &args.chart {
+    if let Some(path) = chart {
         let chart = Chart::new("Loss over the learning rate").x("learning rate").y("loss").log_x();
         let mut chart = chart.add(Series::line("loss", sweep.points.iter().copied()));
         if let Some(rate) = sweep.suggestion {

@@ -21,6 +21,8 @@ mod output;
 mod pack;
 mod predict;
 mod progress;
+#[cfg(feature = "png")]
+mod raster;
 mod report;
 mod runs;
 mod sample;
@@ -29,7 +31,10 @@ mod stop;
 mod summary;
 mod sweep;
 mod terminal;
+mod trace;
 mod train;
+#[cfg(feature = "tui")]
+mod tui;
 mod weights;
 mod workloads;
 

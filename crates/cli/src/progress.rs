@@ -24,6 +24,8 @@ pub struct Shown {
     /// The metrics, as they are to be read.
     pub metrics: String,
     pub samples_per_s: f64,
+    /// The part of the time that was spent waiting for data.
+    pub waiting: f64,
     /// Seconds until the end of the run.
     pub left: f64,
 }
@@ -55,7 +57,8 @@ fn text(shown: &Shown, most: usize) -> String {
     rest += &shown.metrics;
     if shown.samples_per_s >= 1.0 {
         let speed = count(shown.samples_per_s as u64);
-        rest += &format!("  {speed} samples/s  {} left", duration(shown.left));
+        let waiting = 100.0 * shown.waiting;
+        rest += &format!("  {speed} samples/s  data {waiting:.0} %  {} left", duration(shown.left));
     }
     let width = WIDTH.min(most.saturating_sub(start.chars().count() + rest.chars().count()));
     let done = shown.batch * width / shown.batches.max(1);
@@ -77,19 +80,18 @@ mod tests {
             loss: 0.25,
             metrics: "  accuracy 90.00 %".into(),
             samples_per_s: 12345.6,
+            waiting: 0.034,
             left: 61.0,
         };
         let half = "█".repeat(10) + &"░".repeat(10);
-        let expected =
-            format!("epoch 2/5 {half} loss 0.2500  accuracy 90.00 %  12,345 samples/s  1 min 01 s left");
+        let expected = format!(
+            "epoch 2/5 {half} loss 0.2500  accuracy 90.00 %  12,345 samples/s  data 3 %  1 min 01 s left"
+        );
         assert_eq!(text(&shown, 200), expected);
         // A narrow terminal takes from the bar, a very narrow one from the end.
-        let narrow = text(&shown, 79);
-        assert_eq!(narrow.chars().count(), 79);
-        assert!(
-            narrow.starts_with("epoch 2/5 ██░░░ loss") && narrow.ends_with("1 min 01 s left"),
-            "{narrow}"
-        );
+        let narrow = text(&shown, 89);
+        assert_eq!(narrow.chars().count(), 89);
+        assert!(narrow.starts_with("epoch 2/5 ██░░ loss") && narrow.ends_with("1 min 01 s left"), "{narrow}");
         assert_eq!(text(&shown, 20), "epoch 2/5  loss 0.25");
         let first = Shown { loss: f64::NAN, metrics: String::new(), samples_per_s: 0.0, ..shown };
         assert_eq!(text(&first, 79), format!("epoch 2/5 {half}"));

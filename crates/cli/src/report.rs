@@ -4,38 +4,52 @@ use crate::args::{DataArgs, Machine, Plot, Report};
 use crate::output::{Outcome, line};
 use crate::{machine, train};
 use dropforge::Runtime;
-use dropforge::run::{DataSpec, OpenData, REPORT, RunConfig, Trained, config_of, history};
+use dropforge::data::{Loader, LoaderOptions};
+use dropforge::run::{DataSpec, OpenData, REPORT, RunConfig, Trained, config_of, history, layer_records};
+use dropforge::step::Batch;
+use dropforge::train::Trainer;
 use dropforge_report::{Parts, Predictions, figure, page};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// What a chart needs beside the finished epochs.
-const OF_PREDICTIONS: [&str; 7] =
-    ["confusion", "roc", "pr", "calibration", "scatter", "residuals", "classes"];
-const OF_STEP: [&str; 2] = ["network", "memory"];
+const OF_PREDICTIONS: [&str; 9] =
+    ["confusion", "roc", "pr", "calibration", "scatter", "residuals", "errors", "qq", "classes"];
+const OF_STEP: [&str; 4] = ["network", "kernels", "memory", "blocks"];
+/// How long steps are timed for the profile, at most so many beside the first.
+const TIMED: Duration = Duration::from_secs(2);
+const MOST_STEPS: usize = 20;
 
 pub fn run(args: &Report) -> Outcome {
     let parts = read(&args.run, &args.data, &args.machine, |_| true)?;
     let out = args.out.clone().unwrap_or_else(|| args.run.join(REPORT));
-    write(&out, &page(&parts))?;
+    write(&out, page(&parts))?;
     line(format_args!("report of {} written to {}", args.run.display(), out.display()))
 }
 
 pub fn plot(args: &Plot) -> Outcome {
     let ending =
         args.out.as_deref().and_then(|out| out.extension()).map(|ending| ending.to_ascii_lowercase());
-    if ending.is_some_and(|ending| ending != "svg") {
-        return Err("--out: charts are written as SVG; give a file that ends in .svg".into());
+    let as_png = ending.as_ref().is_some_and(|ending| ending == "png");
+    if as_png && !cfg!(feature = "png") {
+        return Err("--out: this command draws no PNG; build it with --features png, or give a file that ends in .svg".into());
+    }
+    if ending.is_some_and(|ending| ending != "svg" && ending != "png") {
+        return Err("--out: charts are written as SVG or PNG; give a file that ends in .svg or .png".into());
     }
     let parts = read(&args.run, &args.data, &args.machine, |part| part.contains(&&*args.what))?;
     let svg = figure(&parts, &args.what)?;
     match &args.out {
+        #[cfg(feature = "png")]
+        Some(out) if as_png => write(out, crate::raster::png(&svg)?),
         Some(out) => write(out, &svg),
         None => line(svg.trim_end()),
     }
 }
 
-fn write(path: &Path, text: &str) -> Outcome {
-    std::fs::write(path, text).map_err(|error| format!("{}: cannot write it: {error}", path.display()).into())
+fn write(path: &Path, contents: impl AsRef<[u8]>) -> Outcome {
+    std::fs::write(path, contents)
+        .map_err(|error| format!("{}: cannot write it: {error}", path.display()).into())
 }
 
 /// What there is to know of a run. What cannot be found out is noted, not an error: the finished epochs are worth seeing
@@ -48,6 +62,7 @@ fn read(run: &Path, data: &DataArgs, machine: &Machine, wanted: impl Fn(&[&str])
         name,
         history: Some(history(run)?),
         config: config.as_ref().map(RunConfig::to_text).transpose()?,
+        layers: layer_records(run)?,
         ..Parts::default()
     };
     if !wanted(&OF_PREDICTIONS) && !wanted(&OF_STEP) {
@@ -93,10 +108,34 @@ fn open_data(trained: &Trained, data: &DataArgs) -> Result<OpenData, String> {
 
 /// What the compiled step tells of itself.
 fn of_step(config: &RunConfig, data: &OpenData, runtime: &Runtime, parts: &mut Parts) -> Outcome {
-    let trainer = train::build(config, data, runtime, false)?;
+    let mut trainer = train::build(config, data, runtime, train::Watched::default())?;
+    time(config, data, &mut trainer)?;
     let step = trainer.step();
+    parts.kernels = step.kernels();
+    parts.profile = step.profile().pop().map(|(_, table)| table);
     parts.summary = Some(step.network().summary().clone());
     parts.listing = step.explain().pop().map(|(_, listing)| listing);
     parts.memory = step.memory_blocks();
+    Ok(())
+}
+
+/// Makes a few steps, of which nothing is kept, to see how long kernels take. What cannot be trained on any more is no error here.
+fn time(config: &RunConfig, data: &OpenData, trainer: &mut Trainer) -> Outcome {
+    let options = LoaderOptions { batch: config.batch, drop_last: true, ..LoaderOptions::default() };
+    let loader = Loader::new(data.train.clone(), options).map_err(|error| error.to_string())?;
+    let started = Instant::now();
+    for (index, batch) in loader.epoch(0, 0).take(MOST_STEPS + 1).enumerate() {
+        let Ok(batch) = batch else { break };
+        if trainer.step_mut().run(Batch::from(batch)).and_then(|outcome| outcome.loss()).is_err() {
+            break;
+        }
+        // The first step is slower than those that come.
+        if index == 0 {
+            trainer.start_profile();
+        }
+        if started.elapsed() > TIMED {
+            break;
+        }
+    }
     Ok(())
 }

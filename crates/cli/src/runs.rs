@@ -3,12 +3,13 @@
 use crate::args::{Runs, RunsAction};
 use crate::output::{Outcome, count, duration, line, note};
 use dropforge::run::{RunConfig, RunDir, config_of, history, holds_run, is_training};
-use dropforge::settings::Value;
-use dropforge::train::EpochReport;
+use dropforge::settings::{Context, SettingType, Value};
+use dropforge::train::{EpochReport, Monitor};
 use serde_json::{Map, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What is known of one run.
 pub struct Listed {
@@ -27,8 +28,13 @@ pub struct Listed {
 }
 
 pub fn run(args: &Runs) -> Outcome {
-    if let Some(RunsAction::Rm { runs, yes }) = &args.action {
-        return remove(runs, *yes);
+    match &args.action {
+        Some(RunsAction::Rm { runs, yes }) => return remove(runs, *yes),
+        Some(RunsAction::Prune { folder, keep, by, older, yes }) => {
+            let runs = superfluous(folder, *keep, by.as_deref(), *older)?;
+            return if runs.is_empty() { line("there is nothing to remove") } else { remove(&runs, *yes) };
+        }
+        None => {}
     }
     let mut all = list(&args.folder)?;
     for filter in &args.filter {
@@ -235,6 +241,36 @@ fn table(lines: &[Vec<String>]) -> Outcome {
         let cells = cells.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
         line(cells.collect::<Vec<_>>().join("  ").trim_end())
     })
+}
+
+/// The runs of a folder beside those that are to stay.
+fn superfluous(folder: &Path, keep: usize, by: Option<&str>, older: Option<f64>) -> Outcome<Vec<PathBuf>> {
+    let mut all = list(folder)?;
+    all.retain(|run| !run.training);
+    match by.map(monitor).transpose()? {
+        Some(monitor) => {
+            let figure = |run: &Listed| run.figure(monitor.name());
+            if !all.is_empty() && all.iter().all(|run| figure(run).is_none()) {
+                return Err(format!("--by {}: no run has measured it", monitor.name()).into());
+            }
+            let measured = all.iter().find(|run| figure(run).is_some()).and_then(|run| run.epochs.last());
+            let highest = measured.map_or(Ok(false), |report| monitor.is_highest(report))?;
+            all.sort_by(|a, b| match (figure(a), figure(b)) {
+                (Some(a), Some(b)) if highest => b.total_cmp(&a),
+                (Some(a), Some(b)) => a.total_cmp(&b),
+                (a, b) => b.is_some().cmp(&a.is_some()),
+            });
+        }
+        None => all.sort_by_key(|run| std::cmp::Reverse(run.saved)),
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+    let is_old = |run: &Listed| older.is_none_or(|age| now - run.saved.unwrap_or(0) as f64 > age);
+    Ok(all.into_iter().skip(keep).filter(is_old).map(|run| run.path).collect())
+}
+
+/// A figure, and which of two is the better one.
+fn monitor(name: &str) -> Outcome<Monitor> {
+    Ok(Monitor::read(&Value::String(name.into()), &Context::NONE)?)
 }
 
 fn remove(runs: &[PathBuf], yes: bool) -> Outcome {

@@ -7,17 +7,19 @@ use crate::machine;
 use crate::output::{Outcome, Stop, add_metrics, count, duration, line, note, shape};
 use crate::progress::{ProgressBar, Shown};
 use crate::stop;
+use crate::trace::{self, Timeline};
 use dropforge::Runtime;
 use dropforge::data::Source;
 use dropforge::metric::Values;
+use dropforge::optim::group;
 use dropforge::run::{
     DataSpec, ModelSpec, OpenData, Part, RunConfig, RunDir, augmentations, check_path, differences,
-    holds_run, read_split, read_text_file, threads_of,
+    holds_run, read_split, read_text_file, record_layers, threads_of,
 };
 use dropforge::schedule::Moment;
 use dropforge::settings::{SettingType, Table, Value, set_path};
 use dropforge::step::{Evaluation, Precision};
-use dropforge::train::{Callback, Control, EpochReport, Progress, Trainer};
+use dropforge::train::{Callback, Control, EpochReport, Mark, Marks, Progress, Trainer};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,6 +32,9 @@ pub const IMAGE_SIZE: usize = 64;
 
 pub fn run(args: &Train) -> Outcome {
     let started = Instant::now();
+    if args.tui && !cfg!(feature = "tui") {
+        return Err("--tui: this command has no full screen; build it with --features tui".into());
+    }
     if args.fast_dev_run || args.dry_run {
         return dry_run::run(args);
     }
@@ -40,14 +45,29 @@ pub fn run(args: &Train) -> Outcome {
     // A pause that no Duration holds is never over.
     let save_every = Duration::try_from_secs_f64(job.config.save_every).unwrap_or(Duration::MAX);
     job.trainer.autosave(job.run, save_every);
-    if args.profile {
+    if args.profile || args.trace.is_some() {
         job.trainer.start_profile();
     }
     let Job { config, data, mut trainer, train, callbacks, path, .. } = job;
-    let mut screen =
-        Screen { config: &config, json: args.json, quiet: args.quiet, bar: None, stop: None, unread: false };
+    let mut screen = Screen {
+        config: &config,
+        json: args.json,
+        quiet: args.quiet || args.tui,
+        bar: None,
+        marks: Marks::default(),
+        stop: None,
+        unread: false,
+    };
+    let mut timeline = Timeline::default();
+    #[cfg(feature = "tui")]
+    let mut full = match args.tui {
+        true => Some(full_screen(&config, &trainer)?),
+        false => None,
+    };
     let asked = interrupt::flag();
-    let mut fit = trainer.fit(&train).validate(&data.test).epochs(config.epochs);
+    let epochs = args.until_epoch.map_or(config.epochs, |until| until.min(config.epochs));
+    let mut fit = trainer.fit(&train).validate(&data.test).epochs(epochs);
+    fit = fit.validate_epochs(config.validate_epochs);
     if let Some(steps) = config.max_steps {
         fit = fit.max_steps(steps);
     }
@@ -61,7 +81,21 @@ pub fn run(args: &Train) -> Outcome {
     for callback in callbacks {
         fit = fit.callback(callback);
     }
+    #[cfg(feature = "tui")]
+    if let Some(full) = &mut full {
+        fit = fit.callback(full);
+    }
+    if let Some(every) = args.record_layers {
+        let record = record_layers();
+        fit = fit.callback(if every > 0 { record.every(every) } else { record });
+    }
+    if args.trace.is_some() {
+        fit = fit.callback(&mut timeline);
+    }
     let fitted = fit.callback(stop::Watch::new(&path)).stop_flag(&asked).callback(&mut screen).run()?;
+    if let Some(path) = &args.trace {
+        trace::write(path, &trainer.step().kernels(), &trainer.step().memory_blocks(), &timeline)?;
+    }
     if let Some(stop) = screen.stop {
         return Err(stop);
     }
@@ -76,6 +110,16 @@ pub fn run(args: &Train) -> Outcome {
         print_profile(args.json, &trainer)?;
     }
     Ok(())
+}
+
+/// The full screen of a training.
+#[cfg(feature = "tui")]
+fn full_screen(config: &RunConfig, trainer: &Trainer) -> Outcome<crate::tui::Screen> {
+    let (model, data) = (config.model.name(), &config.data);
+    let device = trainer.step().runtime().device().name();
+    let parameters = count(trainer.step().network().parameter_count() as u64);
+    let title = format!("{model} ({parameters} parameters) on {data}, {device}");
+    crate::tui::Screen::new(title, config.epochs, config.batch)
 }
 
 /// Everything that training needs.
@@ -101,7 +145,7 @@ impl Training {
     /// From a configuration, before any step.
     fn of(config: &RunConfig, data: &OpenData, runtime: &Runtime, args: &Train) -> Outcome<Training> {
         Ok(Training {
-            trainer: build(config, data, runtime, args.detect_anomaly)?,
+            trainer: build(config, data, runtime, Watched::of(args))?,
             train: config.augmented(&data.train)?,
             callbacks: config.callbacks.iter().map(Part::build).collect::<dropforge::Result<_>>()?,
         })
@@ -226,6 +270,7 @@ fn settings(args: &Train, mut base: Table) -> Outcome<Table> {
     said("max_steps", whole(args.max_steps))?;
     said("max_time", number(args.max_time))?;
     said("validate_every", whole(args.validate_every))?;
+    said("validate_epochs", whole(args.validate_epochs))?;
     said("limit_train", number(args.limit_train))?;
     said("overfit_batches", whole(args.overfit_batches))?;
     said("drop_last", args.drop_last.then(|| "true".into()))?;
@@ -265,9 +310,17 @@ fn additions(args: &Train, base: &mut Table) -> Outcome {
         }
         Ok(())
     };
-    if let Some(figure) = &args.keep_best {
-        let figure = Value::String(figure.clone());
+    let monitor = args.monitor.as_deref().unwrap_or("val_loss");
+    let named = args.keep_best.as_deref().filter(|figure| !figure.is_empty());
+    if args.keep_best.is_some() || args.monitor.is_some() {
+        let figure = named.unwrap_or(monitor).into();
         add("callbacks", table(&[("type", "keep_best".into()), ("monitor", figure)]), false)?;
+    }
+    if let Some(patience) = args.patience {
+        let patience = Value::Integer(patience.min(i64::MAX as u64) as i64);
+        let settings =
+            [("type", "early_stopping".into()), ("monitor", monitor.into()), ("patience", patience)];
+        add("callbacks", table(&settings), false)?;
     }
     if args.tensorboard {
         add("callbacks", table(&[("type", "tensorboard".into())]), false)?;
@@ -275,6 +328,12 @@ fn additions(args: &Train, base: &mut Table) -> Outcome {
     // Of several groups the first that fits takes a parameter.
     for pattern in args.freeze.iter().rev() {
         add("groups", table(&[("pattern", pattern.as_str().into()), ("frozen", true.into())]), true)?;
+        if let Some(epochs) = args.unfreeze_after {
+            let name = group(pattern.as_str()).given_name().to_string();
+            let after = Value::Integer(epochs.min(i64::MAX as u64) as i64);
+            let settings = [("type", "unfreeze".into()), ("group", name.into()), ("after", after)];
+            add("callbacks", table(&settings), false)?;
+        }
     }
     if let Some(path) = &args.from {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
@@ -401,13 +460,22 @@ fn note_split(run: &RunDir, data: &OpenData) -> Outcome {
     Ok(data.split.as_ref().map_or(Ok(()), |split| run.write_split(split))?)
 }
 
+/// What is looked at in every step.
+#[derive(Clone, Copy, Default)]
+pub struct Watched {
+    anomalies: bool,
+    gradients: bool,
+}
+
+impl Watched {
+    /// What the command line asks for.
+    pub fn of(args: &Train) -> Watched {
+        Watched { anomalies: args.detect_anomaly, gradients: args.record_layers.is_some() }
+    }
+}
+
 /// The trainer that a configuration describes.
-pub fn build(
-    config: &RunConfig,
-    data: &OpenData,
-    runtime: &Runtime,
-    detect_anomaly: bool,
-) -> Outcome<Trainer> {
+pub fn build(config: &RunConfig, data: &OpenData, runtime: &Runtime, watched: Watched) -> Outcome<Trainer> {
     let net = config.model.build(config.inputs.outputs())?;
     let loss = config
         .loss
@@ -424,7 +492,10 @@ pub fn build(
         .shuffle(config.shuffle)
         .accumulate(config.accumulate)
         .reader_threads(data.threads)
-        .detect_anomaly(detect_anomaly);
+        .detect_anomaly(watched.anomalies);
+    if watched.gradients {
+        trainer = trainer.keep_gradients();
+    }
     if let Some(limit) = config.clip_norm {
         trainer = trainer.clip_norm(limit);
     }
@@ -501,6 +572,7 @@ struct Screen<'a> {
     json: bool,
     quiet: bool,
     bar: Option<ProgressBar>,
+    marks: Marks,
     /// Why nothing can be printed any more.
     stop: Option<Stop>,
     /// Whether the reader of the output has gone.
@@ -519,6 +591,11 @@ impl Callback for Screen<'_> {
     fn on_step_end(&mut self, control: &mut Control<'_>) -> dropforge::Result<()> {
         let bar = self.bar.get_or_insert_with(|| ProgressBar::new(!self.json && !self.quiet));
         bar.update(|| shown(&control.progress(), self.config));
+        if let Some(mark) = self.marks.look(&control.progress()).filter(|_| !self.quiet) {
+            self.bar = None;
+            let printed = print_mark(self.json, &mark);
+            self.printed(printed, control);
+        }
         Ok(())
     }
 
@@ -545,7 +622,8 @@ impl Callback for Screen<'_> {
         if self.quiet {
             return Ok(());
         }
-        let printed = print_epoch(self.json, self.config, report);
+        let waited = control.progress().phases.data;
+        let printed = print_epoch(self.json, self.config, report, waited);
         self.printed(printed, control);
         Ok(())
     }
@@ -569,6 +647,18 @@ impl Screen<'_> {
             }
         }
     }
+}
+
+/// Something that stands out.
+fn print_mark(json: bool, mark: &Mark) -> Outcome {
+    if json {
+        let Mark { step, figure, value, usual, text } = mark;
+        return line(json!({
+            "event": "mark", "step": step, "figure": figure, "value": value, "usual": usual, "text": text,
+        }));
+    }
+    note(&mark.to_string());
+    Ok(())
 }
 
 /// A validation in the middle of an epoch.
@@ -597,22 +687,24 @@ fn say_stopped(json: bool, why: &str, trainer: &Trainer, path: &Path) -> Outcome
 }
 
 fn shown(progress: &Progress<'_>, config: &RunConfig) -> Shown {
-    let Progress { epoch, batch, batches, loss, samples_per_s, .. } = *progress;
+    let Progress { epoch, batch, batches, loss, samples_per_s, phases, .. } = *progress;
     let metrics = progress.metrics().unwrap_or_default();
     let metrics = metrics.shown().map(|value| format!("  {value}")).collect();
     let epochs_left = config.epochs.saturating_sub(epoch) as f64;
     let batches_left = epochs_left * batches as f64 + batches.saturating_sub(batch) as f64;
     let left = batches_left * config.batch as f64 / samples_per_s.max(1e-9);
-    Shown { epoch, epochs: config.epochs, batch, batches, loss, metrics, samples_per_s, left }
+    let waiting = phases.data / phases.seconds().max(1e-9);
+    Shown { epoch, epochs: config.epochs, batch, batches, loss, metrics, samples_per_s, waiting, left }
 }
 
-fn print_epoch(json: bool, config: &RunConfig, report: &EpochReport) -> Outcome {
+/// The line of an epoch, of which so many seconds were spent waiting for data.
+fn print_epoch(json: bool, config: &RunConfig, report: &EpochReport, waited: f64) -> Outcome {
     let validation = report.validation.as_ref();
     if json {
         let mut event = json!({
             "event": "epoch", "epoch": report.epoch, "step": report.step, "lr": report.lr,
             "train_loss": report.loss, "val_loss": validation.map(|measured| measured.loss),
-            "seconds": report.seconds, "samples_per_s": report.samples_per_s,
+            "seconds": report.seconds, "samples_per_s": report.samples_per_s, "data_seconds": waited,
         });
         add_metrics(&mut event, "train", &report.metrics);
         if let Some(measured) = validation {

@@ -115,6 +115,12 @@ mod guides {
     mod checkpoints {}
     #[doc = include_str!("../../../docs/performance.md")]
     mod performance {}
+    #[doc = include_str!("../../../docs/tutorials.md")]
+    mod tutorials {}
+    #[doc = include_str!("../../../docs/watching.md")]
+    mod watching {}
+    #[doc = include_str!("../../../docs/transfer-learning.md")]
+    mod transfer_learning {}
     #[doc = include_str!("../../../docs/from-pytorch.md")]
     mod from_pytorch {}
 }

@@ -12,15 +12,21 @@
 //! ```
 
 mod axis;
+mod blocks;
 mod chart;
 mod layers;
 mod matrix;
+mod parallel;
+mod strips;
 mod style;
 mod text;
 
 pub use axis::Axis;
+pub use blocks::{Block, Blocks};
 pub use chart::{Chart, Series};
 pub use layers::{LayerBox, Layers};
 pub use matrix::Matrix;
+pub use parallel::{Coordinate, Parallel};
+pub use strips::{Strip, Strips};
 pub use style::STYLE;
 pub use text::{escape, number};

@@ -1,6 +1,8 @@
 //! Charts as they are, against files; `DROPFORGE_BLESS=1 cargo test -p dropforge-plot` writes these anew. Look at them then.
 
-use dropforge_plot::{Chart, LayerBox, Layers, Matrix, Series};
+use dropforge_plot::{
+    Block, Blocks, Chart, Coordinate, LayerBox, Layers, Matrix, Parallel, Series, Strip, Strips,
+};
 use std::path::Path;
 
 #[track_caller]
@@ -80,4 +82,38 @@ fn anything_can_be_drawn() {
     ] {
         assert!(svg.ends_with("</svg>\n") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     }
+}
+
+#[test]
+fn parallel_coordinates() {
+    let rates = [Some(1e-4), Some(1e-3), None, Some(1e-2)];
+    let chart = Parallel::new("Settings and what came of them")
+        .axis(Coordinate::numbers("optimizer.lr", rates, true))
+        .axis(Coordinate::names("batch", [Some("128"), Some("32"), Some("64"), Some("32")]))
+        .axis(Coordinate::names("optimizer.type", [Some("<sgd>"), Some("adam"), None, Some("adam")]))
+        .result(Coordinate::numbers("val_loss", [Some(0.5), Some(0.2), Some(0.9), None], false), false);
+    check("parallel", &chart.svg());
+}
+
+#[test]
+fn histograms_over_time() {
+    let strip = |x: u32| {
+        let width = 0.1 + f64::from(x) / 100.0;
+        Strip { x: f64::from(x), low: -width, high: width, counts: vec![1, 4, 0, 9, 4, 1] }
+    };
+    let empty = Strip { x: 7.0, low: 0.0, high: 0.0, counts: Vec::new() };
+    let strips = (0..6).map(|x| strip(10 * x)).chain([empty]);
+    check("strips", &Strips::new("conv1.weight: weights", "step", strips.collect()).svg());
+    assert!(Strips::new("nothing", "step", Vec::new()).svg().ends_with("</svg>\n"));
+}
+
+#[test]
+fn what_lies_in_a_memory() {
+    let block = |name: &str, time, place| Block { name: name.into(), time, place };
+    let blocks = vec![
+        block("a & b", (0.0, 3.0), (0.0, 1.5)),
+        block("c", (1.0, 5.0), (1.5, 2.0)),
+        block("d", (3.0, 5.0), (0.0, 1.0)),
+    ];
+    check("blocks", &Blocks::new("Memory plan", "kernel", "MiB", blocks).svg());
 }

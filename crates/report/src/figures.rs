@@ -1,13 +1,15 @@
 //! The charts of a report, each by its name.
 
 use crate::Parts;
+use crate::layers;
 use crate::predictions::{Outcomes, Predictions, best};
 use dropforge::metric::{average_precision_of, precision_recall_curve, roc_auc, roc_curve};
 use dropforge::train::EpochReport;
-use dropforge_plot::{Chart, LayerBox, Layers, Matrix, Series, number};
+use dropforge_plot::{Block, Blocks, Chart, LayerBox, Layers, Matrix, Series, Strips, number};
 
-/// What can be drawn, beside the name of any metric that was measured.
-pub const FIGURES: [&str; 12] = [
+/// What can be drawn, beside the name of any metric that was measured, and `weights:NAME` and `gradients:NAME` for histograms of
+/// a parameter.
+pub const FIGURES: [&str; 18] = [
     "loss",
     "lr",
     "speed",
@@ -17,9 +19,15 @@ pub const FIGURES: [&str; 12] = [
     "calibration",
     "scatter",
     "residuals",
+    "errors",
+    "qq",
     "classes",
     "network",
+    "kernels",
     "memory",
+    "blocks",
+    "gradients",
+    "updates",
 ];
 
 /// More curves than this cannot be told apart.
@@ -32,6 +40,8 @@ pub(crate) enum Figure {
     Chart(Chart),
     Matrix(Matrix),
     Layers(Layers),
+    Strips(Strips),
+    Blocks(Blocks),
 }
 
 impl Figure {
@@ -40,6 +50,8 @@ impl Figure {
             Figure::Chart(chart) => chart.svg(),
             Figure::Matrix(matrix) => matrix.svg(),
             Figure::Layers(layers) => layers.svg(),
+            Figure::Strips(strips) => strips.svg(),
+            Figure::Blocks(blocks) => blocks.svg(),
         }
     }
 
@@ -48,6 +60,8 @@ impl Figure {
             Figure::Chart(chart) => chart.inline(),
             Figure::Matrix(matrix) => matrix.inline(),
             Figure::Layers(layers) => layers.inline(),
+            Figure::Strips(strips) => strips.inline(),
+            Figure::Blocks(blocks) => blocks.inline(),
         }
     }
 }
@@ -94,9 +108,16 @@ pub(crate) fn draw(parts: &Parts, what: &str) -> Option<Figure> {
         "calibration" => calibration(predictions?)?,
         "scatter" => scatter(predictions?)?,
         "residuals" => residuals(predictions?)?,
+        "errors" => errors(predictions?)?,
+        "qq" => quantiles(predictions?)?,
         "classes" => class_counts(predictions?)?,
         "memory" => memory(parts),
         "network" => return network(parts),
+        "kernels" => kernels(parts),
+        "blocks" => return blocks(parts),
+        "gradients" => layers::gradients(parts),
+        "updates" => layers::updates(parts),
+        name if name.contains(':') => return layers::histograms(parts, name).map(Figure::Strips),
         name if metric_names(epochs(parts)).iter().any(|known| known == name) => {
             over_epochs(epochs(parts), name, name)
         }
@@ -263,6 +284,90 @@ fn residuals(predictions: &Predictions) -> Option<Chart> {
     Some(chart.add(Series::bars("samples", bars.filter(|bar| bar.0.is_finite()))))
 }
 
+/// What predictions differ by, over what they are: no pattern should be seen.
+fn errors(predictions: &Predictions) -> Option<Chart> {
+    let points = numbers(predictions)?;
+    let said = || points.iter().map(|point| point.1).filter(|said| said.is_finite());
+    let (low, high) = (said().fold(f64::INFINITY, f64::min), said().fold(f64::NEG_INFINITY, f64::max));
+    let chart = Chart::new("Residuals over predictions").x("prediction").y("prediction minus target");
+    let chart =
+        chart.add(Series::points("samples", points.iter().map(|(target, said)| (*said, said - target))));
+    Some(chart.add(Series::dashed("right", [(low, 0.0), (high, 0.0)])))
+}
+
+/// Quantiles of the residuals over those of a normal distribution with their mean and deviation.
+fn quantiles(predictions: &Predictions) -> Option<Chart> {
+    let mut errors: Vec<f64> =
+        numbers(predictions)?.iter().map(|(target, said)| said - target).filter(|e| e.is_finite()).collect();
+    errors.sort_by(f64::total_cmp);
+    let count = errors.len() as f64;
+    let mean = errors.iter().sum::<f64>() / count;
+    let deviation = (errors.iter().map(|e| (e - mean).powi(2)).sum::<f64>() / count).sqrt();
+    let place = |index: usize| mean + deviation * normal_quantile((index as f64 + 0.5) / count);
+    let points: Vec<(f64, f64)> = errors.iter().enumerate().map(|(index, &e)| (place(index), e)).collect();
+    let (&(low, _), &(high, _)) = (points.first()?, points.last()?);
+    let chart = Chart::new("Q-Q: residuals against a normal distribution").x("normal quantile").y("residual");
+    let chart = chart.add(Series::points("samples", points));
+    Some(chart.add(Series::dashed("normal", [(low, low), (high, high)])))
+}
+
+/// The number below which a part of a standard normal distribution lies, by halving its integral's ends.
+fn normal_quantile(part: f64) -> f64 {
+    let (mut low, mut high) = (-8.0f64, 8.0f64);
+    for _ in 0..60 {
+        let middle = (low + high) / 2.0;
+        if normal_part(middle) < part { low = middle } else { high = middle }
+    }
+    (low + high) / 2.0
+}
+
+/// The part of a standard normal distribution below a number: the rational approximation 26.2.17 of Abramowitz and Stegun, which
+/// is right to 7.5e-8.
+fn normal_part(x: f64) -> f64 {
+    let t = 1.0 / (1.0 + 0.231_641_9 * x.abs());
+    let factors = [1.330_274_429, -1.821_255_978, 1.781_477_937, -0.356_563_782, 0.319_381_530];
+    let sum = factors.iter().fold(0.0, |sum, factor| (sum + factor) * t);
+    let tail = sum * (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    if x < 0.0 { tail } else { 1.0 - tail }
+}
+
+/// The kernels that take longest.
+fn kernels(parts: &Parts) -> Chart {
+    const MOST: usize = 12;
+    let timed = parts.kernels.iter().enumerate().filter_map(|(index, kernel)| Some((index, kernel.seconds?)));
+    let mut timed: Vec<(usize, f64)> = timed.filter(|(_, seconds)| *seconds > 0.0).collect();
+    timed.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let all: f64 = timed.iter().map(|(_, seconds)| seconds).sum();
+    timed.truncate(MOST);
+    let title = format!("Time of the slowest kernels of a step, of {} ms in all", number(all * 1e3));
+    let chart = Chart::new(&title).y("ms");
+    if timed.is_empty() {
+        return chart;
+    }
+    let name = |(index, _): &(usize, f64)| format!("{index}: {}", parts.kernels[*index].name);
+    let bars = timed.iter().enumerate().map(|(place, (_, seconds))| (place as f64, seconds * 1e3));
+    let bars = Series::bars("ms", bars);
+    chart.x_names(timed.iter().map(name)).x("kernel, by its number in the step").add(bars)
+}
+
+fn blocks(parts: &Parts) -> Option<Figure> {
+    let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
+    let block = |block: &dropforge::step::MemoryBlock| Block {
+        name: format!(
+            "{}: {} MiB, kernels {} to {}",
+            block.name,
+            number(mib(block.bytes)),
+            block.first,
+            block.last
+        ),
+        time: (block.first as f64, block.last as f64 + 1.0),
+        place: (mib(block.offset), mib(block.offset + block.bytes)),
+    };
+    let all: Vec<Block> = parts.memory.iter().map(block).collect();
+    let title = "Memory plan: where intermediate values lie during a step";
+    (!all.is_empty()).then(|| Figure::Blocks(Blocks::new(title, "kernel", "MiB", all)))
+}
+
 fn memory(parts: &Parts) -> Chart {
     let last = parts.memory.iter().map(|block| block.last).max().unwrap_or(0);
     let mut used = vec![0.0; last + 1];
@@ -280,6 +385,23 @@ fn memory(parts: &Parts) -> Chart {
     chart.add(Series::line("in use", line)).add(Series::dashed("taken", [(0.0, peak), (last as f64, peak)]))
 }
 
+/// The kernels that compute something of a layer, forward or backward, and their time.
+fn behind(parts: &Parts, path: &str) -> String {
+    let own: Vec<(usize, &dropforge::step::StepKernel)> = parts
+        .kernels
+        .iter()
+        .enumerate()
+        .filter(|(_, kernel)| kernel.layers.iter().any(|own| own == path))
+        .collect();
+    if own.is_empty() {
+        return String::new();
+    }
+    let seconds: f64 = own.iter().filter_map(|(_, kernel)| kernel.seconds).sum();
+    let time = if seconds > 0.0 { format!(", {} ms", number(seconds * 1e3)) } else { String::new() };
+    let names: Vec<String> = own.iter().map(|(index, kernel)| format!("{index} {}", kernel.name)).collect();
+    format!("; kernels{time}: {}", names.join("; "))
+}
+
 fn network(parts: &Parts) -> Option<Figure> {
     let summary = parts.summary.as_ref()?;
     let layer = |row: &dropforge::step::SummaryRow| {
@@ -288,7 +410,7 @@ fn network(parts: &Parts) -> Option<Figure> {
             path: row.path.clone(),
             kind: row.layer.clone(),
             output,
-            about: format!("{} parameters", number(row.parameters as f64)),
+            about: format!("{} parameters{}", number(row.parameters as f64), behind(parts, &row.path)),
         }
     };
     Some(Figure::Layers(Layers::new("Network", summary.rows.iter().map(layer).collect())))

@@ -5,6 +5,7 @@
 //! together; [`figure`] draws one part of it. What is not given is left out, and the page says so.
 
 mod figures;
+mod layers;
 mod page;
 mod picture;
 mod predictions;
@@ -35,6 +36,12 @@ pub struct Parts {
     pub listing: Option<String>,
     /// Where values of the training step lie in its memory, and when.
     pub memory: Vec<dropforge::step::MemoryBlock>,
+    /// The kernels of the training step, timed where there was time for it.
+    pub kernels: Vec<dropforge::step::StepKernel>,
+    /// Where the time of a step goes, by kernel, as `--profile` prints it.
+    pub profile: Option<String>,
+    /// Norms and histograms of the layers while they were trained, where they were recorded.
+    pub layers: Vec<dropforge::run::LayerRecord>,
     /// What is missing, and why: one sentence each.
     pub notes: Vec<String>,
 }

@@ -2,6 +2,7 @@
 
 use crate::Parts;
 use crate::figures::{draw, epochs, metric_names};
+use crate::layers;
 use crate::picture;
 use dropforge::train::EpochReport;
 use dropforge_plot::{STYLE, escape, number};
@@ -19,6 +20,7 @@ p{color:var(--soft);margin:4px 0 12px}
 .grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(420px,100%),1fr));gap:20px;align-items:start}
 figure{margin:0;border:1px solid var(--line);border-radius:8px;padding:8px;overflow-x:auto;break-inside:avoid}
 figure svg{display:block;width:100%;height:auto}
+.small{grid-template-columns:repeat(auto-fill,minmax(min(250px,100%),1fr));gap:12px}
 .mistakes{display:flex;flex-wrap:wrap;gap:14px}.mistakes div{font-size:12px;color:var(--soft);width:112px}
 .mistakes img{width:112px;height:112px;object-fit:contain;image-rendering:pixelated;background:#000;display:block}
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
@@ -27,6 +29,8 @@ th:first-child,td:first-child{text-align:left}th{color:var(--soft);font-weight:5
 .wide{overflow-x:auto}
 pre{background:var(--panel);border:1px solid var(--line);border-radius:8px;padding:12px;overflow-x:auto;font-size:12px}
 summary{cursor:pointer;color:var(--soft)}
+.zoom figure{max-width:680px;max-height:900px;overflow:auto}.zoom:has(:checked) figure{max-width:none;max-height:none}
+.zoom:has(:checked) svg{width:1600px}
 @media print{body{max-width:none;padding:0}details:not([open]){display:none}pre{white-space:pre-wrap}}
 ";
 
@@ -52,10 +56,16 @@ pub fn page(parts: &Parts) -> String {
     let metrics = metric_names(epochs(parts));
     let curves = ["loss"].into_iter().chain(metrics.iter().map(String::as_str)).chain(["lr", "speed"]);
     figures(parts, "Training and validation", curves, &mut out);
-    let measured = ["confusion", "roc", "pr", "calibration", "scatter", "residuals", "classes"];
+    let measured =
+        ["confusion", "roc", "pr", "calibration", "scatter", "residuals", "errors", "qq", "classes"];
     figures(parts, "Predictions for samples that were not trained on", measured, &mut out);
     mistakes(parts, &mut out);
-    figures(parts, "Network and memory", ["network", "memory"], &mut out);
+    figures(parts, "Layers while they were trained", ["gradients", "updates"], &mut out);
+    let recorded = layers::names(parts);
+    let title = "Histograms of weights and gradients over time: the darker, the more";
+    small_figures(parts, title, recorded.iter().map(String::as_str), &mut out);
+    network(parts, &mut out);
+    figures(parts, "Time and memory of a step", ["kernels", "memory", "blocks"], &mut out);
     table_of_epochs(epochs(parts), &mut out);
     sources(parts, &mut out);
     out + "</body>\n</html>\n"
@@ -98,16 +108,42 @@ fn tiles(parts: &Parts, out: &mut String) {
 
 /// A headed part with those of these figures that can be drawn.
 fn figures<'a>(parts: &Parts, title: &str, names: impl IntoIterator<Item = &'a str>, out: &mut String) {
+    grid(parts, title, "grid", names, out);
+}
+
+/// As [`figures`], for small ones.
+fn small_figures<'a>(parts: &Parts, title: &str, names: impl IntoIterator<Item = &'a str>, out: &mut String) {
+    grid(parts, title, "grid small", names, out);
+}
+
+fn grid<'a>(
+    parts: &Parts,
+    title: &str,
+    class: &str,
+    names: impl IntoIterator<Item = &'a str>,
+    out: &mut String,
+) {
     let drawn: Vec<String> =
         names.into_iter().filter_map(|name| draw(parts, name)).map(|figure| figure.inline()).collect();
     if drawn.is_empty() {
         return;
     }
-    let _ = writeln!(out, "<h2>{}</h2>\n<div class=\"grid\">", escape(title));
+    let _ = writeln!(out, "<h2>{}</h2>\n<div class=\"{class}\">", escape(title));
     for svg in drawn {
         let _ = writeln!(out, "<figure>\n{svg}</figure>");
     }
     *out += "</div>\n";
+}
+
+/// The network, which can be made larger: a box that is checked, no script.
+fn network(parts: &Parts, out: &mut String) {
+    let Some(figure) = draw(parts, "network") else { return };
+    let _ = writeln!(
+        out,
+        "<h2>Network</h2>\n<p>Point at a layer for its parameters and the kernels behind it.</p>\n<div class=\"zoom\">\
+         <label><input type=\"checkbox\"> larger</label>\n<figure>\n{}</figure>\n</div>",
+        figure.inline()
+    );
 }
 
 fn mistakes(parts: &Parts, out: &mut String) {
@@ -157,8 +193,10 @@ fn table_of_epochs(epochs: &[EpochReport], out: &mut String) {
 fn sources(parts: &Parts, out: &mut String) {
     if let Some(environment) = &parts.environment {
         *out += "<h2>Where it was made</h2>\n<table>\n";
+        let commit = environment.commit.as_ref().map(ToString::to_string).unwrap_or_default();
         let rows = [
             ("dropforge", &environment.library),
+            ("commit", &commit),
             ("device", &environment.device),
             ("system", &environment.system),
             ("processor", &environment.processor),
@@ -172,7 +210,11 @@ fn sources(parts: &Parts, out: &mut String) {
             let _ = writeln!(out, "<h2>The command</h2>\n<pre>{}</pre>", escape(&words.join(" ")));
         }
     }
-    let hidden = [("Settings", &parts.config), ("Kernels of the training step", &parts.listing)];
+    let hidden = [
+        ("Settings", &parts.config),
+        ("Profile: time of each kernel", &parts.profile),
+        ("Kernels of the training step", &parts.listing),
+    ];
     for (title, text) in hidden {
         if let Some(text) = text {
             let _ = writeln!(

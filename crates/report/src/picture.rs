@@ -1,20 +1,11 @@
 //! Small pictures within a page.
 
 use crate::predictions::Mistake;
+use dropforge::run::png;
 
 /// A picture as a PNG file within an address; `None` for one that cannot be written.
 pub fn address(mistake: &Mistake) -> Option<String> {
-    let [channels, height, width] = mistake.shape;
-    let plane = height * width;
-    let bytes: Vec<u8> = (0..plane)
-        .flat_map(|pixel| (0..channels).map(move |channel| channel * plane + pixel))
-        .map(|index| (mistake.pixels.get(index).copied().unwrap_or(0.0) * 255.0).round() as u8)
-        .collect();
-    let mut file = Vec::new();
-    let mut encoder = png::Encoder::new(&mut file, width.try_into().ok()?, height.try_into().ok()?);
-    encoder.set_color(if channels == 1 { png::ColorType::Grayscale } else { png::ColorType::Rgb });
-    encoder.set_depth(png::BitDepth::Eight);
-    encoder.write_header().ok()?.write_image_data(&bytes).ok()?;
+    let file = png(mistake.shape, &mistake.pixels)?;
     Some(format!("data:image/png;base64,{}", base64(&file)))
 }
 

@@ -138,13 +138,7 @@ fn keep_worst(
     }
     let Some(all) = inputs.as_f32() else { return Ok(()) };
     let plane = height * width;
-    let mut pixels = all[sample * channels * plane..][..channels * plane].to_vec();
-    let (mean, std) = (&trained.inputs().mean, &trained.inputs().std);
-    for (channel, plane) in pixels.chunks_mut(plane).enumerate() {
-        let (mean, std) =
-            (mean.get(channel).copied().unwrap_or(0.0), std.get(channel).copied().unwrap_or(1.0));
-        plane.iter_mut().for_each(|pixel| *pixel = (*pixel * std + mean).clamp(0.0, 1.0));
-    }
+    let pixels = trained.inputs().brightness(&all[sample * channels * plane..][..channels * plane]);
     let place = worst.partition_point(|mistake| mistake.probability >= probability);
     worst.insert(place, Mistake { shape: [channels, height, width], pixels, truth, said, probability });
     worst.truncate(WORST);

@@ -2,7 +2,7 @@
 
 use crate::binding::Arguments;
 use crate::device::{Argument, BufferRef, Loaded};
-use crate::profile;
+use crate::profile::{self, Times};
 use dropforge_ir::Result;
 use dropforge_plan::Plan;
 use dropforge_plan::explain::explain;
@@ -47,6 +47,16 @@ impl Executable {
     /// Takes the time of each kernel from the next run on.
     pub fn start_profile(&mut self) {
         self.loaded.start_profile();
+    }
+
+    /// The time of each kernel so far; `None` where a device cannot tell, or nobody asked for a profile.
+    pub fn times(&self) -> Option<Times> {
+        self.loaded.times()
+    }
+
+    /// What the device knows of a kernel beside the plan; empty if nothing.
+    pub fn note(&self, kernel: usize) -> String {
+        self.loaded.note(kernel)
     }
 
     /// What profiling found, for people: time per kernel, its share and its rate. Empty where a device cannot tell.

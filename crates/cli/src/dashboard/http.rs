@@ -69,11 +69,30 @@ impl Request {
         self.header("host").is_some_and(|host| own.iter().any(|own| own == host))
     }
 
+    /// Whether it says this word: as the value of `token` in its address or in a cookie, or as a bearer's.
+    pub fn knows(&self, token: &str) -> bool {
+        let bearer =
+            self.header("authorization").and_then(|said| said.strip_prefix("Bearer ")).map(str::to_string);
+        let cookies = self.header("cookie").unwrap_or_default().split(';');
+        let cookie =
+            cookies.filter_map(|cookie| cookie.trim().strip_prefix(COOKIE)).next().map(str::to_string);
+        [self.query("token"), bearer, cookie].into_iter().flatten().any(|said| is_same(&said, token))
+    }
+
     /// A value of the query.
     pub fn query(&self, name: &str) -> Option<String> {
         let mut pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
         pairs.find(|(known, _)| *known == name).map(|(_, value)| decoded(value))
     }
+}
+
+/// In front of the token in a cookie.
+const COOKIE: &str = "dropforge_token=";
+
+/// Whether two texts are the same, in a time that does not tell where they differ.
+fn is_same(said: &str, token: &str) -> bool {
+    let differences = said.bytes().zip(token.bytes()).fold(0, |all, (a, b)| all | (a ^ b));
+    said.len() == token.len() && differences == 0
 }
 
 /// Text with `%20` and the like.
@@ -105,28 +124,39 @@ pub struct Response {
     status: u16,
     kind: &'static str,
     body: String,
+    cookie: String,
 }
 
 impl Response {
+    fn new(status: u16, kind: &'static str, body: String) -> Response {
+        Response { status, kind, body, cookie: String::new() }
+    }
+
+    /// Has the browser say this word from now on, to this server alone.
+    pub fn with_token(self, token: &str) -> Response {
+        let cookie = format!("Set-Cookie: {COOKIE}{token}; HttpOnly; SameSite=Strict; Path=/\r\n");
+        Response { cookie, ..self }
+    }
+
     pub fn text(status: u16, body: &str) -> Response {
-        Response { status, kind: "text/plain; charset=utf-8", body: body.into() }
+        Response::new(status, "text/plain; charset=utf-8", body.into())
     }
 
     pub fn html(body: &str) -> Response {
-        Response { status: 200, kind: "text/html; charset=utf-8", body: body.into() }
+        Response::new(200, "text/html; charset=utf-8", body.into())
     }
 
     pub fn json(body: &Value) -> Response {
-        Response { status: 200, kind: "application/json", body: body.to_string() }
+        Response::new(200, "application/json", body.to_string())
     }
 
     pub fn write(&self, stream: &mut impl Write) -> io::Result<()> {
-        let Response { status, kind, body } = self;
+        let Response { status, kind, body, cookie } = self;
         let reason = if *status == 200 { "OK" } else { "No" };
         // The page may load nothing from elsewhere, whatever stands in the names of runs.
         write!(
             stream,
-            "HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
+            "HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n{cookie}Cache-Control: no-store\r\n\
              Content-Security-Policy: default-src 'self' 'unsafe-inline'\r\nX-Content-Type-Options: nosniff\r\n\
              Connection: close\r\n\r\n{body}",
             body.len()
@@ -149,6 +179,26 @@ mod tests {
         assert_eq!((request.header("x-dropforge"), request.query("y")), (Some("1"), None));
         let rebound = "GET / HTTP/1.1\r\nHost: elsewhere.example:8080\r\n\r\n";
         assert!(!Request::read(&mut rebound.as_bytes()).unwrap().unwrap().is_for(8080));
+    }
+
+    #[test]
+    fn tokens() {
+        let request = |text: &str| Request::read(&mut text.as_bytes()).unwrap().unwrap();
+        for good in [
+            "GET /?token=s3cret HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\r\nAuthorization: Bearer s3cret\r\n\r\n",
+            "GET / HTTP/1.1\r\nCookie: a=b; dropforge_token=s3cret\r\n\r\n",
+        ] {
+            assert!(request(good).knows("s3cret"), "{good}");
+        }
+        for bad in [
+            "GET / HTTP/1.1\r\n\r\n",
+            "GET /?token=s3cre HTTP/1.1\r\n\r\n",
+            "GET /?token=s3crets HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\r\nAuthorization: Bearer\r\n\r\n",
+        ] {
+            assert!(!request(bad).knows("s3cret"), "{bad}");
+        }
     }
 
     #[test]

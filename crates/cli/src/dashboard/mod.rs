@@ -1,6 +1,6 @@
 //! `dropforge dashboard`: the runs of a folder in a browser, as they train.
 //!
-//! A small server on the loopback address: a page, its data as JSON, events when something has changed, and the figures of all
+//! A small server, on the loopback address unless told otherwise: a page, its data as JSON, events when something has changed, and the figures of all
 //! runs for Prometheus. Nothing is loaded from elsewhere, and nothing but the wish to stop a run is written.
 
 mod http;
@@ -13,10 +13,10 @@ use crate::stop;
 use dropforge::metric::Unit;
 use http::{Request, Response};
 use serde_json::{Value, json};
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
+use std::collections::hash_map::{DefaultHasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::io::Write;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,15 +33,26 @@ const MOST_CONNECTIONS: usize = 64;
 
 pub fn run(args: &Dashboard) -> Outcome {
     list(&args.folder)?;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port)).map_err(|error| {
-        format!("port {}: cannot listen on it: {error}; choose another one with --port", args.port)
+    let listener = TcpListener::bind((args.listen, args.port)).map_err(|error| {
+        format!(
+            "{} port {}: cannot listen on it: {error}; choose others with --listen and --port",
+            args.listen, args.port
+        )
     })?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
-    line(format_args!("http://{address} shows the runs in {}; Ctrl-C ends it", args.folder.display()))?;
+    let token = args.token.clone().or_else(|| (!args.listen.is_loopback()).then(drawn));
+    if let Some(bad) =
+        token.as_deref().filter(|token| token.is_empty() || !token.bytes().all(|b| b.is_ascii_alphanumeric()))
+    {
+        return Err(format!("--token {bad}: letters and digits are needed").into());
+    }
+    let said = token.as_ref().map(|token| format!("/?token={token}")).unwrap_or_default();
+    line(format_args!("http://{address}{said} shows the runs in {}; Ctrl-C ends it", args.folder.display()))?;
     let folder: Arc<Path> = args.folder.as_path().into();
+    let access = Arc::new(Access { port: address.port(), token });
     let open = Arc::new(AtomicUsize::new(0));
     for stream in listener.incoming().filter_map(Result::ok) {
-        let (folder, open) = (folder.clone(), open.clone());
+        let (folder, open, access) = (folder.clone(), open.clone(), access.clone());
         if open.load(Ordering::Relaxed) >= MOST_CONNECTIONS {
             continue;
         }
@@ -49,7 +60,7 @@ pub fn run(args: &Dashboard) -> Outcome {
         let last = open.clone();
         let served = thread::Builder::new().spawn(move || {
             // Who has gone away needs no answer.
-            let _ = serve(stream, &folder, address.port());
+            let _ = serve(stream, &folder, &access);
             open.fetch_sub(1, Ordering::Relaxed);
         });
         if served.is_err() {
@@ -59,17 +70,47 @@ pub fn run(args: &Dashboard) -> Outcome {
     Ok(())
 }
 
-fn serve(mut stream: TcpStream, folder: &Path, port: u16) -> std::io::Result<()> {
+/// Who is answered.
+struct Access {
+    port: u16,
+    /// What has to be said; without one, whoever asks for this machine by its own names is answered.
+    token: Option<String>,
+}
+
+impl Access {
+    /// Why a request is not answered.
+    fn refuses(&self, request: &Request) -> Option<&'static str> {
+        match &self.token {
+            Some(_) if request.is("GET", "/health") => None,
+            Some(token) => (!request.knows(token)).then_some("the token is missing or another one"),
+            // A page elsewhere that has its name resolve to this machine is not answered.
+            None => (!request.is_for(self.port)).then_some("only the loopback address is answered"),
+        }
+    }
+}
+
+/// A word that nobody guesses, from the random keys that the system gives hash tables.
+fn drawn() -> String {
+    (0..2).map(|_| format!("{:016x}", RandomState::new().build_hasher().finish())).collect()
+}
+
+fn serve(mut stream: TcpStream, folder: &Path, access: &Access) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     stream.set_write_timeout(Some(Duration::from_secs(10)))?;
-    let response = match Request::read(&mut stream)? {
-        None => Response::text(400, "this is no request that is understood here"),
-        // A page elsewhere that has its name resolve to this machine is not answered.
-        Some(request) if !request.is_for(port) => {
-            Response::text(403, "only the loopback address is answered")
-        }
-        Some(request) if request.is("GET", "/api/events") => return events(stream, folder),
-        Some(request) => answer(&request, folder),
+    let Some(request) = Request::read(&mut stream)? else {
+        return Response::text(400, "this is no request that is understood here").write(&mut stream);
+    };
+    if let Some(why) = access.refuses(&request) {
+        return Response::text(403, why).write(&mut stream);
+    }
+    if request.is("GET", "/api/events") {
+        return events(stream, folder);
+    }
+    let response = answer(&request, folder);
+    let response = match &access.token {
+        // From here on the browser says it by itself.
+        Some(token) if request.is("GET", "/") => response.with_token(token),
+        _ => response,
     };
     response.write(&mut stream)
 }

@@ -82,9 +82,10 @@ fn trials_write_no_run() {
         assert!(text.contains(part), "{part}: {text}");
     }
     let text =
-        folder.succeed("lr-find --model linear.toml --data digits:200 --batch 20 --chart rate.svg --json");
+        folder.succeed("lr-find --model linear.toml --data digits:200 --batch 20 --out rate.svg --json");
     assert!((1e-6..1.0).contains(&number(text.trim(), "suggestion")), "{text}");
     assert!(String::from_utf8(folder.read("rate.svg")).unwrap().contains("suggested"));
+    assert!(folder.fail("lr-find --model linear.toml --data digits:200 --out rate").contains(".svg"));
     assert!(!folder.path().join("runs").exists(), "a run was written");
     // A few samples are learned by heart, and nothing is said of it.
     let quiet = "train --model linear.toml --data digits:200 --batch 20 --overfit-batches 1 --epochs 60 --lr 0.01 --out heart --quiet";
@@ -176,6 +177,48 @@ fn a_run_of_yes_and_no_has_a_roc_curve() {
 }
 
 #[test]
+fn a_figure_is_watched_layers_are_recorded_and_steps_traced() {
+    let folder = Folder::new("watched");
+    folder.write(
+        "two.toml",
+        "layers = [\"flatten\", { type = \"dense\", units = 8, name = \"trunk\" }, \"relu\", { type = \"dense\", units = 10 }]",
+    );
+    let text = folder.succeed(
+        "train --model two.toml --data digits:200 --batch 50 --metrics accuracy,f1 --monitor val_f1 --patience 1 --epochs 6 \
+         --freeze trunk.* --unfreeze-after 2 --validate-epochs 2 --lr 1e-9 --record-layers --trace steps.json --out run --json",
+    );
+    // Two epochs of four are measured, and the second is no better: nothing is learned at such a rate.
+    let event = |name: &str| -> Vec<serde_json::Value> {
+        let events = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        events.filter(|event: &serde_json::Value| event["event"] == name).collect()
+    };
+    let epochs = event("epoch");
+    let measured: Vec<bool> = epochs.iter().map(|epoch| epoch["val_loss"].is_number()).collect();
+    assert_eq!(measured, [false, true, false, true], "{text}");
+    assert!(epochs.iter().all(|epoch| epoch["data_seconds"].is_number()));
+    assert!(event("stopped")[0]["why"].as_str().unwrap().contains("val_f1 was best in epoch 2"), "{text}");
+    assert!(folder.path().join("run/best.safetensors").exists());
+    let records = String::from_utf8(folder.read("run/layers.jsonl")).unwrap();
+    let records: Vec<serde_json::Value> =
+        records.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let trunk = records.iter().filter(|record| record["name"] == "trunk.weight");
+    let trained: Vec<bool> = trunk.map(|record| record["gradients"].is_object()).collect();
+    assert_eq!(trained, [false, false, true, true], "the trunk was frozen for two epochs");
+    assert!(records.iter().all(|record| record["update_norm"].as_f64().unwrap() < 1e-3));
+    let trace: serde_json::Value = serde_json::from_slice(&folder.read("steps.json")).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let named = |name: &str| events.iter().any(|event| event["name"] == name);
+    assert!(named("waiting for data") && named("step") && named("memory of intermediate values"), "{trace}");
+    let kernels = events.iter().filter(|event| event["args"]["layers"].is_array());
+    assert!(kernels.filter_map(|kernel| kernel["dur"].as_f64()).sum::<f64>() > 0.0);
+    // A run holds more files now, and they go with it.
+    let figure = folder.succeed("plot run --what gradients");
+    assert!(figure.starts_with("<svg ") && figure.contains("trunk.weight"), "{figure}");
+    folder.succeed("runs rm run --yes");
+    assert!(!folder.path().join("run").exists());
+}
+
+#[test]
 fn a_file_of_settings_to_begin_with() {
     let folder = Folder::new("init");
     folder.succeed("init --model mlp");
@@ -202,5 +245,17 @@ fn a_sweep_tries_all_and_goes_on() {
     let text = folder.succeed("sweep space.toml --out swept");
     assert!(text.contains("trial 2: ") && !text.contains("trial 1: "), "{text}");
     assert_eq!(folder.succeed("sweep space.toml --out swept --json").lines().count(), 4);
+    // The best third of nine has all its epochs, and one of those was best.
+    let space = "args = ['--model', 'linear.toml', '--data', 'digits:120', '--epochs', '3']\n\
+                 monitor = 'highest val_accuracy'\n[space]\n'optimizer.lr' = { low = 1e-6, high = 0.1, log = true }\n";
+    folder.write("range.toml", space);
+    let text = folder.succeed("sweep range.toml --random 9 --halving --jobs 2 --out halved --chart all.svg");
+    let ended = text.lines().filter(|line| line.starts_with("trial-") && line.contains(" 3/3 ")).count();
+    let short = text.lines().filter(|line| line.starts_with("trial-") && line.contains(" 1/3 ")).count();
+    assert_eq!((ended, short), (3, 6), "{text}");
+    assert!(text.contains("the best go on to epoch 3: trials"), "{text}");
+    assert!(String::from_utf8(folder.read("all.svg")).unwrap().contains("optimizer.lr"));
+    let text = folder.succeed("sweep range.toml --tpe 12 --out learned");
+    assert!(text.contains("trial 11: optimizer.lr") && text.contains("best: trial-"), "{text}");
     assert!(folder.fail("sweep linear.toml").contains("linear.toml: there is no setting `layers`"));
 }

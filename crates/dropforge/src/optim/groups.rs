@@ -178,6 +178,8 @@ pub(crate) struct Updates {
     pub accumulate: usize,
     /// Whether the loss is scaled, for gradients of f16.
     pub scale_loss: bool,
+    /// Whether a step gives the gradients of its batch.
+    pub keep_gradients: bool,
     /// What a schedule multiplies all rates with.
     factor: f64,
 }
@@ -188,6 +190,8 @@ pub(crate) struct Traced {
     pub norm: Option<Tensor>,
     /// Whether all were finite, so that the step counts; where the loss is scaled.
     pub finite: Option<Tensor>,
+    /// The gradients of the batch by the names of their parameters, where they are kept.
+    pub gradients: Vec<(String, Tensor)>,
 }
 
 struct Member {
@@ -265,6 +269,7 @@ impl Updates {
             clip_value: None,
             accumulate: 1,
             scale_loss: false,
+            keep_gradients: false,
             factor: 1.0,
         })
     }
@@ -313,6 +318,8 @@ impl Updates {
             .map(|((_, (name, value)), gradient)| Parameter { name, value, gradient })
             .collect();
         let finite = scale.as_ref().map(|scale| scale.unscale(&mut trained));
+        let kept = trained.iter().filter(|_| self.keep_gradients);
+        let kept = kept.map(|parameter| (parameter.name.clone(), parameter.gradient.clone())).collect();
         let accumulation =
             (self.accumulate > 1).then(|| accumulate::accumulate(scope, &mut trained, self.accumulate));
         if let Some(limit) = self.clip_value {
@@ -335,7 +342,7 @@ impl Updates {
         if let (Some(scale), Some(finite)) = (&scale, &finite) {
             scale.finish(scope, finite);
         }
-        Ok(Traced { norm, finite })
+        Ok(Traced { norm, finite, gradients: kept })
     }
 
     /// The runtime scalars of all groups under the names that the step knows, as they are now.

@@ -50,6 +50,8 @@ pub struct RunConfig {
     pub max_time: Option<f64>,
     /// Steps between two validations in the middle of an epoch, if there are any.
     pub validate_every: Option<u64>,
+    /// Epochs between two validations; the last epoch is always measured.
+    pub validate_epochs: u64,
     /// Samples per step.
     pub batch: usize,
     /// Whether a last batch with fewer samples is left out.
@@ -108,6 +110,7 @@ described! {
     max_steps: Option<u64>, Some(None), (0..).into(), "most steps to make", may change;
     max_time: Option<f64>, Some(None), Range::above(0.0), "most seconds to train", may change;
     validate_every: Option<u64>, Some(None), (1..).into(), "steps between validations within an epoch", may change;
+    validate_epochs: u64, Some(1), (1..).into(), "epochs between validations; the last is always measured", may change;
     batch: usize, Some(128), (1..).into(), "samples per step, as the model is usually trained by default", by recipe;
     drop_last: bool, Some(false), Range::ANY, "whether a last batch with fewer samples is left out";
     shuffle: bool, Some(true), Range::ANY, "whether each epoch has a random order of its own";

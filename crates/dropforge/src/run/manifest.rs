@@ -1,5 +1,6 @@
 //! What a run is, whatever made it: `run.toml`, with which it is opened without the program that trained it.
 
+use super::commit::{Commit, commit};
 use super::disk;
 use super::run_dir::MANIFEST;
 use super::{InputSpec, toml_message};
@@ -159,6 +160,9 @@ pub struct Environment {
     pub processor: String,
     /// The program and what it was told.
     pub command: Vec<String>,
+    /// The commit of the folder that it was started in, where that is a Git repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<Commit>,
 }
 
 impl Environment {
@@ -169,6 +173,7 @@ impl Environment {
             device: runtime.device().name(),
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             processor: processor().unwrap_or_default(),
+            commit: commit().cloned(),
             command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
         }
     }

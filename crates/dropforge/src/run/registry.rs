@@ -271,8 +271,10 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
     callbacks: entries![dyn Callback:
         train::EarlyStopping,
         train::KeepBest,
+        super::Post,
         train::ReduceOnPlateau,
         super::TensorBoard,
+        train::Unfreeze,
     ],
     data: entries![dyn DataSet:
         data_sets::Cifar10,

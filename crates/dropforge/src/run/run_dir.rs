@@ -7,6 +7,7 @@
 //!   model.safetensors        the newest weights once more, for other programs
 //!   best.safetensors         the weights of the best epoch, if training keeps them
 //!   split.toml               which files are trained on and which are for testing, of folders of images
+//!   layers.jsonl             norms and histograms of the layers, if somebody wants them
 //!   run.toml                 what inputs look like, what outputs mean, what trained the network
 //!   checkpoint-000012/       appears by one rename, when all its files are on the disk
 //!     model.safetensors      weights and running statistics
@@ -67,6 +68,9 @@ pub const STOP: &str = ".dropforge-stop";
 
 /// Folder of a run for what TensorBoard shows, where somebody wanted it.
 pub const TENSORBOARD: &str = "tensorboard";
+
+/// File of a run with norms and histograms of its layers, where somebody wanted them.
+pub const LAYERS: &str = "layers.jsonl";
 
 /// File of a run that says which files are trained on and which are for testing.
 pub(crate) const SPLIT: &str = "split.toml";
@@ -175,7 +179,7 @@ impl RunDir {
         }
         self.remove_events()?;
         // The configuration last, so that what a stopped removal leaves is known as a run.
-        for name in COPIES.into_iter().chain([BEST, SPLIT, REPORT, STOP, CONFIG, LOCK]) {
+        for name in COPIES.into_iter().chain([BEST, SPLIT, REPORT, LAYERS, STOP, CONFIG, LOCK]) {
             match calls::remove_file(&self.path.join(name)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(disk::cannot("remove", &self.path.join(name), &error));

@@ -22,6 +22,8 @@ use std::sync::Arc;
 /// The outputs that a program of a step may have beside those of the task, by name.
 pub(crate) const LOSS: &str = "loss";
 pub(crate) const NORM: &str = "gradient_norm";
+/// What stands in front of a parameter's name where its gradient is an output.
+pub(crate) const GRADIENT: &str = "gradient:";
 
 /// A task as one program, with what it needs to be loaded.
 pub(crate) struct Traced {
@@ -104,6 +106,8 @@ fn trace_step(recipe: &Recipe<'_>, samples: usize, updates: Option<&Updates>) ->
     if let Some(updates) = updates {
         let traced = updates.trace(&scope, &loss)?;
         outputs.extend(traced.norm.map(|norm| (NORM.to_string(), norm)));
+        let kept = traced.gradients.into_iter();
+        outputs.extend(kept.map(|(name, gradient)| (format!("{GRADIENT}{name}"), gradient)));
         if let Some(finite) = traced.finite {
             let measured = Measured { prediction: &finite, target: &finite };
             let skipped: Arc<dyn Metric> = Arc::new(SkippedSteps);

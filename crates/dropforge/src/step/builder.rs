@@ -45,6 +45,7 @@ pub struct StepBuilder {
     clip_norm: Option<f64>,
     clip_value: Option<f64>,
     accumulate: usize,
+    keep_gradients: bool,
 }
 
 impl StepBuilder {
@@ -68,6 +69,7 @@ impl StepBuilder {
             clip_norm: None,
             clip_value: None,
             accumulate: 1,
+            keep_gradients: false,
         }
     }
 
@@ -141,6 +143,14 @@ impl StepBuilder {
         self
     }
 
+    /// Has every step leave the gradients of its batch, of those parameters that are trained, for [`Step::gradients`]: to look at
+    /// them. They then take memory of their own, and updates no longer come right behind the products that make them.
+    #[must_use]
+    pub fn keep_gradients(mut self) -> StepBuilder {
+        self.keep_gradients = true;
+        self
+    }
+
     /// Compiles the step for inputs and targets of these types, the batch included as first axis.
     ///
     /// # Errors
@@ -181,6 +191,7 @@ impl StepBuilder {
         updates.clip_norm = self.clip_norm;
         updates.clip_value = self.clip_value;
         updates.accumulate = self.accumulate;
+        updates.keep_gradients = self.keep_gradients;
         let network = self.network.compile_fields(fields, if self.any_batch { 1 } else { samples })?;
         updates.scale_loss = network.precision() == Precision::F16;
         Step::compile(network, updates, samples)

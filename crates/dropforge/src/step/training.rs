@@ -1,7 +1,7 @@
 //! Training steps: one compiled program per batch size, over states that stay on the device.
 
 use super::batch::Batch;
-use super::build::{LOSS, NORM, Traced, trace_train};
+use super::build::{GRADIENT, LOSS, NORM, Traced, trace_train};
 use super::builder::StepBuilder;
 use super::check::written_states_are_used;
 use super::evaluation::{Evaluating, Evaluation};
@@ -16,8 +16,8 @@ use crate::nn::{Layer, STEP};
 use crate::optim::{Optimizer, SCALE, Updates, clip};
 use crate::settings::{Table, Value};
 use crate::tensor::{Runtime, Tensor};
-use dropforge_ir::Data;
-use dropforge_runtime::Choices;
+use dropforge_ir::{Array, Data};
+use dropforge_runtime::{BufferRef, Choices};
 use std::time::Instant;
 
 /// A training step: forward, loss, backward, clipping, the optimizer's update and the metrics in one run.
@@ -40,6 +40,8 @@ pub struct Step {
     /// The metrics with the states that hold their sums over an epoch, the mean loss first.
     train_metrics: Vec<Slot>,
     train: Programs,
+    /// The gradients of the last step by name, where they are kept.
+    gradients: Vec<(String, BufferRef)>,
 }
 
 /// Compiles a training step of layers and a loss for batches like `example`; see [`StepBuilder`] for the choices, and for
@@ -58,7 +60,8 @@ pub fn compile(
 
 impl Step {
     pub(super) fn compile(network: Network, updates: Updates, samples: usize) -> Result<Step> {
-        let mut step = Step { network, updates, train_metrics: Vec::new(), train: Programs::default() };
+        let (train_metrics, gradients) = (Vec::new(), Vec::new());
+        let mut step = Step { network, updates, train_metrics, train: Programs::default(), gradients };
         let started = Instant::now();
         let train = step.trace(samples)?;
         written_states_are_used(&train, &step.network.trace_evaluate(samples)?)?;
@@ -87,6 +90,10 @@ impl Step {
         let compiled = self.train.get(samples).ok_or_else(gone)?;
         let outputs = self.network.run(compiled, batch, &settings, samples)?;
         let output = |name| compiled.output(name).and_then(|index| outputs.get(index)).cloned();
+        let named = compiled.outputs.iter().zip(&outputs);
+        let kept =
+            named.filter_map(|(name, output)| Some((name.strip_prefix(GRADIENT)?.into(), output.clone())));
+        self.gradients = kept.collect();
         Ok(Outcome {
             loss: output(LOSS).ok_or_else(|| Error::program("the program gave no loss"))?,
             gradient_norm: output(NORM),
@@ -136,6 +143,32 @@ impl Step {
     pub fn metric_sums(&self, name: &str) -> Result<Option<Vec<Vec<f64>>>> {
         let slot = self.train_metrics.iter().find(|slot| slot.metric.name() == name);
         slot.map(|slot| self.network.sums(slot)).transpose()
+    }
+
+    /// The gradients of the last step's batch by the names of their parameters, before they were clipped; empty before the
+    /// first step, and unless [`StepBuilder::keep_gradients`] was asked for. Reading waits for the step.
+    ///
+    /// ```
+    /// use dropforge::prelude::*;
+    ///
+    /// let (x, y) = (Tensor::from([[2.0]]), Tensor::from([[0.0]]));
+    /// let step = StepBuilder::new(dense(1), mse(), Sgd::new(0.1)).keep_gradients();
+    /// let mut step = step.compile_for((&x, &y))?;
+    /// let read = |step: &Step, name: &str| step.states().read(name).map(|array| array.as_f32().unwrap()[0]);
+    /// let (weight, bias) = (read(&step, "weight")?, read(&step, "bias")?);
+    /// step.run((&x, &y))?;
+    /// let gradients = step.gradients()?;
+    /// let (name, gradient) = &gradients[0];
+    /// // The loss is (2 w + b)².
+    /// let expected = 4.0 * (2.0 * weight + bias);
+    /// assert!(name == "weight" && (gradient.as_f32().unwrap()[0] - expected).abs() < 1e-4);
+    /// # Ok::<(), dropforge::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn gradients(&self) -> Result<Vec<(String, Array)>> {
+        self.gradients.iter().map(|(name, buffer)| Ok((name.clone(), buffer.read()?))).collect()
     }
 
     /// What the network predicts; see [`Network::predict`].

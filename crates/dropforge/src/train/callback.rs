@@ -8,8 +8,9 @@ use crate::metric::Values;
 use crate::settings::{Table, Value};
 use crate::step::{Evaluation, Network, Step};
 use crate::{Error, Result};
-use dropforge_data::Description;
+use dropforge_data::{Description, Source};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Something that watches training and may change its course. Every event has the run's figures in hand, through
 /// [`Control`], which can also stop it, change its settings and have it saved.
@@ -149,6 +150,11 @@ pub trait Callback {
         let _ = folder;
     }
 
+    /// Takes the samples that are validated on, before training; for callbacks that show some of them.
+    fn with_validation(&mut self, samples: &Arc<dyn Source>) {
+        let _ = samples;
+    }
+
     /// How many checkpoints it wants to stay, the newest included. Default 1.
     fn keeps(&self) -> usize {
         1
@@ -236,6 +242,10 @@ macro_rules! pointer_callback {
                 (**self).in_run(folder);
             }
 
+            fn with_validation(&mut self, samples: &Arc<dyn Source>) {
+                (**self).with_validation(samples);
+            }
+
             fn only_looks_on(&self) -> bool {
                 (**self).only_looks_on()
             }
@@ -259,6 +269,7 @@ pub struct Control<'a> {
     pub(crate) state: &'a mut State,
     pub(super) seen: Seen,
     pub(super) stop: &'a mut Option<String>,
+    pub(super) skips_validations: bool,
     pub(super) save: bool,
     pub(super) best: bool,
 }
@@ -277,6 +288,11 @@ impl Control<'_> {
     /// The last finished epoch.
     pub fn report(&self) -> Option<&EpochReport> {
         self.state.history.last()
+    }
+
+    /// Whether an epoch was not measured because only some are: see [`Fit::validate_epochs`](super::Fit::validate_epochs).
+    pub fn is_unmeasured(&self, report: &EpochReport) -> bool {
+        self.skips_validations && report.validation.is_none()
     }
 
     /// The metrics over the batches of this epoch so far; see [`Progress::metrics`].

@@ -2,8 +2,10 @@
 
 use super::callback::Callback;
 use crate::{Error, Result};
+use dropforge_data::Source;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Callbacks in the order in which they hear of events.
 pub(super) struct Callbacks<'a>(Vec<&'a mut (dyn Callback + 'a)>);
@@ -28,6 +30,11 @@ impl<'a> Callbacks<'a> {
             return;
         };
         self.0.iter_mut().for_each(|callback| callback.in_run(&folder));
+    }
+
+    /// Tells all what is validated on.
+    pub fn tell_validation(&mut self, samples: &Arc<dyn Source>) {
+        self.0.iter_mut().for_each(|callback| callback.with_validation(samples));
     }
 
     /// How many checkpoints are to stay.

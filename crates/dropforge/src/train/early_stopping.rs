@@ -36,7 +36,7 @@ pub fn early_stopping(monitor: Monitor) -> EarlyStopping {
 }
 
 impl EarlyStopping {
-    /// How many epochs may be no better. Default 3.
+    /// How many epochs may be no better, of those that are measured. Default 3.
     #[must_use]
     pub fn patience(mut self, epochs: u64) -> EarlyStopping {
         self.patience = epochs;
@@ -74,6 +74,9 @@ impl Callback for EarlyStopping {
     }
 
     fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
+        if self.monitor.waits(report, control) {
+            return Ok(());
+        }
         self.monitor.update(&mut self.best, report, self.min_delta)?;
         self.check(control);
         Ok(())

@@ -30,6 +30,7 @@ pub struct Fit<'a> {
     train: Arc<dyn Source>,
     validation: Option<Arc<dyn Source>>,
     validate_every: Option<u64>,
+    validate_epochs: u64,
     epochs: u64,
     limits: Limits,
     callbacks: Vec<Box<dyn Callback + 'a>>,
@@ -86,7 +87,16 @@ impl fmt::Display for Fitted {
 impl<'a> Fit<'a> {
     pub(super) fn new(trainer: &'a mut Trainer, train: Arc<dyn Source>) -> Fit<'a> {
         let (limits, callbacks) = (Limits::default(), Vec::new());
-        Fit { trainer, train, validation: None, validate_every: None, epochs: 1, limits, callbacks }
+        Fit {
+            trainer,
+            train,
+            validation: None,
+            validate_every: None,
+            validate_epochs: 1,
+            epochs: 1,
+            limits,
+            callbacks,
+        }
     }
 
     /// How many epochs the run is to have in the end, those before this call included. Default 1.
@@ -108,6 +118,14 @@ impl<'a> Fit<'a> {
     #[must_use]
     pub fn validate_every(mut self, steps: u64) -> Self {
         self.validate_every = Some(steps.max(1));
+        self
+    }
+
+    /// Measures the network after every so many epochs only, and after the last: where a validation takes long. Callbacks that
+    /// watch a figure of the validation wait for it. Default 1.
+    #[must_use]
+    pub fn validate_epochs(mut self, epochs: u64) -> Self {
+        self.validate_epochs = epochs.max(1);
         self
     }
 
@@ -151,7 +169,16 @@ impl<'a> Fit<'a> {
     /// A sample cannot be read, the loss is no longer finite, a callback fails, a checkpoint cannot be written, or the
     /// device fails.
     pub fn run(self) -> Result<Fitted> {
-        let Fit { trainer, train, validation, validate_every, epochs, mut limits, callbacks: mut own } = self;
+        let Fit {
+            trainer,
+            train,
+            validation,
+            validate_every,
+            validate_epochs,
+            epochs,
+            mut limits,
+            callbacks: mut own,
+        } = self;
         limits.validation = validate_every.zip(validation.clone());
         if let Some((limit, end)) = &mut limits.time {
             *end = Instant::now().checked_add(*limit);
@@ -164,7 +191,10 @@ impl<'a> Fit<'a> {
         let all = attached.iter_mut().map(|callback| &mut **callback as &mut dyn Callback);
         let own = own.iter_mut().map(|callback| &mut **callback as &mut dyn Callback);
         let mut callbacks = Callbacks::new(all.chain(own).collect());
-        let fitted = run(trainer, train, validation, epochs, &limits, &mut callbacks);
+        trainer.skips_validations = validation.is_some() && validate_epochs > 1;
+        let measured = Validations { source: validation, every: validate_epochs, last: epochs };
+        let fitted = run(trainer, train, &measured, epochs, &limits, &mut callbacks);
+        trainer.skips_validations = false;
         if let Err(error) = &fitted {
             callbacks.failed(error);
         }
@@ -174,10 +204,24 @@ impl<'a> Fit<'a> {
     }
 }
 
+/// What is measured after epochs, and after which.
+struct Validations {
+    source: Option<Arc<dyn Source>>,
+    every: u64,
+    last: u64,
+}
+
+impl Validations {
+    /// What is measured after an epoch.
+    fn after(&self, epoch: u64) -> Option<&Arc<dyn Source>> {
+        self.source.as_ref().filter(|_| epoch.is_multiple_of(self.every) || epoch >= self.last)
+    }
+}
+
 fn run(
     trainer: &mut Trainer,
     train: Arc<dyn Source>,
-    validation: Option<Arc<dyn Source>>,
+    validations: &Validations,
     epochs: u64,
     limits: &Limits,
     callbacks: &mut Callbacks<'_>,
@@ -185,13 +229,16 @@ fn run(
     trainer.stop = None;
     trainer.restore(callbacks)?;
     callbacks.tell_folder();
+    if let Some(samples) = &validations.source {
+        callbacks.tell_validation(samples);
+    }
     trainer.event(callbacks, |callback, control| callback.on_fit_start(control))?;
     // A checkpoint is written before the validation; a run that goes on from it has that still before it.
     let behind =
         trainer.state.batch == 0 && trainer.history().last().is_some_and(|last| last.validation.is_none());
     let mut unsaved = false;
-    if behind && validation.is_some() {
-        after_epoch(trainer, validation.as_ref(), callbacks)?;
+    if behind && validations.after(trainer.epochs()).is_some() {
+        after_epoch(trainer, validations, callbacks)?;
         unsaved = true;
     }
     let mut stopped = None;
@@ -206,7 +253,7 @@ fn run(
             break;
         }
         trainer.save_with(callbacks)?;
-        after_epoch(trainer, validation.as_ref(), callbacks)?;
+        after_epoch(trainer, validations, callbacks)?;
     }
     if unsaved || trainer.steps() == 0 {
         trainer.save_with(callbacks)?;
@@ -218,10 +265,10 @@ fn run(
 /// Validation and the end of an epoch.
 fn after_epoch(
     trainer: &mut Trainer,
-    validation: Option<&Arc<dyn Source>>,
+    validations: &Validations,
     callbacks: &mut Callbacks<'_>,
 ) -> Result<()> {
-    if let Some(validation) = validation {
+    if let Some(validation) = validations.after(trainer.epochs()) {
         let measured = trainer.validate_source(validation.clone())?;
         trainer.event(callbacks, |callback, control| callback.on_validation_end(&measured, control))?;
     }

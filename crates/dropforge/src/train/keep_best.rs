@@ -57,6 +57,9 @@ impl Callback for KeepBest {
     }
 
     fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
+        if self.monitor.waits(report, control) {
+            return Ok(());
+        }
         if self.monitor.update(&mut self.best, report, 0.0)? {
             control.request_best();
         }

@@ -1,5 +1,6 @@
 //! Watching one figure of the epochs: whether it becomes better.
 
+use super::callback::Control;
 use super::report::{EpochReport, TRAIN, VALIDATION};
 use crate::metric::{Better, Values};
 use crate::settings::{Context, SettingType, Value};
@@ -70,6 +71,11 @@ impl Monitor {
             Error::of(ErrorKind::Setting, message)
         };
         Ok(self.better.or(metric).ok_or_else(unknown)? == Better::Higher)
+    }
+
+    /// Whether an epoch has not been measured because only some are, so that it says nothing.
+    pub(crate) fn waits(&self, report: &EpochReport, control: &Control<'_>) -> bool {
+        control.is_unmeasured(report) && self.name.starts_with(VALIDATION)
     }
 
     /// The figure of an epoch.

@@ -69,6 +69,9 @@ impl Callback for ReduceOnPlateau {
     }
 
     fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
+        if self.monitor.waits(report, control) {
+            return Ok(());
+        }
         self.monitor.update(&mut self.best, report, 0.0)?;
         if self.best.waited > self.patience {
             self.best.waited = 0;

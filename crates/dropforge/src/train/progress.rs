@@ -25,6 +25,12 @@ pub struct Progress<'a> {
     pub loss: f64,
     /// Samples per second.
     pub samples_per_s: f64,
+    /// Loss of the last step that has been read, a few steps behind; NaN before the first.
+    pub last_loss: f64,
+    /// Global norm of the gradients of that step, before they were clipped; `None` where they are not.
+    pub gradient_norm: Option<f64>,
+    /// Where the time went since training went on.
+    pub phases: Phases,
     measured: &'a Step,
 }
 
@@ -37,6 +43,9 @@ impl<'a> Progress<'a> {
             step: state.step,
             loss: seen.loss / seen.samples as f64,
             samples_per_s: seen.samples as f64 / seen.seconds.max(1e-9),
+            last_loss: seen.last_loss.unwrap_or(f64::NAN),
+            gradient_norm: seen.gradient_norm,
+            phases: seen.phases,
             measured: step,
         }
     }
@@ -50,6 +59,27 @@ impl<'a> Progress<'a> {
     }
 }
 
+/// Where the time of training steps went, in seconds on the host. On a GPU, which computes while the host goes on, a step
+/// takes as long as the host waits for an earlier one.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Phases {
+    /// Steps that were made.
+    pub steps: u64,
+    /// Waiting for a batch.
+    pub data: f64,
+    /// Computing: the program of the step, and what is told to the device before.
+    pub step: f64,
+    /// Callbacks after steps: saving, what is shown, those of your own.
+    pub callbacks: f64,
+}
+
+impl Phases {
+    /// All of it.
+    pub fn seconds(&self) -> f64 {
+        self.data + self.step + self.callbacks
+    }
+}
+
 /// What has been read of the losses since training went on.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
@@ -57,6 +87,10 @@ pub(super) struct Seen {
     pub loss: f64,
     pub samples: u64,
     pub seconds: f64,
+    /// Loss and norm of the gradients of the last step that was read.
+    pub last_loss: Option<f64>,
+    pub gradient_norm: Option<f64>,
+    pub phases: Phases,
 }
 
 /// Steps whose loss has not been read yet, in order.
@@ -91,6 +125,8 @@ impl Outcomes {
             }
             seen.loss += f64::from(loss) * outcome.samples() as f64;
             seen.samples += outcome.samples() as u64;
+            seen.last_loss = Some(loss.into());
+            seen.gradient_norm = outcome.gradient_norm()?.map(f64::from);
         }
         Ok(())
     }

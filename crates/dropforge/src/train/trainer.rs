@@ -150,6 +150,13 @@ impl TrainerBuilder {
         self
     }
 
+    /// Has every step leave the gradients of its batch: see [`StepBuilder::keep_gradients`].
+    #[must_use]
+    pub fn keep_gradients(mut self) -> TrainerBuilder {
+        self.step = self.step.keep_gradients();
+        self
+    }
+
     /// Whether each epoch has its own random order. Default `true`.
     #[must_use]
     pub fn shuffle(mut self, shuffle: bool) -> TrainerBuilder {
@@ -223,6 +230,7 @@ impl TrainerBuilder {
             state,
             seen: Seen::default(),
             stop: None,
+            skips_validations: false,
             callbacks: Vec::new(),
             remembered: BTreeMap::new(),
             description,
@@ -273,6 +281,8 @@ pub struct Trainer {
     seen: Seen,
     /// Why a callback wants to end training.
     pub(super) stop: Option<String>,
+    /// Whether some epochs are not measured, on purpose.
+    pub(super) skips_validations: bool,
     /// Those that stay from fit to fit.
     callbacks: Vec<Box<dyn Callback>>,
     /// What callbacks that are yet to come remembered in the checkpoint that was resumed.
@@ -430,6 +440,7 @@ impl Trainer {
             state: &mut self.state,
             seen: self.seen,
             stop: &mut self.stop,
+            skips_validations: self.skips_validations,
             save: false,
             best: false,
         };
@@ -512,8 +523,11 @@ impl Trainer {
     ) -> Result<bool> {
         let mut started = Instant::now();
         let seconds = self.state.seconds;
+        let mut since = started;
         loop {
             let Some(batch) = epoch.next() else { return Ok(true) };
+            let phases = &mut self.seen.phases;
+            phases.data += lap(&mut since);
             if self.stop.is_some() || limits.reached(self.state.step).is_some() {
                 return Ok(false);
             }
@@ -538,12 +552,15 @@ impl Trainer {
             self.state.step += 1;
             outcomes.push(outcome, self.state.step);
             outcomes.read_late(&mut self.seen)?;
+            self.seen.phases.step += lap(&mut since);
+            self.seen.phases.steps += 1;
             self.seen.seconds = started.elapsed().as_secs_f64();
             self.state.seconds = seconds + self.seen.seconds;
             watch(&Progress::new(&self.state, &self.seen, &self.step))?;
             if !callbacks.is_empty() {
                 self.after_step(outcomes, callbacks)?;
             }
+            self.seen.phases.callbacks += lap(&mut since);
             // The end of an epoch is measured by whoever drives it.
             if let Some((every, source)) = &limits.validation
                 && self.state.step.is_multiple_of(*every)
@@ -552,6 +569,7 @@ impl Trainer {
                 let measured = self.evaluate_source(source.clone())?;
                 started += Duration::from_secs_f64(measured.seconds.max(0.0));
                 self.event(callbacks, |callback, control| callback.on_validation_end(&measured, control))?;
+                since = Instant::now();
             }
         }
     }
@@ -562,6 +580,7 @@ impl Trainer {
             state: &mut self.state,
             seen: self.seen,
             stop: &mut self.stop,
+            skips_validations: self.skips_validations,
             save: false,
             best: false,
         };
@@ -772,4 +791,10 @@ impl Trainer {
     pub fn step_mut(&mut self) -> &mut Step {
         &mut self.step
     }
+}
+
+/// Seconds since a moment, which becomes now.
+fn lap(since: &mut Instant) -> f64 {
+    let now = Instant::now();
+    now.duration_since(std::mem::replace(since, now)).as_secs_f64()
 }

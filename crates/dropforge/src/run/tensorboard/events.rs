@@ -1,120 +1,23 @@
-//! Event files that TensorBoard reads: records of protocol buffers, written by hand.
+//! Event files: records of protocol buffers, written by hand.
 //!
-//! A file is a row of records (length, its checksum, bytes, their checksum); each holds an `Event` of TensorFlow's
-//! `event.proto` and `summary.proto`, of which scalars, histograms and texts are written.
+//! A file is a row of records (length, its checksum, bytes, their checksum); each holds an `Event` of TensorFlow's `event.proto`
+//! and `summary.proto`.
 
-use super::calls::{self, OpenFile};
-use super::disk;
-use super::run_dir::TENSORBOARD;
-use crate::nn::StateKind;
-use crate::settings::{Described, Range, Table};
-use crate::train::{Callback, Control, EpochReport};
-use crate::{Data, Result, described};
+use crate::Result;
+use crate::run::calls::{self, OpenFile};
+use crate::run::disk;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The callback of [`tensorboard`].
-pub struct TensorBoard {
-    folder: Option<String>,
-    every: u64,
-    histograms: bool,
-    /// The folder of the run that is trained.
-    run: Option<PathBuf>,
-    file: Option<Events>,
-}
-
-/// Writes event files for TensorBoard into a folder, which is made: the loss and the rate every 20 steps, the figures of each
-/// epoch, histograms of the parameters. Each start adds a file; `tensorboard --logdir FOLDER` shows them together.
-pub fn tensorboard(folder: impl Into<String>) -> TensorBoard {
-    TensorBoard { folder: Some(folder.into()), every: 20, histograms: true, run: None, file: None }
-}
-
-described! {
-    TensorBoard = "tensorboard", "writes event files that TensorBoard shows", { run: None, file: None };
-    folder: Option<String>, Some(None), Range::ANY, "folder for the files, `tensorboard` in that of the run by default";
-    every: u64, Some(20), (1..).into(), "steps between two losses", may change;
-    histograms: bool, Some(true), Range::ANY, "whether histograms of the parameters are written after each epoch", may change;
-}
-
-impl TensorBoard {
-    /// The file, which is begun with the first figure; none where there is neither a folder nor a run.
-    fn open(&mut self, step: u64) -> Result<Option<&mut Events>> {
-        let usual = || self.run.as_ref().map(|run| run.join(TENSORBOARD));
-        if self.file.is_none()
-            && let Some(folder) = self.folder.as_ref().map(PathBuf::from).or_else(usual)
-        {
-            let mut events = Events::create(&folder)?;
-            events.text("step", &format!("begins at step {step}"), step)?;
-            self.file = Some(events);
-        }
-        Ok(self.file.as_mut())
-    }
-}
-
-impl Callback for TensorBoard {
-    fn name(&self) -> String {
-        "tensorboard".into()
-    }
-
-    fn on_step_end(&mut self, control: &mut Control<'_>) -> Result<()> {
-        let progress = control.progress();
-        let (step, loss, speed) = (progress.step, progress.loss, progress.samples_per_s);
-        if step % self.every == 0
-            && let Some(events) = self.open(step)?
-        {
-            // Losses are read a few steps late: at the start of an epoch there is none yet.
-            if !loss.is_nan() {
-                events.scalar("step/loss", loss, step)?;
-            }
-            events.scalar("step/samples_per_s", speed, step)?;
-        }
-        Ok(())
-    }
-
-    fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
-        let histograms = self.histograms;
-        let Some(events) = self.open(report.step)? else { return Ok(()) };
-        events.scalar("lr", report.lr, report.step)?;
-        for name in report.names() {
-            // As `loss/train`, so that both curves stand in one group.
-            let (of, figure) = name.split_once('_').unwrap_or(("", &name));
-            if let Some(value) = report.get(&name) {
-                events.scalar(&format!("{figure}/{of}"), value, report.step)?;
-            }
-        }
-        if histograms {
-            let states = control.step().states();
-            for state in states.iter().filter(|state| state.kind() == StateKind::Parameter) {
-                if let Data::F32(values) = state.read()?.data() {
-                    events.histogram(state.name(), values, report.step)?;
-                }
-            }
-        }
-        events.flush()
-    }
-
-    fn in_run(&mut self, folder: &Path) {
-        self.run = Some(folder.into());
-    }
-
-    fn only_looks_on(&self) -> bool {
-        true
-    }
-
-    fn config(&self) -> Result<Table> {
-        self.write_named()
-    }
-}
-
 /// An event file that is being written.
-struct Events {
+pub struct Events {
     path: PathBuf,
     file: std::io::BufWriter<OpenFile>,
 }
 
 impl Events {
-    fn create(folder: &Path) -> Result<Events> {
+    pub fn create(folder: &Path) -> Result<Events> {
         calls::create_folders(folder).map_err(|error| disk::cannot("create", folder, &error))?;
         let seconds = now() as u64;
         let path = folder.join(format!("events.out.tfevents.{seconds:010}.dropforge.{}", std::process::id()));
@@ -127,14 +30,14 @@ impl Events {
         Ok(events)
     }
 
-    fn scalar(&mut self, tag: &str, value: f64, step: u64) -> Result<()> {
+    pub fn scalar(&mut self, tag: &str, value: f64, step: u64) -> Result<()> {
         let mut one = Message::default();
         one.bytes(1, tag.as_bytes());
         one.float(2, value as f32);
         self.summary(&one, step)
     }
 
-    fn text(&mut self, tag: &str, text: &str, step: u64) -> Result<()> {
+    pub fn text(&mut self, tag: &str, text: &str, step: u64) -> Result<()> {
         const STRING: u64 = 7;
         let (mut dim, mut shape, mut tensor) = (Message::default(), Message::default(), Message::default());
         dim.varint(1, 1);
@@ -142,17 +45,14 @@ impl Events {
         tensor.varint(1, STRING);
         tensor.bytes(2, &shape.0);
         tensor.bytes(8, text.as_bytes());
-        let (mut plugin, mut metadata, mut one) =
-            (Message::default(), Message::default(), Message::default());
-        plugin.bytes(1, b"text");
-        metadata.bytes(1, &plugin.0);
+        let mut one = Message::default();
         one.bytes(1, tag.as_bytes());
         one.bytes(8, &tensor.0);
-        one.bytes(9, &metadata.0);
+        one.bytes(9, &metadata("text", &[]).0);
         self.summary(&one, step)
     }
 
-    fn histogram(&mut self, tag: &str, values: &[f32], step: u64) -> Result<()> {
+    pub fn histogram(&mut self, tag: &str, values: &[f32], step: u64) -> Result<()> {
         const BUCKETS: usize = 30;
         let finite = || values.iter().map(|&x| f64::from(x)).filter(|x| x.is_finite());
         let (low, high) = finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
@@ -174,6 +74,35 @@ impl Events {
         self.summary(&one, step)
     }
 
+    /// A picture: PNG.
+    pub fn image(&mut self, tag: &str, size: [usize; 3], png: &[u8], step: u64) -> Result<()> {
+        let [channels, height, width] = size;
+        let (mut image, mut one) = (Message::default(), Message::default());
+        image.varint(1, height as u64);
+        image.varint(2, width as u64);
+        image.varint(3, channels as u64);
+        image.bytes(4, png);
+        one.bytes(1, tag.as_bytes());
+        one.bytes(4, &image.0);
+        self.summary(&one, step)
+    }
+
+    /// What a part of TensorBoard of its own knows how to read.
+    pub fn plugin(&mut self, tag: &str, name: &str, content: &Message) -> Result<()> {
+        let mut one = Message::default();
+        one.bytes(1, tag.as_bytes());
+        one.bytes(9, &metadata(name, &content.0).0);
+        self.summary(&one, 0)
+    }
+
+    /// A graph: a message `GraphDef`.
+    pub fn graph(&mut self, graph: &Message) -> Result<()> {
+        let mut event = Message::default();
+        event.double(1, now());
+        event.bytes(4, &graph.0);
+        self.record(&event.0)
+    }
+
     fn summary(&mut self, value: &Message, step: u64) -> Result<()> {
         let (mut summary, mut event) = (Message::default(), Message::default());
         summary.bytes(1, &value.0);
@@ -188,13 +117,24 @@ impl Events {
         written.map_err(|error| disk::cannot("write", &self.path, &error))
     }
 
-    fn flush(&mut self) -> Result<()> {
+    pub fn flush(&mut self) -> Result<()> {
         self.file.flush().map_err(|error| disk::cannot("write", &self.path, &error))
     }
 }
 
+/// What a value is for: the part of TensorBoard that shows it, with what that needs.
+fn metadata(plugin: &str, content: &[u8]) -> Message {
+    let (mut data, mut metadata) = (Message::default(), Message::default());
+    data.bytes(1, plugin.as_bytes());
+    if !content.is_empty() {
+        data.bytes(2, content);
+    }
+    metadata.bytes(1, &data.0);
+    metadata
+}
+
 /// Seconds since 1970.
-fn now() -> f64 {
+pub fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
@@ -218,7 +158,7 @@ fn checksum(bytes: &[u8]) -> u32 {
 
 /// A message of protocol buffers, field by field.
 #[derive(Default)]
-struct Message(Vec<u8>);
+pub struct Message(pub Vec<u8>);
 
 impl Message {
     fn number(&mut self, mut value: u64) {
@@ -229,22 +169,22 @@ impl Message {
         self.0.push(value as u8);
     }
 
-    fn varint(&mut self, field: u64, value: u64) {
+    pub fn varint(&mut self, field: u64, value: u64) {
         self.number(field << 3);
         self.number(value);
     }
 
-    fn double(&mut self, field: u64, value: f64) {
+    pub fn double(&mut self, field: u64, value: f64) {
         self.number(field << 3 | 1);
         self.0.extend(value.to_le_bytes());
     }
 
-    fn float(&mut self, field: u64, value: f32) {
+    pub fn float(&mut self, field: u64, value: f32) {
         self.number(field << 3 | 5);
         self.0.extend(value.to_le_bytes());
     }
 
-    fn bytes(&mut self, field: u64, bytes: &[u8]) {
+    pub fn bytes(&mut self, field: u64, bytes: &[u8]) {
         self.number(field << 3 | 2);
         self.number(bytes.len() as u64);
         self.0.extend(bytes);

@@ -1,140 +1,29 @@
-//! `dropforge sweep`: trains with many settings, each in a process and a run of its own.
+//! What a sweep tries: settings with what each may be.
 
-use crate::args::Sweep;
-use crate::output::{Outcome, Stop, line, note};
-use crate::runs::{Listed, list, print};
-use dropforge::run::{check_path, holds_run, read_text_file};
+use dropforge::run::check_path;
 use dropforge::settings::{SettingType, Table, Value, unknown};
 use dropforge::train::Monitor;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::Duration;
+
+/// Settings with their values, of one trial.
+pub type Trial = Vec<(String, Value)>;
 
 /// What is tried, from a file.
-struct Space {
+pub struct Space {
     /// Words for every `dropforge train`.
-    args: Vec<String>,
-    monitor: Monitor,
+    pub args: Vec<String>,
+    pub monitor: Monitor,
     /// Settings with what each may be.
-    settings: Vec<(String, Choice)>,
+    pub settings: Vec<(String, Choice)>,
 }
 
 /// What a setting may be.
-enum Choice {
+pub enum Choice {
     OneOf(Vec<Value>),
     Between { low: f64, high: f64, log: bool },
 }
 
-pub fn run(args: &Sweep) -> Outcome {
-    let named = |message: String| format!("{}: {message}", args.space.display());
-    let text = read_text_file(&args.space)?;
-    let space = Space::parse(&text).map_err(named)?;
-    let trials = match args.random {
-        Some(count) => (0..count).map(|trial| space.random(args.seed, trial)).collect(),
-        None => space.grid().map_err(named)?,
-    };
-    std::fs::create_dir_all(&args.out)
-        .map_err(|error| format!("{}: cannot create it: {error}", args.out.display()))?;
-    let width = trials.len().saturating_sub(1).to_string().len().max(3);
-    let folder = |trial: usize| args.out.join(format!("trial-{trial:0width$}"));
-    let mut waiting = 0..trials.len();
-    let mut busy: Vec<(usize, Child)> = Vec::new();
-    // What ends the sweep: no other trial is begun, and those that train are waited for.
-    let mut failed = None;
-    loop {
-        while busy.len() < usize::from(args.jobs) && failed.is_none() {
-            let Some(trial) = waiting.next() else { break };
-            let child = match start(&space, &folder(trial), &trials[trial]) {
-                Ok(Some(child)) => child,
-                Ok(None) => continue,
-                Err(stop) => {
-                    failed = Some(stop);
-                    break;
-                }
-            };
-            busy.push((trial, child));
-            if !args.json {
-                match line(format_args!("trial {trial}: {}", said(&trials[trial]))) {
-                    // Trials are worth finishing even if nobody reads along.
-                    Ok(()) | Err(Stop::Unread) => {}
-                    Err(stop) => failed = Some(stop),
-                }
-            }
-        }
-        if busy.is_empty() {
-            break;
-        }
-        thread::sleep(Duration::from_millis(50));
-        let mut index = 0;
-        while index < busy.len() {
-            match busy[index].1.try_wait() {
-                Ok(None) => index += 1,
-                Ok(Some(status)) if status.success() => drop(busy.swap_remove(index)),
-                _ => {
-                    let (trial, _) = busy.swap_remove(index);
-                    note(&format!("trial {trial} failed ({}); the others go on", said(&trials[trial])));
-                }
-            }
-        }
-    }
-    failed.map_or(Ok(()), Err)?;
-    show(args, &space, list(&args.out)?)
-}
-
-/// Starts a trial, or goes on with it; `None` if it is finished.
-fn start(space: &Space, folder: &Path, settings: &[(String, Value)]) -> Outcome<Option<Child>> {
-    let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
-    let mut command = Command::new(program);
-    command.args(["train", "--quiet"]).stdin(Stdio::null());
-    if holds_run(folder) {
-        if Listed::read(folder)?.status() == "finished" {
-            return Ok(None);
-        }
-        command.arg("--resume").arg(folder);
-    } else {
-        command.args(&space.args).arg("--out").arg(folder);
-        for (path, value) in settings {
-            command.arg("--set").arg(format!("{path}={value}"));
-        }
-    }
-    let child = command.spawn().map_err(|error| format!("cannot start a trial: {error}"))?;
-    Ok(Some(child))
-}
-
-/// The trials, the best first.
-fn show(args: &Sweep, space: &Space, mut runs: Vec<Listed>) -> Outcome {
-    let figure = |run: &Listed| run.figure(space.monitor.name());
-    let measured = runs.iter().find(|run| figure(run).is_some()).and_then(|run| run.epochs.last());
-    let is_highest = measured.map_or(Ok(false), |report| space.monitor.is_highest(report))?;
-    runs.sort_by(|a, b| match (figure(a), figure(b)) {
-        (Some(a), Some(b)) if is_highest => b.total_cmp(&a),
-        (Some(a), Some(b)) => a.total_cmp(&b),
-        (a, b) => b.is_some().cmp(&a.is_some()),
-    });
-    if args.json {
-        return runs.iter().try_for_each(|run| line(run.json()));
-    }
-    let Some((best, value)) = runs.first().and_then(|run| Some((run, figure(run)?))) else {
-        return Err(format!("no trial has measured {}", space.monitor.name()).into());
-    };
-    print(&runs)?;
-    let settings = space.settings.iter().filter_map(|(path, _)| Some((path, best.settings.get(path)?)));
-    let settings: Vec<String> = settings.map(|(path, value)| format!("{path} = {value}")).collect();
-    line(format_args!(
-        "best: {} with {} {value:.4}: {}",
-        best.name,
-        space.monitor.name(),
-        settings.join(", ")
-    ))
-}
-
-fn said(settings: &[(String, Value)]) -> String {
-    settings.iter().map(|(path, value)| format!("{path} = {value}")).collect::<Vec<_>>().join(", ")
-}
-
 impl Space {
-    fn parse(text: &str) -> Result<Space, String> {
+    pub fn parse(text: &str) -> Result<Space, String> {
         let table: Table = text.parse().map_err(|error| format!("{error}").replace('\n', " "))?;
         let known = ["args", "monitor", "space"];
         if let Some(other) = table.keys().find(|key| !known.contains(&key.as_str())) {
@@ -159,12 +48,12 @@ impl Space {
     }
 
     /// All combinations, the last setting changing fastest.
-    fn grid(&self) -> Result<Vec<Vec<(String, Value)>>, String> {
-        let mut all: Vec<Vec<(String, Value)>> = vec![Vec::new()];
+    pub fn grid(&self) -> Result<Vec<Trial>, String> {
+        let mut all: Vec<Trial> = vec![Vec::new()];
         for (path, choice) in &self.settings {
             let Choice::OneOf(values) = choice else {
                 return Err(format!(
-                    "{path} has a range, of which there is no grid; list its values, or add --random N"
+                    "{path} has a range, of which there is no grid; list its values, or add --random N or --tpe N"
                 ));
             };
             all = all
@@ -177,7 +66,7 @@ impl Space {
     }
 
     /// What a trial draws: the same for a seed and a number, whatever the other trials.
-    fn random(&self, seed: u64, trial: u64) -> Vec<(String, Value)> {
+    pub fn random(&self, seed: u64, trial: u64) -> Trial {
         let draws = self.settings.iter().enumerate().map(|(place, (path, choice))| {
             let draw = uniform(seed, trial, place as u64);
             (path.clone(), choice.at(draw))
@@ -214,8 +103,32 @@ impl Choice {
         }
     }
 
+    /// The place from 0 to 1 of a value as a run writes it; `None` if the value is none of this choice.
+    pub fn place(&self, value: &str) -> Option<f64> {
+        match self {
+            Choice::OneOf(values) => {
+                let text = |known: &Value| known.as_str().map_or_else(|| known.to_string(), str::to_string);
+                let number = value.parse::<f64>().ok();
+                let same = |known: &&Value| {
+                    let known = text(known);
+                    known == value || (number.is_some() && known.parse::<f64>().ok() == number)
+                };
+                let index = values.iter().position(|known| same(&known))?;
+                Some((index as f64 + 0.5) / values.len() as f64)
+            }
+            Choice::Between { low, high, log } => {
+                let number: f64 = value.parse().ok()?;
+                let place = match log {
+                    true => (number / low).ln() / (high / low).ln(),
+                    false => (number - low) / (high - low),
+                };
+                (-1e-6..=1.0 + 1e-6).contains(&place).then(|| place.clamp(0.0, 1.0))
+            }
+        }
+    }
+
     /// The value at a place from 0 up to 1.
-    fn at(&self, draw: f64) -> Value {
+    pub fn at(&self, draw: f64) -> Value {
         match self {
             Choice::OneOf(values) => {
                 values[((draw * values.len() as f64) as usize).min(values.len() - 1)].clone()
@@ -227,7 +140,7 @@ impl Choice {
 }
 
 /// A number from 0 up to 1 for three numbers (SplitMix64).
-fn uniform(seed: u64, trial: u64, place: u64) -> f64 {
+pub fn uniform(seed: u64, trial: u64, place: u64) -> f64 {
     let mut word = [seed, trial, place].into_iter().fold(0u64, |word, number| {
         let mut word = word.wrapping_add(number).wrapping_add(0x9e37_79b9_7f4a_7c15);
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -238,13 +151,9 @@ fn uniform(seed: u64, trial: u64, place: u64) -> f64 {
     word as f64 / (1u64 << 53) as f64
 }
 
-/// Where trials go unless told otherwise.
-pub fn usual_folder() -> PathBuf {
-    PathBuf::from("runs/sweep")
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::said;
     use super::*;
 
     #[test]

@@ -1,0 +1,373 @@
+//! `train --tui`: training on a full screen of the terminal: curves, rates, memory, where the time goes. `q` ends it, saved.
+
+use crate::output::{Outcome, count, duration};
+use dropforge::step::Evaluation;
+use dropforge::train::{Callback, Control, EpochReport, Marks, Phases};
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+use ratatui::layout::{Alignment, Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::symbols::Marker;
+use ratatui::text::Line;
+use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, Paragraph, Row, Table};
+use ratatui::{DefaultTerminal, Frame};
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+const REDRAW: Duration = Duration::from_millis(100);
+/// More points than this are not seen; then neighbours become one.
+const MOST_POINTS: usize = 600;
+/// Lines of what stands out.
+const MOST_NOTES: usize = 3;
+
+/// What is shown.
+#[derive(Default)]
+struct View {
+    /// What is trained, on what.
+    title: String,
+    epochs: u64,
+    epoch: u64,
+    batch: usize,
+    batches: usize,
+    step: u64,
+    samples_per_s: f64,
+    phases: Phases,
+    /// Seconds since the start and until the end.
+    elapsed: f64,
+    left: f64,
+    /// Bytes of intermediate values, and of weights, optimizer and metrics.
+    memory: [usize; 2],
+    loss: Curve,
+    validation: Curve,
+    reports: Vec<EpochReport>,
+    notes: Vec<String>,
+}
+
+/// Numbers over steps, of which at most so many are kept.
+#[derive(Default)]
+struct Curve {
+    points: Vec<(f64, f64)>,
+    /// How many numbers become one point, and those that are waiting.
+    each: usize,
+    sum: f64,
+    waiting: usize,
+}
+
+impl Curve {
+    fn add(&mut self, step: u64, value: f64) {
+        if !value.is_finite() {
+            return;
+        }
+        self.each = self.each.max(1);
+        self.sum += value;
+        self.waiting += 1;
+        if self.waiting < self.each {
+            return;
+        }
+        self.points.push((step as f64, self.sum / self.waiting as f64));
+        (self.sum, self.waiting) = (0.0, 0);
+        if self.points.len() > MOST_POINTS {
+            let both = |pair: &[(f64, f64)]| {
+                let mean = pair.iter().map(|point| point.1).sum::<f64>() / pair.len() as f64;
+                (pair[pair.len() - 1].0, mean)
+            };
+            self.points = self.points.chunks(2).map(both).collect();
+            self.each *= 2;
+        }
+    }
+}
+
+/// The callback that draws.
+pub struct Screen {
+    terminal: Option<DefaultTerminal>,
+    drawn: Option<Instant>,
+    started: Instant,
+    batch: usize,
+    marks: Marks,
+    view: View,
+}
+
+impl Screen {
+    /// For a training with so many epochs of batches of so many samples.
+    pub fn new(title: String, epochs: u64, batch: usize) -> Outcome<Screen> {
+        if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+            return Err("--tui: the output is no terminal; leave it out".into());
+        }
+        let view = View { title, epochs, ..View::default() };
+        Ok(Screen {
+            terminal: None,
+            drawn: None,
+            started: Instant::now(),
+            batch,
+            marks: Marks::default(),
+            view,
+        })
+    }
+
+    fn draw(&mut self) -> dropforge::Result<()> {
+        self.drawn = Some(Instant::now());
+        let view = &self.view;
+        let Some(terminal) = &mut self.terminal else { return Ok(()) };
+        let drawn = terminal.draw(|frame| show(frame, view));
+        drawn.map(drop).map_err(|error| dropforge::Error::new(format!("--tui: cannot draw: {error}")))
+    }
+
+    fn close(&mut self) {
+        if self.terminal.take().is_some() {
+            ratatui::restore();
+        }
+    }
+
+    fn take(&mut self, control: &Control<'_>) {
+        let progress = control.progress();
+        let view = &mut self.view;
+        (view.epoch, view.batch, view.batches) = (progress.epoch, progress.batch, progress.batches);
+        (view.step, view.samples_per_s, view.phases) =
+            (progress.step, progress.samples_per_s, progress.phases);
+        view.elapsed = self.started.elapsed().as_secs_f64();
+        let epochs_left = view.epochs.saturating_sub(progress.epoch) as f64;
+        let batches = epochs_left * progress.batches as f64;
+        let batches = batches + progress.batches.saturating_sub(progress.batch) as f64;
+        view.left = batches * self.batch as f64 / progress.samples_per_s.max(1e-9);
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Whether somebody wants training to end.
+fn is_quit(event: &Event) -> bool {
+    let Event::Key(key) = event else { return false };
+    let control_c = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
+    key.kind == KeyEventKind::Press && (control_c || key.code == KeyCode::Char('q'))
+}
+
+impl Callback for Screen {
+    fn name(&self) -> String {
+        "tui".into()
+    }
+
+    fn only_looks_on(&self) -> bool {
+        true
+    }
+
+    fn on_fit_start(&mut self, control: &mut Control<'_>) -> dropforge::Result<()> {
+        let failed =
+            |error: io::Error| dropforge::Error::new(format!("--tui: the terminal cannot be used: {error}"));
+        self.terminal = Some(ratatui::try_init().map_err(failed)?);
+        let network = control.step().network();
+        let arena = network.compilations().iter().map(|one| one.peak_bytes).max().unwrap_or(0);
+        let states = control.step().states().iter().map(|state| state.ty().bytes()).sum();
+        self.view.memory = [arena, states];
+        self.view.reports = control.history().to_vec();
+        self.take(control);
+        self.draw()
+    }
+
+    fn on_step_end(&mut self, control: &mut Control<'_>) -> dropforge::Result<()> {
+        let progress = control.progress();
+        self.view.loss.add(progress.step, progress.last_loss);
+        if let Some(mark) = self.marks.look(&progress) {
+            self.view.notes.push(mark.to_string());
+            let old = self.view.notes.len().saturating_sub(MOST_NOTES);
+            self.view.notes.drain(..old);
+        }
+        if self.drawn.is_some_and(|at| at.elapsed() < REDRAW) {
+            return Ok(());
+        }
+        self.take(control);
+        self.draw()?;
+        while event::poll(Duration::ZERO).unwrap_or(false) {
+            if event::read().is_ok_and(|event| is_quit(&event)) {
+                control.stop("q was pressed");
+            }
+        }
+        Ok(())
+    }
+
+    fn on_validation_end(
+        &mut self,
+        measured: &Evaluation,
+        control: &mut Control<'_>,
+    ) -> dropforge::Result<()> {
+        self.view.validation.add(control.progress().step, measured.loss);
+        Ok(())
+    }
+
+    fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> dropforge::Result<()> {
+        self.view.reports.push(report.clone());
+        self.take(control);
+        self.draw()
+    }
+
+    fn on_error(&mut self, _: &dropforge::Error) {
+        self.close();
+    }
+
+    fn on_fit_end(&mut self, _: &mut Control<'_>) -> dropforge::Result<()> {
+        self.close();
+        Ok(())
+    }
+}
+
+fn show(frame: &mut Frame<'_>, view: &View) {
+    let notes = view.notes.len() as u16;
+    let rows = [
+        Constraint::Length(1),
+        Constraint::Length(1),
+        Constraint::Min(8),
+        Constraint::Length(9),
+        Constraint::Length(notes),
+        Constraint::Length(1),
+    ];
+    let [title, bar, curves, below, marks, keys] = Layout::vertical(rows).areas(frame.area());
+    let bold = Style::new().add_modifier(Modifier::BOLD);
+    frame.render_widget(Paragraph::new(view.title.as_str()).style(bold), title);
+    let part = view.batch as f64 / view.batches.max(1) as f64;
+    let left =
+        if view.samples_per_s >= 1.0 { format!(", {} left", duration(view.left)) } else { String::new() };
+    let label = format!(
+        "epoch {}/{}, step {}, {}{left}",
+        view.epoch.min(view.epochs),
+        view.epochs,
+        count(view.step),
+        duration(view.elapsed)
+    );
+    let gauge =
+        Gauge::default().ratio(part.clamp(0.0, 1.0)).label(label).gauge_style(Style::new().fg(Color::Blue));
+    frame.render_widget(gauge, bar);
+    show_curves(frame, curves, view);
+    let [rates, epochs] = Layout::horizontal([Constraint::Length(38), Constraint::Min(20)]).areas(below);
+    show_rates(frame, rates, view);
+    show_epochs(frame, epochs, view);
+    let lines: Vec<Line<'_>> = view.notes.iter().map(|note| Line::from(note.as_str())).collect();
+    frame.render_widget(Paragraph::new(lines).style(Style::new().fg(Color::Yellow)), marks);
+    let help = Paragraph::new("q ends after this step; all is saved, and --resume goes on");
+    frame.render_widget(help.alignment(Alignment::Right), keys);
+}
+
+fn show_curves(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    let all = || view.loss.points.iter().chain(&view.validation.points);
+    let ends = |of: fn(&(f64, f64)) -> f64| {
+        let (low, high) =
+            all().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
+        match low < high {
+            true => [low, high],
+            false if low.is_finite() => [low - 0.5, low + 0.5],
+            false => [0.0, 1.0],
+        }
+    };
+    let (x, y) = (ends(|point| point.0), ends(|point| point.1));
+    let sets = vec![
+        line("training loss", Color::Blue, &view.loss.points),
+        line("validation loss", Color::LightRed, &view.validation.points),
+    ];
+    let written = |ends: [f64; 2], form: fn(f64) -> String| {
+        [ends[0], (ends[0] + ends[1]) / 2.0, ends[1]].map(form).to_vec()
+    };
+    let chart = Chart::new(sets)
+        .block(Block::bordered().title("loss"))
+        .x_axis(Axis::default().bounds(x).labels(written(x, |step| format!("{step:.0}"))))
+        .y_axis(Axis::default().bounds(y).labels(written(y, |loss| format!("{loss:.3}"))));
+    frame.render_widget(chart, area);
+}
+
+fn line<'a>(name: &'a str, colour: Color, points: &'a [(f64, f64)]) -> Dataset<'a> {
+    let data = Dataset::default().name(name).marker(Marker::Braille).graph_type(GraphType::Line);
+    data.style(Style::new().fg(colour)).data(points)
+}
+
+fn show_rates(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    let Phases { steps, data, step, callbacks } = view.phases;
+    let per_step = |seconds: f64| 1e3 * seconds / steps.max(1) as f64;
+    let part = |seconds: f64| 100.0 * seconds / view.phases.seconds().max(1e-9);
+    let phase = |name: &str, seconds: f64| {
+        format!("{name:<17}{:>9.3} ms {:>4.0} %", per_step(seconds), part(seconds))
+    };
+    let size = |bytes: usize| format!("{:>8.1} MiB", bytes as f64 / f64::from(1 << 20));
+    let lines = [
+        format!("{:<17}{:>9} /s", "samples", count(view.samples_per_s as u64)),
+        phase("waiting for data", data),
+        phase("computing", step),
+        phase("callbacks", callbacks),
+        format!("{:<17}{}", "step's memory", size(view.memory[0])),
+        format!("{:<17}{}", "weights and such", size(view.memory[1])),
+    ];
+    let lines: Vec<Line<'_>> = lines.into_iter().map(Line::from).collect();
+    frame.render_widget(Paragraph::new(lines).block(Block::bordered().title("rates and memory")), area);
+}
+
+fn show_epochs(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    let metric = |values: &dropforge::metric::Values| {
+        values.shown().next().map_or(String::new(), |value| value.to_string())
+    };
+    let row = |report: &EpochReport| {
+        let measured = report.validation.as_ref();
+        Row::new([
+            report.epoch.to_string(),
+            format!("{:.4}", report.loss),
+            measured.map_or(String::new(), |measured| format!("{:.4}", measured.loss)),
+            measured.map_or(metric(&report.metrics), |measured| metric(&measured.metrics)),
+            duration(report.seconds),
+        ])
+    };
+    let room = area.height.saturating_sub(3) as usize;
+    let rows: Vec<Row<'_>> = view.reports.iter().rev().take(room).map(row).collect();
+    let widths = [
+        Constraint::Length(5),
+        Constraint::Length(9),
+        Constraint::Length(10),
+        Constraint::Min(10),
+        Constraint::Length(9),
+    ];
+    let head = Row::new(["epoch", "training", "validation", "metric", "time"]);
+    let table = Table::new(rows, widths).header(head.style(Style::new().add_modifier(Modifier::BOLD)));
+    frame.render_widget(table.block(Block::bordered().title("epochs")), area);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+    use ratatui::crossterm::event::KeyEvent;
+
+    #[test]
+    fn everything_is_on_the_screen_however_small_it_is() {
+        let mut view = View { title: "lenet on digits".into(), epochs: 5, ..View::default() };
+        (view.epoch, view.batch, view.batches, view.step) = (2, 30, 60, 90);
+        (view.samples_per_s, view.elapsed, view.left) = (12_345.0, 61.0, 120.0);
+        view.phases = Phases { steps: 90, data: 0.09, step: 0.81, callbacks: 0.0 };
+        (0..5000).for_each(|step| view.loss.add(step, 1.0 / (1.0 + step as f64)));
+        assert!(view.loss.points.len() <= MOST_POINTS && view.loss.points.last().unwrap().0 > 4900.0);
+        view.notes.push("step 7: the loss is far outside".into());
+        for (width, height) in [(100, 30), (40, 12), (10, 3), (1, 1)] {
+            let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+            terminal.draw(|frame| show(frame, &view)).unwrap();
+            if width == 100 {
+                let screen = terminal.backend().to_string();
+                for part in [
+                    "lenet on digits",
+                    "epoch 2/5, step 90",
+                    "12,345 /s",
+                    "waiting for data",
+                    "10 %",
+                    "step 7",
+                    "training loss",
+                ] {
+                    assert!(screen.contains(part), "{part} is missing in\n{screen}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn q_and_control_c_end_it() {
+        let key = |code, modifiers| Event::Key(KeyEvent::new(code, modifiers));
+        assert!(is_quit(&key(KeyCode::Char('q'), KeyModifiers::NONE)));
+        assert!(is_quit(&key(KeyCode::Char('c'), KeyModifiers::CONTROL)));
+        assert!(!is_quit(&key(KeyCode::Char('c'), KeyModifiers::NONE)) && !is_quit(&Event::FocusGained));
+    }
+}

@@ -1,0 +1,186 @@
+//! Event files that TensorBoard reads: scalars, histograms, pictures, texts, the graph and the settings.
+
+mod events;
+mod graph;
+mod settings;
+
+use super::InputSpec;
+use super::picture::png;
+use super::run_dir::TENSORBOARD;
+use crate::nn::StateKind;
+use crate::settings::{Described, Range, Table};
+use crate::train::{Callback, Control, EpochReport, Snapshot};
+use crate::{Data, Result, described};
+use dropforge_data::{INPUT, Loader, LoaderOptions, Source, Values};
+use events::Events;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Pictures that are shown of the samples.
+const PICTURES: usize = 8;
+
+/// The callback of [`tensorboard`].
+pub struct TensorBoard {
+    folder: Option<String>,
+    every: u64,
+    histograms: bool,
+    /// The folder of the run that is trained.
+    run: Option<PathBuf>,
+    file: Option<Events>,
+    samples: Option<Arc<dyn Source>>,
+    /// Whether the settings have been written.
+    told: bool,
+}
+
+/// Writes event files for TensorBoard into a folder, which is made: the loss and the rate every 20 steps, the figures of each
+/// epoch, histograms of the parameters and, where [they are kept](crate::train::TrainerBuilder::keep_gradients), of the gradients;
+/// the graph of the network, the first samples that are validated on if they are pictures, and the settings as text and as
+/// hyperparameters. Each start adds a file; `tensorboard --logdir
+/// FOLDER` shows them together.
+///
+/// ```
+/// use dropforge::prelude::*;
+/// use dropforge::run::tensorboard;
+///
+/// # let folder = std::env::temp_dir().join(format!("dropforge-doc-events-{}", std::process::id()));
+/// let (train, test) = datasets::digits(200, 50, 1);
+/// let mut trainer = Trainer::new(seq![flatten(), dense(10)], cross_entropy(), Sgd::new(0.1)).compile(&train)?;
+/// let events = tensorboard(folder.to_string_lossy());
+/// trainer.fit(&train).validate(&test).epochs(1).callback(events).run()?;
+/// assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+/// # std::fs::remove_dir_all(folder).unwrap();
+/// # Ok::<(), dropforge::Error>(())
+/// ```
+pub fn tensorboard(folder: impl Into<String>) -> TensorBoard {
+    let (run, file, samples) = (None, None, None);
+    TensorBoard { folder: Some(folder.into()), every: 20, histograms: true, run, file, samples, told: false }
+}
+
+described! {
+    TensorBoard = "tensorboard", "writes event files that TensorBoard shows", { run: None, file: None, samples: None, told: false };
+    folder: Option<String>, Some(None), Range::ANY, "folder for the files, `tensorboard` in that of the run by default";
+    every: u64, Some(20), (1..).into(), "steps between two losses", may change;
+    histograms: bool, Some(true), Range::ANY, "whether histograms of the parameters are written after each epoch", may change;
+}
+
+impl TensorBoard {
+    /// The file, which is begun when it is first needed; none where there is neither a folder nor a run.
+    fn open(&mut self) -> Result<Option<&mut Events>> {
+        let usual = || self.run.as_ref().map(|run| run.join(TENSORBOARD));
+        if self.file.is_none()
+            && let Some(folder) = self.folder.as_ref().map(PathBuf::from).or_else(usual)
+        {
+            self.file = Some(Events::create(&folder)?);
+        }
+        Ok(self.file.as_mut())
+    }
+
+    fn write_pictures(&mut self, step: u64) -> Result<()> {
+        let Some(samples) = self.samples.take() else { return Ok(()) };
+        let input = InputSpec::described(samples.description());
+        let &[channels, height, width] = input.shape.as_slice() else { return Ok(()) };
+        if ![1, 3].contains(&channels) {
+            return Ok(());
+        }
+        let options = LoaderOptions { batch: PICTURES, shuffle: false, ..LoaderOptions::default() };
+        let Some(batch) = Loader::new(samples, options)?.epoch(0, 0).next() else { return Ok(()) };
+        let batch = batch?;
+        let Some(Values::F32(numbers)) = batch.get(INPUT) else { return Ok(()) };
+        let Some(events) = self.open()? else { return Ok(()) };
+        for (index, pixels) in numbers.chunks(channels * height * width).enumerate() {
+            let size = [channels, height, width];
+            if let Some(file) = png(size, &input.brightness(pixels)) {
+                events.image(&format!("samples/{index}"), size, &file, step)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Callback for TensorBoard {
+    fn name(&self) -> String {
+        "tensorboard".into()
+    }
+
+    fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
+        let step = control.progress().step;
+        self.write_pictures(step)?;
+        // A network that cannot be traced for one sample has none.
+        match graph::of(control.step().network()) {
+            Ok(graph) => self.open()?.map_or(Ok(()), |events| events.graph(&graph)),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn on_step_end(&mut self, control: &mut Control<'_>) -> Result<()> {
+        let progress = control.progress();
+        let (step, loss, speed) = (progress.step, progress.loss, progress.samples_per_s);
+        if step % self.every == 0
+            && let Some(events) = self.open()?
+        {
+            // Losses are read a few steps late: at the start of an epoch there is none yet.
+            if !loss.is_nan() {
+                events.scalar("step/loss", loss, step)?;
+            }
+            events.scalar("step/samples_per_s", speed, step)?;
+        }
+        Ok(())
+    }
+
+    /// The settings, which only a snapshot knows.
+    fn on_checkpoint(&mut self, snapshot: &Snapshot<'_>) -> Result<()> {
+        if std::mem::replace(&mut self.told, true) {
+            return Ok(());
+        }
+        let (step, table) = (snapshot.steps(), snapshot.setup.settings.clone());
+        let Some(events) = self.open()? else { return Ok(()) };
+        // Indented text is shown as it is.
+        let text: String = table.to_string().lines().map(|line| format!("    {line}\n")).collect();
+        events.text("settings", &text, step)?;
+        settings::write(events, &table)?;
+        events.flush()
+    }
+
+    fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
+        let histograms = self.histograms;
+        let Some(events) = self.open()? else { return Ok(()) };
+        events.scalar("lr", report.lr, report.step)?;
+        for name in report.names() {
+            // As `loss/train`, so that both curves stand in one group.
+            let (of, figure) = name.split_once('_').unwrap_or(("", &name));
+            if let Some(value) = report.get(&name) {
+                events.scalar(&format!("{figure}/{of}"), value, report.step)?;
+            }
+        }
+        if histograms {
+            let states = control.step().states();
+            for state in states.iter().filter(|state| state.kind() == StateKind::Parameter) {
+                if let Data::F32(values) = state.read()?.data() {
+                    events.histogram(state.name(), values, report.step)?;
+                }
+            }
+            for (name, gradient) in control.step().gradients()? {
+                if let Data::F32(values) = gradient.data() {
+                    events.histogram(&format!("gradients/{name}"), values, report.step)?;
+                }
+            }
+        }
+        events.flush()
+    }
+
+    fn in_run(&mut self, folder: &Path) {
+        self.run = Some(folder.into());
+    }
+
+    fn with_validation(&mut self, samples: &Arc<dyn Source>) {
+        self.samples = Some(samples.clone());
+    }
+
+    fn only_looks_on(&self) -> bool {
+        true
+    }
+
+    fn config(&self) -> Result<Table> {
+        self.write_named()
+    }
+}

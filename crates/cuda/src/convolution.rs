@@ -323,8 +323,8 @@ mod tests {
     fn gradients_of_filters_are_widened_and_other_results_are_not() {
         let found = jobs(
             "f16",
-            "  %a: TYPE[16, 64, 32, 32] = input \"a\"
-  %b: TYPE[16, 64, 32, 32] = input \"b\"
+            "  %a: TYPE[32, 64, 32, 32] = input \"a\"
+  %b: TYPE[32, 64, 32, 32] = input \"b\"
   %w: TYPE[64, 64, 1, 1] = input \"w\"
   %x = cast %a {to=f32}
   %g = cast %b {to=f32}

@@ -105,7 +105,7 @@ pub(crate) struct Following<'a> {
 pub(crate) struct Extras<'a> {
     /// What runs on finished parts of the result.
     pub following: Option<&'a Following<'a>>,
-    /// A convolution's filters, packed before.
+    /// A convolution's filters or the right side of a product, packed before.
     pub packed: Option<&'a [f32]>,
 }
 
@@ -338,6 +338,34 @@ impl Call {
         }
     }
 
+    /// Lets a product keep its right side from run to run, packed by [`Call::pack_right`]. Returns whether it does so.
+    pub(crate) fn keep_right(&mut self, shared: &Shared) -> bool {
+        let Call::Product { matmul, .. } = self else { return false };
+        let Some(keeping) = matmul.keeping_right(shared.pool.threads()) else { return false };
+        *matmul = keeping;
+        true
+    }
+
+    /// The memory for the right side of a product that keeps it, in elements.
+    pub(crate) fn packed_right_len(&self) -> usize {
+        match self {
+            Call::Product { matmul, .. } => matmul.packed_len(),
+            _ => 0,
+        }
+    }
+
+    /// Packs one of several parts of the right side of a product that keeps it.
+    ///
+    /// # Safety
+    /// `right` is where that operand of the plan lies; `packed` has room for [`Call::packed_right_len`] elements, and nobody else
+    /// touches this part.
+    pub(crate) unsafe fn pack_right(&self, right: *const u8, packed: *mut f32, part: usize, parts: usize) {
+        if let Call::Product { matmul, offsets } = self {
+            // SAFETY: the caller's promise; the offset is inside the operand.
+            unsafe { matmul.pack(right.cast::<f32>().offset(offsets[1]), packed, part, parts) };
+        }
+    }
+
     /// Says that nobody needs the product but the loop kernel that follows it element by element.
     pub(crate) fn put_product_aside(&mut self) {
         if let Call::Product { matmul, .. } = self {
@@ -378,19 +406,22 @@ impl Call {
     ) {
         let Extras { following, packed } = extras;
         match (self, following) {
-            (Call::Product { matmul, offsets }, Some(following)) => {
+            (Call::Product { matmul, offsets }, _) if following.is_some() || packed.is_some() => {
                 let [rows, columns] =
                     matmul.row_major_output().map_or([0, 0], |(rows, columns)| [rows, columns]);
+                let packed = packed.map(<[f32]>::as_ptr);
                 // SAFETY: the caller's promise; tiles cover the output once, so that each element is visited once, after it
                 // is finished, and by the thread that finished it.
                 unsafe {
                     let lhs = arg(0).cast::<f32>().cast_const().offset(offsets[0]);
                     let rhs = arg(1).cast::<f32>().cast_const().offset(offsets[1]);
                     let scratch = scratch.take().as_mut_ptr();
-                    matmul.run_with(lhs, rhs, result(0).cast(), scratch, &shared.pool, &|tile| {
-                        let aside = tile.aside.map(|_| following.product);
-                        let parts = tile.ranges(rows, columns);
-                        following.kernel.run_elements(following.operand, aside, parts);
+                    matmul.run_packed([lhs, rhs], packed, result(0).cast(), scratch, &shared.pool, &|tile| {
+                        if let Some(following) = following {
+                            let aside = tile.aside.map(|_| following.product);
+                            let parts = tile.ranges(rows, columns);
+                            following.kernel.run_elements(following.operand, aside, parts);
+                        }
                     });
                 }
             }

@@ -48,7 +48,7 @@ impl CpuExecutable {
     pub(crate) fn new(shared: &Arc<Shared>, binding: &Binding<'_>) -> Result<CpuExecutable> {
         let plan = Arc::clone(binding.plan());
         let states = binding.own_states(|buffer: &CpuBuffer| buffer.belongs_to(shared))?;
-        let kernels = Kernels::new(&plan, shared)?;
+        let kernels = Kernels::new(&plan, shared, &|_| false)?;
         let packed = kernels.prepared.iter().map(|step| match step {
             Prepared::Call { call, args, .. } if args.len() == 2 => PackedFilters::new(call, args[1], &plan),
             _ => Ok(None),

@@ -44,11 +44,12 @@ pub(crate) struct Kernels {
 }
 
 impl Kernels {
-    /// Decides everything that can be decided before the first run.
+    /// Decides everything that can be decided before the first run. `stays` says of which buffers the caller packs what products
+    /// need of them, by [`Call::pack_right`], and gives that to [`Kernels::run`].
     ///
     /// # Errors
     /// If there is no memory for what a kernel keeps.
-    pub(crate) fn new(plan: &Plan, shared: &Shared) -> Result<Kernels> {
+    pub(crate) fn new(plan: &Plan, shared: &Shared, stays: &dyn Fn(usize) -> bool) -> Result<Kernels> {
         let threads = shared.pool.threads();
         let mut scratch_bytes = 0;
         let mut prepared: Vec<Prepared> = Vec::with_capacity(plan.kernels.len());
@@ -84,6 +85,12 @@ impl Kernels {
                     let source =
                         |arg: usize| &plan.program.definition(plan.buffers[args[arg].buffer].value).op;
                     let mut call = Call::new(op, args, &types, source, shared)?;
+                    if let [left, right] = args.as_slice()
+                        && stays(right.buffer)
+                        && !stays(left.buffer)
+                    {
+                        call.keep_right(shared);
+                    }
                     if results.get(1).is_some_and(|&positions| plan.is_used_only_by(number, positions)) {
                         call.leave_out_positions();
                     }
@@ -118,7 +125,7 @@ impl Kernels {
         }
     }
 
-    /// Runs one kernel, by its number; `packed` are its filters, if they were packed before.
+    /// Runs one kernel, by its number; `packed` are its filters or the right side of its product, if they were packed before.
     ///
     /// # Safety
     /// `pointers` say where each buffer of the plan lies: they have the sizes of their types and overlap only as the plan

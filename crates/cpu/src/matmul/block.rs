@@ -39,6 +39,68 @@ pub(super) struct Operand<'a> {
     pub outer: &'a [isize],
 }
 
+/// A right side that was packed whole: block after block of the contracted axis, panel after panel in each.
+#[derive(Clone, Copy)]
+pub(super) struct PackedRight {
+    pub pointer: *const f32,
+    /// Columns of all panels together.
+    pub width: usize,
+    /// The first column of this product among them, where a panel starts.
+    pub first: usize,
+}
+
+impl PackedRight {
+    /// Where the panel that starts with a column of this product lies, for a block of `steps` from step `start` on.
+    #[inline(always)]
+    fn panel(&self, column: usize, start: usize, steps: usize) -> *const f32 {
+        self.pointer.wrapping_add(start * self.width + (self.first + column) * steps)
+    }
+}
+
+/// Packs a part of the panels of a right side for [`PackedRight`].
+pub(super) struct PackRight<'a> {
+    pub right: Operand<'a>,
+    /// Columns.
+    pub n: usize,
+    /// Steps.
+    pub k: usize,
+    /// Blocks into which these are divided.
+    pub blocks: usize,
+    /// Room for [`packed_len`] elements.
+    pub to: *mut f32,
+    /// Which of how many parts of the panels.
+    pub part: [usize; 2],
+}
+
+/// Elements of a packed right side.
+pub(super) fn packed_len(n: usize, k: usize, lanes: usize) -> usize {
+    n.next_multiple_of(VECTORS * lanes) * k
+}
+
+impl Kernel for PackRight<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let tile = VECTORS * V::LANES;
+        let panels = self.n.div_ceil(tile);
+        let packed = PackedRight { pointer: self.to, width: panels * tile, first: 0 };
+        let [part, parts] = self.part;
+        for unit in share(self.blocks * panels, parts, part) {
+            let steps = share(self.k, self.blocks, unit / panels);
+            let column = unit % panels * tile;
+            let (across, inner) = (self.right.across, self.right.inner);
+            let from =
+                self.right.pointer.wrapping_offset(column as isize * across + steps.start as isize * inner);
+            let to = packed.panel(column, steps.start, steps.len()).cast_mut();
+            // SAFETY: the caller of `Matmul::pack` vouches for the right side and for the room.
+            unsafe {
+                pack_panel::<V>(from, across, inner, (self.n - column).min(tile), steps.len(), to, tile);
+            }
+        }
+    }
+}
+
 /// Where the product goes.
 #[derive(Clone, Copy)]
 pub(super) struct Output {
@@ -60,6 +122,8 @@ pub(super) struct Product<'a> {
     pub segments: Range<usize>,
     pub left: Operand<'a>,
     pub right: Operand<'a>,
+    /// The right side packed before, if it was.
+    pub packed: Option<PackedRight>,
     pub output: Output,
     /// Room for [`scratch`] elements, aligned to a cache line.
     pub scratch: *mut f32,
@@ -145,7 +209,7 @@ impl Kernel for Product<'_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
         let most_steps = self.k.div_ceil(self.blocks);
-        let streamed = is_streamed(self.n, self.k);
+        let streamed = self.packed.is_none() && is_streamed(self.n, self.k);
         let segments = if self.segments.is_empty() { 0..1 } else { self.segments.clone() };
         let by_rows = self.packs_by_rows::<V>();
         // The next block is packed while one is computed, so that memory and arithmetic work at the same time.
@@ -188,12 +252,20 @@ impl Kernel for Product<'_> {
                 let following = column..(column + width).min(self.n);
                 let meanwhile =
                     (staged && !following.is_empty()).then(|| panels(&following, packs[(number + 1) % 2]));
+                let pack = match self.packed {
+                    // Only read.
+                    Some(packed) => {
+                        let start = share(self.k, self.blocks, index).start;
+                        packed.panel(columns.start, start, segment.steps).cast_mut()
+                    }
+                    None => packs[number % 2],
+                };
                 // SAFETY: promised to `Product::run`.
                 unsafe {
                     if by_rows && !(staged && number > 0) {
                         pack_panels_by_rows::<V>(panels(&columns, packs[0]), 0..segment.steps);
                     }
-                    self.block::<V>(&columns, segment, packs[number % 2], next, meanwhile);
+                    self.block::<V>(&columns, segment, pack, next, meanwhile);
                 }
                 number += 1;
             }
@@ -213,13 +285,18 @@ impl Product<'_> {
     /// Whether the right side is read where it stands.
     #[inline(always)]
     fn is_in_place<V: Vector>(&self) -> bool {
-        self.right.across == 1 && self.m.div_ceil(tile_rows::<V>()) <= UNPACKED_ROW_TILES
+        self.packed.is_none()
+            && self.right.across == 1
+            && self.m.div_ceil(tile_rows::<V>()) <= UNPACKED_ROW_TILES
     }
 
     /// Whether the right side is packed along its rows, which asks for memory itself.
     #[inline(always)]
     fn packs_by_rows<V: Vector>(&self) -> bool {
-        self.right.across == 1 && !self.is_in_place::<V>() && self.k >= PACKED_BY_ROWS_FROM
+        self.packed.is_none()
+            && self.right.across == 1
+            && !self.is_in_place::<V>()
+            && self.k >= PACKED_BY_ROWS_FROM
     }
 
     /// The segment with this number; one of no steps if there are none.
@@ -236,7 +313,8 @@ impl Product<'_> {
         Segment { left, right, steps: steps.len(), first: true, last: true }
     }
 
-    /// Adds one segment to the columns of one block, whose right side is or comes into `right_pack`. `next` is what will be
+    /// Adds one segment to the columns of one block, whose right side is or comes into `right_pack`, which is only read if the
+    /// right side was packed before. `next` is what will be
     /// read after it, `meanwhile` what is packed meanwhile.
     ///
     /// # Safety
@@ -264,7 +342,7 @@ impl Product<'_> {
             for panel in 0..panels {
                 let first = panel * tile_columns;
                 let count = (columns.len() - first).min(tile_columns);
-                if !by_rows && (!in_place || count < tile_columns) {
+                if self.packed.is_none() && !by_rows && (!in_place || count < tile_columns) {
                     let from = right.wrapping_offset(first as isize * self.right.across);
                     let to = right_pack.add(panel * steps * tile_columns);
                     let (across, inner) = (self.right.across, self.right.inner);

@@ -22,7 +22,7 @@ pub use dot::{Axis, DotAxes};
 
 use crate::pool::{Pool, share};
 use crate::simd::Level;
-use block::{Finish, Operand, Output, Product};
+use block::{Finish, Operand, Output, PackRight, PackedRight, Product};
 use inner::InnerProduct;
 use split::Split;
 use std::ops::Range;
@@ -187,6 +187,8 @@ pub struct Matmul {
     is_inner: bool,
     /// Whether tiles are put aside for the epilogue instead of into the output.
     aside: bool,
+    /// Whether the right side is packed by [`Matmul::pack`] and kept.
+    keeps_right: bool,
 }
 
 /// Elements to spare in a thread's scratch, so that it can start at a cache line.
@@ -210,7 +212,46 @@ impl Matmul {
         } else {
             Split::choose(&shape, threads, level.lanes())
         };
-        Matmul { shape, transposed, split, level, is_inner, aside: false }
+        Matmul { shape, transposed, split, level, is_inner, aside: false, keeps_right: false }
+    }
+
+    /// The same product for a right side that stays the same from run to run, so that it is packed once: see
+    /// [`Matmul::pack`]. `None` if it is not computed in a way that packs all of the right side.
+    pub(crate) fn keeping_right(&self, threads: usize) -> Option<Matmul> {
+        let level = self.level;
+        let shape = if self.transposed { self.shape.clone().transposed() } else { self.shape.clone() };
+        let is_one = shape.outer.is_empty() && shape.batch.iter().product::<usize>() == 1;
+        if !is_one || shape.m * shape.n * shape.k == 0 {
+            return None;
+        }
+        let split = Split::choose_packed(&shape, threads.max(1), level.lanes());
+        let tile = micro::VECTORS * level.lanes();
+        let starts_panel =
+            |part: usize| split.columns_of_part(shape.n, part, level.lanes()).start.is_multiple_of(tile);
+        if !(0..split.columns).all(starts_panel) {
+            return None;
+        }
+        let (transposed, is_inner, aside) = (false, false, false);
+        Some(Matmul { shape, transposed, split, level, is_inner, aside, keeps_right: true })
+    }
+
+    /// Elements of the right side as it is kept; 0 if it is not.
+    pub(crate) fn packed_len(&self) -> usize {
+        if !self.keeps_right {
+            return 0;
+        }
+        block::packed_len(self.shape.n, self.shape.k, self.level.lanes())
+    }
+
+    /// Packs one of several parts of a right side that is kept.
+    ///
+    /// # Safety
+    /// `rhs` is as for [`Matmul::run`]; `to` has room for [`Matmul::packed_len`] elements, and nobody else touches this part.
+    pub(crate) unsafe fn pack(&self, rhs: *const f32, to: *mut f32, part: usize, parts: usize) {
+        let MatmulShape { n, k, rhs: strides, .. } = &self.shape;
+        let right = Operand { pointer: rhs, across: strides.column, inner: strides.row, outer: &[] };
+        let blocks = self.split.blocks;
+        self.level.call(PackRight { right, n: *n, k: *k, blocks, to, part: [part, parts] });
     }
 
     /// Says that nobody but the epilogue of [`Matmul::run_with`] needs the output: where tiles are finished at once, they
@@ -293,8 +334,26 @@ impl Matmul {
         pool: &Pool,
         epilogue: Epilogue,
     ) {
+        // SAFETY: the caller's promise.
+        unsafe { self.run_packed([lhs, rhs], None, out, scratch, pool, epilogue) }
+    }
+
+    /// As [`Matmul::run_with`]; `packed` is what [`Matmul::pack`] made of this right side, if it was packed.
+    ///
+    /// # Safety
+    /// As for [`Matmul::run_with`].
+    pub(crate) unsafe fn run_packed(
+        &self,
+        [lhs, rhs]: [*const f32; 2],
+        packed: Option<*const f32>,
+        out: *mut f32,
+        scratch: *mut f32,
+        pool: &Pool,
+        epilogue: Epilogue,
+    ) {
         let (lhs, rhs) = if self.transposed { (rhs, lhs) } else { (lhs, rhs) };
-        let job = Job { matmul: self, lhs, rhs, out, scratch, epilogue };
+        let packed = packed.filter(|_| self.keeps_right);
+        let job = Job { matmul: self, lhs, rhs, packed, out, scratch, epilogue };
         let workers = self.split.workers;
         if workers == 1 {
             // SAFETY: the caller's promise.
@@ -346,6 +405,7 @@ struct Job<'a> {
     matmul: &'a Matmul,
     lhs: *const f32,
     rhs: *const f32,
+    packed: Option<*const f32>,
     out: *mut f32,
     scratch: *mut f32,
     epilogue: Epilogue<'a>,
@@ -456,6 +516,11 @@ impl Job<'_> {
                     inner: shape.rhs.row,
                     outer: &shape.rhs.outer,
                 },
+                packed: self.packed.map(|pointer| PackedRight {
+                    pointer,
+                    width: shape.n.next_multiple_of(micro::VECTORS * level.lanes()),
+                    first: columns.start,
+                }),
                 output,
                 scratch: aligned(scratch),
                 finish: (split.inner == 1).then_some(finish),

@@ -38,7 +38,7 @@ pub(super) fn prefers_transposed(shape: &MatmulShape, lanes: usize) -> bool {
         let split = Split::new(shape, [1, 1, 1], 1);
         let scattered = shape.out.column != 1 && shape.n != 1;
         let scatter = if scattered { SCATTER * batches * split.blocks * shape.m * shape.n } else { 0 };
-        split.time(shape, lanes) + scatter
+        split.time(shape, lanes, false) + scatter
     };
     // The estimates are rough: stay with the natural order where little is to be gained.
     time(&shape.clone().transposed()) < time(shape) * 19 / 20
@@ -47,11 +47,21 @@ pub(super) fn prefers_transposed(shape: &MatmulShape, lanes: usize) -> bool {
 impl Split {
     /// The split that is estimated to be the fastest; with equal estimates the one with fewer parts.
     pub fn choose(shape: &MatmulShape, threads: usize, lanes: usize) -> Split {
+        Split::fastest(shape, threads, lanes, false)
+    }
+
+    /// As [`Split::choose`] for a right side that has been packed: the contracted axis stays whole.
+    pub fn choose_packed(shape: &MatmulShape, threads: usize, lanes: usize) -> Split {
+        Split::fastest(shape, threads, lanes, true)
+    }
+
+    fn fastest(shape: &MatmulShape, threads: usize, lanes: usize, is_packed: bool) -> Split {
         let batches: usize = shape.batch.iter().product();
         let outer: usize = shape.outer.iter().product();
         let mut best = Split::new(shape, [1, 1, 1], 1);
-        let mut best_time = best.time(shape, lanes);
-        for inner in 1..=threads {
+        let mut best_time = best.time(shape, lanes, is_packed);
+        let most_inner = if is_packed { 1 } else { threads };
+        for inner in 1..=most_inner {
             if inner > 1 && (batches != 1 || (inner > shape.k / 16 && inner > outer)) {
                 break;
             }
@@ -62,7 +72,7 @@ impl Split {
                         continue;
                     }
                     let split = Split::new(shape, [rows, columns, inner], threads);
-                    let time = split.time(shape, lanes);
+                    let time = split.time(shape, lanes, is_packed);
                     if time < best_time {
                         (best, best_time) = (split, time);
                     }
@@ -85,8 +95,8 @@ impl Split {
         (range.start * lanes).min(n)..(range.end * lanes).min(n)
     }
 
-    /// The estimated time.
-    fn time(&self, shape: &MatmulShape, lanes: usize) -> usize {
+    /// The estimated time; the right side may be packed already.
+    fn time(&self, shape: &MatmulShape, lanes: usize, is_packed: bool) -> usize {
         let batches: usize = shape.batch.iter().product();
         let tasks = (batches * self.rows * self.columns * self.inner).div_ceil(self.workers);
         let outer: usize = shape.outer.iter().product();
@@ -94,7 +104,7 @@ impl Split {
         let rows = shape.m.div_ceil(self.rows);
         let vectors = shape.n.div_ceil(lanes).div_ceil(self.columns);
         let packing = |stride: isize| if stride == 1 { COPY } else { TRANSPOSE };
-        let right = vectors * steps * packing(shape.rhs.column);
+        let right = if is_packed { 0 } else { vectors * steps * packing(shape.rhs.column) };
         let left = rows.div_ceil(TILE_ROWS) * steps * packing(shape.lhs.row);
         let task = (rows.max(3) * vectors + 2) * steps + left + right + 2 * rows * vectors;
         let partial = self.inner * shape.m * shape.n;

@@ -110,6 +110,24 @@ fn check(shape: &MatmulShape) {
             if is_aside {
                 assert_eq!(out, run(&aside), "put aside: {shape:?}");
             }
+            if let Some(keeping) = matmul.keeping_right(threads) {
+                let mut packed = vec![f32::NAN; keeping.packed_len()];
+                let mut out = vec![7.0; o.len()];
+                let mut scratch = vec![f32::NAN; keeping.scratch()];
+                // SAFETY: the buffers span what the strides reach; the packed side has the length that is asked for.
+                unsafe {
+                    let lhs = lhs.as_ptr().wrapping_offset(-l.start);
+                    let rhs = rhs.as_ptr().wrapping_offset(-r.start);
+                    (0..3).for_each(|part| keeping.pack(rhs, packed.as_mut_ptr(), part, 3));
+                    let out = out.as_mut_ptr().wrapping_offset(-o.start);
+                    let (packed, scratch) = (Some(packed.as_ptr()), scratch.as_mut_ptr());
+                    keeping.run_packed([lhs, std::ptr::null()], packed, out, scratch, &pool, &|_| {});
+                }
+                for (i, (&have, &want)) in out.iter().zip(&expected).enumerate() {
+                    let close = (have - want).abs() <= 1e-6 * (summands.sqrt() + 1.0) * 2.0;
+                    assert!(close, "{have} instead of {want} at {i}: kept {shape:?} {:?}", keeping.split);
+                }
+            }
         }
     }
 }

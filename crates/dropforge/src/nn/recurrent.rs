@@ -200,13 +200,17 @@ impl Options {
         let init = || Init::uniform(-reach, reach);
         let weight = scope.parameter(&format!("weight_ih_{suffix}"), [rows, inputs], init());
         let own = scope.parameter(&format!("weight_hh_{suffix}"), [rows, hidden], init());
-        let mut input = x.linear(&weight);
-        let mut own_bias = None;
+        let input = x.linear(&weight);
+        // Added within the loop, where the input is read anyway.
+        let (mut input_bias, mut own_bias) = (None, None);
         if bias {
             let first = scope.parameter(&format!("bias_ih_{suffix}"), [rows], init());
             let second = scope.parameter(&format!("bias_hh_{suffix}"), [rows], init());
-            input = if cell == Cell::Gru { input + first } else { input + (first + &second) };
-            own_bias = (cell == Cell::Gru).then_some(second);
+            if cell == Cell::Gru {
+                (input_bias, own_bias) = (Some(first), Some(second));
+            } else {
+                input_bias = Some(first + second);
+            }
         }
         let given = [start.hidden, start.cell];
         let initial: Vec<Tensor> = given[..cell.states()]
@@ -214,7 +218,8 @@ impl Options {
             .map(|state| state.map_or_else(|| Tensor::zeros([batch, hidden]), |state| state.at(0, place)))
             .collect();
         let step = |states: &[Tensor], slices: &[Tensor]| {
-            let mut next = cell.step(&slices[0], states, &own, own_bias.as_ref());
+            let input = input_bias.as_ref().map_or(slices[0].clone(), |bias| &slices[0] + bias);
+            let mut next = cell.step(&input, states, &own, own_bias.as_ref());
             let mut output = next[0].clone();
             if let Some(counts) = slices.get(1) {
                 output = Tensor::select(counts, &output, 0.0);

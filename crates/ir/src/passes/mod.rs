@@ -8,6 +8,7 @@ mod pooling;
 pub mod precision;
 mod simplify;
 mod subexpressions;
+mod tables;
 mod unroll;
 
 use crate::error::Result;
@@ -21,6 +22,7 @@ pub use pads::join_padded_pieces;
 pub use pooling::{mask_before_spreading, pool_before_activation};
 pub use simplify::simplify;
 pub use subexpressions::merge_common_subexpressions;
+pub use tables::multiply_before_lookup;
 pub use unroll::unroll_scans;
 
 /// A pass with the name that listings and errors use.
@@ -40,6 +42,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "optimize-bodies", run: optimize_bodies },
     Pass { name: "simplify", run: simplify },
     Pass { name: "common-subexpressions", run: merge_common_subexpressions },
+    Pass { name: "multiply-before-lookup", run: multiply_before_lookup },
     Pass { name: "join-padded-pieces", run: join_padded_pieces },
     Pass { name: "mask-before-spreading", run: mask_before_spreading },
     Pass { name: "dead-code", run: remove_dead_code },

@@ -4,6 +4,7 @@
 //! size, and does not hang on a rounding error: comparisons, extremes and roundings are applied where the elements are
 //! well apart, or are whole numbers that every device computes exactly.
 
+mod loops;
 mod operations;
 mod stability;
 

@@ -9,7 +9,7 @@ use dropforge_ir::{
 impl Builder {
     /// Tries one random step; that it does not fit is no harm.
     pub(super) fn step(&mut self) -> Option<Value> {
-        match self.dice.below(31) {
+        match self.dice.below(34) {
             0..5 => self.unary(),
             5..11 => self.binary(),
             11 => self.select(),
@@ -26,6 +26,8 @@ impl Builder {
             27 => self.random_bits(),
             28 => self.integers(),
             29 => self.equal_reductions(),
+            30 => self.lookup(),
+            31..33 => self.scan(),
             _ => self.concat(),
         }
     }
@@ -386,6 +388,37 @@ impl Builder {
         // Some indices lie outside.
         let index = self.index_port(index_shape, -1, shape[axis] as i64);
         self.apply(Op::Gather { axis }, &[x, index])
+    }
+
+    /// Rows of a small table, looked up many times and multiplied by a matrix.
+    fn lookup(&mut self) -> Option<Value> {
+        let (rows, columns) = (self.dice.between(1, 3), self.dice.pick(&[16, 17]));
+        let wide = ValueType::new(DType::F32, [rows, columns]);
+        let table = match self.find(|ty| *ty == wide) {
+            Some(table) => table,
+            None => self.port(DType::F32, wide.shape),
+        };
+        let index_shape: Shape = self.dice.pick(&[[7, 1], [2, 5], [3, 4]]).into();
+        let index = self.index_port(index_shape, -1, rows as i64);
+        let mut x = self.apply(Op::Gather { axis: 0 }, &[table, index])?;
+        if self.dice.percent(50) {
+            let order = self.dice.order(3);
+            x = self.apply(Op::Permute { order }, &[x])?;
+        }
+        let column = self.ty(x).shape.iter().position(|&extent| extent == columns)?;
+        let own = self.dice.pick(&[1, 3, 8]);
+        let matrix = self.port(DType::F32, [own, columns].into());
+        let dot = |lhs_contract: usize, rhs_contract: usize| Op::Dot {
+            lhs_batch: vec![],
+            rhs_batch: vec![],
+            lhs_contract: vec![lhs_contract],
+            rhs_contract: vec![rhs_contract],
+        };
+        let y = match self.dice.percent(50) {
+            true => self.apply(dot(column, 1), &[x, matrix])?,
+            false => self.apply(dot(1, column), &[matrix, x])?,
+        };
+        self.apply(Op::Unary { kind: UnaryKind::Tanh }, &[y])
     }
 
     fn scatter(&mut self) -> Option<Value> {

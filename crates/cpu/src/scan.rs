@@ -57,19 +57,26 @@ struct Distances {
 /// A body for some number of rows.
 struct Planned {
     plan: Plan,
-    kernels: Kernels,
     /// Where each carried value lies in the places of carried values.
     carried: Vec<usize>,
     /// What such a place takes.
     carried_bytes: usize,
-    /// Kernels that keep an operand packed, and the input that it is.
-    keeping: Vec<(usize, usize)>,
+    keeping: Vec<Kept>,
 }
 
-/// Some of the rows, or all that there is.
+/// An input that a kernel has packed.
+struct Kept {
+    kernel: usize,
+    input: usize,
+    /// Elements of it as it is packed.
+    length: usize,
+}
+
+/// Some of the rows, or all that there is. Kernels keep what they need while they run, so that each part has its own.
 struct Part {
     body: usize,
     first_row: usize,
+    kernels: Kernels,
     memory: Mutex<Memory>,
 }
 
@@ -131,12 +138,17 @@ impl Scan {
             };
             let number = sizes.iter().position(|size| *size == range.len()).unwrap_or(sizes.len());
             if number == sizes.len() {
-                let shared = if parts > 1 { &alone } else { shared };
-                bodies.push(Planned::new(program.as_ref().unwrap_or(body), &shape, shared)?);
+                bodies.push(Planned::new(program.as_ref().unwrap_or(body), &shape)?);
                 sizes.push(range.len());
             }
-            let memory = Mutex::new(bodies[number].memory()?);
-            made.push(Part { body: number, first_row: range.start, memory });
+            let shared = if parts > 1 { &alone } else { shared };
+            let kernels = bodies[number].kernels(&shape, shared)?;
+            let memory = Mutex::new(bodies[number].memory(&kernels)?);
+            made.push(Part { body: number, first_row: range.start, kernels, memory });
+        }
+        for (number, body) in bodies.iter_mut().enumerate() {
+            let part = made.iter().find(|part| part.body == number);
+            body.keeping = part.map(|part| body.keeping(&shape, &part.kernels)).unwrap_or_default();
         }
         let packed = bodies.iter().map(Planned::room_for_packed).collect::<Result<_>>()?;
         Ok(Scan { shape, bodies, parts: made, alone, packed: Mutex::new(packed) })
@@ -145,13 +157,12 @@ impl Scan {
     /// Memory that the loop keeps, in bytes.
     pub(crate) fn own_bytes(&self) -> usize {
         let packed = lock(&self.packed).iter().flatten().map(|memory| memory.as_bytes().len()).sum::<usize>();
-        let bodies = self.bodies.iter().map(|body| body.kernels.own_bytes()).sum::<usize>();
         let part = |part: &Part| {
             let memory = lock(&part.memory);
             let carried: usize = memory.carried.iter().map(|place| place.as_bytes().len()).sum();
-            memory.arena.as_bytes().len() + memory.scratch.bytes() + carried
+            memory.arena.as_bytes().len() + memory.scratch.bytes() + carried + part.kernels.own_bytes()
         };
-        packed + bodies + self.parts.iter().map(part).sum::<usize>()
+        packed + self.parts.iter().map(part).sum::<usize>()
     }
 
     /// For listings.
@@ -185,10 +196,12 @@ impl Scan {
         let args: Vec<Pointer> = (0..inputs.len()).map(|port| Pointer(arg(port))).collect();
         let results: Vec<Pointer> = (0..outputs.len()).map(|port| Pointer(result(port))).collect();
         let mut packed = lock(&self.packed);
-        for (body, packed) in self.bodies.iter().zip(packed.iter_mut()) {
-            for (&(kernel, input), memory) in body.keeping.iter().zip(packed) {
-                let Prepared::Call { call, .. } = &body.kernels.prepared[kernel] else { continue };
-                let (from, to) = (args[input], Pointer(memory.as_bytes_mut().as_mut_ptr()));
+        for (number, (body, packed)) in self.bodies.iter().zip(packed.iter_mut()).enumerate() {
+            // Other parts of the same body keep the same.
+            let Some(part) = self.parts.iter().find(|part| part.body == number) else { continue };
+            for (kept, memory) in body.keeping.iter().zip(packed) {
+                let Prepared::Call { call, .. } = &part.kernels.prepared[kept.kernel] else { continue };
+                let (from, to) = (args[kept.input], Pointer(memory.as_bytes_mut().as_mut_ptr()));
                 let parts = shared.pool.threads();
                 shared.pool.run(|part| {
                     let (from, to) = (&from, &to);
@@ -226,9 +239,9 @@ impl Scan {
         let Trips { carries, stacked, count, reverse, inputs, outputs } = &self.shape;
         let (body, packed) = (&self.bodies[part.body], &packed[part.body]);
         let Memory { arena, scratch, constants, carried, pointers } = &mut *lock(&part.memory);
-        let mut packed_of = vec![None; body.kernels.prepared.len()];
-        for (&(kernel, _), memory) in body.keeping.iter().zip(packed) {
-            packed_of[kernel] = Some(&**memory);
+        let mut packed_of = vec![None; part.kernels.prepared.len()];
+        for (kept, memory) in body.keeping.iter().zip(packed) {
+            packed_of[kept.kernel] = Some(&**memory);
         }
         let at = |whole: Pointer, distances: Distances, slice: usize| {
             // SAFETY: stacked arrays have a slice for each trip, and these rows in each slice.
@@ -260,42 +273,54 @@ impl Scan {
             for (kernel, packed) in packed_of.iter().enumerate() {
                 // SAFETY: slices and the two places of carried values are apart from each other and from the arena; results
                 // overlap nothing by the caller's promise. The scratch space is as large as the kernels ask for.
-                unsafe { body.kernels.run(kernel, pointers, *packed, scratch, shared) };
+                unsafe { part.kernels.run(kernel, pointers, *packed, scratch, shared) };
             }
         }
     }
 }
 
 impl Planned {
-    fn new(program: &Program, shape: &Trips, shared: &Shared) -> Result<Planned> {
+    fn new(program: &Program, shape: &Trips) -> Result<Planned> {
         let plan = dropforge_plan::plan(program)?;
-        let sliced = shape.carries + shape.stacked;
-        let common = |buffer: usize| match plan.buffers[buffer].place {
-            Place::Input(port) => (port >= sliced && shape.inputs[port].row == 0).then_some(port),
-            _ => None,
-        };
-        let kernels = Kernels::new(&plan, shared, &|buffer| common(buffer).is_some())?;
-        let keeping = kernels.prepared.iter().enumerate().filter_map(|(number, step)| match step {
-            Prepared::Call { call, args, .. } if call.packed_right_len() > 0 => {
-                common(args[1]).map(|input| (number, input))
-            }
-            _ => None,
-        });
-        let keeping = keeping.collect();
         let mut carried = Vec::new();
         let mut end = 0usize;
         for input in &program.inputs[..shape.carries] {
             carried.push(end);
             end = end.saturating_add(program.ty(input.value).bytes()).next_multiple_of(SPARE);
         }
-        Ok(Planned { plan, kernels, carried, carried_bytes: end, keeping })
+        Ok(Planned { plan, carried, carried_bytes: end, keeping: Vec::new() })
     }
 
-    fn memory(&self) -> Result<Memory> {
+    /// The input that a buffer is, if it is the same in all trips and for all rows.
+    fn common(&self, shape: &Trips, buffer: usize) -> Option<usize> {
+        match self.plan.buffers[buffer].place {
+            Place::Input(port) => {
+                (port >= shape.carries + shape.stacked && shape.inputs[port].row == 0).then_some(port)
+            }
+            _ => None,
+        }
+    }
+
+    fn kernels(&self, shape: &Trips, shared: &Shared) -> Result<Kernels> {
+        Kernels::new(&self.plan, shared, &|buffer| self.common(shape, buffer).is_some())
+    }
+
+    fn keeping(&self, shape: &Trips, kernels: &Kernels) -> Vec<Kept> {
+        let kept = |(kernel, step): (usize, &Prepared)| match step {
+            Prepared::Call { call, args, .. } if call.packed_right_len() > 0 => {
+                let input = self.common(shape, args[1])?;
+                Some(Kept { kernel, input, length: call.packed_right_len() })
+            }
+            _ => None,
+        };
+        kernels.prepared.iter().enumerate().filter_map(kept).collect()
+    }
+
+    fn memory(&self, kernels: &Kernels) -> Result<Memory> {
         let place = || allocate(self.carried_bytes.saturating_add(SPARE), "carried values");
         Ok(Memory {
             arena: allocate(self.plan.arena_bytes + SPARE, "intermediate values of a loop")?,
-            scratch: Scratch::new(allocate(self.kernels.scratch_bytes, "scratch space")?),
+            scratch: Scratch::new(allocate(kernels.scratch_bytes, "scratch space")?),
             constants: constants(&self.plan)?,
             carried: [place()?, place()?],
             pointers: vec![Pointer(std::ptr::null_mut()); self.plan.buffers.len()],
@@ -303,12 +328,7 @@ impl Planned {
     }
 
     fn room_for_packed(&self) -> Result<Vec<AlignedBuffer>> {
-        let room = |&(kernel, _): &(usize, usize)| match &self.kernels.prepared[kernel] {
-            Prepared::Call { call, .. } => {
-                allocate(call.packed_right_len() * size_of::<f32>(), "the packed sides of products")
-            }
-            _ => allocate(0, "the packed sides of products"),
-        };
+        let room = |kept: &Kept| allocate(kept.length * size_of::<f32>(), "the packed sides of products");
         self.keeping.iter().map(room).collect()
     }
 }

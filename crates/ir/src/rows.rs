@@ -287,7 +287,7 @@ mod tests {
     fn rows_that_depend_on_others_are_not_cut() {
         let square =
             "%4: f32[5, 5] = dot %0, %1 {lhs_batch=[], rhs_batch=[], lhs_contract=[1], rhs_contract=[1]}";
-        let constant = "%4: f32[5, 4] = iota {shape=[5, 4], axis=0}\n%5: f32[5, 4] = add %0, %4";
+        let constant = "%4: i32[5, 4] = iota {shape=[5, 4], axis=0}\n%5: f32[5, 4] = cast %4 {to=f32}\n%6: f32[5, 4] = add %0, %5";
         for (statements, output) in [
             (
                 "%4: f32[4] = reduce_sum %0 {axes=[0]}\n%5: f32[5, 4] = broadcast %4 {shape=[5, 4], axes=[1]}",
@@ -301,7 +301,7 @@ mod tests {
             ("%4: f32[5, 4] = cumulative_sum %0 {axis=0, reverse=0}", "%4"),
             ("%4: f32[5, 4] = broadcast %3 {shape=[5, 4], axes=[1]}", "%4"),
             (square, "%4"),
-            (constant, "%5"),
+            (constant, "%6"),
             ("", "%2"),
         ] {
             let program = body(statements, output);

@@ -115,7 +115,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 #[derive(Args)]
 pub struct DataArgs {
-    /// `digits[:COUNT]`, `mnist[:DIR]`, `cifar10:DIR`, `folder:DIR` with one folder of images per class, `text:FILE`, `table:FILE`
+    /// `digits`, `mnist:DIR`, `folder:DIR` with one folder of images per class, `table:FILE?target=COLUMN`; `list data` has all
     #[arg(long, value_name = "DATA")]
     pub data: Option<String>,
     /// Fetch MNIST first if its files are not there
@@ -193,6 +193,12 @@ pub struct Train {
     /// Leave out a last batch with fewer samples
     #[arg(long)]
     pub drop_last: bool,
+    /// Pass over samples that cannot be read, and count them
+    #[arg(long)]
+    pub skip_corrupt: bool,
+    /// Keep samples in memory once they are read, up to this size, such as 2GiB
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub cache: Option<u64>,
     /// Where initial weights, the order of samples and dropout come from [default: 0]
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,

@@ -4,7 +4,7 @@ use crate::args::DataArgs;
 use crate::output::{Outcome, note};
 use crate::train;
 use dropforge::data::Source;
-use dropforge::run::{DataSpec, Trained, read_split, unnamed_parts};
+use dropforge::run::{DataSpec, Opening, Trained, read_split, unnamed_parts};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,11 +31,11 @@ pub fn for_testing(trained: &Trained, run: &Path, args: &DataArgs) -> Outcome<(D
     }
     let usual = trained.inputs().shape.last().copied().unwrap_or(train::IMAGE_SIZE);
     let size = args.size.map_or(usual, |size| size as usize);
-    if own != Some(spec.clone().absolute().to_string().as_str()) {
-        let all = spec.open_all(size, trained.inputs())?;
+    if own != Some(spec.absolute()?.to_string().as_str()) {
+        let all = spec.open_all(&Opening::of(size), trained.inputs())?;
         return Ok((spec, all));
     }
-    let open = spec.open_as(size, read_split(run)?.as_ref())?;
+    let open = spec.open(&Opening { size, noted: read_split(run)?.as_ref(), skip_corrupt: false })?;
     open.notes.iter().for_each(|text| note(text));
     Ok((spec, open.test))
 }

@@ -5,7 +5,9 @@ use crate::output::{Outcome, line};
 use crate::{machine, train};
 use dropforge::Runtime;
 use dropforge::data::{Loader, LoaderOptions};
-use dropforge::run::{DataSpec, OpenData, REPORT, RunConfig, Trained, config_of, history, layer_records};
+use dropforge::run::{
+    DataSpec, OpenData, Opening, REPORT, RunConfig, Trained, config_of, history, layer_records,
+};
 use dropforge::step::Batch;
 use dropforge::train::Trainer;
 use dropforge_report::{Parts, Predictions, figure, page};
@@ -103,7 +105,7 @@ fn open_data(trained: &Trained, data: &DataArgs) -> Result<OpenData, String> {
         spec.download().map_err(|error| error.to_string())?;
     }
     let usual = trained.inputs().shape.last().copied().unwrap_or(train::IMAGE_SIZE);
-    spec.open(data.size.map_or(usual, |size| size as usize)).map_err(|error| error.to_string())
+    spec.open(&Opening::of(data.size.map_or(usual, |size| size as usize))).map_err(|error| error.to_string())
 }
 
 /// What the compiled step tells of itself.

@@ -13,7 +13,7 @@ use dropforge::data::Source;
 use dropforge::metric::Values;
 use dropforge::optim::group;
 use dropforge::run::{
-    DataSpec, ModelSpec, OpenData, Part, RunConfig, RunDir, augmentations, check_path, differences,
+    DataSpec, ModelSpec, OpenData, Opening, Part, RunConfig, RunDir, augmentations, check_path, differences,
     holds_run, read_split, read_text_file, record_layers, threads_of,
 };
 use dropforge::schedule::Moment;
@@ -106,6 +106,7 @@ pub fn run(args: &Train) -> Outcome {
         say_stopped(args.json, &why, &trainer, &path)?;
     }
     finish(args.json, &mut trainer, &data, &path, started)?;
+    data.afterwards().iter().for_each(|text| note(text));
     if args.profile {
         print_profile(args.json, &trainer)?;
     }
@@ -172,7 +173,7 @@ pub struct Resolved {
 pub fn resolve(args: &Train) -> Outcome<Resolved> {
     let base = args.config.as_deref().map_or(Ok(Table::new()), read_settings)?;
     let mut config = RunConfig::new(&settings(args, base)?)?;
-    let spec = DataSpec::parse(&config.data)?.absolute();
+    let spec = DataSpec::parse(&config.data)?.absolute()?;
     augmentations(&args.augment, &[1, 1, 1])?;
     let runtime = machine::open(&args.machine, &config.device)?;
     if let Some(out) = args.out.as_deref().filter(|out| holds_run(out)) {
@@ -185,7 +186,10 @@ pub fn resolve(args: &Train) -> Outcome<Resolved> {
         spec.download()?;
     }
     config.size = args.data.size.map(|size| size as usize).or(config.size);
-    let mut data = spec.open(config.size.unwrap_or(IMAGE_SIZE))?;
+    let mut data = spec.open(&Opening {
+        skip_corrupt: config.skip_corrupt,
+        ..Opening::of(config.size.unwrap_or(IMAGE_SIZE))
+    })?;
     // Chosen once, so that the run goes on in the same on another machine.
     config.precision = machine::chosen(config.precision, &runtime);
     (config.data, config.inputs) = (spec.to_string(), data.inputs.clone());
@@ -274,6 +278,8 @@ fn settings(args: &Train, mut base: Table) -> Outcome<Table> {
     said("limit_train", number(args.limit_train))?;
     said("overfit_batches", whole(args.overfit_batches))?;
     said("drop_last", args.drop_last.then(|| "true".into()))?;
+    said("skip_corrupt", args.skip_corrupt.then(|| "true".into()))?;
+    said("cache", whole(args.cache))?;
     said("epochs", whole(args.epochs))?;
     said("batch", whole(args.batch))?;
     // More than TOML's integers hold.
@@ -395,7 +401,7 @@ fn read_settings(path: &Path) -> Outcome<Table> {
 fn resume(args: &Train, path: &Path) -> Outcome<Job> {
     let old = RunConfig::open(path)?;
     let mut table = settings(args, old.table()?)?;
-    let data = DataSpec::parse(&RunConfig::new(&table)?.data)?.absolute();
+    let data = DataSpec::parse(&RunConfig::new(&table)?.data)?.absolute()?;
     table.insert("data".into(), Value::String(data.to_string()));
     let mut config = RunConfig::new(&table)?;
     if !args.augment.is_empty() {
@@ -427,7 +433,11 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
         spec.download()?;
     }
     // Every file stays where it was.
-    let mut data = spec.open_as(was, read_split(path)?.as_ref())?;
+    let mut data = spec.open(&Opening {
+        size: was,
+        noted: read_split(path)?.as_ref(),
+        skip_corrupt: config.skip_corrupt,
+    })?;
     note_split(&run, &data)?;
     config.inputs.check_continues(&data.inputs).map_err(|error| error.context("--resume"))?;
     config.limit(&mut data)?;

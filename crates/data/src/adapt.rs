@@ -1,7 +1,7 @@
 //! Sources made of other sources.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::{Description, Error, Request, Result, Sample, Source, TARGET};
 
@@ -155,18 +155,24 @@ pub fn class_weights(source: &dyn Source) -> Result<Vec<f32>> {
 pub struct SkipUnreadable {
     source: Arc<dyn Source>,
     skipped: AtomicUsize,
+    first: OnceLock<String>,
 }
 
 /// The same samples, with the next readable one in the place of one that cannot be read.
 /// [`skipped`](SkipUnreadable::skipped) says how often that was so.
 pub fn skip_unreadable(source: Arc<dyn Source>) -> SkipUnreadable {
-    SkipUnreadable { source, skipped: AtomicUsize::new(0) }
+    SkipUnreadable { source, skipped: AtomicUsize::new(0), first: OnceLock::new() }
 }
 
 impl SkipUnreadable {
     /// How often a sample could not be read so far.
     pub fn skipped(&self) -> usize {
         self.skipped.load(Ordering::Relaxed)
+    }
+
+    /// What was wrong with the first of them.
+    pub fn first_error(&self) -> Option<&str> {
+        self.first.get().map(String::as_str)
     }
 }
 
@@ -187,8 +193,11 @@ impl Source for SkipUnreadable {
             match self.source.read(&Request { index, ..*request }, sample) {
                 Ok(()) => return Ok(()),
                 Err(error) if step + 1 == MOST_SKIPPED.min(len) => return Err(error),
-                Err(_) => self.skipped.fetch_add(1, Ordering::Relaxed),
-            };
+                Err(error) => {
+                    self.first.get_or_init(|| error.to_string());
+                    self.skipped.fetch_add(1, Ordering::Relaxed);
+                }
+            }
         }
         Err(Error::new(format!("{}: there are no samples", self.description().name)))
     }
@@ -264,7 +273,7 @@ mod tests {
         let holes = Arc::new(Holes(from_fn(3, |_| ([0.0f32],)).description().clone()));
         let skipping = skip_unreadable(holes);
         assert_eq!(read_one(&skipping, 1).unwrap().get("input"), Some(&Values::F32(vec![2.0])));
-        assert_eq!(skipping.skipped(), 1);
+        assert_eq!((skipping.skipped(), skipping.first_error()), (1, Some("damaged")));
     }
 
     /// Sample 1 of 3 cannot be read.

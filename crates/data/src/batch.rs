@@ -144,14 +144,19 @@ pub fn read_one(source: &dyn Source, index: usize) -> Result<Batch> {
     let mut batch = Batch::empty(&Arc::new(source.description().clone()));
     batch.resize(1, &layout);
     source.read(&Request::of(index), &mut batch.sample(0, &layout))?;
-    check_row(&batch, &layout, 0, index)?;
+    check_row(&batch, &layout, 0, || crate::loader::named(source, index))?;
     Ok(batch)
 }
 
 /// Whether what a source has written can be trained on: a source may be someone else's.
-pub(crate) fn check_row(batch: &Batch, layout: &[usize], row: usize, sample: usize) -> Result<()> {
+pub(crate) fn check_row(
+    batch: &Batch,
+    layout: &[usize],
+    row: usize,
+    sample: impl Fn() -> String,
+) -> Result<()> {
     for ((field, array), &elements) in batch.description.fields.iter().zip(&batch.arrays).zip(layout) {
-        check_values(&batch.description.name, field, array, row * elements, elements, sample)?;
+        check_values(&batch.description.name, field, array, row * elements, elements, &sample)?;
     }
     Ok(())
 }
@@ -163,12 +168,13 @@ pub(crate) fn check_values(
     array: &Values,
     start: usize,
     len: usize,
-    sample: usize,
+    sample: impl Fn() -> String,
 ) -> Result<()> {
-    if array.not_finite(start, len).is_some() {
+    if let Some((at, number)) = array.not_finite(start, len) {
         return Err(Error::new(format!(
-            "{name}: the {} of sample {sample} has a NaN or an infinite number; clean it or leave it out",
-            field.name
+            "{name}: number {at} of the {} of {} is {number}; clean it or leave it out",
+            field.name,
+            sample()
         )));
     }
     let (Some(count), Values::I32(numbers)) = (field.count(), array) else { return Ok(()) };
@@ -181,7 +187,8 @@ pub(crate) fn check_values(
                 None => ("token", "tokens"),
             };
             Err(Error::new(format!(
-                "{name}: {what} {number} of sample {sample} is out of range: there are {count} {many}, numbered from 0"
+                "{name}: {what} {number} of {} is out of range: there are {count} {many}, numbered from 0",
+                sample()
             )))
         }
     }

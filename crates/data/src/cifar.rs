@@ -1,11 +1,14 @@
-//! CIFAR-10 in its binary version.
+//! CIFAR-10 and CIFAR-100 in their binary versions.
 
 use std::path::{Path, PathBuf};
 
 use crate::{Dataset, Description, Error, Normalization, Preparation, Result, file};
 
-/// A label byte, then 32×32 pixels as a red, a green and a blue plane.
-const RECORD: usize = 1 + 3 * 32 * 32;
+/// 32×32 pixels as a red, a green and a blue plane.
+const PIXELS: usize = 3 * 32 * 32;
+/// A label byte, then the pixels.
+#[cfg(test)]
+const RECORD: usize = 1 + PIXELS;
 /// Twice the whole data set: more in one file is something else.
 const MOST_RECORDS: usize = 120_000;
 const NAMES: [&str; 10] =
@@ -26,64 +29,109 @@ pub fn cifar10(dir: impl AsRef<Path>) -> Result<(Dataset, Dataset)> {
     let dir = dir.as_ref();
     file::check_folder(dir, "give the folder that has data_batch_1.bin and so on")?;
     let files = file::list(dir)?;
-    Ok((
-        read_part(dir, &files, "data_batch_", "cifar10")?.called(&file::data_name("cifar10", dir)),
-        read_part(dir, &files, "test_batch", "cifar10 test")?,
-    ))
+    let names = NAMES.map(String::from);
+    let (kind, usual) = (Kind { labels: 1, names: &names }, Normalization::cifar10());
+    let train = kind.read_part(dir, &files, "data_batch_", "cifar10", &usual)?;
+    let test = kind.read_part(dir, &files, "test_batch", "cifar10 test", &usual)?;
+    Ok((train.called(&file::data_name("cifar10", dir)), test))
 }
 
-fn read_part(dir: &Path, files: &[(String, PathBuf)], prefix: &str, name: &str) -> Result<Dataset> {
-    let (mut pixels, mut classes) = (Vec::new(), Vec::new());
-    let mut found = false;
-    for (file_name, path) in files {
-        let stem = file_name.strip_suffix(".gz").unwrap_or(file_name);
-        // A packed file next to the same one unpacked is not read twice.
-        let twin = stem != file_name && files.iter().any(|(other, _)| other == stem);
-        if stem.starts_with(prefix) && stem.ends_with(".bin") && !twin {
-            read_records(path, &mut pixels, &mut classes)?;
-            found = true;
+/// Reads CIFAR-100 (binary version) from a folder, as [`cifar10`] reads CIFAR-10: `train.bin` and `test.bin`, plain or gzip,
+/// whose records have a byte for the coarse label, one for the fine label, and the planes. Classes are the 100 fine
+/// labels, called as in `fine_label_names.txt` if that is there and else by their numbers; the means are 0.5071, 0.4865
+/// and 0.4409, the deviations 0.2673, 0.2564 and 0.2762.
+///
+/// # Errors
+/// As for [`cifar10`].
+pub fn cifar100(dir: impl AsRef<Path>) -> Result<(Dataset, Dataset)> {
+    let dir = dir.as_ref();
+    file::check_folder(dir, "give the folder that has train.bin and test.bin")?;
+    let files = file::list(dir)?;
+    let listed = std::fs::read_to_string(dir.join("fine_label_names.txt")).unwrap_or_default();
+    let mut names: Vec<String> =
+        listed.lines().map(str::trim).filter(|name| !name.is_empty()).map(String::from).collect();
+    if names.len() != 100 {
+        names = (0..100).map(|number| number.to_string()).collect();
+    }
+    let kind = Kind { labels: 2, names: &names };
+    let usual = Normalization::new(&[0.5071, 0.4865, 0.4409], &[0.2673, 0.2564, 0.2762])?;
+    let train = kind.read_part(dir, &files, "train", "cifar100", &usual)?;
+    let test = kind.read_part(dir, &files, "test", "cifar100 test", &usual)?;
+    Ok((train.called(&file::data_name("cifar100", dir)), test))
+}
+
+/// One of the two data sets.
+struct Kind<'a> {
+    /// Bytes of labels in front of the pixels, of which the last is the class.
+    labels: usize,
+    names: &'a [String],
+}
+
+impl Kind<'_> {
+    fn read_part(
+        &self,
+        dir: &Path,
+        files: &[(String, PathBuf)],
+        prefix: &str,
+        name: &str,
+        usual: &Normalization,
+    ) -> Result<Dataset> {
+        let (mut pixels, mut classes) = (Vec::new(), Vec::new());
+        let mut found = false;
+        for (file_name, path) in files {
+            let stem = file_name.strip_suffix(".gz").unwrap_or(file_name);
+            // A packed file next to the same one unpacked is not read twice.
+            let twin = stem != file_name && files.iter().any(|(other, _)| other == stem);
+            if stem.starts_with(prefix) && stem.ends_with(".bin") && !twin {
+                self.read_records(path, &mut pixels, &mut classes)?;
+                found = true;
+            }
         }
-    }
-    if !found {
-        return Err(Error::at_file(
-            dir,
-            format_args!(
-                "has no file {prefix}*.bin or {prefix}*.bin.gz; the binary version of CIFAR-10 is wanted"
-            ),
-        ));
-    }
-    let description = Description::classes(name, &[3, 32, 32], NAMES);
-    let data = Dataset::from_u8(description, pixels, classes)?.normalized(Normalization::cifar10())?;
-    Ok(data.prepared_as(Preparation::Image { normalization: Normalization::cifar10() }))
-}
-
-fn read_records(path: &Path, pixels: &mut Vec<u8>, classes: &mut Vec<i32>) -> Result<()> {
-    let bytes = file::read_up_to(path, &mut file::open(path)?, MOST_RECORDS * RECORD + 1)?;
-    if bytes.is_empty() || !bytes.len().is_multiple_of(RECORD) {
-        return Err(Error::at_file(
-            path,
-            format_args!(
-                "has {} bytes, not a whole number of records of {RECORD}: it is truncated or something else",
-                bytes.len()
-            ),
-        ));
-    }
-    for (index, record) in bytes.chunks_exact(RECORD).enumerate() {
-        if record[0] > 9 {
+        if !found {
             return Err(Error::at_file(
-                path,
-                format_args!("label {} of record {index} is out of range: labels are 0 to 9", record[0]),
+                dir,
+                format_args!(
+                    "has no file {prefix}*.bin or {prefix}*.bin.gz; the binary version of CIFAR-{} is wanted",
+                    self.names.len()
+                ),
             ));
         }
-        classes.push(i32::from(record[0]));
-        pixels.extend_from_slice(&record[1..]);
+        let description = Description::classes(name, &[3, 32, 32], self.names);
+        let data = Dataset::from_u8(description, pixels, classes)?.normalized(usual.clone())?;
+        Ok(data.prepared_as(Preparation::Image { normalization: usual.clone() }))
     }
-    Ok(())
+
+    fn read_records(&self, path: &Path, pixels: &mut Vec<u8>, classes: &mut Vec<i32>) -> Result<()> {
+        let record_len = self.labels + PIXELS;
+        let bytes = file::read_up_to(path, &mut file::open(path)?, MOST_RECORDS * record_len + 1)?;
+        if bytes.is_empty() || !bytes.len().is_multiple_of(record_len) {
+            return Err(Error::at_file(
+                path,
+                format_args!(
+                    "has {} bytes, not a whole number of records of {record_len}: it is truncated or something else",
+                    bytes.len()
+                ),
+            ));
+        }
+        for (index, record) in bytes.chunks_exact(record_len).enumerate() {
+            let (label, most) = (record[self.labels - 1], self.names.len() - 1);
+            if usize::from(label) > most {
+                return Err(Error::at_file(
+                    path,
+                    format_args!("label {label} of record {index} is out of range: labels are 0 to {most}"),
+                ));
+            }
+            classes.push(i32::from(label));
+            pixels.extend_from_slice(&record[self.labels..]);
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Source;
     use crate::testing::{Folder, gzip, message, shared};
 
     fn record(label: u8, pixel: u8) -> Vec<u8> {
@@ -121,6 +169,27 @@ mod tests {
         assert!(message(cifar10(folder.path())).contains("label 10 of record 1"));
         folder.write("data_batch_1.bin", &record(0, 0));
         assert!(message(cifar10(folder.path())).contains("no file test_batch*.bin"));
+    }
+
+    #[test]
+    fn a_hundred_classes_by_their_fine_labels() {
+        let folder = Folder::new("cifar100");
+        let record = |coarse: u8, fine: u8| [&[coarse, fine][..], &[7; PIXELS]].concat();
+        folder.write("train.bin", &[record(3, 99), record(4, 0)].concat());
+        folder.write("test.bin.gz", &gzip(&record(19, 50)));
+        let (train, test) = cifar100(folder.path()).unwrap();
+        assert_eq!((train.classes(), test.classes()), (Some(&[99, 0][..]), Some(&[50][..])));
+        assert_eq!(train.description().class_names().unwrap()[99], "99");
+        folder.write(
+            "fine_label_names.txt",
+            (0..100).map(|i| format!("name {i}\n")).collect::<String>().as_bytes(),
+        );
+        assert_eq!(cifar100(folder.path()).unwrap().0.description().class_names().unwrap()[99], "name 99");
+        folder.write("train.bin", &record(3, 100));
+        assert!(
+            message(cifar100(folder.path()))
+                .contains("label 100 of record 0 is out of range: labels are 0 to 99")
+        );
     }
 
     #[test]

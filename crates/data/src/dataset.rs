@@ -325,7 +325,7 @@ fn check_array(name: &str, field: &Field, array: &Values, elements: usize) -> Re
     }
     let count = array.len() / elements;
     for sample in 0..count {
-        check_values(name, field, array, sample * elements, elements, sample)?;
+        check_values(name, field, array, sample * elements, elements, || format!("sample {sample}"))?;
     }
     Ok(count)
 }
@@ -388,7 +388,7 @@ mod tests {
         assert_eq!(read_one(&data, 1).unwrap().get("target"), Some(&Values::F32(vec![4.0])));
         assert_eq!(data.classes(), None);
         let infinite = Dataset::from_f32(description, vec![1.0, 2.0], vec![3.0, f32::INFINITY]);
-        assert!(message(infinite).contains("target of sample 1 has a NaN or an infinite"));
+        assert!(message(infinite).contains("number 0 of the target of sample 1 is infinite"));
     }
 
     #[test]
@@ -413,7 +413,7 @@ mod tests {
         assert!(message(two_class(vec![0.0; 4], vec![0, 2])).contains("label 2 of sample 1 is out of range"));
         assert!(message(two_class(vec![0.0; 4], vec![-1, 0])).contains("label -1 of sample 0"));
         let nan = vec![0.0, 0.0, 0.0, f32::NAN];
-        assert!(message(two_class(nan, vec![0, 0])).contains("input of sample 1 has a NaN"));
+        assert!(message(two_class(nan, vec![0, 0])).contains("input of sample 1 is NaN"));
         let kinds = Dataset::from_f32(Description::values("toy", &[1], &[]), vec![0.0], vec![0]);
         assert!(message(kinds).contains("target is described as f32, but an array of i32"));
         let empty = Dataset::from_u8(Description::classes("toy", &[0], ["a"]), vec![], Vec::<i32>::new());

@@ -8,16 +8,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::image_file::{check_shape, read_image_into};
-use crate::picture::{Kind, other_kind};
+use crate::picture::{KINDS, Kind, other_kind};
 use crate::random::Random;
 use crate::{
     Description, Error, INPUT, Normalization, Preparation, Request, Result, Sample, Source, TARGET, file,
 };
 
-/// A data set of PNG and JPEG files in one subfolder per class. Files are decoded each time they are read, so the set
+/// A data set of image files (PNG, JPEG, WebP, GIF, BMP) in one subfolder per class. Files are decoded each time they are read, so the set
 /// may be far larger than memory; give [`LoaderOptions::threads`](crate::LoaderOptions) more than one.
 ///
-/// Classes are the subfolders in the order of their names; their images are all PNG and JPEG files in them, at any depth,
+/// Classes are the subfolders in the order of their names; their images are all image files in them, at any depth,
 /// in the order of their names, told by the ending in any case or else by their first bytes. Hidden files and those that
 /// systems leave behind (`.DS_Store`, `Thumbs.db`) are passed over; [`left_out`](ImageFolder::left_out) says what else was
 /// not read. Each image is read as by [`read_image`](crate::read_image).
@@ -124,7 +124,7 @@ impl ImageFolder {
                 return Err(Error::at_file(
                     &path,
                     format_args!(
-                        "has no PNG or JPEG images{what}: every subfolder is a class and needs some; fill or remove it"
+                        "has no images{what}: every subfolder is a class and needs some; fill or remove it"
                     ),
                 ));
             }
@@ -162,6 +162,61 @@ impl ImageFolder {
             files: Arc::new(files),
             left_out: Arc::new(left_out),
         })
+    }
+
+    /// Images of a list: path, class and name of each.
+    pub(crate) fn of_files(
+        list: &Path,
+        shape: [usize; 3],
+        names: &[String],
+        mut files: Vec<(PathBuf, i32, String)>,
+    ) -> Result<ImageFolder> {
+        check_shape(shape[0], shape[1], shape[2])?;
+        // Class by class, as those of folders are.
+        files.sort_by_key(|(_, class, _)| *class);
+        let files = files.into_iter().map(|(path, class, name)| Image { path, class, name }).collect();
+        let name = list.file_name().unwrap_or_default().to_string_lossy();
+        let mut description = Description::classes(name, &shape, names);
+        description.fields[0].preparation = Preparation::Image { normalization: Normalization::identity() };
+        Ok(ImageFolder {
+            description: Arc::new(description),
+            shape,
+            normalization: Normalization::identity(),
+            files: Arc::new(files),
+            left_out: Arc::default(),
+        })
+    }
+
+    /// Mean and deviation of each channel, from 0 to 1, over images spread evenly among all, `most` at most: what
+    /// [`normalized`](ImageFolder::normalized) takes. Of the images to train on, so that nothing is learned of the others.
+    ///
+    /// # Errors
+    /// An image cannot be read.
+    pub fn statistics(&self, most: usize) -> Result<Normalization> {
+        let plain = self.normalized(Normalization::identity())?;
+        crate::normalization::statistics(&plain, most)
+    }
+
+    /// The images but for those whose first bytes are no image's, and what is wrong with these, a line each.
+    ///
+    /// # Errors
+    /// None is left.
+    pub fn without_corrupt(&self) -> Result<(ImageFolder, Vec<String>)> {
+        let (mut files, mut wrong) = (Vec::new(), Vec::new());
+        for image in self.files.iter() {
+            match check_start(&image.path) {
+                Ok(()) => files.push(image.clone()),
+                Err(error) => wrong.push(error.to_string()),
+            }
+        }
+        if files.is_empty() {
+            return Err(Error::new(format!(
+                "{}: none of {} images can be read",
+                self.name(),
+                self.files.len()
+            )));
+        }
+        Ok((ImageFolder { files: Arc::new(files), ..self.clone() }, wrong))
     }
 
     /// The same images, read as `(x − mean) / std` per channel with `x` from 0 to 1.
@@ -287,7 +342,7 @@ impl ImageFolder {
     /// Looks at the first bytes of every file, so that what is plainly none is found before anything is trained.
     ///
     /// # Errors
-    /// Files are missing, empty, or neither PNG nor JPEG; the message names the first and how many there are.
+    /// Files are missing, empty, or no images that are read; the message names the first and how many there are.
     pub fn check(&self) -> Result<()> {
         let mut wrong = self.files.iter().filter_map(|image| check_start(&image.path).err());
         match (wrong.next(), wrong.count()) {
@@ -310,7 +365,10 @@ fn check_start(path: &Path) -> Result<()> {
     Err(match (start.is_empty(), other_kind(&start)) {
         (true, _) => Error::at_file(path, "is empty; remove it or copy it again"),
         (_, Some(kind)) => Error::at_file(path, format_args!("is a {kind} image; convert it to PNG or JPEG")),
-        _ => Error::at_file(path, "is neither a PNG nor a JPEG image; remove it or copy it again"),
+        _ => Error::at_file(
+            path,
+            format_args!("is no image that is read ({KINDS}); remove it or copy it again"),
+        ),
     })
 }
 
@@ -354,8 +412,7 @@ fn walk(
 
 /// Takes a file if it is an image, and notes it otherwise.
 fn take_file(name: &str, path: &Path, images: &mut Vec<PathBuf>, left_out: &mut LeftOut) {
-    let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
-    let named_so = matches!(ending.as_deref(), Some("png" | "jpg" | "jpeg" | "jpe" | "jfif" | "jif"));
+    let named_so = name.rsplit_once('.').is_some_and(|(_, ending)| Kind::is_ending(ending));
     let start = if named_so { Vec::new() } else { file::start(path, 16).unwrap_or_default() };
     if named_so || Kind::of(&start).is_some() {
         return images.push(path.to_path_buf());
@@ -439,9 +496,9 @@ mod tests {
         for name in ["cat/a.jfif", "cat/deep/er/b.JPE", "dog/really a jpeg.webp", "dog/no ending"] {
             folder.write(name, &jpeg);
         }
-        folder.write("dog/real.webp", b"RIFF\0\0\0\0WEBPVP8 ");
-        folder.write("dog/animated.gif", b"GIF89a");
-        folder.write("dog/deep/x.bmp", b"BM......");
+        folder.write("dog/real.avif", b"\0\0\0\x1cftypavif");
+        folder.write("dog/scan.tif", b"II*\0");
+        folder.write("dog/deep/x.heic", b"\0\0\0\x18ftypheic");
         folder.write("dog/notes.txt", b"good dogs");
         folder.write("beside.jpg", &jpeg);
         folder.write("list.txt", b"cat dog");
@@ -459,10 +516,10 @@ mod tests {
             "dog/really a jpeg.webp",
         ];
         assert_eq!(data.names(), expected);
-        assert_eq!(data.left_out().kinds, BTreeMap::from([("BMP", 1), ("GIF", 1), ("WebP", 1)]));
+        assert_eq!(data.left_out().kinds, BTreeMap::from([("AVIF", 1), ("HEIC", 1), ("TIFF", 1)]));
         assert_eq!((data.left_out().beside, data.left_out().others), (1, 2));
         let said = data.left_out().to_string();
-        let parts = ["1 BMP images, 1 GIF images, 1 WebP images", "1 images beside", "2 files that are no"];
+        let parts = ["1 AVIF images, 1 HEIC images, 1 TIFF images", "1 images beside", "2 files that are no"];
         assert!(parts.iter().all(|part| said.contains(part)), "{said}");
         assert!((0..7).all(|i| read_one(&data, i).is_ok()));
         data.check().unwrap();
@@ -494,13 +551,16 @@ mod tests {
         folder.write("dog/c.png", b"not an image");
         let loader = Loader::new(Arc::new(open().unwrap()), LoaderOptions::default()).unwrap();
         let error = message(loader.epoch(0, 0).next().unwrap());
-        assert!(error.contains("c.png: is neither a PNG nor a JPEG"), "{error}");
+        assert!(error.contains("c.png: is no image that is read (PNG, JPEG, WebP, GIF, BMP)"), "{error}");
         folder.write("dog/d.png", b"");
         let error = message(open().unwrap().check());
-        assert!(error.contains("c.png: is neither") && error.contains("1 more"), "{error}");
-        folder.write("empty/picture.webp", b"RIFF\0\0\0\0WEBPVP8 ");
+        assert!(error.contains("c.png: is no image") && error.contains("1 more"), "{error}");
+        let (whole, wrong) = open().unwrap().without_corrupt().unwrap();
+        assert_eq!((whole.count(), wrong.len()), (open().unwrap().count() - 2, 2));
+        whole.check().unwrap();
+        folder.write("empty/picture.tif", b"II*\0");
         let error = message(open());
-        assert!(error.contains("empty: has no PNG or JPEG images (left out: 1 WebP images"), "{error}");
+        assert!(error.contains("empty: has no images (left out: 1 TIFF images"), "{error}");
         assert!(message(ImageFolder::open(folder.path().join("none"), 1, 4, 4)).contains("no such folder"));
         assert!(message(ImageFolder::open(folder.path(), 2, 4, 4)).contains("2 channels"));
     }

@@ -5,11 +5,11 @@ use std::path::Path;
 use crate::picture::{Beyond, Picture, Window};
 use crate::{Error, Result};
 
-/// Reads a PNG or JPEG file as `channels × height × width` numbers from 0 to 1, row-major, not normalised.
+/// Reads an image file (PNG, JPEG, WebP, GIF, BMP) as `channels × height × width` numbers from 0 to 1, row-major, not normalised.
 ///
 /// `channels` is 1 (grey, by the weights 0.299, 0.587, 0.114) or 3 (red, green, blue). The largest centred part with
 /// the wanted proportions is taken and scaled, bilinear and without skipping pixels. What is transparent is put on
-/// white. 16-bit PNG is read as 8 bits. A picture that was noted in Exif to be turned or mirrored is set upright; what
+/// white; of animations the first frame is read. 16-bit PNG is read as 8 bits, colour profiles do not matter. A picture that was noted in Exif to be turned or mirrored is set upright; what
 /// phones append behind a JPEG is passed over.
 ///
 /// ```no_run
@@ -19,8 +19,8 @@ use crate::{Error, Result};
 /// ```
 ///
 /// # Errors
-/// The file is missing, no regular file, no PNG or JPEG, damaged, truncated or above 2^27 pixels (2^25 if it is a
-/// progressive JPEG or has more than 3 bytes a pixel); `channels` is neither 1 nor 3; or `height` or `width` is 0 or above
+/// The file is missing, no regular file, no image of these kinds, damaged, truncated or above 2^27 pixels (2^25 if it is a
+/// progressive JPEG, WebP or GIF, or has more than 3 bytes a pixel); `channels` is neither 1 nor 3; or `height` or `width` is 0 or above
 /// 16,384.
 pub fn read_image(path: impl AsRef<Path>, channels: usize, height: usize, width: usize) -> Result<Vec<f32>> {
     check_shape(channels, height, width)?;
@@ -171,7 +171,7 @@ mod tests {
         let cases: [(&[u8], &str); 7] = [
             (&panics, "damaged in a way that its decoder gave up on"),
             (b"", "is empty"),
-            (b"GIF89a", "a GIF image, neither a PNG nor a JPEG"),
+            (b"II*\0....", "is a TIFF image; convert it"),
             (&whole[..whole.len() / 2], "not a readable PNG"),
             (&whole[..20], "not a readable PNG"),
             (&jpeg[..jpeg.len() - 2], "truncated JPEG"),

@@ -8,9 +8,10 @@
 //! | data | function |
 //! |---|---|
 //! | built-in digits, nothing to fetch | [`digits`] |
-//! | MNIST and what shares its format | [`mnist()`], [`download_mnist`], [`read_idx`] |
-//! | CIFAR-10, binary version | [`cifar10()`] |
-//! | PNG and JPEG images in class folders | [`ImageFolder`] |
+//! | MNIST and what shares its format | [`mnist()`], [`fashion_mnist`], [`emnist`], [`download_mnist`], [`read_idx`] |
+//! | CIFAR-10 and CIFAR-100, binary version | [`cifar10()`], [`cifar100`] |
+//! | images (PNG, JPEG, WebP, GIF, BMP) in class folders | [`ImageFolder`] |
+//! | images that a table or JSON lines list | [`Manifest`] |
 //! | one image, for a prediction | [`read_image`], [`read_digit_image`] |
 //! | characters or bytes of a text | [`Corpus`] |
 //! | CSV and TSV tables | [`Table`] |
@@ -19,6 +20,8 @@
 
 mod adapt;
 mod batch;
+mod bmp;
+mod cache;
 mod cifar;
 mod dataset;
 mod description;
@@ -27,12 +30,15 @@ mod digits;
 mod download;
 mod error;
 mod exif;
+mod export;
 mod file;
 mod folder;
+mod gif;
 mod idx;
 mod image_file;
 mod jpeg;
 mod loader;
+mod manifest;
 mod mnist;
 #[cfg(test)]
 mod mutations;
@@ -44,6 +50,7 @@ mod quiet;
 mod random;
 mod records;
 mod source;
+mod split;
 mod streamed;
 mod strokes;
 mod table;
@@ -53,30 +60,35 @@ mod text;
 pub mod transform;
 mod values;
 mod vocabulary;
+mod webp;
 
 pub use adapt::{
     Balanced, SkipUnreadable, Subset, balanced, class_counts, class_weights, classes, skip_unreadable, subset,
 };
 pub use batch::{Batch, Sample, read_one};
-pub use cifar::cifar10;
+pub use cache::{CacheUse, Cached, cached};
+pub use cifar::{cifar10, cifar100};
 pub use dataset::Dataset;
 pub use description::{Description, Field, INPUT, Role, TARGET};
 pub use digit_image::read_digit_image;
 pub use digits::{DIGITS_SEED, DIGITS_TEST, DIGITS_TRAIN, digits, digits_for_testing};
 pub use download::{MNIST_MIRROR, download_mnist};
 pub use error::{Error, Result};
+pub use export::save_pictures;
 pub use folder::{FileSplit, ImageFolder, LeftOut};
 pub use idx::{Idx, read_idx};
 pub use image_file::read_image;
 pub use loader::{Epoch, Loader, LoaderOptions};
-pub use mnist::mnist;
-pub use normalization::Normalization;
+pub use manifest::{Manifest, ManifestOptions};
+pub use mnist::{emnist, fashion_mnist, mnist};
+pub use normalization::{Normalization, statistics};
 pub use preparation::Preparation;
 pub use random::Random;
 pub use records::{
     Cell, Extents, FromFn, FromIter, Record, from_fn, from_iter, from_named_records, from_records,
 };
 pub use source::{Request, Source, Stream};
+pub use split::{Split, grouped_k_fold, grouped_split, k_fold, stratified_k_fold, stratified_split};
 pub use table::{Column, Table, TableOptions};
 pub use text::{Corpus, TextWindows};
 pub use values::{DType, Element, Value, Values};

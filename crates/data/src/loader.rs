@@ -347,12 +347,20 @@ impl Reader {
         for (row, &sample) in samples.iter().enumerate() {
             let request = Request { index: sample, epoch: self.epoch, seed: options.seed };
             guarded(|| source.read(&request, &mut batch.sample(row, layout))).unwrap_or_else(|why| {
-                let name = self.loader.name();
-                Err(Error::new(format!("{name}: reading sample {sample} panicked: {why}")))
+                let (name, which) = (self.loader.name(), named(&**source, sample));
+                Err(Error::new(format!("{name}: reading {which} panicked: {why}")))
             })?;
-            check_row(&batch, layout, row, sample)?;
+            check_row(&batch, layout, row, || named(&**source, sample))?;
         }
         Ok(batch)
+    }
+}
+
+/// A sample for a message: its number, and where it is from if that is known.
+pub(crate) fn named(source: &dyn Source, index: usize) -> String {
+    match source.origin(index) {
+        Some(origin) => format!("sample {index} ({origin})"),
+        None => format!("sample {index}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Every kind of file that is read, damaged in twenty thousand ways: no panic, no hang, no memory beyond a limit.
+//! Every kind of file that is read, damaged in more than twenty thousand ways: no panic, no hang, no memory beyond a limit.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::random::Random;
 use crate::testing::{Folder, flat_jpeg, gzip, idx, png, shared};
-use crate::{Corpus, Source, Table, TableOptions, cifar10, read_digit_image, read_idx, read_image, read_one};
+use crate::{
+    Corpus, Manifest, ManifestOptions, Source, Table, TableOptions, cifar10, read_digit_image, read_idx,
+    read_image, read_one,
+};
 
 /// Counts what the thread holds, so that tests beside it do not matter.
 struct Counting;
@@ -56,7 +59,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// What a small file may take while it is read.
-const MOST_BYTES: isize = 160 << 20;
+const MOST_BYTES: isize = 224 << 20;
 const LONGEST: Duration = Duration::from_secs(20);
 
 /// The same file with a few faults.
@@ -136,6 +139,18 @@ fn table(path: &Path) -> bool {
     table.dataset().is_ok_and(|data| (0..data.count().min(4)).all(|i| read_one(&data, i).is_ok()))
 }
 
+fn listed(path: &Path) -> bool {
+    Manifest::open(path, 1, 4, 4, &ManifestOptions::default()).is_ok()
+}
+
+/// The file of a golden picture.
+fn golden(name: &str) -> Vec<u8> {
+    let lines = include_str!("../tests/data/pictures.txt").lines();
+    let file = lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.split(' ').next()).next();
+    let digits = file.unwrap().as_bytes().chunks(2);
+    digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
 fn cifar(path: &Path) -> bool {
     cifar10(path.parent().unwrap()).is_ok()
 }
@@ -161,6 +176,14 @@ fn twenty_thousand_damaged_files() {
         ("palette.png", palette_png(), image, 2000),
         ("deep.png", deep_png(), image, 1500),
         ("flat.jpg", flat_jpeg(48), image, 3000),
+        ("lossless.webp", golden("webp_clear"), image, 150),
+        ("lossy.webp", golden("webp"), image, 150),
+        ("several.webp", golden("webp_moving"), image, 100),
+        ("several.gif", golden("gif_moving"), image, 600),
+        ("colours.bmp", golden("bmp_palette"), image, 600),
+        ("progressive.jpg", golden("jpeg_progressive"), image, 300),
+        ("list.csv", b"path,class,split\nlist.csv,a,train\nlist.csv,b,test\n".to_vec(), listed, 1000),
+        ("list.jsonl", b"{\"path\": \"list.jsonl\", \"class\": \"a\"}\n".repeat(2), listed, 1000),
         ("text.txt", "Äpfel und Birnen, und was sonst noch wächst.\n".repeat(3).into_bytes(), text, 1500),
         ("text.gz", gzip("one two three four\n".repeat(20).as_bytes()), text, 1000),
         ("table.csv", csv.to_vec(), table, 2500),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Result, Source, read_one};
 
 /// Per-channel `(x − mean) / std`, applied when a sample is read.
 ///
@@ -112,6 +112,50 @@ impl Normalization {
         let i = if self.mean.len() == 1 { 0 } else { channel };
         (self.mean[i], self.std[i])
     }
+}
+
+/// Mean and deviation of each channel of the input (its first extent, if it has several) over samples that are spread evenly
+/// among all of a source, `most` at most, as they are read: for [`Normalization`] of what is not normalised yet. A channel
+/// without any deviation has 1.
+///
+/// ```
+/// use dropforge_data::{from_records, statistics};
+///
+/// let data = from_records([([[0.0f32, 2.0], [5.0, 5.0]], 0), ([[4.0, 2.0], [5.0, 5.0]], 1)])?;
+/// let found = statistics(&data, 1000)?;
+/// assert_eq!((found.mean(), found.std()), (&[2.0, 5.0][..], &[2.0f32.sqrt(), 1.0][..]));
+/// # Ok::<(), dropforge_data::Error>(())
+/// ```
+///
+/// # Errors
+/// The source is empty or a stream, a sample cannot be read, or the input does not hold f32.
+pub fn statistics(source: &dyn Source, most: usize) -> Result<Normalization> {
+    let description = source.description();
+    let failed = |reason: &str| Error::new(format!("{}: {reason}", description.name));
+    let len = source.len().filter(|&len| len > 0 && most > 0);
+    let len = len.ok_or_else(|| failed("has no samples whose mean could be found"))?;
+    let field = description.input().ok_or_else(|| failed("has no input"))?;
+    let channels = if field.shape.len() > 1 { field.channels() } else { 1 };
+    let (mut sums, mut squares, mut count) = (vec![0.0f64; channels], vec![0.0f64; channels], 0u64);
+    let wanted = most.min(len);
+    for place in 0..wanted {
+        let sample = read_one(source, (place as u128 * len as u128 / wanted as u128) as usize)?;
+        let values = sample.get(&field.name).and_then(|values| values.slice::<f32>());
+        let values = values.ok_or_else(|| failed("has an input that does not hold f32"))?;
+        let plane = values.len() / channels;
+        for (channel, values) in values.chunks_exact(plane).enumerate() {
+            sums[channel] += values.iter().map(|&x| f64::from(x)).sum::<f64>();
+            squares[channel] += values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
+        }
+        count += plane as u64;
+    }
+    let mean: Vec<f64> = sums.iter().map(|sum| sum / count as f64).collect();
+    let std = squares.iter().zip(&mean).map(|(square, mean)| {
+        let deviation = (square / count as f64 - mean * mean).max(0.0).sqrt();
+        if deviation > 1e-6 * mean.abs().max(1e-30) { deviation as f32 } else { 1.0 }
+    });
+    let std: Vec<f32> = std.collect();
+    Normalization::new(&mean.iter().map(|&mean| mean as f32).collect::<Vec<_>>(), &std)
 }
 
 #[cfg(test)]

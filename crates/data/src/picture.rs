@@ -1,4 +1,4 @@
-//! Decoding PNG and JPEG files, and scaling what is in them.
+//! Decoding image files, and scaling what is in them.
 //!
 //! No file can ask for more memory than a picture of [`MOST_PIXELS`] takes, nor for a picture that its own length cannot
 //! hold. What is wrong with a file, a panic within its decoder included, is an error.
@@ -14,12 +14,12 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 use crate::exif::Orientation;
 use crate::jpeg::outline;
 use crate::quiet::quietly;
-use crate::{Error, Result, file};
+use crate::{Error, Result, bmp, file, gif, webp};
 
 /// Pixels above which a picture is refused: the largest of today's phones, 108 million, take 0.4 GB.
-const MOST_PIXELS: usize = 1 << 27;
+pub(crate) const MOST_PIXELS: usize = 1 << 27;
 /// The same where a decoder holds coefficients of all pixels, or more than 8 bits of them.
-const MOST_HELD_PIXELS: usize = 1 << 25;
+pub(crate) const MOST_HELD_PIXELS: usize = 1 << 25;
 /// Deflate cannot pack better than this.
 const MOST_PACKED: usize = 1032;
 /// File size above which a file is not read at all.
@@ -54,11 +54,14 @@ impl Picture {
         let picture = match Kind::of(&bytes) {
             Some(Kind::Png) => quietly(|| decode_png(bytes)),
             Some(Kind::Jpeg) => quietly(|| decode_jpeg(&bytes)),
+            Some(Kind::WebP) => quietly(|| webp::decode(&bytes)),
+            Some(Kind::Gif) => quietly(|| gif::decode(&bytes)),
+            Some(Kind::Bmp) => quietly(|| bmp::decode(&bytes)),
             None if bytes.is_empty() => Ok(Err("is empty".to_string())),
-            None => {
-                let what = other_kind(&bytes).map_or_else(String::new, |kind| format!("a {kind} image, "));
-                Ok(Err(format!("is {what}neither a PNG nor a JPEG image; convert it to one of them")))
-            }
+            None => Ok(Err(match other_kind(&bytes) {
+                Some(kind) => format!("is a {kind} image; convert it to PNG or JPEG"),
+                None => format!("is no image that is read ({KINDS}); remove it or copy it again"),
+            })),
         };
         let gave_up = |why| Err(format!("is damaged in a way that its decoder gave up on: {why}"));
         picture.unwrap_or_else(gave_up).map_err(|reason| Error::at_file(path, reason))
@@ -114,18 +117,36 @@ impl Picture {
 pub(crate) enum Kind {
     Png,
     Jpeg,
+    WebP,
+    Gif,
+    Bmp,
 }
+
+/// What they are called.
+pub(crate) const KINDS: &str = "PNG, JPEG, WebP, GIF, BMP";
 
 impl Kind {
     /// By the first bytes of a file.
     pub fn of(start: &[u8]) -> Option<Kind> {
-        if start.starts_with(b"\x89PNG") {
-            Some(Kind::Png)
-        } else if start.starts_with(&[0xff, 0xd8]) {
-            Some(Kind::Jpeg)
-        } else {
-            None
-        }
+        Some(match start {
+            [0x89, b'P', b'N', b'G', ..] => Kind::Png,
+            [0xff, 0xd8, ..] => Kind::Jpeg,
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Kind::WebP,
+            [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Kind::Gif,
+            // Two letters are little: the size of the header behind them is one of a few.
+            [b'B', b'M', _, _, _, _, _, _, _, _, _, _, _, _, 12 | 40 | 52 | 56 | 64 | 108 | 124, 0, ..] => {
+                Kind::Bmp
+            }
+            _ => return None,
+        })
+    }
+
+    /// Whether the name of a file ends as those of pictures do.
+    pub fn is_ending(ending: &str) -> bool {
+        matches!(
+            ending.to_ascii_lowercase().as_str(),
+            "png" | "jpg" | "jpeg" | "jpe" | "jfif" | "jif" | "webp" | "gif" | "bmp" | "dib"
+        )
     }
 }
 
@@ -133,9 +154,6 @@ impl Kind {
 pub(crate) fn other_kind(start: &[u8]) -> Option<&'static str> {
     let brand = start.get(4..12).unwrap_or_default();
     Some(match start {
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "WebP",
-        [b'G', b'I', b'F', b'8', ..] => "GIF",
-        [b'B', b'M', ..] => "BMP",
         [b'I', b'I', b'*', 0, ..] | [b'M', b'M', 0, b'*', ..] => "TIFF",
         _ if brand.starts_with(b"ftypavif") => "AVIF",
         _ if brand.starts_with(b"ftyphei") || brand.starts_with(b"ftypmif1") => "HEIC",
@@ -143,7 +161,8 @@ pub(crate) fn other_kind(start: &[u8]) -> Option<&'static str> {
     })
 }
 
-fn check_size(width: usize, height: usize, most: usize) -> std::result::Result<(), String> {
+/// Refuses a picture without pixels, or with more than so many.
+pub(crate) fn check_size(width: usize, height: usize, most: usize) -> std::result::Result<(), String> {
     match width.checked_mul(height) {
         Some(0) | None => Err(format!("is {width} × {height} pixels, there is nothing to read")),
         Some(pixels) if pixels > most => {
@@ -151,6 +170,12 @@ fn check_size(width: usize, height: usize, most: usize) -> std::result::Result<(
         }
         Some(_) => Ok(()),
     }
+}
+
+/// A colour of this opacity in front of white.
+pub(crate) fn over_white(value: u8, alpha: u8) -> u8 {
+    let (value, alpha) = (u32::from(value), u32::from(alpha));
+    ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
 }
 
 fn decode_png(bytes: Vec<u8>) -> std::result::Result<Picture, String> {
@@ -173,10 +198,6 @@ fn decode_png(bytes: Vec<u8>) -> std::result::Result<Picture, String> {
     let mut pixels = vec![0; size];
     let frame = reader.next_frame(&mut pixels).map_err(damaged)?;
     pixels.truncate(frame.buffer_size());
-    let over_white = |value: u8, alpha: u8| {
-        let (value, alpha) = (u32::from(value), u32::from(alpha));
-        ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
-    };
     let (channels, bytes) = match frame.color_type {
         png::ColorType::Grayscale => (1, pixels),
         png::ColorType::Rgb => (3, pixels),
@@ -314,6 +335,49 @@ fn taps(start: f32, extent: f32, size: usize, out_size: usize, beyond: Beyond) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Folder;
+
+    /// What Pillow sees in small files of every kind (`scripts/golden_pictures.py`): a name, the file, width, height,
+    /// channels and pixels.
+    const GOLDEN: &str = include_str!("../tests/data/pictures.txt");
+
+    fn bytes(hexadecimal: &str) -> Vec<u8> {
+        let digits = |at| u8::from_str_radix(&hexadecimal[at..at + 2], 16).unwrap();
+        (0..hexadecimal.len()).step_by(2).map(digits).collect()
+    }
+
+    #[test]
+    fn every_kind_of_file_is_seen_as_pillow_sees_it() {
+        let folder = Folder::new("picture-golden");
+        for line in GOLDEN.lines() {
+            let [name, file, width, height, channels, pixels] =
+                line.split(' ').collect::<Vec<_>>().try_into().unwrap();
+            let file = bytes(file);
+            // What a file is called does not matter.
+            let picture = Picture::open(&folder.write("picture.txt", &file)).unwrap();
+            let size = [picture.width, picture.height, picture.channels];
+            assert_eq!(
+                size,
+                [width, height, channels].map(|number| number.parse::<usize>().unwrap()),
+                "{name}"
+            );
+            // Decoders of lossy kinds round otherwise, and spread colours of fewer pixels otherwise.
+            let most = match name {
+                "jpeg_subsampled" | "jpeg_cmyk" | "jpeg_restarts" | "webp" => 8,
+                name if name.starts_with("jpeg") => 2,
+                name if name.contains("clear") => 1,
+                _ => 0,
+            };
+            let pairs = picture.bytes.iter().zip(bytes(pixels));
+            let (at, farthest) =
+                pairs.map(|(a, b)| a.abs_diff(b)).enumerate().max_by_key(|(_, far)| *far).unwrap();
+            assert!(farthest <= most, "{name}: byte {at} is {farthest} away");
+            // A part of a file is none, and says so.
+            let half = folder.write("half.txt", &file[..file.len() / 3]);
+            let message = Picture::open(&half).err().map(|error| error.to_string());
+            assert!(message.is_some_and(|message| message.contains("half.txt")), "{name}");
+        }
+    }
 
     #[test]
     fn scaling_by_one_changes_nothing_and_by_half_keeps_the_mean() {

@@ -40,11 +40,16 @@ impl Preparation {
     /// The normalisation in it, if there is one.
     pub fn normalization(&self) -> Option<&Normalization> {
         match self {
-            Preparation::None | Preparation::Text | Preparation::Table { .. } => None,
             Preparation::Numbers { normalization }
             | Preparation::Image { normalization }
             | Preparation::Digit { normalization } => Some(normalization),
+            _ => None,
         }
+    }
+
+    /// Whether shape, classes and normalisation do not say all of it.
+    pub fn is_more_than_numbers(&self) -> bool {
+        !matches!(self, Preparation::None) && self.normalization().is_none()
     }
 
     /// The same with another normalisation; numbers that were not prepared are normalised from now on.
@@ -54,7 +59,7 @@ impl Preparation {
             Preparation::None | Preparation::Numbers { .. } => Preparation::Numbers { normalization },
             Preparation::Image { .. } => Preparation::Image { normalization },
             Preparation::Digit { .. } => Preparation::Digit { normalization },
-            other @ (Preparation::Text | Preparation::Table { .. }) => other,
+            other => other,
         }
     }
 }

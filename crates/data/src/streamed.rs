@@ -122,7 +122,7 @@ impl Streamed {
             Err(Error::new(format!("{name}: reading sample {sample} panicked: {why}")))
         })?;
         if there {
-            check_row(batch, layout, row, sample)?;
+            check_row(batch, layout, row, || format!("sample {sample}"))?;
             self.read += 1;
         } else {
             self.ended = true;

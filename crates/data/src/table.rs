@@ -403,14 +403,17 @@ fn shortened(text: &str) -> String {
 }
 
 /// What stands most often between the names of the first line.
-fn separator(text: &str) -> char {
+pub(crate) fn separator(text: &str) -> char {
     let line = text.lines().next().unwrap_or_default();
     let count = |separator: &char| line.matches(*separator).count();
     [',', ';', '\t'].into_iter().rev().max_by_key(count).unwrap_or(',')
 }
 
 /// The values of all rows with the number of the line each begins in; empty lines are passed over (RFC 4180).
-fn split_rows(text: &str, separator: char) -> std::result::Result<Vec<(usize, Vec<String>)>, String> {
+pub(crate) fn split_rows(
+    text: &str,
+    separator: char,
+) -> std::result::Result<Vec<(usize, Vec<String>)>, String> {
     let (mut rows, mut row, mut value) = (Vec::new(), Vec::new(), String::new());
     let (mut line, mut first_line) = (1, 1);
     // Within quotes; and behind the last of them, where only a separator may follow.

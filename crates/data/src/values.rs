@@ -153,18 +153,21 @@ impl Values {
     }
 
     /// The place of a number that is NaN or infinite, from `start` on within `len` elements.
-    pub(crate) fn not_finite(&self, start: usize, len: usize) -> Option<usize> {
+    pub(crate) fn not_finite(&self, start: usize, len: usize) -> Option<(usize, &'static str)> {
         // Whole rows first, without an early exit, so that it becomes vector code.
-        let half = |x: u16| x & 0x7c00 != 0x7c00;
         match self {
             Values::F32(v) => {
                 let v = &v[start..start + len];
                 if v.iter().fold(true, |all, x| all & x.is_finite()) {
                     return None;
                 }
-                v.iter().position(|x| !x.is_finite())
+                let at = v.iter().position(|x| !x.is_finite())?;
+                Some((at, if v[at].is_nan() { "NaN" } else { "infinite" }))
             }
-            Values::F16(v) => v[start..start + len].iter().position(|&x| !half(x)),
+            Values::F16(v) => {
+                let at = v[start..start + len].iter().position(|x| x & 0x7c00 == 0x7c00)?;
+                Some((at, if v[start + at] & 0x3ff != 0 { "NaN" } else { "infinite" }))
+            }
             _ => None,
         }
     }

@@ -248,7 +248,7 @@ fn a_fault_of_the_source_is_an_error_and_ends_the_epoch() {
     let cases = [
         (Fault::Error, "five.png: is damaged"),
         (Fault::Panic, "faulty: reading sample 5 panicked: five is right out"),
-        (Fault::Nan, "the input of sample 5 has a NaN"),
+        (Fault::Nan, "the input of sample 5 is NaN"),
         (Fault::Label, "label 2 of sample 5 is out of range: there are 2 classes"),
     ];
     for (fault, expected) in cases {

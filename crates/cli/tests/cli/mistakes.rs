@@ -48,7 +48,7 @@ fn every_mistake_is_one_line() {
         ("train --data mnist:labels", &["labels/train-labels-idx1-ubyte", "label 12 of sample 1", "0 to 9"]),
         ("train --data mnist:nowhere", &["nowhere", "--download"]),
         ("train --data mnist", &["data/mnist"]),
-        ("train --data cifar10", &["cifar10:DIR"]),
+        ("train --data cifar10", &["cifar10:PATH"]),
         ("train --data cifar10:nowhere", &["nowhere"]),
         ("train --data folder:nowhere", &["nowhere"]),
         ("train --data minst", &["unknown data `minst`", "mnist"]),

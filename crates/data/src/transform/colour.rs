@@ -3,8 +3,8 @@
 use super::{Image, Transform};
 use crate::random::Random;
 
-/// Changes brightness, contrast and saturation, each by a factor from `1 − x` to `1 + x`, in this order. Formulas are
-/// torchvision's; grey is by the weights 0.2989, 0.587 and 0.114.
+/// Changes brightness, contrast and saturation, each by a factor from `1 − x` to `1 + x`, and the hue, in this order. Formulas
+/// are torchvision's; grey is by the weights 0.2989, 0.587 and 0.114.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ColourJitter {
     /// How far the factor of all numbers is from 1.
@@ -13,21 +13,61 @@ pub struct ColourJitter {
     pub contrast: f32,
     /// How far the factor of the distance of each pixel from its grey is from 1.
     pub saturation: f32,
+    /// Most parts of the circle of colours that they are turned by, either way, 0 to 0.5.
+    pub hue: f32,
 }
 
 impl Transform for ColourJitter {
     fn apply(&self, image: &mut Image, random: &mut Random) {
         let mut factor = |most: f32| random.between(1.0 - most, 1.0 + most).max(0.0);
-        let (brightness, contrast, saturation) =
+        let (bright, strong, colourful) =
             (factor(self.brightness), factor(self.contrast), factor(self.saturation));
-        let pixels = image.height * image.width;
-        image.pixels.iter_mut().for_each(|x| *x = (*x * brightness).clamp(0.0, 1.0));
+        brightness(image, bright);
         if self.contrast > 0.0 {
-            let mean = (0..pixels).map(|at| grey(image, at)).sum::<f32>() / pixels as f32;
-            image.pixels.iter_mut().for_each(|x| *x = (mean + (*x - mean) * contrast).clamp(0.0, 1.0));
+            contrast(image, strong);
         }
         if self.saturation > 0.0 {
-            towards_grey(image, saturation);
+            saturation(image, colourful);
+        }
+        if self.hue > 0.0 {
+            hue(image, random.between(-self.hue, self.hue));
+        }
+    }
+}
+
+pub(super) fn brightness(image: &mut Image, factor: f32) {
+    image.pixels.iter_mut().for_each(|x| *x = (*x * factor).clamp(0.0, 1.0));
+}
+
+pub(super) fn contrast(image: &mut Image, factor: f32) {
+    let pixels = image.height * image.width;
+    let mean = (0..pixels).map(|at| grey(image, at)).sum::<f32>() / pixels as f32;
+    image.pixels.iter_mut().for_each(|x| *x = (mean + (*x - mean) * factor).clamp(0.0, 1.0));
+}
+
+/// Turns the colours of the circle by a part of it.
+pub(super) fn hue(image: &mut Image, part: f32) {
+    let pixels = image.height * image.width;
+    for at in 0..if image.channels == 3 { pixels } else { 0 } {
+        let [red, green, blue] = [0, 1, 2].map(|channel| image.pixels[channel * pixels + at]);
+        let (most, least) = (red.max(green).max(blue), red.min(green).min(blue));
+        let span = most - least;
+        if span <= 0.0 {
+            continue;
+        }
+        // In sixths of the circle (Smith: Color gamut transform pairs, 1978).
+        let place = if most == red {
+            (green - blue) / span
+        } else if most == green {
+            2.0 + (blue - red) / span
+        } else {
+            4.0 + (red - green) / span
+        };
+        let place = (place / 6.0 + part).rem_euclid(1.0) * 6.0;
+        for (channel, turn) in [5.0f32, 3.0, 1.0].into_iter().enumerate() {
+            let along = (turn + place).rem_euclid(6.0);
+            let colour = most - span * along.min(4.0 - along).clamp(0.0, 1.0);
+            image.pixels[channel * pixels + at] = colour.clamp(0.0, 1.0);
         }
     }
 }
@@ -42,7 +82,7 @@ pub struct Grey {
 impl Transform for Grey {
     fn apply(&self, image: &mut Image, random: &mut Random) {
         if random.unit() < self.probability {
-            towards_grey(image, 0.0);
+            saturation(image, 0.0);
         }
     }
 }
@@ -60,7 +100,7 @@ fn grey(image: &Image, at: usize) -> f32 {
 }
 
 /// Keeps this part of the distance of each pixel from its grey.
-fn towards_grey(image: &mut Image, part: f32) {
+pub(super) fn saturation(image: &mut Image, part: f32) {
     let pixels = image.height * image.width;
     for at in 0..if image.channels == 3 { pixels } else { 0 } {
         let grey = grey(image, at);

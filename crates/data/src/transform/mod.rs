@@ -1,16 +1,34 @@
 //! Random changes of images that are the same whatever the number of threads, and after a run was resumed.
 
+mod affine;
+mod blur;
 mod colour;
 mod crop;
+mod elastic;
+mod equalise;
 mod erase;
 mod flip;
+mod noise;
+mod perspective;
+mod policy;
+mod posterise;
 mod rotate;
+mod solarise;
 
+pub use affine::Affine;
+pub use blur::{Blur, Sharpen};
 pub use colour::{ColourJitter, Grey};
 pub use crop::{RandomCrop, RandomResizedCrop};
+pub use elastic::Elastic;
+pub use equalise::{AutoContrast, Equalise};
 pub use erase::Erase;
 pub use flip::{Flip, FlipVertically};
+pub use noise::Noise;
+pub use perspective::Perspective;
+pub use policy::{RandAugment, TrivialAugment};
+pub use posterise::Posterise;
 pub use rotate::Rotate;
+pub use solarise::Solarise;
 
 use std::sync::Arc;
 
@@ -155,6 +173,59 @@ pub(crate) mod tests {
         let mut image = Image { channels, height, width, pixels: &mut pixels };
         transform.apply(&mut image, &mut Random::new(&[seed]));
         pixels
+    }
+
+    /// What torchvision gives (`scripts/golden_transforms.py`): the image on the first line, then a name, settings and what
+    /// comes out.
+    const GOLDEN: &str = include_str!("../../tests/data/transforms.txt");
+
+    fn numbers(text: &str) -> Vec<f32> {
+        text.split(',').filter(|text| !text.is_empty()).map(|number| number.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn changes_are_those_of_torchvision() {
+        let mut lines = GOLDEN.lines();
+        let plain = numbers(lines.next().unwrap());
+        for line in lines {
+            let [name, settings, expected] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
+            let settings = numbers(settings);
+            let mut pixels = plain.clone();
+            if name == "equalise_large" {
+                pixels = (0..400).map(|at| (at * at * 37 % 101) as f32 / 101.0).collect();
+                equalise::equalise(&mut Image { channels: 1, height: 20, width: 20, pixels: &mut pixels });
+            }
+            let mut image = Image { channels: 3, height: 9, width: 12, pixels: &mut pixels };
+            match (name, settings.as_slice()) {
+                ("flip", []) => Flip { probability: 1.0 }.apply(&mut image, &mut Random::new(&[0])),
+                ("flip_vertically", []) => {
+                    FlipVertically { probability: 1.0 }.apply(&mut image, &mut Random::new(&[0]));
+                }
+                ("brightness", &[factor]) => colour::brightness(&mut image, factor),
+                ("contrast", &[factor]) => colour::contrast(&mut image, factor),
+                ("saturation", &[factor]) => colour::saturation(&mut image, factor),
+                ("hue", &[part]) => colour::hue(&mut image, part),
+                ("posterise", &[bits]) => posterise::posterise(&mut image, bits as u32),
+                ("solarise", &[threshold]) => solarise::solarise(&mut image, threshold),
+                ("equalise_large", []) => {}
+                ("equalise", []) => equalise::equalise(&mut image),
+                ("auto_contrast", []) => equalise::auto_contrast(&mut image),
+                ("sharpen", &[factor]) => blur::sharpen(&mut image, factor),
+                ("blur", &[reach, deviation]) => blur::blur(&mut image, reach as usize, deviation),
+                ("affine", &[degrees, right, down, scale, along, across]) => {
+                    affine::Motion { degrees, right, down, scale, shear: [along, across] }.apply(&mut image);
+                }
+                ("perspective", corners) => {
+                    let corner = |i: usize| (f64::from(corners[2 * i]), f64::from(corners[2 * i + 1]));
+                    perspective::see(&mut image, [0, 1, 2, 3].map(corner));
+                }
+                _ => panic!("{line}: is no change"),
+            }
+            let pairs = pixels.iter().zip(numbers(expected));
+            let (at, farthest) =
+                pairs.map(|(a, b)| (a - b).abs()).enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
+            assert!(farthest < 2e-4, "{name} {settings:?}: pixel {at} is {farthest} away");
+        }
     }
 
     #[test]

@@ -16,13 +16,18 @@
 //! |---|---|
 //! | built-in digits, nothing to fetch | [`digits`] |
 //! | MNIST and what shares its format | [`mnist()`], [`download_mnist`], [`read_idx`] |
-//! | CIFAR-10, binary version | [`cifar10()`] |
-//! | PNG and JPEG images in class folders | [`ImageFolder`] |
+//! | Fashion-MNIST, EMNIST | [`fashion_mnist`], [`emnist`] |
+//! | CIFAR-10 and CIFAR-100, binary version | [`cifar10()`], [`cifar100`] |
+//! | images (PNG, JPEG, WebP, GIF, BMP) in class folders | [`ImageFolder`], [`save_pictures`] |
+//! | images that a table or JSON lines list | [`Manifest`] |
 //! | one image, for a prediction | [`read_image`], [`read_digit_image`] |
 //! | characters or bytes of a text | [`Corpus`] |
 //! | CSV and TSV tables | [`Table`] |
 //! | random changes of images | [`transform::augment`] |
 //! | a part of a source, its classes in other proportions | [`subset`], [`balanced`], [`class_weights`] |
+//! | sides for training and measuring, folds | [`stratified_split`], [`grouped_split`], [`k_fold`], [`stratified_k_fold`], [`grouped_k_fold`] |
+//! | samples kept in memory; those that cannot be read passed over | [`cached`], [`skip_unreadable`] |
+//! | means and deviations for normalisation | [`statistics`] |
 //!
 //! What a name stands for in files and on the command line (`folder:DIR`, `--augment flip`) is in
 //! [`run::DataSpec`](crate::run::DataSpec) and [`Augmentation`].

@@ -3,7 +3,9 @@
 use crate::settings::{Described, Range, Table};
 use crate::{Result, described};
 use dropforge_data::transform::{
-    ColourJitter, Erase, Flip, FlipVertically, Grey, RandomCrop, RandomResizedCrop, Rotate, Transform,
+    Affine, AutoContrast, Blur, ColourJitter, Elastic, Equalise, Erase, Flip, FlipVertically, Grey, Noise,
+    Perspective, Posterise, RandAugment, RandomCrop, RandomResizedCrop, Rotate, Sharpen, Solarise, Transform,
+    TrivialAugment,
 };
 
 /// A random change of images that can be written down.
@@ -22,10 +24,37 @@ impl<T: Transform + Described> Augmentation for T {
 }
 
 described! {
+    Affine = "affine", "the image is turned, moved, scaled and sheared about its middle, what comes in is black";
+    degrees: f32, Some(10.0), (0.0..=180.0).into(), "most degrees, either way";
+    shift: f32, Some(0.1), (0.0..=1.0).into(), "most of its height and width that it is moved by, either way";
+    scale: f32, Some(0.1), (0.0..1.0).into(), "how far the factor of its size is from 1";
+    shear: f32, Some(0.0), (0.0..=80.0).into(), "most degrees of shearing, either way";
+}
+described! {
+    AutoContrast = "auto_contrast", "each plane is stretched from black to white";
+    probability: f32, Some(0.5), (0.0..=1.0).into(), "of each image";
+}
+described! {
+    Blur = "blur", "the image is blurred by a Gaussian bell of random width";
+    least: f32, Some(0.1), (0.0..=100.0).into(), "least deviation of the bell, in pixels";
+    most: f32, Some(2.0), (0.0..=100.0).into(), "largest deviation of the bell, in pixels";
+    probability: f32, Some(0.5), (0.0..=1.0).into(), "of each image";
+}
+described! {
     ColourJitter = "colour_jitter", "brightness, contrast and saturation change by random factors from 1 − x to 1 + x";
     brightness: f32, Some(0.2), (0.0..).into(), "how far the factor of all numbers is from 1";
     contrast: f32, Some(0.2), (0.0..).into(), "how far the factor of the distance from the mean grey is from 1";
     saturation: f32, Some(0.2), (0.0..).into(), "how far the factor of the distance of each pixel from its grey is from 1";
+    hue: f32, Some(0.0), (0.0..=0.5).into(), "most parts of the circle of colours that they are turned by, either way";
+}
+described! {
+    Elastic = "elastic", "pixels move by random amounts that change slowly from place to place";
+    strength: f32, Some(10.0), (0.0..).into(), "how far, in pixels, before the amounts are blurred";
+    smooth: f32, Some(4.0), (0.0..=100.0).into(), "deviation of the blur of the amounts, in pixels";
+}
+described! {
+    Equalise = "equalise", "the shades of each plane are spread so that all are about as frequent";
+    probability: f32, Some(0.5), (0.0..=1.0).into(), "of each image";
 }
 described! {
     Erase = "erase", "a random rectangle is hidden behind random pixels";
@@ -44,6 +73,25 @@ described! {
     probability: f32, Some(0.1), (0.0..=1.0).into(), "of each image";
 }
 described! {
+    Noise = "noise", "a random number is added to each";
+    deviation: f32, Some(0.05), (0.0..).into(), "deviation of what is added to numbers from 0 to 1";
+}
+described! {
+    Perspective = "perspective", "the image is seen from the side, what comes in is black";
+    distortion: f32, Some(0.5), (0.0..=1.0).into(), "most of half the image that a corner moves inwards";
+    probability: f32, Some(0.5), (0.0..=1.0).into(), "of each image";
+}
+described! {
+    Posterise = "posterise", "so many bits of each number are left";
+    bits: u32, Some(4), (1..=8).into(), "of each number that are left";
+    probability: f32, Some(0.5), (0.0..=1.0).into(), "of each image";
+}
+described! {
+    RandAugment = "rand_augment", "several changes, each picked at random from fourteen, all of one strength";
+    changes: usize, Some(2), (0..=14).into(), "how many one after another";
+    strength: usize, Some(9), (0..=30).into(), "of each change, 30 is the most";
+}
+described! {
     RandomCrop = "random_crop", "the image is moved by some pixels each way, what comes in is black";
     padding: usize, Some(4), (0..).into(), "most pixels";
 }
@@ -54,4 +102,16 @@ described! {
 described! {
     Rotate = "rotate", "the image is turned about its middle, what comes in is black";
     degrees: f32, Some(10.0), (0.0..=180.0).into(), "most degrees, either way";
+}
+described! {
+    Sharpen = "sharpen", "the image becomes sharper or less sharp by a random factor";
+    most: f32, Some(0.5), (0.0..).into(), "how far the factor is from 1";
+}
+described! {
+    Solarise = "solarise", "numbers from a threshold on are turned round";
+    threshold: f32, Some(0.5), (0.0..=1.0).into(), "what becomes 1 − x";
+    probability: f32, Some(0.5), (0.0..=1.0).into(), "of each image";
+}
+described! {
+    TrivialAugment = "trivial_augment", "one change, picked at random from fourteen, of random strength";
 }

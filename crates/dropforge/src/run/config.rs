@@ -4,19 +4,16 @@ use super::group_spec::GroupSpec;
 use super::part::Part;
 use super::program_config::take_unnamed;
 use super::registry::context;
-use super::{DataSpec, ModelSpec, StartSpec, old_config};
+use super::{DataSpec, InputSpec, ModelSpec, StartSpec, old_config};
 use crate::data::Augmentation;
 use crate::loss::Loss;
 use crate::metric::Metric;
 use crate::optim::Optimizer;
 use crate::schedule::Schedule;
-use crate::settings::{
-    Context, Described, Description, Range, SettingType, TYPE, Table, Value, differences, unknown,
-};
+use crate::settings::{Described, Description, Range, SettingType, TYPE, Table, Value, differences, unknown};
 use crate::step::Precision;
 use crate::train::Callback;
 use crate::{Error, Result, described};
-use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -82,6 +79,10 @@ pub struct RunConfig {
     pub data: String,
     /// Height and width that the images of a folder are brought to; 64 if `None`.
     pub size: Option<usize>,
+    /// Whether samples that cannot be read are passed over, and counted.
+    pub skip_corrupt: bool,
+    /// Bytes of memory that samples may take once they have been read; none are kept if `None`.
+    pub cache: Option<usize>,
     /// Random changes of the images that are trained on, in order.
     pub transforms: Vec<Part<dyn Augmentation>>,
     /// The layers.
@@ -126,6 +127,8 @@ described! {
     save_every: f64, Some(30.0), (0.0..).into(), "seconds between checkpoints in the middle of an epoch", may change;
     data: String, Some("digits".into()), Range::ANY, "what to train on: a word, or a table with `type` and settings";
     size: Option<usize>, Some(None), (1..=16_384).into(), "height and width that the images of a folder are brought to, 64 by default";
+    skip_corrupt: bool, Some(false), Range::ANY, "whether samples that cannot be read are passed over, and counted";
+    cache: Option<usize>, Some(None), (0..).into(), "bytes of memory that samples may take once they are read", may change;
     transforms: Vec<Part<dyn Augmentation>>, Some(Vec::new()), Range::ANY, "random changes of the images that are trained on";
     model: ModelSpec, None, Range::ANY, "the network, lenet by default", by recipe;
     from: Option<StartSpec>, Some(None), Range::ANY, "the weights that training starts from, if not its own";
@@ -136,47 +139,6 @@ described! {
     metrics: Option<Vec<Part<dyn Metric>>>, Some(None), Range::ANY, "what is measured, by default what suits the targets";
     callbacks: Vec<Part<dyn Callback>>, Some(Vec::new()), Range::ANY, "what happens beside training";
     inputs: InputSpec, Some(InputSpec::default()), Range::ANY, "what the samples look like; found out from the data";
-}
-
-/// What the inputs of a model look like, so that a later image can be brought to the same form.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InputSpec {
-    /// Shape of one sample.
-    pub shape: Vec<usize>,
-    /// Names of the classes; empty for a regression.
-    pub classes: Vec<String>,
-    /// Mean per channel that is taken off.
-    pub mean: Vec<f32>,
-    /// Deviation per channel that is divided by.
-    pub std: Vec<f32>,
-    /// Whether images are handwritten digits, light on dark and centred, which photographs have to be made first.
-    #[serde(default)]
-    pub digits: bool,
-    /// The samples as the data describe them, where the above does not say all: the columns of a table, the vocabulary of
-    /// a text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<dropforge_data::Description>,
-}
-
-impl SettingType for InputSpec {
-    fn expects() -> String {
-        "a table that training writes".into()
-    }
-
-    fn read(value: &Value, _: &Context<'_>) -> Result<InputSpec> {
-        value
-            .clone()
-            .try_into()
-            .map_err(|error: toml::de::Error| Error::setting(error.message().replace('\n', " ")))
-    }
-
-    fn write(&self) -> Result<Option<Value>> {
-        if *self == InputSpec::default() {
-            return Ok(None);
-        }
-        Value::try_from(self).map(Some).map_err(|error| Error::setting(error.to_string()))
-    }
 }
 
 impl RunConfig {
@@ -252,7 +214,7 @@ impl RunConfig {
         Ok(())
     }
 
-    /// Leaves those samples that `limit_train` and `overfit_batches` name.
+    /// Leaves those samples that `limit_train` and `overfit_batches` name, and reads them as `skip_corrupt` and `cache` say.
     ///
     /// # Errors
     /// The part is more than 1, or the data are a stream, of which nobody knows how many samples there are.
@@ -279,7 +241,7 @@ impl RunConfig {
             data.train = Arc::new(dropforge_data::subset(data.train.clone(), indices)?);
             data.test = data.train.clone();
         }
-        Ok(())
+        data.keep(self.skip_corrupt, self.cache)
     }
 
     /// All settings.

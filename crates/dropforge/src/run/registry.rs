@@ -1,5 +1,5 @@
-//! The one list of everything that a name can stand for. An entry is a line here; what it is called, what can be set and how
-//! it is built is declared where it is implemented.
+//! The one list of everything that a name can stand for. An entry is a line here, or for data sets in `data_sets/mod.rs`; what
+//! it is called, what can be set and how it is built is declared where it is implemented.
 
 use super::DataSet;
 use super::data_sets;
@@ -21,7 +21,7 @@ use std::sync::LazyLock;
 pub struct Entry<T: ?Sized> {
     /// Its name, its settings, and what it is.
     pub description: Description,
-    build: fn(&Table, &Context<'_>) -> Result<Box<T>>,
+    pub(super) build: fn(&Table, &Context<'_>) -> Result<Box<T>>,
 }
 
 impl<T: ?Sized> Entry<T> {
@@ -36,12 +36,13 @@ impl<T: ?Sized> Entry<T> {
 
 macro_rules! entries {
     ($kind:ty: $($type:ty),* $(,)?) => {
-        vec![$(Entry::<$kind> {
-            description: <$type as Described>::description(),
-            build: |table, context| Ok(Box::new(<$type as Described>::read(table, context)?)),
+        vec![$($crate::run::registry::Entry::<$kind> {
+            description: <$type as $crate::settings::Described>::description(),
+            build: |table, context| Ok(Box::new(<$type as $crate::settings::Described>::read(table, context)?)),
         }),*]
     };
 }
+pub(super) use entries;
 
 /// Everything that a name can stand for, by kind.
 pub struct Registry {
@@ -276,23 +277,28 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
         super::TensorBoard,
         train::Unfreeze,
     ],
-    data: entries![dyn DataSet:
-        data_sets::Cifar10,
-        data_sets::Digits,
-        data_sets::Folder,
-        data_sets::Mnist,
-        data_sets::CsvTable,
-        data_sets::Text,
-    ],
+    data: data_sets::all(),
     transforms: entries![dyn Augmentation:
+        transform::Affine,
+        transform::AutoContrast,
+        transform::Blur,
         transform::ColourJitter,
+        transform::Elastic,
+        transform::Equalise,
         transform::Erase,
         transform::Flip,
         transform::FlipVertically,
         transform::Grey,
+        transform::Noise,
+        transform::Perspective,
+        transform::Posterise,
+        transform::RandAugment,
         transform::RandomCrop,
         transform::RandomResizedCrop,
         transform::Rotate,
+        transform::Sharpen,
+        transform::Solarise,
+        transform::TrivialAugment,
     ],
 });
 
@@ -411,6 +417,14 @@ fn of_layer(config: Value) -> Result<Table> {
 pub fn build<T: Kind + ?Sized + 'static>(value: &Value) -> Result<Box<T>> {
     let table = named_table(T::KIND, value)?;
     find(T::KIND, T::entries(), &table)?.build(&table)
+}
+
+/// The entry of this name.
+///
+/// # Errors
+/// There is none; the nearest is offered.
+pub fn entry<T: Kind + ?Sized + 'static>(name: &str) -> Result<&'static Entry<T>> {
+    find(T::KIND, T::entries(), &Table::from_iter([(TYPE.to_string(), Value::String(name.into()))]))
 }
 
 /// A name alone as a table.

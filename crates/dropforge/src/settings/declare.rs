@@ -4,7 +4,7 @@ use super::{Context, Range, SettingType, TYPE, Table, Value, unknown};
 use crate::{Error, ErrorKind, Result};
 
 /// One setting of a thing.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Setting {
     /// Its key in a file.
     pub name: &'static str,
@@ -22,6 +22,10 @@ pub struct Setting {
     pub may_change: bool,
     /// The kind of the things that its value describes, such as `optimizer`, if it describes any.
     pub kind: Option<&'static str>,
+    /// Whether it is the path of a file or a folder.
+    pub is_path: bool,
+    /// The value that a word of a command line stands for.
+    pub from_word: fn(&str) -> Value,
 }
 
 /// What a thing is called in PyTorch, or the paper it comes from.
@@ -34,7 +38,7 @@ pub struct Twin {
 }
 
 /// A thing that a name can stand for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Description {
     /// Its name in files and on the command line.
     pub name: &'static str,
@@ -173,6 +177,8 @@ pub fn setting<T: SettingType>(
         help,
         may_change,
         kind: T::kind(),
+        is_path: T::IS_PATH,
+        from_word: T::from_word,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{Table, Value};
 use crate::{Error, ErrorKind, Result};
 use std::any::Any;
+use std::path::PathBuf;
 
 /// Builds what a name stands for inside of other settings, such as the layers of a residual block.
 pub trait Library: Sync {
@@ -41,6 +42,9 @@ impl Context<'_> {
 
 /// A type that a setting may have.
 pub trait SettingType: Sized {
+    /// Whether a value is the path of a file or a folder, which means another one from elsewhere.
+    const IS_PATH: bool = false;
+
     /// What a value looks like, for people: `a number`.
     fn expects() -> String;
 
@@ -64,6 +68,12 @@ pub trait SettingType: Sized {
     /// The numbers in it, for the check of the range.
     fn numbers(&self) -> Vec<f64> {
         Vec::new()
+    }
+
+    /// The value that a word of a command line stands for: `yes`, `3`, `a,b`. What is of another type is left for
+    /// [`SettingType::read`] to refuse.
+    fn from_word(word: &str) -> Value {
+        Value::String(word.into())
     }
 }
 
@@ -96,6 +106,10 @@ impl SettingType for f64 {
     fn numbers(&self) -> Vec<f64> {
         vec![*self]
     }
+
+    fn from_word(word: &str) -> Value {
+        word.parse().map_or_else(|_| Value::String(word.into()), Value::Float)
+    }
 }
 
 impl SettingType for f32 {
@@ -115,6 +129,10 @@ impl SettingType for f32 {
 
     fn numbers(&self) -> Vec<f64> {
         vec![f64::from(*self)]
+    }
+
+    fn from_word(word: &str) -> Value {
+        f64::from_word(word)
     }
 }
 
@@ -142,6 +160,10 @@ macro_rules! whole_numbers {
 
             fn numbers(&self) -> Vec<f64> {
                 vec![*self as f64]
+            }
+
+            fn from_word(word: &str) -> Value {
+                word.parse().map_or_else(|_| Value::String(word.into()), Value::Integer)
             }
         }
     )*};
@@ -179,6 +201,30 @@ impl SettingType for bool {
     fn write(&self) -> Result<Option<Value>> {
         Ok(Some(Value::Boolean(*self)))
     }
+
+    fn from_word(word: &str) -> Value {
+        match word {
+            "yes" | "true" => Value::Boolean(true),
+            "no" | "false" => Value::Boolean(false),
+            other => Value::String(other.into()),
+        }
+    }
+}
+
+impl SettingType for PathBuf {
+    const IS_PATH: bool = true;
+
+    fn expects() -> String {
+        "a path".into()
+    }
+
+    fn read(value: &Value, _: &Context<'_>) -> Result<PathBuf> {
+        value.as_str().map(PathBuf::from).ok_or_else(|| wrong("a path", value))
+    }
+
+    fn write(&self) -> Result<Option<Value>> {
+        Ok(Some(Value::String(self.display().to_string())))
+    }
 }
 
 impl SettingType for String {
@@ -212,6 +258,8 @@ impl SettingType for Table {
 
 /// Left out for `None`.
 impl<T: SettingType> SettingType for Option<T> {
+    const IS_PATH: bool = T::IS_PATH;
+
     fn expects() -> String {
         T::expects()
     }
@@ -230,6 +278,10 @@ impl<T: SettingType> SettingType for Option<T> {
 
     fn numbers(&self) -> Vec<f64> {
         self.as_ref().map_or_else(Vec::new, T::numbers)
+    }
+
+    fn from_word(word: &str) -> Value {
+        T::from_word(word)
     }
 }
 
@@ -257,6 +309,10 @@ impl<T: SettingType> SettingType for Vec<T> {
 
     fn numbers(&self) -> Vec<f64> {
         self.iter().flat_map(T::numbers).collect()
+    }
+
+    fn from_word(word: &str) -> Value {
+        Value::Array(word.split(',').filter(|word| !word.is_empty()).map(T::from_word).collect())
     }
 }
 

@@ -42,6 +42,8 @@ fn least(description: &Description) -> Table {
         let value = if let Some(part) = part {
             let part = Value::String(part.into());
             if is_list { Value::Array(vec![part.clone(), part]) } else { part }
+        } else if setting.is_path {
+            Value::String("no/such/place".into())
         } else if setting.expects == "a text" {
             Value::String("0.weight".into())
         } else if is_list && setting.range.contains(3.0) {

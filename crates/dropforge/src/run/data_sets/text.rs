@@ -1,0 +1,95 @@
+//! Texts.
+
+use super::{DataSet, InputSpec, OpenData, Opening, word};
+use crate::settings::{Described, Range, Table};
+use crate::{Error, Result, described};
+use dropforge_data::{Corpus, Source, Vocabulary};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Tokens of a sample, unless told otherwise.
+const LENGTH: usize = 128;
+/// Part of a text that is trained on; the rest, at its end, is for testing.
+const TRAIN_PART: f64 = 0.9;
+const CHARACTERS: &str = "characters";
+const BYTES: &str = "bytes";
+
+/// A text in UTF-8, as tokens.
+pub struct Text {
+    path: PathBuf,
+    length: usize,
+    tokens: String,
+}
+
+described! {
+    Text = "text", "a text in UTF-8, of which each next token is to be predicted";
+    path: PathBuf, None, Range::ANY, "the file";
+    length: usize, Some(LENGTH), (1..=1_000_000).into(), "tokens of a sample";
+    tokens: String, Some(CHARACTERS.into()), Range::ANY, "what the tokens are, characters or bytes";
+}
+
+impl DataSet for Text {
+    fn open(&self, _: &Opening<'_>) -> Result<OpenData> {
+        let corpus = self.corpus(None)?;
+        let at = (corpus.len() as f64 * TRAIN_PART) as usize;
+        // A short text still has a sample on each side.
+        let (train, test) = corpus.split(at.min(corpus.len().saturating_sub(self.length + 1)))?;
+        Ok(OpenData::new(train.samples(self.length)?, test.samples(self.length)?.fixed()))
+    }
+
+    /// Read by the vocabulary of the model.
+    fn open_all(&self, _: &Opening<'_>, inputs: &InputSpec) -> Result<Arc<dyn Source>> {
+        Ok(Arc::new(self.corpus(inputs.vocabulary())?.samples(self.length)?.fixed()))
+    }
+
+    fn short_name(&self) -> String {
+        word(self.path.file_stem())
+    }
+
+    fn config(&self) -> Result<Table> {
+        self.write_named()
+    }
+}
+
+impl Text {
+    fn corpus(&self, vocabulary: Option<&Vocabulary>) -> Result<Corpus> {
+        let own = match self.tokens.as_str() {
+            CHARACTERS => None,
+            BYTES => Some(&Vocabulary::Bytes),
+            other => {
+                return Err(Error::setting(format!(
+                    "text: `tokens` is `{other}`, it must be {CHARACTERS} or {BYTES}"
+                )));
+            }
+        };
+        Ok(match vocabulary.or(own) {
+            Some(vocabulary) => Corpus::open_with(&self.path, vocabulary)?,
+            None => Corpus::open(&self.path)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::TestFolder;
+    use super::*;
+
+    #[test]
+    fn a_text_has_the_vocabulary_of_all_of_it() {
+        let folder = TestFolder::new("text");
+        folder.write("a.txt", "abcdefgh".repeat(30).as_bytes());
+        let spec = folder.spec("text:{}/a.txt?length=10");
+        let opening = Opening::default();
+        let data = spec.open(&opening).unwrap();
+        assert_eq!((data.train.len(), data.test.len()), (Some(21), Some(2)));
+        assert_eq!((data.inputs.outputs(), data.inputs.shape.as_slice()), (8, [10].as_slice()));
+        assert_eq!(spec.short_name(), "a");
+        let bytes = folder.spec("text:{}/a.txt?length=10&tokens=bytes").open(&opening).unwrap();
+        assert_eq!(bytes.inputs.outputs(), 256);
+        let message = folder.spec("text:{}/a.txt?tokens=words").open(&opening).err().unwrap().to_string();
+        assert!(message.contains("`tokens` is `words`, it must be characters or bytes"), "{message}");
+        folder.write("a.txt", b"a short text, which has other letters");
+        let message = spec.open_all(&opening, &data.inputs).err().unwrap().to_string();
+        assert!(message.contains("' ' at place 1 is not in the vocabulary"), "{message}");
+    }
+}

@@ -222,10 +222,9 @@ fn code(below: &str) -> Vec<(String, String)> {
 fn file_calls_of_runs_are_made_in_one_place() {
     const CALLS: [&str; 6] = ["fs::", "File::open", "File::options", ".is_dir()", ".is_file()", ".exists()"];
     // What makes the calls; what reads people's data, not runs; and what is only tests.
-    const OTHERS: [&str; 4] = ["run/calls.rs", "run/data_spec.rs", "run/data_sets.rs", "run/harness.rs"];
-    for (path, code) in
-        code("run").into_iter().chain(code("train")).filter(|(path, _)| !OTHERS.contains(&path.as_str()))
-    {
+    const OTHERS: [&str; 3] = ["run/calls.rs", "run/data_sets/", "run/harness.rs"];
+    let is_other = |path: &str| OTHERS.iter().any(|other| path.starts_with(other));
+    for (path, code) in code("run").into_iter().chain(code("train")).filter(|(path, _)| !is_other(path)) {
         // What a call has found; a lock that is held; the system itself.
         let excepted = ["found.", "use std::fs::", "\"/proc/"];
         for line in code.lines().filter(|line| !excepted.iter().any(|part| line.contains(part))) {

@@ -48,7 +48,7 @@ pub fn run(args: &Train) -> Outcome {
     if args.profile || args.trace.is_some() {
         job.trainer.start_profile();
     }
-    let Job { config, data, mut trainer, train, callbacks, path, .. } = job;
+    let Job { config, data, mut trainer, train, callbacks, path, read, .. } = job;
     let mut screen = Screen {
         config: &config,
         json: args.json,
@@ -56,7 +56,7 @@ pub fn run(args: &Train) -> Outcome {
         bar: None,
         marks: Marks::default(),
         stop: None,
-        unread: false,
+        unread: !read,
     };
     let mut timeline = Timeline::default();
     #[cfg(feature = "tui")]
@@ -132,6 +132,17 @@ struct Job {
     callbacks: Vec<Box<dyn Callback>>,
     run: RunDir,
     path: PathBuf,
+    /// Whether somebody reads what is said: training goes on where nobody does.
+    read: bool,
+}
+
+/// Whether what was said has been read; whatever else went wrong is an error.
+fn was_read(said: Outcome) -> Outcome<bool> {
+    match said {
+        Ok(()) => Ok(true),
+        Err(Stop::Unread) => Ok(false),
+        Err(stop) => Err(stop),
+    }
 }
 
 /// What trains: the same for a run, a dry one and a search of the rate.
@@ -152,12 +163,12 @@ impl Training {
         })
     }
 
-    /// A new one, which starts from the weights that the configuration names.
-    pub fn new(resolved: &Resolved, args: &Train) -> Outcome<Training> {
+    /// A new one, which starts from the weights that the configuration names, and whether what was said of these has been read.
+    pub fn new(resolved: &Resolved, args: &Train) -> Outcome<(Training, bool)> {
         let Resolved { config, data, runtime, .. } = resolved;
         let mut training = Training::of(config, data, runtime, args)?;
-        start_from(config, &mut training.trainer, args)?;
-        Ok(training)
+        let read = was_read(start_from(config, &mut training.trainer, args))?;
+        Ok((training, read))
     }
 }
 
@@ -221,14 +232,14 @@ fn start(args: &Train) -> Outcome<Job> {
     // From here on the run can be resumed, even if it is killed before its first checkpoint.
     let training = run.write_config(&config.to_text()?).map_err(Stop::from).and_then(|()| {
         note_split(&run, data)?;
-        let training = Training::new(&resolved, args)?;
-        announce(args, config, data, &training.trainer, runtime, &path)?;
-        Ok(training)
+        let (training, read) = Training::new(&resolved, args)?;
+        let said = announce(args, config, data, &training.trainer, runtime, &path);
+        Ok((training, read & was_read(said)?))
     });
     match training {
-        Ok(Training { trainer, train, callbacks }) => {
+        Ok((Training { trainer, train, callbacks }, read)) => {
             let Resolved { config, data, .. } = resolved;
-            Ok(Job { config, data, trainer, train, callbacks, run, path })
+            Ok(Job { config, data, trainer, train, callbacks, run, path, read })
         }
         Err(stop) => {
             // A run that cannot be trained is of no use to anyone.
@@ -442,20 +453,21 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
     config.inputs.check_continues(&data.inputs).map_err(|error| error.context("--resume"))?;
     config.limit(&mut data)?;
     let Training { mut trainer, train, callbacks } = Training::of(&config, &data, &runtime, args)?;
+    let mut read = true;
     if !trainer.resume(path)? {
-        start_from(&config, &mut trainer, args)?;
+        read = was_read(start_from(&config, &mut trainer, args))?;
     }
     if let Some(hint) = idle_schedule(&config, &trainer) {
         note(&hint);
     }
-    announce(args, &config, &data, &trainer, &runtime, path)?;
-    Ok(Job { config, data, trainer, train, callbacks, run, path: path.into() })
+    read &= was_read(announce(args, &config, &data, &trainer, &runtime, path))?;
+    Ok(Job { config, data, trainer, train, callbacks, run, path: path.into(), read })
 }
 
 /// What there is to say if the schedule has come to its end, so that the epochs to come would change nothing.
 fn idle_schedule(config: &RunConfig, trainer: &Trainer) -> Option<String> {
     let (epoch, step) = (trainer.epochs(), trainer.steps());
-    let next = Moment { step, epoch, batch: 0, batches: 1 };
+    let next = Moment { step, epoch, batch: 0, batches: 1, planned: Some(config.epochs) };
     (epoch > 0 && epoch < config.epochs && config.schedule.factor(&next) == 0.0).then(|| {
         format!(
             "the schedule has come to its end after {epoch} epochs, and the learning rate is 0 from here on; \

@@ -4,7 +4,7 @@ use dropforge::data::{Dataset, Description};
 use dropforge::optim::group;
 use dropforge::prelude::*;
 use dropforge::step::Evaluation;
-use dropforge::train::{Callback, Control, EpochReport, Snapshot};
+use dropforge::train::{Callback, Control, EpochReport, Snapshot, keep_best};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -287,7 +287,83 @@ fn what_is_watched_must_be_measured() {
     let data = points();
     let mut trainer = trainer();
     let error = trainer.fit(&data).callback(early_stopping(highest("val_f1"))).run().unwrap_err().to_string();
-    assert_eq!(error, "val_f1 is not measured; there are train_loss, train_accuracy");
+    assert!(
+        error.starts_with("there is no figure `val_f1`") && error.contains("`train_accuracy`"),
+        "{error}"
+    );
+    let misspelt = keep_best(highest("val_acuracy"));
+    let error = trainer.fit(&data).validate(&data).callback(misspelt).run().unwrap_err().to_string();
+    assert!(error.contains("did you mean `val_accuracy`?"), "{error}");
+    // It is said before anything is trained.
+    assert_eq!(trainer.steps(), 0);
+}
+
+#[test]
+fn callbacks_that_would_share_what_they_remember_are_refused() {
+    let (data, mut trainer) = (points(), trainer());
+    let one = || early_stopping(lowest("train_loss"));
+    let error = trainer.fit(&data).callback(one()).callback(one().patience(9)).run().unwrap_err().to_string();
+    assert!(error.contains("two callbacks are called early_stopping.train_loss"), "{error}");
+    trainer
+        .fit(&data)
+        .epochs(1)
+        .callback(one())
+        .callback(early_stopping(highest("train_accuracy")))
+        .run()
+        .unwrap();
+}
+
+/// Fails at the end of an epoch, as a process that ends there.
+struct EndsIn(u64);
+
+impl Callback for EndsIn {
+    fn name(&self) -> String {
+        "ends_in".into()
+    }
+
+    fn on_epoch_end(&mut self, report: &EpochReport, _: &mut Control<'_>) -> Result<()> {
+        if report.epoch == self.0 { Err(Error::new("the process ends")) } else { Ok(()) }
+    }
+}
+
+/// Between the checkpoint of an epoch and its end: callbacks hear of it when the run goes on, without a validation too.
+#[test]
+fn the_end_of_an_epoch_is_heard_once_whatever_happens() {
+    let data = points();
+    let stopping = || early_stopping(lowest("train_loss")).patience(1).min_delta(0.05);
+    let mut whole = trainer();
+    whole.fit(&data).epochs(40).callback(stopping()).run().unwrap();
+    assert!((3..40).contains(&whole.epochs()), "{}", whole.epochs());
+    let folder = Folder::new("ends");
+    for epoch in 1..=whole.epochs() {
+        let mut killed = trainer();
+        killed.resume(&folder.0).ok();
+        let fit = killed.fit(&data).epochs(40).save(&folder.0).callback(EndsIn(epoch)).callback(stopping());
+        assert_eq!(fit.run().unwrap_err().to_string(), "the process ends", "{epoch}");
+    }
+    let mut last = trainer();
+    last.resume(&folder.0).unwrap();
+    let fitted = last.fit(&data).epochs(40).save(&folder.0).callback(stopping()).run().unwrap();
+    assert_eq!(last.epochs(), whole.epochs(), "{:?}", fitted.stopped);
+    assert!(fitted.stopped.is_some_and(|why| why.contains("train_loss")));
+}
+
+#[test]
+fn who_stops_at_the_very_end_is_heard_and_stops_nothing_later() {
+    struct Stops;
+    impl Callback for Stops {
+        fn name(&self) -> String {
+            "stops".into()
+        }
+        fn on_epoch_end(&mut self, _: &EpochReport, control: &mut Control<'_>) -> Result<()> {
+            control.stop("enough");
+            Ok(())
+        }
+    }
+    let (data, mut trainer) = (points(), trainer());
+    let fitted = trainer.fit(&data).epochs(1).callback(Stops).run().unwrap();
+    assert_eq!(fitted.stopped.as_deref(), Some("enough"));
+    trainer.epoch(&data).unwrap();
 }
 
 /// The last batch of an epoch has one sample: batch norm cannot train on it, which is said before anything is trained.

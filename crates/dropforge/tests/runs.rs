@@ -356,6 +356,29 @@ fn nobody_elses_run_is_replaced_unless_that_is_asked() {
     assert!(bits(&trained.predict(&inputs).unwrap()) == bits(&second.predict(&inputs).unwrap()));
     second.epoch(&data).unwrap();
     second.save(&run).unwrap();
+    // An alike training that was saved before its first epoch was over.
+    let alike = folder.join("alike");
+    let mut short = trainer(own_net(), &data);
+    short.fit(&data).max_steps(3).save(&alike).run().unwrap();
+    let mut other = trainer(dense(3), &data);
+    other.epoch(&data).unwrap();
+    let message = other.save(&alike).unwrap_err().to_string();
+    assert!(message.contains("another run"), "{message}");
+    // The same program once more, which is what advice of that kind is for.
+    let message = other.fit(&data).epochs(2).save(&alike).run().unwrap_err().to_string();
+    assert!(message.contains("save_over"), "{message}");
+    other.fit(&data).epochs(2).save_over(&alike).run().unwrap();
+    let left: Vec<_> = fs::read_dir(&alike).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(
+        left.iter().filter(|name| name.to_string_lossy().starts_with("checkpoint")).count(),
+        1,
+        "{left:?}"
+    );
+    let config = fs::read_to_string(alike.join("config.toml")).unwrap();
+    assert!(config.contains("epochs = 2") && !config.contains("max_steps"), "{config}");
+    let mut again = trainer(dense(3), &data);
+    assert!(again.resume(&alike).unwrap() && again.epochs() == 2);
+    again.fit(&data).epochs(3).save(&alike).run().unwrap();
     // A folder with something else is nobody's run.
     let mine = folder.join("mine");
     fs::create_dir(&mine).unwrap();
@@ -373,6 +396,13 @@ fn dead_weights_never_replace_good_ones() {
     let mut trainer = trainer(dense(3), &data);
     trainer.save(folder.join("run")).unwrap();
     let good = fs::read(folder.join("run/model.safetensors")).unwrap();
+    let statistics = folder.join("statistics");
+    let mut normalised = self::trainer(seq![dense(4), batch_norm(), dense(3)], &data);
+    normalised.save(&statistics).unwrap();
+    let infinite = Array::new([4], dropforge::Data::F32(vec![1.0, f32::INFINITY, 1.0, 1.0])).unwrap();
+    normalised.step().states().write("1.running_var", &infinite).unwrap();
+    let message = normalised.save(&statistics).unwrap_err().to_string();
+    assert!(message.contains("running_var has become inf"), "{message}");
     for dead in [f32::NAN, f32::INFINITY, 1e38] {
         let array = Array::new([3], dropforge::Data::F32(vec![0.0, dead, 0.0])).unwrap();
         trainer.step().states().write("bias", &array).unwrap();
@@ -385,13 +415,64 @@ fn dead_weights_never_replace_good_ones() {
 }
 
 #[test]
+fn a_network_made_for_one_batch_size_is_saved_and_goes_on() {
+    let folder = Folder::new("fixed");
+    let (data, _) = points(NAMES).split(48).unwrap();
+    let net = || seq![|_: &Scope, x: &Tensor| x.reshape([8, 1, 2]).reshape([8, 2]), dense(3)];
+    let build = || trainer(net(), &data);
+    let mut first = build();
+    first.fit(&data).epochs(2).save(folder.join("run")).run().unwrap();
+    let message = Trained::open(folder.join("run"), &runtime()).err().unwrap().to_string();
+    assert!(message.contains("reshape") && message.contains("open_with"), "{message}");
+    let mut second = build();
+    assert!(second.resume(folder.join("run")).unwrap() && second.epochs() == 2);
+}
+
+#[test]
+fn a_run_does_not_go_on_with_other_settings() {
+    let folder = Folder::new("settings");
+    let data = points(NAMES);
+    let build = |lr: f64| Trainer::new(dense(3), cross_entropy(), Adam::new(lr)).batch(8).seed(4);
+    build(0.03).compile(&data).unwrap().save(folder.join("run")).unwrap();
+    let refused = |builder: dropforge::train::TrainerBuilder| {
+        builder.compile(&data).unwrap().resume(folder.join("run")).unwrap_err().to_string()
+    };
+    let message = refused(build(0.01));
+    assert!(message.contains("`optimizer.lr` was 0.03") && message.contains("0.01"), "{message}");
+    let message = refused(build(0.03).accumulate(2));
+    assert!(message.contains("`accumulate` was nothing"), "{message}");
+    let message = refused(build(0.03).schedule(Schedule::cosine(9.0)));
+    assert!(message.contains("`schedule.") && message.contains("cosine"), "{message}");
+    assert!(build(0.03).compile(&data).unwrap().resume(folder.join("run")).unwrap());
+}
+
+#[test]
+fn an_interrupted_epoch_goes_on_with_the_same_samples_only() {
+    let folder = Folder::new("samples");
+    let data = points(NAMES);
+    trainer(dense(3), &data).fit(&data).max_steps(3).save(folder.join("run")).run().unwrap();
+    let resumed = || {
+        let mut resumed = trainer(dense(3), &data);
+        assert!(resumed.resume(folder.join("run")).unwrap());
+        resumed
+    };
+    // As many, of the same shape and classes.
+    let description = Description::classes("others", &[2], NAMES);
+    let features = (0..100).map(|i| i as f32 / 50.0).collect();
+    let others = Dataset::from_f32(description, features, vec![0; 50]).unwrap();
+    let message = resumed().epoch(&others).unwrap_err().to_string();
+    assert!(message.contains("others: the interrupted epoch was trained on other samples"), "{message}");
+    resumed().epoch(&data).unwrap();
+}
+
+#[test]
 fn a_run_does_not_go_on_with_other_classes() {
     let folder = Folder::new("classes");
     let data = points(NAMES);
     trainer(dense(3), &data).save(folder.join("run")).unwrap();
     let renamed = points(["b", "a", "c"]);
     let message = trainer(dense(3), &renamed).resume(folder.join("run")).unwrap_err().to_string();
-    assert!(message.contains("the classes a, b") && message.contains("b, a in their place"), "{message}");
+    assert!(message.contains("the classes were a, b, c, now b, a, c"), "{message}");
     // To measure, classes are told by their names.
     let trained = Trained::open(folder.join("run"), &runtime()).unwrap();
     let usual = trained.evaluate(&data, 16).unwrap();

@@ -249,3 +249,35 @@ fn samples_may_come_one_after_another() {
     assert_eq!(reports[29].step, 30 * 7);
     assert!(reports[29].loss < 0.01 && trainer.evaluate(&stream).unwrap().samples == 50);
 }
+
+/// The first epoch of a stream tells how long the others are.
+#[test]
+fn schedules_go_by_the_epochs_of_a_stream() {
+    let stream = from_iter(|_| (0..50).map(|i| ([i as f32 / 50.0], [i as f32 / 25.0 + 1.0]))).unwrap();
+    let trainer = Trainer::new(dense(1), mse(), Sgd::new(0.3)).batch(8).schedule(Schedule::linear(4.0));
+    let mut trainer = trainer.compile(&stream).unwrap();
+    let rates: Vec<f64> = (0..4).map(|_| trainer.epoch(&stream).unwrap().lr).collect();
+    let last = |epoch: f64| 0.3 * (1.0 - (epoch + 6.0 / 7.0) / 4.0);
+    for (rate, expected) in rates.iter().zip([0.3, last(1.0), last(2.0), last(3.0)]) {
+        assert!((rate - expected).abs() < 1e-6, "{rates:?}, expected {expected}");
+    }
+}
+
+#[test]
+fn a_schedule_without_a_length_lasts_for_the_fit() {
+    let data = from_records((0..40).map(|i| ([i as f32 / 40.0], [i as f32 / 20.0]))).unwrap();
+    let build = || {
+        let whole = Schedule::new(dropforge::schedule::Linear { length: None, floor: 0.0 });
+        Trainer::new(dense(1), mse(), Sgd::new(0.1))
+            .batch(10)
+            .schedule(whole.by_steps())
+            .compile(&data)
+            .unwrap()
+    };
+    let mut trainer = build();
+    trainer.fit(&data).epochs(2).run().unwrap();
+    let rates: Vec<f64> = trainer.history().iter().map(|report| report.lr).collect();
+    assert!((rates[0] - 0.1 * 5.0 / 8.0).abs() < 1e-6 && (rates[1] - 0.1 / 8.0).abs() < 1e-6, "{rates:?}");
+    let error = build().epoch(&data).unwrap_err().to_string();
+    assert!(error.contains("schedule: ") && error.contains("`length`"), "{error}");
+}

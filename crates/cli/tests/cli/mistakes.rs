@@ -223,4 +223,7 @@ fn nobody_has_to_read_the_output() {
     }
     // A sweep comes to its end all the same.
     assert_eq!(folder.succeed("runs swept --filter epochs=1 --json").matches("\"finished\"").count(), 3);
+    // Training went on to its end.
+    let epochs = std::fs::read_to_string(folder.path().join("run/metrics.csv")).unwrap();
+    assert_eq!(epochs.lines().count(), 1 + 3, "{epochs}");
 }

@@ -40,11 +40,16 @@ pub(super) fn check_own(run: &Path, now: &State) -> Result<()> {
         position::parse(&disk::read_text(&path, MOST_STATE)?).map_err(|error| error.context(path.display()))
     });
     let own = |saved: &State| {
+        if !saved.identity.is_empty() {
+            return saved.identity == now.identity && saved.step <= now.step;
+        }
+        // Runs of earlier versions are known by what they have measured.
         let mut epochs = saved.history.iter().zip(&now.history);
         saved.step <= now.step
             && saved.history.len() <= now.history.len()
             && now.check_continues(saved).is_ok()
             // A validation may have come after the checkpoint.
+            && !saved.history.is_empty()
             && epochs.all(|(a, b)| (a.step, a.loss.to_bits()) == (b.step, b.loss.to_bits()))
     };
     match saved?.as_ref().is_none_or(own) {
@@ -58,7 +63,9 @@ pub(super) fn check_own(run: &Path, now: &State) -> Result<()> {
 }
 
 /// Adds a checkpoint to a run.
-pub(super) fn save(run: &RunDir, snapshot: &Snapshot<'_>, programs: &Stored) -> Result<()> {
+///
+/// `replaces` says that what stands there is of another training, which this one takes the place of.
+pub(super) fn save(run: &RunDir, snapshot: &Snapshot<'_>, programs: &Stored, replaces: bool) -> Result<()> {
     let (network, state) = (snapshot.network(), snapshot.state);
     let optimizer = snapshot.step.settings().into_iter().map(|(name, value)| (name.to_string(), value));
     let training = Training {
@@ -71,6 +78,7 @@ pub(super) fn save(run: &RunDir, snapshot: &Snapshot<'_>, programs: &Stored) -> 
     let mut about =
         Manifest::new(network.sample().dtype, inputs, training, Environment::now(network.runtime()));
     about.kept = snapshot.keeps;
+    about.replaces = replaces;
     programs.describe(&mut about);
     let states = network.states();
     run.add_checkpoint(|folder| {
@@ -145,8 +153,9 @@ fn alive(state: &DeviceState, array: &Array) -> Result<()> {
     let Some(numbers) = array.to_f32() else { return Ok(()) };
     let dead = |x: &f32| match state.kind() {
         StateKind::Parameter => x.is_nan() || x.abs() > MOST_WEIGHT,
-        StateKind::Optimizer => !x.is_finite(),
-        StateKind::Statistic | StateKind::Counter | StateKind::Metric | StateKind::Evaluation => x.is_nan(),
+        // An infinite variance makes every output 0, for ever.
+        StateKind::Optimizer | StateKind::Statistic => !x.is_finite(),
+        StateKind::Counter | StateKind::Metric | StateKind::Evaluation => x.is_nan(),
     };
     match numbers.iter().find(|x| dead(x)) {
         None => Ok(()),

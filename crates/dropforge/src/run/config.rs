@@ -326,22 +326,25 @@ impl RunConfig {
     /// # Errors
     /// A setting differs that must not; the message names it with both values.
     pub fn check_continues(&self, new: &RunConfig) -> Result<()> {
-        let (old, new) = (self.without_onlookers()?.table()?, new.without_onlookers()?.table()?);
-        let new_table = &new;
-        let (old, new) = (Value::Table(old), Value::Table(new.clone()));
-        for (path, old, new) in differences(&old, &new) {
-            if !may_change(&path, new_table) {
-                let shown =
-                    |value: Option<&Value>| value.map_or_else(|| "nothing".to_string(), ToString::to_string);
-                return Err(Error::setting(format!(
-                    "`{path}` was {} when the run was started and cannot become {}; leave it, or start another run",
-                    shown(old),
-                    shown(new)
-                )));
-            }
-        }
-        Ok(())
+        check_settings(&self.without_onlookers()?.table()?, &new.without_onlookers()?.table()?)
     }
+}
+
+/// Whether a run with some settings can go on with others.
+pub(super) fn check_settings(old: &Table, new: &Table) -> Result<()> {
+    let (was, is) = (Value::Table(old.clone()), Value::Table(new.clone()));
+    for (path, old, now) in differences(&was, &is) {
+        if !may_change(&path, new) {
+            let shown =
+                |value: Option<&Value>| value.map_or_else(|| "nothing".to_string(), ToString::to_string);
+            return Err(Error::setting(format!(
+                "`{path}` was {} when the run was started and cannot become {}; leave it, or start another run",
+                shown(old),
+                shown(now)
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the setting at this path of a configuration may change from one start to the next: itself, or what it is a part of.

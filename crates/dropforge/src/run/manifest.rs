@@ -33,6 +33,9 @@ pub(super) struct Manifest {
     /// How many checkpoints stay.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub kept: usize,
+    /// Whether what was in the folder before it is of another training: older checkpoints, and what stands beside them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replaces: bool,
     /// How many numbers its parameters are; 0 in runs of earlier versions.
     #[serde(default)]
     pub parameters: usize,
@@ -219,6 +222,7 @@ impl Manifest {
             environment,
             evaluation: None,
             kept: 1,
+            replaces: false,
             parameters: 0,
             layers: Vec::new(),
         }

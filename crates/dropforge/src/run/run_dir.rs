@@ -196,8 +196,12 @@ impl RunDir {
 
     fn remove_events(&self) -> Result<()> {
         let folder = self.path.join(TENSORBOARD);
-        if !calls::is_folder(&folder) {
-            return Ok(());
+        match calls::look(&folder) {
+            Ok(found) if found.is_dir() => {}
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(disk::cannot("open", &folder, &error));
+            }
+            _ => return Ok(()),
         }
         let mine = |name: &String| name.starts_with("events.out.tfevents.") && name.contains(".dropforge.");
         for name in disk::names(&folder)?.iter().filter(|name| mine(name)) {
@@ -236,7 +240,7 @@ impl RunDir {
     }
 
     /// Removes what another training has left beside its checkpoints.
-    pub(super) fn remove_others(&self) -> Result<()> {
+    fn remove_others(&self) -> Result<()> {
         for name in [CONFIG, BEST, SPLIT] {
             match calls::remove_file(&self.path.join(name)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -286,7 +290,14 @@ impl RunDir {
             }
         }
         // Of a newest one that cannot be read the older ones are all there is.
-        let kept = Manifest::read(&newest).map_or(usize::MAX, |about| about.map_or(1, |about| about.kept));
+        let about = Manifest::read(&newest).ok();
+        let mut kept =
+            about.as_ref().map_or(usize::MAX, |about| about.as_ref().map_or(1, |about| about.kept));
+        if about.flatten().is_some_and(|about| about.replaces) && !all.is_empty() {
+            // The older ones go last: as long as one is there, so may be what belongs to it.
+            self.remove_others()?;
+            kept = 1;
+        }
         all.truncate(all.len().saturating_sub(kept.saturating_sub(1)));
         all.iter().try_for_each(|(_, path)| disk::remove_folder(path, &CHECKPOINT_FILES))
     }
@@ -352,7 +363,21 @@ pub(crate) fn read_config_if_any(run: &Path) -> Result<Option<String>> {
     if !calls::is_folder(run) {
         return Err(no_run(run));
     }
-    disk::read_text_if_any(&run.join(CONFIG), MOST_CONFIG)
+    match is_half_replaced(run)? {
+        true => Ok(None),
+        false => disk::read_text_if_any(&run.join(CONFIG), MOST_CONFIG),
+    }
+}
+
+/// Whether what stands beside the newest checkpoint belongs to an older one of another training, which a process that ended has
+/// not removed yet.
+fn is_half_replaced(run: &Path) -> Result<bool> {
+    let mut all = checkpoints(run)?;
+    let newest = all.pop();
+    Ok(!all.is_empty()
+        && newest.is_some_and(|(_, path)| {
+            Manifest::read(&path).ok().flatten().is_some_and(|about| about.replaces)
+        }))
 }
 
 /// Which files of a folder a run is trained on and which are for testing; `None` where it does not say.
@@ -361,6 +386,9 @@ pub(crate) fn read_config_if_any(run: &Path) -> Result<Option<String>> {
 /// The file cannot be read or is damaged.
 pub fn read_split(run: impl AsRef<Path>) -> Result<Option<FileSplit>> {
     let path = run.as_ref().join(SPLIT);
+    if is_half_replaced(run.as_ref())? {
+        return Ok(None);
+    }
     let Some(text) = disk::read_text_if_any(&path, MOST_SPLIT)? else { return Ok(None) };
     let split = toml::from_str(&text).map_err(|error| Error::file(super::toml_message(&text, &error)));
     split.map(Some).map_err(|error| error.context(path.display()))
@@ -371,11 +399,8 @@ pub fn read_split(run: impl AsRef<Path>) -> Result<Option<FileSplit>> {
 /// # Errors
 /// The folder or the file is missing.
 pub(crate) fn read_config(run: &Path) -> Result<(PathBuf, String)> {
-    if !calls::is_folder(run) {
-        return Err(no_run(run));
-    }
     let path = run.join(CONFIG);
-    let text = disk::read_text_if_any(&path, MOST_CONFIG)?;
+    let text = read_config_if_any(run)?;
     let missing = || Error::file(format!("{}: this is no run, it has no {CONFIG}", run.display()));
     Ok((path, text.ok_or_else(missing)?))
 }

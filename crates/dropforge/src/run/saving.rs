@@ -1,7 +1,8 @@
 //! Saving what a trainer has, and going on from it.
 
 use super::InputSpec;
-use super::compare::{same_inputs, same_precision};
+use super::compare::same_precision;
+use super::config::check_settings;
 use super::manifest::Manifest;
 use super::run_dir::{RunDir, read_latest};
 use super::stored::Stored;
@@ -13,6 +14,9 @@ use std::time::{Duration, Instant};
 
 /// How much time passes between two checkpoints in the middle of an epoch, unless told otherwise.
 const EVERY: Duration = Duration::from_secs(30);
+/// After how much time the first one is written, unless none is to be written in the middle of an epoch: whoever stops a training
+/// that has just begun keeps what there is.
+const FIRST: Duration = Duration::from_secs(2);
 
 /// Writes checkpoints to a run.
 struct Saver {
@@ -23,6 +27,8 @@ struct Saver {
     last: Instant,
     /// The programs of the network, from the first checkpoint on.
     programs: Option<Stored>,
+    /// Whether another run may be there, of which the first checkpoint takes the place.
+    over: bool,
 }
 
 impl Callback for Saver {
@@ -34,24 +40,32 @@ impl Callback for Saver {
     fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
         self.last = Instant::now();
         self.opened()?;
-        checkpoint::check_own(&self.folder, control.state)
+        if self.over { Ok(()) } else { checkpoint::check_own(&self.folder, control.state) }
     }
 
     fn on_step_end(&mut self, control: &mut Control<'_>) -> Result<()> {
-        if self.last.elapsed() >= self.every {
+        let first = self.programs.is_none() && self.every < Duration::MAX;
+        let every = if first { self.every.min(FIRST) } else { self.every };
+        if self.last.elapsed() >= every {
             control.request_save();
         }
         Ok(())
     }
 
     fn on_checkpoint(&mut self, snapshot: &Snapshot<'_>) -> Result<()> {
+        let mut replaces = false;
         if self.programs.is_none() {
-            checkpoint::check_own(&self.folder, snapshot.state)?;
+            let own = checkpoint::check_own(&self.folder, snapshot.state);
+            replaces = self.over && own.is_err();
+            if !replaces {
+                own?;
+            }
             self.programs = Some(Stored::of(snapshot.network())?);
         }
         self.opened()?;
         if let (Some(run), Some(programs)) = (&self.run, &self.programs) {
-            checkpoint::save(run, snapshot, programs)?;
+            checkpoint::save(run, snapshot, programs, replaces)?;
+            self.over = false;
             program_config::write(run, snapshot)?;
         }
         self.last = Instant::now();
@@ -68,6 +82,11 @@ impl Callback for Saver {
 }
 
 impl Saver {
+    fn new(folder: &Path, run: Option<RunDir>, every: Duration, over: bool) -> Saver {
+        let (folder, last) = (folder.to_path_buf(), Instant::now());
+        Saver { folder, run, every, last, programs: None, over }
+    }
+
     fn opened(&mut self) -> Result<&RunDir> {
         match &mut self.run {
             Some(run) => Ok(run),
@@ -79,10 +98,17 @@ impl Saver {
 impl Fit<'_> {
     /// Saves everything to the run in this folder, which is made if need be: after every epoch, every 30 seconds, and at the
     /// end. [`Trainer::fit`] has an example.
+    ///
+    /// The run may be one that [`Trainer::resume`] has gone on with; another one there is an error before the first step.
     #[must_use]
     pub fn save(self, run: impl AsRef<Path>) -> Self {
-        let folder = run.as_ref().to_path_buf();
-        self.callback(Saver { folder, run: None, every: EVERY, last: Instant::now(), programs: None })
+        self.callback(Saver::new(run.as_ref(), None, EVERY, false))
+    }
+
+    /// As [`Fit::save`], also where another run is: the first checkpoint takes the place of all that it has.
+    #[must_use]
+    pub fn save_over(self, run: impl AsRef<Path>) -> Self {
+        self.callback(Saver::new(run.as_ref(), None, EVERY, true))
     }
 }
 
@@ -127,7 +153,7 @@ impl Trainer {
         let run = RunDir::open(run.as_ref())?;
         let snapshot = self.snapshot();
         checkpoint::check_own(run.path(), snapshot.state)?;
-        checkpoint::save(&run, &snapshot, &Stored::of(snapshot.network())?)?;
+        checkpoint::save(&run, &snapshot, &Stored::of(snapshot.network())?, false)?;
         program_config::write(&run, &snapshot)
     }
 
@@ -142,19 +168,16 @@ impl Trainer {
         }
         let run = RunDir::open(run.as_ref())?;
         let snapshot = self.snapshot();
-        let is_own = checkpoint::check_own(run.path(), snapshot.state).is_ok();
-        checkpoint::save(&run, &snapshot, &Stored::of(snapshot.network())?)?;
-        if !is_own {
-            run.remove_others()?;
-        }
+        let replaces = checkpoint::check_own(run.path(), snapshot.state).is_err();
+        checkpoint::save(&run, &snapshot, &Stored::of(snapshot.network())?, replaces)?;
         program_config::write(&run, &snapshot)
     }
 
-    /// Writes checkpoints to this run while training, whenever so much time has passed since the last one. [`Trainer::save`] has an
-    /// example.
+    /// Writes checkpoints to this run while training, whenever so much time has passed since the last one; the first one after two
+    /// seconds at most. With [`Duration::MAX`] it writes none in the middle of an epoch. [`Trainer::save`] has an example.
     pub fn autosave(&mut self, run: RunDir, every: Duration) {
         let folder = run.path().to_path_buf();
-        self.attach(Saver { folder, run: Some(run), every, last: Instant::now(), programs: None });
+        self.attach(Saver::new(&folder, Some(run), every, false));
     }
 
     /// Goes on where the last checkpoint of a run was written. Returns whether there was one; if not, nothing changes. On
@@ -179,16 +202,22 @@ impl Trainer {
     ///
     /// # Errors
     /// There is no such folder, the checkpoint cannot be read, or it is one of another network, optimizer, seed, batch
-    /// size, or of classes with other names or another order; the message says what differs. Nothing changes then either.
+    /// size, or of classes with other names or another order; the message says what differs. Settings that decide results differ
+    /// as well: what files have names for is compared. Nothing changes then, unless it is found out late that a file is damaged:
+    /// then groups may have been thawed already.
     pub fn resume(&mut self, run: impl AsRef<Path>) -> Result<bool> {
         let run = run.as_ref();
         if let Some(about) = read_latest(run, Manifest::read)?.flatten() {
             let now = InputSpec::described(self.description());
-            same_inputs(&about.inputs, &now).map_err(|error| error.context(run.display()))?;
+            about.inputs.check_continues(&now).map_err(|error| error.context(run.display()))?;
             same_precision(&about.training.precision, self.step().network().precision())
                 .map_err(|error| error.context(run.display()))?;
         }
         let Some(saved) = checkpoint::peek(run, self.state())? else { return Ok(false) };
+        if !saved.settings.is_empty() {
+            check_settings(&saved.settings, &self.state().settings)
+                .map_err(|error| error.context(run.display()))?;
+        }
         // What was frozen or thawed decides which states there are.
         self.apply_changes(&saved)?;
         let Some((state, chosen)) = checkpoint::load(run, self.step().states(), self.state())? else {

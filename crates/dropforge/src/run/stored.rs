@@ -43,6 +43,11 @@ pub(super) struct Stored {
 }
 
 impl StoredProgram {
+    /// Why there is none.
+    fn missing(reason: &Error) -> StoredProgram {
+        StoredProgram { template: Err(reason.to_string()), constants: BTreeMap::new() }
+    }
+
     fn of(traced: &[TracedProgram]) -> Result<StoredProgram> {
         let programs: Vec<(usize, &Program)> =
             SIZES.into_iter().zip(traced.iter().map(TracedProgram::program)).collect();
@@ -79,13 +84,45 @@ impl StoredProgram {
 impl Stored {
     /// The programs of a network; why there are none for any batch size is kept as well.
     pub fn of(network: &Network) -> Result<Stored> {
-        let traced = SIZES.map(|size| network.trace(size));
-        let traced = traced.into_iter().collect::<Result<Vec<_>>>()?;
-        let measuring = SIZES.map(|size| network.trace_measuring(size));
-        let measuring = measuring.into_iter().collect::<Result<Vec<_>>>()?;
-        let mut program = StoredProgram::of(&measuring)?;
-        let one = &measuring[0];
-        if measuring.iter().any(|other| other.metrics().len() != one.metrics().len()) {
+        let mut hypers = BTreeMap::new();
+        let mut note = |program: &TracedProgram| {
+            hypers.extend(program.hypers().map(|(name, value)| (name.to_string(), value)));
+        };
+        // A network that is made for one batch size is an error at others, and its own program opens the run.
+        let traced = SIZES.map(|size| network.trace(size)).into_iter().collect::<Result<Vec<_>>>();
+        let predict = match &traced {
+            Ok(traced) => {
+                note(&traced[0]);
+                StoredProgram::of(traced)?
+            }
+            Err(error) => StoredProgram::missing(error),
+        };
+        let measuring =
+            SIZES.map(|size| network.trace_measuring(size)).into_iter().collect::<Result<Vec<_>>>();
+        let evaluate = match &measuring {
+            Ok(measuring) => {
+                note(&measuring[0]);
+                Stored::measuring(network, measuring)?
+            }
+            Err(error) => {
+                let reason = Some(error.to_string());
+                let measures = Measures { own_program_only: reason, ..Measures::default() };
+                (StoredProgram::missing(error), measures)
+            }
+        };
+        Ok(Stored {
+            hypers,
+            predict,
+            evaluate: Some(evaluate),
+            parameters: network.parameter_count(),
+            layers: network.summary().rows.iter().map(Layer::of).collect(),
+        })
+    }
+
+    fn measuring(network: &Network, traced: &[TracedProgram]) -> Result<(StoredProgram, Measures)> {
+        let mut program = StoredProgram::of(traced)?;
+        let one = &traced[0];
+        if traced.iter().any(|other| other.metrics().len() != one.metrics().len()) {
             program.template = Err("what is measured depends on the batch size".into());
         }
         let classes = one.classes().map(|(place, count)| {
@@ -94,15 +131,7 @@ impl Stored {
         });
         let metrics = one.metrics().iter().map(StoredMetric::of).collect();
         let own_program_only = program.template.as_ref().err().cloned();
-        let measures = Measures { own_program_only, classes, metrics };
-        let hypers = traced[0].hypers().chain(one.hypers());
-        Ok(Stored {
-            hypers: hypers.map(|(name, value)| (name.to_string(), value)).collect(),
-            predict: StoredProgram::of(&traced)?,
-            evaluate: Some((program, measures)),
-            parameters: network.parameter_count(),
-            layers: network.summary().rows.iter().map(Layer::of).collect(),
-        })
+        Ok((program, Measures { own_program_only, classes, metrics }))
     }
 
     /// The program of a network that comes from elsewhere: weights are all that it has, and nothing measures it.

@@ -23,8 +23,12 @@ described! {
 
 impl Rule for Cosine {
     fn factor(&self, position: &Position) -> f64 {
-        let done = position.done(self.length.unwrap_or(position.planned));
+        let done = position.done(position.length(self.length));
         self.floor + (1.0 - self.floor) * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+    }
+
+    fn lacks_length(&self, position: &Position) -> bool {
+        self.length.or(position.planned).is_none()
     }
 
     super::config!();

@@ -70,7 +70,7 @@ described! {
 
 impl Rule for OneCycle {
     fn factor(&self, position: &Position) -> f64 {
-        let done = position.done(self.length.unwrap_or(position.planned));
+        let done = position.done(position.length(self.length));
         // From one factor to another along half a cosine.
         let between = |from: f64, to: f64, way: f64| to + (from - to) * 0.5 * (1.0 + (PI * way).cos());
         if done < self.rise {
@@ -80,6 +80,10 @@ impl Rule for OneCycle {
             let way = if left > 0.0 { (done - self.rise) / left } else { 1.0 };
             between(1.0, 1.0 / (self.start * self.end), way)
         }
+    }
+
+    fn lacks_length(&self, position: &Position) -> bool {
+        self.length.or(position.planned).is_none()
     }
 
     super::config!();
@@ -133,6 +137,10 @@ described! {
 impl Rule for Chained {
     fn factor(&self, position: &Position) -> f64 {
         self.schedules.iter().map(|schedule| schedule.factor(&position.moment)).product()
+    }
+
+    fn lacks_length(&self, position: &Position) -> bool {
+        self.schedules.iter().any(|schedule| schedule.check(&position.moment).is_err())
     }
 
     super::config!();

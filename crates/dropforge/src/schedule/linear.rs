@@ -24,8 +24,12 @@ described! {
 
 impl Rule for Linear {
     fn factor(&self, position: &Position) -> f64 {
-        let done = position.done(self.length.unwrap_or(position.planned));
+        let done = position.done(position.length(self.length));
         1.0 - (1.0 - self.floor) * done
+    }
+
+    fn lacks_length(&self, position: &Position) -> bool {
+        self.length.or(position.planned).is_none()
     }
 
     super::config!();

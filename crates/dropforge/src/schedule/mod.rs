@@ -13,7 +13,7 @@ pub use linear::Linear;
 pub use steps::{Exponential, InverseRoot, Milestones, Polynomial, Steps};
 
 use crate::settings::{Context, Range, SettingType, TYPE, Table, Value};
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 use std::fmt;
 use std::sync::Arc;
 
@@ -26,14 +26,21 @@ pub struct Moment {
     pub epoch: u64,
     /// Batches of this epoch that have been trained on.
     pub batch: usize,
-    /// Batches in an epoch.
+    /// Batches in an epoch: of a stream as many as the epoch before had; 0 where nobody knows.
     pub batches: usize,
+    /// Epochs that the training is to have; `None` where nobody said.
+    pub planned: Option<u64>,
 }
 
 impl Moment {
-    /// The moment in epochs: 2.5 is the middle of the third.
+    /// The moment in epochs: 2.5 is the middle of the third. Time stands still in an epoch of which nobody knows the length: the
+    /// first one of a stream.
     pub fn epochs(&self) -> f64 {
-        self.epoch as f64 + self.batch as f64 / self.batches.max(1) as f64
+        match self.batches {
+            0 => self.epoch as f64,
+            // A stream may have become longer since.
+            batches => self.epoch as f64 + (self.batch as f64 / batches as f64).min(1.0),
+        }
     }
 }
 
@@ -44,13 +51,18 @@ pub struct Position {
     pub at: f64,
     /// Length of the warm-up, which is over.
     pub warmup: f64,
-    /// Length of the whole training, as far as it is known.
-    pub planned: f64,
+    /// Length of the whole training; `None` where nobody said.
+    pub planned: Option<f64>,
     /// The moment itself.
     pub moment: Moment,
 }
 
 impl Position {
+    /// The length of a rule: its own, or that of the whole training.
+    pub fn length(&self, own: Option<f64>) -> f64 {
+        own.or(self.planned).unwrap_or(f64::INFINITY)
+    }
+
     /// How much of the way from the warm-up to `length` is done, from 0 to 1.
     pub fn done(&self, length: f64) -> f64 {
         let way = length - self.warmup;
@@ -63,6 +75,13 @@ pub trait Rule: Send + Sync {
     /// What the learning rate of the optimizer is multiplied with. It depends on the position alone, so that a resumed run
     /// goes on with the rates of one that was never stopped.
     fn factor(&self, position: &Position) -> f64;
+
+    /// Whether the rule can say nothing at this position, because nobody said how long the training is going to be. Default
+    /// `false`.
+    fn lacks_length(&self, position: &Position) -> bool {
+        let _ = position;
+        false
+    }
 
     /// Name and settings as a file has them.
     ///
@@ -87,12 +106,12 @@ impl<F: Fn(&Moment) -> f64 + Send + Sync> Rule for F {
 /// use dropforge::schedule::{Moment, Schedule};
 ///
 /// let schedule = Schedule::cosine(10.0).warmup(1.0);
-/// let at = |epoch| schedule.factor(&Moment { step: 0, epoch, batch: 50, batches: 100 });
+/// let at = |epoch| schedule.factor(&Moment { step: 0, epoch, batch: 50, batches: 100, planned: None });
 /// assert_eq!(at(0), 0.5);
 /// assert!(at(5) < at(4));
 ///
 /// let halve = Schedule::from(|moment: &Moment| 0.5f64.powi(moment.epoch as i32));
-/// assert_eq!(halve.factor(&Moment { step: 9, epoch: 3, batch: 0, batches: 3 }), 0.125);
+/// assert_eq!(halve.factor(&Moment { step: 9, epoch: 3, batch: 0, batches: 3, planned: None }), 0.125);
 /// ```
 #[doc(alias = "lr_scheduler")]
 #[derive(Clone)]
@@ -100,7 +119,8 @@ pub struct Schedule {
     rule: Arc<dyn Rule>,
     warmup: f64,
     by_steps: bool,
-    planned: f64,
+    /// The length of the training, if it was given to the schedule itself.
+    planned: Option<f64>,
 }
 
 /// The keys that every schedule has in a file, beside those of its rule.
@@ -114,7 +134,7 @@ impl Schedule {
     }
 
     fn of(rule: Arc<dyn Rule>) -> Schedule {
-        Schedule { rule, warmup: 0.0, by_steps: false, planned: 1.0 }
+        Schedule { rule, warmup: 0.0, by_steps: false, planned: None }
     }
 
     /// Always 1.
@@ -147,11 +167,40 @@ impl Schedule {
         self
     }
 
-    /// How long the training is going to be, in epochs or steps: the length of rules that have none of their own.
+    /// How long the training is going to be, in epochs or steps: the length of rules that have none of their own. By default
+    /// it is what [`Fit::epochs`](crate::train::Fit::epochs) says.
     #[must_use]
     pub fn over(mut self, planned: f64) -> Schedule {
-        self.planned = planned;
+        self.planned = Some(planned);
         self
+    }
+
+    /// Refuses a schedule that lasts for the whole training where nobody says how long that is.
+    ///
+    /// # Errors
+    /// A rule has no length of its own, and the moment knows no plan in its unit.
+    pub fn check(&self, moment: &Moment) -> Result<()> {
+        let (at, planned) = (0.0, self.planned_at(moment));
+        if !self.rule.lacks_length(&Position { at, warmup: self.warmup, planned, moment: *moment }) {
+            return Ok(());
+        }
+        let unit = if self.by_steps { "steps" } else { "epochs" };
+        Err(Error::of(
+            ErrorKind::Setting,
+            format!(
+                "{self:?} lasts for the whole training, and nobody says how many {unit} that has: give it a `length`, or train \
+                 by `fit` with a number of epochs"
+            ),
+        ))
+    }
+
+    /// The length of the whole training in the schedule's unit.
+    fn planned_at(&self, moment: &Moment) -> Option<f64> {
+        self.planned.or_else(|| match (self.by_steps, moment.batches) {
+            (false, _) => Some(moment.planned? as f64),
+            (true, 0) => None,
+            (true, batches) => Some(moment.planned? as f64 * batches as f64),
+        })
     }
 
     /// Whether its lengths are numbers of steps.
@@ -166,9 +215,10 @@ impl Schedule {
             false => (moment.epochs(), 0.5 / moment.batches.max(1) as f64),
         };
         if at < self.warmup {
-            return at.max(half_a_step) / self.warmup;
+            // A warm-up of less than half a step is over at once.
+            return (at.max(half_a_step) / self.warmup).min(1.0);
         }
-        let (warmup, planned) = (self.warmup, self.planned);
+        let (warmup, planned) = (self.warmup, self.planned_at(moment));
         self.rule.factor(&Position { at, warmup, planned, moment: *moment })
     }
 }
@@ -250,7 +300,7 @@ mod tests {
     use super::*;
 
     fn at(schedule: &Schedule, epoch: u64, batch: usize) -> f64 {
-        schedule.factor(&Moment { step: epoch * 10 + batch as u64, epoch, batch, batches: 10 })
+        schedule.factor(&Moment { step: epoch * 10 + batch as u64, epoch, batch, batches: 10, planned: None })
     }
 
     #[test]
@@ -271,9 +321,37 @@ mod tests {
         assert_eq!([at(&by_steps, 0, 5), at(&by_steps, 1, 0), at(&by_steps, 2, 0)], [0.5, 1.0, 0.5]);
         let whole = Schedule::new(Cosine { length: None, floor: 0.0 }).over(4.0);
         assert!((at(&whole, 2, 0) - 0.5).abs() < 1e-12);
+        let moment = |epoch, planned| Moment { step: epoch * 10, epoch, batch: 0, batches: 10, planned };
+        let whole = || Schedule::new(Cosine { length: None, floor: 0.0 });
+        assert!((whole().factor(&moment(2, Some(4))) - 0.5).abs() < 1e-12);
+        assert!((whole().by_steps().factor(&moment(2, Some(4))) - 0.5).abs() < 1e-12);
+        let chained = Schedule::new(Chained { schedules: vec![whole(), Schedule::constant()] });
+        assert!((chained.factor(&moment(2, Some(4))) - 0.5).abs() < 1e-12);
+        for schedule in [whole(), whole().by_steps(), chained] {
+            assert!(schedule.check(&moment(0, Some(4))).is_ok());
+            let error = schedule.check(&moment(0, None)).unwrap_err().to_string();
+            assert!(error.contains("`length`"), "{error}");
+        }
+        assert!(Schedule::cosine(3.0).check(&moment(0, None)).is_ok());
         let floor = Schedule::new(Linear { length: Some(2.0), floor: 0.2 });
         assert!((at(&floor, 1, 0) - 0.6).abs() < 1e-12 && (at(&floor, 5, 0) - 0.2).abs() < 1e-12);
     }
+
+    #[test]
+    fn a_warm_up_shorter_than_a_step_is_no_rise_above_1() {
+        let schedule = Schedule::constant().warmup(0.2);
+        let only = |epoch| Moment { step: epoch, epoch, batch: 0, batches: 1, planned: None };
+        assert_eq!([schedule.factor(&only(0)), schedule.factor(&only(1))], [1.0, 1.0]);
+    }
+
+    #[test]
+    fn time_goes_by_epochs_where_their_length_is_unknown() {
+        let first = Moment { step: 70, epoch: 0, batch: 70, batches: 0, planned: None };
+        assert_eq!(Schedule::cosine(10.0).factor(&first), 1.0);
+        let longer = Moment { step: 170, epoch: 1, batch: 100, batches: 70, planned: None };
+        assert_eq!(longer.epochs(), 2.0);
+    }
+
     /// The factors of a rule at the starts of epochs.
     fn factors(rule: impl Rule + 'static, epochs: u64) -> Vec<f64> {
         let schedule = Schedule::new(rule);

@@ -98,8 +98,12 @@ described! {
 
 impl Rule for Polynomial {
     fn factor(&self, position: &Position) -> f64 {
-        let left = 1.0 - position.done(self.length.unwrap_or(position.planned));
+        let left = 1.0 - position.done(position.length(self.length));
         self.floor + (1.0 - self.floor) * left.powf(self.power)
+    }
+
+    fn lacks_length(&self, position: &Position) -> bool {
+        self.length.or(position.planned).is_none()
     }
 
     super::config!();

@@ -270,11 +270,18 @@ pub struct Control<'a> {
     pub(super) seen: Seen,
     pub(super) stop: &'a mut Option<String>,
     pub(super) skips_validations: bool,
+    pub(super) figures: &'a [String],
     pub(super) save: bool,
     pub(super) best: bool,
 }
 
 impl Control<'_> {
+    /// Names of the figures that epochs will have: what [`EpochReport::get`] knows, but for `lr`. Known from the start of a fit
+    /// on; empty in epochs without one.
+    pub fn figures(&self) -> &[String] {
+        self.figures
+    }
+
     /// How far the epoch is.
     pub fn progress(&self) -> Progress<'_> {
         Progress::new(self.state, &self.seen, self.step)

@@ -1,7 +1,7 @@
 //! The callbacks of a fit, together.
 
 use super::callback::Callback;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 use dropforge_data::Source;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,6 +13,31 @@ pub(super) struct Callbacks<'a>(Vec<&'a mut (dyn Callback + 'a)>);
 impl<'a> Callbacks<'a> {
     pub fn new(all: Vec<&'a mut (dyn Callback + 'a)>) -> Callbacks<'a> {
         Callbacks(all)
+    }
+
+    /// Refuses two that would keep what they remember under one name.
+    ///
+    /// # Errors
+    /// Two that remember something have the same name.
+    pub fn distinct(&self) -> Result<()> {
+        let mut names: Vec<String> = self
+            .0
+            .iter()
+            .filter(|callback| callback.state().is_some())
+            .map(|callback| callback.name())
+            .collect();
+        names.sort();
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            None => Ok(()),
+            Some(pair) => Err(Error::of(
+                ErrorKind::Setting,
+                format!(
+                    "two callbacks are called {}, and a checkpoint keeps what each remembers by its name; use one of them, or \
+                     another figure for the other",
+                    pair[0]
+                ),
+            )),
+        }
     }
 
     pub fn is_empty(&self) -> bool {

@@ -68,7 +68,7 @@ impl Callback for EarlyStopping {
 
     /// A run that was stopped stays so when it is resumed.
     fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
-        self.monitor.check(&control.metrics()?)?;
+        self.monitor.check(control)?;
         self.check(control);
         Ok(())
     }

@@ -185,6 +185,8 @@ impl<'a> Fit<'a> {
         }
         let mut attached = trainer.take_callbacks();
         trainer.setup.set("epochs", &epochs);
+        trainer.planned = Some(epochs);
+        trainer.setup.set("validate_every", &validate_every);
         trainer.setup.set("max_steps", &limits.steps);
         trainer.setup.set("max_time", &limits.time.map(|(time, _)| time.as_secs_f64()));
         trainer.setup.callbacks(attached.iter().chain(&own).map(|callback| &**callback as &dyn Callback));
@@ -227,21 +229,20 @@ fn run(
     callbacks: &mut Callbacks<'_>,
 ) -> Result<Fitted> {
     trainer.stop = None;
+    callbacks.distinct()?;
     trainer.restore(callbacks)?;
     callbacks.tell_folder();
     if let Some(samples) = &validations.source {
         callbacks.tell_validation(samples);
     }
+    trainer.know_figures(validations.source.is_some())?;
     trainer.event(callbacks, |callback, control| callback.on_fit_start(control))?;
-    // A checkpoint is written before the validation; a run that goes on from it has that still before it.
-    let behind =
-        trainer.state.batch == 0 && trainer.history().last().is_some_and(|last| last.validation.is_none());
     let mut unsaved = false;
-    if behind && validations.after(trainer.epochs()).is_some() {
+    if trainer.is_before_end_of_epoch(validations.after(trainer.epochs()).is_some()) {
         after_epoch(trainer, validations, callbacks)?;
         unsaved = true;
     }
-    let mut stopped = None;
+    let mut stopped: Option<String> = None;
     while trainer.epochs() < epochs {
         stopped = trainer.stop.take().or_else(|| limits.reached(trainer.steps()));
         if stopped.is_some() {
@@ -255,6 +256,8 @@ fn run(
         trainer.save_with(callbacks)?;
         after_epoch(trainer, validations, callbacks)?;
     }
+    // Whoever wanted to stop at the very end has been heard as well.
+    stopped = stopped.or(trainer.stop.take());
     if unsaved || trainer.steps() == 0 {
         trainer.save_with(callbacks)?;
     }
@@ -268,12 +271,14 @@ fn after_epoch(
     validations: &Validations,
     callbacks: &mut Callbacks<'_>,
 ) -> Result<()> {
-    if let Some(validation) = validations.after(trainer.epochs()) {
+    if let Some(validation) = validations.after(trainer.epochs())
+        && trainer.history().last().is_some_and(|last| last.validation.is_none())
+    {
         let measured = trainer.validate_source(validation.clone())?;
         trainer.event(callbacks, |callback, control| callback.on_validation_end(&measured, control))?;
     }
     match trainer.history().last().cloned() {
-        Some(report) => trainer.event(callbacks, |callback, control| callback.on_epoch_end(&report, control)),
+        Some(report) => trainer.end_epoch(&report, callbacks),
         None => Ok(()),
     }
 }

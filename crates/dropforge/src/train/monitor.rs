@@ -2,8 +2,8 @@
 
 use super::callback::Control;
 use super::report::{EpochReport, TRAIN, VALIDATION};
-use crate::metric::{Better, Values};
-use crate::settings::{Context, SettingType, Value};
+use crate::metric::Better;
+use crate::settings::{Context, SettingType, Value, unknown};
 use crate::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
@@ -52,12 +52,16 @@ impl Monitor {
         self.decided(report.value(&self.name).and_then(|value| value.better))
     }
 
-    /// Refuses, before anything is trained, a figure of which nobody says which is better. Those that are not known yet are
-    /// looked at when they are measured.
-    pub(crate) fn check(&self, measured: &Values) -> Result<()> {
+    /// Refuses, before anything is trained, a figure that the epochs of a fit will not have, or of which nobody says which is
+    /// better.
+    pub(crate) fn check(&self, control: &Control<'_>) -> Result<()> {
+        let figures = control.figures();
+        if !figures.is_empty() && self.name != "lr" && !figures.contains(&self.name) {
+            return Err(self.unknown(figures));
+        }
         let metric = [TRAIN, VALIDATION].iter().find_map(|prefix| self.name.strip_prefix(prefix));
-        match metric.and_then(|metric| measured.find(metric)) {
-            Some(value) => self.decided(value.better).map(|_| ()),
+        match metric.and_then(|metric| control.metrics().ok()?.find(metric).map(|value| value.better)) {
+            Some(better) => self.decided(better).map(|_| ()),
             None => Ok(()),
         }
     }
@@ -78,12 +82,14 @@ impl Monitor {
         control.is_unmeasured(report) && self.name.starts_with(VALIDATION)
     }
 
+    fn unknown(&self, known: &[String]) -> Error {
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        unknown("there is no figure", &self.name, "there are", &known)
+    }
+
     /// The figure of an epoch.
     pub(crate) fn figure(&self, report: &EpochReport) -> Result<f64> {
-        report.get(&self.name).ok_or_else(|| {
-            let known = report.names().join(", ");
-            Error::of(ErrorKind::Setting, format!("{} is not measured; there are {known}", self.name))
-        })
+        report.get(&self.name).ok_or_else(|| self.unknown(&report.names()))
     }
 
     /// Takes an epoch into account; gives whether it is better than the best so far by more than `least`.

@@ -65,7 +65,7 @@ impl Callback for ReduceOnPlateau {
     }
 
     fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
-        self.monitor.check(&control.metrics()?)
+        self.monitor.check(control)
     }
 
     fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {

@@ -21,11 +21,21 @@ impl Setup {
         }
     }
 
-    /// Takes a setting that can always be written.
+    /// Takes a setting that can always be written; one that is nothing is as if it had never been set.
     pub fn set(&mut self, setting: &str, value: &impl SettingType) {
-        if let Ok(Some(value)) = value.write() {
-            self.settings.insert(setting.into(), value);
+        match value.write() {
+            Ok(Some(value)) => drop(self.settings.insert(setting.into(), value)),
+            _ => drop(self.settings.remove(setting)),
         }
+    }
+
+    /// What decides the results of a training, whoever drives it.
+    pub fn deciding(&self) -> Table {
+        const DECIDING: [&str; 8] =
+            ["optimizer", "loss", "schedule", "groups", "accumulate", "clip_norm", "clip_value", "drop_last"];
+        let named =
+            DECIDING.iter().filter_map(|name| Some((name.to_string(), self.settings.get(*name)?.clone())));
+        named.collect()
     }
 
     /// Adds to a list of settings.

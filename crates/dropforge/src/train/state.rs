@@ -1,10 +1,12 @@
 //! The part of a checkpoint that lives on the host: where in the data a run is, and what it has measured.
 
 use super::report::EpochReport;
-use crate::settings::Value;
+use crate::settings::{Table, Value};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The layout that this version reads and writes. 1 had sums of one metric on the host.
 pub(crate) const FORMAT: u32 = 2;
@@ -27,6 +29,18 @@ pub(crate) struct State {
     pub batch: usize,
     /// Seconds that these batches took.
     pub seconds: f64,
+    /// Epochs of which the callbacks have heard the end; none in runs of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<u64>,
+    /// What tells this training from any other, however alike; empty in runs of earlier versions.
+    #[serde(default)]
+    pub identity: String,
+    /// What decides the results, as far as files have names for it; nothing in runs of earlier versions.
+    #[serde(default)]
+    pub settings: Table,
+    /// What an epoch that was interrupted is trained on; none where that cannot be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
     /// What the callbacks remember, by their names.
     #[serde(default)]
     pub callbacks: BTreeMap<String, String>,
@@ -52,6 +66,13 @@ pub(crate) struct Change {
 /// What a change is called that freezes a group (true) or trains it again (false).
 pub(crate) const FROZEN: &str = "frozen";
 
+/// Another text each time: when this process made it, and the how manieth it was.
+fn identity() -> String {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    format!("{now:x}-{:x}-{:x}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed))
+}
+
 impl State {
     pub fn new(seed: u64, batch_size: usize) -> State {
         State {
@@ -63,6 +84,10 @@ impl State {
             epoch: 0,
             batch: 0,
             seconds: 0.0,
+            ended: Some(0),
+            identity: identity(),
+            settings: Table::new(),
+            data: None,
             callbacks: BTreeMap::new(),
             changes: Vec::new(),
             history: Vec::new(),

@@ -220,7 +220,8 @@ impl TrainerBuilder {
                 ))
             })?;
         }
-        let state = State::new(self.options.seed, self.options.batch);
+        let mut state = State::new(self.options.seed, self.options.batch);
+        state.settings = self.setup.deciding();
         Ok(Trainer {
             step,
             options: self.options,
@@ -235,6 +236,8 @@ impl TrainerBuilder {
             remembered: BTreeMap::new(),
             description,
             setup: self.setup,
+            planned: None,
+            figures: Vec::new(),
         })
     }
 
@@ -291,6 +294,10 @@ pub struct Trainer {
     description: Description,
     /// What it was made of.
     pub(super) setup: Setup,
+    /// Epochs that the fit is to have.
+    pub(super) planned: Option<u64>,
+    /// Names of the figures that epochs are going to have, where they are known.
+    figures: Vec<String>,
 }
 
 impl Trainer {
@@ -410,7 +417,7 @@ impl Trainer {
         self.restore(callbacks)?;
         match self.train_epoch(train, callbacks, watch, &Limits::default())? {
             Some(report) => {
-                self.event(callbacks, |callback, control| callback.on_epoch_end(&report, control))?;
+                self.end_epoch(&report, callbacks)?;
                 Ok(report)
             }
             // Without limits only a callback ends an epoch early.
@@ -419,6 +426,42 @@ impl Trainer {
                 self.stop.take().unwrap_or_else(|| "training was stopped".into()),
             )),
         }
+    }
+
+    /// Has the callbacks hear that an epoch is over, its validation included. A checkpoint that was written before has this still
+    /// to come.
+    pub(super) fn end_epoch(&mut self, report: &EpochReport, callbacks: &mut Callbacks<'_>) -> Result<()> {
+        // What callbacks save now has their part of it.
+        self.state.ended = Some(report.epoch);
+        self.event(callbacks, |callback, control| callback.on_epoch_end(report, control))
+    }
+
+    /// Whether the run goes on from a checkpoint that was written when an epoch was over, but its validation was not, or the
+    /// callbacks had not heard of it.
+    pub(super) fn is_before_end_of_epoch(&self, validates: bool) -> bool {
+        let Some(last) = self.state.history.last() else { return false };
+        let heard = match self.state.ended {
+            Some(epochs) => epochs >= last.epoch,
+            None => last.validation.is_some() || !validates,
+        };
+        self.state.batch == 0 && !heard
+    }
+
+    /// Finds out which figures the epochs to come will have, for callbacks that watch one.
+    pub(super) fn know_figures(&mut self, validates: bool) -> Result<()> {
+        let measured = self.step.metrics()?;
+        let report = EpochReport {
+            epoch: 0,
+            step: 0,
+            lr: 0.0,
+            loss: 0.0,
+            samples_per_s: 0.0,
+            seconds: 0.0,
+            metrics: measured.metrics.clone(),
+            validation: validates.then_some(measured),
+        };
+        self.figures = report.names();
+        Ok(())
     }
 
     /// Gives callbacks what they remembered in the checkpoint that was resumed.
@@ -441,6 +484,7 @@ impl Trainer {
             seen: self.seen,
             stop: &mut self.stop,
             skips_validations: self.skips_validations,
+            figures: &self.figures,
             save: false,
             best: false,
         };
@@ -488,11 +532,24 @@ impl Trainer {
                 self.state.batches
             )));
         }
-        self.state.batches = batches;
+        let data = dropforge_data::digest(&**loader.source());
+        if let (true, Some(then), Some(now)) = (self.state.batch > 0, &self.state.data, &data)
+            && then != now
+        {
+            return Err(Error::of(
+                ErrorKind::Data,
+                format!(
+                    "{}: the interrupted epoch was trained on other samples (then {then}; now {now}); use the same data",
+                    loader.source().description().name
+                ),
+            ));
+        }
+        (self.state.batches, self.state.data) = (batches, data);
         self.seen = Seen::default();
         if self.state.batch == 0 {
             self.step.reset_metrics()?;
         }
+        self.check_schedules()?;
         self.event(callbacks, |callback, control| callback.on_epoch_start(control))?;
         let mut outcomes = Outcomes::default();
         let epoch = loader.epoch(self.state.epoch, self.state.batch);
@@ -581,6 +638,7 @@ impl Trainer {
             seen: self.seen,
             stop: &mut self.stop,
             skips_validations: self.skips_validations,
+            figures: &self.figures,
             save: false,
             best: false,
         };
@@ -598,9 +656,24 @@ impl Trainer {
         Ok(())
     }
 
+    fn check_schedules(&self) -> Result<()> {
+        let moment = self.moment();
+        self.schedule.check(&moment).map_err(|error| error.context("schedule"))?;
+        self.group_schedules.iter().try_for_each(|(group, schedule)| {
+            schedule.check(&moment).map_err(|error| error.context(format_args!("group_schedule of {group}")))
+        })
+    }
+
     fn moment(&self) -> Moment {
         let State { step, epoch, batch, batches, .. } = self.state;
-        Moment { step, epoch, batch, batches }
+        // Of a stream the epoch before tells how long this one is going to be.
+        let before = || {
+            let mut last = self.state.history.iter().rev().map(|report| report.step);
+            let (end, start) = (last.next().unwrap_or(0), last.next().unwrap_or(0));
+            usize::try_from(end.saturating_sub(start)).unwrap_or(0)
+        };
+        let batches = if batches == 0 { before() } else { batches };
+        Moment { step, epoch, batch, batches, planned: self.planned }
     }
 
     fn report(&self) -> Result<EpochReport> {
@@ -751,7 +824,13 @@ impl Trainer {
     /// Goes on where a saved run was, whose device states have been taken over.
     pub(crate) fn continue_from(&mut self, saved: State) {
         self.remembered.clone_from(&saved.callbacks);
+        let own = std::mem::take(&mut self.state.identity);
         self.state = saved;
+        // Runs of earlier versions get one now.
+        if self.state.identity.is_empty() {
+            self.state.identity = own;
+        }
+        self.state.settings = self.setup.deciding();
     }
 
     /// Goes by these choices of the device from the next step on; see [`Step::set_choices`].

@@ -265,7 +265,8 @@ fn schedules_go_by_the_epochs_of_a_stream() {
 
 #[test]
 fn a_schedule_without_a_length_lasts_for_the_fit() {
-    let data = from_records((0..40).map(|i| ([i as f32 / 40.0], [i as f32 / 20.0]))).unwrap();
+    let data =
+        dropforge::data::from_records((0..40).map(|i| ([i as f32 / 40.0], [i as f32 / 20.0]))).unwrap();
     let build = || {
         let whole = Schedule::new(dropforge::schedule::Linear { length: None, floor: 0.0 });
         Trainer::new(dense(1), mse(), Sgd::new(0.1))

@@ -1,6 +1,6 @@
 //! Paths through tables: `optimizer.lr`.
 
-use super::{Table, Value};
+use super::{TYPE, Table, Value};
 use crate::{Error, ErrorKind, Result};
 
 /// Sets the value at a dotted path, through tables that are made where they are missing and list items by number:
@@ -95,6 +95,12 @@ fn compare<'a>(
 ) {
     let inner = |key: &str| if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
     match (old, new) {
+        // Of another thing by another name all settings are others: the name says it.
+        (Some(Value::Table(a)), Some(Value::Table(b)))
+            if a.contains_key(TYPE) && b.contains_key(TYPE) && a[TYPE] != b[TYPE] =>
+        {
+            found.push((inner(TYPE), a.get(TYPE), b.get(TYPE)));
+        }
         (Some(Value::Table(a)), Some(Value::Table(b))) => {
             let mut keys: Vec<&String> = a.keys().chain(b.keys()).collect();
             keys.sort();
@@ -138,5 +144,9 @@ mod tests {
         let paths: Vec<String> = differences(&old, &new).into_iter().map(|(path, ..)| path).collect();
         assert_eq!(paths, ["b.c.1", "b.c.2", "b.d", "b.e"]);
         assert!(differences(&old, &old).is_empty());
+        let old: Value = toml::from_str("a = { type = 'x', b = 1 }").unwrap();
+        let new: Value = toml::from_str("a = { type = 'y', c = 1 }").unwrap();
+        let paths: Vec<String> = differences(&old, &new).into_iter().map(|(path, ..)| path).collect();
+        assert_eq!(paths, ["a.type"]);
     }
 }

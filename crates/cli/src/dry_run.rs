@@ -22,7 +22,7 @@ pub fn run(args: &Train) -> Outcome {
         resolved.data.train = first(&resolved.data.train, resolved.config.batch)?;
         resolved.data.test = first(&resolved.data.test, resolved.config.batch)?;
     }
-    let Training { mut trainer, train, callbacks } = Training::new(&resolved, args)?;
+    let (Training { mut trainer, train, callbacks }, _) = Training::new(&resolved, args)?;
     if !args.fast_dev_run {
         return describe(args, &resolved.config, &train, &mut trainer);
     }

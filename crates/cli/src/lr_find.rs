@@ -14,7 +14,7 @@ pub fn run(args: &LrFind) -> Outcome {
         let path = path.display();
         return Err(format!("{path}: the chart is written as SVG; give a file that ends in .svg").into());
     }
-    let Training { mut trainer, train, .. } = Training::new(&resolve(&args.train)?, &args.train)?;
+    let (Training { mut trainer, train, .. }, _) = Training::new(&resolve(&args.train)?, &args.train)?;
     let sweep = trainer.find_rate(&train, args.from_rate, args.to_rate, args.steps)?;
     if let Some(path) = chart {
         let chart = Chart::new("Loss over the learning rate").x("learning rate").y("loss").log_x();

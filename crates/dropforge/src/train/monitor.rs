@@ -2,7 +2,7 @@
 
 use super::callback::Control;
 use super::report::{EpochReport, TRAIN, VALIDATION};
-use crate::metric::Better;
+use crate::metric::{Better, Values};
 use crate::settings::{Context, SettingType, Value, unknown};
 use crate::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -59,9 +59,14 @@ impl Monitor {
         if !figures.is_empty() && self.name != "lr" && !figures.contains(&self.name) {
             return Err(self.unknown(figures));
         }
+        control.metrics().map_or(Ok(()), |measured| self.directed(&measured))
+    }
+
+    /// Refuses a figure of which nobody says which is better. One that is not measured yet is looked at when it is.
+    fn directed(&self, measured: &Values) -> Result<()> {
         let metric = [TRAIN, VALIDATION].iter().find_map(|prefix| self.name.strip_prefix(prefix));
-        match metric.and_then(|metric| control.metrics().ok()?.find(metric).map(|value| value.better)) {
-            Some(better) => self.decided(better).map(|_| ()),
+        match metric.and_then(|metric| measured.find(metric)) {
+            Some(value) => self.decided(value.better).map(|_| ()),
             None => Ok(()),
         }
     }
@@ -194,7 +199,7 @@ mod tests {
         ];
         for (metric, name, highest) in all {
             let mut best = Best::default();
-            read(name).check(&report(metric, 1.0).metrics).unwrap();
+            read(name).directed(&report(metric, 1.0).metrics).unwrap();
             assert!(read(name).update(&mut best, &report(metric, 2.0), 0.0).unwrap());
             assert_eq!(read(name).update(&mut best, &report(metric, 3.0), 0.0).unwrap(), highest, "{name}");
             assert_eq!(read(name).write().unwrap(), Some(Value::String(name.into())));
@@ -202,7 +207,7 @@ mod tests {
         // One of which nobody says it.
         let unsaid = report(&own("depth"), 1.0);
         for error in
-            [read("val_depth").check(&unsaid.metrics), read("train_depth").is_highest(&unsaid).map(|_| ())]
+            [read("val_depth").directed(&unsaid.metrics), read("train_depth").is_highest(&unsaid).map(|_| ())]
         {
             assert!(error.unwrap_err().to_string().contains("write `lowest "));
         }

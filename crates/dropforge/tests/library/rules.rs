@@ -18,7 +18,7 @@ fn assert_near(what: &str, found: f64, expected: f64, tolerance: f64) {
 fn check_schedule(name: &str, schedule: Schedule, first: u64) {
     let golden = Golden::read(&format!("schedules/{name}"));
     for (epoch, expected) in (0..).zip(golden.floats("factors")).skip(first as usize) {
-        let moment = Moment { step: epoch * 10, epoch, batch: 0, batches: 10 };
+        let moment = Moment { step: epoch * 10, epoch, batch: 0, batches: 10, planned: None };
         let what = format!("{name} at {epoch}");
         assert_near(&what, schedule.factor(&moment), f64::from(*expected), 1e-6);
     }

@@ -51,7 +51,7 @@ fn every_mistake_is_one_line() {
         ("train --data cifar10", &["cifar10:PATH"]),
         ("train --data cifar10:nowhere", &["nowhere"]),
         ("train --data folder:nowhere", &["nowhere"]),
-        ("train --data minst", &["unknown data `minst`", "mnist"]),
+        ("train --data minst", &["unknown data set `minst`", "mnist"]),
         ("train --data digits:many", &["digits:many"]),
         ("train --data digits --download", &["mnist"]),
         ("train --model lennet", &["unknown model `lennet`", "lenet", "mlp"]),

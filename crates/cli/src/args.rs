@@ -507,7 +507,7 @@ pub struct Predict {
     /// Folder of the run
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
-    /// PNG or JPEG files, or folders of them
+    /// Image files, or folders of them
     #[arg(value_name = "IMAGE", required_unless_present = "data")]
     pub images: Vec<PathBuf>,
     /// Take the best weights, which training with --keep-best has kept, instead of the last

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// Images that go through the network at once.
 const AT_ONCE: usize = 64;
 /// What the names of images end in.
-const IMAGES: [&str; 3] = ["png", "jpg", "jpeg"];
+const IMAGES: [&str; 6] = ["png", "jpg", "jpeg", "webp", "gif", "bmp"];
 
 pub fn run(args: &Predict) -> Outcome {
     let trained = machine::open_run(&args.machine, &args.run, args.best)?;
@@ -70,7 +70,7 @@ fn collect(path: &Path, images: &mut Vec<PathBuf>) -> Outcome {
     images[before..].sort();
     match images.len() > before {
         true => Ok(()),
-        false => Err(format!("{}: holds no PNG or JPEG image", path.display()).into()),
+        false => Err(format!("{}: holds no image (PNG, JPEG, WebP, GIF, BMP)", path.display()).into()),
     }
 }
 

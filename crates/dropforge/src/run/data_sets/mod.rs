@@ -60,9 +60,7 @@ pub trait DataSet: Send + Sync {
     /// # Errors
     /// The data set is none that can be fetched, or fetching fails.
     fn download(&self) -> Result<()> {
-        Err(Error::setting(
-            "it cannot be downloaded; give a folder or a file that is there, without --download",
-        ))
+        Err(Error::setting("it cannot be downloaded, as mnist can; give a folder or a file that is there"))
     }
 
     /// What to do if there is this class only, as the end of a message.

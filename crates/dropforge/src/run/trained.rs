@@ -226,7 +226,7 @@ impl Trained {
     /// // Two images, as they come from a file: brightness from 0 to 1.
     /// let pixels = vec![0.5f32; 2 * 28 * 28];
     /// let scores = trained.predict(&Tensor::from_slice(&pixels, [2, 1, 28, 28]))?;
-    /// assert_eq!(scores.shape(), &[2, 10]);
+    /// assert_eq!(scores.shape().to_vec(), [2, 10]);
     /// let probabilities = trained.probabilities(pixels)?;
     /// assert!((probabilities[1].iter().sum::<f32>() - 1.0).abs() < 1e-5);
     /// println!("it is a {}", trained.best(&probabilities[1])?.class);

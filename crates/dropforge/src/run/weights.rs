@@ -514,14 +514,14 @@ impl Trainer {
     ///
     /// ```
     /// use dropforge::prelude::*;
-    /// use dropforge::run::{LoadOptions, write_weights};
+    /// use dropforge::run::LoadOptions;
     ///
     /// # let file = std::env::temp_dir().join(format!("dropforge-doc-load-{}.safetensors", std::process::id()));
     /// let (train, _) = datasets::digits(200, 50, 1);
     /// let net = |classes| seq!["body" => seq![flatten(), dense(16), relu()], "head" => dense(classes)];
     /// let mut first = Trainer::new(net(10), cross_entropy(), Adam::new(1e-2)).compile(&train)?;
     /// first.epoch(&train)?;
-    /// first.step().network().save_weights(&file)?;
+    /// first.save_weights(&file)?;
     /// // The same body, whose head has another name.
     /// let other = seq!["body" => seq![flatten(), dense(16), relu()], "classes" => dense(10)];
     /// let mut second = Trainer::new(other, cross_entropy(), Adam::new(1e-2)).compile(&train)?;

@@ -377,7 +377,7 @@ impl Trainer {
     /// let measured = trainer.evaluate(&test)?;
     /// assert!(measured.loss < before && measured.get("accuracy").is_some());
     /// let scores = trainer.predict(&Tensor::zeros([7, 1, 28, 28]))?;
-    /// assert_eq!(scores.shape(), &[7, 10]);
+    /// assert_eq!(scores.shape().to_vec(), [7, 10]);
     /// # Ok::<(), dropforge::Error>(())
     /// ```
     ///

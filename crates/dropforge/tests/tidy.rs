@@ -174,7 +174,10 @@ fn crates_use_only_those_to_their_left() {
         .nth(1)
         .expect("the page states the order of crates");
     let (order, alone) = said.split_once(". ").unwrap();
-    assert!(alone.starts_with("`data` and `plot` stand alone; `onnx` knows"), "the page says which crates stand alone");
+    assert!(
+        alone.starts_with("`data` and `plot` stand alone; `onnx` knows"),
+        "the page says which crates stand alone"
+    );
     let order: Vec<&str> = order
         .split(" → ")
         .flat_map(|layer| if layer == "devices" { DEVICES.to_vec() } else { vec![layer] })

@@ -155,7 +155,8 @@ impl RunDir {
         if self.has_checkpoint()? {
             return Ok(());
         }
-        for name in [CONFIG, SPLIT, STOP, LOCK] {
+        // The configuration last, so that what is left is known as a run.
+        for name in [SPLIT, STOP, CONFIG, LOCK] {
             match calls::remove_file(&self.path.join(name)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(disk::cannot("remove", &self.path.join(name), &error));

@@ -526,7 +526,7 @@ impl Trainer {
     /// let other = seq!["body" => seq![flatten(), dense(16), relu()], "classes" => dense(10)];
     /// let mut second = Trainer::new(other, cross_entropy(), Adam::new(1e-2)).compile(&train)?;
     /// let report = second.load_weights(&file, &LoadOptions::new().rename("head.*", "classes.*"))?;
-    /// assert_eq!(report.loaded, 4);
+    /// assert_eq!(report.loaded.len(), 4);
     /// # std::fs::remove_file(file).unwrap();
     /// # Ok::<(), dropforge::Error>(())
     /// ```

@@ -143,7 +143,10 @@ impl Job {
             workspace: 0,
             bytes: 0,
         };
-        for (number, [batch, channels, height, width]) in extents.into_iter().enumerate() {
+        // The gradient of the output first, so that the gradient of filters finds it where that of images, right before, left it.
+        let order = if direction == Direction::Filter { [1, 0, 2] } else { [0, 1, 2] };
+        for number in order {
+            let [batch, channels, height, width] = extents[number];
             let pixels = height * width;
             let widened = (number == 2 && self.widened).then_some(self.shape.element);
             // One pixel or one channel lies the same way in both orders.
@@ -154,19 +157,14 @@ impl Job {
             let spot = Spot::Scratch(around.take(batch * channels * pixels * 2));
             around.spots[number] = spot;
             let operand = Spot::Operand(number);
+            let turn = match number {
+                2 if is_turned => Turn { batch, rows: pixels, columns: channels, widened },
+                2 => Turn { batch: 1, rows: 1, columns: batch * channels * pixels, widened },
+                _ => Turn { batch, rows: channels, columns: pixels, widened },
+            };
             match number {
-                2 if is_turned => {
-                    let turn = Turn { batch, rows: pixels, columns: channels, widened };
-                    around.after.push((turn, spot, operand));
-                }
-                2 => {
-                    let turn = Turn { batch: 1, rows: 1, columns: batch * channels * pixels, widened };
-                    around.after.push((turn, spot, operand));
-                }
-                _ => {
-                    let turn = Turn { batch, rows: channels, columns: pixels, widened };
-                    around.before.push((turn, operand, spot));
-                }
+                2 => around.after.push((turn, spot, operand)),
+                _ => around.before.push((turn, operand, spot)),
             }
         }
         around.workspace = around.take(workspace);

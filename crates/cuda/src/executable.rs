@@ -3,7 +3,7 @@
 use crate::attention::{ATTENTION_THREADS, Attention, Launch, Operand, attention};
 use crate::buffer::CudaBuffer;
 use crate::connection::{Kernel, Memory, Outcome};
-use crate::convolution::{self, Around, Spot as At, TURNING_THREADS, Turning};
+use crate::convolution::{self, Around, Spot as At, TURNING_THREADS, Turn, Turning};
 use crate::cublaslt::{self, Product};
 use crate::cudnn::Convolution;
 use crate::driver::Address;
@@ -264,6 +264,8 @@ impl CudaExecutable {
             gpu.told("load", name, product.start(addresses, false))?;
             steps.push(Step { action: Action::Product { product, addresses }, number });
         }
+        // What the convolution right before has left in scratch memory: which turn, from where to where.
+        let mut left: (usize, Vec<(Turn, Address, Address)>) = (0, Vec::new());
         for (number, (convolution, around)) in convolutions {
             let operands = reach.three(number)?;
             let scratch = if around.bytes > 0 { table.address(BufferId::Scratch)? } else { 0 };
@@ -271,6 +273,14 @@ impl CudaExecutable {
                 At::Operand(operand) => operands[operand],
                 At::Scratch(byte) => scratch + byte as u64,
             };
+            let mut turned = Vec::new();
+            let mut before = around.before;
+            before.retain(|&(turn, from, to)| {
+                let this = (turn, address(from), address(to));
+                turned.push(this);
+                left.0 + 1 != number || !left.1.contains(&this)
+            });
+            left = (number, turned);
             let turn = |(turn, from, to): Turning| {
                 let (parameters, grid) = turn.launch();
                 let action = Action::Kernel {
@@ -283,7 +293,7 @@ impl CudaExecutable {
             };
             let (addresses, workspace) = (around.spots.map(address), scratch + around.workspace as u64);
             gpu.told("load", name, convolution.start(addresses, workspace, false))?;
-            steps.extend(around.before.into_iter().map(turn).collect::<Result<Vec<_>>>()?);
+            steps.extend(before.into_iter().map(turn).collect::<Result<Vec<_>>>()?);
             steps.push(Step { action: Action::Convolution { convolution, addresses, workspace }, number });
             steps.extend(around.after.into_iter().map(turn).collect::<Result<Vec<_>>>()?);
         }

@@ -242,8 +242,8 @@ impl Call<'_> {
                 *axis,
                 args,
                 self.result_type(0),
-                &self.arg_places(),
-                self.result(0),
+                (&self.arg_places(), self.result(0)),
+                self.printing.quads_from,
             )),
             Op::Gather { axis } => {
                 let places = [self.arg(0), self.arg(1), self.result(0)];

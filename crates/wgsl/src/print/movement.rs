@@ -130,23 +130,31 @@ pub fn pad(
     per_element(shader, label, result.shape.elements(), &body)
 }
 
+/// Joins arguments along an axis. Threads take four neighbours at once from `quads_from` elements on, where all of them lie so.
 pub fn concat(
     label: &str,
     axis: usize,
     args: &[Argument],
     result: &ValueType,
-    places: &[Where],
-    to: Where,
+    (places, to): (&[Where], Where),
+    quads_from: usize,
 ) -> Dispatch {
     let mut shader = Shader::default();
+    let elements = result.shape.elements();
+    let in_quads = elements >= quads_from
+        && axis + 1 < result.shape.rank()
+        && result.shape[result.shape.rank() - 1].is_multiple_of(4)
+        && to.first.is_multiple_of(4)
+        && args.iter().zip(places).all(|(arg, place)| lies_in_quads(arg, *place));
+    if in_quads {
+        places.iter().chain([&to]).for_each(|&place| shader.bind_as_quads(place));
+    }
     let sources: Vec<Source<'_>> =
         args.iter().zip(places).map(|(arg, &place)| Source::new(&mut shader, arg, place)).collect();
     let target = shader.operand(to, true);
-    let mut body: Vec<String> = coordinates("i", &result.shape)
-        .into_iter()
-        .enumerate()
-        .map(|(axis, coordinate)| format!("let p{axis} = {coordinate};"))
-        .collect();
+    let mut body = vec![if in_quads { "let e = i << 2u;".to_string() } else { "let e = i;".into() }];
+    let numbered = coordinates("e", &result.shape).into_iter().enumerate();
+    body.extend(numbered.map(|(axis, coordinate)| format!("let p{axis} = {coordinate};")));
     let mut start = 0;
     for source in &sources {
         let end = start + source.argument.ty.shape[axis];
@@ -155,12 +163,24 @@ pub fn concat(
                 .map(|other| if other == axis { format!("p{other} - {start}u") } else { format!("p{other}") })
                 .collect();
             body.push(format!("if (p{axis} >= {start}u && p{axis} < {end}u) {{"));
-            body.push(target.store("i", &source.load_at(&inner)));
+            body.push(if in_quads {
+                let four = source.slot.stored_four(&source.at(&inner));
+                format!("{} = {four};", target.stored_four("e"))
+            } else {
+                target.store("e", &source.load_at(&inner))
+            });
             body.push("}".into());
         }
         start = end;
     }
-    per_element(shader, label, result.shape.elements(), &body)
+    per_element(shader, label, if in_quads { elements / 4 } else { elements }, &body)
+}
+
+/// Whether four neighbours along the last axis, from a multiple of four on, are a quad of the argument's buffer.
+fn lies_in_quads(argument: &Argument, place: Where) -> bool {
+    let Some((&last, others)) = argument.strides.split_last() else { return false };
+    let comes_in_fours = others.iter().all(|step| step % 4 == 0);
+    last == 1 && comes_in_fours && argument.offset % 4 == 0 && place.first.is_multiple_of(4)
 }
 
 /// Extents before and behind an axis.

@@ -58,8 +58,8 @@ pub fn job(plan: &Plan, kernel: &Kernel, printing: Printing, turns: bool) -> Opt
     // The library pads both ends alike.
     let is_even = (0..2).all(|axis| output_of(axis) == Some(output[2 + axis]));
     let channels = [filter[0], filter[1]];
-    // A single tap with strides reads a part of the image, of which all would be turned.
-    let skips = filter[2] * filter[3] == 1 && window.stride != [1, 1];
+    // A single tap with strides reads a part of the image, of which all would be turned; its gradient is written as a whole.
+    let skips = filter[2] * filter[3] == 1 && window.stride != [1, 1] && direction != Direction::Input;
     let is_worth_it = match is_of_halves {
         true => channels.iter().all(|&channels| fits_cores(channels)) && !skips,
         false => {

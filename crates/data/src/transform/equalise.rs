@@ -47,7 +47,7 @@ pub(super) fn equalise(image: &mut Image) {
         // The shade of a byte follows from how many pixels are darker.
         let mut darker = 0;
         let table = counts.map(|count| {
-            let shade = if step == 0 { 0 } else { ((darker + step / 2) / step).min(255) };
+            let shade = (darker + step / 2).checked_div(step).map_or(0, |shade| shade.min(255));
             darker += count;
             shade as f32 / 255.0
         });

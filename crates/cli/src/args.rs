@@ -217,7 +217,7 @@ pub struct Train {
     /// With --freeze: train these too, once so many epochs are finished
     #[arg(long, value_name = "EPOCHS", requires = "freeze")]
     pub unfreeze_after: Option<u64>,
-    /// Start from the weights of a .safetensors file, an index of several, or a run
+    /// Start from the weights of a file (.safetensors, .pt, .pth, .npz), an index of several, or a run
     #[arg(long, value_name = "WEIGHTS", conflicts_with = "resume")]
     pub from: Option<PathBuf>,
     /// With --from: load what fits, and say what does not, instead of refusing

@@ -131,7 +131,7 @@ fn trials_are_of_the_same_training() {
         assert_eq!(folder.succeed(&format!("train --fast-dev-run {of} {from} --quiet")), "");
     }
     let message = folder.fail(&format!("train --fast-dev-run {of} --keep-best val_acuracy"));
-    assert!(message.contains("val_acuracy is not measured") && message.contains("val_accuracy"), "{message}");
+    assert!(message.contains("no figure `val_acuracy`; did you mean `val_accuracy`"), "{message}");
 }
 
 /// What TensorBoard shows lies in the run, and what the dashboard leaves there is no user's.

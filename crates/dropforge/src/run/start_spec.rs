@@ -25,7 +25,7 @@ pub struct StartSpec {
 
 described! {
     StartSpec = "from", "the weights that training starts from";
-    weights: String, None, Range::ANY, "a .safetensors file, an index of several, or a run";
+    weights: String, None, Range::ANY, "a file of weights (.safetensors, .pt, .pth, .npz), an index of several, or a run";
     strict: bool, Some(true), Range::ANY, "whether everything has to fit";
     rename: Vec<String>, Some(Vec::new()), Range::ANY, "names in the file that become others, each PATTERN=NAME";
     ignore: Vec<String>, Some(Vec::new()), Range::ANY, "patterns of names in the file that are left out";

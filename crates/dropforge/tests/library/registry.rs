@@ -12,7 +12,7 @@ const GOLDEN: [&str; 7] =
     ["layers", "losses", "models", "optimizers", "schedules", "initialisers", "callbacks"];
 
 /// Entries with nothing to hold against others' numbers, and what holds them instead.
-const WITHOUT: [(&str, &str); 9] = [
+const WITHOUT: [(&str, &str); 10] = [
     ("added", "what layers add is all there is: losses.rs"),
     ("alpha_dropout", "draws at random: dropout.rs"),
     ("averaged", "averages what another optimizer made: optimizers.rs"),
@@ -22,10 +22,11 @@ const WITHOUT: [(&str, &str); 9] = [
     ("gpt", "its layers are held one by one: models.rs"),
     ("gradient_noise", "draws at random: optimizers.rs"),
     ("spatial_dropout", "draws at random: dropout.rs"),
+    ("unfreeze", "changes what is trained, and no number: its example, and reports.rs of the command"),
 ];
 
-/// Entries that write files, whose form tests of their own hold.
-const WRITES: [&str; 1] = ["tensorboard"];
+/// Entries that write files or send something, whose form tests of their own hold.
+const WRITES: [&str; 2] = ["post", "tensorboard"];
 
 /// The least table that builds: required settings get a value that fits.
 fn least(description: &Description) -> Table {

@@ -1,12 +1,13 @@
 //! `dropforge report` and `dropforge plot`: what a run looks like.
 
 use crate::args::{DataArgs, Machine, Plot, Report};
-use crate::output::{Outcome, line};
+use crate::data::for_testing;
+use crate::output::{Outcome, Stop, line};
 use crate::{machine, train};
 use dropforge::Runtime;
 use dropforge::data::{Loader, LoaderOptions};
 use dropforge::run::{
-    DataSpec, OpenData, Opening, REPORT, RunConfig, Trained, config_of, history, layer_records,
+    DataSpec, OpenData, Opening, REPORT, RunConfig, Trained, config_of, history, layer_records, read_split,
 };
 use dropforge::step::Batch;
 use dropforge::train::Trainer;
@@ -79,33 +80,37 @@ fn read(run: &Path, data: &DataArgs, machine: &Machine, wanted: impl Fn(&[&str])
         }
     };
     parts.environment = trained.environment().cloned();
-    match open_data(&trained, data) {
-        Ok(data) => {
-            if wanted(&OF_PREDICTIONS) {
-                match Predictions::of(&trained, &data.test) {
-                    Ok(predictions) => parts.predictions = Some(predictions),
-                    Err(error) => parts.notes.push(format!("No predictions are shown: {error}.")),
-                }
-            }
-            if let Some(config) = config.filter(|_| wanted(&OF_STEP)) {
-                of_step(&config, &data, &runtime, &mut parts)?;
-            }
+    if wanted(&OF_PREDICTIONS) {
+        match for_testing(&trained, run, data) {
+            Ok((_, samples)) => match Predictions::of(&trained, &samples) {
+                Ok(predictions) => parts.predictions = Some(predictions),
+                Err(error) => parts.notes.push(format!("No predictions are shown: {error}.")),
+            },
+            Err(stop) => parts.notes.extend(nothing_of("data", stop)),
         }
-        Err(why) => parts.notes.push(format!("Nothing is shown of its data: {why}.")),
+    }
+    if let Some(config) = config.filter(|_| wanted(&OF_STEP)) {
+        // A step is of the data that it trains on, whatever the run is measured on.
+        match trained_on(&trained, &config, run) {
+            Ok(data) => of_step(&config, &data, &runtime, &mut parts)?,
+            Err(stop) => parts.notes.extend(nothing_of("step", stop)),
+        }
     }
     Ok(parts)
 }
 
-/// The data that a run names, or others.
-fn open_data(trained: &Trained, data: &DataArgs) -> Result<OpenData, String> {
-    let named = data.data.as_deref().or(trained.config().map(|config| config.data.as_str()));
-    let named = named.ok_or("a program trained this run, so that it names no data; add --data")?;
-    let spec = DataSpec::parse(named).map_err(|error| error.to_string())?;
-    if data.download {
-        spec.download().map_err(|error| error.to_string())?;
+fn nothing_of(part: &str, stop: Stop) -> Option<String> {
+    match stop {
+        Stop::Error(why) => Some(format!("Nothing is shown of its {part}: {why}.")),
+        Stop::Unread => None,
     }
-    let usual = trained.inputs().shape.last().copied().unwrap_or(train::IMAGE_SIZE);
-    spec.open(&Opening::of(data.size.map_or(usual, |size| size as usize))).map_err(|error| error.to_string())
+}
+
+/// The data that a run was trained on, as they were split then.
+fn trained_on(trained: &Trained, config: &RunConfig, run: &Path) -> Outcome<OpenData> {
+    let size = trained.inputs().shape.last().copied().unwrap_or(train::IMAGE_SIZE);
+    let noted = read_split(run)?;
+    Ok(DataSpec::parse(&config.data)?.open(&Opening { size, noted: noted.as_ref(), skip_corrupt: false })?)
 }
 
 /// What the compiled step tells of itself.

@@ -92,7 +92,11 @@ fn read(run: &Path, data: &DataArgs, machine: &Machine, wanted: impl Fn(&[&str])
     if let Some(config) = config.filter(|_| wanted(&OF_STEP)) {
         // A step is of the data that it trains on, whatever the run is measured on.
         match trained_on(&trained, &config, run) {
-            Ok(data) => of_step(&config, &data, &runtime, &mut parts)?,
+            Ok(data) => {
+                if let Err(stop) = of_step(&config, &data, &runtime, &mut parts) {
+                    parts.notes.extend(nothing_of("step", stop));
+                }
+            }
             Err(stop) => parts.notes.extend(nothing_of("step", stop)),
         }
     }
@@ -128,10 +132,12 @@ fn of_step(config: &RunConfig, data: &OpenData, runtime: &Runtime, parts: &mut P
 
 /// Makes a few steps, of which nothing is kept, to see how long kernels take. What cannot be trained on any more is no error here.
 fn time(config: &RunConfig, data: &OpenData, trainer: &mut Trainer) -> Outcome {
-    let options = LoaderOptions { batch: config.batch, drop_last: true, ..LoaderOptions::default() };
+    let options = LoaderOptions { batch: config.batch, ..LoaderOptions::default() };
     let loader = Loader::new(data.train.clone(), options).map_err(|error| error.to_string())?;
     let started = Instant::now();
-    for (index, batch) in loader.epoch(0, 0).take(MOST_STEPS + 1).enumerate() {
+    // An epoch may have a single batch.
+    let batches = (0..=MOST_STEPS as u64).flat_map(|epoch| loader.epoch(epoch, 0));
+    for (index, batch) in batches.take(MOST_STEPS + 1).enumerate() {
         let Ok(batch) = batch else { break };
         if trainer.step_mut().run(Batch::from(batch)).and_then(|outcome| outcome.loss()).is_err() {
             break;

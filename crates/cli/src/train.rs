@@ -92,7 +92,18 @@ pub fn run(args: &Train) -> Outcome {
     if args.trace.is_some() {
         fit = fit.callback(&mut timeline);
     }
-    let fitted = fit.callback(stop::Watch::new(&path)).stop_flag(&asked).callback(&mut screen).run()?;
+    let fitted = fit.callback(stop::Watch::new(&path)).stop_flag(&asked).callback(&mut screen).run();
+    let fitted = match fitted {
+        Ok(fitted) => fitted,
+        Err(error) => {
+            // What was refused before the first step leaves nothing in the way of the corrected command.
+            if args.resume.is_none() && trainer.steps() == 0 {
+                drop(trainer);
+                let _ = RunDir::open(&path).and_then(RunDir::discard);
+            }
+            return Err(error.into());
+        }
+    };
     if let Some(path) = &args.trace {
         trace::write(path, &trainer.step().kernels(), &trainer.step().memory_blocks(), &timeline)?;
     }

@@ -132,6 +132,15 @@ fn trials_are_of_the_same_training() {
     }
     let message = folder.fail(&format!("train --fast-dev-run {of} --keep-best val_acuracy"));
     assert!(message.contains("no figure `val_acuracy`; did you mean `val_accuracy`"), "{message}");
+    // What is refused does not stand in the way of what is meant.
+    folder.fail(&format!("train {of} --epochs 1 --out kept --keep-best val_acuracy"));
+    folder.succeed(&format!("train {of} --epochs 1 --out kept --keep-best val_accuracy"));
+    // Fewer samples than a batch are a step all the same.
+    folder.succeed("train --model linear.toml --data digits:60 --batch 100 --epochs 1 --out few");
+    let page = folder.succeed("plot few --what kernels");
+    assert!(page.contains("<svg"), "{page}");
+    // Other data are measured whole, those kept for testing included.
+    folder.succeed("report few --data digits:40");
 }
 
 /// What TensorBoard shows lies in the run, and what the dashboard leaves there is no user's.

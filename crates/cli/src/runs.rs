@@ -76,7 +76,13 @@ pub fn run(args: &Runs) -> Outcome {
 
 /// The runs of a folder, or the run that it is. What cannot be read is noted.
 pub fn list(folder: &Path) -> Outcome<Vec<Listed>> {
-    let failed = |error: io::Error| format!("{}: cannot list it: {error}", folder.display());
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => format!(
+            "{}: there is no such folder; `dropforge train` makes one with the first run, or give the folder that runs are in",
+            folder.display()
+        ),
+        _ => format!("{}: cannot list it: {error}", folder.display()),
+    };
     let mut paths = Vec::new();
     if holds_run(folder) {
         paths.push(folder.to_path_buf());

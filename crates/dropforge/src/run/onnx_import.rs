@@ -184,7 +184,31 @@ fn read(path: &Path, options: &OnnxImport) -> Result<Parts> {
     let ty = program.ty(port.value);
     let sample = ValueType::new(ty.dtype, ty.shape.get(1..).unwrap_or_default());
     let inputs = described(&model, options, &sample)?;
+    if let (Some(names), Some(output)) = (&options.classes, program.outputs.first()) {
+        check_classes(names, program.ty(output.value))?;
+    }
     Ok(Parts { stored: Stored::imported(template), weights, inputs, sample })
+}
+
+/// Refuses names of classes that cannot be those of the network's outputs.
+fn check_classes(names: &[String], output: &ValueType) -> Result<()> {
+    let given = output.shape.get(1).copied().unwrap_or(1);
+    // One number tells two classes apart.
+    if !names.is_empty() && names.len() != given && !(given == 1 && names.len() == 2) {
+        return Err(Error::setting(format!(
+            "{} classes are named, and the network gives {given} numbers for each sample; name as many",
+            names.len()
+        )));
+    }
+    let twice = |(place, name): (usize, &String)| names[..place].contains(name) || name.is_empty();
+    match names.iter().enumerate().position(twice) {
+        Some(place) => Err(Error::setting(format!(
+            "class {} is called {:?}: each needs a name of its own",
+            place + 1,
+            names[place]
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// What the metadata and the options say of inputs and outputs.
@@ -339,6 +363,13 @@ mod tests {
         let found = trained.predict(x.clone()).unwrap().to_vec::<f32>().unwrap();
         assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?} {expected:?}");
         assert!(["a", "b", "c"].contains(&trained.classify(x).unwrap()[0].class.as_str()));
+        for (names, part) in
+            [(&["a"][..], "gives 3"), (&["a", "b", "a"], "class 3"), (&["a", "", "c"], "class 2")]
+        {
+            let options = OnnxImport::new().classes(names.iter().copied());
+            let error = import_onnx(&file, folder.join("bad"), &options, &runtime).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
         // It can be written again, and says its classes then.
         trained.save_onnx(&file, &OnnxOptions::new().normalising()).unwrap();
         let again = Trained::open_onnx(&file, &OnnxImport::new(), &runtime).unwrap();

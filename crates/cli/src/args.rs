@@ -238,6 +238,9 @@ pub struct Train {
     /// Continue the run in this folder from its last checkpoint
     #[arg(long, value_name = "DIR", conflicts_with = "out")]
     pub resume: Option<PathBuf>,
+    /// Save and end when standard input ends, and at once if a byte came before: so a sweep leads its trials
+    #[arg(long, hide = true)]
+    pub led: bool,
     /// Also write a checkpoint whenever this many seconds have passed [default: 30]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub save_every: Option<f64>,

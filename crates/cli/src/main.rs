@@ -98,18 +98,21 @@ fn usage(error: &clap::Error) -> ExitCode {
             ExitCode::from(2)
         }
         _ => {
-            // What is wrong and what would be right; the rest repeats the usage.
-            let text = text.to_string();
-            let said =
-                text.split("\nUsage:").next().unwrap_or_default().split("\nFor more information").next();
-            let paragraphs = said.unwrap_or_default().split("\n\n").map(|paragraph| {
-                let words: Vec<&str> = paragraph.split_whitespace().collect();
-                words.join(" ")
-            });
-            let paragraphs: Vec<String> = paragraphs.filter(|paragraph| !paragraph.is_empty()).collect();
-            let line = paragraphs.join("; ");
-            output::error(line.strip_prefix("error: ").unwrap_or(&line));
+            output::error(&mistake(error));
             ExitCode::from(2)
         }
     }
+}
+
+/// A mistake in arguments as one line: what is wrong and what would be right; the rest of the message repeats the usage.
+fn mistake(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let said = text.split("\nUsage:").next().unwrap_or_default().split("\nFor more information").next();
+    let paragraphs = said.unwrap_or_default().split("\n\n").map(|paragraph| {
+        let words: Vec<&str> = paragraph.split_whitespace().collect();
+        words.join(" ")
+    });
+    let paragraphs: Vec<String> = paragraphs.filter(|paragraph| !paragraph.is_empty()).collect();
+    let line = paragraphs.join("; ");
+    line.strip_prefix("error: ").unwrap_or(&line).into()
 }

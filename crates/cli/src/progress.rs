@@ -2,6 +2,7 @@
 
 use crate::output::{StatusLine, count, duration};
 use crate::terminal;
+use dropforge::train::Progress;
 use std::time::{Duration, Instant};
 
 /// Characters of the bar where there is room for it.
@@ -44,6 +45,14 @@ impl ProgressBar {
         // The last column stays free: some terminals wrap when it is written.
         self.line.draw(&text(&shown(), terminal::columns().saturating_sub(1)));
     }
+}
+
+/// Seconds until so many epochs of batches of so many samples are over, as fast as it goes now.
+pub fn seconds_left(progress: &Progress<'_>, epochs: u64, batch: usize) -> f64 {
+    let epochs_left = epochs.saturating_sub(progress.epoch) as f64;
+    let batches_left = progress.batches.saturating_sub(progress.batch) as f64;
+    let samples = (epochs_left * progress.batches as f64 + batches_left) * batch as f64;
+    samples / progress.samples_per_s.max(1e-9)
 }
 
 /// The line, of at most so many characters: the bar gets shorter first, then the end is left out.

@@ -1,6 +1,7 @@
 //! `train --tui`: training on a full screen of the terminal: curves, rates, memory, where the time goes. `q` ends it, saved.
 
 use crate::output::{Outcome, count, duration};
+use crate::progress::seconds_left;
 use dropforge::step::Evaluation;
 use dropforge::train::{Callback, Control, EpochReport, Marks, Phases};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
@@ -124,10 +125,7 @@ impl Screen {
         (view.step, view.samples_per_s, view.phases) =
             (progress.step, progress.samples_per_s, progress.phases);
         view.elapsed = self.started.elapsed().as_secs_f64();
-        let epochs_left = view.epochs.saturating_sub(progress.epoch) as f64;
-        let batches = epochs_left * progress.batches as f64;
-        let batches = batches + progress.batches.saturating_sub(progress.batch) as f64;
-        view.left = batches * self.batch as f64 / progress.samples_per_s.max(1e-9);
+        view.left = seconds_left(&progress, view.epochs, self.batch);
     }
 }
 

@@ -7,7 +7,7 @@
 use super::space::{Choice, Space, Trial, uniform};
 
 /// Trials that are drawn without a model.
-const FIRST: usize = 10;
+pub const FIRST: usize = 10;
 /// The part of the trials that counts as good, and how many at most.
 const GOOD: f64 = 0.25;
 const MOST_GOOD: usize = 25;

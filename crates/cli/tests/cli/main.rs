@@ -8,3 +8,4 @@ mod licences;
 mod mistakes;
 mod reports;
 mod runs;
+mod sweeps;

@@ -236,35 +236,3 @@ fn a_file_of_settings_to_begin_with() {
     assert!(folder.fail("init").contains("is there already"));
     folder.succeed("train --config dropforge.toml --data digits:60 --fast-dev-run");
 }
-
-#[test]
-fn a_sweep_tries_all_and_goes_on() {
-    let folder = Folder::new("sweep");
-    folder.write("linear.toml", LINEAR);
-    let space = "args = ['--model', 'linear.toml', '--data', 'digits:120', '--epochs', '2']\n\
-                 monitor = 'highest val_accuracy'\n[space]\n'optimizer.lr' = [1e-9, 0.01]\nbatch = [20, 40]\n";
-    folder.write("space.toml", space);
-    let text = folder.succeed("sweep space.toml --jobs 2 --out swept");
-    assert!(
-        text.contains("trial 3: ") && text.lines().last().unwrap().contains("optimizer.lr = 0.01"),
-        "{text}"
-    );
-    // What is finished is not repeated; what is gone is.
-    folder.succeed("runs rm swept/trial-002 --yes");
-    let text = folder.succeed("sweep space.toml --out swept");
-    assert!(text.contains("trial 2: ") && !text.contains("trial 1: "), "{text}");
-    assert_eq!(folder.succeed("sweep space.toml --out swept --json").lines().count(), 4);
-    // The best third of nine has all its epochs, and one of those was best.
-    let space = "args = ['--model', 'linear.toml', '--data', 'digits:120', '--epochs', '3']\n\
-                 monitor = 'highest val_accuracy'\n[space]\n'optimizer.lr' = { low = 1e-6, high = 0.1, log = true }\n";
-    folder.write("range.toml", space);
-    let text = folder.succeed("sweep range.toml --random 9 --halving --jobs 2 --out halved --chart all.svg");
-    let ended = text.lines().filter(|line| line.starts_with("trial-") && line.contains(" 3/3 ")).count();
-    let short = text.lines().filter(|line| line.starts_with("trial-") && line.contains(" 1/3 ")).count();
-    assert_eq!((ended, short), (3, 6), "{text}");
-    assert!(text.contains("the best go on to epoch 3: trials"), "{text}");
-    assert!(String::from_utf8(folder.read("all.svg")).unwrap().contains("optimizer.lr"));
-    let text = folder.succeed("sweep range.toml --tpe 12 --out learned");
-    assert!(text.contains("trial 11: optimizer.lr") && text.contains("best: trial-"), "{text}");
-    assert!(folder.fail("sweep linear.toml").contains("linear.toml: there is no setting `layers`"));
-}

@@ -1,0 +1,48 @@
+//! What is refused before the first trial: mistakes that all trials would only find one after another.
+
+use super::said;
+use super::space::{Space, Trial};
+use crate::args::{Cli, Command, Train};
+use crate::output::{Outcome, Stop, note};
+use crate::{mistake, train};
+use clap::Parser;
+use std::collections::BTreeSet;
+
+/// The trials whose settings cannot be, which is said of each.
+///
+/// # Errors
+/// The words for `dropforge train` are wrong, or the settings of all trials.
+pub fn refused(space: &Space, trials: &[Trial]) -> Result<BTreeSet<usize>, String> {
+    let mut refused: Vec<(usize, String)> = Vec::new();
+    for (index, trial) in trials.iter().enumerate() {
+        match train::configure(&words(space, trial)?) {
+            Err(Stop::Error(message)) => refused.push((index, message)),
+            Ok(_) | Err(Stop::Unread) => {}
+        }
+    }
+    match refused.first() {
+        Some((_, message)) if refused.len() == trials.len() => return Err(message.clone()),
+        _ => {}
+    }
+    for (index, message) in &refused {
+        note(&format!("trial {index} ({}) is left out: {message}", said(&trials[*index])));
+    }
+    Ok(refused.into_iter().map(|(index, _)| index).collect())
+}
+
+/// Refuses a figure to compare trials by that no epoch will have, as found by one of them, which is made ready and not trained.
+pub fn figures(space: &Space, trial: &Trial) -> Outcome {
+    train::check_figures(&words(space, trial)?, &space.monitor)
+}
+
+/// The words with which a trial is trained.
+fn words(space: &Space, trial: &Trial) -> Result<Train, String> {
+    let given =
+        ["dropforge", "train", "--quiet"].map(String::from).into_iter().chain(space.args.iter().cloned());
+    let set = trial.iter().flat_map(|(path, value)| ["--set".to_string(), format!("{path}={value}")]);
+    match Cli::try_parse_from(given.chain(set)) {
+        Ok(Cli { command: Command::Train(train) }) => Ok(*train),
+        Ok(_) => Err("args: these are words for `dropforge train`, and name no other command".into()),
+        Err(error) => Err(format!("args: {}", mistake(&error))),
+    }
+}

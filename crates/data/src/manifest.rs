@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::folder::ImageFolder;
-use crate::table::{separator, split_rows};
+use crate::separated::{separator, split_rows};
 use crate::{Error, Result, file};
 
 /// Far above what a list of files takes.

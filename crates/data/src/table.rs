@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
+use crate::column::{Column, Kind, is_missing, is_written_otherwise, parse_number, shortened};
 use crate::random::Random;
+use crate::separated::{separator, split_rows};
 use crate::{
     DType, Dataset, Description, Error, Field, INPUT, Normalization, Preparation, Result, TARGET, Values,
     file,
@@ -15,6 +15,8 @@ use crate::{
 const MOST_BYTES: usize = 1 << 30;
 /// Different texts in a column above which it is hardly a category.
 const MOST_CATEGORIES: usize = 1000;
+/// Different numbers of a target that may be meant as classes.
+const FEW_VALUES: usize = 10;
 
 /// What is to be learned from a [`Table`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +27,10 @@ pub struct TableOptions {
     pub ignore: Vec<String>,
     /// Whether a target of numbers stands for classes.
     pub classes: bool,
+    /// Columns whose values are categories, numbers or not: codes, numbers of houses. That of the target has classes.
+    pub categories: Vec<String>,
+    /// Values that stand for a missing one, beside those that always do (see [`Table`]).
+    pub missing: Vec<String>,
 }
 
 impl TableOptions {
@@ -34,77 +40,12 @@ impl TableOptions {
     }
 }
 
-/// One column of a table as numbers, as found from the rows trained on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", tag = "kind", deny_unknown_fields)]
-pub enum Column {
-    /// One number, standardised: `(x − mean) / std`. A missing one is the mean; where some were missing in training, a
-    /// second number is 1 for those and else 0.
-    Number {
-        /// The name in the first line.
-        name: String,
-        /// Mean of what was not missing.
-        mean: f64,
-        /// Deviation of what was not missing; 1 where all were the same.
-        std: f64,
-        /// Whether some were missing.
-        missing: bool,
-    },
-    /// One number for each text: 1 for that which stands there, else 0. All are 0 where it is missing or was not there in
-    /// training.
-    Category {
-        /// The name in the first line.
-        name: String,
-        /// The texts, sorted.
-        texts: Vec<String>,
-    },
-}
-
-impl Column {
-    /// The name in the first line.
-    pub fn name(&self) -> &str {
-        match self {
-            Column::Number { name, .. } | Column::Category { name, .. } => name,
-        }
-    }
-
-    /// How many numbers the column becomes.
-    pub fn width(&self) -> usize {
-        match self {
-            Column::Number { missing, .. } => 1 + usize::from(*missing),
-            Column::Category { texts, .. } => texts.len(),
-        }
-    }
-
-    /// Appends the numbers of a value.
-    fn write(&self, value: &str, out: &mut Vec<f32>) -> Result<()> {
-        match self {
-            Column::Number { name, mean, std, missing } => {
-                let number = parse_number(value).map_err(|()| {
-                    Error::new(format!("column {name} holds numbers, `{}` is none", shortened(value)))
-                })?;
-                out.push(number.map_or(0.0, |x| ((x - mean) / std) as f32));
-                if *missing {
-                    out.push(if number.is_none() { 1.0 } else { 0.0 });
-                }
-            }
-            Column::Category { texts, .. } => {
-                let start = out.len();
-                out.resize(start + texts.len(), 0.0);
-                if let Ok(at) = texts.binary_search_by(|text| text.as_str().cmp(value.trim())) {
-                    out[start + at] = 1.0;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
 /// A CSV or TSV file, plain or gzip, whose first line names the columns.
 ///
 /// The separator (comma, semicolon or tab) is found from the first line; quoted values may hold separators, line breaks
-/// and doubled quotes. A column whose values are all numbers is one of numbers, any other one of categories. Empty values,
-/// `NA`, `NaN`, `null`, `None` and `?` are missing.
+/// and doubled quotes. A column whose values are all numbers is one of numbers, any other one of categories; a target of numbers
+/// is a regression, unless [`TableOptions::classes`] is set. Where nearly all are numbers and a few are not, that is an error that
+/// names the first of them. Empty values, `NA`, `N/A`, `NaN`, `null` and `none` in any case, `?` and `-` are missing.
 ///
 /// ```
 /// use dropforge_data::{Source, Table, TableOptions};
@@ -133,23 +74,75 @@ pub struct Table {
     rows: Vec<Vec<String>>,
 }
 
+/// The lines of a table, before anything is known of its columns.
+struct Lines {
+    header: Vec<String>,
+    /// Values, with the line in which each row begins.
+    rows: Vec<(usize, Vec<String>)>,
+}
+
+impl Lines {
+    /// Values that are one of `missing` become empty.
+    fn parse(text: &str, missing: &[String]) -> std::result::Result<Lines, String> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut rows = split_rows(text, separator(text))?;
+        if rows.len() < 2 {
+            return Err("has no rows under a first line with the names of the columns".into());
+        }
+        let header = rows.remove(0).1;
+        for (at, column) in header.iter().enumerate() {
+            if header[..at].contains(column) {
+                return Err(format!("two columns are called `{}`; rename one", shortened(column)));
+            }
+        }
+        for (line, row) in &mut rows {
+            if row.len() != header.len() {
+                let (values, columns) = (row.len(), header.len());
+                return Err(format!("line {line} has {values} values, the first line names {columns}"));
+            }
+            row.iter_mut()
+                .filter(|value| missing.iter().any(|m| m.trim() == value.trim()))
+                .for_each(String::clear);
+        }
+        Ok(Lines { header, rows })
+    }
+
+    /// The position of a column.
+    fn place(&self, column: &str) -> std::result::Result<usize, String> {
+        self.header.iter().position(|name| name == column).ok_or_else(|| {
+            let names: Vec<String> = self.header.iter().take(20).map(|name| shortened(name)).collect();
+            format!("there is no column `{column}`, only {}", names.join(", "))
+        })
+    }
+
+    /// What a column is taken as.
+    fn kind(&self, at: usize) -> std::result::Result<Kind, String> {
+        Kind::of(self.rows.iter().map(|(_, row)| row[at].as_str())).map_err(|row| {
+            let (line, values) = &self.rows[row];
+            let (column, value) = (&self.header[at], shortened(values[at].trim()));
+            let what = match is_written_otherwise(values[at].trim()) {
+                true => "write it with digits and a point alone, such as 1234.5",
+                false => "mend it",
+            };
+            let quoted = value.replace(',', "%2C");
+            format!(
+                "line {line}: column `{column}` holds numbers, but for `{value}`; {what}, or say that it stands for a missing value \
+                 (missing={quoted}), or that the column holds categories (categories={column})"
+            )
+        })
+    }
+}
+
 impl Table {
     /// Reads a file.
     ///
     /// # Errors
     /// The file is missing, larger than 1 GiB or not UTF-8; lines have different numbers of values, a column is not
-    /// there, the target is missing in a row, or a column has more than 1000 different texts; the message says where.
+    /// there, the target is missing in a row, a column has more than 1000 different texts, or some of its values are no numbers
+    /// while nearly all are; the message says where.
     pub fn open(path: impl AsRef<Path>, options: &TableOptions) -> Result<Table> {
         let path = path.as_ref();
-        let bytes = file::read_up_to(path, &mut file::open(path)?, MOST_BYTES + 1)?;
-        if bytes.len() > MOST_BYTES {
-            return Err(Error::at_file(path, "is larger than 1 GiB; cut it into smaller tables"));
-        }
-        let text = String::from_utf8(bytes).map_err(|cause| {
-            let at = cause.utf8_error().valid_up_to();
-            Error::at_file(path, format_args!("is not UTF-8 text: byte {at} is wrong; convert it"))
-        })?;
-        Table::parse(&path.display().to_string(), &text, options)
+        Table::parse(&path.display().to_string(), &read(path)?, options)
     }
 
     /// As [`Table::open`], from a text; `name` is for messages.
@@ -158,48 +151,32 @@ impl Table {
     /// As for [`Table::open`].
     pub fn parse(name: &str, text: &str, options: &TableOptions) -> Result<Table> {
         let failed = |reason: String| Error::new(format!("{name}: {reason}"));
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut lines = split_rows(text, separator(text)).map_err(failed)?;
-        if lines.len() < 2 {
-            return Err(failed("has no rows under a first line with the names of the columns".into()));
-        }
-        let header = lines.remove(0).1;
-        for (at, column) in header.iter().enumerate() {
-            if header[..at].contains(column) {
-                return Err(failed(format!("two columns are called `{}`; rename one", shortened(column))));
-            }
-        }
-        let place = |column: &str| {
-            header.iter().position(|name| name == column).ok_or_else(|| {
-                let names: Vec<String> = header.iter().take(20).map(|name| shortened(name)).collect();
-                failed(format!("there is no column `{column}`, only {}", names.join(", ")))
-            })
-        };
-        let target_place = options.target.as_deref().map_or(Ok(header.len() - 1), place)?;
-        let ignored = options.ignore.iter().map(|name| place(name)).collect::<Result<BTreeSet<usize>>>()?;
+        let lines = Lines::parse(text, &options.missing).map_err(failed)?;
+        let place = |column: &str| lines.place(column).map_err(failed);
+        let target_place = options.target.as_deref().map_or(Ok(lines.header.len() - 1), place)?;
+        let set =
+            |names: &[String]| names.iter().map(|name| place(name)).collect::<Result<BTreeSet<usize>>>();
+        let (ignored, categories) = (set(&options.ignore)?, set(&options.categories)?);
         let places: Vec<usize> =
-            (0..header.len()).filter(|at| *at != target_place && !ignored.contains(at)).collect();
+            (0..lines.header.len()).filter(|at| *at != target_place && !ignored.contains(at)).collect();
         if places.is_empty() {
             return Err(failed("there is no column to predict from".into()));
         }
-        for (line, row) in &lines {
-            if row.len() != header.len() {
-                let (values, columns) = (row.len(), header.len());
-                return Err(failed(format!(
-                    "line {line} has {values} values, the first line names {columns}"
-                )));
-            }
+        for (line, row) in &lines.rows {
             if is_missing(&row[target_place]) {
-                let target = &header[target_place];
+                let target = &lines.header[target_place];
                 return Err(failed(format!(
                     "line {line} has no value of the target `{target}`; remove the line"
                 )));
             }
         }
-        let rows: Vec<Vec<String>> = lines.into_iter().map(|(_, row)| row).collect();
-        let is_numeric = |at: usize| rows.iter().all(|row| parse_number(&row[at]).is_ok());
-        let mut numeric: Vec<bool> = (0..header.len()).map(is_numeric).collect();
-        numeric[target_place] &= !options.classes;
+        let mut numeric = vec![false; lines.header.len()];
+        for &at in places.iter().chain([&target_place]) {
+            let told = categories.contains(&at) || at == target_place && options.classes;
+            numeric[at] = !told && lines.kind(at).map_err(failed)? == Kind::Numbers;
+        }
+        let Lines { header, rows } = lines;
+        let rows: Vec<Vec<String>> = rows.into_iter().map(|(_, row)| row).collect();
         for &at in places.iter().chain([&target_place]).filter(|&&at| !numeric[at]) {
             let texts: BTreeSet<&str> = rows.iter().map(|row| row[at].trim()).collect();
             if texts.len() > MOST_CATEGORIES {
@@ -231,6 +208,113 @@ impl Table {
     /// The name of the column to predict.
     pub fn target(&self) -> &str {
         &self.target
+    }
+
+    /// What each column was taken as, as one line for people.
+    pub fn taken_as(&self) -> String {
+        const SHOWN: usize = 12;
+        let list = |texts: Vec<String>| match texts.len() {
+            0 => "none".into(),
+            count if count <= SHOWN => texts.join(", "),
+            count => format!("{} and {} more", texts[..SHOWN].join(", "), count - SHOWN),
+        };
+        let texts = |at: usize| -> BTreeSet<&str> {
+            self.rows.iter().map(|row| row[at].trim()).filter(|text| !is_missing(text)).collect()
+        };
+        let (mut numbers, mut categories) = (Vec::new(), Vec::new());
+        for (name, &at) in self.columns.iter().zip(&self.places) {
+            let missing = self.rows.iter().filter(|row| is_missing(&row[at])).count();
+            let gaps = if missing > 0 { format!(", {missing} missing") } else { String::new() };
+            let name = shortened(name);
+            match self.numeric[at] {
+                true if missing > 0 => numbers.push(format!("{name} ({missing} missing)")),
+                true => numbers.push(name),
+                false => categories.push(format!("{name} ({} texts{gaps})", texts(at).len())),
+            }
+        }
+        let target = match &self.classes {
+            Some(classes) => format!("one of {} classes", classes.len()),
+            None => {
+                let values = texts(self.target_place).len();
+                let hint = if values <= FEW_VALUES { "; classes=yes takes them as classes" } else { "" };
+                format!("a number ({values} different ones{hint})")
+            }
+        };
+        let (numbers, categories) = (list(numbers), list(categories));
+        format!(
+            "the target `{}` is {target}; numbers: {numbers}; categories: {categories}",
+            shortened(&self.target)
+        )
+    }
+
+    /// The rows of a file as a run has them that was trained on a table: the columns of its description by their names, with the
+    /// means, deviations and categories of that. A file without the target, which is the last column unless the options name it,
+    /// gives inputs alone, to predict from; other columns are passed over.
+    ///
+    /// # Errors
+    /// As for [`Table::open`]; besides, the description is of no table, a column of it is not there, or a value is no number or no
+    /// class of it. The message names the line.
+    pub fn open_as(
+        path: impl AsRef<Path>,
+        options: &TableOptions,
+        description: &Description,
+    ) -> Result<Dataset> {
+        let path = path.as_ref();
+        let name = path.display().to_string();
+        let failed = |reason: String| Error::new(format!("{name}: {reason}"));
+        let lines = Lines::parse(&read(path)?, &options.missing).map_err(failed)?;
+        let Some(Preparation::Table { columns }) = description.input().map(|input| &input.preparation) else {
+            return Err(failed("is a table, and the model was trained on something else".into()));
+        };
+        let places = columns.iter().map(|column| lines.place(column.name()).map_err(failed));
+        let places = places.collect::<Result<Vec<usize>>>()?;
+        let last = Some(lines.header.len() - 1).filter(|at| !places.contains(at));
+        let target = match &options.target {
+            Some(name) => lines.header.iter().position(|column| column == name),
+            None => last,
+        };
+        let target = description.target().zip(target);
+        let mut inputs = Vec::new();
+        for (line, row) in &lines.rows {
+            let at_line = |error: Error| failed(format!("line {line}: {error}"));
+            for (column, &at) in columns.iter().zip(&places) {
+                column.write(&row[at], &mut inputs).map_err(at_line)?;
+            }
+        }
+        let mut same = Description::new(name.clone());
+        same.fields = description.fields.clone();
+        let Some((field, at)) = target else {
+            same.fields.retain(|field| field.name != TARGET);
+            return Dataset::new(same, vec![inputs.into()]);
+        };
+        let texts = || lines.rows.iter().map(|(line, row)| (line, row[at].trim()));
+        let wrong = |line: &usize, text: &str, what: &str| {
+            failed(format!(
+                "line {line}: `{}` of the target `{}` is {what}",
+                shortened(text),
+                lines.header[at]
+            ))
+        };
+        let targets: Values = match field.classes() {
+            Some(classes) => {
+                let number = |text: &str| classes.iter().position(|class| class == text);
+                let targets = texts().map(|(line, text)| {
+                    number(text)
+                        .map(|class| class as i32)
+                        .ok_or_else(|| wrong(line, text, "no class of the model"))
+                });
+                targets.collect::<Result<Vec<i32>>>()?.into()
+            }
+            None => {
+                let (mean, std) = field.preparation.normalization().map_or((0.0, 1.0), |n| n.channel(0));
+                let targets = texts().map(|(line, text)| match parse_number(text) {
+                    Ok(Some(number)) => Ok(((number - f64::from(mean)) / f64::from(std)) as f32),
+                    _ => Err(wrong(line, text, "no number")),
+                });
+                targets.collect::<Result<Vec<f32>>>()?.into()
+            }
+        };
+        Dataset::new(same, vec![inputs.into(), targets])
     }
 
     /// All rows as samples; means, deviations and categories are those of all rows.
@@ -339,6 +423,18 @@ impl Table {
     }
 }
 
+/// The text of a file, plain or gzip.
+fn read(path: &Path) -> Result<String> {
+    let bytes = file::read_up_to(path, &mut file::open(path)?, MOST_BYTES + 1)?;
+    if bytes.len() > MOST_BYTES {
+        return Err(Error::at_file(path, "is larger than 1 GiB; cut it into smaller tables"));
+    }
+    String::from_utf8(bytes).map_err(|cause| {
+        let at = cause.utf8_error().valid_up_to();
+        Error::at_file(path, format_args!("is not UTF-8 text: byte {at} is wrong; convert it"))
+    })
+}
+
 /// Keeps the order of rows apart from other streams of the same seed.
 const TABLE_STREAM: u64 = 0x7461_626c_6500_0001;
 
@@ -378,83 +474,6 @@ impl Field {
     }
 }
 
-/// A number; nothing where it is missing; an error where something else stands.
-fn parse_number(text: &str) -> std::result::Result<Option<f64>, ()> {
-    let text = text.trim();
-    if is_missing(text) {
-        return Ok(None);
-    }
-    text.parse::<f64>().ok().filter(|number| number.is_finite()).map(Some).ok_or(())
-}
-
-fn is_missing(text: &str) -> bool {
-    let text = text.trim();
-    matches!(text, "" | "?")
-        || ["na", "n/a", "nan", "null", "none"].iter().any(|name| text.eq_ignore_ascii_case(name))
-}
-
-/// At most the start of a text, for messages.
-fn shortened(text: &str) -> String {
-    if text.chars().count() <= 40 {
-        text.into()
-    } else {
-        text.chars().take(37).chain("...".chars()).collect()
-    }
-}
-
-/// What stands most often between the names of the first line.
-pub(crate) fn separator(text: &str) -> char {
-    let line = text.lines().next().unwrap_or_default();
-    let count = |separator: &char| line.matches(*separator).count();
-    [',', ';', '\t'].into_iter().rev().max_by_key(count).unwrap_or(',')
-}
-
-/// The values of all rows with the number of the line each begins in; empty lines are passed over (RFC 4180).
-pub(crate) fn split_rows(
-    text: &str,
-    separator: char,
-) -> std::result::Result<Vec<(usize, Vec<String>)>, String> {
-    let (mut rows, mut row, mut value) = (Vec::new(), Vec::new(), String::new());
-    let (mut line, mut first_line) = (1, 1);
-    // Within quotes; and behind the last of them, where only a separator may follow.
-    let (mut quoted, mut was_quoted) = (false, false);
-    let mut characters = text.chars().peekable();
-    let mut end_row =
-        |row: &mut Vec<String>, value: &mut String, was_quoted: &mut bool, first_line: usize| {
-            if !(row.is_empty() && value.is_empty() && !*was_quoted) {
-                row.push(std::mem::take(value));
-                rows.push((first_line, std::mem::take(row)));
-            }
-            *was_quoted = false;
-        };
-    while let Some(character) = characters.next() {
-        line += usize::from(character == '\n');
-        if quoted {
-            match character {
-                '"' if characters.peek() == Some(&'"') => value.extend(characters.next()),
-                '"' => (quoted, was_quoted) = (false, true),
-                other => value.push(other),
-            }
-        } else if character == '"' && value.trim().is_empty() && !was_quoted {
-            value.clear();
-            quoted = true;
-        } else if character == separator {
-            row.push(std::mem::take(&mut value));
-            was_quoted = false;
-        } else if character == '\n' {
-            end_row(&mut row, &mut value, &mut was_quoted, first_line);
-            first_line = line;
-        } else if character != '\r' || characters.peek() != Some(&'\n') {
-            value.push(character);
-        }
-    }
-    if quoted {
-        return Err(format!("the quotes that open in the row of line {first_line} are never closed"));
-    }
-    end_row(&mut row, &mut value, &mut was_quoted, first_line);
-    Ok(rows)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -492,6 +511,81 @@ mod tests {
         let mut target = sample.get(TARGET).unwrap().slice::<f32>().unwrap().to_vec();
         data.description().target().unwrap().restore(&mut target);
         assert!((target[0] - 40.0).abs() < 1e-4, "{target:?}");
+    }
+
+    #[test]
+    fn one_bad_cell_turns_no_numbers_into_categories() {
+        let rows: String = (0..50)
+            .map(|i| format!("{i},{},red\n", if i == 7 { "n.a.".into() } else { (i * 2).to_string() }))
+            .collect();
+        let text = format!("a,b,c\n{rows}");
+        let usual = TableOptions::target("a");
+        let refused = message(Table::parse("t.csv", &text, &usual));
+        assert!(refused.starts_with("t.csv: line 9: column `b` holds numbers, but for `n.a.`"), "{refused}");
+        assert!(refused.contains("(missing=n.a.)") && refused.contains("(categories=b)"), "{refused}");
+        // The target, too.
+        assert!(
+            message(Table::parse("t", &text, &TableOptions::target("b")))
+                .contains("column `b` holds numbers")
+        );
+        let decimal = message(Table::parse("t", "a,b\n1,\"12,3\"\n2,3\n3,4\n", &usual));
+        assert!(
+            decimal.contains("`12,3`; write it with digits and a point")
+                && decimal.contains("missing=12%2C3"),
+            "{decimal}"
+        );
+        let missing = TableOptions { missing: vec!["n.a.".into()], ..usual.clone() };
+        let table = Table::parse("t", &text, &missing).unwrap();
+        assert_eq!(
+            table.taken_as(),
+            "the target `a` is a number (50 different ones); numbers: b (1 missing); categories: c (1 texts)"
+        );
+        let categories = TableOptions { categories: vec!["b".into(), "a".into()], ..usual.clone() };
+        let said = Table::parse("t", &text, &categories).unwrap().taken_as();
+        assert!(
+            said.starts_with("the target `a` is one of 50 classes; numbers: none; categories: b (50 texts)"),
+            "{said}"
+        );
+        let unknown = TableOptions { categories: vec!["d".into()], ..usual };
+        assert!(message(Table::parse("t", &text, &unknown)).contains("no column `d`"));
+        let few = Table::parse("t", "a,b\n1,0\n2,1\n3,0\n", &TableOptions::default()).unwrap().taken_as();
+        assert!(
+            few.contains("`b` is a number (2 different ones; classes=yes takes them as classes)"),
+            "{few}"
+        );
+    }
+
+    #[test]
+    fn another_file_is_read_as_the_run_has_it() {
+        let table = Table::parse("shop", SHOP, &TableOptions::default()).unwrap();
+        let description = table.dataset().unwrap().description().clone();
+        let path = std::env::temp_dir().join(format!("dropforge-table-{}.csv", std::process::id()));
+        let open = |text: &str, options: &TableOptions| {
+            std::fs::write(&path, text).unwrap();
+            Table::open_as(&path, options, &description)
+        };
+        let usual = TableOptions::default();
+        let data = open("colour,other,size,price\nred,x,1,10\ngreen,y,200,30\n", &usual).unwrap();
+        assert_eq!(data.description().fields, description.fields);
+        assert_eq!(input(&data, 0), input(&table.dataset().unwrap(), 0));
+        let mut target = read_one(&data, 1).unwrap().get(TARGET).unwrap().slice::<f32>().unwrap().to_vec();
+        data.description().target().unwrap().restore(&mut target);
+        assert!((target[0] - 30.0).abs() < 1e-4);
+        // What is only to be predicted from has no target.
+        for options in [usual.clone(), TableOptions::target("price")] {
+            let data = open("colour,size\nred,1\n", &options).unwrap();
+            assert!(data.description().target().is_none() && input(&data, 0)[1] == 0.0);
+        }
+        assert!(message(open("colour,price\nred,1\n", &usual)).contains("there is no column `size`"));
+        assert!(
+            message(open("size,colour,price\n1,red,2\nbig,red,1\n", &usual))
+                .contains("line 3: column size holds numbers")
+        );
+        assert!(
+            message(open("size,colour,price\n1,red,cheap\n", &usual))
+                .contains("line 2: `cheap` of the target `price` is no number")
+        );
+        std::fs::remove_file(path).unwrap();
     }
 
     #[test]

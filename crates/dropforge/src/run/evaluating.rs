@@ -160,6 +160,13 @@ impl Trained {
                 given.mean, given.std
             )));
         }
+        if inputs.description.as_ref().is_some_and(|about| about.target().is_some())
+            && source.description().target().is_none()
+        {
+            return Err(Error::data(format!(
+                "{name} has no target to compare predictions with; name its column, or add it"
+            )));
+        }
         let fields = |inputs: &InputSpec| inputs.description.as_ref().map(|about| about.fields.clone());
         if let (Some(then), Some(now)) = (fields(inputs), fields(&given))
             && then != now

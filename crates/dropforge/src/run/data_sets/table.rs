@@ -1,10 +1,11 @@
 //! Tables.
 
-use super::{DataSet, OpenData, Opening, word};
+use super::{DataSet, InputSpec, OpenData, Opening, word};
 use crate::settings::{Described, Range, Table as Settings};
-use crate::{Result, described};
-use dropforge_data::{Table, TableOptions};
+use crate::{Error, Result, described};
+use dropforge_data::{Source, Table, TableOptions};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Which rows of a table are kept for testing, always the same, and how many are not.
 const SEED: u64 = 1;
@@ -16,6 +17,8 @@ pub struct CsvTable {
     target: Option<String>,
     ignore: Vec<String>,
     classes: bool,
+    categories: Vec<String>,
+    missing: Vec<String>,
 }
 
 described! {
@@ -24,14 +27,29 @@ described! {
     target: Option<String>, Some(None), Range::ANY, "the column to predict, the last one by default";
     ignore: Vec<String>, Some(Vec::new()), Range::ANY, "columns that are not read";
     classes: bool, Some(false), Range::ANY, "whether a target of numbers stands for classes";
+    categories: Vec<String>, Some(Vec::new()), Range::ANY, "columns that hold categories, whether they are called by numbers or not";
+    missing: Vec<String>, Some(Vec::new()), Range::ANY,
+        "values that stand for missing ones, beside NA, N/A, NaN, null, none, ?, - and nothing";
 }
 
 impl DataSet for CsvTable {
     fn open(&self, _: &Opening<'_>) -> Result<OpenData> {
-        let CsvTable { path, target, ignore, classes } = self;
-        let options = TableOptions { target: target.clone(), ignore: ignore.clone(), classes: *classes };
-        let (train, test) = Table::open(path, &options)?.split(TRAIN_PART, SEED)?;
-        Ok(OpenData::new(train, test))
+        let table = Table::open(&self.path, &self.options())?;
+        let (train, test) = table.split(TRAIN_PART, SEED)?;
+        let mut data = OpenData::new(train, test);
+        data.notes.push(format!("{}: {}", self.path.display(), table.taken_as()));
+        Ok(data)
+    }
+
+    /// With the columns, means, deviations and categories of the model.
+    fn open_all(&self, _: &Opening<'_>, inputs: &InputSpec) -> Result<Arc<dyn Source>> {
+        let Some(description) = &inputs.description else {
+            let path = self.path.display();
+            return Err(Error::data(format!(
+                "{path}: is a table, and the model was trained on something else"
+            )));
+        };
+        Ok(Arc::new(Table::open_as(&self.path, &self.options(), description)?))
     }
 
     fn short_name(&self) -> String {
@@ -43,11 +61,22 @@ impl DataSet for CsvTable {
     }
 }
 
+impl CsvTable {
+    fn options(&self) -> TableOptions {
+        TableOptions {
+            target: self.target.clone(),
+            ignore: self.ignore.clone(),
+            classes: self.classes,
+            categories: self.categories.clone(),
+            missing: self.missing.clone(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::TestFolder;
     use super::*;
-    use crate::run::InputSpec;
 
     #[test]
     fn a_table_by_its_options() {
@@ -62,6 +91,19 @@ mod tests {
         assert_eq!((data.inputs.shape.as_slice(), data.inputs.outputs()), ([3].as_slice(), 1));
         let data = open("?target=colour&ignore=price");
         assert_eq!((data.inputs.classes.len(), data.inputs.outputs()), (2, 2));
+        assert!(
+            data.notes[0].contains("the target `colour` is one of 2 classes; numbers: number"),
+            "{:?}",
+            data.notes
+        );
+        // Another table is read by the columns of the run, whole.
+        folder.write("u.csv", b"colour,price,number\nred,0,1\nred,0,2\ngreen,0,3\n");
+        let other = folder.spec("table:{}/u.csv?target=colour");
+        let wrong = other.open_all(&Opening::default(), &data.inputs).err().unwrap().to_string();
+        assert!(wrong.contains("line 4: `green` of the target `colour` is no class"), "{wrong}");
+        let all =
+            folder.spec("table:{}/t.csv?target=colour").open_all(&Opening::default(), &data.inputs).unwrap();
+        assert_eq!(all.len(), Some(40));
         let kept = toml::to_string(&data.inputs).unwrap();
         assert_eq!(toml::from_str::<InputSpec>(&kept).unwrap(), data.inputs);
     }

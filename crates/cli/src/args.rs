@@ -190,6 +190,9 @@ pub struct Train {
     /// Random changes of the images that are trained on: `standard`, or see `dropforge list transforms`
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub augment: Vec<String>,
+    /// Where they are made: while samples are read, as a part of the step, or auto: the step on a GPU [default: auto]
+    #[arg(long, value_name = "PLACE", value_parser = ["host", "device", "auto"])]
+    pub augment_on: Option<String>,
     /// Leave out a last batch with fewer samples
     #[arg(long)]
     pub drop_last: bool,

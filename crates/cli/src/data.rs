@@ -35,7 +35,8 @@ pub fn for_testing(trained: &Trained, run: &Path, args: &DataArgs) -> Outcome<(D
         let all = spec.open_all(&Opening::of(size), trained.inputs())?;
         return Ok((spec, all));
     }
-    let open = spec.open(&Opening { size, noted: read_split(run)?.as_ref(), skip_corrupt: false })?;
+    let (noted, inputs) = (read_split(run)?, Some(trained.inputs()));
+    let open = spec.open(&Opening { noted: noted.as_ref(), inputs, ..Opening::of(size) })?;
     open.notes.iter().for_each(|text| note(text));
-    Ok((spec, open.test))
+    Ok((spec, open.kept.unwrap_or(open.test)))
 }

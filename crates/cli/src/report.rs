@@ -5,7 +5,6 @@ use crate::data::for_testing;
 use crate::output::{Outcome, Stop, line};
 use crate::{machine, train};
 use dropforge::Runtime;
-use dropforge::data::{Loader, LoaderOptions};
 use dropforge::run::{
     DataSpec, OpenData, Opening, REPORT, RunConfig, Trained, config_of, history, layer_records, read_split,
 };
@@ -114,13 +113,14 @@ fn nothing_of(part: &str, stop: Stop) -> Option<String> {
 fn trained_on(trained: &Trained, config: &RunConfig, run: &Path) -> Outcome<OpenData> {
     let size = trained.inputs().shape.last().copied().unwrap_or(train::IMAGE_SIZE);
     let noted = read_split(run)?;
-    Ok(DataSpec::parse(&config.data)?.open(&Opening { size, noted: noted.as_ref(), skip_corrupt: false })?)
+    let (noted, inputs) = (noted.as_ref(), Some(trained.inputs()));
+    Ok(DataSpec::parse(&config.data)?.open(&Opening { noted, inputs, ..Opening::of(size) })?)
 }
 
 /// What the compiled step tells of itself.
 fn of_step(config: &RunConfig, data: &OpenData, runtime: &Runtime, parts: &mut Parts) -> Outcome {
     let mut trainer = train::build(config, data, runtime, train::Watched::default())?;
-    time(config, data, &mut trainer)?;
+    time(data, &mut trainer)?;
     let step = trainer.step();
     parts.kernels = step.kernels();
     parts.profile = step.profile().pop().map(|(_, table)| table);
@@ -131,9 +131,8 @@ fn of_step(config: &RunConfig, data: &OpenData, runtime: &Runtime, parts: &mut P
 }
 
 /// Makes a few steps, of which nothing is kept, to see how long kernels take. What cannot be trained on any more is no error here.
-fn time(config: &RunConfig, data: &OpenData, trainer: &mut Trainer) -> Outcome {
-    let options = LoaderOptions { batch: config.batch, ..LoaderOptions::default() };
-    let loader = Loader::new(data.train.clone(), options).map_err(|error| error.to_string())?;
+fn time(data: &OpenData, trainer: &mut Trainer) -> Outcome {
+    let loader = trainer.batches(&data.train).map_err(|error| error.to_string())?;
     let started = Instant::now();
     // An epoch may have a single batch.
     let batches = (0..=MOST_STEPS as u64).flat_map(|epoch| loader.epoch(epoch, 0));

@@ -107,6 +107,8 @@ pub mod prelude {
 mod guides {
     #[doc = include_str!("../../../docs/getting-started.md")]
     mod getting_started {}
+    #[doc = include_str!("../../../docs/data.md")]
+    mod data {}
     #[doc = include_str!("../../../docs/metrics.md")]
     mod metrics {}
     #[doc = include_str!("../../../docs/callbacks.md")]

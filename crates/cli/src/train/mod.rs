@@ -13,8 +13,8 @@ use crate::trace::{self, Timeline};
 use dropforge::Runtime;
 use dropforge::data::Source;
 use dropforge::run::{
-    DataSpec, OpenData, Opening, Part, RunConfig, RunDir, augmentations, differences, holds_run, read_split,
-    record_layers, threads_of,
+    AugmentOn, DataSpec, OpenData, Opening, Part, RunConfig, RunDir, augmentations, differences, holds_run,
+    read_split, record_layers, threads_of,
 };
 use dropforge::schedule::Moment;
 use dropforge::settings::{Table, Value};
@@ -234,6 +234,7 @@ pub fn resolve(args: &Train) -> Outcome<Resolved> {
     config.precision = machine::chosen(config.precision, &runtime);
     (config.data, config.inputs) = (spec.to_string(), data.inputs.clone());
     config.transforms.extend(augmentations(&args.augment, &config.inputs.shape)?);
+    config.augment_on = config.augmented_on(&runtime)?;
     if config.loss.is_none() {
         let usual = if let Some(usual) = config.model.usual_loss() {
             // What the model gives is not compared with the targets.
@@ -317,6 +318,9 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
     if config.precision == Precision::Auto {
         config.precision = old.precision;
     }
+    if config.augment_on == AugmentOn::Auto {
+        config.augment_on = old.augment_on;
+    }
     old.check_continues(&config).map_err(|error| error.context("--resume"))?;
     let size = args.data.size.map(|size| size as usize);
     let was = config.inputs.shape.last().copied().unwrap_or(IMAGE_SIZE);
@@ -344,6 +348,7 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
         size: was,
         noted: read_split(path)?.as_ref(),
         skip_corrupt: config.skip_corrupt,
+        inputs: Some(&config.inputs),
     })?;
     note_split(&run, &data)?;
     config.inputs.check_continues(&data.inputs).map_err(|error| error.context("--resume"))?;
@@ -430,6 +435,7 @@ pub fn build(config: &RunConfig, data: &OpenData, runtime: &Runtime, watched: Wa
     for metric in config.metrics.iter().flatten() {
         trainer = trainer.metric(metric.build()?);
     }
+    trainer = config.augment_steps(trainer)?;
     Ok(trainer.compile(&data.train)?)
 }
 

@@ -44,6 +44,7 @@ pub fn settings(args: &Train, mut base: Table) -> Outcome<Table> {
     said("drop_last", args.drop_last.then(|| "true".into()))?;
     said("skip_corrupt", args.skip_corrupt.then(|| "true".into()))?;
     said("cache", whole(args.cache))?;
+    said("augment_on", args.augment_on.as_ref().map(|place| format!("{place:?}")))?;
     said("epochs", whole(args.epochs))?;
     said("batch", whole(args.batch))?;
     // More than TOML's integers hold.

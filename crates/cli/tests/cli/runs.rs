@@ -289,6 +289,17 @@ fn images_are_changed_in_training_only() {
     folder.succeed("train --data digits:60 --model linear.toml --epochs 1 --out plain");
     let wrong = folder.fail("train --data digits:60 --augment flipp --out wrong");
     assert!(wrong.contains("unknown transform `flipp`; did you mean `flip`"), "{wrong}");
+    // The step makes the same changes, and mixes samples.
+    let train = "train --data digits:60 --model linear.toml --epochs 1";
+    folder.succeed(&format!("{train} --augment standard,mixup,cutmix --augment-on device --out device"));
+    folder.succeed("train --resume device --epochs 2");
+    let written = |run: &str| String::from_utf8(folder.read(&format!("{run}/config.toml"))).unwrap();
+    assert!(
+        written("device").contains("augment_on = \"device\"")
+            && written("run").contains("augment_on = \"host\"")
+    );
+    let wrong = folder.fail(&format!("{train} --augment blur --augment-on device --out wrong"));
+    assert!(wrong.contains("blur is made on the host only"), "{wrong}");
     let listed = folder.succeed("list transforms") + &folder.succeed("list data --json");
     assert!(listed.contains("random_crop") && listed.contains("\"cifar10\""), "{listed}");
 }

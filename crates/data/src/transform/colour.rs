@@ -1,6 +1,7 @@
 //! Other light and other colours.
 
-use super::{Image, Transform};
+use super::drawn::happens;
+use super::{Drawn, Image};
 use crate::random::Random;
 
 /// Changes brightness, contrast and saturation, each by a factor from `1 − x` to `1 + x`, and the hue, in this order. Formulas
@@ -17,20 +18,28 @@ pub struct ColourJitter {
     pub hue: f32,
 }
 
-impl Transform for ColourJitter {
-    fn apply(&self, image: &mut Image, random: &mut Random) {
-        let mut factor = |most: f32| random.between(1.0 - most, 1.0 + most).max(0.0);
-        let (bright, strong, colourful) =
-            (factor(self.brightness), factor(self.contrast), factor(self.saturation));
-        brightness(image, bright);
+impl Drawn for ColourJitter {
+    fn numbers(&self) -> usize {
+        4
+    }
+
+    fn draw(&self, _: [usize; 3], random: &mut Random, numbers: &mut [f32]) {
+        for (number, most) in numbers.iter_mut().zip([self.brightness, self.contrast, self.saturation]) {
+            *number = random.between(1.0 - most, 1.0 + most).max(0.0);
+        }
+        numbers[3] = if self.hue > 0.0 { random.between(-self.hue, self.hue) } else { 0.0 };
+    }
+
+    fn change(&self, image: &mut Image, numbers: &[f32]) {
+        brightness(image, numbers[0]);
         if self.contrast > 0.0 {
-            contrast(image, strong);
+            contrast(image, numbers[1]);
         }
         if self.saturation > 0.0 {
-            saturation(image, colourful);
+            saturation(image, numbers[2]);
         }
         if self.hue > 0.0 {
-            hue(image, random.between(-self.hue, self.hue));
+            hue(image, numbers[3]);
         }
     }
 }
@@ -79,9 +88,17 @@ pub struct Grey {
     pub probability: f32,
 }
 
-impl Transform for Grey {
-    fn apply(&self, image: &mut Image, random: &mut Random) {
-        if random.unit() < self.probability {
+impl Drawn for Grey {
+    fn numbers(&self) -> usize {
+        1
+    }
+
+    fn draw(&self, _: [usize; 3], random: &mut Random, numbers: &mut [f32]) {
+        numbers[0] = happens(random, self.probability);
+    }
+
+    fn change(&self, image: &mut Image, numbers: &[f32]) {
+        if numbers[0] > 0.0 {
             saturation(image, 0.0);
         }
     }

@@ -1,6 +1,6 @@
 //! Parts of images, at random places.
 
-use super::{Image, Transform};
+use super::{Drawn, Image};
 use crate::random::Random;
 
 /// Moves the image by up to `padding` pixels each way; what comes in is black. The same as padding and a crop of the old
@@ -18,13 +18,21 @@ impl RandomCrop {
     }
 }
 
-impl Transform for RandomCrop {
-    fn apply(&self, image: &mut Image, random: &mut Random) {
-        let mut shift = |extent: usize| {
+impl Drawn for RandomCrop {
+    fn numbers(&self) -> usize {
+        2
+    }
+
+    /// How many pixels down and to the right.
+    fn draw(&self, [_, height, width]: [usize; 3], random: &mut Random, numbers: &mut [f32]) {
+        for (number, extent) in numbers.iter_mut().zip([height, width]) {
             let most = self.padding.min(extent);
-            random.below(2 * most + 1) as isize - most as isize
-        };
-        let (down, right) = (shift(image.height), shift(image.width));
+            *number = random.below(2 * most + 1) as f32 - most as f32;
+        }
+    }
+
+    fn change(&self, image: &mut Image, numbers: &[f32]) {
+        let (down, right) = (numbers[0] as isize, numbers[1] as isize);
         let (height, width) = (image.height, image.width);
         for plane in image.planes() {
             let before = plane.to_vec();
@@ -61,9 +69,14 @@ impl Default for RandomResizedCrop {
     }
 }
 
-impl Transform for RandomResizedCrop {
-    fn apply(&self, image: &mut Image, random: &mut Random) {
-        let (full_width, full_height) = (image.width as f32, image.height as f32);
+impl Drawn for RandomResizedCrop {
+    fn numbers(&self) -> usize {
+        4
+    }
+
+    /// The left and upper end of the part, and its width and height, in pixels.
+    fn draw(&self, [_, height, width]: [usize; 3], random: &mut Random, numbers: &mut [f32]) {
+        let (full_width, full_height) = (width as f32, height as f32);
         let part = self.least + (1.0 - self.least) * random.unit();
         // Proportions as likely one way as the other.
         let proportion = random.between(1.0, 4.0 / 3.0);
@@ -71,9 +84,15 @@ impl Transform for RandomResizedCrop {
         let width = (full_width * (part * proportion).sqrt()).clamp(1.0, full_width);
         let height = (full_height * (part / proportion).sqrt()).clamp(1.0, full_height);
         let (left, top) = ((full_width - width) * random.unit(), (full_height - height) * random.unit());
+        numbers.copy_from_slice(&[left, top, width, height]);
+    }
+
+    fn change(&self, image: &mut Image, numbers: &[f32]) {
+        let (full_width, full_height) = (image.width as f32, image.height as f32);
         // Places stay where all four pixels around are inside, so that no black comes in.
         let along =
             |at: f32, start: f32, extent: f32, full: f32| (start + at * extent / full).clamp(0.5, full - 0.5);
+        let [left, top, width, height] = [0, 1, 2, 3].map(|i| numbers[i]);
         image.sample_from(|x, y| (along(x, left, width, full_width), along(y, top, height, full_height)));
     }
 }

@@ -1,6 +1,6 @@
 //! Images of which a part is hidden.
 
-use super::{Image, Transform};
+use super::{Drawn, Image};
 use crate::random::Random;
 
 /// Hides a rectangle of 2 to 33 % of the image behind random pixels, with this probability (Zhong et al.: Random erasing
@@ -18,8 +18,14 @@ impl Erase {
     }
 }
 
-impl Transform for Erase {
-    fn apply(&self, image: &mut Image, random: &mut Random) {
+impl Drawn for Erase {
+    fn numbers(&self) -> usize {
+        5
+    }
+
+    /// The first and behind the last row and column, all 0 if nothing is hidden, and a key of the pixels.
+    fn draw(&self, [_, height, width]: [usize; 3], random: &mut Random, numbers: &mut [f32]) {
+        numbers.fill(0.0);
         if random.unit() >= self.probability {
             return;
         }
@@ -27,16 +33,40 @@ impl Transform for Erase {
         let proportion = random.between(1.0, 3.3);
         let proportion = if random.below(2) == 0 { proportion } else { 1.0 / proportion };
         let side = |extent: usize, part: f32| ((extent as f32 * part.sqrt()) as usize).clamp(1, extent);
-        let (height, width) = (side(image.height, part * proportion), side(image.width, part / proportion));
-        let top = random.below(image.height - height + 1);
-        let left = random.below(image.width - width + 1);
-        let row_len = image.width;
-        for plane in image.planes() {
-            for row in plane.chunks_exact_mut(row_len).skip(top).take(height) {
-                row[left..left + width].iter_mut().for_each(|x| *x = random.unit());
+        let (rows, columns) = (side(height, part * proportion), side(width, part / proportion));
+        let top = random.below(height - rows + 1);
+        let left = random.below(width - columns + 1);
+        let ends = [top, top + rows, left, left + columns].map(|end| end as f32);
+        numbers[..4].copy_from_slice(&ends);
+        // Few enough bits for f32.
+        numbers[4] = (random.bits() >> 40) as f32;
+    }
+
+    fn change(&self, image: &mut Image, numbers: &[f32]) {
+        let [top, bottom, left, right] = [0, 1, 2, 3].map(|i| numbers[i] as usize);
+        let (height, width) = (image.height, image.width);
+        for (channel, plane) in image.planes().enumerate() {
+            for y in top..bottom {
+                for x in left..right {
+                    let place = (channel * height + y) * width + x;
+                    plane[y * width + x] = fill(numbers[4] as u32, place as u32);
+                }
             }
         }
     }
+}
+
+/// The multipliers of [`fill`]: what two places differ by, and those of Wellons' `lowbias32` (public domain), whose shifts are 16,
+/// 15 and 16.
+pub const FILL: [u32; 3] = [0x9e37_79b9, 0x7feb_352d, 0x846c_a68b];
+
+/// A number from 0 to 1 for a place behind a rectangle; 32 bits are enough, so that any device can make it.
+fn fill(key: u32, place: u32) -> f32 {
+    let mut bits = place.wrapping_mul(FILL[0]).wrapping_add(key);
+    bits = (bits ^ (bits >> 16)).wrapping_mul(FILL[1]);
+    bits = (bits ^ (bits >> 15)).wrapping_mul(FILL[2]);
+    bits ^= bits >> 16;
+    (bits >> 8) as f32 / (1u32 << 24) as f32
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Mirrored images.
 
-use super::{Image, Transform};
+use super::drawn::happens;
+use super::{Drawn, Image};
 use crate::random::Random;
 
 /// Left and right change places with this probability.
@@ -16,9 +17,17 @@ impl Default for Flip {
     }
 }
 
-impl Transform for Flip {
-    fn apply(&self, image: &mut Image, random: &mut Random) {
-        if random.unit() < self.probability {
+impl Drawn for Flip {
+    fn numbers(&self) -> usize {
+        1
+    }
+
+    fn draw(&self, _: [usize; 3], random: &mut Random, numbers: &mut [f32]) {
+        numbers[0] = happens(random, self.probability);
+    }
+
+    fn change(&self, image: &mut Image, numbers: &[f32]) {
+        if numbers[0] > 0.0 {
             let width = image.width;
             image.pixels.chunks_exact_mut(width).for_each(|row| row.reverse());
         }
@@ -38,9 +47,17 @@ impl Default for FlipVertically {
     }
 }
 
-impl Transform for FlipVertically {
-    fn apply(&self, image: &mut Image, random: &mut Random) {
-        if random.unit() < self.probability {
+impl Drawn for FlipVertically {
+    fn numbers(&self) -> usize {
+        1
+    }
+
+    fn draw(&self, _: [usize; 3], random: &mut Random, numbers: &mut [f32]) {
+        numbers[0] = happens(random, self.probability);
+    }
+
+    fn change(&self, image: &mut Image, numbers: &[f32]) {
+        if numbers[0] > 0.0 {
             let (height, width) = (image.height, image.width);
             for plane in image.planes() {
                 for y in 0..height / 2 {

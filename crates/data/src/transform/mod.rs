@@ -4,6 +4,7 @@ mod affine;
 mod blur;
 mod colour;
 mod crop;
+mod drawn;
 mod elastic;
 mod equalise;
 mod erase;
@@ -19,9 +20,10 @@ pub use affine::Affine;
 pub use blur::{Blur, Sharpen};
 pub use colour::{ColourJitter, Grey};
 pub use crop::{RandomCrop, RandomResizedCrop};
+pub use drawn::{Drawn, MOST_NUMBERS, NUMBERS, WithNumbers, with_numbers};
 pub use elastic::Elastic;
 pub use equalise::{AutoContrast, Equalise};
-pub use erase::Erase;
+pub use erase::{Erase, FILL};
 pub use flip::{Flip, FlipVertically};
 pub use noise::Noise;
 pub use perspective::Perspective;
@@ -107,16 +109,23 @@ pub struct Augmented {
 /// # Errors
 /// The input is not f32 of `[channels, height, width]`.
 pub fn augment(source: Arc<dyn Source>, transforms: Vec<Box<dyn Transform>>) -> Result<Augmented> {
+    let shape = shape_of_images(&*source)?;
+    let field = source.description().field(INPUT);
+    let normalization = field.and_then(|field| field.preparation.normalization()).cloned();
+    Ok(Augmented { shape, normalization, source, transforms: transforms.into() })
+}
+
+/// Channels, height and width of the images of a source.
+fn shape_of_images(source: &dyn Source) -> Result<[usize; 3]> {
     let description = source.description();
     let field = description.field(INPUT).filter(|field| field.dtype == DType::F32);
-    let Some((field, &[channels, height, width])) = field.map(|field| (field, field.shape.as_slice())) else {
-        return Err(Error::new(format!(
+    match field.map(|field| field.shape.as_slice()) {
+        Some(&[channels, height, width]) => Ok([channels, height, width]),
+        _ => Err(Error::new(format!(
             "{}: only images can be augmented, an input of f32 with the shape [channels, height, width]",
             description.name
-        )));
-    };
-    let normalization = field.preparation.normalization().cloned();
-    Ok(Augmented { shape: [channels, height, width], normalization, source, transforms: transforms.into() })
+        ))),
+    }
 }
 
 /// Keeps what a transform draws apart from other random numbers of a sample.

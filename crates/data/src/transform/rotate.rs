@@ -1,6 +1,7 @@
 //! Turned images.
 
-use super::{Image, Transform};
+use super::affine::{apply_map, around_the_middle};
+use super::{Drawn, Image};
 use crate::random::Random;
 
 /// Turns the image about its middle by up to so many degrees either way, bilinear; what comes in is black.
@@ -17,19 +18,24 @@ impl Rotate {
     }
 }
 
-impl Transform for Rotate {
-    fn apply(&self, image: &mut Image, random: &mut Random) {
-        let (sine, cosine) = random.between(-self.degrees, self.degrees).to_radians().sin_cos();
-        turn(image, sine, cosine);
+impl Drawn for Rotate {
+    fn numbers(&self) -> usize {
+        6
+    }
+
+    fn draw(&self, [_, height, width]: [usize; 3], random: &mut Random, numbers: &mut [f32]) {
+        let radians = f64::from(random.between(-self.degrees, self.degrees)).to_radians();
+        numbers.copy_from_slice(&turn(radians, height, width));
+    }
+
+    fn change(&self, image: &mut Image, numbers: &[f32]) {
+        apply_map(image, numbers);
     }
 }
 
-fn turn(image: &mut Image, sine: f32, cosine: f32) {
-    let (middle_x, middle_y) = (image.width as f32 / 2.0, image.height as f32 / 2.0);
-    image.sample_from(|x, y| {
-        let (x, y) = (x - middle_x, y - middle_y);
-        (cosine * x + sine * y + middle_x, cosine * y - sine * x + middle_y)
-    });
+fn turn(radians: f64, height: usize, width: usize) -> [f32; 6] {
+    let (sine, cosine) = radians.sin_cos();
+    around_the_middle([cosine, sine, -sine, cosine], [0.0; 2], height, width)
 }
 
 #[cfg(test)]
@@ -40,7 +46,8 @@ mod tests {
     #[test]
     fn right_angles_move_pixels_and_small_ones_keep_the_middle() {
         let mut pixels = [0.1, 0.2, 0.3, 0.4];
-        turn(&mut Image { channels: 1, height: 2, width: 2, pixels: &mut pixels }, 1.0, 0.0);
+        let quarter = turn(std::f64::consts::FRAC_PI_2, 2, 2);
+        apply_map(&mut Image { channels: 1, height: 2, width: 2, pixels: &mut pixels }, &quarter);
         let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
         assert!(close(&pixels, &[0.3, 0.1, 0.4, 0.2]) || close(&pixels, &[0.2, 0.4, 0.1, 0.3]), "{pixels:?}");
         for seed in 0..20 {

@@ -30,10 +30,9 @@
 //! | means and deviations for normalisation | [`statistics`] |
 //!
 //! What a name stands for in files and on the command line (`folder:DIR`, `--augment flip`) is in
-//! [`run::DataSpec`](crate::run::DataSpec) and [`Augmentation`].
+//! [`run::DataSpec`](crate::run::DataSpec) and [`run::Augmentation`](crate::run::Augmentation).
 
 mod transforms;
 
 #[doc(inline)]
 pub use dropforge_data::*;
-pub use transforms::Augmentation;

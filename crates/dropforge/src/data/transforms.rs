@@ -1,27 +1,12 @@
 //! What changes of images are called in files, and what can be set of each.
 
-use crate::settings::{Described, Range, Table};
-use crate::{Result, described};
+use crate::described;
+use crate::settings::Range;
 use dropforge_data::transform::{
     Affine, AutoContrast, Blur, ColourJitter, Elastic, Equalise, Erase, Flip, FlipVertically, Grey, Noise,
-    Perspective, Posterise, RandAugment, RandomCrop, RandomResizedCrop, Rotate, Sharpen, Solarise, Transform,
+    Perspective, Posterise, RandAugment, RandomCrop, RandomResizedCrop, Rotate, Sharpen, Solarise,
     TrivialAugment,
 };
-
-/// A random change of images that can be written down.
-pub trait Augmentation: Transform {
-    /// Its name and settings.
-    ///
-    /// # Errors
-    /// Only if there is a bug: the settings of changes are numbers.
-    fn config(&self) -> Result<Table>;
-}
-
-impl<T: Transform + Described> Augmentation for T {
-    fn config(&self) -> Result<Table> {
-        self.write_named()
-    }
-}
 
 described! {
     Affine = "affine", "the image is turned, moved, scaled and sheared about its middle, what comes in is black";

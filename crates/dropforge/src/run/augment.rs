@@ -1,12 +1,118 @@
 //! The random changes of images that a configuration names.
 
 use super::{Part, RunConfig};
-use crate::data::Augmentation;
-use crate::settings::{TYPE, Table, Value};
+use crate::Runtime;
+use crate::settings::{Context, Described, SettingType, TYPE, Table, Value, unknown};
+use crate::step::{CutMix, DeviceChange, Mix, MixUp};
+use crate::train::TrainerBuilder;
 use crate::{Error, ErrorKind, Result};
 use dropforge_data::Source;
-use dropforge_data::transform::{Transform, augment};
+use dropforge_data::transform::{
+    Affine, AutoContrast, Blur, ColourJitter, Elastic, Equalise, Erase, Flip, FlipVertically, Grey, Noise,
+    Perspective, Posterise, RandAugment, RandomCrop, RandomResizedCrop, Rotate, Sharpen, Solarise, Transform,
+    TrivialAugment, augment,
+};
 use std::sync::Arc;
+
+/// A random change of images that can be written down.
+pub trait Augmentation: Send + Sync {
+    /// Its name and settings.
+    ///
+    /// # Errors
+    /// Only if there is a bug: the settings of changes are numbers.
+    fn config(&self) -> Result<Table>;
+
+    /// The change, by where it can be made.
+    fn into_change(self: Box<Self>) -> Change;
+}
+
+/// A change of images, by where it can be made.
+pub enum Change {
+    /// While a sample is read.
+    Host(Box<dyn Transform>),
+    /// While a sample is read, or as a part of the step.
+    Both(Box<dyn DeviceChange>),
+    /// As a part of the step, of all samples of a batch together.
+    Mix(Box<dyn Mix>),
+}
+
+macro_rules! augmentations {
+    ($($type:ident: $change:expr),* $(,)?) => { $(
+        impl Augmentation for $type {
+            fn config(&self) -> Result<Table> {
+                self.write_named()
+            }
+
+            fn into_change(self: Box<Self>) -> Change {
+                let change: fn(Box<$type>) -> Change = $change;
+                change(self)
+            }
+        }
+    )* };
+}
+augmentations! {
+    Affine: |change| Change::Both(change),
+    AutoContrast: |change| Change::Host(change),
+    Blur: |change| Change::Host(change),
+    // Turning the circle of colours takes more than a device is worth.
+    ColourJitter: |change| if change.hue > 0.0 { Change::Host(change) } else { Change::Both(change) },
+    CutMix: |change| Change::Mix(change),
+    Elastic: |change| Change::Host(change),
+    Equalise: |change| Change::Host(change),
+    Erase: |change| Change::Both(change),
+    Flip: |change| Change::Both(change),
+    FlipVertically: |change| Change::Both(change),
+    Grey: |change| Change::Both(change),
+    MixUp: |change| Change::Mix(change),
+    Noise: |change| Change::Host(change),
+    Perspective: |change| Change::Host(change),
+    Posterise: |change| Change::Host(change),
+    RandAugment: |change| Change::Host(change),
+    RandomCrop: |change| Change::Both(change),
+    RandomResizedCrop: |change| Change::Both(change),
+    Rotate: |change| Change::Both(change),
+    Sharpen: |change| Change::Host(change),
+    Solarise: |change| Change::Host(change),
+    TrivialAugment: |change| Change::Host(change),
+}
+
+/// Where random changes of images are made; the pictures are the same to within rounding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AugmentOn {
+    /// By the threads that read samples.
+    Host,
+    /// As a part of the training step.
+    Device,
+    /// On a GPU that can make all of them, else on the host.
+    #[default]
+    Auto,
+}
+
+impl AugmentOn {
+    const ALL: [(&'static str, AugmentOn); 3] =
+        [("host", AugmentOn::Host), ("device", AugmentOn::Device), ("auto", AugmentOn::Auto)];
+}
+
+impl SettingType for AugmentOn {
+    fn expects() -> String {
+        "`host`, `device` or `auto`".into()
+    }
+
+    fn read(value: &Value, _: &Context<'_>) -> Result<AugmentOn> {
+        let Some(name) = value.as_str() else {
+            return Err(Error::setting(format!("should be {}, got {value}", AugmentOn::expects())));
+        };
+        let known = AugmentOn::ALL.iter().find(|(known, _)| *known == name);
+        known.map(|(_, place)| *place).ok_or_else(|| {
+            unknown("unknown place", name, "known are", &AugmentOn::ALL.map(|(known, _)| known))
+        })
+    }
+
+    fn write(&self) -> Result<Option<Value>> {
+        let known = AugmentOn::ALL.iter().find(|(_, place)| place == self);
+        Ok(known.map(|(name, _)| Value::String((*name).into())))
+    }
+}
 
 /// The word for what is usual for images of a shape.
 const STANDARD: &str = "standard";
@@ -43,18 +149,66 @@ fn moved(padding: usize) -> Result<Part<dyn Augmentation>> {
 }
 
 impl RunConfig {
-    /// These samples as they are trained on: with the random changes of the configuration, which come from seed, epoch and
-    /// sample. What is measured is not changed.
+    /// These samples as they are read to be trained on: with the random changes of the configuration that the host makes, which
+    /// come from seed, epoch and sample. What is measured is not changed.
     ///
     /// # Errors
     /// There are changes, but the samples are no images.
     pub fn augmented(&self, train: &Arc<dyn Source>) -> Result<Arc<dyn Source>> {
-        if self.transforms.is_empty() {
-            return Ok(train.clone());
+        let mut changes: Vec<Box<dyn Transform>> = Vec::new();
+        for (_, change) in self.changes()? {
+            match change {
+                Change::Host(change) => changes.push(change),
+                Change::Both(change) if self.augment_on != AugmentOn::Device => {
+                    changes.push(Box::new(change))
+                }
+                Change::Both(_) | Change::Mix(_) => {}
+            }
         }
-        let built = self.transforms.iter().map(|part| Ok(part.build()? as Box<dyn Transform>));
-        Ok(Arc::new(augment(train.clone(), built.collect::<Result<_>>()?)?))
+        Ok(if changes.is_empty() { train.clone() } else { Arc::new(augment(train.clone(), changes)?) })
     }
+
+    /// A trainer whose steps make those changes of the configuration that the host does not.
+    ///
+    /// # Errors
+    /// A change that the device is to make is one that only the host can make.
+    pub fn augment_steps(&self, mut trainer: TrainerBuilder) -> Result<TrainerBuilder> {
+        for (name, change) in self.changes()? {
+            match change {
+                Change::Mix(mix) => trainer = trainer.mix(mix),
+                Change::Both(change) if self.augment_on == AugmentOn::Device => {
+                    trainer = trainer.augment(change)
+                }
+                Change::Host(_) if self.augment_on == AugmentOn::Device => return Err(host_only(&name)),
+                Change::Both(_) | Change::Host(_) => {}
+            }
+        }
+        Ok(trainer)
+    }
+
+    /// Where the changes are made on a device.
+    ///
+    /// # Errors
+    /// Only if there is a bug: what was read can be built.
+    pub fn augmented_on(&self, runtime: &Runtime) -> Result<AugmentOn> {
+        if self.augment_on != AugmentOn::Auto {
+            return Ok(self.augment_on);
+        }
+        let all = self.changes()?.iter().all(|(_, change)| !matches!(change, Change::Host(_)));
+        Ok(if all && runtime.device().is_gpu() { AugmentOn::Device } else { AugmentOn::Host })
+    }
+
+    fn changes(&self) -> Result<Vec<(String, Change)>> {
+        let change =
+            |part: &Part<dyn Augmentation>| Ok((part.name().to_string(), part.build()?.into_change()));
+        self.transforms.iter().map(change).collect()
+    }
+}
+
+fn host_only(name: &str) -> Error {
+    Error::setting(format!(
+        "{name} is made on the host only; leave it out, or have all changes made there: --augment-on host"
+    ))
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! What a run was started with, as text: enough to build the same training again.
 
+use super::augment::{AugmentOn, Augmentation};
 use super::group_spec::GroupSpec;
 use super::part::Part;
 use super::program_config::take_unnamed;
 use super::registry::context;
 use super::{DataSpec, InputSpec, ModelSpec, StartSpec, old_config};
-use crate::data::Augmentation;
 use crate::loss::Loss;
 use crate::metric::Metric;
 use crate::optim::Optimizer;
@@ -85,6 +85,8 @@ pub struct RunConfig {
     pub cache: Option<usize>,
     /// Random changes of the images that are trained on, in order.
     pub transforms: Vec<Part<dyn Augmentation>>,
+    /// Where they are made.
+    pub augment_on: AugmentOn,
     /// The layers.
     pub model: ModelSpec,
     /// The weights that training starts from, if not its own.
@@ -130,6 +132,7 @@ described! {
     skip_corrupt: bool, Some(false), Range::ANY, "whether samples that cannot be read are passed over, and counted";
     cache: Option<usize>, Some(None), (0..).into(), "bytes of memory that samples may take once they are read", may change;
     transforms: Vec<Part<dyn Augmentation>>, Some(Vec::new()), Range::ANY, "random changes of the images that are trained on";
+    augment_on: AugmentOn, Some(AugmentOn::Auto), Range::ANY, "where they are made: on the `host` while samples are read, on the `device` as a part of the step, or `auto`";
     model: ModelSpec, None, Range::ANY, "the network, lenet by default", by recipe;
     from: Option<StartSpec>, Some(None), Range::ANY, "the weights that training starts from, if not its own";
     loss: Option<Part<dyn Loss>>, Some(None), Range::ANY, "what is made small, by default what suits the targets";

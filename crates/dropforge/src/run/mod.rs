@@ -45,7 +45,7 @@ mod tensorboard;
 mod trained;
 mod weights;
 
-pub use augment::augmentations;
+pub use augment::{AugmentOn, Augmentation, Change, augmentations};
 pub use commit::{Commit, commit};
 pub use compare::{differences, threads_of};
 pub use config::{RunConfig, check_path};

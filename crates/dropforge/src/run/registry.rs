@@ -1,9 +1,10 @@
 //! The one list of everything that a name can stand for. An entry is a line here, or for data sets in `data_sets/mod.rs`; what
 //! it is called, what can be set and how it is built is declared where it is implemented.
 
+use super::Augmentation;
 use super::DataSet;
 use super::data_sets;
-use crate::data::{Augmentation, transform};
+use crate::data::transform;
 use crate::init::{self, Init, Initializer};
 use crate::loss::{self, Loss};
 use crate::metric::{self, Metric};
@@ -283,12 +284,14 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
         transform::AutoContrast,
         transform::Blur,
         transform::ColourJitter,
+        crate::step::CutMix,
         transform::Elastic,
         transform::Equalise,
         transform::Erase,
         transform::Flip,
         transform::FlipVertically,
         transform::Grey,
+        crate::step::MixUp,
         transform::Noise,
         transform::Perspective,
         transform::Posterise,

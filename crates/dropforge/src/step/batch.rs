@@ -101,6 +101,20 @@ impl Batch {
         self
     }
 
+    /// The same with this field behind the others.
+    pub(super) fn with_last(mut self, name: &str) -> Result<Batch> {
+        let place = self.fields.iter().position(|field| field.name == name);
+        let place = place.ok_or_else(|| {
+            Error::data(format!(
+                "the batch has no field \"{name}\" with the numbers that decide how its images are changed; \
+                 data::transform::with_numbers gives it"
+            ))
+        })?;
+        let field = self.fields.remove(place);
+        self.fields.push(field);
+        Ok(self)
+    }
+
     /// The field of this name. One that does not exist is a poisoned tensor: the call that compiles the step says so, with
     /// the names that there are.
     #[track_caller]

@@ -1,6 +1,7 @@
 //! Tracing a task into programs, and loading these on a device.
 
 use super::batch::Fields;
+use super::change::Changes;
 use super::precision::Precision;
 use super::states::States;
 use super::task::{Objective, Task};
@@ -86,15 +87,30 @@ pub(crate) fn trace_evaluate(recipe: &Recipe<'_>, samples: usize) -> Result<Trac
 }
 
 /// The program that trains: forward, loss, backward, clipping, the optimizer's update and the sums of the metrics.
-pub(crate) fn trace_train(recipe: &Recipe<'_>, updates: &Updates, samples: usize) -> Result<Traced> {
-    trace_step(recipe, samples, Some(updates))
+pub(crate) fn trace_train(
+    recipe: &Recipe<'_>,
+    updates: &Updates,
+    changes: &Changes,
+    samples: usize,
+) -> Result<Traced> {
+    trace_step(recipe, samples, Some((updates, changes)))
 }
 
-fn trace_step(recipe: &Recipe<'_>, samples: usize, updates: Option<&Updates>) -> Result<Traced> {
+fn trace_step(recipe: &Recipe<'_>, samples: usize, training: Option<(&Updates, &Changes)>) -> Result<Traced> {
+    let (updates, changes) = training.unzip();
     let over = if updates.is_some() { Use::Train } else { Use::Evaluate };
     let scope = Scope::root(if updates.is_some() { Mode::Train } else { Mode::Eval });
     let batch = recipe.fields.ports(samples);
-    let objective = recipe.task.objective(&scope, &batch);
+    let objective = match changes.map(|changes| changes.apply(&scope, &batch)) {
+        None => recipe.task.objective(&scope, &batch),
+        Some((changed, None)) => recipe.task.objective(&scope, &changed),
+        Some((changed, Some(mixed))) => recipe.task.mixed(&scope, &changed, &mixed).ok_or_else(|| {
+            Error::setting(
+                "inputs are mixed where layers are trained with a loss; a function of a batch says what its loss is then, by \
+                 Task::mixed",
+            )
+        })?,
+    };
     let loss = scalar_loss(&objective.loss);
     // What failed on the way is the reason for all that follows.
     if let Some(error) = loss.error() {

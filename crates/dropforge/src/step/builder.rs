@@ -1,6 +1,7 @@
 //! Choices for a step before it is compiled.
 
 use super::batch::{Batch, Fields, unbatched};
+use super::change::{Changes, DeviceChange, Mix};
 use super::network::NetworkBuilder;
 use super::precision::Precision;
 use super::task::{Supervised, Task};
@@ -12,6 +13,8 @@ use crate::nn::Layer;
 use crate::nn::trace::own_port;
 use crate::optim::{Group, Optimizer, Updates};
 use crate::tensor::Runtime;
+use dropforge_data::Normalization;
+use dropforge_data::transform::NUMBERS;
 use dropforge_ir::ValueType;
 use std::sync::Arc;
 
@@ -46,6 +49,7 @@ pub struct StepBuilder {
     clip_value: Option<f64>,
     accumulate: usize,
     keep_gradients: bool,
+    changes: Changes,
 }
 
 impl StepBuilder {
@@ -70,6 +74,7 @@ impl StepBuilder {
             clip_value: None,
             accumulate: 1,
             keep_gradients: false,
+            changes: Changes::default(),
         }
     }
 
@@ -151,6 +156,51 @@ impl StepBuilder {
         self
     }
 
+    /// Has training steps change their images, after what was asked for before. Batches to train on then have one more field,
+    /// `change`, with the numbers that decide it:
+    /// [`with_numbers`](crate::data::transform::with_numbers) gives them. Changes are made of numbers from 0 to 1: see
+    /// [`StepBuilder::normalized`].
+    #[must_use]
+    pub fn augment(mut self, change: impl DeviceChange + 'static) -> StepBuilder {
+        self.changes.changes.push(Arc::new(change));
+        self
+    }
+
+    /// Has training steps mix their inputs, and the losses with them; of several ways each batch takes one at random. Comes after
+    /// all changes of single images.
+    ///
+    /// ```
+    /// use dropforge::prelude::*;
+    /// use dropforge::step::{CutMix, MixUp};
+    ///
+    /// let (x, y) = (Tensor::ones([8, 3, 4, 4]), Tensor::from([0, 1, 0, 1, 0, 1, 0, 1]));
+    /// let net = seq![flatten(), dense(2)];
+    /// let step = StepBuilder::new(net, cross_entropy(), Sgd::new(0.1)).mix(MixUp::new(0.2)).mix(CutMix::new(1.0));
+    /// let mut step = step.compile_for((&x, &y))?;
+    /// assert!(step.run((&x, &y))?.loss()?.is_finite());
+    /// # Ok::<(), dropforge::Error>(())
+    /// ```
+    #[must_use]
+    pub fn mix(mut self, mix: impl Mix + 'static) -> StepBuilder {
+        self.changes.mixes.push(Arc::new(mix));
+        self
+    }
+
+    /// By what the inputs have been normalised, for changes that are made of numbers from 0 to 1. Default: they are such numbers.
+    #[must_use]
+    pub fn normalized(mut self, normalization: Normalization) -> StepBuilder {
+        self.changes.normalization = Some(normalization);
+        self
+    }
+
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    pub(crate) fn set_changes(&mut self, changes: Changes) {
+        self.changes = changes;
+    }
+
     /// Compiles the step for inputs and targets of these types, the batch included as first axis.
     ///
     /// # Errors
@@ -172,7 +222,11 @@ impl StepBuilder {
     /// fit, a field that does not exist, an operation without gradient rule, a parameter that the loss does not depend on, a
     /// state that is written but never used, two states of one name; a setting that cannot be; or the device's.
     pub fn compile_for(self, example: impl Into<Batch>) -> Result<Step> {
-        let (fields, samples) = Fields::of(&example.into())?;
+        let mut example = example.into();
+        if self.changes.take_numbers() {
+            example = example.with_last(NUMBERS)?;
+        }
+        let (fields, samples) = Fields::of(&example)?;
         if samples == 0 {
             return Err(Error::data("a step cannot be compiled for an empty batch; give one with samples"));
         }
@@ -192,8 +246,9 @@ impl StepBuilder {
         updates.clip_value = self.clip_value;
         updates.accumulate = self.accumulate;
         updates.keep_gradients = self.keep_gradients;
-        let network = self.network.compile_fields(fields, if self.any_batch { 1 } else { samples })?;
+        let mut network = self.network.compile_fields(fields, if self.any_batch { 1 } else { samples })?;
+        network.measure_without(usize::from(self.changes.take_numbers()));
         updates.scale_loss = network.precision() == Precision::F16;
-        Step::compile(network, updates, samples)
+        Step::compile(network, updates, self.changes, samples)
     }
 }

@@ -3,6 +3,7 @@
 use super::batch::Batch;
 use crate::nn::trace::own_port;
 use crate::tensor::Tensor;
+use dropforge_data::transform::NUMBERS;
 use dropforge_data::{Description, INPUT, TARGET, Values};
 use dropforge_ir::{Array, DType, Data, F16, Shape, ValueType};
 use std::borrow::Cow;
@@ -48,7 +49,7 @@ impl Batch {
 
 /// The usual names take no memory.
 fn name(name: &str) -> Cow<'static, str> {
-    match [INPUT, TARGET].into_iter().find(|known| *known == name) {
+    match [INPUT, TARGET, NUMBERS].into_iter().find(|known| *known == name) {
         Some(known) => known.into(),
         None => name.to_string().into(),
     }

@@ -4,6 +4,7 @@ mod anomaly;
 mod batch;
 mod build;
 mod builder;
+mod change;
 mod check;
 mod evaluation;
 mod input;
@@ -27,6 +28,7 @@ pub use dropforge_runtime::Choices;
 pub use anomaly::Anomaly;
 pub use batch::{Batch, IntoField, IntoSample};
 pub use builder::StepBuilder;
+pub use change::{CutMix, DeviceChange, Mix, MixUp, Mixed};
 pub use evaluation::{Evaluating, Evaluation};
 pub use kernels::StepKernel;
 pub use memory::MemoryBlock;
@@ -40,6 +42,7 @@ pub use task::{Objective, Task};
 pub use training::{Step, compile};
 
 pub(crate) use build::verify;
+pub(crate) use change::Changes;
 pub(crate) use evaluation::Quality;
 
 pub(crate) use task::PREDICTION;

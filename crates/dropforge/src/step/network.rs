@@ -26,6 +26,14 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// The samples of a batch, of which there must be one.
+fn some(samples: usize) -> Result<usize> {
+    match samples {
+        0 => Err(Error::of(ErrorKind::Data, "the batch is empty")),
+        samples => Ok(samples),
+    }
+}
+
 /// A network with its states on a device.
 ///
 /// Programs are compiled when a batch size is first seen and kept.
@@ -41,8 +49,9 @@ use std::time::Instant;
 pub struct Network {
     pub(super) task: Arc<dyn Task>,
     pub(super) fields: Fields,
-    /// The places of all fields, and of those that predictions need.
+    /// The places of all fields, of those that evaluation takes, and of those that predictions need.
     all: Vec<usize>,
+    measured: Vec<usize>,
     needed: Vec<usize>,
     /// The metrics that were chosen; `None` for the usual ones.
     metrics: Option<Vec<Arc<dyn Metric>>>,
@@ -178,6 +187,7 @@ impl NetworkBuilder {
         Ok(Network {
             task: self.task,
             all: (0..fields.iter().len()).collect(),
+            measured: (0..fields.iter().len()).collect(),
             needed: traced.inputs.clone(),
             metrics: self.metrics,
             slots: Vec::new(),
@@ -278,12 +288,19 @@ impl Network {
         Ok(names.zip(buffers.into_iter().map(placed)).collect())
     }
 
-    /// The number of samples of a batch whose fields are there and fit.
+    /// So many of the last fields are for training alone.
+    pub(super) fn measure_without(&mut self, last: usize) {
+        self.measured.truncate(self.all.len() - last);
+    }
+
+    /// The number of samples of a batch to train on whose fields are there and fit.
+    pub(super) fn check_training(&mut self, batch: &Batch) -> Result<usize> {
+        some(self.fields.check(batch, &self.all, &mut self.found)?)
+    }
+
+    /// The number of samples of a batch to evaluate whose fields are there and fit.
     pub(super) fn check(&mut self, batch: &Batch) -> Result<usize> {
-        match self.fields.check(batch, &self.all, &mut self.found)? {
-            0 => Err(Error::of(ErrorKind::Data, "the batch is empty")),
-            samples => Ok(samples),
-        }
+        some(self.fields.check(batch, &self.measured, &mut self.found)?)
     }
 
     /// Runs a program on a batch that has just been [checked](Network::check).

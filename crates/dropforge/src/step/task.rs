@@ -1,6 +1,7 @@
 //! What a step computes: a function of a batch.
 
 use super::batch::{Batch, INPUT, TARGET};
+use super::change::Mixed;
 use crate::loss::Loss;
 use crate::metric::Metric;
 use crate::nn::{Layer, Scope};
@@ -116,6 +117,13 @@ pub trait Task: Send + Sync {
     fn outputs(&self, scope: &Scope, batch: &Batch) -> Vec<(Cow<'static, str>, Tensor)> {
         self.objective(scope, batch).outputs
     }
+
+    /// The objective of a batch whose inputs are mixtures, as [`MixUp`](super::MixUp) makes them; all other fields are those of
+    /// the samples themselves. `None`, the default, where a task does not know what its loss is then.
+    fn mixed(&self, scope: &Scope, batch: &Batch, mixed: &Mixed) -> Option<Objective> {
+        let _ = (scope, batch, mixed);
+        None
+    }
 }
 
 impl<F, O> Task for F
@@ -140,6 +148,13 @@ impl Task for Supervised {
         let target = batch.get(TARGET);
         let loss = scope.with_added(self.loss.loss(&prediction, &target));
         Objective::new(loss).prediction(&prediction).target(&target)
+    }
+
+    fn mixed(&self, scope: &Scope, batch: &Batch, mixed: &Mixed) -> Option<Objective> {
+        let prediction = self.net.forward(scope, &batch.get(INPUT));
+        let target = batch.get(TARGET);
+        let loss = scope.with_added(mixed.loss(&target, |target| self.loss.loss(&prediction, target)));
+        Some(Objective::new(loss).prediction(&prediction).target(&target))
     }
 
     fn outputs(&self, scope: &Scope, batch: &Batch) -> Vec<(Cow<'static, str>, Tensor)> {

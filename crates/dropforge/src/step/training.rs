@@ -3,6 +3,7 @@
 use super::batch::Batch;
 use super::build::{GRADIENT, LOSS, NORM, Traced, trace_train};
 use super::builder::StepBuilder;
+use super::change::Changes;
 use super::check::written_states_are_used;
 use super::evaluation::{Evaluating, Evaluation};
 use super::network::{Network, gone};
@@ -37,6 +38,8 @@ use std::time::Instant;
 pub struct Step {
     network: Network,
     updates: Updates,
+    /// What becomes of the inputs first.
+    changes: Changes,
     /// The metrics with the states that hold their sums over an epoch, the mean loss first.
     train_metrics: Vec<Slot>,
     train: Programs,
@@ -59,9 +62,15 @@ pub fn compile(
 }
 
 impl Step {
-    pub(super) fn compile(network: Network, updates: Updates, samples: usize) -> Result<Step> {
+    pub(super) fn compile(
+        network: Network,
+        updates: Updates,
+        changes: Changes,
+        samples: usize,
+    ) -> Result<Step> {
         let (train_metrics, gradients) = (Vec::new(), Vec::new());
-        let mut step = Step { network, updates, train_metrics, train: Programs::default(), gradients };
+        let mut step =
+            Step { network, updates, changes, train_metrics, train: Programs::default(), gradients };
         let started = Instant::now();
         let train = step.trace(samples)?;
         written_states_are_used(&train, &step.network.trace_evaluate(samples)?)?;
@@ -84,7 +93,7 @@ impl Step {
     }
 
     pub(crate) fn train_on(&mut self, batch: &Batch) -> Result<Outcome> {
-        let samples = self.network.check(batch)?;
+        let samples = self.network.check_training(batch)?;
         self.load(samples)?;
         let settings = self.updates.hyperparameters();
         let compiled = self.train.get(samples).ok_or_else(gone)?;
@@ -438,7 +447,7 @@ impl Step {
 
     /// The number of samples of a batch that fits.
     pub(super) fn check_batch(&mut self, batch: &Batch) -> Result<usize> {
-        self.network.check(batch)
+        self.network.check_training(batch)
     }
 
     /// The training program as it is before it is planned.
@@ -456,6 +465,6 @@ impl Step {
     }
 
     fn trace(&self, samples: usize) -> Result<Traced> {
-        trace_train(&self.network.recipe(), &self.updates, samples)
+        trace_train(&self.network.recipe(), &self.updates, &self.changes, samples)
     }
 }

@@ -118,7 +118,7 @@ fn normal(bits: &Tensor) -> Tensor {
 
 impl Tensor {
     #[track_caller]
-    fn scalar_u32(value: u32) -> Tensor {
+    pub(crate) fn scalar_u32(value: u32) -> Tensor {
         super::node::constant(dropforge_ir::Literal::u32(value), None)
     }
 }

@@ -59,6 +59,7 @@ pub use scan::{scan, scan_reverse};
 pub use shapes::{Axes, IntoShape};
 pub use window::{Conv2d, Pool2d};
 
+pub(crate) use arithmetic::binary;
 pub(crate) use convolve::Geometry;
 pub(crate) use generator::uniform;
 pub(crate) use pooling::Windows;

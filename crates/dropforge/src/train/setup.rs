@@ -31,8 +31,17 @@ impl Setup {
 
     /// What decides the results of a training, whoever drives it.
     pub fn deciding(&self) -> Table {
-        const DECIDING: [&str; 8] =
-            ["optimizer", "loss", "schedule", "groups", "accumulate", "clip_norm", "clip_value", "drop_last"];
+        const DECIDING: [&str; 9] = [
+            "optimizer",
+            "loss",
+            "schedule",
+            "groups",
+            "accumulate",
+            "clip_norm",
+            "clip_value",
+            "drop_last",
+            "transforms",
+        ];
         let named =
             DECIDING.iter().filter_map(|name| Some((name.to_string(), self.settings.get(*name)?.clone())));
         named.collect()

@@ -15,9 +15,11 @@ use crate::nn::Layer;
 use crate::optim::{Group, Optimizer};
 use crate::schedule::{Moment, Schedule};
 use crate::settings::{SettingType, Value};
-use crate::step::{Batch, Choices, Evaluation, Precision, Step, StepBuilder, Task};
+use crate::step::{
+    Batch, Changes, Choices, DeviceChange, Evaluation, Mix, Precision, Step, StepBuilder, Task,
+};
 use crate::{Error, ErrorKind, Result, Runtime, Tensor};
-use dropforge_data::{Description, Epoch, Loader, LoaderOptions, Source};
+use dropforge_data::{Description, Epoch, INPUT, Loader, LoaderOptions, Source};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -157,6 +159,24 @@ impl TrainerBuilder {
         self
     }
 
+    /// Has the step change the images that are trained on, at random, after what was asked for before: see [`DeviceChange`]. The
+    /// same pictures as those of [`augment`](crate::data::transform::augment), which changes them while they are read.
+    #[must_use]
+    pub fn augment(mut self, change: impl DeviceChange + 'static) -> TrainerBuilder {
+        self.setup.push("transforms", change.config());
+        self.setup.set("augment_on", &"device".to_string());
+        self.step = self.step.augment(change);
+        self
+    }
+
+    /// Has the step mix the samples of each batch: see [`StepBuilder::mix`].
+    #[must_use]
+    pub fn mix(mut self, mix: impl Mix + 'static) -> TrainerBuilder {
+        self.setup.push("transforms", mix.config());
+        self.step = self.step.mix(mix);
+        self
+    }
+
     /// Whether each epoch has its own random order. Default `true`.
     #[must_use]
     pub fn shuffle(mut self, shuffle: bool) -> TrainerBuilder {
@@ -196,10 +216,17 @@ impl TrainerBuilder {
         let source = train.source();
         self.note_options(&*source);
         let description = source.description().clone();
+        let mut changes = self.step.changes().clone();
+        if changes.normalization.is_none() {
+            let input = description.field(INPUT);
+            changes.normalization = input.and_then(|input| input.preparation.normalization()).cloned();
+        }
+        self.step.set_changes(changes.clone());
+        let source = changes.numbered(source)?;
         // What cannot be made batches of is refused before anything is compiled.
         Loader::new(source.clone(), self.options.clone())?;
         let batch = source.len().map_or(self.options.batch, |len| self.options.batch.min(len));
-        let step = self.step.compile_for(Batch::like(&description, batch))?;
+        let step = self.step.compile_for(Batch::like(source.description(), batch))?;
         if let (Some(outputs), Some(classes)) = (step.classes(), description.class_count())
             && outputs != classes
         {
@@ -224,6 +251,7 @@ impl TrainerBuilder {
         state.settings = self.setup.deciding();
         Ok(Trainer {
             step,
+            changes,
             options: self.options,
             schedule: self.schedule,
             detect_anomaly: self.detect_anomaly,
@@ -275,6 +303,8 @@ impl TrainerBuilder {
 #[doc(alias = "DataLoader")]
 pub struct Trainer {
     pub(super) step: Step,
+    /// What the step does to the samples.
+    changes: Changes,
     options: LoaderOptions,
     schedule: Schedule,
     detect_anomaly: bool,
@@ -522,7 +552,7 @@ impl Trainer {
         watch: &mut dyn FnMut(&Progress<'_>) -> Result<()>,
         limits: &Limits,
     ) -> Result<Option<EpochReport>> {
-        let loader = Loader::new(train, self.options.clone())?;
+        let loader = self.loader(train)?;
         // 0 where only reading can tell.
         let batches = loader.batches().unwrap_or(0);
         if self.state.batch > 0 && self.state.batches != batches {
@@ -750,9 +780,16 @@ impl Trainer {
         Ok((joined(&predictions), joined(&targets)))
     }
 
-    /// Batches of a source as training makes them.
+    /// What makes the batches of these samples that [`Step::run`] of this trainer's step takes.
+    ///
+    /// # Errors
+    /// There are no samples, or they are no images and the step changes such.
+    pub fn batches(&self, train: &impl IntoSource) -> Result<Loader> {
+        self.loader(train.source())
+    }
+
     pub(super) fn loader(&self, train: Arc<dyn Source>) -> Result<Loader> {
-        Ok(Loader::new(train, self.options.clone())?)
+        Ok(Loader::new(self.changes.numbered(train)?, self.options.clone())?)
     }
 
     /// Adds a callback that stays, in `epoch` as in every fit.

@@ -2,6 +2,7 @@
 
 mod anomalies;
 mod calculus;
+mod changes;
 mod compare;
 mod display;
 mod dropout;

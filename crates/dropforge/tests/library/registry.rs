@@ -127,7 +127,7 @@ fn every_entry_builds_with_its_defaults_and_reads_back() {
     each_is_written::<dyn dropforge::metric::Metric>();
     each_is_written::<dyn dropforge::train::Callback>();
     each_is_written::<dyn dropforge::run::DataSet>();
-    each_is_written::<dyn dropforge::data::Augmentation>();
+    each_is_written::<dyn dropforge::run::Augmentation>();
     for entry in &registry().models {
         let spec = ModelSpec::parse(entry.description.name).unwrap();
         let again = ModelSpec::new(&spec.write().unwrap().unwrap()).unwrap();

@@ -1,6 +1,7 @@
 //! Images that a file lists.
 
-use super::folder::{SEED, TRAIN_PART, photographs};
+use super::folder::{SEED, TRAIN_PART};
+use super::normalize::{Normalize, as_trained};
 use super::{DataSet, InputSpec, OpenData, Opening, word};
 use crate::settings::{Described, Range, Table};
 use crate::{Result, described};
@@ -14,6 +15,7 @@ pub struct Listed {
     image: Option<String>,
     class: Option<String>,
     split: Option<String>,
+    normalize: Normalize,
 }
 
 described! {
@@ -22,6 +24,7 @@ described! {
     image: Option<String>, Some(None), Range::ANY, "the column of the paths; `path`, `file`, `filename` or `image` by default";
     class: Option<String>, Some(None), Range::ANY, "the column of the classes; `class`, `label`, `target` or `category` by default";
     split: Option<String>, Some(None), Range::ANY, "the column of the sides, such as train and test; `split`, `subset`, `part` or `set` by default";
+    normalize: Normalize, Some(Normalize::Usual), Range::ANY, "by which mean and deviation: the `usual` ones for photographs, or those `found` in the images to train on";
 }
 
 impl DataSet for Listed {
@@ -43,13 +46,13 @@ impl DataSet for Listed {
         }
         let split = FileSplit { train: train.names(), test: test.names() };
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
-        let (train, test) = (train.normalized(photographs()?)?, test.normalized(photographs()?)?);
+        let (train, test) = self.normalize.apply(opening, &mut notes, (train, test))?;
         Ok(OpenData { threads, split: Some(split), notes, ..OpenData::new(train, test) })
     }
 
-    fn open_all(&self, opening: &Opening<'_>, _: &InputSpec) -> Result<Arc<dyn Source>> {
+    fn open_all(&self, opening: &Opening<'_>, inputs: &InputSpec) -> Result<Arc<dyn Source>> {
         let Manifest { train, test } = self.read(opening)?;
-        Ok(Arc::new(test.unwrap_or(train).normalized(photographs()?)?))
+        Ok(Arc::new(as_trained(&test.unwrap_or(train), inputs)?))
     }
 
     fn short_name(&self) -> String {
@@ -63,7 +66,7 @@ impl DataSet for Listed {
 
 impl Listed {
     fn read(&self, opening: &Opening<'_>) -> Result<Manifest> {
-        let Listed { path, image, class, split } = self;
+        let Listed { path, image, class, split, .. } = self;
         let options = ManifestOptions { image: image.clone(), class: class.clone(), split: split.clone() };
         Ok(Manifest::open(path, 3, opening.size, opening.size, &options)?)
     }

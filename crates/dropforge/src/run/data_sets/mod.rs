@@ -6,6 +6,7 @@ mod emnist;
 mod folder;
 mod manifest;
 mod mnist;
+mod normalize;
 mod table;
 mod text;
 
@@ -85,6 +86,8 @@ pub struct Opening<'a> {
     pub noted: Option<&'a FileSplit>,
     /// Whether files that are plainly no images are left out, and noted, instead of refused.
     pub skip_corrupt: bool,
+    /// What the inputs of a run look like, if there is one: what data sets find out of their samples stays as it was.
+    pub inputs: Option<&'a InputSpec>,
 }
 
 impl Opening<'_> {
@@ -101,6 +104,8 @@ pub struct OpenData {
     pub train: Arc<dyn Source>,
     /// Samples to measure on.
     pub test: Arc<dyn Source>,
+    /// Samples that training never looks at, for the last word on a model; `None` where there are none beside `test`.
+    pub kept: Option<Arc<dyn Source>>,
     /// What the samples look like.
     pub inputs: InputSpec,
     /// How many threads reading pays for.
@@ -120,7 +125,7 @@ impl OpenData {
         let inputs = InputSpec::of(&train);
         let (train, test) = (Arc::new(train), Arc::new(test));
         let (split, notes, skipping, cache) = (None, Vec::new(), Vec::new(), None);
-        OpenData { train, test, inputs, threads: 1, split, notes, skipping, cache }
+        OpenData { train, test, kept: None, inputs, threads: 1, split, notes, skipping, cache }
     }
 
     /// Samples that cannot be read are passed over if that is wanted, and those to train on stay in memory up to so many

@@ -1,20 +1,40 @@
 #!/usr/bin/env python3
-"""Writes an image and what torchvision's changes make of it, as text.
+"""Writes an image and what torchvision's changes and policies make of it, as text.
 
     python3 scripts/golden_transforms.py
 
 The first line has the image, 3 × 9 × 12 numbers; each other one the name of a change, its settings, and what comes
-out. Needs torchvision.
+out. The pairs of AutoAugment have a file of their own, with every 17th number of what comes out. Needs torchvision.
 """
 
 from pathlib import Path
 
 import torch
-from torchvision.transforms import InterpolationMode
+from torchvision.transforms import AutoAugmentPolicy, InterpolationMode
+from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 TARGET = Path(__file__).parent.parent / "crates/data/tests/data/transforms.txt"
+POLICIES = TARGET.with_name("policies.txt")
 HEIGHT, WIDTH = 9, 12
+# Changes of policies in our order, by torchvision's names.
+CHANGES = {
+    "Identity": "Nothing",
+    "ShearX": "ShearRows",
+    "ShearY": "ShearColumns",
+    "TranslateX": "ShiftRight",
+    "TranslateY": "ShiftDown",
+    "Rotate": "Turn",
+    "Brightness": "Brightness",
+    "Color": "Saturation",
+    "Contrast": "Contrast",
+    "Sharpness": "Sharpness",
+    "Posterize": "Posterise",
+    "Solarize": "Solarise",
+    "AutoContrast": "AutoContrast",
+    "Equalize": "Equalise",
+    "Invert": "Invert",
+}
 
 
 def text(numbers):
@@ -31,7 +51,27 @@ def perspective(image, *to):
     return F.perspective_image(image, corners, to, interpolation=InterpolationMode.BILINEAR)
 
 
+def made_by(method, image, name, strength, strengths, way):
+    magnitudes, signed = type(method)._AUGMENTATION_SPACE[name]
+    values = magnitudes(strengths, HEIGHT, WIDTH)
+    magnitude = 0.0 if values is None else float(values[strength]) * (way if signed else 1)
+    return method._apply_image_or_video_transform(image, name, magnitude, InterpolationMode.BILINEAR, {torch.Tensor: None})
+
+
+def policy(image, change, strength, far, way):
+    method = v2.TrivialAugmentWide() if far else v2.RandAugment()
+    return made_by(method, image, list(CHANGES)[change], strength, 31, way)
+
+
+def elastic(image, strength):
+    moves = torch.tensor([(at * at * 37) % 101 / 101 - 0.5 for at in range(2 * HEIGHT * WIDTH)])
+    moves = moves.reshape(2, HEIGHT, WIDTH) * strength * torch.tensor([2 / WIDTH, 2 / HEIGHT]).reshape(2, 1, 1)
+    return F.elastic_image(image, moves.permute(1, 2, 0).unsqueeze(0), interpolation=InterpolationMode.BILINEAR)
+
+
 CASES = [
+    *(("policy", policy, [change, 17, far, way]) for change in range(14) for far, way in [(0, 1), (1, -1)]),
+    ("elastic", elastic, [3]),
     ("flip", F.horizontal_flip_image, []),
     ("flip_vertically", F.vertical_flip_image, []),
     ("brightness", F.adjust_brightness_image, [1.4]),
@@ -71,6 +111,16 @@ def main():
     large = torch.tensor([(at * at * 37) % 101 for at in range(400)]).reshape(1, 20, 20) / 101
     lines.append(f"equalise_large , {text(F.equalize_image(large).flatten())}")
     TARGET.write_text("\n".join(lines) + "\n")
+    pairs = [text(image.flatten())]
+    for name, which in [("cifar10", AutoAugmentPolicy.CIFAR10), ("imagenet", AutoAugmentPolicy.IMAGENET)]:
+        method = v2.AutoAugment(which)
+        for number, pair in enumerate(method._policies):
+            changed = image
+            for change, _, strength in pair:
+                changed = made_by(method, changed, change, strength or 0, 10, 1)
+            steps = [f"{CHANGES[change]}:{round(10 * part)}:{strength or 0}" for change, part, strength in pair]
+            pairs.append(f"{name} {number} {','.join(steps)} {text(changed.flatten()[::17])}")
+    POLICIES.write_text("\n".join(pairs) + "\n")
 
 
 if __name__ == "__main__":

@@ -23,11 +23,17 @@ impl Transform for Elastic {
             let reach = (3.0 * self.smooth).ceil().max(1.0) as usize;
             blur(&mut Image { channels: 2, height, width, pixels: &mut moves }, reach, self.smooth);
         }
-        image.sample_from(|x, y| {
-            let at = (y as usize).min(height - 1) * width + (x as usize).min(width - 1);
-            (x + self.strength * moves[at], y + self.strength * moves[height * width + at])
-        });
+        stretch(image, &moves, self.strength);
     }
+}
+
+/// Moves each pixel by its own amounts, to the right and then down, times `strength` pixels.
+pub(super) fn stretch(image: &mut Image, moves: &[f32], strength: f32) {
+    let (height, width) = (image.height, image.width);
+    image.sample_from(|x, y| {
+        let at = (y as usize).min(height - 1) * width + (x as usize).min(width - 1);
+        (x + strength * moves[at], y + strength * moves[height * width + at])
+    });
 }
 
 #[cfg(test)]

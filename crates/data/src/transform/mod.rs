@@ -1,6 +1,7 @@
 //! Random changes of images that are the same whatever the number of threads, and after a run was resumed.
 
 mod affine;
+mod auto_augment;
 mod blur;
 mod colour;
 mod crop;
@@ -17,6 +18,7 @@ mod rotate;
 mod solarise;
 
 pub use affine::Affine;
+pub use auto_augment::{AutoAugment, Policy};
 pub use blur::{Blur, Sharpen};
 pub use colour::{ColourJitter, Grey};
 pub use crop::{RandomCrop, RandomResizedCrop};
@@ -223,6 +225,20 @@ pub(crate) mod tests {
                 ("blur", &[reach, deviation]) => blur::blur(&mut image, reach as usize, deviation),
                 ("affine", &[degrees, right, down, scale, along, across]) => {
                     affine::Motion { degrees, right, down, scale, shear: [along, across] }.apply(&mut image);
+                }
+                // Which of the changes, its strength, whether it may go far, and which way.
+                ("policy", &[change, strength, far, way]) => {
+                    let reach = if far > 0.0 { &policy::WIDE } else { &policy::GENTLE };
+                    policy::CHANGES[change as usize].apply(
+                        &mut image,
+                        policy::part(strength as usize),
+                        reach,
+                        way,
+                    );
+                }
+                ("elastic", &[strength]) => {
+                    let moves: Vec<f32> = (0..216).map(|i| (i * i * 37 % 101) as f32 / 101.0 - 0.5).collect();
+                    elastic::stretch(&mut image, &moves, strength);
                 }
                 ("perspective", corners) => {
                     let corner = |i: usize| (f64::from(corners[2 * i]), f64::from(corners[2 * i + 1]));

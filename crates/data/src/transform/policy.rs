@@ -1,6 +1,6 @@
 //! Random changes picked from a list.
 
-use super::affine::Motion;
+use super::affine::{Motion, apply_map};
 use super::blur::sharpen;
 use super::colour::{brightness, contrast, saturation};
 use super::equalise::{auto_contrast, equalise};
@@ -22,7 +22,8 @@ pub struct RandAugment {
 impl Transform for RandAugment {
     fn apply(&self, image: &mut Image, random: &mut Random) {
         for _ in 0..self.changes {
-            pick(random).apply(image, self.strength.min(STRONGEST), &GENTLE, random);
+            let (change, way) = (pick(random), way(random));
+            change.apply(image, part(self.strength), &GENTLE, way);
         }
     }
 }
@@ -36,14 +37,20 @@ impl Transform for TrivialAugment {
     fn apply(&self, image: &mut Image, random: &mut Random) {
         let change = pick(random);
         let strength = random.below(STRONGEST + 1);
-        change.apply(image, strength, &WIDE, random);
+        change.apply(image, part(strength), &WIDE, way(random));
     }
 }
 
+/// Strengths go from 0 to this.
 const STRONGEST: usize = 30;
 
+/// A strength as a part of the full one.
+pub(super) fn part(strength: usize) -> f32 {
+    strength.min(STRONGEST) as f32 / STRONGEST as f32
+}
+
 /// How far changes go at full strength.
-struct Reach {
+pub(super) struct Reach {
     /// Tangent of the angle.
     shear: f32,
     degrees: f32,
@@ -55,12 +62,16 @@ struct Reach {
     shift: fn(f32) -> f32,
 }
 
-const GENTLE: Reach =
+/// That of RandAugment and AutoAugment.
+pub(super) const GENTLE: Reach =
     Reach { shear: 0.3, degrees: 30.0, factor: 0.9, bits: 4.0, shift: |extent| extent * 150.0 / 331.0 };
-const WIDE: Reach = Reach { shear: 0.99, degrees: 135.0, factor: 0.99, bits: 6.0, shift: |_| 32.0 };
+/// That of TrivialAugment.
+pub(super) const WIDE: Reach =
+    Reach { shear: 0.99, degrees: 135.0, factor: 0.99, bits: 6.0, shift: |_| 32.0 };
 
+/// A change of which only the strength is open.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Change {
+pub(super) enum Change {
     Nothing,
     ShearRows,
     ShearColumns,
@@ -75,9 +86,11 @@ enum Change {
     Solarise,
     AutoContrast,
     Equalise,
+    Invert,
 }
 
-const CHANGES: [Change; 14] = [
+/// Those that are picked from at random.
+pub(super) const CHANGES: [Change; 14] = [
     Change::Nothing,
     Change::ShearRows,
     Change::ShearColumns,
@@ -99,27 +112,23 @@ fn pick(random: &mut Random) -> Change {
 }
 
 impl Change {
-    fn apply(self, image: &mut Image, strength: usize, reach: &Reach, random: &mut Random) {
-        let part = strength as f32 / STRONGEST as f32;
-        // Which way: drawn for all, so that what comes after does not depend on the change.
-        let way = if random.below(2) == 0 { 1.0 } else { -1.0 };
+    /// The change at so many parts of its full strength, 0 to 1; a way of 1 or −1 says in which direction, where there are two.
+    pub fn apply(self, image: &mut Image, part: f32, reach: &Reach, way: f32) {
         let signed = way * part;
-        let degrees = |tangent: f32| tangent.atan().to_degrees();
         let factor = 1.0 + signed * reach.factor;
         let still = Motion::default();
         match self {
             Change::Nothing => {}
-            Change::ShearRows => Motion { shear: [degrees(signed * reach.shear), 0.0], ..still }.apply(image),
-            Change::ShearColumns => {
-                Motion { shear: [0.0, degrees(signed * reach.shear)], ..still }.apply(image)
-            }
+            // About the upper left corner, as the first of these methods did it and all others since.
+            Change::ShearRows => apply_map(image, &[1.0, signed * reach.shear, 0.0, 0.0, 1.0, 0.0]),
+            Change::ShearColumns => apply_map(image, &[1.0, 0.0, 0.0, signed * reach.shear, 1.0, 0.0]),
             Change::ShiftRight => {
                 Motion { right: (signed * (reach.shift)(image.width as f32)).trunc(), ..still }.apply(image);
             }
             Change::ShiftDown => {
                 Motion { down: (signed * (reach.shift)(image.height as f32)).trunc(), ..still }.apply(image);
             }
-            Change::Turn => Motion { degrees: signed * reach.degrees, ..still }.apply(image),
+            Change::Turn => Motion { degrees: -signed * reach.degrees, ..still }.apply(image),
             Change::Brightness => brightness(image, factor),
             Change::Saturation => saturation(image, factor),
             Change::Contrast => contrast(image, factor),
@@ -128,8 +137,14 @@ impl Change {
             Change::Solarise => solarise(image, 1.0 - part),
             Change::AutoContrast => auto_contrast(image),
             Change::Equalise => equalise(image),
+            Change::Invert => image.pixels.iter_mut().for_each(|x| *x = 1.0 - *x),
         }
     }
+}
+
+/// Which way: drawn for all changes, so that what comes after does not depend on them.
+pub(super) fn way(random: &mut Random) -> f32 {
+    if random.below(2) == 0 { 1.0 } else { -1.0 }
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! What changes of images are called in files, and what can be set of each.
 
-use crate::described;
-use crate::settings::Range;
+use crate::settings::{Context, Range, SettingType, Value, unknown};
+use crate::{Error, Result, described};
 use dropforge_data::transform::{
-    Affine, AutoContrast, Blur, ColourJitter, Elastic, Equalise, Erase, Flip, FlipVertically, Grey, Noise,
-    Perspective, Posterise, RandAugment, RandomCrop, RandomResizedCrop, Rotate, Sharpen, Solarise,
-    TrivialAugment,
+    Affine, AutoAugment, AutoContrast, Blur, ColourJitter, Elastic, Equalise, Erase, Flip, FlipVertically,
+    Grey, Noise, Perspective, Policy, Posterise, RandAugment, RandomCrop, RandomResizedCrop, Rotate, Sharpen,
+    Solarise, TrivialAugment,
 };
 
 described! {
@@ -18,6 +18,11 @@ described! {
 described! {
     AutoContrast = "auto_contrast", "each plane is stretched from black to white";
     probability: f32, Some(0.5), (0.0..=1.0).into(), "of each image";
+}
+described! {
+    AutoAugment = "auto_augment", "one of 25 pairs of changes that a search found to be the best for photographs"
+        like "torchvision.transforms.v2.AutoAugment" but "bilinear";
+    policy: Policy, Some(Policy::ImageNet), Range::ANY, "the photographs that they were found on: `imagenet` or `cifar10`";
 }
 described! {
     Blur = "blur", "the image is blurred by a Gaussian bell of random width";
@@ -99,4 +104,27 @@ described! {
 }
 described! {
     TrivialAugment = "trivial_augment", "one change, picked at random from fourteen, of random strength";
+}
+
+const POLICIES: [(&str, Policy); 2] = [("imagenet", Policy::ImageNet), ("cifar10", Policy::Cifar10)];
+
+impl SettingType for Policy {
+    fn expects() -> String {
+        "`imagenet` or `cifar10`".into()
+    }
+
+    fn read(value: &Value, _: &Context<'_>) -> Result<Policy> {
+        let Some(name) = value.as_str() else {
+            return Err(Error::setting(format!("should be {}, got {value}", Policy::expects())));
+        };
+        let known = POLICIES.iter().find(|(known, _)| *known == name);
+        known
+            .map(|(_, policy)| *policy)
+            .ok_or_else(|| unknown("unknown policy", name, "known are", &POLICIES.map(|(known, _)| known)))
+    }
+
+    fn write(&self) -> Result<Option<Value>> {
+        let known = POLICIES.iter().find(|(_, policy)| policy == self);
+        Ok(known.map(|(name, _)| Value::String((*name).into())))
+    }
 }

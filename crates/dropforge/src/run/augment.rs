@@ -8,9 +8,9 @@ use crate::train::TrainerBuilder;
 use crate::{Error, ErrorKind, Result};
 use dropforge_data::Source;
 use dropforge_data::transform::{
-    Affine, AutoContrast, Blur, ColourJitter, Elastic, Equalise, Erase, Flip, FlipVertically, Grey, Noise,
-    Perspective, Posterise, RandAugment, RandomCrop, RandomResizedCrop, Rotate, Sharpen, Solarise, Transform,
-    TrivialAugment, augment,
+    Affine, AutoAugment, AutoContrast, Blur, ColourJitter, Elastic, Equalise, Erase, Flip, FlipVertically,
+    Grey, Noise, Perspective, Posterise, RandAugment, RandomCrop, RandomResizedCrop, Rotate, Sharpen,
+    Solarise, Transform, TrivialAugment, augment,
 };
 use std::sync::Arc;
 
@@ -52,6 +52,7 @@ macro_rules! augmentations {
 }
 augmentations! {
     Affine: |change| Change::Both(change),
+    AutoAugment: |change| Change::Host(change),
     AutoContrast: |change| Change::Host(change),
     Blur: |change| Change::Host(change),
     // Turning the circle of colours takes more than a device is worth.

@@ -281,6 +281,7 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
     data: data_sets::all(),
     transforms: entries![dyn Augmentation:
         transform::Affine,
+        transform::AutoAugment,
         transform::AutoContrast,
         transform::Blur,
         transform::ColourJitter,

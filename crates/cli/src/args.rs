@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+use crate::units::{bytes, seconds};
 use clap::{Args, Parser, Subcommand};
 use dropforge::step::Precision;
 use std::net::IpAddr;
@@ -73,46 +74,6 @@ pub struct Machine {
     pub memory_limit: Option<u64>,
 }
 
-/// A size in bytes: a number with or without a unit.
-fn bytes(text: &str) -> Result<u64, String> {
-    const UNITS: [(&str, u64); 9] = [
-        ("KiB", 1 << 10),
-        ("MiB", 1 << 20),
-        ("GiB", 1 << 30),
-        ("TiB", 1 << 40),
-        ("KB", 1000),
-        ("MB", 1_000_000),
-        ("GB", 1_000_000_000),
-        ("TB", 1_000_000_000_000),
-        ("B", 1),
-    ];
-    let unit = |&&(name, _): &&(&str, u64)| {
-        let start = text.len().checked_sub(name.len());
-        start.and_then(|start| text.get(start..)).is_some_and(|end| end.eq_ignore_ascii_case(name))
-    };
-    let (number, factor) = match UNITS.iter().find(unit) {
-        Some((name, factor)) => (&text[..text.len() - name.len()], *factor),
-        None => (text, 1),
-    };
-    match number.trim().parse::<f64>() {
-        Ok(number) if number >= 0.0 && number * factor as f64 <= u64::MAX as f64 => {
-            Ok((number * factor as f64) as u64)
-        }
-        _ => Err("give a size such as 2GiB, 500MB or 1000000".into()),
-    }
-}
-
-/// A time in seconds: a number with or without a unit.
-fn seconds(text: &str) -> Result<f64, String> {
-    let units = [("min", 60.0), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86_400.0)];
-    let unit = units.iter().find_map(|(name, factor)| Some((text.strip_suffix(name)?, *factor)));
-    let (number, factor) = unit.unwrap_or((text, 1.0));
-    match number.trim().parse::<f64>() {
-        Ok(number) if number > 0.0 && (number * factor).is_finite() => Ok(number * factor),
-        _ => Err("give a time above 0 such as 90s, 3m or 2h".into()),
-    }
-}
-
 #[derive(Args)]
 pub struct DataArgs {
     /// `digits`, `mnist:DIR`, `folder:DIR` with one folder of images per class, `table:FILE?target=COLUMN`; `list data` has all
@@ -172,13 +133,13 @@ pub struct Train {
     /// What is measured, see `dropforge list metrics` [default: what suits the targets]
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub metrics: Vec<String>,
-    /// Most steps to make
+    /// Most steps that the whole run makes; --resume goes on with a greater number
     #[arg(long, value_name = "N")]
     pub max_steps: Option<u64>,
     /// Stop once so many epochs are finished, as if interrupted: the schedule is that of --epochs, and --resume goes on
     #[arg(long, value_name = "N")]
     pub until_epoch: Option<u64>,
-    /// Longest time to train, such as 90s, 3m or 2h
+    /// Longest time that the whole run trains and validates, such as 90s, 3m or 2h; --resume goes on with a longer one
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     pub max_time: Option<f64>,
     /// Also validate after every so many steps within an epoch
@@ -313,7 +274,7 @@ pub struct Init {
     /// File to write
     #[arg(value_name = "FILE.toml", default_value = "dropforge.toml")]
     pub file: PathBuf,
-    /// A built-in model
+    /// A built-in model, or a .toml or .json file that lists layers
     #[arg(long, value_name = "MODEL", default_value = "lenet")]
     pub model: String,
 }
@@ -498,6 +459,15 @@ pub struct Eval {
     /// Take the best weights, which training with --keep-best has kept, instead of the last
     #[arg(long)]
     pub best: bool,
+    /// Pass over samples that cannot be read, and count them [default: as in training]
+    #[arg(long)]
+    pub skip_corrupt: bool,
+    /// Measure by this loss, see `dropforge list losses` [default: that of the training; of an imported network what suits the targets]
+    #[arg(long, value_name = "NAME")]
+    pub loss: Option<String>,
+    /// Measure these, see `dropforge list metrics` [default: those of the training, or what suits the targets]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub metrics: Vec<String>,
     /// Samples at a time
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub batch: usize,
@@ -616,6 +586,18 @@ pub struct Import {
     /// Names of the classes [default: those that the file says]
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub classes: Vec<String>,
+    /// What is taken off inputs, for each channel or once, such as 0.485,0.456,0.406 [default: what the file says]
+    #[arg(
+        long,
+        value_name = "NUMBER,...",
+        value_delimiter = ',',
+        requires = "std",
+        allow_negative_numbers = true
+    )]
+    pub mean: Vec<f32>,
+    /// What they are divided by then
+    #[arg(long, value_name = "NUMBER,...", value_delimiter = ',', requires = "mean")]
+    pub std: Vec<f32>,
     /// The output that is the prediction [default: the first]
     #[arg(long, value_name = "NAME")]
     pub output: Option<String>,
@@ -637,6 +619,9 @@ fn extent(text: &str) -> Result<(String, usize), String> {
     Ok((name.to_string(), number.parse().map_err(|_| wrong())?))
 }
 
+/// How many classes a model is looked at with.
+pub const CLASSES: usize = 10;
+
 #[derive(Args)]
 pub struct ModelArgs {
     /// A built-in model, or a .toml or .json file that lists layers
@@ -645,15 +630,15 @@ pub struct ModelArgs {
     /// Shape of one input, such as 1x28x28 [default: that of the model]
     #[arg(long, value_name = "SHAPE")]
     pub input: Option<String>,
-    /// How many classes there are
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub classes: usize,
+    /// How many classes there are [default: 10]
+    #[arg(long, value_name = "N")]
+    pub classes: Option<usize>,
 }
 
 #[derive(Args)]
 pub struct Summary {
-    /// Folder of a run, instead of a model
-    #[arg(value_name = "RUN", conflicts_with_all = ["model", "input", "classes"])]
+    /// Folder of a run, a packed one, or a model as for --model
+    #[arg(value_name = "RUN or MODEL", conflicts_with = "model")]
     pub run: Option<PathBuf>,
     #[command(flatten)]
     pub model: ModelArgs,
@@ -706,7 +691,7 @@ pub struct Bench {
 
 #[derive(Args)]
 pub struct Explain {
-    /// A built-in model, a .toml or .json file that lists layers, or the folder of a run: then its prediction is printed
+    /// A built-in model, a .toml or .json file that lists layers, or a run, packed or not: then its prediction is printed
     #[arg(value_name = "MODEL or RUN", default_value = "lenet")]
     pub model: String,
     /// Of a run: print its evaluation, with loss and metrics, instead of its prediction
@@ -716,7 +701,7 @@ pub struct Explain {
     #[arg(long, value_name = "SHAPE")]
     pub input: Option<String>,
     /// How many classes there are
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = CLASSES)]
     pub classes: usize,
     /// Samples per step
     #[arg(long, value_name = "N", default_value_t = 128)]
@@ -733,28 +718,10 @@ pub struct Explain {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cli, bytes, seconds};
+    use super::Cli;
     use clap::CommandFactory;
     use dropforge::run::RunConfig;
     use dropforge::settings::Described;
-
-    #[test]
-    fn times_have_units() {
-        let times = ["90", "90s", "1.5m", "2 h", "1min", "1d"].map(|text| seconds(text).unwrap());
-        assert_eq!(times, [90.0, 90.0, 90.0, 7200.0, 60.0, 86_400.0]);
-        for wrong in ["", "s", "-1s", "0", "nan", "inf", "1e999h", "3 weeks"] {
-            assert!(seconds(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn sizes_have_units() {
-        let sizes = ["0", "17", "2GiB", "1.5 KiB", "500mb", "3B", "1TB"].map(|text| bytes(text).unwrap());
-        assert_eq!(sizes, [0, 17, 2 << 30, 1536, 500_000_000, 3, 1_000_000_000_000]);
-        for wrong in ["", "GiB", "-1", "1 parsec", "nan", "1e99", "inf", "2GiBs", "é"] {
-            assert!(bytes(wrong).is_err(), "{wrong}");
-        }
-    }
 
     /// Defaults that help states in words are those of the settings.
     #[test]

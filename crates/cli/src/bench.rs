@@ -2,10 +2,11 @@
 
 use crate::args::Bench;
 use crate::machine;
-use crate::output::{Outcome, count, line};
+use crate::output::{Outcome, OutputFile, count, line};
 use crate::trace::{self, Timeline};
 use crate::workloads::{NAMES, Task, Workload, workload};
 use dropforge::Runtime;
+use dropforge::file::FileKind;
 use dropforge::step::{Batch, NetworkBuilder, Precision, Step, StepBuilder};
 use serde_json::json;
 use std::time::Instant;
@@ -27,6 +28,7 @@ pub fn run(args: &Bench) -> Outcome {
     if !(args.seconds.is_finite() && args.seconds >= 0.0) {
         return Err(format!("--seconds is {}, it must be 0 or more", args.seconds).into());
     }
+    let traced = args.trace.as_deref().map(|path| OutputFile::new(path, FileKind::Trace)).transpose()?;
     let precision = machine::chosen(args.dtype, &runtime);
     let samples = args.batch.map_or(workload.batch, usize::from);
     let batch = data(&workload.task, samples, &runtime)?;
@@ -80,8 +82,8 @@ pub fn run(args: &Bench) -> Outcome {
             step.run(&batch)?;
         }
     }
-    if let Some(path) = &args.trace {
-        trace::write(path, &step.kernels(), &step.memory_blocks(), &Timeline::default())?;
+    if let Some(file) = &traced {
+        trace::write(file, &step.kernels(), &step.memory_blocks(), &Timeline::default())?;
     }
     if args.profile {
         let memory = runtime.memory();

@@ -3,17 +3,77 @@
 use crate::args::DataArgs;
 use crate::output::{Outcome, note};
 use crate::train;
-use dropforge::data::Source;
+use dropforge::data::{SkipUnreadable, Source, read_one, skip_unreadable, subset};
 use dropforge::run::{DataSpec, Opening, Trained, read_split, unnamed_parts};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Test data for a run, and what they are called. Of the data that it was trained on, what was kept for testing, as it was split
-/// then; of other data all.
-pub fn for_testing(trained: &Trained, run: &Path, args: &DataArgs) -> Outcome<(DataSpec, Arc<dyn Source>)> {
+/// Data to measure a run on.
+pub struct Testing {
+    /// What they are called.
+    pub spec: DataSpec,
+    /// The samples.
+    pub source: Arc<dyn Source>,
+    /// What passes over samples that cannot be read, if that is wanted.
+    skipping: Option<Arc<SkipUnreadable>>,
+}
+
+impl Testing {
+    fn new(spec: DataSpec, source: Arc<dyn Source>, skip_corrupt: bool) -> Testing {
+        let skipping = skip_corrupt.then(|| Arc::new(skip_unreadable(source.clone())));
+        Testing { spec, source, skipping }
+    }
+
+    /// The samples to measure on. As in training, the next one that can be read takes the place of one that cannot be, if that is to
+    /// be so.
+    pub fn measured(&self) -> Arc<dyn Source> {
+        self.skipping.as_ref().map_or_else(|| self.source.clone(), |skipping| skipping.clone())
+    }
+
+    /// How many could not be read, once they have been.
+    pub fn note_skipped(&self) {
+        let first =
+            self.skipping.as_ref().and_then(|skipping| Some((skipping.skipped(), skipping.first_error()?)));
+        if let Some((skipped, first)) = first {
+            note(&format!("passed over {skipped} times what cannot be read; the first: {first}"));
+        }
+    }
+
+    /// The samples that can be read with their numbers: all, unless others are to be left out, which are noted.
+    pub fn readable(&self) -> Outcome<(Arc<dyn Source>, Option<Vec<usize>>)> {
+        let (Some(_), Some(len)) = (&self.skipping, self.source.len()) else {
+            return Ok((self.source.clone(), None));
+        };
+        let mut numbers = Vec::new();
+        for number in 0..len {
+            match read_one(&*self.source, number) {
+                Ok(_) => numbers.push(number),
+                Err(error) => note(&format!("sample {number} is left out: {error}")),
+            }
+        }
+        let readable = subset(self.source.clone(), numbers.clone()).map_err(|error| error.to_string())?;
+        Ok((Arc::new(readable), Some(numbers)))
+    }
+}
+
+/// Test data for a run. Of the data that it was trained on, what was kept for testing, as it was split
+/// then; of other data all. What cannot be read is passed
+/// over if that is asked for, or was in training.
+pub fn for_testing(trained: &Trained, run: &Path, args: &DataArgs, skip_corrupt: bool) -> Outcome<Testing> {
     let own = trained.config().map(|config| config.data.as_str());
     let named = match args.data.as_deref().or(own) {
         Some(named) => named,
+        None if run.is_file() => {
+            let run = run.display();
+            return Err(format!("{run}: a packed run does not hold what its data are called; say what to measure it on with --data").into());
+        }
+        None if trained.is_imported() => {
+            let run = run.display();
+            return Err(format!(
+                "{run}: an imported network has no data of its own; say what to measure it on with --data"
+            )
+            .into());
+        }
         None => {
             let why = unnamed_parts(run)?.into_iter().find(|line| line.starts_with("data: "));
             let why = why.map_or_else(String::new, |line| format!(" ({})", &line["data: ".len()..]));
@@ -31,12 +91,13 @@ pub fn for_testing(trained: &Trained, run: &Path, args: &DataArgs) -> Outcome<(D
     }
     let usual = trained.inputs().shape.last().copied().unwrap_or(train::IMAGE_SIZE);
     let size = args.size.map_or(usual, |size| size as usize);
+    let skip_corrupt = skip_corrupt || trained.config().is_some_and(|config| config.skip_corrupt);
     if own != Some(spec.absolute()?.to_string().as_str()) {
-        let all = spec.open_all(&Opening::of(size), trained.inputs())?;
-        return Ok((spec, all));
+        let source = spec.open_all(&Opening { skip_corrupt, ..Opening::of(size) }, trained.inputs())?;
+        return Ok(Testing::new(spec, source, skip_corrupt));
     }
     let (noted, inputs) = (read_split(run)?, Some(trained.inputs()));
-    let open = spec.open(&Opening { noted: noted.as_ref(), inputs, ..Opening::of(size) })?;
+    let open = spec.open(&Opening { size, noted: noted.as_ref(), skip_corrupt, inputs })?;
     open.notes.iter().for_each(|text| note(text));
-    Ok((spec, open.kept.unwrap_or(open.test)))
+    Ok(Testing::new(spec, open.kept.unwrap_or(open.test), skip_corrupt))
 }

@@ -3,38 +3,39 @@
 use crate::args::Explain;
 use crate::machine;
 use crate::machine::chosen;
+use crate::models::{self, Looked};
 use crate::output::{Outcome, line};
-use crate::shapes;
-use dropforge::loss::cross_entropy;
-use dropforge::run::{ModelSpec, RunConfig, Trained};
-use dropforge::settings::{Table, Value};
+use dropforge::loss::{Loss, cross_entropy};
+use dropforge::run::{Part, RunConfig, Trained};
+use dropforge::settings::{SettingType, Table};
 use dropforge::step::StepBuilder;
 use dropforge::{DType, ValueType};
 use std::path::Path;
 
 pub fn run(args: &Explain) -> Outcome {
     let run = Path::new(&args.model);
-    if run.is_dir() {
+    if run.is_dir() || run.is_file() && !models::is_list(&args.model) {
         return of_run(run, args);
     }
     if args.evaluation {
         return Err("--evaluation is for runs; give the folder of one instead of a model".into());
     }
-    let model = ModelSpec::parse(&args.model)?;
-    let sample = match &args.input {
-        Some(text) => shapes::parse(text)?,
-        None => model.usual_input(),
-    };
     if args.batch == 0 {
         return Err("a batch of 0 samples is asked for, use 1 or more".into());
     }
+    let Looked { model, sample, summary } = models::look(&args.model, args.input.as_deref(), args.classes)?;
     let runtime = machine::open(&args.machine, machine::DEFAULT)?;
-    let settings = Table::from_iter([("model".to_string(), Value::String(args.model.clone()))]);
+    let settings = Table::from_iter(model.write()?.map(|model| ("model".to_string(), model)));
     let optimizer = RunConfig::new(&settings)?.optimizer.build()?;
-    let input = ValueType::new(DType::F32, [&[args.batch], sample.as_slice()].concat());
-    let target = ValueType::new(DType::I32, [args.batch]);
-    let net = model.build(args.classes)?;
-    let mut step = StepBuilder::new(net, cross_entropy(), optimizer)
+    let batched = |dtype, rest: &[usize]| ValueType::new(dtype, [&[args.batch], rest].concat());
+    // Scores have their classes on the axis behind the batch, and there is a target for each place on the others.
+    let places = summary.output.as_deref().and_then(|output| output.get(2..)).unwrap_or_default();
+    let (loss, target): (Box<dyn Loss>, _) = match model.usual_loss() {
+        Some(name) => (Part::<dyn Loss>::try_from(name)?.build()?, batched(DType::I32, &[])),
+        None => (Box::new(cross_entropy()), batched(DType::I32, places)),
+    };
+    let input = batched(sample.dtype, &sample.shape);
+    let mut step = StepBuilder::new(model.build(args.classes)?, loss, optimizer)
         .precision(chosen(args.precision, &runtime))
         .runtime(&runtime);
     if let Some(limit) = args.clip_norm {

@@ -2,11 +2,13 @@
 
 use crate::args::Export;
 use crate::machine;
-use crate::output::{Outcome, line};
+use crate::output::{Outcome, OutputFile};
+use dropforge::file::FileKind;
 use dropforge::run::{OnnxOptions, Trained};
 use serde_json::json;
 
 pub fn run(args: &Export) -> Outcome {
+    let out = OutputFile::new(&args.onnx, FileKind::Onnx)?;
     let trained = Trained::open(&args.run, &machine::of_run(&args.machine, &args.run)?)?;
     let options = OnnxOptions::new().opset(args.opset);
     let options = match args.preprocess.as_deref() {
@@ -17,7 +19,7 @@ pub fn run(args: &Export) -> Outcome {
     trained.save_onnx(&args.onnx, &options)?;
     let file = args.onnx.display().to_string();
     match args.json {
-        true => line(json!({ "run": args.run.display().to_string(), "onnx": file, "opset": args.opset })),
-        false => line(format_args!("written to {file}")),
+        true => out.say(json!({ "run": args.run.display().to_string(), "onnx": file, "opset": args.opset })),
+        false => out.say(format_args!("written to {file}")),
     }
 }

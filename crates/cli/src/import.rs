@@ -11,6 +11,9 @@ pub fn run(args: &Import) -> Outcome {
     if !args.classes.is_empty() {
         options = options.classes(args.classes.iter().cloned());
     }
+    if !args.mean.is_empty() {
+        options = options.normalisation(args.mean.clone(), args.std.clone());
+    }
     if let Some(output) = &args.output {
         options = options.output(output);
     }

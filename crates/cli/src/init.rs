@@ -1,29 +1,25 @@
 //! `dropforge init`: a file of settings to begin with.
 
 use crate::args::Init;
-use crate::output::{Outcome, line};
-use dropforge::run::RunConfig;
+use crate::output::{Outcome, OutputFile};
+use dropforge::file::FileKind;
 use dropforge::run::registry::registry;
-use dropforge::settings::{Described, Setting, TYPE, Table, Value};
+use dropforge::run::{ModelSpec, RunConfig};
+use dropforge::settings::{Described, Setting, SettingType, TYPE, Table, Value};
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write as _};
 
 pub fn run(args: &Init) -> Outcome {
     let text = text(&args.model)?;
-    let failed = |error: std::io::Error| match error.kind() {
-        ErrorKind::AlreadyExists => format!("{}: is there already; give another name", args.file.display()),
-        _ => format!("{}: cannot write it: {error}", args.file.display()),
-    };
-    let file = OpenOptions::new().write(true).create_new(true).open(&args.file);
-    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed)?;
+    let out = OutputFile::new(&args.file, FileKind::Other)?;
+    out.write(text)?;
     let file = args.file.display();
-    line(format_args!("{file} is written; change it, then `dropforge train --config {file}`"))
+    out.say(format_args!("{file} is written; change it, then `dropforge train --config {file}`"))
 }
 
 /// Every setting with its default and what it means; one that is off stands behind a `#`.
 fn text(model: &str) -> Outcome<String> {
-    let config = RunConfig::new(&Table::from_iter([("model".to_string(), Value::String(model.into()))]))?;
+    let model = ModelSpec::parse(model)?.write()?;
+    let config = RunConfig::new(&Table::from_iter(model.map(|model| ("model".to_string(), model))))?;
     let table = config.table()?;
     let mut text = String::from(
         "# Settings of a training: `dropforge train --config FILE`. What stands behind a # is off, or what it would be anyway.\n\

@@ -1,12 +1,16 @@
 //! `dropforge lr-find`
 
 use crate::args::LrFind;
-use crate::output::{Outcome, line};
+use crate::output::{Outcome, OutputFile, line};
 use crate::train::{Training, resolve};
+use dropforge::file::FileKind;
 use dropforge::plot::{Chart, Series};
 use serde_json::json;
 
 pub fn run(args: &LrFind) -> Outcome {
+    if args.train.resume.is_some() {
+        return Err("--resume: rates are tried from the beginning of a training; give the settings, or --config RUN/config.toml".into());
+    }
     let chart = args.chart.as_ref().or(args.train.out.as_ref());
     let is_svg =
         |path: &&std::path::PathBuf| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("svg"));
@@ -14,9 +18,10 @@ pub fn run(args: &LrFind) -> Outcome {
         let path = path.display();
         return Err(format!("{path}: the chart is written as SVG; give a file that ends in .svg").into());
     }
+    let chart = chart.map(|path| OutputFile::new(path, FileKind::Chart)).transpose()?;
     let (Training { mut trainer, train, .. }, _) = Training::new(&resolve(&args.train)?, &args.train)?;
     let sweep = trainer.find_rate(&train, args.from_rate, args.to_rate, args.steps)?;
-    if let Some(path) = chart {
+    if let Some(file) = &chart {
         let chart = Chart::new("Loss over the learning rate").x("learning rate").y("loss").log_x();
         let mut chart = chart.add(Series::line("loss", sweep.points.iter().copied()));
         if let Some(rate) = sweep.suggestion {
@@ -26,8 +31,7 @@ pub fn run(args: &LrFind) -> Outcome {
             });
             chart = chart.add(Series::dashed(&format!("suggested {rate:.2e}"), [(rate, low), (rate, high)]));
         }
-        std::fs::write(path, chart.svg())
-            .map_err(|error| format!("{}: cannot write it: {error}", path.display()))?;
+        file.write(chart.svg())?;
     }
     if args.train.json {
         let points: Vec<_> = sweep.points.iter().map(|(rate, loss)| json!([rate, loss])).collect();

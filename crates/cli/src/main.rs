@@ -17,6 +17,7 @@ mod interrupt;
 mod list;
 mod lr_find;
 mod machine;
+mod models;
 mod output;
 mod pack;
 mod predict;
@@ -35,6 +36,7 @@ mod trace;
 mod train;
 #[cfg(feature = "tui")]
 mod tui;
+mod units;
 mod weights;
 mod workloads;
 
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
     };
     match run(&cli.command) {
         Ok(()) | Err(Stop::Unread) => ExitCode::SUCCESS,
+        Err(Stop::Said) => ExitCode::FAILURE,
         Err(Stop::Error(message)) => {
             output::error(&message);
             ExitCode::FAILURE

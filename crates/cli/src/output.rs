@@ -1,15 +1,19 @@
 //! Writing to standard output, where the reader may go away, and errors to standard error.
 
+use dropforge::file::{self, FileKind};
 use dropforge::metric::Values;
 use serde_json::{Value, json};
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 /// Why a command ends early.
 #[derive(Debug)]
 pub enum Stop {
     /// Something is wrong; one line says what.
     Error(String),
+    /// Something is wrong, and has been said.
+    Said,
     /// Nobody reads the output any more.
     Unread,
 }
@@ -47,6 +51,53 @@ pub fn line(text: impl fmt::Display) -> Outcome {
         io::ErrorKind::BrokenPipe => Stop::Unread,
         _ => Stop::Error(format!("cannot write to standard output: {error}")),
     })
+}
+
+/// A file that is to be written, and whether what is said of it would get into it: `--out /dev/stdout`.
+pub struct OutputFile<'a> {
+    path: &'a Path,
+    kind: FileKind,
+    is_output: bool,
+}
+
+impl OutputFile<'_> {
+    /// Refuses at once what could not be written in the end.
+    pub fn new(path: &Path, kind: FileKind) -> Outcome<OutputFile<'_>> {
+        file::check(path, kind)?;
+        Ok(OutputFile { path, kind, is_output: is_output(path) })
+    }
+
+    /// Writes it as a whole.
+    pub fn write(&self, contents: impl AsRef<[u8]>) -> Outcome {
+        let failed = |error: io::Error| {
+            let kind = dropforge::ErrorKind::File;
+            dropforge::Error::of(kind, format!("cannot write it: {error}")).caused_by(error)
+        };
+        Ok(file::write(self.path, self.kind, |out| out.write_all(contents.as_ref()).map_err(failed))?)
+    }
+
+    /// Says that it is written: where the file is no output itself, there.
+    pub fn say(&self, text: impl fmt::Display) -> Outcome {
+        if self.is_output {
+            note(&text.to_string());
+            return Ok(());
+        }
+        line(text)
+    }
+}
+
+/// Whether a path leads to standard output.
+#[cfg(unix)]
+fn is_output(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino()));
+    matches!((id(path), id(Path::new("/dev/stdout"))), (Ok(a), Ok(b)) if a == b)
+}
+
+/// Whether a path leads to standard output; where there are no names for that, none does.
+#[cfg(not(unix))]
+fn is_output(_: &Path) -> bool {
+    false
 }
 
 /// Prints an error as one line, whatever its text holds.

@@ -1,8 +1,9 @@
 //! `dropforge predict`
 
 use crate::args::{DataArgs, Predict};
-use crate::output::{Outcome, Stop, line};
-use crate::{data, machine};
+use crate::data::for_testing;
+use crate::machine;
+use crate::output::{Outcome, Stop, error, line};
 use dropforge::run::{PredictionTable, TableFormat, Trained};
 use serde_json::{Map, Value, json};
 use std::io::{self, BufWriter, Write};
@@ -18,35 +19,62 @@ pub fn run(args: &Predict) -> Outcome {
     if let Some(data) = &args.data {
         return data_set(args, &trained, data);
     }
+    if trained.inputs().shape.len() != 3 {
+        return Err(format!(
+            "{}: the network takes inputs of shape {:?}, which are no images; give a data set with --data",
+            args.run.display(),
+            trained.inputs().shape
+        )
+        .into());
+    }
+    // One that is missing or broken does not keep the others from being predicted.
+    let mut wrong = Wrong(0);
     let mut images = Vec::new();
     for path in &args.images {
-        collect(path, &mut images)?;
-    }
-    // Before anything is computed, so that one missing file does not end a long list half-way.
-    for image in &images {
-        let found = std::fs::metadata(image).map_err(|error| format!("{}: {error}", image.display()))?;
-        if !found.is_file() {
-            return Err(format!("{}: is no regular file", image.display()).into());
+        if let Err(Stop::Error(message)) = collect(path, &mut images) {
+            wrong.say(&message);
         }
     }
     let mut out = BufWriter::new(io::stdout().lock());
     let mut table = PredictionTable::new(&mut out, TableFormat::Csv, trained.classes());
     for paths in images.chunks(AT_ONCE) {
-        let pixels = paths.iter().map(|path| trained.inputs().read_image(path));
-        let pixels: Vec<Vec<f32>> = pixels.collect::<Result<_, _>>()?;
-        for (path, probabilities) in paths.iter().zip(trained.probabilities(pixels.concat())?) {
-            let path = path.display().to_string();
+        let (mut read, mut pixels) = (Vec::new(), Vec::new());
+        for path in paths {
+            match trained.inputs().read_image(path) {
+                Ok(image) => {
+                    pixels.extend(image);
+                    read.push(path.display().to_string());
+                }
+                Err(error) => wrong.say(&error.to_string()),
+            }
+        }
+        if read.is_empty() {
+            continue;
+        }
+        for (path, probabilities) in read.iter().zip(trained.probabilities(pixels)?) {
             if args.csv {
-                table.row(&path, &probabilities)?;
+                table.row(path, &probabilities)?;
             } else {
-                print(args.json, &trained, &path, &probabilities)?;
+                print(args.json, &trained, path, &probabilities)?;
             }
         }
     }
-    finish(&mut out)
+    finish(&mut out)?;
+    if wrong.0 > 0 { Err(Stop::Said) } else { Ok(()) }
 }
 
-/// The images of a folder, those in folders below included, in the order of their names; or a single file.
+/// How many of the images cannot be predicted.
+struct Wrong(usize);
+
+impl Wrong {
+    fn say(&mut self, message: &str) {
+        self.0 += 1;
+        error(message);
+    }
+}
+
+/// The images of a folder, those in folders below included, in the order of their names; or a single file, which is looked
+/// at when it is read.
 fn collect(path: &Path, images: &mut Vec<PathBuf>) -> Outcome {
     if !path.is_dir() {
         images.push(path.into());
@@ -87,11 +115,14 @@ fn print(json: bool, trained: &Trained, path: &str, probabilities: &[f32]) -> Ou
 /// A row for each test sample of a data set, by its number.
 fn data_set(args: &Predict, trained: &Trained, data: &str) -> Outcome {
     let named = DataArgs { data: Some(data.into()), download: false, size: None };
-    let (_, data) = data::for_testing(trained, &args.run, &named)?;
+    let (data, numbers) = for_testing(trained, &args.run, &named, false)?.readable()?;
     let format = if args.json { TableFormat::JsonLines } else { TableFormat::Csv };
     let mut out = BufWriter::new(io::stdout().lock());
     let mut table = PredictionTable::new(&mut out, format, trained.classes());
-    trained.predict_all(&data, AT_ONCE, |number, values| table.row(&number.to_string(), values))?;
+    trained.predict_all(&data, AT_ONCE, |row, values| {
+        let number = numbers.as_ref().and_then(|numbers| numbers.get(row)).unwrap_or(&row);
+        table.row(&number.to_string(), values)
+    })?;
     finish(&mut out)
 }
 

@@ -2,9 +2,10 @@
 
 use crate::args::{DataArgs, Machine, Plot, Report};
 use crate::data::for_testing;
-use crate::output::{Outcome, Stop, line};
+use crate::output::{Outcome, OutputFile, Stop, line};
 use crate::{machine, train};
 use dropforge::Runtime;
+use dropforge::file::FileKind;
 use dropforge::run::{
     DataSpec, OpenData, Opening, REPORT, RunConfig, Trained, config_of, history, layer_records, read_split,
 };
@@ -23,10 +24,21 @@ const TIMED: Duration = Duration::from_secs(2);
 const MOST_STEPS: usize = 20;
 
 pub fn run(args: &Report) -> Outcome {
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None if args.run.is_file() => {
+            return Err(format!(
+                "{}: a packed run is no folder to write into; say where with --out",
+                args.run.display()
+            )
+            .into());
+        }
+        None => args.run.join(REPORT),
+    };
+    let file = OutputFile::new(&out, FileKind::Report)?;
     let parts = read(&args.run, &args.data, &args.machine, |_| true)?;
-    let out = args.out.clone().unwrap_or_else(|| args.run.join(REPORT));
-    write(&out, page(&parts))?;
-    line(format_args!("report of {} written to {}", args.run.display(), out.display()))
+    file.write(page(&parts))?;
+    file.say(format_args!("report of {} written to {}", args.run.display(), out.display()))
 }
 
 pub fn plot(args: &Plot) -> Outcome {
@@ -39,19 +51,16 @@ pub fn plot(args: &Plot) -> Outcome {
     if ending.is_some_and(|ending| ending != "svg" && ending != "png") {
         return Err("--out: charts are written as SVG or PNG; give a file that ends in .svg or .png".into());
     }
+    let kind = if as_png { FileKind::Png } else { FileKind::Chart };
+    let file = args.out.as_deref().map(|out| OutputFile::new(out, kind)).transpose()?;
     let parts = read(&args.run, &args.data, &args.machine, |part| part.contains(&&*args.what))?;
     let svg = figure(&parts, &args.what)?;
-    match &args.out {
+    match &file {
         #[cfg(feature = "png")]
-        Some(out) if as_png => write(out, crate::raster::png(&svg)?),
-        Some(out) => write(out, &svg),
+        Some(file) if as_png => file.write(crate::raster::png(&svg)?),
+        Some(file) => file.write(&svg),
         None => line(svg.trim_end()),
     }
-}
-
-fn write(path: &Path, contents: impl AsRef<[u8]>) -> Outcome {
-    std::fs::write(path, contents)
-        .map_err(|error| format!("{}: cannot write it: {error}", path.display()).into())
 }
 
 /// What there is to know of a run. What cannot be found out is noted, not an error: the finished epochs are worth seeing
@@ -60,13 +69,21 @@ fn read(run: &Path, data: &DataArgs, machine: &Machine, wanted: impl Fn(&[&str])
     let name =
         run.file_name().map_or_else(|| run.display().to_string(), |name| name.to_string_lossy().into());
     let config = config_of(run)?;
+    // One file has neither epochs nor layers over time.
+    let is_packed = run.is_file();
     let mut parts = Parts {
         name,
-        history: Some(history(run)?),
+        history: if is_packed { None } else { Some(history(run)?) },
         config: config.as_ref().map(RunConfig::to_text).transpose()?,
-        layers: layer_records(run)?,
+        layers: if is_packed { Vec::new() } else { layer_records(run)? },
         ..Parts::default()
     };
+    if is_packed {
+        parts.notes.push(
+            "This is a packed run: the network alone, without the epochs and settings of its training."
+                .into(),
+        );
+    }
     if !wanted(&OF_PREDICTIONS) && !wanted(&OF_STEP) {
         return Ok(parts);
     }
@@ -80,11 +97,14 @@ fn read(run: &Path, data: &DataArgs, machine: &Machine, wanted: impl Fn(&[&str])
     };
     parts.environment = trained.environment().cloned();
     if wanted(&OF_PREDICTIONS) {
-        match for_testing(&trained, run, data) {
-            Ok((_, samples)) => match Predictions::of(&trained, &samples) {
-                Ok(predictions) => parts.predictions = Some(predictions),
-                Err(error) => parts.notes.push(format!("No predictions are shown: {error}.")),
-            },
+        match for_testing(&trained, run, data, false) {
+            Ok(samples) => {
+                match Predictions::of(&trained, &samples.measured()) {
+                    Ok(predictions) => parts.predictions = Some(predictions),
+                    Err(error) => parts.notes.push(format!("No predictions are shown: {error}.")),
+                }
+                samples.note_skipped();
+            }
             Err(stop) => parts.notes.extend(nothing_of("data", stop)),
         }
     }
@@ -105,7 +125,7 @@ fn read(run: &Path, data: &DataArgs, machine: &Machine, wanted: impl Fn(&[&str])
 fn nothing_of(part: &str, stop: Stop) -> Option<String> {
     match stop {
         Stop::Error(why) => Some(format!("Nothing is shown of its {part}: {why}.")),
-        Stop::Unread => None,
+        Stop::Said | Stop::Unread => None,
     }
 }
 
@@ -114,7 +134,12 @@ fn trained_on(trained: &Trained, config: &RunConfig, run: &Path) -> Outcome<Open
     let size = trained.inputs().shape.last().copied().unwrap_or(train::IMAGE_SIZE);
     let noted = read_split(run)?;
     let (noted, inputs) = (noted.as_ref(), Some(trained.inputs()));
-    Ok(DataSpec::parse(&config.data)?.open(&Opening { noted, inputs, ..Opening::of(size) })?)
+    Ok(DataSpec::parse(&config.data)?.open(&Opening {
+        size,
+        noted,
+        inputs,
+        skip_corrupt: config.skip_corrupt,
+    })?)
 }
 
 /// What the compiled step tells of itself.

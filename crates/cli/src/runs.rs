@@ -81,6 +81,9 @@ pub fn list(folder: &Path) -> Outcome<Vec<Listed>> {
             "{}: there is no such folder; `dropforge train` makes one with the first run, or give the folder that runs are in",
             folder.display()
         ),
+        io::ErrorKind::NotADirectory => {
+            format!("{}: is a file; give the folder that runs are in, or that of one run", folder.display())
+        }
         _ => format!("{}: cannot list it: {error}", folder.display()),
     };
     let mut paths = Vec::new();

@@ -1,10 +1,11 @@
 //! `dropforge summary`
 
-use crate::args::Summary;
+use crate::args::{CLASSES, ModelArgs, Summary};
+use crate::machine;
+use crate::models::{self, Looked};
 use crate::output::{Outcome, count, line, shape};
-use crate::{machine, shapes};
 use dropforge::run::{ModelSpec, Trained, unnamed_parts};
-use dropforge::step::{NetworkBuilder, SummaryRow};
+use dropforge::step::SummaryRow;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -12,16 +13,31 @@ use std::path::Path;
 const FLOAT: usize = 4;
 
 pub fn run(args: &Summary) -> Outcome {
-    if let Some(run) = &args.run {
-        return of_run(run, args);
-    }
-    let model = ModelSpec::parse(&args.model.model)?;
-    let input = match &args.model.input {
-        Some(text) => shapes::parse(text)?,
-        None => model.usual_input(),
+    let ModelArgs { model, input, classes } = &args.model;
+    let named = match args.run.as_deref().map(|run| (run, run.to_str())) {
+        // A folder goes before a built-in model of its name.
+        Some((run, Some(name))) if !run.is_dir() && (models::is_list(name) || !run.is_file()) => {
+            if ModelSpec::parse(name).is_err() && !models::is_list(name) {
+                return Err(format!(
+                    "{name}: there is no such run, and no model of that name; see `dropforge list models`"
+                )
+                .into());
+            }
+            name
+        }
+        Some((run, _)) if input.is_some() || classes.is_some() => {
+            return Err(format!(
+                "{}: a run knows its inputs and classes; leave --input and --classes out",
+                run.display()
+            )
+            .into());
+        }
+        Some((run, _)) => return of_run(run, args),
+        None => model,
     };
-    let net = model.build(args.model.classes)?;
-    let summary = NetworkBuilder::new(net).summary(input.as_slice())?;
+    let Looked { model, sample, summary } =
+        models::look(named, input.as_deref(), classes.unwrap_or(CLASSES))?;
+    let input = sample.shape.to_vec();
     if args.json {
         return line(json!({
             "model": model.name(), "input": input, "layers": layers(&summary.rows), "parameters": summary.parameters,

@@ -1,10 +1,9 @@
 //! Traces of steps as Chrome (chrome://tracing), Perfetto and speedscope read them: the "trace event format", JSON.
 
-use crate::output::Outcome;
+use crate::output::{Outcome, OutputFile};
 use dropforge::step::{MemoryBlock, StepKernel};
 use dropforge::train::{Callback, Control, EpochReport, Phases};
 use serde_json::{Value, json};
-use std::path::Path;
 
 /// The steps whose phases are shown.
 const MOST_STEPS: usize = 200;
@@ -77,7 +76,12 @@ impl Callback for Timeline {
 
 /// Writes a trace: the kernels of one step, each as long as it takes in the mean, the memory of intermediate values meanwhile, and
 /// what the host did.
-pub fn write(path: &Path, kernels: &[StepKernel], memory: &[MemoryBlock], timeline: &Timeline) -> Outcome {
+pub fn write(
+    file: &OutputFile<'_>,
+    kernels: &[StepKernel],
+    memory: &[MemoryBlock],
+    timeline: &Timeline,
+) -> Outcome {
     let named = |pid: u32, name: &str| json!({ "name": "process_name", "ph": "M", "pid": pid, "args": { "name": name } });
     let mut events = vec![named(DEVICE, "kernels of a step, mean times")];
     if !timeline.events.is_empty() {
@@ -104,6 +108,5 @@ pub fn write(path: &Path, kernels: &[StepKernel], memory: &[MemoryBlock], timeli
         now += took;
     }
     let trace = json!({ "displayTimeUnit": "ms", "traceEvents": events });
-    std::fs::write(path, trace.to_string())
-        .map_err(|error| format!("{}: cannot write it: {error}", path.display()).into())
+    file.write(trace.to_string())
 }

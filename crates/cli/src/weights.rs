@@ -1,8 +1,9 @@
 //! `dropforge weights`
 
 use crate::args::{Weights, WeightsCommand};
-use crate::output::{Outcome, line};
+use crate::output::{Outcome, OutputFile, line};
 use dropforge::Array;
+use dropforge::file::FileKind;
 use dropforge::run::{read_weights, write_weights};
 use serde_json::json;
 use std::path::Path;
@@ -12,9 +13,11 @@ pub fn run(args: &Weights) -> Outcome {
         WeightsCommand::Show { file, json } => show(file, *json),
         WeightsCommand::Diff { first, second, json } => differences(first, second, *json),
         WeightsCommand::Convert { file, out } => {
+            let is_npz = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npz"));
+            let written = OutputFile::new(out, if is_npz { FileKind::Npz } else { FileKind::Safetensors })?;
             let weights = read_weights(file)?;
             write_weights(out, &weights)?;
-            line(format_args!("{} tensors written to {}", weights.len(), out.display()))
+            written.say(format_args!("{} tensors written to {}", weights.len(), out.display()))
         }
     }
 }

@@ -51,6 +51,7 @@
 pub mod data;
 pub mod devices;
 mod error;
+pub mod file;
 pub mod init;
 pub mod loss;
 pub mod metric;

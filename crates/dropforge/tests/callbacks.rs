@@ -131,6 +131,7 @@ fn events_come_in_order_and_saving_comes_before_validation() {
 
 #[test]
 fn limits_end_training_between_two_steps() {
+    let started = Instant::now();
     let data = points();
     let mut trainer = trainer();
     let mut diary = Diary::default();
@@ -138,6 +139,7 @@ fn limits_end_training_between_two_steps() {
     assert_eq!((trainer.steps(), trainer.epochs()), (10, 1));
     assert_eq!(fitted.stopped.as_deref(), Some("10 steps have been made"));
     assert!(fitted.to_string().ends_with("stopped: 10 steps have been made"), "{fitted}");
+    assert_eq!(fitted.limit, Some("max_steps"));
     assert_eq!(diary.0.last_chunk().unwrap(), &["step 10", "saved 10 with 0", "over"].map(String::from));
 
     // A flag, as a handler of Ctrl-C would set it: the step is finished, the next fit goes on behind it.
@@ -156,11 +158,14 @@ fn limits_end_training_between_two_steps() {
     let fitted = trainer.fit(&data).epochs(9).stop_flag(&flag).callback(Raise(flag.clone())).run().unwrap();
     assert_eq!((trainer.steps(), fitted.stopped.as_deref()), (12, Some("it was asked to stop")));
 
-    let started = Instant::now();
-    let fitted = trainer.fit(&data).epochs(1_000_000).max_time(Duration::from_millis(30)).run().unwrap();
-    assert!(started.elapsed() >= Duration::from_millis(30) && fitted.stopped.is_some());
-    // In the end it is the same training as one without stops.
+    // The time before counts, too, so that the same limit ends it again at once.
+    let most = Duration::from_millis(200);
+    let fitted = trainer.fit(&data).epochs(1_000_000).max_time(most).run().unwrap();
+    assert!(started.elapsed() >= most && fitted.limit == Some("max_time"));
     let steps = trainer.steps();
+    let again = trainer.fit(&data).epochs(1_000_000).max_time(most / 2).run().unwrap();
+    assert_eq!((trainer.steps(), again.stopped.as_deref()), (steps, Some("0.1 seconds have passed")));
+    // In the end it is the same training as one without stops.
     let mut whole = self::trainer();
     whole.fit(&data).epochs(1_000_000).max_steps(steps).run().unwrap();
     // The sums begin anew with an epoch, which the stopped one may just have done.

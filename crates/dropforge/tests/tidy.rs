@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The modules in order.
-const ORDER: [&str; 16] = [
-    "error", "settings", "data", "tensor", "devices", "init", "nn", "loss", "metric", "optim", "schedule",
-    "models", "step", "train", "run", "prelude",
+const ORDER: [&str; 17] = [
+    "error", "file", "settings", "data", "tensor", "devices", "init", "nn", "loss", "metric", "optim",
+    "schedule", "models", "step", "train", "run", "prelude",
 ];
 
 /// What the root re-exports, by the module it comes from.

@@ -39,7 +39,7 @@ pub fn page(parts: &Parts) -> String {
     let name = escape(&parts.name);
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
+         <meta name=\"generator\" content=\"dropforge\">\n<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>{name}</title>\n<style>\n{STYLE}{PAGE}</style>\n</head>\n<body>\n<h1>{name}</h1>\n"
     );
     if let Some(config) =

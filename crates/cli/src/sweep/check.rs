@@ -17,7 +17,7 @@ pub fn refused(space: &Space, trials: &[Trial]) -> Result<BTreeSet<usize>, Strin
     for (index, trial) in trials.iter().enumerate() {
         match train::configure(&words(space, trial)?) {
             Err(Stop::Error(message)) => refused.push((index, message)),
-            Ok(_) | Err(Stop::Unread) => {}
+            Ok(_) | Err(Stop::Said | Stop::Unread) => {}
         }
     }
     match refused.first() {

@@ -7,8 +7,9 @@ mod trials;
 
 use crate::args::Sweep;
 use crate::interrupt;
-use crate::output::{Outcome, Stop, line};
+use crate::output::{Outcome, OutputFile, Stop, line};
 use crate::runs::{Listed, list, print};
+use dropforge::file::FileKind;
 use dropforge::plot::{Coordinate, Parallel};
 use dropforge::run::read_text_file;
 use dropforge::settings::Value;
@@ -31,6 +32,7 @@ pub fn run(args: &Sweep) -> Outcome {
     let named = |message: String| format!("{}: {message}", args.space.display());
     let text = read_text_file(&args.space)?;
     let space = Space::parse(&text).map_err(named)?;
+    args.chart.as_deref().map(|path| OutputFile::new(path, FileKind::Chart)).transpose()?;
     let random = |count| (0..count).map(|trial| space.random(args.seed, trial)).collect();
     let (trials, count): (Vec<Trial>, u64) = match (args.tpe, args.random) {
         // What the first ones are drawn as.
@@ -113,8 +115,7 @@ fn show(args: &Sweep, space: &Space, mut runs: Vec<Listed>) -> Outcome {
     let last = |run: &Listed| if args.halving.is_some() { run.epochs.len() } else { 0 };
     runs.sort_by(|a, b| last(b).cmp(&last(a)).then_with(|| order(highest, figure(a), figure(b))));
     if let Some(path) = &args.chart {
-        std::fs::write(path, chart(space, &runs, highest).svg())
-            .map_err(|error| format!("{}: cannot write it: {error}", path.display()))?;
+        OutputFile::new(path, FileKind::Chart)?.write(chart(space, &runs, highest).svg())?;
     }
     if args.json {
         return runs.iter().try_for_each(|run| line(run.json()));

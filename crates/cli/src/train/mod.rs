@@ -7,11 +7,12 @@ use crate::args::Train;
 use crate::dry_run;
 use crate::interrupt;
 use crate::machine;
-use crate::output::{Outcome, Stop, line, note};
+use crate::output::{Outcome, OutputFile, Stop, line, note};
 use crate::stop;
 use crate::trace::{self, Timeline};
 use dropforge::Runtime;
 use dropforge::data::Source;
+use dropforge::file::FileKind;
 use dropforge::run::{
     AugmentOn, DataSpec, OpenData, Opening, Part, RunConfig, RunDir, augmentations, differences, holds_run,
     read_split, record_layers, threads_of,
@@ -40,6 +41,7 @@ pub fn run(args: &Train) -> Outcome {
     if args.fast_dev_run || args.dry_run {
         return dry_run::run(args);
     }
+    let traced = args.trace.as_deref().map(|path| OutputFile::new(path, FileKind::Trace)).transpose()?;
     let mut job = match &args.resume {
         Some(run) => resume(args, run)?,
         None => start(args)?,
@@ -102,8 +104,8 @@ pub fn run(args: &Train) -> Outcome {
             return Err(error.into());
         }
     };
-    if let Some(path) = &args.trace {
-        trace::write(path, &trainer.step().kernels(), &trainer.step().memory_blocks(), &timeline)?;
+    if let Some(file) = &traced {
+        trace::write(file, &trainer.step().kernels(), &trainer.step().memory_blocks(), &timeline)?;
     }
     if let Some(stop) = screen.stop {
         return Err(stop);
@@ -112,7 +114,7 @@ pub fn run(args: &Train) -> Outcome {
         return Ok(());
     }
     if let Some(why) = fitted.stopped {
-        say_stopped(args.json, &why, &trainer, &path)?;
+        say_stopped(args.json, &why, fitted.limit, &trainer, &path)?;
     }
     finish(args.json, &mut trainer, &data, &path, started)?;
     data.afterwards().iter().for_each(|text| note(text));

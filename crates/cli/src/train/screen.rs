@@ -161,16 +161,24 @@ fn print_validation(json: bool, step: u64, measured: &Evaluation) -> Outcome {
 }
 
 /// Why training ended before its last epoch, and how it goes on.
-pub fn say_stopped(json: bool, why: &str, trainer: &Trainer, path: &Path) -> Outcome {
+pub fn say_stopped(
+    json: bool,
+    why: &str,
+    limit: Option<&'static str>,
+    trainer: &Trainer,
+    path: &Path,
+) -> Outcome {
     let run = path.display();
     if json {
-        return line(
-            json!({ "event": "stopped", "why": why, "run": run.to_string(), "step": trainer.steps() }),
-        );
+        return line(json!({
+            "event": "stopped", "why": why, "limit": limit, "run": run.to_string(), "step": trainer.steps(),
+        }));
     }
     let steps = count(trainer.steps());
+    // Without that the same limit would end it again at once.
+    let more = limit.map_or_else(String::new, |limit| format!(" --{} MORE", limit.replace('_', "-")));
     line(format_args!(
-        "stopped after {steps} steps: {why}; all is saved, and `dropforge train --resume {run}` goes on"
+        "stopped after {steps} steps: {why}; all is saved, and `dropforge train --resume {run}{more}` goes on"
     ))
 }
 

@@ -93,3 +93,34 @@ pub fn number(line: &str, key: &str) -> f64 {
 
 /// A model that trains in no time: one dense layer.
 pub const LINEAR: &str = "layers = [{ type = 'flatten' }, { type = 'dense', units = 10 }]\n";
+
+/// A grey picture as PNG without compression.
+pub fn png(width: u32, height: u32, pixels: &[u8]) -> Vec<u8> {
+    let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
+    let mut chunk = |kind: &[u8; 4], body: &[u8]| {
+        file.extend_from_slice(&(body.len() as u32).to_be_bytes());
+        let checked = [&kind[..], body].concat();
+        file.extend_from_slice(&checked);
+        file.extend_from_slice(&crc(&checked).to_be_bytes());
+    };
+    let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 0, 0, 0, 0]].concat();
+    chunk(b"IHDR", &header);
+    let rows: Vec<u8> = pixels.chunks(width as usize).flat_map(|row| [&[0], row].concat()).collect();
+    let len = rows.len() as u16;
+    let mut zlib = [&[0x78, 0x01, 1][..], &len.to_le_bytes(), &(!len).to_le_bytes(), &rows].concat();
+    let (mut a, mut b) = (1u32, 0u32);
+    for &byte in &rows {
+        a = (a + u32::from(byte)) % 65521;
+        b = (b + a) % 65521;
+    }
+    zlib.extend_from_slice(&(b << 16 | a).to_be_bytes());
+    chunk(b"IDAT", &zlib);
+    chunk(b"IEND", &[]);
+    file
+}
+
+fn crc(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0u32, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & 0u32.wrapping_sub(crc & 1)))
+    })
+}

@@ -22,12 +22,120 @@ fn a_run_goes_through_an_onnx_file() {
     for (a, b) in ours.lines().zip(theirs.lines()) {
         assert!((number(a, "probability") - number(b, "probability")).abs() < 1e-5, "{a} {b}");
     }
+    // With what is done to raw inputs in the file, it is the same network again.
+    folder.write("one.png", grey(28, 28));
+    let picture =
+        |run: &str| number(folder.succeed(&format!("predict {run} one.png --json")).trim(), "probability");
+    let measured = |line: &str| number(folder.succeed(&format!("eval {line} --json")).trim(), "test_loss");
+    let loss = measured("run --data digits:60");
+    for form in ["floats", "bytes"] {
+        folder.succeed(&format!("export run --onnx {form}.onnx --preprocess {form}"));
+        folder.succeed(&format!("import {form}.onnx --out {form}"));
+        assert!((picture(form) - picture("run")).abs() < 1e-5, "{form}");
+        assert!((measured(&format!("{form} --data digits:60")) - loss).abs() < 1e-5, "{form}");
+    }
+    assert!(folder.succeed("eval again --data digits:60 --metrics f1").contains("test f1 "));
     let message = folder.fail("export run --onnx old.onnx --opset 9");
     assert!(message.contains("opset 9") && message.contains("18"), "{message}");
     folder.write("broken.onnx", &folder.read("net.onnx")[..200]);
     let message = folder.fail("import broken.onnx --out other");
     assert!(message.contains("broken.onnx") && message.contains("damaged"), "{message}");
     assert!(folder.fail("import net.onnx --out run").contains("holds another run"));
+    for (line, part) in [
+        ("eval again", "say what to measure it on with --data"),
+        ("eval again --data digits:60 --loss mse", "must have one shape"),
+        ("eval again --data digits:60 --metrics f2", "--metrics: unknown metric `f2`"),
+        ("explain again --evaluation", "says nothing of a loss"),
+        ("train --resume again", "--from again"),
+    ] {
+        let message = folder.fail(line);
+        assert!(message.contains(part), "{line}: {message}");
+    }
+}
+
+/// What somebody has is replaced only by its like; links, devices and pipes stay what they are.
+#[test]
+fn files_of_others_stay() {
+    let folder = trained("outputs");
+    folder.write("notes.txt", "mine");
+    let lines = [
+        #[cfg(feature = "onnx")]
+        "export run --onnx notes.txt",
+        "pack run --out notes.txt",
+        "weights convert run --out notes.txt",
+        "report run --out notes.txt",
+        "train --model linear.toml --data digits:60 --epochs 1 --out traced --trace notes.txt",
+        "init notes.txt",
+    ];
+    for line in lines {
+        assert!(folder.fail(line).contains("notes.txt: is there already"), "{line}");
+        assert!(
+            folder.fail(&line.replace("notes.txt", "none/a")).contains("there is no folder none; make it")
+        );
+        assert!(folder.fail(&line.replace("notes.txt", "run")).contains("is a folder"), "{line}");
+    }
+    assert_eq!(folder.read("notes.txt"), b"mine");
+    assert!(!folder.path().join("traced").exists());
+    folder.write("chart.svg", "<svg>mine</svg>");
+    assert!(folder.fail("plot run --what loss --out chart.svg").contains("is no chart"));
+    assert!(folder.fail("pack run --out run/model.safetensors").contains("is no packed run"));
+    // Twice, so that its own is replaced.
+    for _ in 0..2 {
+        folder.succeed("report run");
+        folder.succeed("plot run --what loss --out loss.svg");
+        folder.succeed("weights convert run --out a.npz");
+    }
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("target", folder.path().join("link")).unwrap();
+        folder.succeed("pack run --out link");
+        assert!(std::fs::read_link(folder.path().join("link")).is_ok());
+        folder.succeed("weights diff run target");
+        let output = folder.run("pack run --out /dev/stdout");
+        assert!(output.status.success() && output.stdout == folder.read("target"), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).starts_with("note: run is in /dev/stdout"));
+    }
+}
+
+/// A packed run either does or says what it lacks.
+#[test]
+fn a_packed_run_is_taken_or_says_what_it_lacks() {
+    let folder = trained("taken");
+    folder.succeed("pack run --out net.dropforge");
+    for line in [
+        "eval net.dropforge --data digits:60",
+        "summary net.dropforge",
+        "explain net.dropforge",
+        "explain net.dropforge --evaluation",
+        "report net.dropforge --data digits:60 --out report.html",
+        "plot net.dropforge --what confusion --data digits:60",
+        #[cfg(feature = "onnx")]
+        "export net.dropforge --onnx net.onnx",
+        "weights show net.dropforge",
+    ] {
+        folder.succeed(line);
+    }
+    for (line, part) in [
+        ("eval net.dropforge", "with --data"),
+        ("report net.dropforge", "with --out"),
+        ("sample net.dropforge", "not trained on a text"),
+        ("pack net.dropforge --out other", "needs the folder of a run"),
+        ("train --resume net.dropforge", "needs the folder of a run"),
+        ("train --out net.dropforge", "is a file"),
+        ("runs net.dropforge", "is a file"),
+        ("eval net.dropforge --best", "open the folder of the run"),
+        ("lr-find --resume run", "--resume"),
+    ] {
+        let message = folder.fail(line);
+        assert!(message.contains(part), "{line}: {message}");
+    }
+}
+
+/// A grey picture as PNG without compression.
+#[cfg(feature = "onnx")]
+fn grey(width: u32, height: u32) -> Vec<u8> {
+    let pixels: Vec<u8> = (0..width * height).map(|i| (i * 37 % 256) as u8).collect();
+    crate::common::png(width, height, &pixels)
 }
 
 #[test]

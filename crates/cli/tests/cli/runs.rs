@@ -1,6 +1,6 @@
 //! Runs from start to end: training, stopping, going on, measuring, predicting.
 
-use crate::common::{Folder, LINEAR, number};
+use crate::common::{Folder, LINEAR, check_failed, number, png};
 use std::time::{Duration, Instant};
 
 const MODEL: &str = "train --model linear.toml --data digits:90 --batch 20";
@@ -42,6 +42,14 @@ fn from_training_to_prediction() {
     let lines: Vec<&str> = table.lines().collect();
     assert!(lines.len() == 3 && lines[0].starts_with("sample,class,probability,0,1,"), "{table}");
     assert!(lines[1].starts_with("pictures/below/two.png,") && lines[2].starts_with("one.png,"), "{table}");
+    // What is broken is named, and the others are predicted.
+    folder.write("broken.png", &folder.read("one.png")[..60]);
+    let output = folder.run("predict run one.png broken.png none.png pictures --csv");
+    let (said, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.code() == Some(1) && said.lines().count() == 3, "{said}");
+    assert_eq!(wrong.matches("error: ").count(), 2, "{wrong}");
+    assert!(wrong.contains("error: broken.png: ") && wrong.contains("error: none.png: "), "{wrong}");
+    check_failed("predict", &folder.run("predict run broken.png"));
     let rows = folder.succeed("predict run --data digits:60 --json");
     assert!(
         rows.lines().count() == 10 && number(rows.lines().next().unwrap(), "probability") > 0.0,
@@ -135,6 +143,99 @@ fn files_stay_on_their_side_of_the_split() {
     let (now, then) = split(folder.read("run/split.toml"));
     assert!(second.iter().all(|name| now.contains(name)) && first.iter().all(|name| then.contains(name)));
     assert_eq!(now.len() + then.len(), 25);
+}
+
+/// What training has passed over does not stop what measures it.
+#[test]
+fn what_is_corrupt_is_passed_over_again() {
+    let folder = Folder::new("corrupt");
+    folder.write("two.toml", LINEAR.replace("10", "2"));
+    for number in 0..60u32 {
+        let class = ["red", "green"][number as usize % 2];
+        let pixels: Vec<u8> = (0..64).map(|i| (i * number) as u8).collect();
+        let mut picture = png(8, 8, &pixels);
+        if number % 3 == 0 {
+            // The start is that of a picture.
+            picture.truncate(60);
+        }
+        folder.write(&format!("pictures/{class}/{number}.png"), picture);
+    }
+    let train = "train --model two.toml --data folder:pictures --size 8 --batch 4 --epochs 1 --out run";
+    assert!(folder.fail(train).contains("png: "));
+    folder.succeed(&format!("{train} --skip-corrupt"));
+    for line in [
+        "eval run",
+        "eval run --data folder:pictures",
+        "predict run --data folder:pictures --csv",
+        "report run",
+    ] {
+        let output = folder.run(line);
+        let said = String::from_utf8_lossy(&output.stderr);
+        let told = said.contains("note: passed over ") || said.contains("is left out: ");
+        assert!(output.status.success() && told, "{line}: {said}");
+    }
+    folder.succeed("pack run --out one.dropforge");
+    assert!(folder.fail("eval one.dropforge --data folder:pictures").contains("png: "));
+    folder.succeed("eval one.dropforge --data folder:pictures --skip-corrupt");
+}
+
+#[test]
+fn limits_are_those_of_the_whole_run() {
+    let folder = Folder::new("limits");
+    folder.write("linear.toml", LINEAR);
+    for line in [&format!("{MODEL} --epochs 2 --max-steps 3 --out run"), "train --resume run"] {
+        let said = folder.succeed(line);
+        let how = "stopped after 3 steps: 3 steps have been made; all is saved, and `dropforge train --resume run --max-steps \
+                   MORE` goes on";
+        assert!(said.contains(how), "{said}");
+    }
+    assert!(folder.succeed("train --resume run --max-steps 100").contains("epoch 2/2"));
+    let line = "train --model linear.toml --data digits:300 --epochs 100000 --max-time 0.2s --out time";
+    for line in [line, "train --resume time"] {
+        let said = folder.succeed(line);
+        assert!(
+            said.contains("0.2 seconds have passed") && said.contains("--resume time --max-time MORE"),
+            "{said}"
+        );
+    }
+    let steps = |run: &str| number(folder.succeed(&format!("runs {run} --json")).trim(), "steps");
+    let before = steps("time");
+    folder.succeed("train --resume time");
+    assert_eq!(steps("time"), before);
+}
+
+/// Every model can be looked at, and a file that lists layers.
+#[test]
+fn every_model_has_a_summary() {
+    let folder = Folder::new("models");
+    folder.write("linear.toml", LINEAR);
+    let listed = folder.succeed("list models --json");
+    let names = listed.lines().map(|line| {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        value["name"].as_str().unwrap().to_string()
+    });
+    let names: Vec<String> = names.chain(["linear.toml".to_string()]).collect();
+    for name in &names {
+        assert_eq!(
+            folder.succeed(&format!("summary {name}")),
+            folder.succeed(&format!("summary --model {name}"))
+        );
+    }
+    // The large ones compile long.
+    for name in ["linear.toml", "lstm-char", "gpt", "bert_tiny", "vae", "autoencoder", "unet", "dlrm"] {
+        let listing = folder.succeed(&format!("explain {name} --batch 2"));
+        assert!(listing.contains("kernels"), "{name}: {listing}");
+    }
+    folder.write(
+        "tokens.toml",
+        "layers = [{ type = 'embedding', count = 9, width = 4 }, 'flatten', { type = 'dense', units = 3 }]",
+    );
+    folder.write("deep.toml", "layers = [{ type = 'conv', channels = 2, kernel = 40 }]");
+    folder.succeed("summary tokens.toml --input 7");
+    assert!(folder.fail("explain deep.toml").contains("1x28x28, give their shape with --input"));
+    assert!(folder.fail("summary nothing").contains("no model of that name"));
+    folder.succeed("init own.toml --model linear.toml");
+    folder.succeed("train --config own.toml --data digits:20 --epochs 1 --out run");
 }
 
 #[test]
@@ -302,37 +403,6 @@ fn images_are_changed_in_training_only() {
     assert!(wrong.contains("blur is made on the host only"), "{wrong}");
     let listed = folder.succeed("list transforms") + &folder.succeed("list data --json");
     assert!(listed.contains("random_crop") && listed.contains("\"cifar10\""), "{listed}");
-}
-
-/// The same images as grey PNG without compression.
-fn png(width: u32, height: u32, pixels: &[u8]) -> Vec<u8> {
-    let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
-    let mut chunk = |kind: &[u8; 4], body: &[u8]| {
-        file.extend_from_slice(&(body.len() as u32).to_be_bytes());
-        let checked = [&kind[..], body].concat();
-        file.extend_from_slice(&checked);
-        file.extend_from_slice(&crc(&checked).to_be_bytes());
-    };
-    let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 0, 0, 0, 0]].concat();
-    chunk(b"IHDR", &header);
-    let rows: Vec<u8> = pixels.chunks(width as usize).flat_map(|row| [&[0], row].concat()).collect();
-    let len = rows.len() as u16;
-    let mut zlib = [&[0x78, 0x01, 1][..], &len.to_le_bytes(), &(!len).to_le_bytes(), &rows].concat();
-    let (mut a, mut b) = (1u32, 0u32);
-    for &byte in &rows {
-        a = (a + u32::from(byte)) % 65521;
-        b = (b + a) % 65521;
-    }
-    zlib.extend_from_slice(&(b << 16 | a).to_be_bytes());
-    chunk(b"IDAT", &zlib);
-    chunk(b"IEND", &[]);
-    file
-}
-
-fn crc(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0u32, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & 0u32.wrapping_sub(crc & 1)))
-    })
 }
 
 /// Starts a run whose output nobody is interested in.

@@ -15,7 +15,7 @@ models! {
     /// `cls.predictions` and `classifier`. 4.4 million parameters with a vocabulary of 30,522.
     BertTiny = "bert_tiny", "a transformer that reads a text as a whole"
         like "Hugging Face's BertForMaskedLM, BertForSequenceClassification" but "one text of one type",
-        [128], Recipe { batch: 32, ..Recipe::by("adamw", 5e-4) }; {
+        [128], Recipe { batch: 32, ..Recipe::by("adamw", 5e-4) }, tokens = true; {
         context: usize = 512, (1..).into(), "longest sequence, in tokens";
         width: usize = 128, (1..).into(), "numbers per token between the layers";
         heads: usize = 2, (1..).into(), "heads of attention; divides the width";

@@ -6,7 +6,8 @@ macro_rules! models {
     ($(
         $(#[$doc:meta])*
         $type:ident = $name:literal, $help:literal
-            $(like $twin:literal $(but $differs:literal)?)?, $input:expr, $recipe:expr $(, loss = $loss:literal)?;
+            $(like $twin:literal $(but $differs:literal)?)?, $input:expr, $recipe:expr
+            $(, loss = $loss:literal)? $(, tokens = $tokens:literal)?;
         {$($field:ident: $kind:ty = $default:expr, $range:expr, $line:literal;)*}
     )*) => {$(
         $(#[$doc])*
@@ -53,6 +54,12 @@ macro_rules! models {
             $(
                 fn usual_loss(&self) -> Option<&'static str> {
                     Some($loss)
+                }
+            )?
+
+            $(
+                fn takes_tokens(&self) -> bool {
+                    $tokens
                 }
             )?
 

@@ -112,6 +112,10 @@ impl Model for Gpt {
         vec![self.context]
     }
 
+    fn takes_tokens(&self) -> bool {
+        true
+    }
+
     fn recipe(&self) -> Recipe {
         Recipe { batch: 32, ..Recipe::by("adamw", 1e-3) }
     }

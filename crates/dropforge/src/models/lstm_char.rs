@@ -61,6 +61,10 @@ impl Model for LstmChar {
         vec![self.context]
     }
 
+    fn takes_tokens(&self) -> bool {
+        true
+    }
+
     fn recipe(&self) -> Recipe {
         Recipe { batch: 32, ..Recipe::by("adam", 3e-3) }
     }

@@ -12,6 +12,11 @@ pub trait Model: Send + Sync {
     /// The shape of a sample that the model is usually used with.
     fn usual_input(&self) -> Vec<usize>;
 
+    /// Whether a sample is token numbers, i32, rather than floats.
+    fn takes_tokens(&self) -> bool {
+        false
+    }
+
     /// How the model is trained unless told otherwise.
     fn recipe(&self) -> Recipe;
 

@@ -110,8 +110,8 @@ pub struct RunConfig {
 described! {
     RunConfig = "run", "everything a training run is started with";
     epochs: u64, Some(5), (0..).into(), "passes over the training data, as the model is usually trained by default", may change, by recipe;
-    max_steps: Option<u64>, Some(None), (0..).into(), "most steps to make", may change;
-    max_time: Option<f64>, Some(None), Range::above(0.0), "most seconds to train", may change;
+    max_steps: Option<u64>, Some(None), (0..).into(), "most steps that the whole run makes", may change;
+    max_time: Option<f64>, Some(None), Range::above(0.0), "most seconds that the whole run trains", may change;
     validate_every: Option<u64>, Some(None), (1..).into(), "steps between validations within an epoch", may change;
     validate_epochs: u64, Some(1), (1..).into(), "epochs between validations; the last is always measured", may change;
     batch: usize, Some(128), (1..).into(), "samples per step, as the model is usually trained by default", by recipe;

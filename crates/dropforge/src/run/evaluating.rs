@@ -6,7 +6,7 @@ use crate::metric::Metric;
 use crate::step::{Batch, Evaluation, Meter};
 use crate::train::IntoSource;
 use crate::{Error, Result, Tensor};
-use dropforge_data::{Loader, LoaderOptions, Source, TARGET};
+use dropforge_data::{DType, Loader, LoaderOptions, Source, TARGET};
 use dropforge_ir::{Array, Data};
 use std::sync::Arc;
 
@@ -50,10 +50,12 @@ impl Trained {
     /// # Errors
     /// The samples have another shape or a class that the run does not know, or cannot be read; or the run does not say how it
     /// is measured, as those of earlier versions that a program of its own trained: see
-    /// [`evaluate_by`](Trained::evaluate_by).
+    /// [`evaluate_by`](Trained::evaluate_by). A network of an ONNX file is measured by what suits the targets.
     pub fn evaluate(&self, test: &impl IntoSource, batch: usize) -> Result<Evaluation> {
-        let Some(measuring) = self.measuring() else { return self.evaluate_by_config(test, batch) };
         let source = test.source();
+        let Some(measuring) = self.measuring() else {
+            return self.evaluate_by(test, batch, self.meter(&*source)?);
+        };
         let names: Vec<&str> = measuring.fields().iter().map(|(name, _)| name.as_str()).collect();
         let order = self.check(&*source)?;
         let batches = batches(source, batch, &names)?;
@@ -124,22 +126,31 @@ impl Trained {
         self.measuring().map_or_else(Vec::new, |measuring| measuring.unknown().collect())
     }
 
-    /// By loss and metrics of the configuration, for runs of earlier versions.
-    fn evaluate_by_config(&self, test: &impl IntoSource, batch: usize) -> Result<Evaluation> {
-        let Some(config) = self.config() else { return Err(self.no_measures()) };
+    /// Loss and metrics of the run's configuration, to measure it by [`Trained::evaluate_by`]; of a network of an ONNX file those that
+    /// suit the targets: cross-entropy for classes and tokens, else the mean squared error.
+    ///
+    /// # Errors
+    /// The run has no configuration, because a program trained it with parts that have no names.
+    pub fn meter(&self, source: &dyn Source) -> Result<Meter> {
         let usual: fn(bool) -> Box<dyn Loss> =
             |classes| if classes { Box::new(cross_entropy()) } else { Box::new(mse()) };
+        let Some(config) = self.config() else {
+            if !self.is_imported() {
+                return Err(self.no_measures());
+            }
+            let target = source.description().field(TARGET);
+            return Ok(Meter::new(usual(target.is_some_and(|target| target.dtype == DType::I32))));
+        };
         let has_classes = !self.classes().is_empty() || self.inputs().vocabulary().is_some();
         let loss = config.loss.as_ref().map_or_else(|| Ok(usual(has_classes)), |loss| loss.build())?;
         let meter = Meter::new(loss);
-        let meter = match &config.metrics {
+        Ok(match &config.metrics {
             None => meter,
             Some(metrics) => {
                 let metrics = metrics.iter().map(|metric| Ok(metric.build()?.into()));
                 meter.metrics(metrics.collect::<Result<Vec<Arc<dyn Metric>>>>()?)
             }
-        };
-        self.evaluate_by(test, batch, meter)
+        })
     }
 
     /// Refuses samples unlike those trained on; gives the run's number of each class, if there are classes.
@@ -154,6 +165,16 @@ impl Trained {
         }
         let (mean, std) = (&inputs.mean, &inputs.std);
         if (&given.mean, &given.std) != (mean, std) {
+            if self.is_imported() && mean.is_empty() {
+                return Err(Error::data(format!(
+                    "{name} is normalised by mean {:?} and deviation {:?}, and the ONNX file said nothing of that; if the network \
+                     was trained so, import it again with them (`import --mean {} --std {}`)",
+                    given.mean,
+                    given.std,
+                    listed(&given.mean),
+                    listed(&given.std)
+                )));
+            }
             return Err(Error::data(format!(
                 "{name} is normalised by mean {:?} and deviation {:?}, the run was trained with {mean:?} and {std:?}; use \
                  those",
@@ -186,6 +207,9 @@ impl Trained {
             let order = (!given.is_empty()).then(|| map_classes(&given, self.classes())).transpose();
             return order.map_err(|error| error.context(name));
         }
+        if self.is_imported() {
+            return self.unnamed_classes(given.len(), name);
+        }
         let what = |classes: bool| if classes { "classes" } else { "values" };
         Err(Error::data(format!(
             "{name} has {} as targets, the run was trained on {}",
@@ -193,6 +217,27 @@ impl Trained {
             what(given.is_empty())
         )))
     }
+
+    /// Where an ONNX file has said nothing of classes: those of the data are taken in their order, if there are as many.
+    fn unnamed_classes(&self, given: usize, name: &str) -> Result<Option<Vec<i32>>> {
+        let numbers = self.output_types().next().and_then(|(_, ty)| ty.shape.get(1).copied()).unwrap_or(1);
+        match (given, self.classes().is_empty()) {
+            (0, _) => Err(Error::data(format!(
+                "{name} has values as targets, and the ONNX file was imported with the classes {}",
+                some(self.classes().iter().map(String::as_str))
+            ))),
+            (_, true) if given == numbers || (given, numbers) == (2, 1) => Ok(None),
+            _ => Err(Error::data(format!(
+                "{name} has {given} classes, and the network gives {numbers} numbers for each sample; import it with the \
+                 names of its classes in the order of its outputs (`import --classes`), so that those of the data are known"
+            ))),
+        }
+    }
+}
+
+/// Numbers as they stand on the command line.
+fn listed(numbers: &[f32]) -> String {
+    numbers.iter().map(f32::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// The fields of these names of all samples, batch after batch, with how many samples each has.

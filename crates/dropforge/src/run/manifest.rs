@@ -228,6 +228,11 @@ impl Manifest {
         }
     }
 
+    /// Whether it is a network of a file of others, which nothing here has trained.
+    pub fn is_imported(&self) -> bool {
+        self.training.batch == 0
+    }
+
     /// Element type and shape of one sample.
     pub fn sample(&self) -> Result<ValueType> {
         let unknown = || Error::file(format!("{} is no element type", self.element));

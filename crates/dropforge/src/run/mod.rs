@@ -7,6 +7,7 @@ mod chosen;
 mod commit;
 mod compare;
 mod config;
+mod damage;
 mod data_sets;
 mod data_spec;
 mod disk;

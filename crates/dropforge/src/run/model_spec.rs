@@ -136,6 +136,11 @@ impl ModelSpec {
         self.model().map_or_else(|| vec![1, 28, 28], |model| model.usual_input())
     }
 
+    /// Whether a sample of the model is token numbers, i32; `None` for a list of layers, which does not say.
+    pub fn takes_tokens(&self) -> Option<bool> {
+        self.model().map(|model| model.takes_tokens())
+    }
+
     /// The loss that belongs to the model, if it is not one of what it gives and the targets.
     pub fn usual_loss(&self) -> Option<&'static str> {
         self.model().and_then(|model| model.usual_loss())

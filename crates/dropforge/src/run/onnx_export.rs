@@ -2,7 +2,8 @@
 
 use super::forward::Forward;
 use super::stored::{StoredProgram, predicting};
-use super::{InputSpec, Trained, disk};
+use super::{InputSpec, Trained};
+use crate::file::{self, FileKind};
 use crate::step::Network;
 use crate::{Error, Result};
 use dropforge_ir::Array;
@@ -116,7 +117,8 @@ impl Trained {
     ///
     /// # Errors
     /// The run was opened with layers whose program depends on the batch size otherwise than by multiples, an operation has no
-    /// counterpart among ONNX's operators (random numbers), the model exceeds 2 GiB, or the file cannot be written.
+    /// counterpart among ONNX's operators (random numbers), the model exceeds 2 GiB, or the file cannot be written: see
+    /// [`file::write`].
     pub fn save_onnx(&self, file: impl AsRef<Path>, options: &OnnxOptions) -> Result<()> {
         let path = file.as_ref();
         let bytes = self.forward().onnx(&options.of(Some(self.inputs())));
@@ -142,7 +144,7 @@ impl Network {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    disk::replace_file(path, &mut |out| {
+    file::write(path, FileKind::Onnx, |out| {
         out.write_all(bytes).map_err(|error| Error::io("cannot write", error))
     })
 }

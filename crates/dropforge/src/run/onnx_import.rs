@@ -146,10 +146,20 @@ fn read(path: &Path, options: &OnnxImport) -> Result<Parts> {
             names.join(", ")
         )));
     };
+    // What the graph does with raw inputs first is done as in every run instead, so that this one takes what others take.
+    let metadata =
+        |key: &str| model.metadata().iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+    let unprepared = options.normalisation.is_none()
+        && metadata("preprocessing").is_some_and(|how| how != "none")
+        && model.prepares();
     let mut imported = Vec::new();
     for size in SIZES {
-        let mut how =
-            ImportOptions { batch: size, extents: options.extents.clone(), ..ImportOptions::default() };
+        let mut how = ImportOptions {
+            batch: size,
+            extents: options.extents.clone(),
+            unprepared,
+            ..ImportOptions::default()
+        };
         how.outputs.extend(options.output.clone());
         // A batch that the file fixes is opened.
         if let Some(Some(fixed)) = input.shape.first().copied() {
@@ -183,7 +193,7 @@ fn read(path: &Path, options: &OnnxImport) -> Result<Parts> {
     let port = program.inputs.first().ok_or_else(|| Error::file("the network does not use its input"))?;
     let ty = program.ty(port.value);
     let sample = ValueType::new(ty.dtype, ty.shape.get(1..).unwrap_or_default());
-    let inputs = described(&model, options, &sample)?;
+    let inputs = described(&model, options, &sample, unprepared)?;
     if let (Some(names), Some(output)) = (&options.classes, program.outputs.first()) {
         check_classes(names, program.ty(output.value))?;
     }
@@ -212,14 +222,20 @@ fn check_classes(names: &[String], output: &ValueType) -> Result<()> {
 }
 
 /// What the metadata and the options say of inputs and outputs.
-fn described(model: &Model<'_>, options: &OnnxImport, sample: &ValueType) -> Result<InputSpec> {
+fn described(
+    model: &Model<'_>,
+    options: &OnnxImport,
+    sample: &ValueType,
+    unprepared: bool,
+) -> Result<InputSpec> {
     let entry =
         |key: &str| model.metadata().iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
     let bad =
         |key: &str| Error::file(format!("its metadata `{key}` are no JSON list; say them when importing"));
     let numbers = |key: &str| -> Result<Vec<f32>> {
         // Where the graph normalises, nobody else has to.
-        let text = entry(key).filter(|_| entry("preprocessing").is_none_or(|how| how == "none"));
+        let text =
+            entry(key).filter(|_| unprepared || entry("preprocessing").is_none_or(|how| how == "none"));
         text.map_or(Ok(Vec::new()), |text| serde_json::from_str(text).map_err(|_| bad(key)))
     };
     let classes = match (&options.classes, entry("classes")) {
@@ -376,6 +392,15 @@ mod tests {
         assert_eq!(again.classes(), ["a", "b", "c"]);
         let found = again.predict(vec![0.1f32, 0.2, 0.3, 0.4]).unwrap().to_vec::<f32>().unwrap();
         assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?} {expected:?}");
+        // So it can with bytes as inputs, and takes numbers and bytes again then.
+        trained.save_onnx(&file, &OnnxOptions::new().from_bytes()).unwrap();
+        let again = Trained::open_onnx(&file, &OnnxImport::new(), &runtime).unwrap();
+        assert_eq!((&again.inputs().mean, &again.inputs().std), (&vec![0.5], &vec![0.25]));
+        let found = again.predict(vec![0.1f32, 0.2, 0.3, 0.4]).unwrap().to_vec::<f32>().unwrap();
+        assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?} {expected:?}");
+        let bytes = vec![51u8, 102, 0, 255];
+        let [ours, theirs] = [&trained, &again].map(|run| run.probabilities(bytes.clone()).unwrap());
+        assert!(ours[0].iter().zip(&theirs[0]).all(|(a, b)| (a - b).abs() < 1e-5), "{ours:?} {theirs:?}");
         let message = import_onnx(&file, &run, &options, &runtime).unwrap_err().to_string();
         assert!(message.contains("holds another run"), "{message}");
         std::fs::remove_dir_all(folder).unwrap();

@@ -6,6 +6,7 @@ use super::manifest::Manifest;
 use super::run_dir::{CONSTANTS, EVALUATE, MANIFEST, MODEL, PREDICT, read_latest};
 use super::safetensors::{TensorFile, write_with};
 use super::stored::{MOST_TEXT, Stored};
+use crate::file::{self, FileKind};
 use crate::{Error, Result};
 use dropforge_ir::text::Template;
 use dropforge_ir::{Array, ValueType};
@@ -54,9 +55,10 @@ impl Packed {
 /// and `eval` do. It is a safetensors file, whose weights other programs read.
 ///
 /// # Errors
-/// The folder is no run or has no checkpoint, its network works with some batch sizes only, or the file cannot be written.
+/// The folder is no run or has no checkpoint, its network works with some batch sizes only, or the file cannot be written: see
+/// [`file::write`].
 pub fn pack(run: impl AsRef<Path>, file: impl AsRef<Path>) -> Result<()> {
-    let (run, file) = (run.as_ref(), file.as_ref());
+    let (run, path) = (run.as_ref(), file.as_ref());
     let none = || Error::file(format!("{}: the run has no checkpoint yet", run.display()));
     let read = |checkpoint: &Path| {
         let mut texts = BTreeMap::new();
@@ -83,7 +85,7 @@ pub fn pack(run: impl AsRef<Path>, file: impl AsRef<Path>) -> Result<()> {
     let types: Vec<ValueType> = arrays.values().map(Array::ty).collect();
     let tensors: Vec<(&str, &ValueType)> = arrays.keys().map(String::as_str).zip(&types).collect();
     let elements: Vec<&Array> = arrays.values().collect();
-    disk::replace_file(file, &mut |out| {
+    file::write(path, FileKind::PackedRun, |out| {
         write_with(out, &texts, &tensors, |index| Ok(elements[index].clone()))
     })
 }

@@ -3,10 +3,22 @@
 use super::config::toml_message;
 use crate::train::state::{FORMAT, State};
 use crate::{Error, ErrorKind, Result};
+use flate2::Crc;
 
 /// As TOML.
 pub(crate) fn to_text(state: &State) -> Result<String> {
-    toml::to_string(state).map_err(|error| Error::file(format!("state: {error}")))
+    let state = State { spent: state.spent(), ..state.clone() };
+    let text = toml::to_string(&state).map_err(|error| Error::file(format!("state: {error}")))?;
+    Ok(format!("{SUM}{:08x}\n{text}", sum(&text)))
+}
+
+/// What the first line begins with: half a text may read well, and would be another state.
+const SUM: &str = "# The state of a training. Its CRC-32: ";
+
+fn sum(text: &str) -> u32 {
+    let mut crc = Crc::new();
+    crc.update(text.as_bytes());
+    crc.sum()
 }
 
 /// From TOML.
@@ -14,6 +26,11 @@ pub(crate) fn parse(text: &str) -> Result<State> {
     #[derive(serde::Deserialize)]
     struct Layout {
         format: u32,
+    }
+    if let Some((said, rest)) = text.strip_prefix(SUM).map(|text| text.split_once('\n').unwrap_or((text, "")))
+        && said.trim() != format!("{:08x}", sum(rest))
+    {
+        return Err(Error::file("is damaged or has been changed: its checksum is another one"));
     }
     let failed = |error: &toml::de::Error| Error::of(ErrorKind::File, toml_message(text, error));
     let Layout { format } = toml::from_str(text).map_err(|error| failed(&error))?;

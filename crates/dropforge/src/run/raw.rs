@@ -7,7 +7,8 @@ use dropforge_ir::{Array, DType, Data, Shape, ValueType};
 /// Raw inputs: pixels, numbers or tokens, as they come from a file or a camera, with the batch as first axis or without
 /// one; or only their elements, whose number says how many samples they are.
 ///
-/// Bytes stand for 0 to 1, in steps of 1/255. Images of bytes may have their channels last.
+/// Bytes stand for 0 to 1, in steps of 1/255, and such numbers for bytes where a network takes these. Images of bytes may
+/// have their channels last.
 pub trait IntoRaw {
     /// The elements, and their shape if it is known.
     ///
@@ -100,6 +101,11 @@ fn convert(data: Data, wanted: DType, normalize: impl Fn(&mut [f32])) -> Result<
         (Data::U8(bytes), wanted) if wanted.is_float() => {
             bytes.into_iter().map(|byte| f32::from(byte) / 255.0).collect()
         }
+        // As pictures are read, for a network that takes their bytes.
+        (Data::F32(values), DType::U8) => {
+            let byte = |value: f32| (value * 255.0).round().clamp(0.0, 255.0) as u8;
+            return Ok(Data::U8(values.into_iter().map(byte).collect()));
+        }
         (Data::F32(values), wanted) if wanted.is_float() => values,
         (Data::F16(values), wanted) if wanted.is_float() => values.iter().map(|x| x.to_f32()).collect(),
         (Data::BF16(values), wanted) if wanted.is_float() => values.iter().map(|x| x.to_f32()).collect(),
@@ -183,6 +189,14 @@ mod tests {
         assert!(message.contains("[2, 1, 2]") && message.contains("5 elements of f32"), "{message}");
         let message = prepare(vec![1i32; 4]).unwrap_err().to_string();
         assert!(message.contains("takes f32, got i32"), "{message}");
+    }
+
+    #[test]
+    fn numbers_become_bytes_where_a_network_takes_these() {
+        let sample = ValueType::new(DType::U8, [4]);
+        let inputs = InputSpec { shape: vec![4], ..InputSpec::default() };
+        let array = vec![0.0f32, 0.2, 1.0, 1.7].into_raw().unwrap().prepare(&inputs, &sample).unwrap();
+        assert_eq!(array.into_data(), Data::U8(vec![0, 51, 255, 255]));
     }
 
     #[test]

@@ -25,6 +25,7 @@
 //! checkpoints follows from the newest one. A process may end before any file call: whoever opens the run next makes good
 //! what was left undone, and removes what was left half done.
 
+use super::damage;
 use super::manifest::Manifest;
 use super::{calls, disk};
 use crate::{Error, Result};
@@ -350,7 +351,7 @@ pub(crate) fn read_latest<T>(run: &Path, read: impl Fn(&Path) -> Result<T>) -> R
         };
         latest = latest_checkpoint(run)?;
         if latest.as_deref() == Some(&path) {
-            return Err(error);
+            return Err(damage::advised(run, &path, error));
         }
     }
     Ok(None)
@@ -402,11 +403,25 @@ pub fn read_split(run: impl AsRef<Path>) -> Result<Option<FileSplit>> {
 pub(crate) fn read_config(run: &Path) -> Result<(PathBuf, String)> {
     let path = run.join(CONFIG);
     let text = read_config_if_any(run)?;
-    let missing = || Error::file(format!("{}: this is no run, it has no {CONFIG}", run.display()));
+    let missing = || match checkpoints(run) {
+        Ok(all) if !all.is_empty() => Error::file(format!(
+            "{}: has no {CONFIG}: a program of its own has trained it, or it was imported; that program goes on with it, and \
+             `train --from {0}` starts another run from its weights",
+            run.display()
+        )),
+        _ => Error::file(format!("{}: this is no run, it has no {CONFIG}", run.display())),
+    };
     Ok((path, text.ok_or_else(missing)?))
 }
 
-fn no_run(path: &Path) -> Error {
+/// Says that a path is no folder of a run.
+pub(super) fn no_run(path: &Path) -> Error {
+    if calls::is_file(path) {
+        return Error::file(format!(
+            "{}: is a file, and this needs the folder of a run; a packed run holds the network alone, not how it was trained",
+            path.display()
+        ));
+    }
     Error::file(format!("{}: there is no such run; give the folder of one", path.display()))
 }
 
@@ -417,6 +432,9 @@ pub fn holds_run(path: &Path) -> bool {
 
 /// What a folder holds: a run has a checkpoint, or a configuration of ours.
 fn look_into(path: &Path) -> Result<Holds> {
+    if calls::is_file(path) {
+        return Err(Error::file(format!("{}: is a file; a run needs a folder", path.display())));
+    }
     let names = disk::names(path)?;
     if !checkpoints(path)?.is_empty() {
         return Ok(Holds::Run);
@@ -449,12 +467,16 @@ fn checkpoint_number(name: &str) -> Option<u64> {
 }
 
 /// Whole checkpoints by number.
-fn checkpoints(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
+pub(super) fn checkpoints(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let mut all = Vec::new();
+    if calls::is_file(run) {
+        return Err(no_run(run));
+    }
     for name in disk::names(run)? {
         let Some(number) = checkpoint_number(&name) else { continue };
         let path = run.join(name);
-        match calls::look(&path.join(STATE)) {
+        // With the weights alone it has lost something, which whoever reads it is told.
+        match calls::look(&path.join(STATE)).or_else(|_| calls::look(&path.join(MODEL))) {
             Ok(_) => all.push((number, path)),
             // Something of this name that is none, or one that another process has just removed.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}

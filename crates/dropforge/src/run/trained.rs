@@ -50,7 +50,12 @@ pub struct Trained {
     measuring: std::result::Result<Measuring, String>,
     parameters: usize,
     layers: Vec<SummaryRow>,
+    /// Whether it comes from a file of others, which says nothing of a loss.
+    imported: bool,
 }
+
+/// Why nothing measures an imported network.
+const FROM_FILE: &str = "it comes from an ONNX file, which says nothing of a loss";
 
 /// The most probable class of a sample.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,10 +89,21 @@ impl Trained {
         let opened = load_programs(stored, runtime, Choices::new(), elements)
             .and_then(|opened| fits(&manifest.inputs, &opened.0).map(|()| opened));
         let (forward, measuring) = opened.map_err(|error| error.context(file.display()))?;
+        Ok(Trained::opened(manifest, None, forward, measuring))
+    }
+
+    fn opened(
+        manifest: Manifest,
+        config: Option<RunConfig>,
+        forward: Forward,
+        measuring: std::result::Result<Measuring, String>,
+    ) -> Trained {
+        let imported = manifest.is_imported();
+        let measuring = measuring.map_err(|reason| if imported { FROM_FILE.into() } else { reason });
         let Manifest { inputs, environment, layers, parameters, .. } = manifest;
         let layers = layers.into_iter().map(manifest::Layer::row).collect();
         let environment = Some(environment);
-        Ok(Trained { inputs, config: None, environment, forward, measuring, parameters, layers })
+        Trained { inputs, config, environment, forward, measuring, parameters, layers, imported }
     }
 
     /// Loads the best weights of a run whose training kept them: see [`keep_best`](crate::train::keep_best).
@@ -125,11 +141,7 @@ impl Trained {
         match newest?.ok_or_else(|| no_checkpoint(run))? {
             Some((manifest, Some((forward, measuring)))) => {
                 fits(&manifest.inputs, &forward).map_err(|error| error.context(run.display()))?;
-                let Manifest { inputs, environment, layers, parameters, .. } = manifest;
-                let layers = layers.into_iter().map(manifest::Layer::row).collect();
-                let config = config_of(run)?;
-                let environment = Some(environment);
-                Ok(Trained { inputs, config, environment, forward, measuring, parameters, layers })
+                Ok(Trained::opened(manifest, config_of(run)?, forward, measuring))
             }
             // Runs of the first version hold no programs; the configuration says what the layers are.
             None => {
@@ -187,7 +199,17 @@ impl Trained {
         let layers = network.summary().rows.clone();
         let measuring = Err("the layers that it was opened with have no loss".into());
         let parameters = network.parameter_count();
-        Ok(Trained { inputs, config: None, environment: None, forward, measuring, parameters, layers })
+        let imported = false;
+        Ok(Trained {
+            inputs,
+            config: None,
+            environment: None,
+            forward,
+            measuring,
+            parameters,
+            layers,
+            imported,
+        })
     }
 
     /// What the run was started with; `None` if a program made it of parts that files have no names for.
@@ -383,7 +405,8 @@ impl Trained {
     pub(super) fn no_measures(&self) -> Error {
         let reason = self.measuring.as_ref().err().map_or("", String::as_str);
         Error::data(format!(
-            "the run does not hold how it is measured ({reason}); give loss and metrics to Trained::evaluate_by"
+            "the run does not hold how it is measured ({reason}); say a loss and metrics (`eval --loss`, in programs \
+             Trained::evaluate_by)"
         ))
     }
 
@@ -476,7 +499,7 @@ impl Trained {
 
     #[cfg(feature = "onnx")]
     pub(super) fn of(inputs: InputSpec, forward: Forward) -> Trained {
-        let measuring = Err("it comes from a file that says nothing of a loss".into());
+        let measuring = Err(FROM_FILE.into());
         Trained {
             inputs,
             config: None,
@@ -485,7 +508,13 @@ impl Trained {
             measuring,
             parameters: 0,
             layers: Vec::new(),
+            imported: true,
         }
+    }
+
+    /// Whether the network comes from an ONNX file: then nothing is known of a loss, and perhaps not what its outputs mean.
+    pub fn is_imported(&self) -> bool {
+        self.imported
     }
 
     pub(super) fn forward(&self) -> &Forward {

@@ -5,6 +5,7 @@ use super::pickle;
 use super::run_dir::latest_checkpoint;
 use super::safetensors::{TensorFile, write};
 use super::{calls, disk};
+use crate::file::{self, FileKind};
 use crate::nn::StateKind;
 use crate::step::{Network, State, States};
 use crate::train::Trainer;
@@ -459,10 +460,11 @@ pub fn read_weights(path: impl AsRef<Path>) -> Result<BTreeMap<String, Array>> {
     Ok(all)
 }
 
-/// Writes tensors as a file, NumPy's where its name ends in `.npz`, else safetensors; one that is there is replaced as a whole.
+/// Writes tensors as a file, NumPy's where its name ends in `.npz`, else safetensors; one of its kind that is there is
+/// replaced as a whole.
 ///
 /// # Errors
-/// The file cannot be written.
+/// The file cannot be written, or something else has its name: see [`file::write`].
 pub fn write_weights(path: impl AsRef<Path>, weights: &BTreeMap<String, Array>) -> Result<()> {
     let path = path.as_ref();
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npz")) {
@@ -474,14 +476,14 @@ pub fn write_weights(path: impl AsRef<Path>, weights: &BTreeMap<String, Array>) 
     let types: Vec<ValueType> = weights.values().map(Array::ty).collect();
     let tensors: Vec<(&str, &ValueType)> = weights.keys().map(String::as_str).zip(&types).collect();
     let arrays: Vec<&Array> = weights.values().collect();
-    disk::replace_file(path, &mut |out| write(out, &tensors, |index| Ok(arrays[index].clone())))
+    file::write(path, FileKind::Safetensors, |out| write(out, &tensors, |index| Ok(arrays[index].clone())))
 }
 
 /// Writes parameters and statistics as a safetensors file, as a whole or not at all.
 fn save(states: &States, path: &Path) -> Result<()> {
     let states: Vec<&State> = states.iter().filter(|state| is_weight(state)).collect();
     let tensors: Vec<(&str, &ValueType)> = states.iter().map(|state| (state.name(), state.ty())).collect();
-    disk::replace_file(path, &mut |out| write(out, &tensors, |index| states[index].read()))
+    file::write(path, FileKind::Safetensors, |out| write(out, &tensors, |index| states[index].read()))
 }
 
 impl Network {
@@ -501,7 +503,7 @@ impl Network {
     /// Writes parameters and running statistics as a safetensors file; one that is there is replaced as a whole.
     ///
     /// # Errors
-    /// The file cannot be written; an old one is then unchanged.
+    /// The file cannot be written; an old one is then unchanged. Or something else has its name: see [`file::write`].
     #[doc(alias = "state_dict")]
     pub fn save_weights(&self, path: impl AsRef<Path>) -> Result<()> {
         save(self.states(), path.as_ref())
@@ -555,7 +557,7 @@ impl Trained {
         let states = self.forward().weights().all();
         let tensors: Vec<(&str, &ValueType)> =
             states.iter().map(|(name, buffer)| (*name, buffer.ty())).collect();
-        disk::replace_file(path.as_ref(), &mut |out| {
+        file::write(path, FileKind::Safetensors, |out| {
             write(out, &tensors, |index| Ok(states[index].1.read()?))
         })
     }

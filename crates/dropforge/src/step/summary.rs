@@ -1,5 +1,6 @@
 //! Tables of layers.
 
+use super::PREDICTION;
 use super::build::Traced;
 use crate::nn::StateKind;
 use dropforge_ir::Shape;
@@ -28,6 +29,8 @@ pub struct Summary {
     pub parameters: usize,
     /// Bytes of all parameters.
     pub bytes: usize,
+    /// Shape of what the network predicts, the batch included; `None` if it predicts nothing.
+    pub output: Option<Shape>,
 }
 
 impl Summary {
@@ -49,7 +52,10 @@ impl Summary {
                 parameters: own(&passed.path),
             })
             .collect();
+        let program = &traced.program;
+        let prediction = program.outputs.iter().find(|output| output.name == PREDICTION);
         Summary {
+            output: prediction.map(|output| program.ty(output.value).shape.clone()),
             rows,
             parameters: parameters().map(|state| state.port.elements()).sum(),
             bytes: parameters().map(|state| state.port.ty().bytes()).sum(),

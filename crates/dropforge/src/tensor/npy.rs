@@ -5,6 +5,7 @@
 
 use super::Tensor;
 use crate::error::{Error, Result};
+use crate::file::{self, FileKind};
 use dropforge_ir::{Array, DType, Data, F16, Shape};
 use flate2::Crc;
 use std::io::Read;
@@ -17,9 +18,9 @@ impl Tensor {
     /// which holds all of its numbers.
     ///
     /// # Errors
-    /// If the file cannot be written, or as [`Tensor::to_array`].
+    /// If the file cannot be written, something else has its name ([`file::write`]), or as [`Tensor::to_array`].
     pub fn save_npy(&self, path: impl AsRef<Path>) -> Result<()> {
-        write(path.as_ref(), &encode(&self.to_array()?))
+        write(path.as_ref(), FileKind::Npy, &encode(&self.to_array()?))
     }
 
     /// Reads an `.npy` file. f64 is rounded to f32; integers that have no type here become i32.
@@ -46,7 +47,7 @@ impl Tensor {
             let added = archive.add(&format!("{name}.npy"), &encode(&tensor.to_array()?));
             added.map_err(|message| Error::file(format!("{}: {message}", path.display())))?;
         }
-        write(path, &archive.finish())
+        write(path, FileKind::Npz, &archive.finish())
     }
 
     /// Reads all arrays of an `.npz` file with their names, compressed or not, as [`Tensor::load_npy`] does.
@@ -76,8 +77,8 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(failed)
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    std::fs::write(path, bytes).map_err(|error| Error::io(&format!("cannot write {}", path.display()), error))
+fn write(path: &Path, kind: FileKind, bytes: &[u8]) -> Result<()> {
+    file::write(path, kind, |out| out.write_all(bytes).map_err(|error| Error::io("cannot write it", error)))
 }
 
 /// An array as the contents of an `.npy` file.

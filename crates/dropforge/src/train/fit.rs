@@ -48,17 +48,17 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// Why training ends after this many steps; `None` if it goes on.
-    pub fn reached(&self, steps: u64) -> Option<String> {
+    /// Why training ends after this many steps, and the setting that says so; `None` if it goes on.
+    pub fn reached(&self, steps: u64) -> Option<(String, Option<&'static str>)> {
         if self.flag.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
-            return Some("it was asked to stop".into());
+            return Some(("it was asked to stop".into(), None));
         }
         if let Some(limit) = self.steps.filter(|&limit| steps >= limit) {
-            return Some(format!("{limit} steps have been made"));
+            return Some((format!("{limit} steps have been made"), Some("max_steps")));
         }
         match self.time {
             Some((limit, Some(end))) if Instant::now() >= end => {
-                Some(format!("{:.0} seconds have passed", limit.as_secs_f64()))
+                Some((format!("{} seconds have passed", limit.as_secs_f64()), Some("max_time")))
             }
             _ => None,
         }
@@ -72,6 +72,8 @@ pub struct Fitted {
     pub last: Option<EpochReport>,
     /// Why it ended before its last epoch; `None` if it did not.
     pub stopped: Option<String>,
+    /// The setting that ended it, `max_steps` or `max_time`: as both count the whole run, it goes on only with a greater one.
+    pub limit: Option<&'static str>,
 }
 
 impl fmt::Display for Fitted {
@@ -136,7 +138,7 @@ impl<'a> Fit<'a> {
         self
     }
 
-    /// Ends this fit after the step during which so much time has passed.
+    /// Ends the run after the step during which so much time has passed, that of all fits before this one included.
     #[must_use]
     pub fn max_time(mut self, time: Duration) -> Self {
         self.limits.time = Some((time, None));
@@ -179,9 +181,11 @@ impl<'a> Fit<'a> {
             mut limits,
             callbacks: mut own,
         } = self;
+        trainer.state.since = Some(Instant::now());
+        let spent = Duration::try_from_secs_f64(trainer.state.spent).unwrap_or(Duration::MAX);
         limits.validation = validate_every.zip(validation.clone());
         if let Some((limit, end)) = &mut limits.time {
-            *end = Instant::now().checked_add(*limit);
+            *end = Instant::now().checked_add(limit.saturating_sub(spent));
         }
         let mut attached = trainer.take_callbacks();
         trainer.setup.set("epochs", &epochs);
@@ -196,6 +200,8 @@ impl<'a> Fit<'a> {
         trainer.skips_validations = validation.is_some() && validate_epochs > 1;
         let measured = Validations { source: validation, every: validate_epochs, last: epochs };
         let fitted = run(trainer, train, &measured, epochs, &limits, &mut callbacks);
+        trainer.state.spent = trainer.state.spent();
+        trainer.state.since = None;
         trainer.skips_validations = false;
         if let Err(error) = &fitted {
             callbacks.failed(error);
@@ -242,27 +248,33 @@ fn run(
         after_epoch(trainer, validations, callbacks)?;
         unsaved = true;
     }
-    let mut stopped: Option<String> = None;
+    let mut stopped: Option<(String, Option<&'static str>)> = None;
     while trainer.epochs() < epochs {
-        stopped = trainer.stop.take().or_else(|| limits.reached(trainer.steps()));
+        stopped = asked(trainer).or_else(|| limits.reached(trainer.steps()));
         if stopped.is_some() {
             break;
         }
         unsaved = true;
         if trainer.train_epoch(train.clone(), callbacks, &mut |_| Ok(()), limits)?.is_none() {
-            stopped = trainer.stop.take().or_else(|| limits.reached(trainer.steps()));
+            stopped = asked(trainer).or_else(|| limits.reached(trainer.steps()));
             break;
         }
         trainer.save_with(callbacks)?;
         after_epoch(trainer, validations, callbacks)?;
     }
     // Whoever wanted to stop at the very end has been heard as well.
-    stopped = stopped.or(trainer.stop.take());
+    stopped = stopped.or_else(|| asked(trainer));
     if unsaved || trainer.steps() == 0 {
         trainer.save_with(callbacks)?;
     }
     trainer.event(callbacks, |callback, control| callback.on_fit_end(control))?;
-    Ok(Fitted { last: trainer.history().last().cloned(), stopped })
+    let (stopped, limit) = stopped.map_or((None, None), |(why, limit)| (Some(why), limit));
+    Ok(Fitted { last: trainer.history().last().cloned(), stopped, limit })
+}
+
+/// Why a callback wants an end, if one does.
+fn asked(trainer: &mut Trainer) -> Option<(String, Option<&'static str>)> {
+    Some((trainer.stop.take()?, None))
 }
 
 /// Validation and the end of an epoch.

@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The layout that this version reads and writes. 1 had sums of one metric on the host.
 pub(crate) const FORMAT: u32 = 2;
@@ -29,6 +29,12 @@ pub(crate) struct State {
     pub batch: usize,
     /// Seconds that these batches took.
     pub seconds: f64,
+    /// Seconds that all of it took until the fit that is going on began; none in runs of earlier versions.
+    #[serde(default)]
+    pub spent: f64,
+    /// When the fit began that is going on.
+    #[serde(skip)]
+    pub since: Option<Instant>,
     /// Epochs of which the callbacks have heard the end; none in runs of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<u64>,
@@ -84,6 +90,8 @@ impl State {
             epoch: 0,
             batch: 0,
             seconds: 0.0,
+            spent: 0.0,
+            since: None,
             ended: Some(0),
             identity: identity(),
             settings: Table::new(),
@@ -92,6 +100,11 @@ impl State {
             changes: Vec::new(),
             history: Vec::new(),
         }
+    }
+
+    /// Seconds that fits have taken, with all that belongs to them.
+    pub fn spent(&self) -> f64 {
+        self.spent + self.since.map_or(0.0, |since| since.elapsed().as_secs_f64())
     }
 
     /// Remembers that a setting has been changed.

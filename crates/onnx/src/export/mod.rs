@@ -20,6 +20,9 @@ pub const LEAST_OPSET: i64 = 18;
 /// The newest version of the operators that can be written.
 pub const LATEST_OPSET: i64 = 23;
 
+/// What the names of values begin with that come of preparing raw inputs.
+pub(crate) const PREPARED: &str = "preprocessed_";
+
 /// How a model is written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExportOptions {
@@ -249,7 +252,7 @@ impl<'a> Exporter<'a> {
         }
         let mut name = self.names[port.value.index()].clone();
         let mut step = |graph: &mut Graph, op, operand: Option<String>, attributes| {
-            let next = graph.fresh(&format!("preprocessed_{op}").to_lowercase());
+            let next = graph.fresh(&format!("{PREPARED}{op}").to_lowercase());
             let inputs: Vec<&str> = std::iter::once(name.as_str()).chain(operand.as_deref()).collect();
             graph.node(op, "preprocessing", &inputs, &next, attributes);
             name = next;

@@ -19,6 +19,7 @@ mod reduction;
 mod resize;
 
 use crate::element;
+use crate::export::PREPARED;
 use crate::proto::{
     AttributeProto, Dimension, FunctionProto, GraphProto, ModelProto, NodeProto, Port, TensorProto,
 };
@@ -26,7 +27,7 @@ use crate::{Result, failed};
 use builder::Builder;
 use dropforge_ir::{Array, DType, Error, Program, Value, ValueType};
 use operators::{OPERATORS, Operator};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// How deep graphs and functions may lie in one another.
 const MOST_DEPTH: usize = 24;
@@ -59,6 +60,9 @@ pub struct ImportOptions {
     pub outputs: Vec<String>,
     /// Inputs that are constants of the program, by name.
     pub fixed: BTreeMap<String, Array>,
+    /// Leaves out what [`export`](crate::export) has put in front of a network to prepare raw inputs: the program then takes what the
+    /// network takes, as floats. Whoever asks for that does it instead. Nothing changes where there is no [`Model::prepares`].
+    pub unprepared: bool,
 }
 
 /// A program with its weights.
@@ -148,6 +152,34 @@ impl<'a> Model<'a> {
             .collect()
     }
 
+    /// Whether the graph begins with what [`export`](crate::export) puts in front of a network to prepare raw inputs.
+    pub fn prepares(&self) -> bool {
+        self.preparation().is_some()
+    }
+
+    /// The input that the graph prepares, and the results of the nodes that do, in order.
+    fn preparation(&self) -> Option<(&str, Vec<&str>)> {
+        let graph = &self.proto.graph;
+        let is_weight = |name: &str| graph.initialisers.iter().any(|tensor| tensor.name == name);
+        let mut inputs = graph.inputs.iter().filter(|port| !is_weight(&port.name));
+        let (input, None) = (inputs.next()?.name.as_str(), inputs.next()) else { return None };
+        let mut results: Vec<&str> = Vec::new();
+        for node in &graph.nodes {
+            let last = results.last().copied().unwrap_or(input);
+            let prepares = node.inputs.first().is_some_and(|name| name == last)
+                && node.outputs.first().is_some_and(|name| name.starts_with(PREPARED));
+            let to_half =
+                || node.attributes.iter().any(|of| of.name == "to" && of.integer != Some(element::FLOAT));
+            match node.op.as_str() {
+                "Cast" if prepares && !to_half() => {}
+                "Sub" | "Div" if prepares => {}
+                _ => continue,
+            }
+            results.push(node.outputs.first()?);
+        }
+        (!results.is_empty()).then_some((input, results))
+    }
+
     /// That all operators are known.
     ///
     /// # Errors
@@ -206,6 +238,7 @@ impl<'a> Model<'a> {
             depth: 0,
             steps: 0,
             pending: HashMap::new(),
+            left_out: HashSet::new(),
         };
         importer.main(options)
     }
@@ -245,6 +278,8 @@ struct Importer<'m, 'a> {
     steps: usize,
     /// Initialisers that nothing has used yet.
     pending: HashMap<String, &'m TensorProto<'a>>,
+    /// Results of nodes of the graph that are not gone through.
+    left_out: HashSet<&'m str>,
 }
 
 /// A node with what it is given.
@@ -271,8 +306,15 @@ impl<'m, 'a> Importer<'m, 'a> {
             if self.pending.contains_key(&port.name) {
                 continue;
             }
-            let item = self.input(port, options).map_err(|error| within(error, &port.name))?;
-            self.bind(&port.name, item);
+            let (mut element, mut name) = (port.element, port.name.as_str());
+            if options.unprepared
+                && let Some((_, results)) = self.model.preparation()
+            {
+                (element, name) = (element::FLOAT, results.last().copied().unwrap_or(name));
+                self.left_out.extend(results);
+            }
+            let item = self.input(port, element, options).map_err(|error| within(error, &port.name))?;
+            self.bind(name, item);
         }
         self.nodes(&graph.nodes, &[])?;
         let mut outputs = Vec::new();
@@ -299,21 +341,21 @@ impl<'m, 'a> Importer<'m, 'a> {
         Ok(Imported { program, states, outputs })
     }
 
-    fn input(&mut self, port: &Port, options: &ImportOptions) -> Result<Item> {
-        if port.element == 0 {
+    fn input(&mut self, port: &Port, element: i64, options: &ImportOptions) -> Result<Item> {
+        if element == 0 {
             let other = if port.other.is_empty() { "of no known type" } else { port.other };
             return Err(failed(format!("the input is {other}; programs take tensors")));
         }
-        let dtype = element::computed(port.element)?;
+        let dtype = element::computed(element)?;
         if let Some(array) = options.fixed.get(&port.name) {
             let value = self.b.constant_array(array)?;
-            return Ok(Item::Tensor(Tensor { value, element: port.element }));
+            return Ok(Item::Tensor(Tensor { value, element }));
         }
         if let Some(shape) = options.shapes.get(&port.name) {
             let ty = ValueType::new(dtype, shape.as_slice());
             ty.shape.check().map_err(failed)?;
             let value = self.b.program.input(port.name.clone(), ty);
-            return Ok(Item::Tensor(Tensor { value, element: port.element }));
+            return Ok(Item::Tensor(Tensor { value, element }));
         }
         let dims = port.dims.as_ref().ok_or_else(|| failed("nothing is said of the input's shape"))?;
         let extent = |(axis, dim): (usize, &Dimension)| match dim {
@@ -327,7 +369,7 @@ impl<'m, 'a> Importer<'m, 'a> {
         let ty = ValueType::new(dtype, shape);
         ty.shape.check().map_err(failed)?;
         let value = self.b.program.input(port.name.clone(), ty);
-        Ok(Item::Tensor(Tensor { value, element: port.element }))
+        Ok(Item::Tensor(Tensor { value, element }))
     }
 
     fn bind(&mut self, name: &str, item: Item) {
@@ -389,6 +431,11 @@ impl<'m, 'a> Importer<'m, 'a> {
             self.steps += 1;
             if self.steps > MOST_STEPS {
                 return Err(failed(format!("loops and functions come to more than {MOST_STEPS} nodes")));
+            }
+            if self.scopes.len() == 1
+                && node.outputs.first().is_some_and(|name| self.left_out.contains(name.as_str()))
+            {
+                continue;
             }
             let results = self.node(node, outer).map_err(|error| {
                 let output = node.outputs.first().map_or("", String::as_str);

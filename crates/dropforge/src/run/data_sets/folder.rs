@@ -74,7 +74,9 @@ impl DataSet for Folder {
         let parts = parts(&self.path)?;
         let dir = parts.map_or_else(|| self.path.clone(), |parts| parts.test.unwrap_or(parts.validation));
         let all = open_images(&dir, opening.size)?;
-        all.check()?;
+        if !opening.skip_corrupt {
+            all.check()?;
+        }
         Ok(Arc::new(as_trained(&all, inputs)?))
     }
 

@@ -1,0 +1,126 @@
+//! Checkpoints that something has damaged: what is wrong with which file, and what is left to go on from.
+
+use super::manifest::Manifest;
+use super::position;
+use super::run_dir::{BEST, CONSTANTS, EVALUATE, MODEL, OPTIMIZER, PREDICT, STATE, checkpoints};
+use super::safetensors::TensorFile;
+use super::stored::MOST_TEXT;
+use super::{calls, disk};
+use crate::{Error, ErrorKind, Result};
+use dropforge_ir::text::Template;
+use std::path::Path;
+
+/// Bytes that the state of the host has at most.
+const MOST_STATE: u64 = 1 << 30;
+
+/// What went wrong while a checkpoint was read, with what to do if that is because one of its files is damaged or missing.
+pub(super) fn advised(run: &Path, checkpoint: &Path, error: Error) -> Error {
+    match whole(checkpoint) {
+        Err(found) if error.kind() == ErrorKind::File => {
+            Error::file(format!("{found}; {}", advice(run, checkpoint))).caused_by(error)
+        }
+        _ => error,
+    }
+}
+
+/// Looks into each file of a checkpoint; weights themselves are not read.
+fn whole(checkpoint: &Path) -> Result<()> {
+    let at = |name: &str| checkpoint.join(name);
+    TensorFile::open(&at(MODEL))?;
+    TensorFile::open(&at(OPTIMIZER))?;
+    TensorFile::open_if_any(&at(CONSTANTS))?;
+    // Runs of the first version have no manifest.
+    Manifest::read(checkpoint)?;
+    let state = disk::read_text(&at(STATE), MOST_STATE)?;
+    position::parse(&state).map_err(|error| error.context(at(STATE).display()))?;
+    for name in [PREDICT, EVALUATE] {
+        if let Some(text) = disk::read_text_if_any(&at(name), MOST_TEXT)? {
+            Template::parse(&text).map_err(|error| Error::from(error).context(at(name).display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// What is left.
+fn advice(run: &Path, checkpoint: &Path) -> String {
+    let older = checkpoints(run).unwrap_or_default().into_iter().map(|(_, path)| path);
+    let older = older.filter(|path| path != checkpoint && whole(path).is_ok()).last();
+    if let Some(older) = older {
+        let name = older.file_name().unwrap_or_default().to_string_lossy();
+        return format!(
+            "remove the folder {}, and the run goes on from the checkpoint before it, {name}",
+            checkpoint.display()
+        );
+    }
+    let named = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let weights = [checkpoint.join(MODEL), run.join(BEST)];
+    let restore = format!("{} is the only checkpoint: restore the file from a copy", named(checkpoint));
+    match weights.iter().find(|path| calls::is_file(path) && TensorFile::open(path).is_ok()) {
+        Some(path) => {
+            format!(
+                "{restore}, or start another run from the weights that are left (`train --from {}`)",
+                path.display()
+            )
+        }
+        None => format!("{restore}, or train again"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prelude::*;
+    use crate::run::run_dir::MANIFEST;
+    use crate::seq;
+    use std::fs;
+
+    #[test]
+    fn a_damaged_file_is_named_with_what_is_left() {
+        let run = std::env::temp_dir().join(format!("dropforge-damage-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&run);
+        let (train, _) = datasets::digits(40, 10, 1);
+        let build = || Trainer::new(seq![flatten(), dense(10)], cross_entropy(), Adam::new(1e-2)).batch(20);
+        let mut trainer = build().compile(&train).unwrap();
+        trainer.save(&run).unwrap();
+        let runtime = Runtime::shared().unwrap();
+        let first = checkpoints(&run).unwrap().pop().unwrap().1;
+        for name in [MODEL, OPTIMIZER, STATE, MANIFEST, PREDICT] {
+            let (path, text) = (first.join(name), fs::read(first.join(name)).unwrap());
+            for damaged in [Some(&text[..text.len() / 2]), None] {
+                match damaged {
+                    Some(half) => fs::write(&path, half).unwrap(),
+                    // What there may be no such file of is another thing.
+                    None if [MANIFEST, PREDICT].contains(&name) => continue,
+                    None => fs::remove_file(&path).unwrap(),
+                }
+                let opened = Trained::open(&run, &runtime).err();
+                let resumed = build().compile(&train).unwrap().resume(&run).err();
+                let errors = [opened, resumed];
+                let errors: Vec<String> = errors.iter().flatten().map(ToString::to_string).collect();
+                assert!(!errors.is_empty(), "{name} {:?}", damaged.map(<[u8]>::len));
+                for error in errors {
+                    assert!(
+                        error.contains(name) && error.contains("is the only checkpoint"),
+                        "{name}: {error}"
+                    );
+                    assert_eq!(error.contains("--from "), name != MODEL, "{error}");
+                }
+                fs::remove_file(&path).ok();
+                fs::write(&path, &text).unwrap();
+            }
+        }
+        // With another one before it, that is what is left.
+        let second = run.join("checkpoint-000009");
+        fs::create_dir(&second).unwrap();
+        for entry in fs::read_dir(&first).unwrap() {
+            let path = entry.unwrap().path();
+            fs::copy(&path, second.join(path.file_name().unwrap())).unwrap();
+        }
+        fs::write(second.join(MODEL), "half").unwrap();
+        let error = Trained::open(&run, &runtime).err().unwrap().to_string();
+        assert!(error.contains("remove the folder") && error.ends_with("checkpoint-000001"), "{error}");
+        fs::remove_dir_all(&second).unwrap();
+        Trained::open(&run, &runtime).unwrap();
+        fs::remove_dir_all(&run).unwrap();
+    }
+}

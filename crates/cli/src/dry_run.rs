@@ -36,7 +36,7 @@ pub fn run(args: &Train) -> Outcome {
             "event": "fast_dev_run", "train_loss": report.loss, "val_loss": measured.loss, "samples": measured.samples,
         }));
     }
-    let shown = |loss: f64, values: &Values| match values.is_empty() {
+    let shown = |loss: f64, values: &Values| match values.shown().next().is_none() {
         true => format!("loss {loss:.4}"),
         false => format!("loss {loss:.4}, {values}"),
     };

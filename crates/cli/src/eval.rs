@@ -1,6 +1,7 @@
 //! `dropforge eval`
 
 use crate::args::Eval;
+use crate::confusion;
 use crate::data::for_testing;
 use crate::machine;
 use crate::output::{Outcome, add_metrics, count, line, note};
@@ -41,6 +42,7 @@ pub fn run(args: &Eval) -> Outcome {
         return line(event);
     }
     let metrics: String = measured.metrics.shown().map(|value| format!("test {value}, ")).collect();
+    confusion::print(&measured.metrics, trained.classes())?;
     line(format_args!(
         "{} on {spec}: {metrics}test loss {:.4} on {} samples, {} samples/s",
         args.run.display(),

@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod confusion;
 mod dashboard;
 mod data;
 mod devices;

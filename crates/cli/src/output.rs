@@ -27,7 +27,7 @@ impl From<dropforge::Error> for Stop {
         let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<io::Error>());
         match cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe) {
             true => Stop::Unread,
-            false => Stop::Error(error.to_string()),
+            false => Stop::Error(error.for_command()),
         }
     }
 }
@@ -185,7 +185,8 @@ pub fn shape(extents: &[usize]) -> String {
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
-        0..60 => format!("{seconds:.1} s"),
+        // Without the sign that a zero may have.
+        0..60 => format!("{:.1} s", seconds.max(0.0) + 0.0),
         60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
         _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
     }
@@ -202,8 +203,8 @@ mod tests {
             ["0", "999", "1,000", "12,345,678"]
         );
         assert_eq!(
-            [duration(4.21), duration(185.0), duration(3720.0)],
-            ["4.2 s", "3 min 05 s", "1 h 02 min"]
+            [duration(4.21), duration(185.0), duration(3720.0), duration(-0.0)],
+            ["4.2 s", "3 min 05 s", "1 h 02 min", "0.0 s"]
         );
         assert_eq!([shape(&[]), shape(&[1, 28, 28])], ["scalar", "1×28×28"]);
     }

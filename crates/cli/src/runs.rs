@@ -3,7 +3,7 @@
 use crate::args::{Runs, RunsAction};
 use crate::output::{Outcome, count, duration, line, note};
 use dropforge::run::{RunConfig, RunDir, config_of, history, holds_run, is_training};
-use dropforge::settings::{Context, SettingType, Value};
+use dropforge::settings::{Context, SettingType, Value, unknown};
 use dropforge::train::{EpochReport, Monitor};
 use serde_json::{Map, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,11 +37,13 @@ pub fn run(args: &Runs) -> Outcome {
         None => {}
     }
     let mut all = list(&args.folder)?;
+    let count = all.len();
     for filter in &args.filter {
-        let (setting, value) = filter.split_once('=').ok_or_else(|| {
-            format!("--filter {filter}: write a setting and its value, such as model.type=lenet")
-        })?;
-        all.retain(|run| run.settings.get(setting).is_some_and(|own| own == value));
+        let (setting, value) =
+            filter.split_once('=').filter(|(setting, _)| !setting.is_empty()).ok_or_else(|| {
+                format!("--filter {filter}: write a setting and its value, such as model.type=lenet")
+            })?;
+        retain(&mut all, setting, value)?;
     }
     let (column, down) = args.sort.strip_prefix('-').map_or((&*args.sort, false), |column| (column, true));
     if let Some(unsortable) = (!all.is_empty() && all.iter().all(|run| run.figure(column).is_none()))
@@ -68,10 +70,46 @@ pub fn run(args: &Runs) -> Outcome {
         return all.iter().try_for_each(|run| line(run.json()));
     }
     if all.is_empty() {
-        return line(format_args!("{}: holds no run", args.folder.display()));
+        let folder = args.folder.display();
+        return match count {
+            0 => line(format_args!("{folder}: holds no run")),
+            1 => line(format_args!("{folder}: the run there is not like that")),
+            count => line(format_args!("{folder}: none of the {count} runs is like that")),
+        };
     }
     print(&all)?;
     if args.compare { compare(&all) } else { Ok(()) }
+}
+
+/// Keeps the runs whose setting has a value, or which are called or are so (`name`, `status`).
+///
+/// # Errors
+/// No run has such a setting.
+fn retain(all: &mut Vec<Listed>, setting: &str, value: &str) -> Outcome {
+    let own = |run: &Listed| match setting {
+        "name" => Some(run.name.clone()),
+        "status" => Some(run.status().to_string()),
+        setting => run.settings.get(setting).cloned(),
+    };
+    if !all.is_empty() && all.iter().all(|run| own(run).is_none()) {
+        let below = format!("{setting}.");
+        let known: BTreeSet<&str> =
+            all.iter().flat_map(|run| run.settings.keys().map(String::as_str)).collect();
+        // A part of the settings, such as `model`: what is in it may be meant.
+        let inside: Vec<&str> = known.iter().copied().filter(|path| path.starts_with(&below)).collect();
+        let known: Vec<&str> =
+            if inside.is_empty() { known.into_iter().chain(["name", "status"]).collect() } else { inside };
+        return Err(unknown(
+            &format!("--filter {setting}={value}: no run has the setting"),
+            setting,
+            "there are",
+            &known,
+        )
+        .into());
+    }
+    let same = |own: &str| own == value || own.parse::<f64>().is_ok_and(|own| value.parse() == Ok(own));
+    all.retain(|run| own(run).is_some_and(|own| same(&own)));
+    Ok(())
 }
 
 /// The runs of a folder, or the run that it is. What cannot be read is noted.
@@ -102,7 +140,7 @@ pub fn list(folder: &Path) -> Outcome<Vec<Listed>> {
     for path in paths {
         match Listed::read(&path) {
             Ok(run) => all.push(run),
-            Err(error) => note(&error.to_string()),
+            Err(error) => note(&error.for_command()),
         }
     }
     Ok(all)
@@ -149,7 +187,8 @@ impl Listed {
     }
 
     fn seconds(&self) -> f64 {
-        self.epochs.iter().map(|report| report.seconds).sum()
+        // A sum of none would be -0.
+        self.epochs.iter().map(|report| report.seconds).fold(0.0, |sum, seconds| sum + seconds)
     }
 
     pub fn json(&self) -> serde_json::Value {
@@ -240,7 +279,7 @@ fn compare(all: &[Listed]) -> Outcome {
 }
 
 /// Lines of cells, each column as wide as its widest.
-fn table(lines: &[Vec<String>]) -> Outcome {
+pub fn table(lines: &[Vec<String>]) -> Outcome {
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max()

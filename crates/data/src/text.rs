@@ -188,9 +188,10 @@ impl Corpus {
     pub fn samples(&self, length: usize) -> Result<TextWindows> {
         if length == 0 || self.windows(length) == 0 {
             return Err(Error::new(format!(
-                "{}: {} tokens have no window of {length} and a token after it; use a longer text or a shorter window",
+                "{}: {} of {} tokens have no window of {length} and a token after it; use a longer text or a shorter window",
                 self.name,
-                self.len()
+                self.len(),
+                self.tokens.len()
             )));
         }
         let field = |name| Field::tokens(name, length, self.vocabulary.clone()).prepared(Preparation::Text);

@@ -44,6 +44,8 @@ pub enum ErrorKind {
 struct Inner {
     kind: ErrorKind,
     message: String,
+    /// What to do about it, for whoever writes a program and for whoever writes a command.
+    advice: Option<[String; 2]>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -55,7 +57,7 @@ impl Error {
 
     /// An error of a kind.
     pub fn of(kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error(Box::new(Inner { kind, message: message.into(), source: None }))
+        Error(Box::new(Inner { kind, message: message.into(), advice: None, source: None }))
     }
 
     /// An error about a file or folder.
@@ -97,6 +99,26 @@ impl Error {
         self
     }
 
+    /// The same error with what to do about it, where the words for that differ: methods for whoever writes a program, flags and
+    /// settings for whoever writes a command.
+    #[must_use]
+    pub(crate) fn advice(mut self, program: impl Into<String>, command: impl Into<String>) -> Error {
+        self.0.advice = Some([program.into(), command.into()]);
+        self
+    }
+
+    /// The line for whoever wrote a command or a file of settings: what there is to do about it names flags and settings, where
+    /// [`Display`](fmt::Display) names methods, and lines of a program are left out, since what a file describes is made in the
+    /// library. For commands of your own that take a configuration of [`run`](crate::run).
+    pub fn for_command(&self) -> String {
+        without_lines(&self.advised(1))
+    }
+
+    fn advised(&self, reader: usize) -> String {
+        let Inner { message, advice, .. } = &*self.0;
+        advice.as_ref().map_or_else(|| message.clone(), |advice| format!("{message}; {}", advice[reader]))
+    }
+
     /// The same error as one of another kind.
     #[must_use]
     pub fn with_kind(mut self, kind: ErrorKind) -> Error {
@@ -117,14 +139,14 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        f.write_str(&self.advised(0))
     }
 }
 
 /// The line itself: what `fn main() -> dropforge::Result<()>` prints.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        f.write_str(&self.advised(0))
     }
 }
 
@@ -147,10 +169,52 @@ impl From<dropforge_data::Error> for Error {
     }
 }
 
+/// A message without the source lines in it, each ` (path.rs:12)` or `, at path.rs:12`.
+fn without_lines(message: &str) -> String {
+    let is_line = |text: &str| {
+        text.split_once(".rs:").is_some_and(|(path, line)| {
+            !path.contains([' ', '('])
+                && !line.is_empty()
+                && line.bytes().all(|c| c.is_ascii_digit() || c == b':')
+        })
+    };
+    let mut left = message;
+    let mut kept = String::new();
+    while let Some(open) = left.find(" (") {
+        let (before, rest) = left.split_at(open);
+        kept += before;
+        left = match rest[2..].split_once(')') {
+            Some((inside, after)) if is_line(inside) => after,
+            _ => {
+                kept += &rest[..2];
+                &rest[2..]
+            }
+        };
+    }
+    kept += left;
+    match kept.rsplit_once(", at ") {
+        Some((before, line)) if is_line(line) => before.into(),
+        _ => kept,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::error::Error as _;
+
+    #[test]
+    fn advice_is_in_the_words_of_whoever_reads_it() {
+        let error = Error::file("does not fit").advice("use strict(false)", "add --partly").context("a.pt");
+        assert_eq!(error.to_string(), "a.pt: does not fit; use strict(false)");
+        assert_eq!(format!("{error:?}"), error.to_string());
+        assert_eq!(error.for_command(), "a.pt: does not fit; add --partly");
+        assert_eq!(Error::new("is missing").for_command(), "is missing");
+        let error = Error::program(
+            "add: shapes differ (a.rs), in fc1 (src/nn/dense.rs:12), in net (src/a.rs:7:3), at src/b.rs:9",
+        );
+        assert_eq!(error.for_command(), "add: shapes differ (a.rs), in fc1, in net");
+    }
 
     #[test]
     fn kinds_and_sources_stay_under_a_context() {

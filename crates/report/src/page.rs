@@ -92,7 +92,8 @@ fn tiles(parts: &Parts, out: &mut String) {
         all.push((number(loss), format!("{of} loss")));
         all.push((number(last.epoch as f64), "epochs".into()));
         all.push((number(last.step as f64), "steps".into()));
-        let seconds: f64 = epochs(parts).iter().map(|report| report.seconds).sum();
+        let seconds =
+            epochs(parts).iter().map(|report| report.seconds).fold(0.0, |sum, seconds| sum + seconds);
         all.push((format!("{} s", number(seconds)), "time of training".into()));
     }
     if let Some(summary) = &parts.summary {

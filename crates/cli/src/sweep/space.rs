@@ -29,7 +29,7 @@ impl Space {
         if let Some(other) = table.keys().find(|key| !known.contains(&key.as_str())) {
             return Err(unknown("there is no setting", other, "there are", &known).to_string());
         }
-        let wrong = |error: dropforge::Error| error.to_string();
+        let wrong = |error: dropforge::Error| error.for_command();
         let context = dropforge::settings::Context::NONE;
         let args = table.get("args").map(|args| Vec::<String>::read(args, &context)).transpose();
         let monitor = Value::String("val_loss".into());

@@ -1,6 +1,7 @@
 //! What people see of a training: what it trains, a bar, a line for each epoch, how it ended.
 
 use crate::args::Train;
+use crate::confusion;
 use crate::machine;
 use crate::output::{Outcome, Stop, add_metrics, count, duration, line, note, shape};
 use crate::progress::{ProgressBar, Shown, seconds_left};
@@ -231,7 +232,7 @@ pub fn finish(json: bool, trainer: &mut Trainer, data: &OpenData, path: &Path, s
         None => trainer.evaluate(&data.test)?,
     };
     let history = trainer.history();
-    let seconds: f64 = history.iter().map(|report| report.seconds).sum();
+    let seconds = history.iter().map(|report| report.seconds).fold(0.0, |sum, seconds| sum + seconds);
     let samples: f64 = history.iter().map(|report| report.seconds * report.samples_per_s).sum();
     let samples_per_s = if seconds > 0.0 { samples / seconds } else { 0.0 };
     if json {
@@ -247,10 +248,11 @@ pub fn finish(json: bool, trainer: &mut Trainer, data: &OpenData, path: &Path, s
         return line(event);
     }
     let seconds = duration(started.elapsed().as_secs_f64());
-    let figure = match last.metrics.iter().next() {
+    let figure = match last.metrics.shown().next() {
         Some(metric) => metric.to_string(),
         None => format!("loss {:.4}", last.loss),
     };
+    confusion::print(&last.metrics, data.inputs.classes.as_slice())?;
     line(format_args!("validation {figure} after {seconds}; saved in {}", path.display()))
 }
 

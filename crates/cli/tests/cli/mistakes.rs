@@ -167,6 +167,34 @@ fn a_full_disk_leaves_the_last_checkpoint() {
     assert_ne!(folder.checkpoint("run", "model.safetensors"), before);
 }
 
+/// What there is to do is said in flags and settings, and no line of the library's own source is named.
+#[test]
+fn advice_is_in_words_of_the_command() {
+    let folder = Folder::new("advice");
+    folder.write("linear.toml", LINEAR);
+    folder.write("unflat.toml", "layers = [{ type = 'dense', units = 10 }]\n");
+    folder.write(
+        "norm.toml",
+        "layers = [{ type = 'flatten' }, { type = 'dense', units = 10 }, { type = 'batch_norm' }]\n",
+    );
+    folder.succeed("train --model linear.toml --data digits:20 --epochs 1 --out run");
+    for (line, expected) in [
+        (
+            "train --model unflat.toml --data digits:20",
+            "is there a `flatten` missing before the last layer?, in loss",
+        ),
+        (
+            "train --model norm.toml --data digits:21 --batch 10",
+            "leave it out with --drop-last, or choose another --batch",
+        ),
+        ("eval run --best", "train with --keep-best, or leave out --best"),
+        ("train --model linear.toml --data mnist:nowhere", "--download fetches it"),
+    ] {
+        let said = folder.fail(line);
+        assert!(said.contains(expected) && !said.contains(".rs:"), "{line}: {said}");
+    }
+}
+
 /// A pipe would wait for ever, a device never ends.
 #[test]
 #[cfg(unix)]

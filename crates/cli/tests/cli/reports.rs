@@ -30,6 +30,27 @@ fn runs_are_listed_compared_reported_and_removed() {
     let filtered = folder.succeed("runs --filter optimizer.lr=0.05 --json");
     assert!(filtered.lines().count() == 1 && filtered.contains("\"two\""), "{filtered}");
     assert!(folder.fail("runs --sort nothing").contains("no run has it"));
+    for (filter, expected) in [
+        ("optimizer.lrr=0.05", "no run has the setting `optimizer.lrr`; did you mean `optimizer.lr`?"),
+        ("optimizer=adam", "no run has the setting `optimizer`; there are `optimizer."),
+        ("lr", "write a setting and its value"),
+    ] {
+        let said = folder.fail(&format!("runs --filter {filter}"));
+        assert!(said.contains(expected), "{filter}: {said}");
+    }
+    assert!(folder.succeed("runs --filter optimizer.lr=7").contains("none of the 3 runs is like that"));
+    assert_eq!(folder.succeed("runs --filter status=stopped --json").lines().count(), 1);
+
+    // A run without an epoch has taken no time, and a matrix is no percentage.
+    folder.succeed("train --model linear.toml --data digits:60 --epochs 0 --out untrained/run");
+    let listed = folder.succeed("runs untrained") + &folder.succeed("runs untrained --json");
+    assert!(listed.contains(" 0.0 s") && listed.contains("\"seconds\":0.0"), "{listed}");
+    let measured = folder.succeed(
+        "train --model linear.toml --data digits:60 --epochs 1 --metrics confusion_matrix --out untrained/matrix",
+    );
+    assert!(!measured.contains('%') && measured.contains("was taken for:\n   0  1  2"), "{measured}");
+    let text = folder.succeed("eval untrained/matrix");
+    assert!(text.contains("was taken for:") && !text.contains('%'), "{text}");
 
     // The page holds all that there is, and asks for nothing outside.
     folder.succeed("report runs/one");

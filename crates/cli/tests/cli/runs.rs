@@ -83,7 +83,12 @@ fn a_run_says_what_it_is_and_starts_another() {
     let train =
         "train --model other.toml --data digits:90 --batch 20 --epochs 0 --from first/model.safetensors";
     let message = folder.fail(&format!("{train} --out second"));
-    for part in ["2 missing: head.weight, head.bias", "2 unexpected: 1.bias, 1.weight"] {
+    for part in [
+        "2 missing: head.weight, head.bias",
+        "2 unexpected: 1.bias, 1.weight",
+        "--partly",
+        "--rename PATTERN=NAME",
+    ] {
         assert!(message.contains(part), "{part}: {message}");
     }
     assert!(!folder.path().join("second").exists());

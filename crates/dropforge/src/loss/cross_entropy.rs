@@ -89,7 +89,7 @@ impl CrossEntropy {
             {
                 "; cast the classes to i32"
             } else if target.rank() == 1 && scores.rank() > 2 {
-                "; is there a flatten() missing before the last layer?"
+                "; is there a `flatten` missing before the last layer?"
             } else {
                 ""
             };

@@ -1,7 +1,7 @@
 //! The confusion matrix.
 
 use super::form::Form;
-use super::{Better, Measured, Metric, Values};
+use super::{Better, Measured, Metric, Unit, Value, Values};
 use crate::settings::{Described, Table};
 use crate::tensor::Tensor;
 use crate::{Result, described};
@@ -15,7 +15,8 @@ pub struct ConfusionMatrix {}
 /// `[batch, ..]`, or of one logit (no and yes) for each target.
 ///
 /// Its own number, `confusion_matrix`, is the mean over the classes that occur of the share that was recognised (scikit-learn's
-/// `balanced_accuracy_score`, as [`balanced_accuracy`](super::balanced_accuracy)); `confusion_T_P` counts the samples of class T that were taken for P.
+/// `balanced_accuracy_score`, as [`balanced_accuracy`](super::balanced_accuracy)), which lines of text leave out;
+/// `confusion_T_P` counts the samples of class T that were taken for P.
 ///
 /// ```
 /// use dropforge::metric::confusion_matrix;
@@ -66,7 +67,9 @@ impl Metric for ConfusionMatrix {
                 .enumerate()
                 .map(move |(said, count)| Values::detail(format!("confusion_{truth}_{said}"), *count))
         });
-        cells.fold(Values::share(self.name(), sum / found), Values::and)
+        // A matrix is no percentage: the number is there to compare by, lines of text leave it out.
+        let own = Value { name: self.name(), value: sum / found, unit: Unit::Detail, better: self.better() };
+        cells.fold(Values::of(own), Values::and)
     }
 
     fn better(&self) -> Option<Better> {
@@ -100,7 +103,10 @@ mod tests {
         let values = metric.compute(&[counts.iter().map(|&count| f64::from(count)).collect()]);
         assert_eq!(values.get("confusion_matrix"), Some((1.0 + 0.0 + 2.0 / 3.0) / 3.0));
         assert_eq!((values.get("confusion_1_2"), values.get("confusion_2_0")), (Some(1.0), Some(1.0)));
-        assert_eq!(values.to_string(), "confusion_matrix 55.56 %");
+        assert_eq!(
+            (values.to_string().as_str(), values.find("confusion_matrix").unwrap().better),
+            ("", Some(Better::Higher))
+        );
         let wrong = metric.update(&Measured { prediction: &truth, target: &truth });
         assert!(wrong[0].error().is_some());
     }

@@ -222,7 +222,8 @@ impl Updates {
         for group in groups {
             let Group { pattern, name, rate, settings, frozen, optimizer: own } = group;
             if members.iter().any(|other| other.name == name) {
-                return Err(invalid(format!("two groups are called {name}; name one with Group::name")));
+                return Err(invalid(format!("two groups are called {name}"))
+                    .advice("name one with Group::name", "give one of them a `name`"));
             }
             let rate = match (&own, rate) {
                 // Another optimizer has its own rate unless one is given.

@@ -54,11 +54,10 @@ pub(super) fn check_own(run: &Path, now: &State) -> Result<()> {
     };
     match saved?.as_ref().is_none_or(own) {
         true => Ok(()),
-        false => Err(Error::file(format!(
-            "{}: holds another run; save in another folder, go on with that run by `resume`, or replace it by \
-             `save_over`",
-            run.display()
-        ))),
+        false => Err(Error::file(format!("{}: holds another run", run.display())).advice(
+            "save in another folder, go on with that run by `resume`, or replace it by `save_over`",
+            "choose another --out, or go on with that run by --resume",
+        )),
     }
 }
 

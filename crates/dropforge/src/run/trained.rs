@@ -120,11 +120,10 @@ impl Trained {
             )));
         }
         if latest_exists(run)? && !calls::is_file(&best) {
-            return Err(Error::file(format!(
-                "{}: has no best weights; train with the callback keep_best (`dropforge train --keep-best`), or take the \
-                 last weights",
-                run.display()
-            )));
+            return Err(Error::file(format!("{}: has no best weights", run.display())).advice(
+                "train with the callback keep_best, or take the last weights",
+                "train with --keep-best, or leave out --best",
+            ));
         }
         Trained::open_weights(run, Some(best), runtime)
     }
@@ -157,10 +156,13 @@ impl Trained {
             Some((manifest, None)) => {
                 let reason = manifest.own_program_only.unwrap_or_default();
                 Err(Error::file(format!(
-                    "{}: the network has no program for all batch sizes ({reason}); open the run with \
-                     Trained::open_with and the layers",
+                    "{}: the network has no program for all batch sizes ({reason})",
                     run.display()
-                )))
+                ))
+                .advice(
+                    "open the run with Trained::open_with and the layers",
+                    "only a program that makes its layers can open it",
+                ))
             }
         }
     }
@@ -265,9 +267,8 @@ impl Trained {
             }
             let names: Vec<&str> = self.input_types().map(|(name, _)| name).collect();
             let names = names.join(", ");
-            return Err(Error::data(format!(
-                "the network has the inputs {names}: give them to Trained::outputs"
-            )));
+            return Err(Error::data(format!("the network has the inputs {names}"))
+                .advice("give them to Trained::outputs", "give data that have them with --data"));
         };
         let array = inputs.into_raw()?.prepare(&self.spec(name), sample)?;
         Ok(Tensor::from_array(self.first(&[array])?))
@@ -404,10 +405,10 @@ impl Trained {
     /// Why there is nothing that measures.
     pub(super) fn no_measures(&self) -> Error {
         let reason = self.measuring.as_ref().err().map_or("", String::as_str);
-        Error::data(format!(
-            "the run does not hold how it is measured ({reason}); say a loss and metrics (`eval --loss`, in programs \
-             Trained::evaluate_by)"
-        ))
+        Error::data(format!("the run does not hold how it is measured ({reason})")).advice(
+            "give loss and metrics to Trained::evaluate_by",
+            "say a loss with --loss, and what to measure with --metrics",
+        )
     }
 
     /// The probability of each class for each raw input. [`Trained::predict`] has an example.

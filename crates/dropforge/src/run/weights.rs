@@ -289,10 +289,14 @@ fn load(states: &States, path: &Path, options: &LoadOptions) -> Result<LoadRepor
     report.loaded = fitting.iter().map(|(state, _)| state.name().to_string()).collect();
     if options.strict && !report.is_complete() {
         return Err(Error::file(format!(
-            "{}: does not fit the network: {}; add rules that rename, or load what fits with strict(false)",
+            "{}: does not fit the network: {}",
             path.display(),
             report.to_string().split_once("; ").map_or("", |(_, rest)| rest)
-        )));
+        ))
+        .advice(
+            "add rules that rename, or load what fits with strict(false)",
+            "rename with --rename PATTERN=NAME, leave out with --ignore PATTERN, or load what fits with --partly",
+        ));
     }
     if report.loaded.is_empty() {
         return Err(Error::file(format!("{}: nothing in it fits the network: {report}", path.display())));

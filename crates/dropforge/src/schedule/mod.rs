@@ -187,10 +187,11 @@ impl Schedule {
         let unit = if self.by_steps { "steps" } else { "epochs" };
         Err(Error::of(
             ErrorKind::Setting,
-            format!(
-                "{self:?} lasts for the whole training, and nobody says how many {unit} that has: give it a `length`, or train \
-                 by `fit` with a number of epochs"
-            ),
+            format!("{self:?} lasts for the whole training, and nobody says how many {unit} that has"),
+        )
+        .advice(
+            "give it a `length`, or train by `fit` with a number of epochs",
+            format!("say so with --set schedule.length={}", unit.to_uppercase()),
         ))
     }
 

@@ -41,7 +41,7 @@ pub(crate) struct Quality<'a>(pub f64, pub &'a Values);
 impl fmt::Display for Quality<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "loss {:.4}", self.0)?;
-        if self.1.is_empty() { Ok(()) } else { write!(f, ", {}", self.1) }
+        if self.1.shown().next().is_none() { Ok(()) } else { write!(f, ", {}", self.1) }
     }
 }
 

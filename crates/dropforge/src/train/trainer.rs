@@ -241,10 +241,12 @@ impl TrainerBuilder {
         let rest = source.len().map_or(0, |len| len % batch);
         if rest > 0 && !self.options.drop_last {
             step.check_for(rest).map_err(|error| {
-                error.context(format_args!(
-                    "the last batch of an epoch has {rest} of {batch} samples, leave it out (drop_last) or choose another \
-                     batch size"
-                ))
+                error
+                    .context(format_args!("the last batch of an epoch has {rest} of {batch} samples"))
+                    .advice(
+                        "leave it out by drop_last, or choose another batch size",
+                        "leave it out with --drop-last, or choose another --batch",
+                    )
             })?;
         }
         let mut state = State::new(self.options.seed, self.options.batch);

@@ -283,7 +283,7 @@ fn usual_mistakes_are_named() {
     let expected = [
         (
             "flatten forgotten",
-            "got f32[8, 2, 4, 3] and i32[8]; is there a flatten() missing before the last layer?, in loss (",
+            "got f32[8, 2, 4, 3] and i32[8]; is there a `flatten` missing before the last layer?, in loss (",
         ),
         (
             "sizes that do not fit",

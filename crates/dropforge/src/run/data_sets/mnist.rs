@@ -22,8 +22,9 @@ described! {
 impl DataSet for Mnist {
     fn open(&self, _: &Opening<'_>) -> Result<OpenData> {
         let (train, test) = mnist(&self.path).map_err(|error| {
-            let hint = if self.path.exists() { "" } else { "; `--download` fetches it" };
-            Error::data(format!("{error}{hint}")).caused_by(error)
+            let there = self.path.exists();
+            let error = Error::data(error.to_string()).caused_by(error);
+            if there { error } else { error.advice("`download_mnist` fetches it", "--download fetches it") }
         })?;
         Ok(OpenData::new(train, test))
     }
@@ -74,7 +75,7 @@ mod tests {
     #[test]
     fn how_to_come_by_it_is_said() {
         let spec = DataSpec::parse("mnist:no/such/folder").unwrap();
-        let error = spec.open(&Opening::default()).err().unwrap().to_string();
+        let error = spec.open(&Opening::default()).err().unwrap().for_command();
         assert!(error.contains("no/such/folder") && error.contains("--download"), "{error}");
     }
 }

@@ -31,6 +31,17 @@ described! {
 impl DataSet for Text {
     fn open(&self, _: &Opening<'_>) -> Result<OpenData> {
         let corpus = self.corpus(None)?;
+        let least = 2 * (self.length + 1);
+        if corpus.len() < least {
+            let path = self.path.display();
+            return Err(Error::data(format!(
+                "{path}: has {} tokens, and windows of {} to train on and to measure take {least}; use a longer text, or a \
+                 `length` of at most {}",
+                corpus.len(),
+                self.length,
+                (corpus.len() / 2).saturating_sub(1).max(1)
+            )));
+        }
         let at = (corpus.len() as f64 * TRAIN_PART) as usize;
         // A short text still has a sample on each side.
         let (train, test) = corpus.split(at.min(corpus.len().saturating_sub(self.length + 1)))?;
@@ -82,6 +93,10 @@ mod tests {
         let opening = Opening::default();
         let data = spec.open(&opening).unwrap();
         assert_eq!((data.train.len(), data.test.len()), (Some(21), Some(2)));
+        folder.write("short.txt", b"abcdefghij");
+        let message = folder.spec("text:{}/short.txt?length=10").open(&opening).err().unwrap().to_string();
+        assert!(message.contains("has 10 tokens") && message.contains("`length` of at most 4"), "{message}");
+        assert_eq!(folder.spec("text:{}/short.txt?length=4").open(&opening).unwrap().test.len(), Some(1));
         assert_eq!((data.inputs.outputs(), data.inputs.shape.as_slice()), (8, [10].as_slice()));
         assert_eq!(spec.short_name(), "a");
         let bytes = folder.spec("text:{}/a.txt?length=10&tokens=bytes").open(&opening).unwrap();

@@ -34,7 +34,7 @@ pub fn announce(
             "event": "start", "run": path.display().to_string(), "model": config.model.name(), "data": config.data,
             "device": device, "parameters": parameters, "train_samples": train, "validation_samples": test,
             "epochs": config.epochs, "batch": config.batch, "seed": config.seed, "epoch": trainer.epochs(),
-            "step": trainer.steps(), "notes": data.notes,
+            "step": trainer.steps(), "notes": data.notes, "taken_as": data.taken_as,
         }));
     }
     data.notes.iter().for_each(|text| note(text));
@@ -44,6 +44,7 @@ pub fn announce(
     let inputs = shape(&config.inputs.shape);
     line(format_args!("{}: {} parameters, on {device}", config.model.name(), count(parameters as u64)))?;
     line(format_args!("{}: {train} training and {test} validation samples of {inputs}", config.data))?;
+    data.taken_as.iter().try_for_each(|taken| line(format_args!("columns: {taken}")))?;
     match trainer.steps() {
         0 => line(format_args!("run: {}", path.display())),
         steps => line(format_args!("run: {}, going on after {} steps", path.display(), count(steps))),

@@ -32,7 +32,10 @@ fn runs_are_listed_compared_reported_and_removed() {
     assert!(folder.fail("runs --sort nothing").contains("no run has it"));
     for (filter, expected) in [
         ("optimizer.lrr=0.05", "no run has the setting `optimizer.lrr`; did you mean `optimizer.lr`?"),
-        ("optimizer=adam", "no run has the setting `optimizer`; there are `optimizer."),
+        (
+            "optimizer=adam",
+            "no run has the setting `optimizer`; There are `optimizer.amsgrad`, `optimizer.betas`",
+        ),
         ("lr", "write a setting and its value"),
     ] {
         let said = folder.fail(&format!("runs --filter {filter}"));

@@ -114,6 +114,8 @@ pub struct OpenData {
     pub split: Option<FileSplit>,
     /// What people should know about what was read and what was not, a line each.
     pub notes: Vec<String>,
+    /// What the raw data were taken as, where that is a guess: the columns of a table. One line, for the start of training.
+    pub taken_as: Option<String>,
     /// What counts samples that were passed over.
     skipping: Vec<Arc<SkipUnreadable>>,
     cache: Option<Arc<Cached>>,
@@ -124,8 +126,8 @@ impl OpenData {
     pub fn new(train: impl Source + 'static, test: impl Source + 'static) -> OpenData {
         let inputs = InputSpec::of(&train);
         let (train, test) = (Arc::new(train), Arc::new(test));
-        let (split, notes, skipping, cache) = (None, Vec::new(), Vec::new(), None);
-        OpenData { train, test, kept: None, inputs, threads: 1, split, notes, skipping, cache }
+        let (split, notes, taken_as, skipping, cache) = (None, Vec::new(), None, Vec::new(), None);
+        OpenData { train, test, kept: None, inputs, threads: 1, split, notes, taken_as, skipping, cache }
     }
 
     /// Samples that cannot be read are passed over if that is wanted, and those to train on stay in memory up to so many

@@ -37,7 +37,7 @@ impl DataSet for CsvTable {
         let table = Table::open(&self.path, &self.options())?;
         let (train, test) = table.split(TRAIN_PART, SEED)?;
         let mut data = OpenData::new(train, test);
-        data.notes.push(format!("{}: {}", self.path.display(), table.taken_as()));
+        data.taken_as = Some(table.taken_as());
         Ok(data)
     }
 
@@ -92,9 +92,12 @@ mod tests {
         let data = open("?target=colour&ignore=price");
         assert_eq!((data.inputs.classes.len(), data.inputs.outputs()), (2, 2));
         assert!(
-            data.notes[0].contains("the target `colour` is one of 2 classes; numbers: number"),
+            data.taken_as
+                .as_ref()
+                .unwrap()
+                .contains("the target `colour` is one of 2 classes; numbers: number"),
             "{:?}",
-            data.notes
+            data.taken_as
         );
         // Another table is read by the columns of the run, whole.
         folder.write("u.csv", b"colour,price,number\nred,0,1\nred,0,2\ngreen,0,3\n");

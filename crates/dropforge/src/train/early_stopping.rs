@@ -1,7 +1,7 @@
 //! Ending training when it no longer becomes better.
 
 use super::callback::{Callback, Control};
-use super::monitor::{Best, Monitor, lowest};
+use super::monitor::{Best, Monitor, lowest, watches_a_figure};
 use super::report::EpochReport;
 use crate::settings::{Described, Range, Table};
 use crate::{Result, described};
@@ -62,9 +62,7 @@ impl EarlyStopping {
 }
 
 impl Callback for EarlyStopping {
-    fn name(&self) -> String {
-        format!("early_stopping.{}", self.monitor.name())
-    }
+    watches_a_figure!();
 
     /// A run that was stopped stays so when it is resumed.
     fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
@@ -74,25 +72,10 @@ impl Callback for EarlyStopping {
     }
 
     fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
-        if self.monitor.waits(report, control) {
-            return Ok(());
+        if self.monitor.watch(&mut self.best, report, control, self.min_delta)?.is_some() {
+            self.check(control);
         }
-        self.monitor.update(&mut self.best, report, self.min_delta)?;
-        self.check(control);
         Ok(())
-    }
-
-    fn state(&self) -> Option<String> {
-        self.best.to_text()
-    }
-
-    fn restore(&mut self, state: &str) -> Result<()> {
-        self.best = Best::parse(state)?;
-        Ok(())
-    }
-
-    fn config(&self) -> Result<Table> {
-        self.write_named()
     }
 }
 

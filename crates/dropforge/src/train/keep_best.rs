@@ -1,7 +1,7 @@
 //! Keeping the best weights of a training.
 
 use super::callback::{Callback, Control};
-use super::monitor::{Best, Monitor, lowest};
+use super::monitor::{Best, Monitor, lowest, watches_a_figure};
 use super::report::EpochReport;
 use crate::settings::{Described, Range, Table};
 use crate::{Result, described};
@@ -48,19 +48,14 @@ impl KeepBest {
 }
 
 impl Callback for KeepBest {
-    fn name(&self) -> String {
-        format!("keep_best.{}", self.monitor.name())
-    }
+    watches_a_figure!();
 
     fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
         self.monitor.check(control)
     }
 
     fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
-        if self.monitor.waits(report, control) {
-            return Ok(());
-        }
-        if self.monitor.update(&mut self.best, report, 0.0)? {
+        if self.monitor.watch(&mut self.best, report, control, 0.0)? == Some(true) {
             control.request_best();
         }
         Ok(())
@@ -68,19 +63,6 @@ impl Callback for KeepBest {
 
     fn keeps(&self) -> usize {
         self.last
-    }
-
-    fn state(&self) -> Option<String> {
-        self.best.to_text()
-    }
-
-    fn restore(&mut self, state: &str) -> Result<()> {
-        self.best = Best::parse(state)?;
-        Ok(())
-    }
-
-    fn config(&self) -> Result<Table> {
-        self.write_named()
     }
 }
 

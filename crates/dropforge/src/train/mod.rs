@@ -1,6 +1,7 @@
 //! Training: epochs of a compiled step over data, and what happens beside it.
 
 mod anomaly;
+mod builder;
 mod callback;
 mod callbacks;
 mod early_stopping;
@@ -18,6 +19,7 @@ pub(crate) mod state;
 mod trainer;
 mod unfreeze;
 
+pub use builder::TrainerBuilder;
 pub use callback::{Callback, Control, Snapshot};
 pub use early_stopping::{EarlyStopping, early_stopping};
 pub use fit::{Fit, Fitted};
@@ -29,5 +31,5 @@ pub use plateau::{ReduceOnPlateau, reduce_on_plateau};
 pub use progress::{Phases, Progress};
 pub use report::EpochReport;
 pub use source::IntoSource;
-pub use trainer::{Trainer, TrainerBuilder};
+pub use trainer::Trainer;
 pub use unfreeze::{Unfreeze, unfreeze};

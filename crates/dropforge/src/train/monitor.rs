@@ -82,8 +82,19 @@ impl Monitor {
         Ok(self.better.or(metric).ok_or_else(unknown)? == Better::Higher)
     }
 
+    /// Takes an epoch into account as [`Monitor::update`] does; `None` where it says nothing, because only some are measured.
+    pub(crate) fn watch(
+        &self,
+        best: &mut Best,
+        report: &EpochReport,
+        control: &Control<'_>,
+        least: f64,
+    ) -> Result<Option<bool>> {
+        if self.waits(report, control) { Ok(None) } else { self.update(best, report, least).map(Some) }
+    }
+
     /// Whether an epoch has not been measured because only some are, so that it says nothing.
-    pub(crate) fn waits(&self, report: &EpochReport, control: &Control<'_>) -> bool {
+    fn waits(&self, report: &EpochReport, control: &Control<'_>) -> bool {
         control.is_unmeasured(report) && self.name.starts_with(VALIDATION)
     }
 
@@ -114,6 +125,30 @@ impl Monitor {
         Ok(better)
     }
 }
+
+/// What callbacks that watch a figure have in common, inside of their `impl Callback`: a name by the figure, and the best so far as
+/// what they remember. They have the fields `monitor` and `best`, and are described.
+macro_rules! watches_a_figure {
+    () => {
+        fn name(&self) -> String {
+            format!("{}.{}", Self::NAME, self.monitor.name())
+        }
+
+        fn state(&self) -> Option<String> {
+            self.best.to_text()
+        }
+
+        fn restore(&mut self, state: &str) -> Result<()> {
+            self.best = Best::parse(state)?;
+            Ok(())
+        }
+
+        fn config(&self) -> Result<Table> {
+            self.write_named()
+        }
+    };
+}
+pub(super) use watches_a_figure;
 
 impl Best {
     pub fn to_text(&self) -> Option<String> {

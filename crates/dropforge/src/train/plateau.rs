@@ -1,7 +1,7 @@
 //! A learning rate that falls when training no longer becomes better.
 
 use super::callback::{Callback, Control};
-use super::monitor::{Best, Monitor, lowest};
+use super::monitor::{Best, Monitor, lowest, watches_a_figure};
 use super::report::EpochReport;
 use crate::settings::{Described, Range, Table};
 use crate::{Result, described};
@@ -60,39 +60,21 @@ impl ReduceOnPlateau {
 }
 
 impl Callback for ReduceOnPlateau {
-    fn name(&self) -> String {
-        format!("reduce_on_plateau.{}", self.monitor.name())
-    }
+    watches_a_figure!();
 
     fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
         self.monitor.check(control)
     }
 
     fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
-        if self.monitor.waits(report, control) {
-            return Ok(());
-        }
-        self.monitor.update(&mut self.best, report, 0.0)?;
-        if self.best.waited > self.patience {
+        let better = self.monitor.watch(&mut self.best, report, control, 0.0)?;
+        if better.is_some() && self.best.waited > self.patience {
             self.best.waited = 0;
             if let Some(lr) = control.learning_rate() {
                 control.set_learning_rate((lr * self.factor).max(self.least.min(lr)))?;
             }
         }
         Ok(())
-    }
-
-    fn state(&self) -> Option<String> {
-        self.best.to_text()
-    }
-
-    fn restore(&mut self, state: &str) -> Result<()> {
-        self.best = Best::parse(state)?;
-        Ok(())
-    }
-
-    fn config(&self) -> Result<Table> {
-        self.write_named()
     }
 }
 

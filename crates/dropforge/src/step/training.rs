@@ -43,6 +43,8 @@ pub struct Step {
     /// The metrics with the states that hold their sums over an epoch, the mean loss first.
     train_metrics: Vec<Slot>,
     train: Programs,
+    /// The optimizer's runtime scalars, whose names stay from step to step.
+    settings: Vec<(String, f64)>,
     /// The gradients of the last step by name, where they are kept.
     gradients: Vec<(String, BufferRef)>,
 }
@@ -68,9 +70,9 @@ impl Step {
         changes: Changes,
         samples: usize,
     ) -> Result<Step> {
-        let (train_metrics, gradients) = (Vec::new(), Vec::new());
-        let mut step =
-            Step { network, updates, changes, train_metrics, train: Programs::default(), gradients };
+        let (train_metrics, settings, gradients) = (Vec::new(), Vec::new(), Vec::new());
+        let train = Programs::default();
+        let mut step = Step { network, updates, changes, train_metrics, train, settings, gradients };
         let started = Instant::now();
         let train = step.trace(samples)?;
         written_states_are_used(&train, &step.network.trace_evaluate(samples)?)?;
@@ -95,9 +97,9 @@ impl Step {
     pub(crate) fn train_on(&mut self, batch: &Batch) -> Result<Outcome> {
         let samples = self.network.check_training(batch)?;
         self.load(samples)?;
-        let settings = self.updates.hyperparameters();
+        self.updates.read_hyperparameters(&mut self.settings);
         let compiled = self.train.get(samples).ok_or_else(gone)?;
-        let outputs = self.network.run(compiled, batch, &settings, samples)?;
+        let outputs = self.network.run(compiled, batch, &self.settings, samples)?;
         let output = |name| compiled.output(name).and_then(|index| outputs.get(index)).cloned();
         let named = compiled.outputs.iter().zip(&outputs);
         let kept =

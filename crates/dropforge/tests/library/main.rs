@@ -4,6 +4,7 @@ mod anomalies;
 mod calculus;
 mod changes;
 mod compare;
+mod data;
 mod display;
 mod dropout;
 mod eager;

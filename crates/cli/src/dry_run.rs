@@ -4,7 +4,7 @@ use crate::args::Train;
 use crate::output::{Outcome, count, duration, line};
 use crate::train::{Training, resolve};
 use dropforge::data::{Loader, LoaderOptions, Source, subset};
-use dropforge::metric::Values;
+use dropforge::metric::Figures;
 use dropforge::run::RunConfig;
 use dropforge::step::Batch;
 use dropforge::train::Trainer;
@@ -36,7 +36,7 @@ pub fn run(args: &Train) -> Outcome {
             "event": "fast_dev_run", "train_loss": report.loss, "val_loss": measured.loss, "samples": measured.samples,
         }));
     }
-    let shown = |loss: f64, values: &Values| match values.shown().next().is_none() {
+    let shown = |loss: f64, values: &Figures| match values.shown().next().is_none() {
         true => format!("loss {loss:.4}"),
         false => format!("loss {loss:.4}, {values}"),
     };

@@ -1,7 +1,7 @@
 //! Writing to standard output, where the reader may go away, and errors to standard error.
 
 use dropforge::file::{self, FileKind};
-use dropforge::metric::Values;
+use dropforge::metric::Figures;
 use serde_json::{Value, json};
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -154,7 +154,7 @@ impl Drop for StatusLine {
 }
 
 /// Adds metrics to a JSON object, each under its name behind `prefix_`.
-pub fn add_metrics(event: &mut Value, prefix: &str, metrics: &Values) {
+pub fn add_metrics(event: &mut Value, prefix: &str, metrics: &Figures) {
     if let Some(event) = event.as_object_mut() {
         event.extend(metrics.iter().map(|value| (format!("{prefix}_{}", value.name), json!(value.value))));
     }

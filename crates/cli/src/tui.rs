@@ -298,7 +298,7 @@ fn show_rates(frame: &mut Frame<'_>, area: Rect, view: &View) {
 }
 
 fn show_epochs(frame: &mut Frame<'_>, area: Rect, view: &View) {
-    let metric = |values: &dropforge::metric::Values| {
+    let metric = |values: &dropforge::metric::Figures| {
         values.shown().next().map_or(String::new(), |value| value.to_string())
     };
     let row = |report: &EpochReport| {

@@ -1,7 +1,7 @@
 //! Runs from the outside: whatever program saved one, it opens anywhere, and nothing of anybody's is lost.
 
 use dropforge::data::{Dataset, Description, from_named_records};
-use dropforge::metric::{Measured, Metric, Values, accuracy, confusion_matrix, mean};
+use dropforge::metric::{Figures, Measured, Metric, accuracy, confusion_matrix, mean};
 use dropforge::models::{GptOptions, gpt, lenet, resnet};
 use dropforge::prelude::*;
 use dropforge::run::{LoadOptions, RunConfig, RunDir, read_safetensors, unnamed_parts};
@@ -107,8 +107,8 @@ impl Metric for Confused {
         vec![batch.prediction.argmax(1).ne(batch.target).cast(DType::I32).sum(..)]
     }
 
-    fn compute(&self, sums: &[Vec<f64>]) -> Values {
-        Values::number("confused", sums[0][0]).and(Values::number("confused_twice", 2.0 * sums[0][0]))
+    fn compute(&self, sums: &[Vec<f64>]) -> Figures {
+        Figures::number("confused", sums[0][0]).and(Figures::number("confused_twice", 2.0 * sums[0][0]))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::machine;
 use crate::output::{Outcome, Stop, add_metrics, count, duration, line, note, shape};
 use crate::progress::{ProgressBar, Shown, seconds_left};
 use dropforge::Runtime;
-use dropforge::metric::Values;
+use dropforge::metric::Figures;
 use dropforge::run::{OpenData, RunConfig};
 use dropforge::step::Evaluation;
 use dropforge::train::{Callback, Control, EpochReport, Mark, Marks, Progress, Trainer};
@@ -208,7 +208,7 @@ fn print_epoch(json: bool, config: &RunConfig, report: &EpochReport, waited: f64
         }
         return line(event);
     }
-    let named = |prefix: &str, loss: f64, metrics: &Values| {
+    let named = |prefix: &str, loss: f64, metrics: &Figures| {
         let metrics: String =
             metrics.shown().map(|value| format!("  {}{value}", prefix.trim_start())).collect();
         format!("{prefix}loss {loss:.4}{metrics}")

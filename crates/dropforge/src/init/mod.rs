@@ -1,23 +1,23 @@
 //! How parameters start.
 
 mod constant;
+mod given;
 mod kaiming;
 mod lecun;
 mod normal;
 mod orthogonal;
 mod truncated_normal;
 mod uniform;
-mod values;
 mod xavier;
 
 pub use constant::Constant;
+pub use given::Given;
 pub use kaiming::{KaimingNormal, KaimingUniform};
 pub use lecun::{LecunNormal, LecunUniform};
 pub use normal::Normal;
 pub use orthogonal::{Identity, Orthogonal, Sparse};
 pub use truncated_normal::TruncatedNormal;
 pub use uniform::Uniform;
-pub use values::Values;
 pub use xavier::{XavierNormal, XavierUniform};
 
 use crate::settings::{Context, SettingType, TYPE, Table, Value};
@@ -103,7 +103,7 @@ impl Init {
 
     /// These elements, in row-major order; the count must fit.
     pub fn values(values: Vec<f32>) -> Init {
-        Init::new(Values { values })
+        Init::new(Given { values })
     }
 
     /// Evenly distributed from `low` up to `high`.

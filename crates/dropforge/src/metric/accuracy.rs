@@ -1,7 +1,7 @@
 //! Accuracy.
 
 use super::form::Form;
-use super::{Better, Measured, Metric, Values, count, quotient};
+use super::{Better, Figures, Measured, Metric, count, quotient};
 use crate::settings::{Described, Table};
 use crate::tensor::Tensor;
 use crate::{Result, described};
@@ -48,8 +48,8 @@ impl Metric for Accuracy {
         vec![hits.cast(DType::I32).sum(..), all]
     }
 
-    fn compute(&self, sums: &[Vec<f64>]) -> Values {
-        Values::share(self.name(), quotient(sums))
+    fn compute(&self, sums: &[Vec<f64>]) -> Figures {
+        Figures::share(self.name(), quotient(sums))
     }
 
     fn better(&self) -> Option<Better> {

@@ -1,7 +1,7 @@
 //! Metrics that follow from three counts of each class: how often it was found rightly, was said, and was true.
 
 use super::form::Form;
-use super::{Average, Better, Measured, Metric, Values};
+use super::{Average, Better, Figures, Measured, Metric};
 use crate::settings::{Described, Range, Table};
 use crate::tensor::Tensor;
 use crate::tensor::node::fail;
@@ -71,11 +71,11 @@ fn share((above, below): (f64, f64)) -> f64 {
 }
 
 /// One number, and those of the classes if they were asked for, from what a class counts over what it is counted of.
-fn averaged(metric: &str, average: Average, sums: &[Vec<f64>], of: fn(Counts) -> (f64, f64)) -> Values {
+fn averaged(metric: &str, average: Average, sums: &[Vec<f64>], of: fn(Counts) -> (f64, f64)) -> Figures {
     let classes = counts(sums);
     let name = average.name(metric);
     if classes.first().is_none_or(|class| class.all == 0.0) {
-        return Values::share(name, f64::NAN);
+        return Figures::share(name, f64::NAN);
     }
     let each = || classes.iter().map(|class| share(of(*class)));
     let mean = || {
@@ -96,10 +96,10 @@ fn averaged(metric: &str, average: Average, sums: &[Vec<f64>], of: fn(Counts) ->
             sum / classes[0].all
         }
     };
-    let mut values = Values::share(name, number);
+    let mut values = Figures::share(name, number);
     if average == Average::PerClass {
         for (class, value) in each().enumerate() {
-            values = values.and(Values::detail(format!("{metric}_{class}"), value));
+            values = values.and(Figures::detail(format!("{metric}_{class}"), value));
         }
     }
     values
@@ -155,7 +155,7 @@ macro_rules! averaged_metric {
                 update($name, batch, self.threshold, self.average)
             }
 
-            fn compute(&self, sums: &[Vec<f64>]) -> Values {
+            fn compute(&self, sums: &[Vec<f64>]) -> Figures {
                 averaged($name, self.average, sums, $of)
             }
 
@@ -231,7 +231,7 @@ macro_rules! agreement_metric {
                 update($name, batch, self.threshold, Average::Auto)
             }
 
-            fn compute(&self, sums: &[Vec<f64>]) -> Values {
+            fn compute(&self, sums: &[Vec<f64>]) -> Figures {
                 let compute: fn(&[Counts]) -> f64 = $compute;
                 $make($name, compute(&counts(sums)))
             }
@@ -254,7 +254,7 @@ macro_rules! agreement_metric {
 agreement_metric! {
     /// The mean over the classes that occur of the share that was found: scikit-learn's `balanced_accuracy_score`.
     BalancedAccuracy, balanced_accuracy, "balanced_accuracy", "the mean over the classes of the share that was found",
-        Values::share, |classes| {
+        Figures::share, |classes| {
             let found = classes.iter().filter(|class| class.truth > 0.0);
             let (sum, all) = found.map(|class| (class.right / class.truth, true)).fold((0.0, 0.0), add_one);
             sum / all
@@ -263,7 +263,7 @@ agreement_metric! {
     /// that would be if what is said had nothing to do with what is true. scikit-learn's `cohen_kappa_score`; 0 where chance
     /// would always be right.
     Kappa, kappa, "kappa", "Cohen's kappa: agreement beyond what chance gives",
-        Values::number, |classes| {
+        Figures::number, |classes| {
             let all = classes.first().map_or(0.0, |class| class.all);
             let right: f64 = classes.iter().map(|class| class.right).sum::<f64>() / all;
             let chance: f64 = classes.iter().map(|class| class.said * class.truth).sum::<f64>() / (all * all);
@@ -272,7 +272,7 @@ agreement_metric! {
     /// Matthews' correlation coefficient of what is said and what is true, from -1 to 1, for any number of classes
     /// (Gorodkin, 2004): scikit-learn's `matthews_corrcoef`; 0 where one of them never varies.
     Mcc, mcc, "mcc", "Matthews' correlation of what is said and what is true",
-        Values::number, |classes| {
+        Figures::number, |classes| {
             let all = classes.first().map_or(0.0, |class| class.all);
             let sum = |of: fn(&Counts) -> f64| classes.iter().map(of).sum::<f64>();
             let spread = |of: fn(&Counts) -> f64| all * all - classes.iter().map(of).map(|x| x * x).sum::<f64>();

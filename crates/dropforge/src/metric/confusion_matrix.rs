@@ -1,7 +1,7 @@
 //! The confusion matrix.
 
 use super::form::Form;
-use super::{Better, Measured, Metric, Unit, Value, Values};
+use super::{Better, Figure, Figures, Measured, Metric, Unit};
 use crate::settings::{Described, Table};
 use crate::tensor::Tensor;
 use crate::{Result, described};
@@ -53,7 +53,7 @@ impl Metric for ConfusionMatrix {
         }
     }
 
-    fn compute(&self, sums: &[Vec<f64>]) -> Values {
+    fn compute(&self, sums: &[Vec<f64>]) -> Figures {
         let counts: &[f64] = sums.first().map_or(&[], Vec::as_slice);
         let classes = counts.len().isqrt();
         let rows: Vec<&[f64]> = counts.chunks(classes.max(1)).collect();
@@ -65,11 +65,11 @@ impl Metric for ConfusionMatrix {
         let cells = rows.iter().enumerate().flat_map(|(truth, row)| {
             row.iter()
                 .enumerate()
-                .map(move |(said, count)| Values::detail(format!("confusion_{truth}_{said}"), *count))
+                .map(move |(said, count)| Figures::detail(format!("confusion_{truth}_{said}"), *count))
         });
         // A matrix is no percentage: the number is there to compare by, lines of text leave it out.
-        let own = Value { name: self.name(), value: sum / found, unit: Unit::Detail, better: self.better() };
-        cells.fold(Values::of(own), Values::and)
+        let own = Figure { name: self.name(), value: sum / found, unit: Unit::Detail, better: self.better() };
+        cells.fold(Figures::of(own), Figures::and)
     }
 
     fn better(&self) -> Option<Better> {

@@ -1,7 +1,7 @@
 //! How far predictions follow their targets: R² and correlations.
 
 use super::errors::alike;
-use super::{Better, Measured, Metric, Values, count};
+use super::{Better, Figures, Measured, Metric, count};
 use crate::settings::{Described, Table};
 use crate::tensor::Tensor;
 use crate::{Result, described};
@@ -104,10 +104,10 @@ macro_rules! following_metric {
                 }
             }
 
-            fn compute(&self, kept: &[Vec<f64>]) -> Values {
+            fn compute(&self, kept: &[Vec<f64>]) -> Figures {
                 let columns = columns(kept);
                 let each: Vec<f64> = columns.iter().map($of).collect();
-                Values::number($name, mean(&each))
+                Figures::number($name, mean(&each))
             }
 
             fn better(&self) -> Option<Better> {

@@ -1,6 +1,6 @@
 //! Errors of numbers: means that add up on the device.
 
-use super::{Better, Measured, Metric, Values, count, quotient};
+use super::{Better, Figures, Measured, Metric, count, quotient};
 use crate::settings::{Described, Table};
 use crate::tensor::Tensor;
 use crate::tensor::node::fail;
@@ -57,9 +57,9 @@ macro_rules! error_metric {
                 }
             }
 
-            fn compute(&self, sums: &[Vec<f64>]) -> Values {
+            fn compute(&self, sums: &[Vec<f64>]) -> Figures {
                 let finish: fn(f64) -> f64 = $finish;
-                Values::number($name, finish(quotient(sums)))
+                Figures::number($name, finish(quotient(sums)))
             }
 
             fn better(&self) -> Option<Better> {

@@ -7,6 +7,7 @@ mod confusion_matrix;
 mod correlation;
 mod curves;
 mod errors;
+mod figures;
 mod form;
 mod probability;
 mod ranking;
@@ -14,7 +15,6 @@ mod ratio;
 mod sums;
 mod text;
 mod top_k;
-mod values;
 
 pub use accuracy::{Accuracy, accuracy};
 pub use average::Average;
@@ -32,12 +32,12 @@ pub use errors::{
     MeanAbsoluteError, MeanOfSquares, MeanPercentageError, RootMeanOfSquares, mean_absolute_error,
     mean_of_squares, mean_percentage_error, root_mean_of_squares,
 };
+pub use figures::{Better, Figure, Figures, Unit};
 pub use probability::{Brier, CalibrationError, LogLoss, brier, calibration_error, log_loss};
 pub use ranking::{Auc, AveragePrecision, auc, average_precision};
 pub use ratio::{Ratio, mean, ratio};
 pub use text::{Perplexity, TokenAccuracy, perplexity, token_accuracy};
 pub use top_k::{TopK, top_k};
-pub use values::{Better, Unit, Value, Values};
 
 pub(crate) use sums::{MeanLoss, Slot, SumState, Use, numbers, trace};
 
@@ -63,7 +63,7 @@ pub struct Measured<'a> {
 /// and denominator. What no sum can tell, [`Metric::keep`] keeps.
 ///
 /// ```
-/// use dropforge::metric::{Measured, Metric, Values};
+/// use dropforge::metric::{Measured, Metric, Figures};
 /// use dropforge::prelude::*;
 ///
 /// /// The share of predictions that are off by less than a tolerance.
@@ -79,8 +79,8 @@ pub struct Measured<'a> {
 ///         vec![hits.sum(..), Tensor::ones_like(&hits).sum(..)]
 ///     }
 ///
-///     fn compute(&self, sums: &[Vec<f64>]) -> Values {
-///         Values::share(self.name(), sums[0][0] / sums[1][0])
+///     fn compute(&self, sums: &[Vec<f64>]) -> Figures {
+///         Figures::share(self.name(), sums[0][0] / sums[1][0])
 ///     }
 /// }
 ///
@@ -114,7 +114,7 @@ pub trait Metric: Send + Sync {
 
     /// The numbers that follow from the sums over all batches, each row-major, in the order of [`Metric::update`], and then
     /// from what was kept of them, one batch after another, in the order of [`Metric::keep`]. The first is the metric's own.
-    fn compute(&self, sums: &[Vec<f64>]) -> Values;
+    fn compute(&self, sums: &[Vec<f64>]) -> Figures;
 
     /// Which of two of its numbers is the better one, so that whoever [watches](crate::train::Monitor) it need not say. Default:
     /// it is not known.
@@ -156,7 +156,7 @@ macro_rules! pointer_metric {
                 (**self).keep(batch)
             }
 
-            fn compute(&self, sums: &[Vec<f64>]) -> Values {
+            fn compute(&self, sums: &[Vec<f64>]) -> Figures {
                 (**self).compute(sums)
             }
 
@@ -177,7 +177,7 @@ macro_rules! pointer_metric {
 pointer_metric!(Box<dyn Metric>, Arc<dyn Metric>);
 
 /// The numbers of a metric from its sums, with what it says of which are better.
-pub(crate) fn finish(metric: &dyn Metric, sums: &[Vec<f64>]) -> Values {
+pub(crate) fn finish(metric: &dyn Metric, sums: &[Vec<f64>]) -> Figures {
     metric.compute(sums).judged(metric.better())
 }
 

@@ -1,7 +1,7 @@
 //! Metrics of how good probabilities are.
 
 use super::form::Form;
-use super::{Better, Measured, Metric, Values, count, quotient};
+use super::{Better, Figures, Measured, Metric, count, quotient};
 use crate::settings::{Described, Range, Table};
 use crate::tensor::Tensor;
 use crate::{Result, described};
@@ -69,8 +69,8 @@ macro_rules! probability_metric {
                 }
             }
 
-            fn compute(&self, $sums: &[Vec<f64>]) -> Values {
-                Values::number($name, $compute)
+            fn compute(&self, $sums: &[Vec<f64>]) -> Figures {
+                Figures::number($name, $compute)
             }
 
             fn better(&self) -> Option<Better> {

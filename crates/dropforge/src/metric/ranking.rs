@@ -1,7 +1,7 @@
 //! Metrics for which the order of all scores counts: areas under curves.
 
 use super::form::Form;
-use super::{Better, Measured, Metric, Values, curves};
+use super::{Better, Figures, Measured, Metric, curves};
 use crate::settings::{Described, Range, Table};
 use crate::tensor::Tensor;
 use crate::{Result, described};
@@ -98,10 +98,10 @@ macro_rules! ranking_metric {
                 kept($name, batch)
             }
 
-            fn compute(&self, kept: &[Vec<f64>]) -> Values {
+            fn compute(&self, kept: &[Vec<f64>]) -> Figures {
                 let of: fn(&[f64], &[bool]) -> f64 = $of;
                 let classes = one_against_others(kept, self.probabilities);
-                Values::number($name, mean(classes.iter().map(|(scores, positive)| of(scores, positive))))
+                Figures::number($name, mean(classes.iter().map(|(scores, positive)| of(scores, positive))))
             }
 
             fn better(&self) -> Option<Better> {

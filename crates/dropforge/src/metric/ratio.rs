@@ -1,6 +1,6 @@
 //! Metrics that are a quotient of two sums, out of a function.
 
-use super::{Better, Measured, Metric, Values, count, quotient};
+use super::{Better, Figures, Measured, Metric, count, quotient};
 use crate::tensor::Tensor;
 use dropforge_ir::DType;
 
@@ -84,8 +84,8 @@ where
         vec![above, below]
     }
 
-    fn compute(&self, sums: &[Vec<f64>]) -> Values {
-        Values::number(self.name(), quotient(sums))
+    fn compute(&self, sums: &[Vec<f64>]) -> Figures {
+        Figures::number(self.name(), quotient(sums))
     }
 
     fn better(&self) -> Option<Better> {

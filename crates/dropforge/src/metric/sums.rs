@@ -1,6 +1,6 @@
 //! Sums of metrics in states of the step: how they are added up and read without losing anything.
 
-use super::{Measured, Metric, Values, count};
+use super::{Figures, Measured, Metric, count};
 use crate::init::Init;
 use crate::nn::{Scope, StateKind};
 use crate::tensor::node::fail;
@@ -162,7 +162,7 @@ impl Metric for MeanLoss {
         vec![batch.prediction * self.samples as f32, samples]
     }
 
-    fn compute(&self, sums: &[Vec<f64>]) -> Values {
-        Values::number("loss", sums[0][0] / sums[1][0])
+    fn compute(&self, sums: &[Vec<f64>]) -> Figures {
+        Figures::number("loss", sums[0][0] / sums[1][0])
     }
 }

@@ -1,7 +1,7 @@
 //! Metrics of networks that name the next token.
 
 use super::form::Form;
-use super::{Better, Measured, Metric, Values, quotient};
+use super::{Better, Figures, Measured, Metric, quotient};
 use crate::settings::{Described, Range, Table};
 use crate::tensor::Tensor;
 use crate::tensor::node::fail;
@@ -72,7 +72,7 @@ macro_rules! token_metric {
                 }
             }
 
-            fn compute(&self, sums: &[Vec<f64>]) -> Values {
+            fn compute(&self, sums: &[Vec<f64>]) -> Figures {
                 let $of = quotient(sums);
                 $compute
             }
@@ -101,9 +101,9 @@ token_metric! {
             let losses = -Tensor::select(&own, scores.log_softmax(-1), 0.0).sum(1);
             Tensor::select(&counts, losses, 0.0).sum(..)
         },
-        |mean| Values::number("perplexity", mean.exp()), Lower;
+        |mean| Figures::number("perplexity", mean.exp()), Lower;
     /// The share of tokens that have the highest score. Scores are `[batch, tokens, ..]`, targets i32 `[batch, ..]`.
     TokenAccuracy, token_accuracy, "token_accuracy", "the share of tokens that have the highest score",
         |scores, target, counts| scores.argmax(1).eq(&target).logical_and(&counts).cast(DType::I32).sum(..),
-        |share| Values::share("token_accuracy", share), Higher;
+        |share| Figures::share("token_accuracy", share), Higher;
 }

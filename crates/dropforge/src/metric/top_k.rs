@@ -1,7 +1,7 @@
 //! Top-k accuracy.
 
 use super::form::Form;
-use super::{Better, Measured, Metric, Values, count, quotient};
+use super::{Better, Figures, Measured, Metric, count, quotient};
 use crate::settings::{Described, Table};
 use crate::tensor::Tensor;
 use crate::tensor::node::fail;
@@ -45,8 +45,8 @@ impl Metric for TopK {
         vec![hits.cast(DType::I32).sum(..), count(hits.elements())]
     }
 
-    fn compute(&self, sums: &[Vec<f64>]) -> Values {
-        Values::share(self.name(), quotient(sums))
+    fn compute(&self, sums: &[Vec<f64>]) -> Figures {
+        Figures::share(self.name(), quotient(sums))
     }
 
     fn better(&self) -> Option<Better> {

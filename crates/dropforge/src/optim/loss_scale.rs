@@ -8,7 +8,7 @@
 
 use super::Parameter;
 use crate::init::Init;
-use crate::metric::{Measured, Metric, Values};
+use crate::metric::{Figures, Measured, Metric};
 use crate::nn::{Scope, StateKind};
 use crate::tensor::Tensor;
 use dropforge_ir::{DType, ValueType};
@@ -88,7 +88,7 @@ impl Metric for SkippedSteps {
         vec![batch.prediction.logical_not().cast(DType::I32)]
     }
 
-    fn compute(&self, sums: &[Vec<f64>]) -> Values {
-        Values::number(self.name(), sums[0][0])
+    fn compute(&self, sums: &[Vec<f64>]) -> Figures {
+        Figures::number(self.name(), sums[0][0])
     }
 }

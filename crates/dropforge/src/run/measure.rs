@@ -4,7 +4,7 @@ use super::evaluating::no_class;
 use super::forward::{Buffers, KEPT_SIZES, Weights, place};
 use super::manifest::{Measures, StoredMetric};
 use super::registry::build;
-use crate::metric::{Better, Metric, Slot, SumState, Unit, Value, Values, finish, numbers};
+use crate::metric::{Better, Figure, Figures, Metric, Slot, SumState, Unit, finish, numbers};
 use crate::settings;
 use crate::step::{Evaluation, verify};
 use crate::tensor::check::IndexCheck;
@@ -47,7 +47,7 @@ enum Finish {
     Unknown,
 }
 
-struct Figure {
+struct StoredFigure {
     name: String,
     sums: Vec<(String, String)>,
     /// What it keeps of every batch, by the name of the output.
@@ -65,7 +65,7 @@ pub(super) struct Measuring {
     /// The field with class indices, and how many classes there are.
     classes: Option<(String, usize)>,
     /// The mean loss first.
-    figures: Vec<Figure>,
+    figures: Vec<StoredFigure>,
     /// The types of the states that it adds to.
     sums: Vec<(String, ValueType)>,
     /// What outputs say whether it holds, by their places.
@@ -103,7 +103,7 @@ impl Measuring {
         if sums.len() != named.len() || !sums.iter().all(|(name, _)| named.contains(name.as_str())) {
             return Err(Error::file("its metrics and the program that measures do not belong together"));
         }
-        let figures = measures.metrics.iter().map(Figure::of).collect::<Result<Vec<_>>>()?;
+        let figures = measures.metrics.iter().map(StoredFigure::of).collect::<Result<Vec<_>>>()?;
         if figures.first().is_none_or(|loss| loss.sums.len() != 2) {
             return Err(Error::file("its metrics do not begin with the loss"));
         }
@@ -234,7 +234,7 @@ impl Measuring {
             None => Err(Error::file(format!("the program adds up no {name}"))),
         };
         let mut evaluation =
-            Evaluation { loss: f64::NAN, samples: 0, seconds: 0.0, metrics: Values::default() };
+            Evaluation { loss: f64::NAN, samples: 0, seconds: 0.0, metrics: Figures::default() };
         for (index, figure) in self.figures.iter().enumerate() {
             let sums = figure.sums.iter().map(|(sum, rest)| Ok(SumState::value(&array(sum)?, &array(rest)?)));
             let mut sums = sums.collect::<Result<Vec<Vec<f64>>>>()?;
@@ -250,8 +250,8 @@ impl Measuring {
     }
 }
 
-impl Figure {
-    fn of(stored: &StoredMetric) -> Result<Figure> {
+impl StoredFigure {
+    fn of(stored: &StoredMetric) -> Result<StoredFigure> {
         let StoredMetric { name, sums, rests, kept, quotient, better, metric } = stored.clone();
         if sums.len() != rests.len() || (quotient.is_some() && sums.len() != 2) {
             return Err(Error::file(format!("the sums of {name} are not whole")));
@@ -263,18 +263,18 @@ impl Figure {
             }
             (None, None) => Finish::Unknown,
         };
-        Ok(Figure { name, sums: sums.into_iter().zip(rests).collect(), kept, finish })
+        Ok(StoredFigure { name, sums: sums.into_iter().zip(rests).collect(), kept, finish })
     }
 
-    fn values(&self, sums: &[Vec<f64>]) -> Values {
+    fn values(&self, sums: &[Vec<f64>]) -> Figures {
         match &self.finish {
             Finish::Metric(metric) => finish(&**metric, sums),
             Finish::Quotient(unit, better) => {
                 let of = |sum: usize| sums.get(sum).and_then(|sum| sum.first()).copied().unwrap_or(f64::NAN);
                 let value = of(0) / of(1);
-                Values::of(Value { name: self.name.clone(), value, unit: *unit, better: *better })
+                Figures::of(Figure { name: self.name.clone(), value, unit: *unit, better: *better })
             }
-            Finish::Unknown => Values::default(),
+            Finish::Unknown => Figures::default(),
         }
     }
 }

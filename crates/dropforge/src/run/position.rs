@@ -47,7 +47,7 @@ pub(crate) fn parse(text: &str) -> Result<State> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metric::Values;
+    use crate::metric::Figures;
     use crate::train::EpochReport;
 
     #[test]
@@ -63,7 +63,7 @@ mod tests {
             loss: f64::MIN_POSITIVE,
             samples_per_s: 12345.678,
             seconds: 0.1,
-            metrics: Values::share("accuracy", 0.1).and(Values::number("own", f64::INFINITY)),
+            metrics: Figures::share("accuracy", 0.1).and(Figures::number("own", f64::INFINITY)),
             validation: None,
         });
         assert_eq!(parse(&to_text(&state).unwrap()).unwrap(), state);

@@ -217,7 +217,7 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
         init::Sparse,
         init::TruncatedNormal,
         init::Uniform,
-        init::Values,
+        init::Given,
         init::XavierNormal,
         init::XavierUniform,
     ],

@@ -3,7 +3,7 @@
 use super::batch::Batch;
 use super::network::Network;
 use crate::error::Result;
-use crate::metric::Values;
+use crate::metric::Figures;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Instant;
@@ -20,7 +20,7 @@ pub struct Evaluation {
     pub seconds: f64,
     /// The metrics over all samples, by name.
     #[serde(default)]
-    pub metrics: Values,
+    pub metrics: Figures,
 }
 
 impl Evaluation {
@@ -36,7 +36,7 @@ impl Evaluation {
 }
 
 /// A loss and the metrics beside it.
-pub(crate) struct Quality<'a>(pub f64, pub &'a Values);
+pub(crate) struct Quality<'a>(pub f64, pub &'a Figures);
 
 impl fmt::Display for Quality<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

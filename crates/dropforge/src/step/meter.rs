@@ -3,7 +3,7 @@
 use super::evaluation::Evaluation;
 use crate::error::Result;
 use crate::loss::Loss;
-use crate::metric::{Measured, Metric, Values, finish, numbers, usual};
+use crate::metric::{Figures, Measured, Metric, finish, numbers, usual};
 use crate::tensor::{Runtime, Tensor};
 use std::sync::Arc;
 use std::time::Instant;
@@ -90,7 +90,7 @@ impl Meter {
 
     /// The figures over all batches so far.
     pub fn finish(&self) -> Evaluation {
-        let mut metrics = Values::default();
+        let mut metrics = Figures::default();
         for (metric, sums) in &self.metrics {
             metrics = metrics.and(finish(&**metric, sums));
         }

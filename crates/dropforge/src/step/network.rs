@@ -13,7 +13,7 @@ use super::summary::Summary;
 use super::task::{Forward, PREDICTION, Supervised, Task};
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Loss;
-use crate::metric::{Metric, Slot, SumState, Values, finish};
+use crate::metric::{Figures, Metric, Slot, SumState, finish};
 use crate::nn::Layer;
 use crate::tensor::check::is_check;
 use crate::tensor::node::Place;
@@ -364,12 +364,12 @@ impl Network {
     /// Loss and metrics from their sums, the mean loss first.
     pub(super) fn read(&self, slots: &[Slot]) -> Result<Evaluation> {
         let Some((loss, metrics)) = slots.split_first() else {
-            return Ok(Evaluation { loss: f64::NAN, samples: 0, seconds: 0.0, metrics: Values::default() });
+            return Ok(Evaluation { loss: f64::NAN, samples: 0, seconds: 0.0, metrics: Figures::default() });
         };
         let sums = self.sums(loss)?;
         let samples = sums.get(1).and_then(|sum| sum.first()).copied().unwrap_or(0.0);
         let loss = loss.metric.compute(&sums).iter().next().map_or(f64::NAN, |value| value.value);
-        let mut values = Values::default();
+        let mut values = Figures::default();
         for slot in metrics {
             values = values.and(finish(&*slot.metric, &self.sums(slot)?));
         }

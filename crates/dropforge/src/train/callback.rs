@@ -4,7 +4,7 @@ use super::report::EpochReport;
 use super::setup::Setup;
 use super::state::{FROZEN, State};
 use super::{Progress, progress::Seen};
-use crate::metric::Values;
+use crate::metric::Figures;
 use crate::settings::{Table, Value};
 use crate::step::{Evaluation, Network, Step};
 use crate::{Error, Result};
@@ -306,7 +306,7 @@ impl Control<'_> {
     ///
     /// # Errors
     /// If the device fails.
-    pub fn metrics(&self) -> Result<Values> {
+    pub fn metrics(&self) -> Result<Figures> {
         Ok(self.step.metrics()?.metrics)
     }
 

@@ -2,7 +2,7 @@
 
 use super::callback::Control;
 use super::report::{EpochReport, TRAIN, VALIDATION};
-use crate::metric::{Better, Values};
+use crate::metric::{Better, Figures};
 use crate::settings::{Context, SettingType, Value, unknown};
 use crate::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -63,7 +63,7 @@ impl Monitor {
     }
 
     /// Refuses a figure of which nobody says which is better. One that is not measured yet is looked at when it is.
-    fn directed(&self, measured: &Values) -> Result<()> {
+    fn directed(&self, measured: &Figures) -> Result<()> {
         let metric = [TRAIN, VALIDATION].iter().find_map(|prefix| self.name.strip_prefix(prefix));
         match metric.and_then(|metric| measured.find(metric)) {
             Some(value) => self.decided(value.better).map(|_| ()),
@@ -257,8 +257,8 @@ mod tests {
             fn update(&self, _: &Measured<'_>) -> Vec<Tensor> {
                 Vec::new()
             }
-            fn compute(&self, _: &[Vec<f64>]) -> Values {
-                Values::number("silent", 1.0)
+            fn compute(&self, _: &[Vec<f64>]) -> Figures {
+                Figures::number("silent", 1.0)
             }
         }
         assert!(read("train_silent").is_highest(&report(&Silent, 1.0)).is_err());

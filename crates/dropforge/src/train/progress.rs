@@ -1,7 +1,7 @@
 //! What is known in the middle of an epoch.
 
 use super::state::State;
-use crate::metric::Values;
+use crate::metric::Figures;
 use crate::step::{Outcome, Step};
 use crate::{Error, ErrorKind, Result};
 use std::collections::VecDeque;
@@ -54,7 +54,7 @@ impl<'a> Progress<'a> {
     ///
     /// # Errors
     /// If the device fails.
-    pub fn metrics(&self) -> Result<Values> {
+    pub fn metrics(&self) -> Result<Figures> {
         Ok(self.measured.metrics()?.metrics)
     }
 }

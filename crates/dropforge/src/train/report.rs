@@ -1,6 +1,6 @@
 //! What a trainer reports: an epoch, the table of a run.
 
-use crate::metric::{Value, Values};
+use crate::metric::{Figure, Figures};
 use crate::step::{Evaluation, Quality};
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write as _};
@@ -23,7 +23,7 @@ pub struct EpochReport {
     pub seconds: f64,
     /// The metrics over the samples, each measured before the step it was part of.
     #[serde(default)]
-    pub metrics: Values,
+    pub metrics: Figures,
     /// What [`Trainer::validate`](super::Trainer::validate) measured after the epoch.
     pub validation: Option<Evaluation>,
 }
@@ -49,7 +49,7 @@ impl EpochReport {
     }
 
     /// The figure of a metric by its full name, such as `val_accuracy`, with what is known of it.
-    pub fn value(&self, name: &str) -> Option<&Value> {
+    pub fn value(&self, name: &str) -> Option<&Figure> {
         match name.strip_prefix(VALIDATION) {
             Some(name) => self.validation.as_ref()?.metrics.find(name),
             None => self.metrics.find(name.strip_prefix(TRAIN)?),
@@ -58,7 +58,7 @@ impl EpochReport {
 
     /// The full names of all its figures but the rate, in order.
     pub fn names(&self) -> Vec<String> {
-        let with = |prefix: &str, metrics: &Values| {
+        let with = |prefix: &str, metrics: &Figures| {
             let names = std::iter::once("loss").chain(metrics.iter().map(|value| value.name.as_str()));
             names.map(|name| format!("{prefix}{name}")).collect::<Vec<_>>()
         };
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn lines_and_table() {
-        let metrics = Values::share("accuracy", 0.875).and(Values::number("own, sum", 2.0));
+        let metrics = Figures::share("accuracy", 0.875).and(Figures::number("own, sum", 2.0));
         let validation = Evaluation { loss: 0.375, samples: 8, seconds: 2.0, metrics };
         assert_eq!(validation.to_string(), "loss 0.3750, accuracy 87.50 %, own, sum 2.0000 on 8 samples");
         let mut report = EpochReport {
@@ -129,7 +129,7 @@ mod tests {
             loss: 0.375,
             samples_per_s: validation.samples_per_s(),
             seconds: 2.0,
-            metrics: Values::default(),
+            metrics: Figures::default(),
             validation: None,
         };
         let first = report.clone();

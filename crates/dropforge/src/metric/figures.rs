@@ -29,7 +29,8 @@ pub enum Better {
 /// One named number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Value {
+#[doc(alias = "Value")]
+pub struct Figure {
     /// What it is called.
     pub name: String,
     /// The number; NaN where it is not defined, such as a mean of nothing.
@@ -43,7 +44,7 @@ pub struct Value {
 }
 
 /// `accuracy 98.20 %` or `perplexity 4.1234`.
-impl fmt::Display for Value {
+impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.unit {
             Unit::Number | Unit::Detail => write!(f, "{} {:.4}", self.name, self.value),
@@ -55,37 +56,38 @@ impl fmt::Display for Value {
 /// Named numbers in the order in which their metrics were chosen.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Values(Vec<Value>);
+#[doc(alias = "Values")]
+pub struct Figures(Vec<Figure>);
 
-impl Values {
+impl Figures {
     /// One number as it stands.
-    pub fn of(value: Value) -> Values {
-        Values(vec![value])
+    pub fn of(value: Figure) -> Figures {
+        Figures(vec![value])
     }
 
     /// One number.
-    pub fn number(name: impl Into<String>, value: f64) -> Values {
-        Values::of(Value { name: name.into(), value, unit: Unit::Number, better: None })
+    pub fn number(name: impl Into<String>, value: f64) -> Figures {
+        Figures::of(Figure { name: name.into(), value, unit: Unit::Number, better: None })
     }
 
     /// One part of a whole, from 0 to 1.
-    pub fn share(name: impl Into<String>, value: f64) -> Values {
-        Values::of(Value { name: name.into(), value, unit: Unit::Share, better: None })
+    pub fn share(name: impl Into<String>, value: f64) -> Figures {
+        Figures::of(Figure { name: name.into(), value, unit: Unit::Share, better: None })
     }
 
     /// One of many numbers, which are kept but not shown in a line.
-    pub fn detail(name: impl Into<String>, value: f64) -> Values {
-        Values::of(Value { name: name.into(), value, unit: Unit::Detail, better: None })
+    pub fn detail(name: impl Into<String>, value: f64) -> Figures {
+        Figures::of(Figure { name: name.into(), value, unit: Unit::Detail, better: None })
     }
 
     /// Those that a line shows.
-    pub fn shown(&self) -> impl Iterator<Item = &Value> {
+    pub fn shown(&self) -> impl Iterator<Item = &Figure> {
         self.0.iter().filter(|value| value.unit != Unit::Detail)
     }
 
     /// These numbers and then those.
     #[must_use]
-    pub fn and(mut self, others: Values) -> Values {
+    pub fn and(mut self, others: Figures) -> Figures {
         self.0.extend(others.0);
         self
     }
@@ -96,19 +98,19 @@ impl Values {
     }
 
     /// The number of this name, with what is known of it.
-    pub fn find(&self, name: &str) -> Option<&Value> {
+    pub fn find(&self, name: &str) -> Option<&Figure> {
         self.0.iter().find(|value| value.name == name)
     }
 
     /// The same numbers, those that a line shows with what their metric says of which is better.
-    pub(crate) fn judged(mut self, better: Option<Better>) -> Values {
+    pub(crate) fn judged(mut self, better: Option<Better>) -> Figures {
         let shown = self.0.iter_mut().filter(|value| value.unit != Unit::Detail);
         shown.for_each(|value| value.better = value.better.or(better));
         self
     }
 
     /// All of them, in order.
-    pub fn iter(&self) -> std::slice::Iter<'_, Value> {
+    pub fn iter(&self) -> std::slice::Iter<'_, Figure> {
         self.0.iter()
     }
 
@@ -118,9 +120,9 @@ impl Values {
     }
 }
 
-impl<'a> IntoIterator for &'a Values {
-    type Item = &'a Value;
-    type IntoIter = std::slice::Iter<'a, Value>;
+impl<'a> IntoIterator for &'a Figures {
+    type Item = &'a Figure;
+    type IntoIter = std::slice::Iter<'a, Figure>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.iter()
@@ -128,7 +130,7 @@ impl<'a> IntoIterator for &'a Values {
 }
 
 /// `accuracy 98.20 %, f1 0.9711`
-impl fmt::Display for Values {
+impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, value) in self.shown().enumerate() {
             write!(f, "{}{value}", if index > 0 { ", " } else { "" })?;
@@ -143,9 +145,9 @@ mod tests {
 
     #[test]
     fn order_names_and_units() {
-        let values = Values::share("accuracy", 0.875)
-            .and(Values::detail("confusion_0_1", 3.0))
-            .and(Values::number("perplexity", 4.0));
+        let values = Figures::share("accuracy", 0.875)
+            .and(Figures::detail("confusion_0_1", 3.0))
+            .and(Figures::number("perplexity", 4.0));
         assert_eq!(values.get("confusion_0_1"), Some(3.0));
         assert_eq!(values.to_string(), "accuracy 87.50 %, perplexity 4.0000");
         assert_eq!((values.get("perplexity"), values.get("loss")), (Some(4.0), None));

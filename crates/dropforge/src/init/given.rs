@@ -7,17 +7,18 @@ use dropforge_ir::Shape;
 
 /// These elements, in row-major order; the count must fit.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Values {
+#[doc(alias = "Values")]
+pub struct Given {
     /// The elements.
     pub values: Vec<f32>,
 }
 
 described! {
-    Values = "values", "given elements, in row-major order" like "a tensor that is copied";
+    Given = "values", "given elements, in row-major order" like "a tensor that is copied";
     values: Vec<f32>, Some(Vec::new()), Range::ANY, "the elements, as many as the parameter has";
 }
 
-impl Initializer for Values {
+impl Initializer for Given {
     fn elements(&self, _: Draw<'_>, shape: &Shape) -> Option<Vec<f32>> {
         (self.values.len() == shape.elements()).then(|| self.values.clone())
     }

@@ -34,7 +34,7 @@ fn runs_are_listed_compared_reported_and_removed() {
         ("optimizer.lrr=0.05", "no run has the setting `optimizer.lrr`; did you mean `optimizer.lr`?"),
         (
             "optimizer=adam",
-            "no run has the setting `optimizer`; There are `optimizer.amsgrad`, `optimizer.betas`",
+            "no run has the setting `optimizer`; did you mean `optimizer.lr`? There are `optimizer.amsgrad`,",
         ),
         ("lr", "write a setting and its value"),
     ] {

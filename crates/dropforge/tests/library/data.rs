@@ -1,6 +1,6 @@
 //! Data sets and changes of images by their names: small files in, and changed pictures, held against numbers from elsewhere.
 
-use dropforge::data::transform::{Drawn, Image, Transform};
+use dropforge::data::transform::{Drawn, Image};
 use dropforge::data::{Dataset, Description, INPUT, Random, TARGET, Values, read_one, save_pictures};
 use dropforge::run::registry::{build, registry};
 use dropforge::run::{Augmentation, Change, DataSpec, Opening};
@@ -69,7 +69,7 @@ impl Files {
         }
     }
 
-    /// PNG files of one colour, one for each class: `DIR/CLASS/00000.png`.
+    /// PNG files of one colour, one for each class: `DIR/CLASS/NUMBER.png`.
     fn pictures(&self, dir: &str, colours: [[u8; 3]; 2]) {
         let planes = colours.iter().flatten().flat_map(|&byte| [f32::from(byte) / 255.0; 16]).collect();
         let description = Description::classes("pictures", &[3, 4, 4], ["blue", "red"]);
@@ -146,8 +146,8 @@ fn case(name: &str, files: &Files) -> First {
             }
             files.write(
                 "all.csv",
-                "path,class,split\ntrain/blue/00000.png,blue,train\ntrain/red/00000.png,red,train\n\
-                 val/blue/00000.png,blue,val\nval/red/00000.png,red,val\n",
+                "path,class,split\ntrain/blue/0.png,blue,train\ntrain/red/1.png,red,train\n\
+                 val/blue/0.png,blue,val\nval/red/1.png,red,val\n",
             );
             let input = vec![
                 (0, normal(10, 0.485, 0.229)),

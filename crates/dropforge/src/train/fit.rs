@@ -58,7 +58,7 @@ impl Limits {
         }
         match self.time {
             Some((limit, Some(end))) if Instant::now() >= end => {
-                Some((format!("{} s have passed", limit.as_secs_f64()), Some("max_time")))
+                Some((format!("{} seconds have passed", limit.as_secs_f64()), Some("max_time")))
             }
             _ => None,
         }

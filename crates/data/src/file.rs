@@ -1,7 +1,7 @@
 //! Opening data files, packed or not, and finding them under their several names.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
@@ -23,6 +23,44 @@ pub(crate) fn open(path: &Path) -> Result<Box<dyn Read>> {
     }
     let most = len.saturating_mul(MOST_PACKED).max(LARGE);
     Ok(Box::new(Unpacking { decoder: MultiGzDecoder::new(file), left: most }))
+}
+
+/// The contents of a file, unpacked as by [`open`], in memory for just as many bytes.
+pub(crate) fn whole(path: &Path, most: usize) -> Result<Vec<u8>> {
+    let (file, len) = open_regular(path)?;
+    let bytes = read_all(path, file, len, most)?;
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return Ok(bytes);
+    }
+    let left = len.saturating_mul(MOST_PACKED).max(LARGE);
+    let unpacked =
+        read_up_to(path, &mut Unpacking { decoder: MultiGzDecoder::new(&bytes[..]), left }, most + 1)?;
+    check_most(path, unpacked, most)
+}
+
+/// A part of a file, from a byte on.
+pub(crate) fn part(path: &Path, start: u64, len: u64, most: usize) -> Result<Vec<u8>> {
+    let (mut file, _) = open_regular(path)?;
+    file.seek(SeekFrom::Start(start)).map_err(|cause| Error::io(path, "read", cause))?;
+    read_all(path, file.take(len), len, most)
+}
+
+fn read_all(path: &Path, reader: impl Read, len: u64, most: usize) -> Result<Vec<u8>> {
+    // One byte more says that there is none.
+    let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(most).min(most) + 1);
+    let read = reader.take(most as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(|cause| Error::io(path, "read", cause))?;
+    check_most(path, bytes, most)
+}
+
+fn check_most(path: &Path, bytes: Vec<u8>, most: usize) -> Result<Vec<u8>> {
+    if bytes.len() > most {
+        return Err(Error::at_file(
+            path,
+            format_args!("is larger than {} MiB; make it smaller first", most >> 20),
+        ));
+    }
+    Ok(bytes)
 }
 
 /// A file that is one: reading from a pipe or a device might never end. Its length, too.

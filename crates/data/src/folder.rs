@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::image_file::{check_shape, read_image_into};
+use crate::image_file::{Place, check_shape, read_image_into};
 use crate::picture::{KINDS, Kind, other_kind};
 use crate::random::Random;
 use crate::{
@@ -40,7 +40,7 @@ pub struct ImageFolder {
 
 #[derive(Clone)]
 struct Image {
-    path: PathBuf,
+    place: Place,
     class: i32,
     /// The path within the folder, with `/` on every system.
     name: String,
@@ -131,7 +131,8 @@ impl ImageFolder {
             for path in images {
                 let within = path.strip_prefix(dir).unwrap_or(&path);
                 let parts: Vec<_> = within.iter().map(|part| part.to_string_lossy()).collect();
-                files.push(Image { name: parts.join("/"), class: names.len() as i32, path });
+                let (name, class) = (parts.join("/"), names.len() as i32);
+                files.push(Image { name, class, place: Place::of_file(path) });
             }
             passed
                 .kinds
@@ -164,17 +165,17 @@ impl ImageFolder {
         })
     }
 
-    /// Images of a list: path, class and name of each.
+    /// Images of a list: place, class and name of each.
     pub(crate) fn of_files(
         list: &Path,
         shape: [usize; 3],
         names: &[String],
-        mut files: Vec<(PathBuf, i32, String)>,
+        mut files: Vec<(Place, i32, String)>,
     ) -> Result<ImageFolder> {
         check_shape(shape[0], shape[1], shape[2])?;
         // Class by class, as those of folders are.
         files.sort_by_key(|(_, class, _)| *class);
-        let files = files.into_iter().map(|(path, class, name)| Image { path, class, name }).collect();
+        let files = files.into_iter().map(|(place, class, name)| Image { place, class, name }).collect();
         let name = list.file_name().unwrap_or_default().to_string_lossy();
         let mut description = Description::classes(name, &shape, names);
         description.fields[0].preparation = Preparation::Image { normalization: Normalization::identity() };
@@ -204,7 +205,7 @@ impl ImageFolder {
     pub fn without_corrupt(&self) -> Result<(ImageFolder, Vec<String>)> {
         let (mut files, mut wrong) = (Vec::new(), Vec::new());
         for image in self.files.iter() {
-            match check_start(&image.path) {
+            match check_start(&image.place) {
                 Ok(()) => files.push(image.clone()),
                 Err(error) => wrong.push(error.to_string()),
             }
@@ -336,7 +337,7 @@ impl ImageFolder {
 
     /// The file of a sample; `None` when there is no such sample.
     pub fn path(&self, index: usize) -> Option<&Path> {
-        self.files.get(index).map(|image| image.path.as_path())
+        self.files.get(index).map(|image| image.place.path.as_path())
     }
 
     /// Looks at the first bytes of every file, so that what is plainly none is found before anything is trained.
@@ -344,7 +345,7 @@ impl ImageFolder {
     /// # Errors
     /// Files are missing, empty, or no images that are read; the message names the first and how many there are.
     pub fn check(&self) -> Result<()> {
-        let mut wrong = self.files.iter().filter_map(|image| check_start(&image.path).err());
+        let mut wrong = self.files.iter().filter_map(|image| check_start(&image.place).err());
         match (wrong.next(), wrong.count()) {
             (None, _) => Ok(()),
             (Some(error), 0) => Err(error),
@@ -357,8 +358,8 @@ impl ImageFolder {
     }
 }
 
-fn check_start(path: &Path) -> Result<()> {
-    let start = file::start(path, 16)?;
+fn check_start(place: &Place) -> Result<()> {
+    let (start, path) = (place.start(16)?, &*place.shown());
     if Kind::of(&start).is_some() {
         return Ok(());
     }
@@ -446,7 +447,7 @@ impl Source for ImageFolder {
             Error::new(format!("{name}: there is no sample {}: there are {count}", request.index))
         })?;
         let out = sample.get::<f32>(INPUT)?;
-        read_image_into(&image.path, &self.shape, out)?;
+        read_image_into(&image.place, &self.shape, out)?;
         self.normalization.apply(out, self.shape[0])?;
         sample.write(TARGET, &[image.class])
     }

@@ -1,9 +1,10 @@
 //! One image file as the input of a network.
 
-use std::path::Path;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 
-use crate::picture::{Beyond, Picture, Window};
-use crate::{Error, Result};
+use crate::picture::{MOST_BYTES, Picture, Window};
+use crate::{Error, Result, file};
 
 /// Reads an image file (PNG, JPEG, WebP, GIF, BMP) as `channels × height × width` numbers from 0 to 1, row-major, not normalised.
 ///
@@ -25,7 +26,7 @@ use crate::{Error, Result};
 pub fn read_image(path: impl AsRef<Path>, channels: usize, height: usize, width: usize) -> Result<Vec<f32>> {
     check_shape(channels, height, width)?;
     let mut image = vec![0.0; channels * height * width];
-    read_image_into(path.as_ref(), &[channels, height, width], &mut image)?;
+    read_image_into(&Place::of_file(path), &[channels, height, width], &mut image)?;
     Ok(image)
 }
 
@@ -45,18 +46,53 @@ pub(crate) fn check_shape(channels: usize, height: usize, width: usize) -> Resul
     Ok(())
 }
 
+/// Where the contents of an image file lie: in a file of their own, or in a part of another.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub path: PathBuf,
+    /// The name within an archive, and its first byte and length there.
+    pub within: Option<(String, u64, u64)>,
+}
+
+impl Place {
+    pub fn of_file(path: impl AsRef<Path>) -> Place {
+        Place { path: path.as_ref().to_path_buf(), within: None }
+    }
+
+    /// What messages call it.
+    pub fn shown(&self) -> Cow<'_, Path> {
+        match &self.within {
+            Some((name, ..)) => self.path.join(name).into(),
+            None => self.path.as_path().into(),
+        }
+    }
+
+    pub fn open(&self) -> Result<Picture> {
+        match &self.within {
+            Some((_, start, len)) => {
+                Picture::of(file::part(&self.path, *start, *len, MOST_BYTES)?, &self.shown())
+            }
+            None => Picture::open(&self.path),
+        }
+    }
+
+    /// The first bytes, at most `len`.
+    pub fn start(&self, len: usize) -> Result<Vec<u8>> {
+        match &self.within {
+            Some((_, start, all)) => file::part(&self.path, *start, (len as u64).min(*all), len),
+            None => file::start(&self.path, len),
+        }
+    }
+}
+
 /// [`read_image`] into memory that is there. The shape has been checked and `out` is as long as it says.
 pub(crate) fn read_image_into(
-    path: &Path,
+    place: &Place,
     &[channels, height, width]: &[usize; 3],
     out: &mut [f32],
 ) -> Result<()> {
-    let picture = Picture::open(path)?;
-    let window = centred(&picture, height, width);
-    for (channel, out) in out.chunks_exact_mut(height * width).enumerate() {
-        let size = (width, height);
-        out.copy_from_slice(&picture.scaled((channel, channels), window, size, Beyond::Nothing));
-    }
+    let picture = place.open()?;
+    picture.scale_into(channels, centred(&picture, height, width), (width, height), out);
     Ok(())
 }
 

@@ -12,9 +12,11 @@
 //! | CIFAR-10 and CIFAR-100, binary version | [`cifar10()`], [`cifar100`] |
 //! | images (PNG, JPEG, WebP, GIF, BMP) in class folders | [`ImageFolder`] |
 //! | images that a table or JSON lines list | [`Manifest`] |
+//! | images in tar files, as WebDataset packs them | [`Manifest::open_shards`] |
 //! | one image, for a prediction | [`read_image`], [`read_digit_image`] |
 //! | characters or bytes of a text | [`Corpus`] |
 //! | CSV and TSV tables | [`Table`] |
+//! | windows of numbers that follow one another in time | [`Series`] |
 //!
 //! Bad data is an [`Error`] that names the file or the sample. Nothing here prints or panics on bad data.
 
@@ -52,11 +54,14 @@ mod quiet;
 mod random;
 mod records;
 mod separated;
+mod series;
+mod shards;
 mod source;
 mod split;
 mod streamed;
 mod strokes;
 mod table;
+mod tar;
 #[cfg(test)]
 mod testing;
 mod text;
@@ -92,6 +97,8 @@ pub use random::Random;
 pub use records::{
     Cell, Extents, FromFn, FromIter, Record, from_fn, from_iter, from_named_records, from_records,
 };
+pub use series::{Series, WindowOptions, Windows};
+pub use shards::shard_files;
 pub use source::{Request, Source, Stream};
 pub use split::{Split, grouped_k_fold, grouped_split, k_fold, stratified_k_fold, stratified_split};
 pub use table::{Table, TableOptions};

@@ -1,9 +1,10 @@
 //! Images listed in a file: a table (CSV, TSV) or JSON lines with a path and a class each.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::folder::ImageFolder;
+use crate::image_file::Place;
 use crate::separated::{separator, split_rows};
 use crate::{Error, Result, file};
 
@@ -91,7 +92,7 @@ impl Manifest {
         let told = entries.iter().any(|entry| entry.split.is_some());
         let (mut train, mut test) = (Vec::new(), Vec::new());
         for Entry { line, image, class, split } in entries {
-            let found: PathBuf = root.join(&image);
+            let found = root.join(&image);
             if !found.is_file() {
                 return Err(failed(format!("line {line}: there is no file {}", found.display())));
             }
@@ -101,9 +102,11 @@ impl Manifest {
                 None if told => {
                     return Err(failed(format!("line {line} does not say on which side the image is")));
                 }
-                None => train.push((found, class, image)),
-                Some(side) if TRAIN.contains(&side) => train.push((found, class, image)),
-                Some(side) if TEST.contains(&side) => test.push((found, class, image)),
+                None => train.push((Place::of_file(found), class, image)),
+                Some(side) if TRAIN.contains(&side) => {
+                    train.push((Place::of_file(found), class, image));
+                }
+                Some(side) if TEST.contains(&side) => test.push((Place::of_file(found), class, image)),
                 Some(other) => {
                     let known = [&TRAIN[..], &TEST[..]].concat().join(", ");
                     return Err(failed(format!("line {line}: `{other}` is no side; known are {known}")));

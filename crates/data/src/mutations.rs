@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::random::Random;
+use crate::tar::tests::archive;
 use crate::testing::{Folder, flat_jpeg, gzip, idx, png, shared};
 use crate::{
     Corpus, Manifest, ManifestOptions, Source, Table, TableOptions, cifar10, read_digit_image, read_idx,
@@ -143,6 +144,11 @@ fn listed(path: &Path) -> bool {
     Manifest::open(path, 1, 4, 4, &ManifestOptions::default()).is_ok()
 }
 
+fn shard(path: &Path) -> bool {
+    let Ok(data) = Manifest::open_shards(&[path.to_path_buf()], &[], 1, 4, 4) else { return false };
+    (0..data.train.count().min(4)).all(|index| read_one(&data.train, index).is_ok())
+}
+
 /// The file of a golden picture.
 fn golden(name: &str) -> Vec<u8> {
     let lines = include_str!("../tests/data/pictures.txt").lines();
@@ -167,6 +173,8 @@ fn twenty_thousand_damaged_files() {
     records[3073] = 9;
     folder.write("test_batch.bin", &records);
     let csv = b"size,colour,price\n1.5,red,3\n2,\"blue, or so\",4\n,green,5e3\n3,red,7\n";
+    let picture = png(2, 2, 1, &[9; 4]);
+    let packed = archive(&[("a.png", &picture[..]), ("a.cls", b"1"), (&"long".repeat(30), b"x")]);
     let mut cases: Vec<(&str, Vec<u8>, Reader, usize)> = vec![
         ("numbers.idx", idx(&[2, 3, 4], &[7; 24]), numbers, 2500),
         ("numbers.gz", gzip(&idx(&[20, 30], &[7; 600])), numbers, 2500),
@@ -187,6 +195,7 @@ fn twenty_thousand_damaged_files() {
         ("text.txt", "Äpfel und Birnen, und was sonst noch wächst.\n".repeat(3).into_bytes(), text, 1500),
         ("text.gz", gzip("one two three four\n".repeat(20).as_bytes()), text, 1000),
         ("table.csv", csv.to_vec(), table, 2500),
+        ("shard.tar", packed, shard, 500),
     ];
     // A photograph has tables, thumbnails and restart markers that the smallest file lacks.
     if let Some(photograph) = shared("cats-dogs/cat/Abyssinian_63.jpg") {

@@ -23,7 +23,7 @@ pub(crate) const MOST_HELD_PIXELS: usize = 1 << 25;
 /// Deflate cannot pack better than this.
 const MOST_PACKED: usize = 1032;
 /// File size above which a file is not read at all.
-const MOST_BYTES: usize = 1 << 29;
+pub(crate) const MOST_BYTES: usize = 1 << 29;
 
 /// A decoded picture, 8 bits a channel.
 pub(crate) struct Picture {
@@ -47,10 +47,11 @@ pub(crate) struct Window {
 impl Picture {
     /// Decodes a file by its contents, whatever it is called. What is transparent is put on white.
     pub fn open(path: &Path) -> Result<Picture> {
-        let bytes = file::read_up_to(path, &mut file::open(path)?, MOST_BYTES + 1)?;
-        if bytes.len() > MOST_BYTES {
-            return Err(Error::at_file(path, "is larger than 512 MiB; make it smaller first"));
-        }
+        Picture::of(file::whole(path, MOST_BYTES)?, path)
+    }
+
+    /// Decodes the contents of a file; `path` is where messages say that they are from.
+    pub fn of(bytes: Vec<u8>, path: &Path) -> Result<Picture> {
         let picture = match Kind::of(&bytes) {
             Some(Kind::Png) => quietly(|| decode_png(bytes)),
             Some(Kind::Jpeg) => quietly(|| decode_jpeg(&bytes)),
@@ -71,44 +72,51 @@ impl Picture {
     pub fn grey(&self) -> Vec<f32> {
         let mut plane = vec![0.0; self.width * self.height];
         for (y, row) in plane.chunks_exact_mut(self.width).enumerate() {
-            self.row(y, 0, 1, row);
+            self.grey_row(y, row);
         }
         plane
     }
 
-    /// A row of one of `channels` planes of numbers 0..1: grey (1) by the weights of ITU-R BT.601, or colour (3).
-    fn row(&self, y: usize, channel: usize, channels: usize, out: &mut [f32]) {
+    /// A row of numbers 0..1, grey by the weights of ITU-R BT.601.
+    fn grey_row(&self, y: usize, out: &mut [f32]) {
         let row = &self.bytes[y * self.width * self.channels..][..self.width * self.channels];
         let pixels = out.iter_mut().zip(row.chunks_exact(self.channels));
-        if (self.channels, channels) == (3, 1) {
-            pixels.for_each(|(out, p)| {
-                *out = (0.299 * f32::from(p[0]) + 0.587 * f32::from(p[1]) + 0.114 * f32::from(p[2])) / 255.0;
-            });
-        } else {
-            let channel = channel.min(self.channels - 1);
-            pixels.for_each(|(out, p)| *out = f32::from(p[channel]) / 255.0);
-        }
+        pixels.for_each(|(out, pixel)| {
+            *out = match pixel {
+                &[red, green, blue] => {
+                    (0.299 * f32::from(red) + 0.587 * f32::from(green) + 0.114 * f32::from(blue)) / 255.0
+                }
+                _ => f32::from(pixel[0]) / 255.0,
+            };
+        });
     }
 
-    /// One of `channels` planes of a window, scaled as by [`scale`], without the whole picture in numbers.
-    pub fn scaled(
-        &self,
-        (channel, channels): (usize, usize),
-        window: Window,
-        size: (usize, usize),
-        beyond: Beyond,
-    ) -> Vec<f32> {
-        let mut row = vec![0.0; self.width];
-        scale_rows(
-            |y, narrow| {
-                self.row(y, channel, channels, &mut row);
-                narrow(&row);
-            },
-            (self.width, self.height),
-            window,
-            size,
-            beyond,
-        )
+    /// One or three planes (grey, or red, green and blue) of a window, scaled as by [`scale`], without the whole picture in
+    /// numbers; `out` is as long as `size` and the planes say.
+    pub fn scale_into(&self, channels: usize, window: Window, size: (usize, usize), out: &mut [f32]) {
+        let from = (self.width, self.height);
+        match (self.channels, channels) {
+            (3, 3) => scale_bytes::<3>(&self.bytes, from, window, size, out),
+            (1, _) => {
+                let (first, others) = out.split_at_mut(size.0 * size.1);
+                scale_bytes::<1>(&self.bytes, from, window, size, first);
+                others.chunks_exact_mut(size.0 * size.1).for_each(|plane| plane.copy_from_slice(first));
+            }
+            _ => {
+                let mut row = vec![0.0; self.width];
+                let grey = scale_rows(
+                    |y, narrow| {
+                        self.grey_row(y, &mut row);
+                        narrow(&row);
+                    },
+                    from,
+                    window,
+                    size,
+                    Beyond::Nothing,
+                );
+                out.copy_from_slice(&grey);
+            }
+        }
     }
 }
 
@@ -288,48 +296,109 @@ fn scale_rows(
     (out_width, out_height): (usize, usize),
     beyond: Beyond,
 ) -> Vec<f32> {
-    let columns = taps(window.left, window.width, width, out_width, beyond);
-    let rows = taps(window.top, window.height, height, out_height, beyond);
+    let columns = Filter::new(window.left, window.width, width, out_width, beyond);
+    let rows = Filter::new(window.top, window.height, height, out_height, beyond);
     // Only rows that some output row needs.
-    let first = rows.iter().map(|taps| taps.first).min().unwrap_or(0);
-    let last = rows.iter().map(|taps| taps.first + taps.weights.len()).max().unwrap_or(0);
-    let mut narrow = vec![0.0; last.saturating_sub(first) * out_width];
-    for (y, out) in narrow.chunks_exact_mut(out_width).enumerate() {
-        row(first + y, &mut |row| {
-            for (out, taps) in out.iter_mut().zip(&columns) {
-                *out = taps.weights.iter().zip(&row[taps.first..]).map(|(weight, x)| weight * x).sum();
+    let needed = rows.span();
+    let mut narrow = vec![0.0; needed.len() * out_width];
+    for (y, out) in needed.clone().zip(narrow.chunks_exact_mut(out_width)) {
+        row(y, &mut |row| {
+            for (x, out) in out.iter_mut().enumerate() {
+                let (first, weights) = columns.of(x);
+                *out = weights.iter().zip(&row[first..]).map(|(weight, x)| weight * x).sum();
             }
         });
     }
     let mut scaled = vec![0.0; out_width * out_height];
-    for (out, taps) in scaled.chunks_exact_mut(out_width).zip(&rows) {
-        for (i, weight) in taps.weights.iter().enumerate() {
-            let row = &narrow[(taps.first + i - first) * out_width..][..out_width];
+    for (y, out) in scaled.chunks_exact_mut(out_width).enumerate() {
+        let (first, weights) = rows.of(y);
+        for (i, weight) in weights.iter().enumerate() {
+            let row = &narrow[(first + i - needed.start) * out_width..][..out_width];
             out.iter_mut().zip(row).for_each(|(out, x)| *out += weight * x);
         }
     }
     scaled
 }
 
-/// The pixels that make one output pixel along one axis.
-struct Taps {
-    first: usize,
+/// [`scale`] of bytes with their channels next to each other to planes of numbers from 0 to 1. Rows come first: whole runs of
+/// bytes, whatever the channels, so that little is left to do column by column.
+fn scale_bytes<const CHANNELS: usize>(
+    bytes: &[u8],
+    (width, height): (usize, usize),
+    window: Window,
+    (out_width, out_height): (usize, usize),
+    out: &mut [f32],
+) {
+    let columns = Filter::new(window.left, window.width, width, out_width, Beyond::Nothing);
+    let rows = Filter::new(window.top, window.height, height, out_height, Beyond::Nothing);
+    let needed = columns.span();
+    let mut line = vec![0.0f32; needed.len() * CHANNELS];
+    for y in 0..out_height {
+        let (first, weights) = rows.of(y);
+        line.fill(0.0);
+        for (i, &weight) in weights.iter().enumerate().filter(|(_, weight)| **weight != 0.0) {
+            let row = &bytes[((first + i) * width + needed.start) * CHANNELS..][..line.len()];
+            line.iter_mut().zip(row).for_each(|(sum, &byte)| *sum += weight * f32::from(byte));
+        }
+        for x in 0..out_width {
+            let (first, weights) = columns.of(x);
+            let mut sums = [0.0f32; CHANNELS];
+            let pixels = line[(first - needed.start) * CHANNELS..].chunks_exact(CHANNELS);
+            for (weight, pixel) in weights.iter().zip(pixels) {
+                sums.iter_mut().zip(pixel).for_each(|(sum, x)| *sum += weight * x);
+            }
+            for (channel, sum) in sums.into_iter().enumerate() {
+                out[(channel * out_height + y) * out_width + x] = sum / 255.0;
+            }
+        }
+    }
+}
+
+/// The pixels that make each output pixel along one axis, with their weights: as many for each.
+struct Filter {
+    size: usize,
+    count: usize,
+    firsts: Vec<usize>,
     weights: Vec<f32>,
 }
 
-fn taps(start: f32, extent: f32, size: usize, out_size: usize, beyond: Beyond) -> Vec<Taps> {
-    let step = extent / out_size as f32;
-    let reach = step.max(1.0);
-    let one = |i: usize| {
-        let centre = start + (i as f32 + 0.5) * step;
-        let weight = |j: isize| (1.0 - (j as f32 + 0.5 - centre).abs() / reach).max(0.0);
-        let (low, high) = ((centre - reach).floor() as isize, (centre + reach).ceil() as isize);
-        let (first, end) = (low.clamp(0, size as isize), high.clamp(0, size as isize));
-        let counted = if beyond == Beyond::Zeros { low..high } else { first..end };
-        let sum: f32 = counted.map(weight).sum();
-        Taps { first: first as usize, weights: (first..end).map(|j| weight(j) / sum.max(1e-6)).collect() }
-    };
-    (0..out_size).map(one).collect()
+impl Filter {
+    fn new(start: f32, extent: f32, size: usize, out_size: usize, beyond: Beyond) -> Filter {
+        let step = extent / out_size as f32;
+        let reach = step.max(1.0);
+        let centre = |i: usize| start + (i as f32 + 0.5) * step;
+        let ends = |i: usize| ((centre(i) - reach).floor() as isize, (centre(i) + reach).ceil() as isize);
+        let inside = |at: isize| at.clamp(0, size as isize);
+        let spans = (0..out_size).map(ends).map(|(low, high)| inside(high) - inside(low));
+        let count = spans.max().unwrap_or(0) as usize;
+        let (mut firsts, mut weights) = (Vec::with_capacity(out_size), vec![0.0; out_size * count]);
+        for i in 0..out_size {
+            let centre = centre(i);
+            let weight = |j: isize| (1.0 - (j as f32 + 0.5 - centre).abs() / reach).max(0.0);
+            let (low, high) = ends(i);
+            let (from, to) = (inside(low), inside(high));
+            let sum: f32 = if beyond == Beyond::Zeros { low..high } else { from..to }.map(weight).sum();
+            // All have room for the most.
+            let first = (from as usize).min(size - count);
+            for j in from..to {
+                weights[i * count + j as usize - first] = weight(j) / sum.max(1e-6);
+            }
+            firsts.push(first);
+        }
+        Filter { size, count, firsts, weights }
+    }
+
+    /// The first pixel of an output pixel, and the weights from there on.
+    fn of(&self, i: usize) -> (usize, &[f32]) {
+        (self.firsts[i], &self.weights[i * self.count..][..self.count])
+    }
+
+    /// All pixels that are needed.
+    fn span(&self) -> std::ops::Range<usize> {
+        let first = self.firsts.iter().copied().min().unwrap_or(0);
+        let last = self.firsts.iter().copied().max().unwrap_or(0);
+        first..(last + self.count).min(self.size)
+    }
 }
 
 #[cfg(test)]
@@ -391,6 +460,28 @@ mod tests {
         let window = Window { left: 0.0, top: 0.0, width: 16.0, height: 4.0 };
         let small = scale(&ramp, 16, window, (8, 2), Beyond::Nothing);
         assert!((small[3] - 6.5).abs() < 1e-5, "{small:?}");
+    }
+
+    #[test]
+    fn bytes_are_scaled_as_planes_are() {
+        let bytes: Vec<u8> = (0..13 * 9 * 3).map(|i| (i * i * 7 % 251) as u8).collect();
+        let colour = Picture { width: 13, height: 9, channels: 3, bytes: bytes.clone() };
+        let grey = Picture { width: 13, height: 9, channels: 1, bytes: bytes[..117].to_vec() };
+        let window = Window { left: 1.7, top: 0.4, width: 10.9, height: 8.2 };
+        for size in [(4, 3), (13, 9), (20, 31), (1, 1)] {
+            let plane = |picture: &Picture, channel: usize| {
+                let numbers = picture.bytes.iter().skip(channel).step_by(picture.channels);
+                let plane: Vec<f32> = numbers.map(|&byte| f32::from(byte) / 255.0).collect();
+                scale(&plane, 13, window, size, Beyond::Nothing)
+            };
+            for picture in [&colour, &grey] {
+                let mut out = vec![0.0; 3 * size.0 * size.1];
+                picture.scale_into(3, window, size, &mut out);
+                let expected: Vec<f32> =
+                    (0..3).flat_map(|channel| plane(picture, channel % picture.channels)).collect();
+                assert!(out.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5), "{size:?}");
+            }
+        }
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl Table {
     /// while nearly all are; the message says where.
     pub fn open(path: impl AsRef<Path>, options: &TableOptions) -> Result<Table> {
         let path = path.as_ref();
-        Table::parse(&path.display().to_string(), &read(path)?, options)
+        Table::parse(&path.display().to_string(), &read_text(path)?, options)
     }
 
     /// As [`Table::open`], from a text; `name` is for messages.
@@ -262,7 +262,7 @@ impl Table {
         let path = path.as_ref();
         let name = path.display().to_string();
         let failed = |reason: String| Error::new(format!("{name}: {reason}"));
-        let lines = Lines::parse(&read(path)?, &options.missing).map_err(failed)?;
+        let lines = Lines::parse(&read_text(path)?, &options.missing).map_err(failed)?;
         let Some(Preparation::Table { columns }) = description.input().map(|input| &input.preparation) else {
             return Err(failed("is a table, and the model was trained on something else".into()));
         };
@@ -424,7 +424,7 @@ impl Table {
 }
 
 /// The text of a file, plain or gzip.
-fn read(path: &Path) -> Result<String> {
+pub(crate) fn read_text(path: &Path) -> Result<String> {
     let bytes = file::read_up_to(path, &mut file::open(path)?, MOST_BYTES + 1)?;
     if bytes.len() > MOST_BYTES {
         return Err(Error::at_file(path, "is larger than 1 GiB; cut it into smaller tables"));

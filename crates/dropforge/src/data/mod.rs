@@ -20,6 +20,8 @@
 //! | CIFAR-10 and CIFAR-100, binary version | [`cifar10()`], [`cifar100`] |
 //! | images (PNG, JPEG, WebP, GIF, BMP) in class folders | [`ImageFolder`], [`save_pictures`] |
 //! | images that a table or JSON lines list | [`Manifest`] |
+//! | images in tar files, as WebDataset packs them | [`Manifest::open_shards`] |
+//! | windows of numbers that follow one another in time | [`Series`] |
 //! | one image, for a prediction | [`read_image`], [`read_digit_image`] |
 //! | characters or bytes of a text | [`Corpus`] |
 //! | CSV and TSV tables | [`Table`] |

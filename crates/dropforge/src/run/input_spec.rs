@@ -61,7 +61,9 @@ impl InputSpec {
         let own_fields =
             description.fields.iter().any(|field| ![INPUT, TARGET].contains(&field.name.as_str()));
         let preparation = input.map(|field| &field.preparation);
-        let is_told = own_fields || preparation.is_some_and(Preparation::is_more_than_numbers);
+        // Whoever predicts numbers has to know their units.
+        let units = description.target().is_some_and(|target| target.preparation.normalization().is_some());
+        let is_told = own_fields || units || preparation.is_some_and(Preparation::is_more_than_numbers);
         InputSpec {
             classes: description.class_names().map_or_else(Vec::new, <[String]>::to_vec),
             description: is_told.then(|| description.clone()),

@@ -29,25 +29,7 @@ described! {
 
 impl DataSet for Listed {
     fn open(&self, opening: &Opening<'_>) -> Result<OpenData> {
-        let Manifest { train, test } = self.read(opening)?;
-        let mut notes = Vec::new();
-        let (train, test) = match (test, opening.noted) {
-            (Some(test), _) => (train, test),
-            (None, None) => train.split(TRAIN_PART, SEED)?,
-            (None, Some(noted)) => {
-                let (train, test, differences) = train.split_as(noted, TRAIN_PART, SEED)?;
-                notes.extend(differences);
-                (train, test)
-            }
-        };
-        if !opening.skip_corrupt {
-            train.check()?;
-            test.check()?;
-        }
-        let split = FileSplit { train: train.names(), test: test.names() };
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
-        let (train, test) = self.normalize.apply(opening, &mut notes, (train, test))?;
-        Ok(OpenData { threads, split: Some(split), notes, ..OpenData::new(train, test) })
+        open_listed(self.read(opening)?, self.normalize, opening)
     }
 
     fn open_all(&self, opening: &Opening<'_>, inputs: &InputSpec) -> Result<Arc<dyn Source>> {
@@ -62,6 +44,29 @@ impl DataSet for Listed {
     fn config(&self) -> Result<Table> {
         self.write_named()
     }
+}
+
+/// The two sides of a list, which says them or not.
+pub(super) fn open_listed(listed: Manifest, normalize: Normalize, opening: &Opening<'_>) -> Result<OpenData> {
+    let Manifest { train, test } = listed;
+    let mut notes = Vec::new();
+    let (train, test) = match (test, opening.noted) {
+        (Some(test), _) => (train, test),
+        (None, None) => train.split(TRAIN_PART, SEED)?,
+        (None, Some(noted)) => {
+            let (train, test, differences) = train.split_as(noted, TRAIN_PART, SEED)?;
+            notes.extend(differences);
+            (train, test)
+        }
+    };
+    if !opening.skip_corrupt {
+        train.check()?;
+        test.check()?;
+    }
+    let split = FileSplit { train: train.names(), test: test.names() };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+    let (train, test) = normalize.apply(opening, &mut notes, (train, test))?;
+    Ok(OpenData { threads, split: Some(split), notes, ..OpenData::new(train, test) })
 }
 
 impl Listed {

@@ -7,6 +7,8 @@ mod folder;
 mod manifest;
 mod mnist;
 mod normalize;
+mod series;
+mod shards;
 mod table;
 mod text;
 
@@ -29,6 +31,8 @@ pub(super) fn all() -> Vec<Entry<dyn DataSet>> {
         folder::Folder,
         manifest::Listed,
         mnist::Mnist,
+        series::TimeSeries,
+        shards::Shards,
         table::CsvTable,
         text::Text,
     ]

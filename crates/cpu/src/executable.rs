@@ -48,7 +48,12 @@ impl CpuExecutable {
     pub(crate) fn new(shared: &Arc<Shared>, binding: &Binding<'_>) -> Result<CpuExecutable> {
         let plan = Arc::clone(binding.plan());
         let states = binding.own_states(|buffer: &CpuBuffer| buffer.belongs_to(shared))?;
-        let kernels = Kernels::new(&plan, shared, &|_| false)?;
+        // What a program reads and does not write stays the same from run to run.
+        let stays = |buffer: usize| match plan.buffers[buffer].place {
+            Place::State(port) => plan.program.states[port].write.is_none(),
+            _ => false,
+        };
+        let kernels = Kernels::new(&plan, shared, &stays)?;
         let packed = kernels.prepared.iter().map(|step| match step {
             Prepared::Call { call, args, .. } if args.len() == 2 => PackedFilters::new(call, args[1], &plan),
             _ => Ok(None),

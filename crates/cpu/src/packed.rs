@@ -1,4 +1,5 @@
-//! Filters that convolutions have packed, kept from run to run while nobody writes the states that they come from.
+//! Filters of convolutions and weights of products as these pack them, kept from run to run while nobody writes the states
+//! that they come from.
 
 use crate::calls::Call;
 use crate::device::{CpuBuffer, Shared};
@@ -8,7 +9,7 @@ use dropforge_plan::Plan;
 use dropforge_plan::plan::Place;
 use std::sync::Arc;
 
-/// The packed filters of one convolution.
+/// The packed filters of one convolution, or weights of one product.
 pub(crate) struct PackedFilters {
     /// The state that the filters are.
     state: usize,
@@ -18,7 +19,7 @@ pub(crate) struct PackedFilters {
 }
 
 impl PackedFilters {
-    /// Room for the filters of a call, if it is a convolution that packs them and the program does not change them; `filters`
+    /// Room for the filters of a call, if it packs such and the program does not change them; `filters`
     /// is their position in the plan's table of buffers.
     ///
     /// # Errors
@@ -39,7 +40,7 @@ impl PackedFilters {
     pub(crate) fn renew(&mut self, call: &Call, states: &[Arc<CpuBuffer>], shared: &Shared) {
         let state = &states[self.state];
         if self.version != Some(state.version()) {
-            // SAFETY: the state holds the filters of this convolution, and nobody writes it while the lock is held.
+            // SAFETY: the state holds the filters of this call, and nobody writes it while the lock is held.
             unsafe { call.pack(state.pointer().cast::<f32>().cast_const(), &mut self.memory, shared) };
             self.version = Some(state.version());
         }

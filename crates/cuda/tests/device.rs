@@ -332,3 +332,14 @@ fn seconds(device: &CudaDevice, text: &str) -> f64 {
     let (before, _) = profile.split_once(" µs of kernels").unwrap();
     before.rsplit(' ').next().unwrap().parse::<f64>().unwrap() / 1e6
 }
+
+/// A machine with a driver opens the device, one without says in a line what is missing and where it was looked for.
+#[test]
+fn a_missing_driver_is_one_line() {
+    let error = dropforge::devices::open("cuda:first", None).err().unwrap().to_string();
+    assert!(error.contains("cuda:0"), "{error}");
+    if let Err(error) = dropforge::devices::open("cuda:77", None) {
+        let error = error.to_string();
+        assert!(!error.contains('\n') && (error.contains("libcuda") || error.contains("77")), "{error}");
+    }
+}

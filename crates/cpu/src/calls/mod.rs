@@ -7,6 +7,7 @@ use crate::attention::{
 };
 use crate::conv::{self, ConvShape, Direction};
 use crate::device::Shared;
+use crate::executable::Pointer;
 use crate::halves::OnHalves;
 use crate::matmul::{Axis, DotAxes, Matmul};
 use crate::memory::AlignedBuffer;
@@ -358,24 +359,32 @@ impl Call {
         }
     }
 
-    /// The memory for packed filters, in elements; 0 where there is nothing to pack.
+    /// The memory for packed filters or a packed right side, in elements; 0 where there is nothing to pack.
     pub(crate) fn packed_len(&self) -> usize {
         match self {
             Call::Convolution { convolution, is_pooled: false, .. } => convolution.packed_len(),
-            _ => 0,
+            _ => self.packed_right_len(),
         }
     }
 
-    /// Packs the filters of a convolution.
+    /// Packs the filters of a convolution, or the right side of a product that keeps it.
     ///
     /// # Safety
-    /// `filters` are this convolution's.
-    pub(crate) unsafe fn pack(&self, filters: *const f32, packed: &mut [f32], shared: &Shared) {
+    /// `operand` is where that operand of the plan lies; `packed` has [`Call::packed_len`] elements.
+    pub(crate) unsafe fn pack(&self, operand: *const f32, packed: &mut [f32], shared: &Shared) {
         if let Call::Convolution { convolution, .. } = self {
             let length = convolution.shape().filter_len();
             // SAFETY: the caller's promise.
-            let filters = unsafe { std::slice::from_raw_parts(filters, length) };
+            let filters = unsafe { std::slice::from_raw_parts(operand, length) };
             convolution.pack(filters, packed, &shared.pool);
+        } else {
+            let (operand, packed) = (Pointer(operand.cast_mut().cast()), Pointer(packed.as_mut_ptr().cast()));
+            let parts = shared.pool.threads();
+            shared.pool.run(|part| {
+                let (operand, packed) = (&operand, &packed);
+                // SAFETY: the caller's promise; threads write different parts.
+                unsafe { self.pack_right(operand.0, packed.0.cast(), part, parts) };
+            });
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Training on a GPU beside training on the CPU: the same losses, random numbers and order of samples.
 //!
 //! Runs on a software renderer unless `DROPFORGE_GPU=best`; a machine without any fails, unless `DROPFORGE_NO_GPU=1`.
-#![cfg(feature = "gpu")]
 
 use dropforge::data::Dataset;
 use dropforge::models::lenet;

@@ -14,6 +14,7 @@ use dropforge_runtime::reference::ReferenceDevice;
 use dropforge_runtime::{Argument, Device, load};
 use dropforge_wgpu::{Choice, Printing, WgpuDevice};
 use shapes::Convolved;
+use std::sync::OnceLock;
 
 /// Runs a program, and the same from inputs of f16, on both devices.
 fn check(text: &str, tolerance: f64) {
@@ -27,17 +28,26 @@ fn check_halves(text: &str, tolerance: f64, half_tolerance: f64) {
     check_one(&shapes::in_halves(text), half_tolerance);
 }
 
+/// The device to test, opened once, since that takes as long as a few programs; unless none is expected.
+fn device() -> Option<&'static WgpuDevice> {
+    static DEVICE: OnceLock<Option<WgpuDevice>> = OnceLock::new();
+    let open = || {
+        let choice = match std::env::var("DROPFORGE_GPU").as_deref() {
+            Ok("best") => Choice::Best,
+            _ => Choice::Software,
+        };
+        match WgpuDevice::new(choice) {
+            Ok(device) => Some(device),
+            Err(_) if std::env::var("DROPFORGE_NO_GPU").as_deref() == Ok("1") => None,
+            Err(error) => panic!("{error} (DROPFORGE_NO_GPU=1 passes without)"),
+        }
+    };
+    DEVICE.get_or_init(open).as_ref()
+}
+
 /// Runs a program on both devices, with inputs and states that look random.
 fn check_one(text: &str, tolerance: f64) {
-    let choice = match std::env::var("DROPFORGE_GPU").as_deref() {
-        Ok("best") => Choice::Best,
-        _ => Choice::Software,
-    };
-    let device = match WgpuDevice::new(choice) {
-        Ok(device) => device,
-        Err(_) if std::env::var("DROPFORGE_NO_GPU").as_deref() == Ok("1") => return,
-        Err(error) => panic!("{error} (DROPFORGE_NO_GPU=1 passes without)"),
-    };
+    let Some(device) = device() else { return };
     let program = parse(text).unwrap();
     let array = |value, seed: usize| {
         let ty = program.ty(value);
@@ -67,7 +77,7 @@ fn check_one(text: &str, tolerance: f64) {
         let outputs = executable.run(&arguments, &[]).unwrap();
         outputs.iter().chain(&states).map(|buffer| buffer.read().unwrap()).collect()
     };
-    let (expected, got) = (run(&ReferenceDevice), run(&device));
+    let (expected, got) = (run(&ReferenceDevice), run(device));
     for (index, (expected, got)) in expected.iter().zip(&got).enumerate() {
         if let Some(message) = compare(&Numbers::from(expected), &Numbers::from(got), tolerance) {
             panic!("result {index} {message}\n{text}");

@@ -8,17 +8,27 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::symbols::Marker;
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, Paragraph, Row, Table};
 use ratatui::{DefaultTerminal, Frame};
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
+/// Colours of the curves.
+const TRAINING: Color = Color::Blue;
+const VALIDATION: Color = Color::LightRed;
 const REDRAW: Duration = Duration::from_millis(100);
 /// More points than this are not seen; then neighbours become one.
 const MOST_POINTS: usize = 600;
 /// Lines of what stands out.
 const MOST_NOTES: usize = 3;
+/// Fewer lines than this have no room for more than curves, fewer columns none for rates beside epochs or a whole line of progress.
+const FEW_LINES: u16 = 20;
+const FEW_COLUMNS: u16 = 60;
+/// Losses whose largest is more times the smallest than this are drawn by their logarithms.
+const DECADES: f64 = 30.0;
+/// Columns of the rates.
+const RATES: u16 = 38;
 
 /// What is shown.
 #[derive(Default)]
@@ -77,6 +87,14 @@ impl Curve {
     }
 }
 
+/// Refuses where there is nothing to draw on, or nobody to press a key.
+pub fn check() -> Outcome {
+    match io::stdout().is_terminal() && io::stdin().is_terminal() {
+        true => Ok(()),
+        false => Err("--tui: the output is no terminal; leave it out".into()),
+    }
+}
+
 /// The callback that draws.
 pub struct Screen {
     terminal: Option<DefaultTerminal>,
@@ -89,19 +107,10 @@ pub struct Screen {
 
 impl Screen {
     /// For a training with so many epochs of batches of so many samples.
-    pub fn new(title: String, epochs: u64, batch: usize) -> Outcome<Screen> {
-        if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
-            return Err("--tui: the output is no terminal; leave it out".into());
-        }
+    pub fn new(title: String, epochs: u64, batch: usize) -> Screen {
         let view = View { title, epochs, ..View::default() };
-        Ok(Screen {
-            terminal: None,
-            drawn: None,
-            started: Instant::now(),
-            batch,
-            marks: Marks::default(),
-            view,
-        })
+        let (terminal, drawn, started, marks) = (None, None, Instant::now(), Marks::default());
+        Screen { terminal, drawn, started, batch, marks, view }
     }
 
     fn draw(&mut self) -> dropforge::Result<()> {
@@ -135,11 +144,16 @@ impl Drop for Screen {
     }
 }
 
-/// Whether somebody wants training to end.
-fn is_quit(event: &Event) -> bool {
-    let Event::Key(key) = event else { return false };
-    let control_c = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
-    key.kind == KeyEventKind::Press && (control_c || key.code == KeyCode::Char('q'))
+/// What somebody has done who wants training to end.
+fn quit(event: &Event) -> Option<&'static str> {
+    let Event::Key(key) = event else { return None };
+    let has_control = key.modifiers.contains(KeyModifiers::CONTROL);
+    match key.code {
+        _ if key.kind != KeyEventKind::Press => None,
+        KeyCode::Char('c') if has_control => Some("Ctrl-C was pressed"),
+        KeyCode::Char('q' | 'Q') => Some("q was pressed"),
+        _ => None,
+    }
 }
 
 impl Callback for Screen {
@@ -178,8 +192,8 @@ impl Callback for Screen {
         self.take(control);
         self.draw()?;
         while event::poll(Duration::ZERO).unwrap_or(false) {
-            if event::read().is_ok_and(|event| is_quit(&event)) {
-                control.stop("q was pressed");
+            if let Some(why) = event::read().ok().and_then(|event| quit(&event)) {
+                control.stop(why);
             }
         }
         Ok(())
@@ -212,11 +226,12 @@ impl Callback for Screen {
 
 fn show(frame: &mut Frame<'_>, view: &View) {
     let notes = view.notes.len() as u16;
+    let (is_low, is_narrow) = (frame.area().height < FEW_LINES, frame.area().width < FEW_COLUMNS);
     let rows = [
         Constraint::Length(1),
         Constraint::Length(1),
-        Constraint::Min(8),
-        Constraint::Length(9),
+        Constraint::Min(3),
+        Constraint::Length(if is_low { 0 } else { 9 }),
         Constraint::Length(notes),
         Constraint::Length(1),
     ];
@@ -226,28 +241,43 @@ fn show(frame: &mut Frame<'_>, view: &View) {
     let part = view.batch as f64 / view.batches.max(1) as f64;
     let left =
         if view.samples_per_s >= 1.0 { format!(", {} left", duration(view.left)) } else { String::new() };
-    let label = format!(
-        "epoch {}/{}, step {}, {}{left}",
-        view.epoch.min(view.epochs),
-        view.epochs,
-        count(view.step),
-        duration(view.elapsed)
-    );
+    let epoch = format!("epoch {}/{}", view.epoch.min(view.epochs), view.epochs);
+    let label = match is_narrow {
+        true => format!("{epoch}{left}"),
+        false => format!("{epoch}, step {}, {}{left}", count(view.step), duration(view.elapsed)),
+    };
     let gauge =
         Gauge::default().ratio(part.clamp(0.0, 1.0)).label(label).gauge_style(Style::new().fg(Color::Blue));
     frame.render_widget(gauge, bar);
     show_curves(frame, curves, view);
-    let [rates, epochs] = Layout::horizontal([Constraint::Length(38), Constraint::Min(20)]).areas(below);
-    show_rates(frame, rates, view);
-    show_epochs(frame, epochs, view);
+    if !is_low {
+        let both = [Constraint::Length(RATES), Constraint::Min(if is_narrow { 0 } else { 22 })];
+        let [rates, epochs] = Layout::horizontal(both).areas(below);
+        show_rates(frame, rates, view);
+        if !is_narrow {
+            show_epochs(frame, epochs, view);
+        }
+    }
     let lines: Vec<Line<'_>> = view.notes.iter().map(|note| Line::from(note.as_str())).collect();
     frame.render_widget(Paragraph::new(lines).style(Style::new().fg(Color::Yellow)), marks);
-    let help = Paragraph::new("q ends after this step; all is saved, and --resume goes on");
+    let help = Paragraph::new(match is_narrow {
+        true => "q ends after this step, saved",
+        false => "q ends after this step; all is saved, and --resume goes on",
+    });
     frame.render_widget(help.alignment(Alignment::Right), keys);
 }
 
 fn show_curves(frame: &mut Frame<'_>, area: Rect, view: &View) {
-    let all = || view.loss.points.iter().chain(&view.validation.points);
+    // Losses that span decades are drawn by their logarithms: what happens late would be flat.
+    let losses = || view.loss.points.iter().chain(&view.validation.points).map(|point| point.1);
+    let (low, high) = losses()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), loss| (low.min(loss), high.max(loss)));
+    let is_log = low > 0.0 && high > DECADES * low;
+    let placed = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
+        points.iter().map(|&(step, loss)| (step, if is_log { loss.log10() } else { loss })).collect()
+    };
+    let (training, validation) = (placed(&view.loss.points), placed(&view.validation.points));
+    let all = || training.iter().chain(&validation);
     let ends = |of: fn(&(f64, f64)) -> f64| {
         let (low, high) =
             all().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
@@ -258,22 +288,28 @@ fn show_curves(frame: &mut Frame<'_>, area: Rect, view: &View) {
         }
     };
     let (x, y) = (ends(|point| point.0), ends(|point| point.1));
-    let sets = vec![
-        line("training loss", Color::Blue, &view.loss.points),
-        line("validation loss", Color::LightRed, &view.validation.points),
-    ];
-    let written = |ends: [f64; 2], form: fn(f64) -> String| {
+    let sets = vec![line(TRAINING, &training), line(VALIDATION, &validation)];
+    // What is which stands in the title: a legend would lie over the curves, and is left out where there is little room.
+    let title = Line::from(vec![
+        Span::raw("loss of "),
+        Span::styled("training", Style::new().fg(TRAINING)),
+        Span::raw(" and "),
+        Span::styled("validation", Style::new().fg(VALIDATION)),
+    ]);
+    let written = |ends: [f64; 2], form: &dyn Fn(f64) -> String| {
         [ends[0], (ends[0] + ends[1]) / 2.0, ends[1]].map(form).to_vec()
     };
+    let loss = |at: f64| format!("{:.3}", if is_log { 10f64.powf(at) } else { at });
     let chart = Chart::new(sets)
-        .block(Block::bordered().title("loss"))
-        .x_axis(Axis::default().bounds(x).labels(written(x, |step| format!("{step:.0}"))))
-        .y_axis(Axis::default().bounds(y).labels(written(y, |loss| format!("{loss:.3}"))));
+        .block(Block::bordered().title(title))
+        .legend_position(None)
+        .x_axis(Axis::default().bounds(x).labels(written(x, &|step| format!("{step:.0}"))))
+        .y_axis(Axis::default().bounds(y).labels(written(y, &loss)));
     frame.render_widget(chart, area);
 }
 
-fn line<'a>(name: &'a str, colour: Color, points: &'a [(f64, f64)]) -> Dataset<'a> {
-    let data = Dataset::default().name(name).marker(Marker::Braille).graph_type(GraphType::Line);
+fn line(colour: Color, points: &[(f64, f64)]) -> Dataset<'_> {
+    let data = Dataset::default().marker(Marker::Braille).graph_type(GraphType::Line);
     data.style(Style::new().fg(colour)).data(points)
 }
 
@@ -298,29 +334,34 @@ fn show_rates(frame: &mut Frame<'_>, area: Rect, view: &View) {
 }
 
 fn show_epochs(frame: &mut Frame<'_>, area: Rect, view: &View) {
-    let metric = |values: &dropforge::metric::Figures| {
-        values.shown().next().map_or(String::new(), |value| value.to_string())
+    // The first metric, of the validation where there is one: its name heads the column.
+    let metric = |report: &EpochReport| {
+        let values = report.validation.as_ref().map_or(&report.metrics, |measured| &measured.metrics);
+        let value = values.shown().next()?;
+        Some((value.name.clone(), value.to_string()[value.name.len()..].trim().to_string()))
     };
+    let name = view.reports.iter().rev().find_map(metric).map_or_else(String::new, |(name, _)| name);
+    let has_time = area.width >= RATES + 14;
     let row = |report: &EpochReport| {
-        let measured = report.validation.as_ref();
-        Row::new([
+        let mut cells = vec![
             report.epoch.to_string(),
             format!("{:.4}", report.loss),
-            measured.map_or(String::new(), |measured| format!("{:.4}", measured.loss)),
-            measured.map_or(metric(&report.metrics), |measured| metric(&measured.metrics)),
-            duration(report.seconds),
-        ])
+            report.validation.as_ref().map_or_else(String::new, |measured| format!("{:.4}", measured.loss)),
+            metric(report).map_or_else(String::new, |(_, value)| value),
+        ];
+        cells.extend(has_time.then(|| duration(report.seconds)));
+        Row::new(cells)
     };
     let room = area.height.saturating_sub(3) as usize;
     let rows: Vec<Row<'_>> = view.reports.iter().rev().take(room).map(row).collect();
-    let widths = [
-        Constraint::Length(5),
-        Constraint::Length(9),
-        Constraint::Length(10),
-        Constraint::Min(10),
-        Constraint::Length(9),
-    ];
-    let head = Row::new(["epoch", "training", "validation", "metric", "time"]);
+    let mut widths =
+        vec![Constraint::Length(5), Constraint::Length(9), Constraint::Length(10), Constraint::Length(14)];
+    let mut head = vec!["epoch", "training", "validation", &name];
+    if has_time {
+        widths.push(Constraint::Length(10));
+        head.push("time");
+    }
+    let head = Row::new(head);
     let table = Table::new(rows, widths).header(head.style(Style::new().add_modifier(Modifier::BOLD)));
     frame.render_widget(table.block(Block::bordered().title("epochs")), area);
 }
@@ -341,22 +382,30 @@ mod tests {
         (0..5000).for_each(|step| view.loss.add(step, 1.0 / (1.0 + step as f64)));
         assert!(view.loss.points.len() <= MOST_POINTS && view.loss.points.last().unwrap().0 > 4900.0);
         view.notes.push("step 7: the loss is far outside".into());
-        for (width, height) in [(100, 30), (40, 12), (10, 3), (1, 1)] {
+        view.reports.push(EpochReport {
+            epoch: 1,
+            step: 60,
+            lr: 0.1,
+            loss: 0.25,
+            samples_per_s: 1e4,
+            seconds: 2.0,
+            metrics: dropforge::metric::Figures::default(),
+            validation: None,
+        });
+        let large =
+            ["epoch 2/5, step 90", "12,345 /s", "waiting for data", "10 %", "0.2500", "time", "--resume"];
+        let usual = ["epoch 2/5, step 90", "12,345 /s", "0.2500", "validation ", "--resume"];
+        let small = ["epoch 2/5, 2 min 00 s left", "q ends after this step"];
+        let sizes: [(u16, u16, &[&str]); 5] =
+            [(100, 30, &large), (80, 24, &usual), (40, 10, &small), (10, 3, &[]), (1, 1, &[])];
+        for (width, height, parts) in sizes {
             let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
             terminal.draw(|frame| show(frame, &view)).unwrap();
-            if width == 100 {
-                let screen = terminal.backend().to_string();
-                for part in [
-                    "lenet on digits",
-                    "epoch 2/5, step 90",
-                    "12,345 /s",
-                    "waiting for data",
-                    "10 %",
-                    "step 7",
-                    "training loss",
-                ] {
-                    assert!(screen.contains(part), "{part} is missing in\n{screen}");
-                }
+            let screen = terminal.backend().to_string();
+            let always: &[&str] =
+                if parts.is_empty() { &[] } else { &["lenet on digits", "step 7", "loss of training"] };
+            for part in parts.iter().chain(always) {
+                assert!(screen.contains(part), "{part} is missing in {width} by {height}\n{screen}");
             }
         }
     }
@@ -364,8 +413,9 @@ mod tests {
     #[test]
     fn q_and_control_c_end_it() {
         let key = |code, modifiers| Event::Key(KeyEvent::new(code, modifiers));
-        assert!(is_quit(&key(KeyCode::Char('q'), KeyModifiers::NONE)));
-        assert!(is_quit(&key(KeyCode::Char('c'), KeyModifiers::CONTROL)));
-        assert!(!is_quit(&key(KeyCode::Char('c'), KeyModifiers::NONE)) && !is_quit(&Event::FocusGained));
+        assert_eq!(quit(&key(KeyCode::Char('q'), KeyModifiers::NONE)), Some("q was pressed"));
+        assert_eq!(quit(&key(KeyCode::Char('c'), KeyModifiers::CONTROL)), Some("Ctrl-C was pressed"));
+        assert_eq!(quit(&key(KeyCode::Char('c'), KeyModifiers::NONE)), None);
+        assert_eq!(quit(&Event::FocusGained), None);
     }
 }

@@ -110,6 +110,16 @@ mod guides {
     mod getting_started {}
     #[doc = include_str!("../../../docs/data.md")]
     mod data {}
+    #[doc = include_str!("../../../docs/layers.md")]
+    mod layers {}
+    #[doc = include_str!("../../../docs/losses.md")]
+    mod losses {}
+    #[doc = include_str!("../../../docs/optimizers.md")]
+    mod optimizers {}
+    #[doc = include_str!("../../../docs/schedules.md")]
+    mod schedules {}
+    #[doc = include_str!("../../../docs/memory.md")]
+    mod memory {}
     #[doc = include_str!("../../../docs/metrics.md")]
     mod metrics {}
     #[doc = include_str!("../../../docs/callbacks.md")]
@@ -118,6 +128,8 @@ mod guides {
     mod checkpoints {}
     #[doc = include_str!("../../../docs/performance.md")]
     mod performance {}
+    #[doc = include_str!("../../../docs/mixed-precision.md")]
+    mod mixed_precision {}
     #[doc = include_str!("../../../docs/tutorials.md")]
     mod tutorials {}
     #[doc = include_str!("../../../docs/watching.md")]

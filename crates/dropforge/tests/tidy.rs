@@ -292,3 +292,66 @@ fn an_entry_is_named_where_it_stands_and_in_two_lists() {
     }
     assert!(entries > 150, "{entries} entries are too few to be all");
 }
+
+/// The pages that people read, by their paths from the root of the repository.
+fn pages() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().file_name());
+    let names =
+        docs.map(|name| format!("docs/{}", name.to_str().unwrap())).filter(|name| name.ends_with(".md"));
+    let others = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "bench/README.md"].map(String::from);
+    let read = |name: String| (std::fs::read_to_string(root.join(&name)).unwrap(), name);
+    names.chain(others).map(read).map(|(text, name)| (name, text)).collect()
+}
+
+/// A page without what stands between fences.
+fn prose(text: &str) -> String {
+    let mut is_code = false;
+    let outside = |line: &&str| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_code ^= is_fence;
+        !is_code && !is_fence
+    };
+    text.lines().filter(outside).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn guides_are_run_and_found() {
+    let (library, pages) = (include_str!("../src/lib.rs"), pages());
+    for (name, text) in &pages {
+        let Some(page) = name.strip_prefix("docs/") else { continue };
+        assert!(
+            !text.contains("```rust") || library.contains(&format!("/{name}\"")),
+            "{name}: its programs are not run"
+        );
+        let readme = &pages.iter().find(|(name, _)| name == "README.md").unwrap().1;
+        assert!(readme.contains(&format!("(docs/{page})")), "README.md does not lead to {name}");
+    }
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let anchor = |heading: &str| -> String {
+        let kept = heading.to_lowercase().replace(' ', "-");
+        kept.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()
+    };
+    for (name, text) in pages() {
+        for link in prose(&text).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let link = link.replace('\n', " ");
+            if link.contains("://") {
+                continue;
+            }
+            let (file, part) = link.split_once('#').unwrap_or((&link, ""));
+            let here = root.join(&name);
+            let to = if file.is_empty() { here } else { here.parent().unwrap().join(file) };
+            assert!(to.exists(), "{name}: there is no {link}");
+            let headings = || std::fs::read_to_string(&to).unwrap_or_default();
+            let has = |text: String| {
+                text.lines()
+                    .any(|line| line.starts_with('#') && anchor(line.trim_start_matches('#').trim()) == part)
+            };
+            assert!(part.is_empty() || has(headings()), "{name}: {file} has no part {part}");
+        }
+    }
+}

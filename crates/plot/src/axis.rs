@@ -6,6 +6,8 @@ pub struct Axis {
     pub(crate) label: String,
     pub(crate) log: bool,
     pub(crate) range: Option<(f64, f64)>,
+    /// Whether only whole numbers are written.
+    pub(crate) whole: bool,
 }
 
 /// An axis with its ends: what numbers are between them.
@@ -13,6 +15,7 @@ pub(crate) struct Scale {
     low: f64,
     high: f64,
     log: bool,
+    whole: bool,
 }
 
 impl Axis {
@@ -29,7 +32,7 @@ impl Axis {
             (false, true) => (low / 2.0, low * 2.0),
             (false, false) => (low - 0.5 * low.abs().max(1.0), low + 0.5 * low.abs().max(1.0)),
         };
-        Scale { low, high, log: self.log }
+        Scale { low, high, log: self.log, whole: self.whole }
     }
 }
 
@@ -58,6 +61,7 @@ impl Scale {
         let power = 10f64.powf(rough.log10().floor());
         let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);
         let step = step.into_iter().find(|step| *step >= rough).unwrap_or(rough);
+        let step = if self.whole { step.max(1.0) } else { step };
         let first = (self.low / step).ceil() as i64;
         let last = (self.high / step).floor() as i64;
         // As a quotient, so that 0.3 is not 0.30000000000000004.
@@ -77,6 +81,8 @@ mod tests {
         assert_eq!(ticks(&[0.0, 1.0], 5), [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]);
         assert_eq!(ticks(&[-3.0, 12.0], 4), [0.0, 5.0, 10.0]);
         assert_eq!(ticks(&[0.013, 0.094], 5), [0.02, 0.04, 0.06, 0.08]);
+        let whole = Axis { whole: true, ..Axis::default() };
+        assert_eq!(whole.scale([1.0, 3.0].into_iter()).ticks(8), [1.0, 2.0, 3.0]);
         let log = Axis { log: true, ..Axis::default() };
         assert_eq!(log.scale([1e-4, 0.0, 20.0].into_iter()).ticks(6), [1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0]);
     }

@@ -12,6 +12,14 @@ const LEFT: f64 = 64.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 52.0;
 const BOTTOM: f64 = 46.0;
+/// What names that stand aslant take below the panel beside that.
+const ASLANT: f64 = 34.0;
+/// About the width of a character.
+const CHARACTER: f64 = 6.5;
+/// More names than this are not written; of neighbours the first is.
+const MOST_NAMES: usize = 12;
+/// Characters of a name.
+const NAME: usize = 12;
 
 /// More points than this are not seen in one line; of neighbours the lowest and the highest are drawn.
 const MOST_POINTS: usize = 1200;
@@ -111,6 +119,13 @@ impl Chart {
         self
     }
 
+    /// Writes whole numbers only at the horizontal axis: epochs, steps, kernels.
+    #[must_use]
+    pub fn whole_x(mut self) -> Chart {
+        self.x.whole = true;
+        self
+    }
+
     /// Makes the horizontal axis logarithmic.
     #[must_use]
     pub fn log_x(mut self) -> Chart {
@@ -160,7 +175,7 @@ impl Chart {
         let panel = Panel::new(self);
         panel.axes(self, &mut out);
         for (index, series) in self.series.iter().enumerate() {
-            panel.series(series, index % COLOURS, &mut out);
+            panel.series(series, index % COLOURS, &self.names, &mut out);
         }
         self.legend(&mut out);
         out + "</svg>\n"
@@ -213,6 +228,10 @@ pub(crate) fn open(width: f64, height: f64, title: &str, style: &str) -> String 
 struct Panel {
     x: Scale,
     y: Scale,
+    /// Whether names are too long to stand side by side.
+    is_aslant: bool,
+    /// Where the horizontal axis is.
+    bottom: f64,
 }
 
 impl Panel {
@@ -223,7 +242,11 @@ impl Panel {
         let width = if bars { bar_width(chart) / 2.0 } else { 0.0 };
         let x = points().flat_map(|point| [point.0 - width, point.0 + width]);
         let y = points().map(|point| point.1).chain(bars.then_some(0.0));
-        Panel { x: chart.x.scale(x), y: chart.y.scale(y) }
+        let longest = chart.names.iter().map(|name| name.chars().count().min(NAME)).max().unwrap_or(0);
+        let room = (WIDTH - LEFT - RIGHT) / chart.names.len().clamp(1, MOST_NAMES) as f64;
+        let is_aslant = CHARACTER * (longest + 1) as f64 > room;
+        let bottom = HEIGHT - BOTTOM - if is_aslant { ASLANT } else { 0.0 };
+        Panel { x: chart.x.scale(x), y: chart.y.scale(y), is_aslant, bottom }
     }
 
     fn place_x(&self, x: f64) -> Option<f64> {
@@ -231,19 +254,17 @@ impl Panel {
     }
 
     fn place_y(&self, y: f64) -> Option<f64> {
-        Some(HEIGHT - BOTTOM - self.y.place(y)? * (HEIGHT - TOP - BOTTOM))
+        Some(self.bottom - self.y.place(y)? * (self.bottom - TOP))
     }
 
     /// The place of a point within the panel's height.
     fn place(&self, (x, y): (f64, f64)) -> Option<(f64, f64)> {
         let (x, y) = (self.place_x(x)?, self.place_y(y)?);
-        (LEFT - 0.5..=WIDTH - RIGHT + 0.5)
-            .contains(&x)
-            .then(|| (x, y.clamp(TOP - 4.0, HEIGHT - BOTTOM + 4.0)))
+        (LEFT - 0.5..=WIDTH - RIGHT + 0.5).contains(&x).then(|| (x, y.clamp(TOP - 4.0, self.bottom + 4.0)))
     }
 
     fn axes(&self, chart: &Chart, out: &mut String) {
-        let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
+        let (bottom, right) = (self.bottom, WIDTH - RIGHT);
         for tick in self.y.ticks(6) {
             let Some(y) = self.place_y(tick) else { continue };
             let _ = writeln!(
@@ -257,22 +278,29 @@ impl Panel {
                 number(tick)
             );
         }
-        let named = |index: usize| (index as f64, escape(&cut(&chart.names[index], 12)));
+        let named = |index: usize| (index as f64, escape(&cut(&chart.names[index], NAME)));
         let labels: Vec<(f64, String)> = if chart.names.is_empty() {
             self.x.ticks(8).into_iter().map(|tick| (tick, number(tick))).collect()
         } else {
-            let step = chart.names.len().div_ceil(12);
+            let step = chart.names.len().div_ceil(MOST_NAMES);
             (0..chart.names.len()).step_by(step).map(named).collect()
         };
         for (tick, label) in labels {
             let Some(x) = self.place_x(tick) else { continue };
+            let place = match self.is_aslant {
+                true => format!(
+                    "transform=\"translate({} {}) rotate(-30)\" text-anchor=\"end\"",
+                    at(x + 5.0),
+                    at(bottom + 15.0)
+                ),
+                false => format!("x=\"{}\" y=\"{}\" text-anchor=\"middle\"", at(x), at(bottom + 18.0)),
+            };
             let _ = writeln!(
                 out,
-                "<path class=\"grid\" d=\"M{} {}V{}\"/><text x=\"{0}\" y=\"{}\" text-anchor=\"middle\">{label}</text>",
+                "<path class=\"grid\" d=\"M{} {}V{}\"/><text {place}>{label}</text>",
                 at(x),
                 at(bottom),
-                at(bottom + 5.0),
-                at(bottom + 18.0)
+                at(bottom + 5.0)
             );
         }
         let _ = writeln!(
@@ -292,7 +320,7 @@ impl Panel {
         );
     }
 
-    fn series(&self, series: &Series, colour: usize, out: &mut String) {
+    fn series(&self, series: &Series, colour: usize, names: &[String], out: &mut String) {
         let name = escape(&series.name);
         match series.mark {
             Mark::Line | Mark::Dashed => {
@@ -332,11 +360,16 @@ impl Panel {
                     let ([Some(left), Some(right)], Some((_, top))) = (ends, self.place((x, y))) else {
                         continue;
                     };
-                    let bottom = self.place_y(0.0).unwrap_or(HEIGHT - BOTTOM).min(HEIGHT - BOTTOM);
+                    let bottom = self.place_y(0.0).unwrap_or(self.bottom).min(self.bottom);
                     let (high, low) = (top.min(bottom), top.max(bottom));
+                    // A bar that has a name says all of it, and how high it is.
+                    let said = names.get(x.round().max(0.0) as usize).map(|bar| {
+                        format!("<title>{}: {} {}</title>", escape(bar), number(y), escape(&series.name))
+                    });
+                    let end = said.map_or("/>".into(), |title| format!(">{title}</rect>"));
                     let _ = writeln!(
                         out,
-                        "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"/>",
+                        "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"{end}",
                         at(left),
                         at(high),
                         at(right - left),

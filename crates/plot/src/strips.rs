@@ -79,7 +79,7 @@ impl Strips {
             let part = (strip.high - strip.low) / strip.counts.len() as f64;
             let _ = writeln!(
                 out,
-                "<g><title>{} {}: {} to {}</title>",
+                "<g shape-rendering=\"crispEdges\"><title>{} {}: {} to {}</title>",
                 escape(&self.x),
                 number(strip.x),
                 number(strip.low),

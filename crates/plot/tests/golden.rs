@@ -18,7 +18,7 @@ fn check(name: &str, svg: &str) {
 #[test]
 fn curves() {
     let falling = |from: f64| (1..=20).map(move |epoch| (f64::from(epoch), from / f64::from(epoch)));
-    let chart = Chart::new("Loss").x("epoch").y("loss").add(Series::line("train", falling(2.0)));
+    let chart = Chart::new("Loss").x("epoch").whole_x().y("loss").add(Series::line("train", falling(2.0)));
     check("curves", &chart.add(Series::line("validation", falling(2.4))).svg());
 }
 
@@ -47,6 +47,13 @@ fn bars() {
     let names = ["cat", "dog", "a very long name"].map(String::from);
     let chart = Chart::new("Samples per class").y("samples").x_names(names);
     check("bars", &chart.add(Series::bars("samples", [(0.0, 120.0), (1.0, 40.0), (2.0, 7.0)])).svg());
+}
+
+#[test]
+fn names_that_are_too_long_to_stand_side_by_side() {
+    let names = (0..10).map(|index| format!("{index}: fused(add)"));
+    let chart = Chart::new("Kernels").y("ms").x("kernel").x_names(names);
+    check("aslant", &chart.add(Series::bars("ms", (0..10).map(|x| (f64::from(x), f64::from(20 - x))))).svg());
 }
 
 #[test]

@@ -75,15 +75,30 @@ pub fn figure(parts: &Parts, what: &str) -> dropforge::Result<String> {
         return Ok(figure.svg());
     }
     if FIGURES.contains(&what) {
-        let notes: String = parts.notes.iter().map(|note| format!(" {note}")).collect();
+        let notes: String = parts.notes.iter().map(|note| format!("; {note}")).collect();
         return Err(dropforge::Error::new(format!(
-            "{}: there is nothing to draw as {what}.{notes}",
-            parts.name
+            "{}: there is nothing to draw as {what}: {}{notes}",
+            parts.name,
+            shows(what)
         )));
     }
     let metrics = metric_names(epochs(parts));
     let known: Vec<&str> = FIGURES.into_iter().chain(metrics.iter().map(String::as_str)).collect();
     Err(dropforge::settings::unknown(&format!("{} has no figure", parts.name), what, "there are", &known))
+}
+
+/// What a figure is made of, for runs that have nothing of it.
+fn shows(what: &str) -> &'static str {
+    match what {
+        "confusion" | "roc" | "pr" | "calibration" | "classes" => "it shows predictions of classes",
+        "scatter" | "residuals" | "errors" | "qq" => "it shows predictions of numbers",
+        "gradients" | "updates" => "it shows what `train --record-layers` has recorded",
+        "kernels" | "memory" | "blocks" => {
+            "it shows the compiled step, which needs the data and layers of the run"
+        }
+        "network" => "it shows the table of layers, which the run does not have",
+        _ => "it shows epochs, and none is finished",
+    }
 }
 
 /// The chart of this name, if there is something to draw.
@@ -93,12 +108,13 @@ pub(crate) fn draw(parts: &Parts, what: &str) -> Option<Figure> {
         "loss" => over_epochs(epochs(parts), "loss", "Loss"),
         "lr" => {
             let rates = epochs(parts).iter().map(|report| (report.epoch as f64, report.lr));
-            Chart::new("Learning rate").x("epoch").y("rate").add(Series::line("rate", rates))
+            Chart::new("Learning rate").x("epoch").whole_x().y("rate").add(Series::line("rate", rates))
         }
         "speed" => {
             let speeds = epochs(parts).iter().map(|report| (report.epoch as f64, report.samples_per_s));
             Chart::new("Speed")
                 .x("epoch")
+                .whole_x()
                 .y("samples per second")
                 .add(Series::line("samples per second", speeds))
         }
@@ -149,7 +165,7 @@ fn over_epochs(epochs: &[EpochReport], name: &str, title: &str) -> Chart {
         let get = |report: &EpochReport| Some((report.epoch as f64, report.get(&format!("{prefix}{name}"))?));
         epochs.iter().filter_map(get).collect()
     };
-    let chart = Chart::new(title).x("epoch").y(name);
+    let chart = Chart::new(title).x("epoch").whole_x().y(name);
     [("train_", "training"), ("val_", "validation")].into_iter().fold(chart, |chart, (prefix, series)| {
         let points = points(prefix);
         if points.is_empty() { chart } else { chart.add(Series::line(series, points)) }
@@ -378,7 +394,7 @@ fn memory(parts: &Parts) -> Chart {
     let top = parts.memory.iter().map(|block| block.offset + block.bytes).max().unwrap_or(0);
     let peak = top as f64 / f64::from(1 << 20);
     let title = format!("Memory of intermediate values over a training step: {} MiB", number(peak));
-    let chart = Chart::new(&title).x("kernel").y("MiB");
+    let chart = Chart::new(&title).x("kernel").whole_x().y("MiB");
     if parts.memory.is_empty() {
         return chart;
     }

@@ -34,6 +34,9 @@ summary{cursor:pointer;color:var(--soft)}
 @media print{body{max-width:none;padding:0}details:not([open]){display:none}pre{white-space:pre-wrap}}
 ";
 
+/// A table of so many layers is open from the start, and so on paper.
+const SHORT_TABLE: usize = 30;
+
 /// A report as one HTML file, which loads nothing: readable in light and in dark, as the system has it, and on paper.
 pub fn page(parts: &Parts) -> String {
     let name = escape(&parts.name);
@@ -145,6 +148,28 @@ fn network(parts: &Parts, out: &mut String) {
          <label><input type=\"checkbox\"> larger</label>\n<figure>\n{}</figure>\n</div>",
         figure.inline()
     );
+    let Some(summary) = &parts.summary else { return };
+    let open = if summary.rows.len() <= SHORT_TABLE { " open" } else { "" };
+    let _ = writeln!(
+        out,
+        "<details{open}><summary>as a table</summary>\n<div class=\"wide\"><table>\n\
+         <tr><th>layer</th><th>kind</th><th>output</th><th>parameters</th></tr>"
+    );
+    for row in &summary.rows {
+        let output = row.output.iter().skip(1).map(ToString::to_string).collect::<Vec<_>>().join("×");
+        let _ = writeln!(
+            out,
+            "<tr><td>{}</td><td>{}</td><td>{output}</td><td>{}</td></tr>",
+            escape(&row.path),
+            escape(&row.layer),
+            row.parameters
+        );
+    }
+    let _ = writeln!(
+        out,
+        "<tr><td>total</td><td></td><td></td><td>{}</td></tr>\n</table></div></details>",
+        summary.parameters
+    );
 }
 
 fn mistakes(parts: &Parts, out: &mut String) {
@@ -160,7 +185,7 @@ fn mistakes(parts: &Parts, out: &mut String) {
         let (truth, said) = (name(mistake.truth), name(mistake.said));
         let _ = writeln!(
             out,
-            "<div><img alt=\"{truth}, taken for {said}\" src=\"{address}\">{truth}, taken for {said} ({:.0} %)</div>",
+            "<div><img alt=\"{truth}, taken for {said}\" src=\"{address}\">{truth}, taken for {said} ({:.0}\u{a0}%)</div>",
             mistake.probability * 100.0
         );
     }

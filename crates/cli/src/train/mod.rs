@@ -41,6 +41,11 @@ pub fn run(args: &Train) -> Outcome {
     if args.fast_dev_run || args.dry_run {
         return dry_run::run(args);
     }
+    // Before there is a run.
+    #[cfg(feature = "tui")]
+    if args.tui {
+        crate::tui::check()?;
+    }
     let traced = args.trace.as_deref().map(|path| OutputFile::new(path, FileKind::Trace)).transpose()?;
     let mut job = match &args.resume {
         Some(run) => resume(args, run)?,
@@ -56,10 +61,7 @@ pub fn run(args: &Train) -> Outcome {
     let mut screen = Screen::new(&config, args.json, args.quiet || args.tui, !read);
     let mut timeline = Timeline::default();
     #[cfg(feature = "tui")]
-    let mut full = match args.tui {
-        true => Some(full_screen(&config, &trainer)?),
-        false => None,
-    };
+    let mut full = args.tui.then(|| full_screen(&config, &trainer));
     let asked = interrupt::flag();
     if args.led {
         interrupt::follow(&asked);
@@ -126,7 +128,7 @@ pub fn run(args: &Train) -> Outcome {
 
 /// The full screen of a training.
 #[cfg(feature = "tui")]
-fn full_screen(config: &RunConfig, trainer: &Trainer) -> Outcome<crate::tui::Screen> {
+fn full_screen(config: &RunConfig, trainer: &Trainer) -> crate::tui::Screen {
     let (model, data) = (config.model.name(), &config.data);
     let device = trainer.step().runtime().device().name();
     let parameters = crate::output::count(trainer.step().network().parameter_count() as u64);

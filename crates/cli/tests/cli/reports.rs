@@ -66,6 +66,7 @@ fn runs_are_listed_compared_reported_and_removed() {
         "Calibration",
         "true class",
         "Memory of intermediate",
+        "<td>total</td>",
         "0: ",
         "digits",
         "cpu (",
@@ -80,6 +81,8 @@ fn runs_are_listed_compared_reported_and_removed() {
         let svg = folder.succeed(&format!("plot runs/one --what {figure}"));
         assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{figure}: {svg}");
     }
+    let message = folder.fail("plot runs/one --what scatter");
+    assert!(message.contains("shows predictions of numbers"), "{message}");
     let message = folder.fail("plot runs/one --what rok");
     assert!(message.contains("did you mean `roc`") && message.contains("auc"), "{message}");
     assert!(folder.fail("plot runs/one --what roc --out roc.png").contains(".svg"));

@@ -75,7 +75,8 @@ pub fn figure(parts: &Parts, what: &str) -> dropforge::Result<String> {
         return Ok(figure.svg());
     }
     if FIGURES.contains(&what) {
-        let notes: String = parts.notes.iter().map(|note| format!(". {}", note.trim_end_matches('.'))).collect();
+        let notes: String =
+            parts.notes.iter().map(|note| format!(". {}", note.trim_end_matches('.'))).collect();
         return Err(dropforge::Error::new(format!(
             "{}: there is nothing to draw as {what}: {}{notes}",
             parts.name,

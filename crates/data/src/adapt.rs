@@ -15,6 +15,7 @@ macro_rules! pass_on {
 }
 
 /// Some samples of a source; made by [`subset`].
+#[derive(Clone)]
 pub struct Subset {
     source: Arc<dyn Source>,
     indices: Arc<[usize]>,
@@ -55,9 +56,10 @@ impl Source for Subset {
 }
 
 /// A source of which each class comes up as often as the others; made by [`balanced`].
+#[derive(Clone)]
 pub struct Balanced {
     source: Arc<dyn Source>,
-    by_class: Vec<Vec<usize>>,
+    by_class: Arc<[Vec<usize>]>,
 }
 
 /// As many samples as there are, each drawn anew in every epoch: first a class, each as likely as the others, then one of
@@ -71,7 +73,7 @@ pub fn balanced(source: Arc<dyn Source>) -> Result<Balanced> {
         by_class[class].push(index);
     }
     by_class.retain(|samples| !samples.is_empty());
-    Ok(Balanced { source, by_class })
+    Ok(Balanced { source, by_class: by_class.into() })
 }
 
 impl Source for Balanced {
@@ -151,17 +153,18 @@ pub fn class_weights(source: &dyn Source) -> Result<Vec<f32>> {
     Ok(counts.iter().map(|count| weight(count) as f32).collect())
 }
 
-/// A source that passes over what cannot be read; made by [`skip_unreadable`].
+/// A source that passes over what cannot be read; made by [`skip_unreadable`]. Clones count together.
+#[derive(Clone)]
 pub struct SkipUnreadable {
     source: Arc<dyn Source>,
-    skipped: AtomicUsize,
-    first: OnceLock<String>,
+    skipped: Arc<AtomicUsize>,
+    first: Arc<OnceLock<String>>,
 }
 
 /// The same samples, with the next readable one in the place of one that cannot be read.
 /// [`skipped`](SkipUnreadable::skipped) says how often that was so.
 pub fn skip_unreadable(source: Arc<dyn Source>) -> SkipUnreadable {
-    SkipUnreadable { source, skipped: AtomicUsize::new(0), first: OnceLock::new() }
+    SkipUnreadable { source, skipped: Arc::default(), first: Arc::default() }
 }
 
 impl SkipUnreadable {

@@ -5,17 +5,18 @@ use std::sync::{Arc, OnceLock};
 
 use crate::{Batch, Description, Error, Request, Result, Sample, Source, Values};
 
-/// A source whose samples are read once and then kept; made by [`cached`].
+/// A source whose samples are read once and then kept; made by [`cached`]. Clones share what is kept.
+#[derive(Clone)]
 pub struct Cached {
     source: Arc<dyn Source>,
-    layout: Vec<usize>,
+    layout: Arc<[usize]>,
     /// The fields of each sample, once it has been read.
-    kept: Vec<OnceLock<Box<[Values]>>>,
+    kept: Arc<[OnceLock<Box<[Values]>>]>,
     bytes_of_one: usize,
     most_bytes: usize,
-    used_bytes: AtomicUsize,
-    hits: AtomicUsize,
-    reads: AtomicUsize,
+    used_bytes: Arc<AtomicUsize>,
+    hits: Arc<AtomicUsize>,
+    reads: Arc<AtomicUsize>,
 }
 
 /// How a cache did so far. [`Display`](std::fmt::Display) gives one line.
@@ -66,8 +67,8 @@ pub fn cached(source: Arc<dyn Source>, most_bytes: usize) -> Result<Cached> {
     let sizes = description.fields.iter().zip(&layout);
     let bytes_of_one = sizes.map(|(field, elements)| field.dtype.size() * elements).sum();
     let kept = (0..len).map(|_| OnceLock::new()).collect();
-    let [used_bytes, hits, reads] = [0, 0, 0].map(AtomicUsize::new);
-    Ok(Cached { layout, kept, bytes_of_one, most_bytes, used_bytes, hits, reads, source })
+    let [used_bytes, hits, reads] = Default::default();
+    Ok(Cached { layout: layout.into(), kept, bytes_of_one, most_bytes, used_bytes, hits, reads, source })
 }
 
 impl Cached {

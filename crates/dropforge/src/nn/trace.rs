@@ -100,8 +100,10 @@ impl Trace {
     ) -> std::result::Result<Tensor, Error> {
         if let Some(&index) = self.by_name.get(&name) {
             if !shared {
-                let message =
-                    format!("{name} is declared twice; give each layer a name of its own with scope.enter");
+                let message = format!(
+                    "{name} is declared twice; give each layer a name of its own with scope.enter, or let the second call \
+                     use the first one's parameters: scope.shared()"
+                );
                 return Err(Error::new("state", message));
             }
             let known = &self.states[index];

@@ -210,13 +210,25 @@ fn lr_of(optimizer: &dyn Optimizer) -> Option<f64> {
     optimizer.settings().get("lr").and_then(Value::as_float)
 }
 
+/// Refuses what a program has set and no file could: setting anything reads all settings, with their ranges. Of optimizers that
+/// are not declared, nobody knows the ranges.
+fn check(optimizer: &dyn Optimizer) -> Result<()> {
+    let settings = if optimizer.config().is_ok() { optimizer.settings() } else { Table::new() };
+    let first = settings.into_iter().find(|(_, value)| !value.is_table());
+    first.map_or(Ok(()), |(setting, value)| optimizer.duplicate().set(&setting, value))
+}
+
 fn invalid(message: String) -> Error {
     Error::of(ErrorKind::Setting, message)
 }
 
 impl Updates {
     /// With an optimizer for all parameters that are in no group.
+    ///
+    /// # Errors
+    /// A setting of an optimizer is out of its range, as a file's would be; two groups share a name.
     pub fn new(optimizer: Box<dyn Optimizer>, groups: Vec<Group>) -> Result<Updates> {
+        check(&*optimizer)?;
         let lr = lr_of(&*optimizer);
         let mut members: Vec<Member> = Vec::new();
         for group in groups {
@@ -232,6 +244,9 @@ impl Updates {
                 }
                 (_, rate) => rate,
             };
+            if let Some(own) = &own {
+                check(&**own).map_err(|error| error.context(format_args!("group {name}")))?;
+            }
             let mut member = Member {
                 optimizer: own.unwrap_or_else(|| optimizer.clone()),
                 pattern: Some(pattern),

@@ -170,8 +170,8 @@ fn states_are_declared_once_written_once_and_used() {
 
     let line = line!() + 1;
     let twice = step(|scope, x| dense(2).forward(scope, &dense(2).forward(scope, x)));
-    let expected =
-        "state: weight is declared twice; give each layer a name of its own with scope.enter, at LINE";
+    let expected = "state: weight is declared twice; give each layer a name of its own with scope.enter, or let the second call use the \
+         first one's parameters: scope.shared(), at LINE";
     check(twice, expected, line);
 
     let line = line!() + 2;

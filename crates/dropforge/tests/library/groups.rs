@@ -266,3 +266,24 @@ fn a_group_may_have_a_schedule_of_its_own() {
         .compile(&samples);
     assert!(wrong.err().unwrap().to_string().contains("tail"));
 }
+
+/// What a file could not say, a program cannot train with either.
+#[test]
+fn settings_out_of_their_range_are_refused_before_the_first_step() {
+    let (x, y) = data(4);
+    let wrong: [(Box<dyn Optimizer>, &str); 5] = [
+        (Box::new(Sgd::new(-0.1)), "`lr` is -0.1"),
+        (Box::new(Sgd::new(0.1).momentum(2.0)), "`momentum` is 2"),
+        (Box::new(Sgd::new(0.1).weight_decay(f64::NAN)), "`weight_decay`"),
+        (Box::new(Adam::new(0.1).betas(1.5, 0.9)), "is 1.5"),
+        (Box::new(AdamW::new(f64::INFINITY)), "`lr`"),
+    ];
+    for (optimizer, expected) in wrong {
+        let error =
+            StepBuilder::new(net(), mse(), optimizer).compile_for((&x, &y)).err().unwrap().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let own = StepBuilder::new(net(), mse(), Sgd::new(0.1)).group(group("head.*").optimizer(Adam::new(-1.0)));
+    let error = own.compile_for((&x, &y)).err().unwrap().to_string();
+    assert!(error.contains("group head.*") && error.contains("`lr` is -1"), "{error}");
+}

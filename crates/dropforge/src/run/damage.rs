@@ -16,7 +16,8 @@ const MOST_STATE: u64 = 1 << 30;
 /// What went wrong while a checkpoint was read, with what to do if that is because one of its files is damaged or missing.
 pub(super) fn advised(run: &Path, checkpoint: &Path, error: Error) -> Error {
     match whole(checkpoint) {
-        Err(found) if error.kind() == ErrorKind::File => {
+        // A program that is cut short may only be found out when it is made for a batch.
+        Err(found) if [ErrorKind::File, ErrorKind::Program].contains(&error.kind()) => {
             Error::file(format!("{found}; {}", advice(run, checkpoint))).caused_by(error)
         }
         _ => error,
@@ -35,7 +36,8 @@ fn whole(checkpoint: &Path) -> Result<()> {
     position::parse(&state).map_err(|error| error.context(at(STATE).display()))?;
     for name in [PREDICT, EVALUATE] {
         if let Some(text) = disk::read_text_if_any(&at(name), MOST_TEXT)? {
-            Template::parse(&text).map_err(|error| Error::from(error).context(at(name).display()))?;
+            let program = Template::parse(&text).and_then(|template| template.instantiate(1));
+            program.map_err(|error| Error::from(error).context(at(name).display()))?;
         }
     }
     Ok(())

@@ -376,13 +376,13 @@ pub struct Sweep {
     #[arg(value_name = "SPACE.toml")]
     pub space: PathBuf,
     /// So many trials with values that are drawn, instead of all combinations
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub random: Option<u64>,
     /// So many trials that go by what those before have measured: a tree-structured Parzen estimator
-    #[arg(long, value_name = "N", conflicts_with = "random")]
+    #[arg(long, value_name = "N", conflicts_with = "random", value_parser = clap::value_parser!(u64).range(1..))]
     pub tpe: Option<u64>,
     /// Successive halving: train all for so many epochs first, the best third of them three times as long, and so on
-    #[arg(long, value_name = "EPOCHS", num_args = 0..=1, default_missing_value = "1", conflicts_with = "tpe")]
+    #[arg(long, value_name = "EPOCHS", num_args = 0..=1, default_missing_value = "1", conflicts_with = "tpe", value_parser = clap::value_parser!(u64).range(1..))]
     pub halving: Option<u64>,
     /// SVG file for a chart with a line for each trial over all settings and what came of them
     #[arg(long, value_name = "FILE.svg")]

@@ -294,7 +294,8 @@ pub fn table(lines: &[Vec<String>]) -> Outcome {
 /// The runs of a folder beside those that are to stay.
 fn superfluous(folder: &Path, keep: usize, by: Option<&str>, older: Option<f64>) -> Outcome<Vec<PathBuf>> {
     let mut all = list(folder)?;
-    all.retain(|run| !run.training);
+    // What a link points to belongs to another folder.
+    all.retain(|run| !run.training && RunDir::check_removable(&run.path).is_ok());
     match by.map(monitor).transpose()? {
         Some(monitor) => {
             let figure = |run: &Listed| run.figure(monitor.name());
@@ -324,9 +325,7 @@ fn monitor(name: &str) -> Outcome<Monitor> {
 fn remove(runs: &[PathBuf], yes: bool) -> Outcome {
     // All of them before any is touched.
     for path in runs {
-        if !holds_run(path) {
-            return Err(format!("{}: is no run; nothing was removed", path.display()).into());
-        }
+        RunDir::check_removable(path)?;
     }
     for path in runs {
         if !yes && !agreed(path)? {

@@ -41,8 +41,25 @@ fn words(space: &Space, trial: &Trial) -> Result<Train, String> {
         ["dropforge", "train", "--quiet"].map(String::from).into_iter().chain(space.args.iter().cloned());
     let set = trial.iter().flat_map(|(path, value)| ["--set".to_string(), format!("{path}={value}")]);
     match Cli::try_parse_from(given.chain(set)) {
-        Ok(Cli { command: Command::Train(train) }) => Ok(*train),
+        Ok(Cli { command: Command::Train(train) }) => match misplaced(&train) {
+            Some(flag) => Err(format!(
+                "args: {flag} is nothing that all trials can have; the sweep makes a run for each and goes on with it"
+            )),
+            None => Ok(*train),
+        },
         Ok(_) => Err("args: these are words for `dropforge train`, and name no other command".into()),
         Err(error) => Err(format!("args: {}", mistake(&error))),
     }
+}
+
+/// A flag with which a trial would not train a run of its own to its end.
+fn misplaced(train: &Train) -> Option<&'static str> {
+    let flags = [
+        ("--resume", train.resume.is_some()),
+        ("--out", train.out.is_some()),
+        ("--fast-dev-run", train.fast_dev_run),
+        ("--dry-run", train.dry_run),
+        ("--until-epoch", train.until_epoch.is_some()),
+    ];
+    flags.into_iter().find_map(|(flag, given)| given.then_some(flag))
 }

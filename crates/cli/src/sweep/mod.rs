@@ -1,6 +1,7 @@
 //! `dropforge sweep`: trains with many settings, each in a process and a run of its own.
 
 mod check;
+mod record;
 mod space;
 mod tpe;
 mod trials;
@@ -8,11 +9,12 @@ mod trials;
 use crate::args::Sweep;
 use crate::interrupt;
 use crate::output::{Outcome, OutputFile, Stop, line};
-use crate::runs::{Listed, list, print};
+use crate::runs::{Listed, print};
 use dropforge::file::FileKind;
 use dropforge::plot::{Coordinate, Parallel};
-use dropforge::run::read_text_file;
+use dropforge::run::{holds_run, read_text_file};
 use dropforge::settings::Value;
+use record::Record;
 use serde_json::json;
 use space::{Choice, Space, Trial};
 use std::cmp::Ordering;
@@ -45,11 +47,15 @@ pub fn run(args: &Sweep) -> Outcome {
         }
     };
     let refused = check::refused(&space, &trials).map_err(named)?;
+    if holds_run(&args.out) {
+        let out = args.out.display();
+        return Err(format!("--out {out}: is a run itself, and trials need a folder of their own").into());
+    }
     std::fs::create_dir_all(&args.out)
         .map_err(|error| format!("{}: cannot create it: {error}", args.out.display()))?;
     let _lock = lock(&args.out)?;
     let source = if args.tpe.is_some() { Source::Learned } else { Source::Given(trials.clone()) };
-    let mut sweep = Sweeping::new(args, &space, source, count as usize);
+    let mut sweep = Sweeping::new(args, &space, source, count as usize, Record::open(args, &space)?)?;
     let sound: Vec<usize> = (0..trials.len()).filter(|trial| !refused.contains(trial)).collect();
     if let Some(&first) = sound.first().filter(|_| !sweep.has_measured()) {
         check::figures(&space, &trials[first]).map_err(|error| match error {
@@ -65,9 +71,9 @@ pub fn run(args: &Sweep) -> Outcome {
         None => sweep.train(&all, None, &asked)?,
     };
     if ended {
-        return show(args, &space, list(&args.out)?);
+        return show(args, &space, sweep.runs());
     }
-    let finished = list(&args.out)?.iter().filter(|run| run.status() == "finished").count();
+    let finished = sweep.runs().iter().filter(|run| run.status() == "finished").count();
     if args.json {
         return line(json!({ "event": "stopped", "finished": finished, "trials": count }));
     }

@@ -14,6 +14,8 @@ pub struct Space {
     pub monitor: Monitor,
     /// Settings with what each may be.
     pub settings: Vec<(String, Choice)>,
+    /// The settings as the file has them.
+    pub table: Table,
 }
 
 /// What a setting may be.
@@ -44,6 +46,7 @@ impl Space {
             args: args.map_err(|error| format!("args: {error}"))?.unwrap_or_default(),
             monitor: monitor.map_err(|error| format!("monitor: {error}"))?,
             settings: settings.collect::<Result<_, String>>()?,
+            table: space.clone(),
         })
     }
 

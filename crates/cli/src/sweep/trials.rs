@@ -1,11 +1,12 @@
 //! The trials of a sweep: processes that train, a few at once, until all have what they are to have or somebody asks for an end.
 
+use super::record::Record;
 use super::space::{Space, Trial};
 use super::tpe::{self, Tried};
 use super::{is_highest, order, said};
 use crate::args::Sweep;
 use crate::output::{Outcome, Stop, line, note};
-use crate::runs::{Listed, list};
+use crate::runs::Listed;
 use dropforge::run::{holds_run, is_training};
 use std::collections::{BTreeSet, VecDeque};
 use std::io::Write;
@@ -28,8 +29,14 @@ pub struct Sweeping<'a> {
     space: &'a Space,
     source: Source,
     count: usize,
+    record: Record,
     /// Trials that failed; they are left out.
     failed: BTreeSet<usize>,
+}
+
+/// The name of a trial's folder, the same however many there are.
+fn name(trial: usize) -> String {
+    format!("trial-{trial:03}")
 }
 
 /// What became of the wish to start a trial.
@@ -45,8 +52,38 @@ enum Started {
 const KEPT: u64 = 3;
 
 impl<'a> Sweeping<'a> {
-    pub fn new(args: &'a Sweep, space: &'a Space, source: Source, count: usize) -> Sweeping<'a> {
-        Sweeping { args, space, source, count, failed: BTreeSet::new() }
+    /// Of so many trials, as its folder has them.
+    ///
+    /// # Errors
+    /// A trial would have the folder of a run that this sweep has not made.
+    pub fn new(
+        args: &'a Sweep,
+        space: &'a Space,
+        source: Source,
+        count: usize,
+        record: Record,
+    ) -> Outcome<Sweeping<'a>> {
+        let sweep = Sweeping { args, space, source, count, record, failed: BTreeSet::new() };
+        for trial in 0..count {
+            let folder = sweep.folder(trial);
+            if !sweep.record.has(&name(trial)) && holds_run(&folder) {
+                let folder = folder.display();
+                return Err(format!(
+                    "{folder}: holds a run that this sweep did not make; take another --out"
+                )
+                .into());
+            }
+        }
+        Ok(sweep)
+    }
+
+    /// The trials that have a run, in their order; what cannot be read is noted. Other runs in the folder are none of them.
+    pub fn runs(&self) -> Vec<Listed> {
+        let own = (0..self.count).filter(|&trial| self.record.has(&name(trial)));
+        let folders = own.map(|trial| self.folder(trial)).filter(|folder| holds_run(folder));
+        folders
+            .filter_map(|folder| Listed::read(&folder).map_err(|error| note(&error.for_command())).ok())
+            .collect()
     }
 
     /// How many trials there are to be.
@@ -57,12 +94,11 @@ impl<'a> Sweeping<'a> {
     /// Whether a trial of before has the figure that is watched, so that nobody need ask whether there is one.
     pub fn has_measured(&self) -> bool {
         let name = self.space.monitor.name();
-        list(&self.args.out).is_ok_and(|runs| runs.iter().any(|run| run.figure(name).is_some()))
+        self.runs().iter().any(|run| run.figure(name).is_some())
     }
 
     fn folder(&self, trial: usize) -> PathBuf {
-        let width = self.count.saturating_sub(1).to_string().len().max(3);
-        self.args.out.join(format!("trial-{trial:0width$}"))
+        self.args.out.join(name(trial))
     }
 
     /// Successive halving (Jamieson and Talwalkar, arXiv:1502.07943): trains all trials for a few epochs, the best third of them
@@ -84,7 +120,7 @@ impl<'a> Sweeping<'a> {
             if epochs >= planned {
                 return Ok(true);
             }
-            let highest = self.is_highest(&list(&self.args.out)?)?;
+            let highest = self.is_highest(&self.runs())?;
             ranked.sort_by(|a, b| order(highest, a.1, b.1));
             let kept = (ranked.len() as u64).div_ceil(KEPT).max(1) as usize;
             trials = ranked.into_iter().take(kept).map(|(trial, _)| trial).collect();
@@ -177,7 +213,7 @@ impl<'a> Sweeping<'a> {
     }
 
     /// Starts a trial, or goes on with it.
-    fn start(&self, trial: usize, until: Option<u64>) -> Outcome<Started> {
+    fn start(&mut self, trial: usize, until: Option<u64>) -> Outcome<Started> {
         let program =
             std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
         let folder = self.folder(trial);
@@ -199,6 +235,7 @@ impl<'a> Sweeping<'a> {
             command.arg("--resume").arg(&folder);
         } else {
             let settings = self.settings(trial)?;
+            self.record.add(&name(trial))?;
             if !self.args.json {
                 match line(format_args!("trial {trial}: {}", said(&settings))) {
                     // Trials are worth finishing even if nobody reads along.
@@ -228,7 +265,7 @@ impl<'a> Sweeping<'a> {
 
     /// What the trials so far have had, and how good they were; those that are being trained are not known to be.
     fn tried(&self) -> Outcome<Vec<Tried>> {
-        let runs = list(&self.args.out)?;
+        let runs = self.runs();
         let highest = self.is_highest(&runs)?;
         let tried = runs.iter().filter_map(|run| {
             let places =

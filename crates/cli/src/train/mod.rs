@@ -14,8 +14,8 @@ use dropforge::Runtime;
 use dropforge::data::Source;
 use dropforge::file::FileKind;
 use dropforge::run::{
-    AugmentOn, DataSpec, OpenData, Opening, Part, RunConfig, RunDir, augmentations, differences, holds_run,
-    read_split, record_layers, threads_of,
+    AugmentOn, DataSpec, OpenData, Opening, Part, RunConfig, RunDir, augmentations, differences, history,
+    holds_run, read_split, record_layers, threads_of,
 };
 use dropforge::schedule::Moment;
 use dropforge::settings::{Table, Value};
@@ -333,6 +333,14 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
             format!("--resume: `size` was {was} when the run was started and cannot become {size}").into()
         );
     }
+    let changes = config.table()? != old.table()?;
+    if let Some(done) = nothing_left(&config, path)?.filter(|_| changes) {
+        return Err(format!(
+            "--resume {0}: it {done} already, so nothing is left to do with these settings; ask for more, or leave them out",
+            path.display()
+        )
+        .into());
+    }
     let run = RunDir::open(path)?;
     // How many threads share the work decides how sums round.
     let mut machine = args.machine.clone();
@@ -340,7 +348,7 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
     machine.threads = machine.threads.or(threads);
     let runtime = machine::open(&machine, &config.device)?;
     differences(path, &runtime)?.iter().for_each(|line| note(line));
-    if config.table()? != old.table()? {
+    if changes {
         run.write_config(&config.to_text()?)?;
     }
     let spec = DataSpec::parse(&config.data)?;
@@ -367,6 +375,17 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
     }
     read &= was_read(announce(args, &config, &data, &trainer, &runtime, path))?;
     Ok(Job { config, data, trainer, train, callbacks, run, path: path.into(), is_new: false, read })
+}
+
+/// What a run has done, if that is all that a configuration asks of it.
+fn nothing_left(config: &RunConfig, path: &Path) -> Outcome<Option<String>> {
+    let done = history(path)?;
+    let epochs = done.epochs.len() as u64;
+    Ok(if epochs >= config.epochs {
+        Some(format!("has trained {epochs} epochs"))
+    } else {
+        config.max_steps.filter(|&most| done.steps >= most).map(|_| format!("has made {} steps", done.steps))
+    })
 }
 
 /// What there is to say if the schedule has come to its end, so that the epochs to come would change nothing.

@@ -449,3 +449,44 @@ fn a_run_keeps_its_precision() {
     let listing = folder.succeed("explain mlp --precision bf16");
     assert!(listing.starts_with("in bf16, sums in f32: dot"), "{listing}");
 }
+
+/// What a link points to is another folder's, whoever removes.
+#[test]
+#[cfg(unix)]
+fn a_run_behind_a_link_is_not_removed() {
+    let folder = Folder::new("linked");
+    folder.write("linear.toml", LINEAR);
+    for run in ["elsewhere", "runs/own"] {
+        folder.succeed(&format!("train --model linear.toml --data digits:60 --epochs 1 --out {run}"));
+    }
+    std::os::unix::fs::symlink("../elsewhere", folder.path().join("runs/link")).unwrap();
+    for line in ["runs rm runs/link --yes", "runs rm runs/link/ --yes", "runs rm runs/own runs/link --yes"] {
+        let refused = folder.fail(line);
+        assert!(
+            refused.contains("runs/link: is a symbolic link to ../elsewhere; remove the link"),
+            "{refused}"
+        );
+    }
+    // The one that is left counts as one.
+    assert!(folder.succeed("runs prune runs --keep 1 --yes").contains("nothing to remove"));
+    assert!(folder.succeed("runs prune runs --keep 0 --yes").contains("runs/own is removed"));
+    assert!(!folder.path().join("runs/own").exists());
+    folder.succeed("eval elsewhere");
+}
+
+/// A run that has all that is asked for keeps its settings.
+#[test]
+fn a_run_with_nothing_left_keeps_its_settings() {
+    let folder = Folder::new("nothing-left");
+    folder.write("linear.toml", LINEAR);
+    folder.succeed("train --model linear.toml --data digits:60 --epochs 2 --out run");
+    let config = folder.read("run/config.toml");
+    for line in ["--epochs 1", "--max-steps 1", "--epochs 1 --max-steps 1"] {
+        let refused = folder.fail(&format!("train --resume run {line}"));
+        assert!(refused.contains("run: it has trained 2 epochs already"), "{refused}");
+        assert_eq!(folder.read("run/config.toml"), config, "{line}");
+    }
+    let refused = folder.fail("train --resume run --epochs 3 --max-steps 1");
+    assert!(refused.contains(" steps already"), "{refused}");
+    assert_eq!(folder.read("run/config.toml"), config);
+}

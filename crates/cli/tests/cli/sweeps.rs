@@ -182,3 +182,52 @@ fn what_no_trial_can_have_is_refused_before_the_first() {
     folder.fail("train --model linear.toml --data digits:60 --epochs 1 --monitor val_acuracy --out refused");
     assert!(!folder.path().join("refused").exists());
 }
+
+/// A sweep goes on with its own trials alone, and a folder has those of one sweep.
+#[test]
+fn a_folder_has_the_trials_of_one_sweep() {
+    let folder = Folder::new("sweep-own");
+    folder.write("linear.toml", LINEAR);
+    let train = "--model linear.toml --data digits:60 --epochs 1";
+    let space = |args: &str, rates: &str| {
+        let words = format!("{train} {args}");
+        let words: Vec<String> = words.split_whitespace().map(|word| format!("'{word}'")).collect();
+        format!("args = [{}]\n[space]\n'optimizer.lr' = {rates}\n", words.join(", "))
+    };
+    folder.write("space.toml", space("", "[0.001, 0.002]"));
+    // A better run beside the trials is none of them.
+    folder.succeed(&format!("train {train} --lr 0.01 --out swept/big"));
+    let text = folder.succeed("sweep space.toml --out swept");
+    assert!(text.contains("best: trial-00") && !text.contains("big"), "{text}");
+    assert_eq!(folder.succeed("sweep space.toml --out swept --json").lines().count(), 2);
+    for (args, rates, how, expected) in [
+        ("--batch 20", "[0.001, 0.002]", "", "args was "),
+        ("", "[0.001, 0.003]", "", "optimizer.lr was [0.001, 0.002] and is [0.001, 0.003]"),
+        ("", "[0.001, 0.002]", "--random 2", "method was \"grid\" and is \"random\""),
+    ] {
+        folder.write("other.toml", space(args, rates));
+        let refused = folder.fail(&format!("sweep other.toml --out swept {how}"));
+        assert!(refused.starts_with("swept: holds the trials of another sweep ("), "{refused}");
+        assert!(refused.contains(expected) && refused.ends_with("take another --out"), "{refused}");
+    }
+    folder.succeed("sweep space.toml --random 1 --out drawn");
+    assert!(folder.fail("sweep space.toml --random 1 --seed 1 --out drawn").contains("seed was"));
+    let refused = folder.fail("sweep space.toml --out swept/big");
+    assert!(refused.contains("swept/big: is a run itself"), "{refused}");
+    // A run that has the name of a trial.
+    folder.succeed(&format!("train {train} --out foreign/trial-001"));
+    let refused = folder.fail("sweep space.toml --out foreign");
+    assert!(refused.starts_with("foreign/trial-001: holds a run that this sweep did not make"), "{refused}");
+    assert!(!folder.path().join("foreign/trial-000").exists());
+    for flag in ["--resume swept/big", "--out elsewhere", "--fast-dev-run", "--dry-run"] {
+        folder.write("flag.toml", space(flag, "[0.1]"));
+        let refused = folder.fail("sweep flag.toml --out flagged");
+        let name = flag.split(' ').next().unwrap();
+        assert!(refused.starts_with(&format!("flag.toml: args: {name} ")), "{refused}");
+        assert!(!folder.path().join("flagged").exists());
+    }
+    for none in ["--random 0", "--tpe 0", "--halving 0"] {
+        assert!(folder.fail(&format!("sweep space.toml --out none {none}")).contains("0"), "{none}");
+        assert!(!folder.path().join("none").exists());
+    }
+}

@@ -12,6 +12,12 @@ pub(super) fn look(path: &Path) -> io::Result<Metadata> {
     fs::symlink_metadata(path)
 }
 
+/// What a symbolic link points to.
+pub(super) fn link_target(path: &Path) -> io::Result<std::path::PathBuf> {
+    point()?;
+    fs::read_link(path)
+}
+
 /// Whether a path, or what a link points to, is a folder.
 pub(super) fn is_folder(path: &Path) -> bool {
     point().is_ok() && fs::metadata(path).is_ok_and(|found| found.is_dir())

@@ -118,8 +118,11 @@ pub(super) fn create_folder(
 }
 
 /// Removes a folder that holds nothing but these files; it loses its name first, so that nobody takes the rest for a
-/// whole one. Another one stays.
+/// whole one. Another one stays, and so does a link with what it points to.
 pub(super) fn remove_folder(path: &Path, files: &[&str]) -> Result<()> {
+    if calls::look(path).is_ok_and(|found| !found.is_dir()) {
+        return Ok(());
+    }
     let names = match calls::list(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         names => names.map_err(|error| cannot("list", path, &error))?,

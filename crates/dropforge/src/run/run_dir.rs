@@ -171,11 +171,27 @@ impl RunDir {
         Ok(())
     }
 
-    /// Removes what a run has written here, and the folder if nothing else is in it; gives the names of what stays.
+    /// Refuses, before anything is touched, what [`RunDir::remove`] would not remove: opening a run already makes good what is
+    /// left undone in it.
     ///
     /// # Errors
-    /// Something cannot be removed; what could not is still there.
+    /// The path holds no run, or is a symbolic link: the run it points to belongs to another folder.
+    pub fn check_removable(path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        refuse_link(path)?;
+        match holds_run(path) {
+            true => Ok(()),
+            false => Err(Error::file(format!("{}: is no run; nothing was removed", path.display()))),
+        }
+    }
+
+    /// Removes what a run has written here, and the folder if nothing else is in it; gives the names of what stays. Symbolic
+    /// links in it that are none of the run's files stay, too.
+    ///
+    /// # Errors
+    /// The folder is a symbolic link, of which nothing is removed, or something cannot be removed; what could not is still there.
     pub fn remove(self) -> Result<Vec<String>> {
+        refuse_link(&self.path)?;
         for (_, checkpoint) in checkpoints(&self.path)? {
             disk::remove_folder(&checkpoint, &CHECKPOINT_FILES)?;
         }
@@ -303,6 +319,23 @@ impl RunDir {
         all.truncate(all.len().saturating_sub(kept.saturating_sub(1)));
         all.iter().try_for_each(|(_, path)| disk::remove_folder(path, &CHECKPOINT_FILES))
     }
+}
+
+/// Refuses a path that is a symbolic link: what it points to belongs to another folder.
+fn refuse_link(path: &Path) -> Result<()> {
+    // Without a slash at its end, which would name what the link points to.
+    let path: PathBuf = path.components().collect();
+    match calls::look(&path) {
+        Ok(found) if found.is_symlink() => {}
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(disk::cannot("open", &path, &error)),
+        _ => return Ok(()),
+    }
+    let target = calls::link_target(&path).map_err(|error| disk::cannot("read", &path, &error))?;
+    Err(Error::file(format!(
+        "{}: is a symbolic link to {}; remove the link itself or name the folder; nothing was removed",
+        path.display(),
+        target.display()
+    )))
 }
 
 fn lock(run: &Path) -> Result<File> {

@@ -1,11 +1,12 @@
 //! Checkpoints that something has damaged: what is wrong with which file, and what is left to go on from.
 
-use super::manifest::Manifest;
+use super::manifest::{self, Manifest};
 use super::position;
-use super::run_dir::{BEST, CONSTANTS, EVALUATE, MODEL, OPTIMIZER, PREDICT, STATE, checkpoints};
+use super::run_dir::{BEST, CONSTANTS, EVALUATE, MANIFEST, MODEL, OPTIMIZER, PREDICT, STATE, checkpoints};
 use super::safetensors::TensorFile;
 use super::stored::MOST_TEXT;
 use super::{calls, disk};
+use crate::train::state;
 use crate::{Error, ErrorKind, Result};
 use dropforge_ir::text::Template;
 use std::path::Path;
@@ -31,9 +32,14 @@ fn whole(checkpoint: &Path) -> Result<()> {
     TensorFile::open(&at(OPTIMIZER))?;
     TensorFile::open_if_any(&at(CONSTANTS))?;
     // Runs of the first version have no manifest.
-    Manifest::read(checkpoint)?;
+    let about = disk::read_text_if_any(&at(MANIFEST), MOST_TEXT)?;
+    if let Some(about) = about.filter(|text| !is_of_another_version(text, manifest::FORMAT)) {
+        Manifest::parse(&about).map_err(|error| error.context(at(MANIFEST).display()))?;
+    }
     let state = disk::read_text(&at(STATE), MOST_STATE)?;
-    position::parse(&state).map_err(|error| error.context(at(STATE).display()))?;
+    if !is_of_another_version(&state, state::FORMAT) {
+        position::parse(&state).map_err(|error| error.context(at(STATE).display()))?;
+    }
     for name in [PREDICT, EVALUATE] {
         if let Some(text) = disk::read_text_if_any(&at(name), MOST_TEXT)? {
             let program = Template::parse(&text).and_then(|template| template.instantiate(1));
@@ -41,6 +47,13 @@ fn whole(checkpoint: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a text is whole, and written in a layout that is not this version's: that is no damage.
+fn is_of_another_version(text: &str, format: u32) -> bool {
+    let table = text.parse::<toml::Table>().ok();
+    let said = table.and_then(|table| table.get("format")?.as_integer());
+    said.is_some_and(|said| said != i64::from(format))
 }
 
 /// What is left.
@@ -72,7 +85,6 @@ fn advice(run: &Path, checkpoint: &Path) -> String {
 mod tests {
     use super::*;
     use crate::prelude::*;
-    use crate::run::run_dir::MANIFEST;
     use crate::seq;
     use std::fs;
 
@@ -111,6 +123,13 @@ mod tests {
                 fs::write(&path, &text).unwrap();
             }
         }
+        // Another layout is said as such.
+        let (path, text) = (first.join(STATE), fs::read(first.join(STATE)).unwrap());
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "format = 1\nsteps = 3\n").unwrap();
+        let error = build().compile(&train).unwrap().resume(&run).err().unwrap().to_string();
+        assert!(error.contains("is in format 1") && !error.contains("only checkpoint"), "{error}");
+        fs::write(&path, text).unwrap();
         // With another one before it, that is what is left.
         let second = run.join("checkpoint-000009");
         fs::create_dir(&second).unwrap();

@@ -14,7 +14,7 @@ use std::path::Path;
 /// Bytes that it has at most.
 const MOST_BYTES: u64 = 16 << 20;
 /// The layout that this version reads and writes.
-const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 2;
 
 /// What a run is: where it comes from, and how its network is used.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

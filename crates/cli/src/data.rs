@@ -3,8 +3,8 @@
 use crate::args::DataArgs;
 use crate::output::{Outcome, note};
 use crate::train;
-use dropforge::data::{SkipUnreadable, Source, read_one, skip_unreadable, subset};
-use dropforge::run::{DataSpec, Opening, Trained, read_split, unnamed_parts};
+use dropforge::data::{Preparation, SkipUnreadable, Source, TARGET, read_one, skip_unreadable, subset};
+use dropforge::run::{DataSpec, InputSpec, Opening, Trained, read_split, unnamed_parts};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -60,6 +60,28 @@ impl Testing {
 /// then; of other data all. What cannot be read is passed
 /// over if that is asked for, or was in training.
 pub fn for_testing(trained: &Trained, run: &Path, args: &DataArgs, skip_corrupt: bool) -> Outcome<Testing> {
+    opened(trained, run, args, skip_corrupt, trained.inputs())
+}
+
+/// As [`for_testing`], to predict from: what other tables have in the column of the target, empty cells included, is not looked at.
+pub fn for_predicting(trained: &Trained, run: &Path, args: &DataArgs) -> Outcome<Testing> {
+    let mut inputs = trained.inputs().clone();
+    if let Some(description) = &mut inputs.description
+        && description.input().is_some_and(|input| matches!(input.preparation, Preparation::Table { .. }))
+    {
+        description.fields.retain(|field| field.name != TARGET);
+    }
+    opened(trained, run, args, false, &inputs)
+}
+
+/// `inputs` says how other data than those of the run are read.
+fn opened(
+    trained: &Trained,
+    run: &Path,
+    args: &DataArgs,
+    skip_corrupt: bool,
+    inputs: &InputSpec,
+) -> Outcome<Testing> {
     let own = trained.config().map(|config| config.data.as_str());
     let named = match args.data.as_deref().or(own) {
         Some(named) => named,
@@ -93,7 +115,7 @@ pub fn for_testing(trained: &Trained, run: &Path, args: &DataArgs, skip_corrupt:
     let size = args.size.map_or(usual, |size| size as usize);
     let skip_corrupt = skip_corrupt || trained.config().is_some_and(|config| config.skip_corrupt);
     if own != Some(spec.absolute()?.to_string().as_str()) {
-        let source = spec.open_all(&Opening { skip_corrupt, ..Opening::of(size) }, trained.inputs())?;
+        let source = spec.open_all(&Opening { skip_corrupt, ..Opening::of(size) }, inputs)?;
         return Ok(Testing::new(spec, source, skip_corrupt));
     }
     let (noted, inputs) = (read_split(run)?, Some(trained.inputs()));

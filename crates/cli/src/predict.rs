@@ -1,7 +1,7 @@
 //! `dropforge predict`
 
 use crate::args::{DataArgs, Predict};
-use crate::data::for_testing;
+use crate::data::for_predicting;
 use crate::machine;
 use crate::output::{Outcome, Stop, error, line};
 use dropforge::run::{PredictionTable, TableFormat, Trained};
@@ -115,7 +115,7 @@ fn print(json: bool, trained: &Trained, path: &str, probabilities: &[f32]) -> Ou
 /// A row for each test sample of a data set, by its number.
 fn data_set(args: &Predict, trained: &Trained, data: &str) -> Outcome {
     let named = DataArgs { data: Some(data.into()), download: false, size: None };
-    let (data, numbers) = for_testing(trained, &args.run, &named, false)?.readable()?;
+    let (data, numbers) = for_predicting(trained, &args.run, &named)?.readable()?;
     let format = if args.json { TableFormat::JsonLines } else { TableFormat::Csv };
     let mut out = BufWriter::new(io::stdout().lock());
     let mut table = PredictionTable::new(&mut out, format, trained.classes());

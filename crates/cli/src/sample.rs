@@ -49,7 +49,11 @@ fn next_scores(trained: &Trained, tokens: &[i32], context: usize) -> Outcome<Vec
         return Err(format!("the network gives {}, not scores [1, tokens, places]", scores.ty()).into());
     };
     let all = scores.to_vec::<f32>()?;
-    Ok((0..vocabulary).map(|token| f64::from(all[token * places + seen.len() - 1])).collect())
+    let last: Vec<f32> = (0..vocabulary).map(|token| all[token * places + seen.len() - 1]).collect();
+    let best = last.iter().fold(f32::NEG_INFINITY, |best, &score| best.max(score));
+    // As they are compared: infinite ones have no difference that is a number.
+    trained.check_numbers(&last.iter().map(|score| score - best).collect::<Vec<f32>>())?;
+    Ok(last.into_iter().map(f64::from).collect())
 }
 
 /// A token by its probability, softmax(scores / temperature), for an even draw from 0 up to 1; the best one at 0.

@@ -252,6 +252,8 @@ pub fn resolve(args: &Train) -> Outcome<Resolved> {
         config.loss = Some(Part::try_from(usual)?);
     }
     config.limit(&mut data)?;
+    // What cannot be changed is said before there is a folder.
+    config.augmented(&data.train)?;
     Ok(Resolved { config, data, runtime, spec })
 }
 

@@ -162,6 +162,84 @@ fn weights_are_shown_compared_and_converted() {
     folder.succeed("train --model linear.toml --data digits:60 --batch 20 --epochs 2 --seed 1 --out other");
     let text = folder.succeed("weights diff run other");
     assert!(text.contains("differs by up to") && text.contains("0 tensors are the same"), "{text}");
-    folder.write("evil.pt", "PK not a zip");
-    assert!(folder.fail("weights show evil.pt").contains("evil.pt"));
+    for damaged in ["PK not a zip", "PK not a zip, and longer than the end of one"] {
+        folder.write("evil.pt", damaged);
+        let error = folder.fail("weights show evil.pt");
+        assert!(
+            error.contains("evil.pt") && error.contains("zip archive") && !error.contains("npz"),
+            "{error}"
+        );
+    }
+    // What is written is no file of PyTorch, and must not be named like one.
+    for name in ["net.pth", "net.bin", "net.onnx"] {
+        assert!(folder.fail(&format!("weights convert run --out {name}")).contains(".safetensors or .npz"));
+        assert!(!folder.path().join(name).exists());
+    }
+}
+
+#[test]
+fn a_good_pack_is_not_lost_to_a_damaged_run() {
+    let folder = trained("pack-damaged");
+    folder.succeed("pack run --out net.dropforge");
+    let (good, newest) = (folder.read("net.dropforge"), folder.newest("run"));
+    for name in ["predict.txt", "evaluate.txt", "run.toml"] {
+        let path = format!("{newest}/{name}");
+        let text = folder.read(&path);
+        for part in [0, text.len() / 2] {
+            folder.write(&path, &text[..part]);
+            let error = folder.fail("pack run --out net.dropforge");
+            assert!(error.contains(name), "{name}: {error}");
+            assert!(folder.read("net.dropforge") == good, "{name}");
+        }
+        folder.write(&path, &text);
+    }
+    folder.succeed("pack run --out net.dropforge");
+    let config = folder.read("run/config.toml");
+    for part in [&b""[..], &config[..config.len().min(90)]] {
+        folder.write("run/config.toml", part);
+        let error = folder.fail("train --resume run --epochs 2");
+        assert!(error.contains("config.toml"), "{error}");
+        assert!(error.contains("is empty or damaged") || !part.is_empty(), "{error}");
+    }
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_said() {
+    let folder = trained("nan");
+    folder.succeed("weights convert run --out good.safetensors");
+    let path = format!("{}/model.safetensors", folder.newest("run"));
+    let mut weights = folder.read(&path);
+    let len = weights.len();
+    weights[len - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    folder.write(&path, weights);
+    let text = folder.succeed("weights show run");
+    assert!(text.contains(", 1 NaN") && text.contains(" to ") && !text.contains("mean NaN"), "{text}");
+    let text = folder.succeed("weights diff good.safetensors run");
+    assert!(text.contains("NaN on one side in 1 of 7840 elements") && !text.contains("0.000e0"), "{text}");
+    folder.write("one.png", crate::common::png(28, 28, &[200; 784]));
+    for line in ["predict run one.png", "predict run one.png --json", "predict run --data digits:60 --csv"] {
+        let error = folder.fail(line);
+        assert!(error.contains("the outputs are no numbers: the weights of the run hold NaN"), "{error}");
+    }
+}
+
+#[test]
+fn a_table_is_predicted_whatever_stands_for_its_target() {
+    let folder = Folder::new("unlabelled");
+    let rows = |target: &dyn Fn(usize) -> String| -> String {
+        (0..20).map(|i| format!("{i},{},{}\n", i % 3, target(i))).collect()
+    };
+    folder.write("t.csv", format!("a,b,y\n{}", rows(&|i| (2 * i).to_string())));
+    folder.succeed("train --model mlp --data table:t.csv?target=y --epochs 1 --out run");
+    for (name, target) in [("full.csv", "1"), ("empty.csv", ""), ("unknown.csv", "unknown")] {
+        folder.write(name, format!("a,b,y\n{}", rows(&|_| target.into())));
+    }
+    let predicted =
+        |name: &str, rest: &str| folder.succeed(&format!("predict run --data table:{name}{rest} --csv"));
+    for name in ["empty.csv", "unknown.csv"] {
+        for rest in ["", "?target=y"] {
+            assert_eq!(predicted(name, rest), predicted("full.csv", rest), "{name}{rest}");
+        }
+    }
+    assert!(folder.fail("eval run --data table:empty.csv?target=y").contains("line 2"));
 }

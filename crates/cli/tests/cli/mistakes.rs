@@ -37,6 +37,7 @@ fn every_mistake_is_one_line() {
         "layers = [{ type = 'max_pool', size = 40 }, { type = 'flatten' }, { type = 'dense', units = 10 }]",
     );
     folder.write("text.png", "not an image");
+    folder.write("rows.csv", "x,y\n1,2\n2,3\n3,5\n4,6\n5,7\n6,9\n7,8\n8,9\n9,9\n1,3\n");
     folder.write("file", "a file");
     folder.write("not-a-run/notes.txt", "");
     folder.write("bad-run/config.toml", "format = 1\nepoch = 3\n");
@@ -53,6 +54,18 @@ fn every_mistake_is_one_line() {
         ("train --data folder:nowhere", &["nowhere"]),
         ("train --data minst", &["unknown data set `minst`", "mnist"]),
         ("train --data digits:many", &["digits:many"]),
+        (
+            "train --data table:rows.csv?target=y --model mlp --augment cutmix",
+            &["only images can be augmented"],
+        ),
+        (
+            "lr-find --data table:rows.csv?target=y --model mlp --augment cutmix",
+            &["only images can be augmented"],
+        ),
+        (
+            "train --data table:rows.csv?target=y --model mlp --augment crop --augment-on device",
+            &["only images"],
+        ),
         ("train --data digits --download", &["mnist"]),
         ("train --model lennet", &["unknown model `lennet`", "lenet", "mlp"]),
         ("train --model nowhere.toml", &["nowhere.toml", "cannot read"]),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Image, TRANSFORM_STREAM, Transform, shape_of_images};
+use super::{Image, TRANSFORM_STREAM, Transform, image_shape};
 use crate::random::Random;
 use crate::{DType, Description, Error, Field, Request, Result, Sample, Source};
 
@@ -49,7 +49,7 @@ pub struct WithNumbers {
 /// # Errors
 /// The input is not f32 of `[channels, height, width]`, there is such a field already, or no number is drawn.
 pub fn with_numbers(source: Arc<dyn Source>, changes: Vec<Arc<dyn Drawn>>) -> Result<WithNumbers> {
-    let shape = shape_of_images(&*source)?;
+    let shape = image_shape(&*source)?;
     let count: usize = changes.iter().map(|change| change.numbers()).sum();
     let description = source.description().clone();
     if description.field(NUMBERS).is_some() || count == 0 {

@@ -111,14 +111,17 @@ pub struct Augmented {
 /// # Errors
 /// The input is not f32 of `[channels, height, width]`.
 pub fn augment(source: Arc<dyn Source>, transforms: Vec<Box<dyn Transform>>) -> Result<Augmented> {
-    let shape = shape_of_images(&*source)?;
+    let shape = image_shape(&*source)?;
     let field = source.description().field(INPUT);
     let normalization = field.and_then(|field| field.preparation.normalization()).cloned();
     Ok(Augmented { shape, normalization, source, transforms: transforms.into() })
 }
 
 /// Channels, height and width of the images of a source.
-fn shape_of_images(source: &dyn Source) -> Result<[usize; 3]> {
+///
+/// # Errors
+/// The input is not f32 of `[channels, height, width]`.
+pub fn image_shape(source: &dyn Source) -> Result<[usize; 3]> {
     let description = source.description();
     let field = description.field(INPUT).filter(|field| field.dtype == DType::F32);
     match field.map(|field| field.shape.as_slice()) {

@@ -6,12 +6,12 @@ use crate::settings::{Context, Described, SettingType, TYPE, Table, Value, unkno
 use crate::step::{CutMix, DeviceChange, Mix, MixUp};
 use crate::train::TrainerBuilder;
 use crate::{Error, ErrorKind, Result};
-use dropforge_data::Source;
 use dropforge_data::transform::{
     Affine, AutoAugment, AutoContrast, Blur, ColourJitter, Elastic, Equalise, Erase, Flip, FlipVertically,
     Grey, Noise, Perspective, Posterise, RandAugment, RandomCrop, RandomResizedCrop, Rotate, Sharpen,
-    Solarise, Transform, TrivialAugment, augment,
+    Solarise, Transform, TrivialAugment, augment, image_shape,
 };
+use dropforge_data::{DType, INPUT, Source};
 use std::sync::Arc;
 
 /// A random change of images that can be written down.
@@ -154,7 +154,7 @@ impl RunConfig {
     /// come from seed, epoch and sample. What is measured is not changed.
     ///
     /// # Errors
-    /// There are changes, but the samples are no images.
+    /// There are changes, those of the step included, but the samples are no images; or they are to be mixed, and no floats.
     pub fn augmented(&self, train: &Arc<dyn Source>) -> Result<Arc<dyn Source>> {
         let mut changes: Vec<Box<dyn Transform>> = Vec::new();
         for (_, change) in self.changes()? {
@@ -163,7 +163,14 @@ impl RunConfig {
                 Change::Both(change) if self.augment_on != AugmentOn::Device => {
                     changes.push(Box::new(change))
                 }
-                Change::Both(_) | Change::Mix(_) => {}
+                Change::Both(_) => drop(image_shape(&**train)?),
+                Change::Mix(mix) => {
+                    let floats =
+                        train.description().field(INPUT).is_some_and(|field| field.dtype == DType::F32);
+                    if mix.needs_images() || !floats {
+                        image_shape(&**train)?;
+                    }
+                }
             }
         }
         Ok(if changes.is_empty() { train.clone() } else { Arc::new(augment(train.clone(), changes)?) })
@@ -215,7 +222,7 @@ fn host_only(name: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dropforge_data::{INPUT, Loader, LoaderOptions, digits};
+    use dropforge_data::{Loader, LoaderOptions, digits, from_records};
 
     #[test]
     fn what_is_standard_depends_on_the_images() {
@@ -229,6 +236,30 @@ mod tests {
         assert_eq!(cifar[1].table()["padding"].as_integer(), Some(4));
         assert!(augmentations(&["standard"], &[13]).unwrap_err().to_string().contains("only images"));
         assert!(augmentations(&["flipp"], &[13]).unwrap_err().to_string().contains("did you mean `flip`"));
+    }
+
+    #[test]
+    fn changes_of_what_is_no_image_are_refused() {
+        let numbers: Arc<dyn Source> = Arc::new(from_records((0..4).map(|i| ([i as f32; 3], 0i32))).unwrap());
+        let tokens: Arc<dyn Source> = Arc::new(from_records((0..4).map(|i| ([i; 3], 0i32))).unwrap());
+        for place in ["host", "device"] {
+            for name in ["random_crop", "flip", "rotate", "erase", "grey", "cutmix", "mixup"] {
+                let text = format!("augment_on = '{place}'\n[[transforms]]\ntype = '{name}'");
+                let config = RunConfig::parse(&text).unwrap();
+                let refused = |data: &Arc<dyn Source>| {
+                    config
+                        .augmented(data)
+                        .err()
+                        .is_some_and(|error| error.to_string().contains("only images can be augmented"))
+                };
+                // Rows of floats can be mixed, nothing else.
+                assert_eq!(
+                    (refused(&numbers), refused(&tokens)),
+                    (name != "mixup", true),
+                    "{name} on the {place}"
+                );
+            }
+        }
     }
 
     #[test]

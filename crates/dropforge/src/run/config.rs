@@ -274,6 +274,13 @@ impl RunConfig {
     /// The folder is no run, or the file has an unknown key or a value that is none; the message names file and key.
     pub fn open(run: impl AsRef<Path>) -> Result<RunConfig> {
         let (path, text) = super::run_dir::read_config(run.as_ref())?;
+        // All settings have defaults; a run writes its own, so that one without any is what a full disk has left.
+        if RunConfig::settings(&text).is_ok_and(|table| table.is_empty()) {
+            return Err(Error::file(format!(
+                "{}: config.toml is empty or damaged: it has no settings; restore it from a copy",
+                path.display()
+            )));
+        }
         RunConfig::parse(&text).map_err(|error| error.context(path.display()))
     }
 

@@ -106,6 +106,11 @@ impl InputSpec {
                  start another run"
             )))
         };
+        if self.shape.is_empty() && self.description.is_none() && !now.shape.is_empty() {
+            return Err(Error::file(
+                "config.toml is empty or damaged: it does not say what samples look like; restore it from a copy",
+            ));
+        }
         if self.shape != now.shape {
             return differs("samples had the shape", format!("{:?}", self.shape), format!("{:?}", now.shape));
         }

@@ -6,8 +6,10 @@ use super::manifest::Manifest;
 use super::run_dir::{CONSTANTS, EVALUATE, MANIFEST, MODEL, PREDICT, read_latest};
 use super::safetensors::{TensorFile, write_with};
 use super::stored::{MOST_TEXT, Stored};
+use super::trained::{fits, load_programs};
 use crate::file::{self, FileKind};
-use crate::{Error, Result};
+use crate::step::Choices;
+use crate::{Error, Result, Runtime};
 use dropforge_ir::text::Template;
 use dropforge_ir::{Array, ValueType};
 use std::collections::BTreeMap;
@@ -36,9 +38,8 @@ impl Packed {
             tensors.text(name).map(String::from).ok_or_else(missing)
         };
         let manifest = Manifest::parse(&text(MANIFEST)?).map_err(|error| error.context(MANIFEST))?;
-        let template = |text: &str| Template::parse(text).map_err(Error::from);
-        let predict = template(&text(PREDICT)?)?;
-        let evaluate = tensors.text(EVALUATE).map(template).transpose()?;
+        let predict = template(PREDICT, &text(PREDICT)?)?;
+        let evaluate = tensors.text(EVALUATE).map(|text| template(EVALUATE, text)).transpose()?;
         let names: Vec<String> = tensors.types().map(|(name, _)| name.to_string()).collect();
         let mut constants = BTreeMap::new();
         for name in names {
@@ -51,12 +52,17 @@ impl Packed {
     }
 }
 
+/// A program of a file, by the name that errors give it.
+fn template(name: &str, text: &str) -> Result<Template> {
+    Template::parse(text).map_err(|error| Error::from(error).context(name))
+}
+
 /// Makes one file of the newest checkpoint of a run: [`Trained::open`](super::Trained::open) takes it, and the commands `predict`
 /// and `eval` do. It is a safetensors file, whose weights other programs read.
 ///
 /// # Errors
-/// The folder is no run or has no checkpoint, its network works with some batch sizes only, or the file cannot be written: see
-/// [`file::write`].
+/// The folder is no run or has no checkpoint, a file of it is damaged, so that what is packed could not be opened, its network works
+/// with some batch sizes only, or the file cannot be written: see [`file::write`]. A file that was there is then as before.
 pub fn pack(run: impl AsRef<Path>, file: impl AsRef<Path>) -> Result<()> {
     let (run, path) = (run.as_ref(), file.as_ref());
     let none = || Error::file(format!("{}: the run has no checkpoint yet", run.display()));
@@ -73,6 +79,7 @@ pub fn pack(run: impl AsRef<Path>, file: impl AsRef<Path>) -> Result<()> {
                 arrays.insert(format!("{CONSTANT}{name}"), array);
             }
         }
+        check(&texts, &arrays).map_err(|error| error.context(checkpoint.display()))?;
         Ok((texts, arrays))
     };
     let (texts, arrays) = read_latest(run, read)?.ok_or_else(none)?;
@@ -88,4 +95,27 @@ pub fn pack(run: impl AsRef<Path>, file: impl AsRef<Path>) -> Result<()> {
     file::write(path, FileKind::PackedRun, |out| {
         write_with(out, &texts, &tensors, |index| Ok(elements[index].clone()))
     })
+}
+
+/// Whether what is to be packed can be opened: a file that cannot must not take the place of one that can.
+fn check(texts: &BTreeMap<String, String>, arrays: &BTreeMap<String, Array>) -> Result<()> {
+    let (Some(manifest), Some(predict)) = (texts.get(MANIFEST), texts.get(PREDICT)) else { return Ok(()) };
+    let manifest = Manifest::parse(manifest).map_err(|error| error.context(MANIFEST))?;
+    let evaluate = texts.get(EVALUATE).map(|text| template(EVALUATE, text)).transpose()?;
+    let mut constants = BTreeMap::new();
+    for (name, array) in arrays {
+        if let Some(plain) = name.strip_prefix(CONSTANT) {
+            constants.insert(plain.to_string(), array.clone());
+        }
+    }
+    let stored = Stored::assemble(&manifest, template(PREDICT, predict)?, evaluate, constants);
+    let elements = |name: &str, ty: &ValueType| match arrays.get(name) {
+        Some(array) if array.ty() == *ty => Ok(array.clone()),
+        Some(array) => {
+            Err(Error::file(format!("{name} is {} in the weights, but {ty} in the program", array.ty())))
+        }
+        None => Err(Error::file(format!("{name} is in the program, but not among the weights"))),
+    };
+    let (forward, _) = load_programs(stored, &Runtime::shared()?, Choices::new(), elements)?;
+    fits(&manifest.inputs, &forward)
 }

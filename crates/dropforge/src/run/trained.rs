@@ -10,7 +10,7 @@ use super::measure::{Measuring, sums_of};
 use super::packed::Packed;
 use super::program_config::unnamed_parts;
 use super::raw::{IntoRaw, Raw};
-use super::run_dir::{BEST, CHOICES, MODEL, OPTIMIZER, read_config_if_any, read_latest};
+use super::run_dir::{BEST, CHOICES, EVALUATE, MODEL, OPTIMIZER, PREDICT, read_config_if_any, read_latest};
 use super::safetensors::TensorFile;
 use super::stored::Stored;
 use super::{Environment, InputSpec, RunConfig};
@@ -414,7 +414,7 @@ impl Trained {
     /// The probability of each class for each raw input. [`Trained::predict`] has an example.
     ///
     /// # Errors
-    /// As [`Trained::predict`], or the network gives no score per class.
+    /// As [`Trained::predict`], the network gives no score per class, or scores that are no numbers.
     pub fn probabilities(&self, inputs: impl IntoRaw) -> Result<Vec<Vec<f32>>> {
         self.softmax(&self.predict(inputs)?)
     }
@@ -453,7 +453,29 @@ impl Trained {
             let sum: f64 = parts.iter().sum();
             parts.into_iter().map(|part| (part / sum) as f32).collect()
         };
-        Ok(scores.to_vec::<f32>()?.chunks(classes).map(probabilities).collect())
+        let rows: Vec<Vec<f32>> = scores.to_vec::<f32>()?.chunks(classes).map(probabilities).collect();
+        // Infinite scores have no probabilities, either.
+        rows.iter().try_for_each(|row| self.check_numbers(row))?;
+        Ok(rows)
+    }
+
+    /// Refuses what a network gives if some of it is NaN, from which nothing can be told.
+    ///
+    /// # Errors
+    /// One of the outputs is NaN; the message says whether the weights hold some.
+    pub fn check_numbers(&self, outputs: &[f32]) -> Result<()> {
+        if !outputs.iter().any(|output| output.is_nan()) {
+            return Ok(());
+        }
+        let mut why = "the inputs or sums of them are too large, or no numbers".to_string();
+        for (name, buffer) in self.forward.weights().all() {
+            let holds_nan = buffer.read()?.to_f32().is_some_and(|numbers| numbers.iter().any(|x| x.is_nan()));
+            if holds_nan {
+                why = format!("the weights of the run hold NaN ({name}); train again with a lower rate");
+                break;
+            }
+        }
+        Err(Error::data(format!("the outputs are no numbers: {why}")))
     }
 
     /// The probabilities of all samples of a source, so many at a time: `row` is given the number of each and its
@@ -477,6 +499,7 @@ impl Trained {
                     let samples = scores.shape().first().copied().unwrap_or(1).max(1);
                     let width = scores.ty().shape.elements() / samples;
                     let mut values = scores.to_vec::<f32>()?;
+                    self.check_numbers(&values)?;
                     self.restore(&mut values);
                     values.chunks(width.max(1)).map(<[f32]>::to_vec).collect()
                 }
@@ -523,7 +546,7 @@ impl Trained {
     }
 }
 
-fn fits(inputs: &InputSpec, forward: &Forward) -> Result<()> {
+pub(super) fn fits(inputs: &InputSpec, forward: &Forward) -> Result<()> {
     match forward.inputs() {
         [(_, sample)] if inputs.description.is_none() && *sample.shape != *inputs.shape.as_slice() => {
             Err(Error::file(format!(
@@ -599,14 +622,15 @@ fn fitting(file: &mut TensorFile, name: &str, ty: &ValueType) -> Result<Array> {
     }
 }
 
-fn load_programs(
+/// Makes ready what a run holds; `elements` gives the weights by name and type.
+pub(super) fn load_programs(
     stored: Stored,
     runtime: &Runtime,
     choices: Choices,
     elements: impl FnMut(&str, &ValueType) -> Result<Array>,
 ) -> Result<Opened> {
     let Stored { hypers, predict, evaluate, .. } = stored;
-    let (template, program) = predict.checked(|_| false)?;
+    let (template, program) = predict.checked(|_| false).map_err(|error| error.context(PREDICT))?;
     let measures = match &evaluate {
         None => Err("it was saved by an earlier version".to_string()),
         Some((program, _)) if program.template.is_err() => {
@@ -614,7 +638,8 @@ fn load_programs(
         }
         Some((stored, measures)) => {
             let sums = sums_of(measures);
-            Ok((stored.checked(|name| sums.contains(name))?, stored, measures))
+            let checked = stored.checked(|name| sums.contains(name));
+            Ok((checked.map_err(|error| error.context(EVALUATE))?, stored, measures))
         }
     };
     let mut programs = vec![(&program, &predict)];

@@ -464,13 +464,29 @@ pub fn read_weights(path: impl AsRef<Path>) -> Result<BTreeMap<String, Array>> {
     Ok(all)
 }
 
+/// Refuses a name by which whoever reads the file would take it for one of another format.
+fn check_name(path: &Path, formats: &[&str]) -> Result<()> {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+    match extension.as_deref() {
+        Some(other @ ("pt" | "pth" | "bin" | "ckpt" | "npz" | "json")) if !formats.contains(&other) => {
+            Err(Error::file(format!(
+                "{}: files of the kind .{other} are not written here; give a name that ends in .safetensors",
+                path.display()
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Writes tensors as a file, NumPy's where its name ends in `.npz`, else safetensors; one of its kind that is there is
 /// replaced as a whole.
 ///
 /// # Errors
-/// The file cannot be written, or something else has its name: see [`file::write`].
+/// The file cannot be written, something else has its name (see [`file::write`]), or the name ends in that of a format which is not
+/// written, such as `.pth`.
 pub fn write_weights(path: impl AsRef<Path>, weights: &BTreeMap<String, Array>) -> Result<()> {
     let path = path.as_ref();
+    check_name(path, &["npz"])?;
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npz")) {
         let tensors: Vec<(&str, Tensor)> =
             weights.iter().map(|(name, array)| (name.as_str(), Tensor::from_array(array.clone()))).collect();
@@ -485,6 +501,7 @@ pub fn write_weights(path: impl AsRef<Path>, weights: &BTreeMap<String, Array>) 
 
 /// Writes parameters and statistics as a safetensors file, as a whole or not at all.
 fn save(states: &States, path: &Path) -> Result<()> {
+    check_name(path, &[])?;
     let states: Vec<&State> = states.iter().filter(|state| is_weight(state)).collect();
     let tensors: Vec<(&str, &ValueType)> = states.iter().map(|state| (state.name(), state.ty())).collect();
     file::write(path, FileKind::Safetensors, |out| write(out, &tensors, |index| states[index].read()))

@@ -289,11 +289,11 @@ fn word_at(bytes: &[u8], at: usize) -> Option<u32> {
 /// The files of an archive, from the directory at its end.
 pub(crate) fn entries(bytes: &[u8]) -> std::result::Result<Vec<Entry>, String> {
     // A comment of up to 65,535 bytes may stand behind the end record of 22.
-    let last = bytes.len().checked_sub(22).ok_or("it is no .npz file")?;
+    let last = bytes.len().checked_sub(22).ok_or("it is cut off, or no zip archive")?;
     let end = (last.saturating_sub(65_535)..=last)
         .rev()
         .find(|&at| word_at(bytes, at) == Some(END))
-        .ok_or("it is no .npz file, or its end is missing")?;
+        .ok_or("its end is missing: it is cut off, or no zip archive")?;
     let damaged = || "the directory is damaged".to_string();
     let count = half_at(bytes, end + 10).ok_or_else(damaged)?;
     let mut at = word_at(bytes, end + 16).ok_or_else(damaged)? as usize;

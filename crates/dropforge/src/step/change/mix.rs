@@ -3,7 +3,9 @@
 use crate::nn::Scope;
 use crate::settings::{Described, Table};
 use crate::tensor::Tensor;
+use crate::tensor::node::fail;
 use crate::{Error, Result, described};
+use dropforge_ir::DType;
 use std::sync::Arc;
 
 /// A way to mix the images of a batch with each other, in each training step anew. The loss of a mixture is mixed as well: for
@@ -12,6 +14,11 @@ pub trait Mix: Send + Sync {
     /// Mixtures of images `[batch, channels, height, width]` and as many others, and the part of the first ones in them, a scalar.
     /// Random numbers come from the scope.
     fn mix(&self, scope: &Scope, images: &Tensor, others: &Tensor) -> (Tensor, Tensor);
+
+    /// Whether inputs have to be images, `[batch, channels, height, width]`; if not, f32 of any shape is taken. Yes by default.
+    fn needs_images(&self) -> bool {
+        true
+    }
 
     /// Name and settings, as a configuration has them.
     ///
@@ -25,6 +32,10 @@ pub trait Mix: Send + Sync {
 impl Mix for Box<dyn Mix> {
     fn mix(&self, scope: &Scope, images: &Tensor, others: &Tensor) -> (Tensor, Tensor) {
         (**self).mix(scope, images, others)
+    }
+
+    fn needs_images(&self) -> bool {
+        (**self).needs_images()
     }
 
     fn config(&self) -> Result<Table> {
@@ -58,7 +69,8 @@ impl Mixed {
 }
 
 /// Each image is a weighted mean of itself and another (Zhang et al.: mixup, 2018). One weight a batch, from a Beta distribution;
-/// the larger one is the image's own, which changes nothing but what metrics compare with.
+/// the larger one is the image's own, which changes nothing but what metrics compare with. Rows of a table and whatever else is f32
+/// can be mixed as well.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MixUp {
     /// Both parameters of the Beta distribution: 1 makes all weights alike likely, less makes most mixtures weak.
@@ -82,6 +94,10 @@ impl Mix for MixUp {
         let part = beta(scope, self.alpha);
         let part = part.maximum(1.0 - &part);
         (weighted(images, others, &part), part)
+    }
+
+    fn needs_images(&self) -> bool {
+        false
     }
 
     fn config(&self) -> Result<Table> {
@@ -125,6 +141,13 @@ impl Mix for CutMix {
 /// One of several ways for each batch, all alike likely; `None` if there are none.
 pub(super) fn any_of(mixes: &[Arc<dyn Mix>], scope: &Scope, images: &Tensor) -> Option<(Tensor, Mixed)> {
     let (first, rest) = mixes.split_first()?;
+    let needs_images = mixes.iter().any(|mix| mix.needs_images());
+    if images.error().is_none() && (images.dtype() != DType::F32 || needs_images && images.rank() != 4) {
+        let wanted =
+            if needs_images { "images f32[batch, channels, height, width]" } else { "inputs of f32" };
+        let failed = fail("augment", format!("needs {wanted} to mix, got {}", images.ty()), &[images]);
+        return Some((failed.clone(), Mixed { part: failed }));
+    }
     let others = images.roll(&[1], 0);
     let (mut mixed, mut part) = first.mix(scope, images, &others);
     for (so_far, mix) in (1u16..).zip(rest) {

@@ -63,7 +63,7 @@ fn every_mistake_is_one_line() {
             &["only images can be augmented"],
         ),
         (
-            "train --data table:rows.csv?target=y --model mlp --augment crop --augment-on device",
+            "train --data table:rows.csv?target=y --model mlp --augment random_crop --augment-on device",
             &["only images"],
         ),
         ("train --data digits --download", &["mnist"]),

@@ -13,9 +13,9 @@ pub fn run(args: &Weights) -> Outcome {
         WeightsCommand::Show { file, json } => show(file, *json),
         WeightsCommand::Diff { first, second, json } => differences(first, second, *json),
         WeightsCommand::Convert { file, out } => {
-            writable(out)?;
             let is_npz = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npz"));
             let written = OutputFile::new(out, if is_npz { FileKind::Npz } else { FileKind::Safetensors })?;
+            writable(out)?;
             let weights = read_weights(file)?;
             write_weights(out, &weights)?;
             written.say(format_args!("{} tensors written to {}", weights.len(), out.display()))

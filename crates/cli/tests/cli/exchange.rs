@@ -216,7 +216,10 @@ fn weights_that_are_no_numbers_are_said() {
     assert!(text.contains(", 1 NaN") && text.contains(" to ") && !text.contains("mean NaN"), "{text}");
     let text = folder.succeed("weights diff good.safetensors run");
     assert!(text.contains("NaN on one side in 1 of 10 elements") && !text.contains("0.000e0"), "{text}");
-    folder.write("one.png", crate::common::png(28, 28, &[200; 784]));
+    let pixels: Vec<u8> = (0..784)
+        .map(|i| if (10..18).contains(&(i % 28)) && (84..700).contains(&i) { 255 } else { 0 })
+        .collect();
+    folder.write("one.png", crate::common::png(28, 28, &pixels));
     for line in ["predict run one.png", "predict run one.png --json", "predict run --data digits:60 --csv"] {
         let error = folder.fail(line);
         assert!(error.contains("the outputs are no numbers: the weights of the run hold NaN"), "{error}");

@@ -222,7 +222,7 @@ fn host_only(name: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dropforge_data::{Loader, LoaderOptions, digits, from_records};
+    use dropforge_data::{Loader, LoaderOptions, digits};
 
     #[test]
     fn what_is_standard_depends_on_the_images() {
@@ -236,30 +236,6 @@ mod tests {
         assert_eq!(cifar[1].table()["padding"].as_integer(), Some(4));
         assert!(augmentations(&["standard"], &[13]).unwrap_err().to_string().contains("only images"));
         assert!(augmentations(&["flipp"], &[13]).unwrap_err().to_string().contains("did you mean `flip`"));
-    }
-
-    #[test]
-    fn changes_of_what_is_no_image_are_refused() {
-        let numbers: Arc<dyn Source> = Arc::new(from_records((0..4).map(|i| ([i as f32; 3], 0i32))).unwrap());
-        let tokens: Arc<dyn Source> = Arc::new(from_records((0..4).map(|i| ([i; 3], 0i32))).unwrap());
-        for place in ["host", "device"] {
-            for name in ["random_crop", "flip", "rotate", "erase", "grey", "cutmix", "mixup"] {
-                let text = format!("augment_on = '{place}'\n[[transforms]]\ntype = '{name}'");
-                let config = RunConfig::parse(&text).unwrap();
-                let refused = |data: &Arc<dyn Source>| {
-                    config
-                        .augmented(data)
-                        .err()
-                        .is_some_and(|error| error.to_string().contains("only images can be augmented"))
-                };
-                // Rows of floats can be mixed, nothing else.
-                assert_eq!(
-                    (refused(&numbers), refused(&tokens)),
-                    (name != "mixup", true),
-                    "{name} on the {place}"
-                );
-            }
-        }
     }
 
     #[test]

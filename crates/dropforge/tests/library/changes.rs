@@ -7,7 +7,7 @@ use dropforge::data::transform::{
 };
 use dropforge::data::{Dataset, Description, Loader, LoaderOptions, Source};
 use dropforge::prelude::*;
-use dropforge::step::{Batch, CutMix, DeviceChange, Mix, MixUp};
+use dropforge::step::{Batch, DeviceChange, Mix, MixUp};
 use std::sync::Arc;
 
 /// Pictures without any order in them.
@@ -145,17 +145,6 @@ fn what_is_missing_is_said() {
     let narrow = Batch::from((&x, &y)).with("change", Tensor::ones([4, 2]));
     let missing = message(builder().augment(Flip::default()), narrow);
     assert!(missing.contains("needs 1 numbers of each sample, got f32[4, 2]"), "{missing}");
-    let rows = message(builder().mix(CutMix::new(1.0)), Batch::from((Tensor::ones([4, 9]), y.clone())));
-    assert!(
-        rows.contains("needs images f32[batch, channels, height, width] to mix, got f32[4, 9]"),
-        "{rows}"
-    );
-    let tokens = message(
-        builder().mix(MixUp::new(0.2)),
-        Batch::from((Tensor::from_vec(vec![1i32; 36], [4, 9]), y.clone())),
-    );
-    assert!(tokens.contains("needs inputs of f32 to mix, got i32[4, 9]"), "{tokens}");
-    builder().mix(MixUp::new(0.2)).compile_for((Tensor::ones([4, 9]), &y)).unwrap();
     let flat = Batch::from((Tensor::ones([4, 9]), y)).with("change", Tensor::ones([4, 1]));
     let missing = message(builder().augment(Flip::default()), flat);
     assert!(missing.contains("needs images f32[batch, channels, height, width], got f32[4, 9]"), "{missing}");

@@ -119,7 +119,7 @@ fn opened(
         return Ok(Testing::new(spec, source, skip_corrupt));
     }
     let (noted, inputs) = (read_split(run)?, Some(trained.inputs()));
-    let open = spec.open(&Opening { size, noted: noted.as_ref(), skip_corrupt, inputs })?;
+    let open = spec.open(&Opening { noted: noted.as_ref(), skip_corrupt, inputs, ..Opening::of(size) })?;
     open.notes.iter().for_each(|text| note(text));
     Ok(Testing::new(spec, open.kept.unwrap_or(open.test), skip_corrupt))
 }

@@ -135,10 +135,10 @@ fn trained_on(trained: &Trained, config: &RunConfig, run: &Path) -> Outcome<Open
     let noted = read_split(run)?;
     let (noted, inputs) = (noted.as_ref(), Some(trained.inputs()));
     Ok(DataSpec::parse(&config.data)?.open(&Opening {
-        size,
         noted,
         inputs,
         skip_corrupt: config.skip_corrupt,
+        ..Opening::of(size)
     })?)
 }
 

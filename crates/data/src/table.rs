@@ -31,6 +31,9 @@ pub struct TableOptions {
     pub categories: Vec<String>,
     /// Values that stand for a missing one, beside those that always do (see [`Table`]).
     pub missing: Vec<String>,
+    /// Whether a target of numbers stays as it stands, in place of being standardised: counts, or a yes or no for a loss of these.
+    /// Default `None`: only where it is 0 and 1, or −1 and 1, alone.
+    pub unscaled: Option<bool>,
 }
 
 impl TableOptions {
@@ -71,6 +74,8 @@ pub struct Table {
     classes: Option<Vec<String>>,
     /// Whether a column holds numbers, by its number in a row.
     numeric: Vec<bool>,
+    /// Whether a target of numbers stays as it stands.
+    unscaled: bool,
     rows: Vec<Vec<String>>,
 }
 
@@ -188,7 +193,13 @@ impl Table {
         }
         let classes = (!numeric[target_place])
             .then(|| rows.iter().map(|row| row[target_place].trim().to_string()).collect::<BTreeSet<_>>());
+        let is_yes_or_no = |no: f64| {
+            rows.iter().all(|row| {
+                parse_number(&row[target_place]).ok().flatten().is_some_and(|x| x == no || x == 1.0)
+            })
+        };
         Ok(Table {
+            unscaled: options.unscaled.unwrap_or_else(|| is_yes_or_no(0.0) || is_yes_or_no(-1.0)),
             name: name.into(),
             columns: places.iter().map(|&at| header[at].clone()).collect(),
             places,
@@ -357,6 +368,7 @@ impl Table {
         let input = Field::numbers(INPUT, DType::F32, &[width]).prepared(Preparation::Table { columns });
         let target = match &self.classes {
             Some(names) => Field::class(TARGET, names.iter().cloned()),
+            None if self.unscaled => Field::numbers(TARGET, DType::F32, &[1]),
             None => {
                 let (mean, std, _) = self.statistics(self.target_place, rows);
                 // Beyond the range of f32 nothing is normalised, and the samples are refused.

@@ -293,7 +293,9 @@ fn what_is_watched_must_be_measured() {
     let mut trainer = trainer();
     let error = trainer.fit(&data).callback(early_stopping(highest("val_f1"))).run().unwrap_err().to_string();
     assert!(
-        error.starts_with("there is no figure `val_f1`") && error.contains("`train_accuracy`"),
+        error.starts_with("there is no figure `val_f1`")
+            && error.contains("`train_accuracy`")
+            && error.contains(".validate(&data)"),
         "{error}"
     );
     let misspelt = keep_best(highest("val_acuracy"));

@@ -76,10 +76,12 @@ impl Predictions {
                 let &[_, width] = shape.as_slice() else {
                     return Err(Error::new("the network predicts several positions of a sample"));
                 };
+                let width = trained.classes().len().max(width);
                 if width > MOST_CLASSES {
                     return Err(Error::new(format!("there are {width} classes, more than {MOST_CLASSES}")));
                 }
-                let all = predicted.scores.softmax(1).to_vec::<f32>()?;
+                let all: Vec<f32> =
+                    trained.probabilities_of(predicted.scores)?.into_iter().flatten().collect();
                 let true_classes = predicted.targets.to_vec::<i32>()?;
                 let own: Vec<usize> = true_classes.iter().map(|&class| class.max(0) as usize).collect();
                 for (sample, (&truth, row)) in own.iter().zip(all.chunks(width.max(1))).enumerate() {
@@ -93,8 +95,12 @@ impl Predictions {
                 if given.len() != wanted.len() {
                     return Err(Error::new("predictions and targets are not alike"));
                 }
+                let start = numbers.len();
                 numbers.extend_from_slice(given);
                 targets.extend(wanted);
+                // In the units of the data.
+                trained.restore(&mut numbers[start..]);
+                trained.restore(&mut targets[start..]);
             }
             Ok(())
         })?;

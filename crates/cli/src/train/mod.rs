@@ -13,6 +13,7 @@ use crate::trace::{self, Timeline};
 use dropforge::Runtime;
 use dropforge::data::Source;
 use dropforge::file::FileKind;
+use dropforge::loss::Targets;
 use dropforge::run::{
     AugmentOn, DataSpec, OpenData, Opening, Part, RunConfig, RunDir, augmentations, differences, history,
     holds_run, read_split, record_layers, threads_of,
@@ -232,6 +233,7 @@ pub fn resolve(args: &Train) -> Outcome<Resolved> {
     config.size = args.data.size.map(|size| size as usize).or(config.size);
     let mut data = spec.open(&Opening {
         skip_corrupt: config.skip_corrupt,
+        unscaled: needed_targets(&config)? != Targets::Any,
         ..Opening::of(config.size.unwrap_or(IMAGE_SIZE))
     })?;
     // Chosen once, so that the run goes on in the same on another machine.
@@ -363,6 +365,7 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
         noted: read_split(path)?.as_ref(),
         skip_corrupt: config.skip_corrupt,
         inputs: Some(&config.inputs),
+        ..Opening::default()
     })?;
     note_split(&run, &data)?;
     config.inputs.check_continues(&data.inputs).map_err(|error| error.context("--resume"))?;
@@ -422,9 +425,17 @@ impl Watched {
     }
 }
 
+/// What the loss that is named needs of the targets; anything where none is.
+fn needed_targets(config: &RunConfig) -> Outcome<Targets> {
+    let loss = config.loss.as_ref().map(Part::build).transpose()?;
+    Ok(loss.map_or(Targets::Any, |loss| loss.targets()))
+}
+
 /// The trainer that a configuration describes.
 pub fn build(config: &RunConfig, data: &OpenData, runtime: &Runtime, watched: Watched) -> Outcome<Trainer> {
-    let net = config.model.build(config.inputs.outputs())?;
+    // One output tells two classes apart.
+    let one = config.inputs.classes.len() == 2 && needed_targets(config)?.tell_two_classes();
+    let net = config.model.build(if one { 1 } else { config.inputs.outputs() })?;
     let loss = config
         .loss
         .as_ref()
@@ -461,7 +472,19 @@ pub fn build(config: &RunConfig, data: &OpenData, runtime: &Runtime, watched: Wa
         trainer = trainer.metric(metric.build()?);
     }
     trainer = config.augment_steps(trainer)?;
-    Ok(trainer.compile(&data.train)?)
+    trainer.compile(&data.train).map_err(|error| {
+        let text = config.inputs.vocabulary().is_some();
+        let takes_tokens = config.model.takes_tokens();
+        let is_image = config.inputs.shape.len() == 3;
+        // A list of layers says what it takes by itself.
+        let fits = takes_tokens.is_none_or(|tokens| tokens == text) && (is_image || config.model.name() != "lenet");
+        if fits {
+            return Stop::from(error);
+        }
+        let other = if text { "gpt" } else { "mlp" };
+        let model = model.name();
+        format!("the model {model} does not take samples like these ({error}); choose another, such as --model {other}").into()
+    })
 }
 
 /// A folder in `runs/` that did not exist before.

@@ -212,6 +212,55 @@ fn a_run_of_yes_and_no_has_a_roc_curve() {
     assert!(folder.fail("plot numbers --what roc").contains("roc"));
 }
 
+/// Targets of a table are as the loss needs them, one output tells two classes apart, and figures have the units of the target.
+#[test]
+fn targets_of_a_table_suit_the_loss() {
+    let folder = Folder::new("targets");
+    let rows: String = (0..60).map(|i| format!("{},{}\n", i % 7, u8::from(i % 7 > 3))).collect();
+    folder.write("rows.csv", format!("x,yes\n{rows}"));
+    folder.write("one.toml", "[[layers]]\ntype = 'dense'\nunits = 1\n");
+    let number = |json: &str, key: &str| -> f64 {
+        let event: serde_json::Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
+        event[key].as_f64().unwrap_or_else(|| panic!("{key}: {json}"))
+    };
+    let train = "--epochs 60 --batch 10 --lr 0.1 --set schedule.type=constant --metrics accuracy,f1,auc";
+    for (run, data, model) in [
+        ("numbers", "table:rows.csv", "one.toml"),
+        ("classes", "table:rows.csv?classes=yes", "one.toml"),
+        ("built", "table:rows.csv?classes=yes", "mlp"),
+    ] {
+        folder.succeed(&format!(
+            "train --model {model} --data {data} --loss bce_with_logits {train} --out {run}"
+        ));
+        let measured = folder.succeed(&format!("eval {run} --json"));
+        assert!(number(&measured, "test_loss") > 0.0 && number(&measured, "test_auc") > 0.99, "{measured}");
+        let predicted = folder.succeed(&format!("predict {run} --data {data}"));
+        let row = predicted.lines().nth(1).unwrap();
+        let last: f64 = row.rsplit(',').next().unwrap().parse().unwrap();
+        assert!((0.0..=1.0).contains(&last), "{predicted}");
+        assert!(run == "numbers" || predicted.starts_with("sample,class,probability,0,1"), "{predicted}");
+    }
+    let wrong = folder.fail("train --model one.toml --data table:rows.csv --loss hinge --epochs 1");
+    assert!(wrong.contains("is 0, and the loss needs targets of 1 (yes) and -1 (no)"), "{wrong}");
+    let rows: String = (0..60).map(|i| format!("{},{}\n", i % 7, 200 + 10 * (i % 7))).collect();
+    folder.write("prices.csv", format!("x,price\n{rows}"));
+    // Far from what was learned, in the units of the price, which lie 10 apart.
+    folder.succeed(
+        "train --model one.toml --data table:prices.csv --epochs 1 --lr 0.000001 --metrics mae,mape,rmse --out prices",
+    );
+    let measured = folder.succeed("eval prices --json");
+    assert!(number(&measured, "test_mae") > 5.0 && number(&measured, "test_mape") < 1.0, "{measured}");
+    let measured = folder.succeed("eval prices --json --metrics mae");
+    assert!(number(&measured, "test_mae") > 5.0, "{measured}");
+    folder
+        .succeed("train --model one.toml --data table:prices.csv --loss poisson_nll --epochs 1 --out counts");
+    let model = folder.fail("train --data table:rows.csv --epochs 1");
+    assert!(
+        model.contains("lenet does not take samples like these") && model.contains("--model mlp"),
+        "{model}"
+    );
+}
+
 #[test]
 fn a_figure_is_watched_layers_are_recorded_and_steps_traced() {
     let folder = Folder::new("watched");

@@ -119,7 +119,12 @@ impl Dice {
     }
 }
 
-reduced!(BinaryCrossEntropy: |p| p, BinaryCrossEntropyOfLogits: sigmoid, Focal: sigmoid, Dice: sigmoid);
+reduced!(
+    BinaryCrossEntropy in YesNo: |p| p,
+    BinaryCrossEntropyOfLogits in YesNo: sigmoid,
+    Focal in YesNo: sigmoid,
+    Dice in YesNo: sigmoid,
+);
 
 fn sigmoid(score: f32) -> f32 {
     1.0 / (1.0 + (-score).exp())

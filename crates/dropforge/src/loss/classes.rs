@@ -186,4 +186,4 @@ impl Contrastive {
     }
 }
 
-reduced!(CategoricalCrossEntropy, KlDivergence, Contrastive);
+reduced!(CategoricalCrossEntropy in Probabilities, KlDivergence, Contrastive);

@@ -4,6 +4,7 @@ use crate::settings::{Context, SettingType, Value};
 use crate::tensor::Tensor;
 use crate::tensor::node::fail;
 use crate::{Error, Result};
+use dropforge_ir::DType;
 
 /// What becomes of the losses of the elements or positions of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +67,19 @@ impl SettingType for Reduction {
     }
 }
 
+/// What is wrong with shapes that are not alike.
+pub(super) fn unlike(name: &str, prediction: &Tensor, target: &Tensor) -> String {
+    if target.dtype() == DType::I32 && prediction.rank() == target.rank() + 1 {
+        return format!(
+            "the targets are class numbers, {}, which cross_entropy takes; {name} takes f32{} like the prediction",
+            target.ty(),
+            prediction.shape()
+        );
+    }
+    let (prediction, target) = (prediction.shape(), target.shape());
+    format!("prediction {prediction} and target {target} must have one shape; reshape one")
+}
+
 /// Floats of one shape, in f32; what would broadcast is refused, since it is nearly always a forgotten axis.
 #[track_caller]
 pub(super) fn alike(
@@ -74,12 +88,7 @@ pub(super) fn alike(
     target: &Tensor,
 ) -> std::result::Result<[Tensor; 2], Tensor> {
     if prediction.shape() != target.shape() {
-        let message = format!(
-            "prediction {} and target {} must have one shape; reshape one",
-            prediction.shape(),
-            target.shape()
-        );
-        return Err(fail(name, message, &[prediction, target]));
+        return Err(fail(name, unlike(name, prediction, target), &[prediction, target]));
     }
     Ok([prediction.floats(name)?, target.floats(name)?])
 }
@@ -153,10 +162,10 @@ macro_rules! told {
 }
 pub(super) use told;
 
-/// The loss of a prediction and a target by reducing what `each` gives; behind losses of yes and no, how probable a yes is for
-/// what the network gives.
+/// The loss of a prediction and a target by reducing what `each` gives; behind `in` what targets it
+/// needs; behind losses of yes and no, how probable a yes is for what the network gives.
 macro_rules! reduced {
-    ($($type:ident $(: $probability:expr)?),* $(,)?) => {$(
+    ($($type:ident $(in $targets:ident)? $(: $probability:expr)?),* $(,)?) => {$(
         impl $crate::loss::Loss for $type {
             fn loss(&self, prediction: &$crate::Tensor, target: &$crate::Tensor) -> $crate::Tensor {
                 self.reduction.of(&self.each(prediction, target))
@@ -166,6 +175,12 @@ macro_rules! reduced {
                 fn probability(&self, output: f32) -> Option<f32> {
                     let probability: fn(f32) -> f32 = $probability;
                     Some(probability(output))
+                }
+            )?
+
+            $(
+                fn targets(&self) -> $crate::loss::Targets {
+                    $crate::loss::Targets::$targets
                 }
             )?
 

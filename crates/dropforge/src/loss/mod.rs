@@ -9,6 +9,7 @@ mod declare;
 mod mse;
 mod ranking;
 mod regression;
+mod targets;
 
 pub use added::{Added, added};
 pub use binary::{
@@ -30,6 +31,9 @@ pub use regression::{
     AbsoluteError, GaussianLogLikelihood, Huber, Poisson, SmoothAbsoluteError, gaussian_nll, huber, mae,
     poisson_nll, smooth_l1,
 };
+
+pub use targets::Targets;
+pub(crate) use targets::of;
 
 use crate::settings::Table;
 use crate::tensor::{Tag, Tensor};
@@ -55,6 +59,11 @@ pub trait Loss: Send + Sync {
     fn probability(&self, output: f32) -> Option<f32> {
         let _ = output;
         None
+    }
+
+    /// What targets have to be: steps refuse others. Default [`Targets::Any`].
+    fn targets(&self) -> Targets {
+        Targets::Any
     }
 
     /// Name and settings of the loss as a file has them.
@@ -91,6 +100,10 @@ macro_rules! pointer_loss {
 
             fn probability(&self, output: f32) -> Option<f32> {
                 (**self).probability(output)
+            }
+
+            fn targets(&self) -> Targets {
+                (**self).targets()
             }
 
             fn config(&self) -> Result<Table> {

@@ -1,5 +1,6 @@
 //! Mean squared error.
 
+use super::declare::unlike;
 use super::{Loss, at};
 use crate::settings::{Described, Table};
 use crate::tensor::Tensor;
@@ -33,12 +34,7 @@ impl Loss for MeanSquaredError {
         let prediction = &at(prediction, self.site);
         // Broadcasting here is nearly always a forgotten axis.
         if prediction.shape() != target.shape() {
-            let message = format!(
-                "prediction {} and target {} must have one shape; reshape one",
-                prediction.shape(),
-                target.shape()
-            );
-            return fail("mse", message, &[prediction, target]);
+            return fail("mse", unlike("mse", prediction, target), &[prediction, target]);
         }
         // The loss of halves is f32.
         (prediction.widened() - target.widened()).square().mean(..)

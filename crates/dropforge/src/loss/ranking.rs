@@ -147,4 +147,4 @@ impl Triplet {
     }
 }
 
-reduced!(Hinge, HingeEmbedding, SoftMargin);
+reduced!(Hinge in Signs, HingeEmbedding in Signs, SoftMargin in Signs);

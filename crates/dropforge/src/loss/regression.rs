@@ -150,4 +150,4 @@ impl GaussianLogLikelihood {
     }
 }
 
-reduced!(AbsoluteError, Huber, SmoothAbsoluteError, Poisson, GaussianLogLikelihood);
+reduced!(AbsoluteError, Huber, SmoothAbsoluteError, Poisson in Counts, GaussianLogLikelihood);

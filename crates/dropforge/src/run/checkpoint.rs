@@ -1,7 +1,7 @@
 //! Checkpoints: everything of a training run, on the device and on the host, as files that belong together.
 
 use super::chosen::Chosen;
-use super::manifest::{Manifest, Training};
+use super::manifest::{Manifest, Training, Yes};
 use super::run_dir::{BEST, CHOICES, MANIFEST, METRICS, MODEL, OPTIMIZER, RunDir, STATE, read_latest};
 use super::safetensors::{self, TensorFile};
 use super::stored::Stored;
@@ -76,6 +76,7 @@ pub(super) fn save(run: &RunDir, snapshot: &Snapshot<'_>, programs: &Stored, rep
     let inputs = InputSpec::described(snapshot.description);
     let mut about =
         Manifest::new(network.sample().dtype, inputs, training, Environment::now(network.runtime()));
+    about.yes = Yes::of(|output| network.probability(output));
     about.kept = snapshot.keeps;
     about.replaces = replaces;
     programs.describe(&mut about);

@@ -74,6 +74,10 @@ impl Trained {
     /// # Errors
     /// As [`Trained::evaluate`], or prediction and target do not fit the loss or a metric.
     pub fn evaluate_by(&self, test: &impl IntoSource, batch: usize, mut meter: Meter) -> Result<Evaluation> {
+        let target = self.inputs().description.as_ref().and_then(|about| about.target());
+        if let Some(units) = target.and_then(|target| target.preparation.normalization()) {
+            meter = meter.units(units.clone());
+        }
         self.each_batch(test, batch, |predicted| {
             meter.add(predicted.scores, predicted.targets, predicted.samples)
         })?;

@@ -41,6 +41,9 @@ pub(super) struct Manifest {
     pub parameters: usize,
     /// What inputs look like, and what outputs mean.
     pub inputs: InputSpec,
+    /// What one output says, where the loss is of yes and no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yes: Option<Yes>,
     /// How it was trained.
     pub training: Training,
     /// What trained it.
@@ -51,6 +54,30 @@ pub(super) struct Manifest {
     /// Its layers, in the order in which values pass them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<Layer>,
+}
+
+/// How an output says how probable a yes is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Yes {
+    /// By its sigmoid.
+    Logit,
+    /// It is the probability.
+    Probability,
+}
+
+impl Yes {
+    /// How the outputs of a loss of yes and no say it; `None` for other losses.
+    pub fn of(probability: impl Fn(f32) -> Option<f32>) -> Option<Yes> {
+        Some(if probability(0.0)? == 0.0 { Yes::Probability } else { Yes::Logit })
+    }
+
+    pub fn probability(self, output: f32) -> f32 {
+        match self {
+            Yes::Logit => 1.0 / (1.0 + (-output).exp()),
+            Yes::Probability => output,
+        }
+    }
 }
 
 fn one() -> usize {
@@ -218,6 +245,7 @@ impl Manifest {
             hyperparameters: BTreeMap::new(),
             element: element.name().into(),
             inputs,
+            yes: None,
             training,
             environment,
             evaluation: None,

@@ -5,7 +5,7 @@ use super::checkpoint::load_model;
 use super::chosen::Chosen;
 use super::evaluating::batches;
 use super::forward::{Forward, Weights};
-use super::manifest::{self, Manifest};
+use super::manifest::{self, Manifest, Yes};
 use super::measure::{Measuring, sums_of};
 use super::packed::Packed;
 use super::program_config::unnamed_parts;
@@ -50,6 +50,8 @@ pub struct Trained {
     measuring: std::result::Result<Measuring, String>,
     parameters: usize,
     layers: Vec<SummaryRow>,
+    /// How an output says how probable a yes is, where the loss is of yes and no.
+    yes: Option<Yes>,
     /// Whether it comes from a file of others, which says nothing of a loss.
     imported: bool,
 }
@@ -100,10 +102,10 @@ impl Trained {
     ) -> Trained {
         let imported = manifest.is_imported();
         let measuring = measuring.map_err(|reason| if imported { FROM_FILE.into() } else { reason });
-        let Manifest { inputs, environment, layers, parameters, .. } = manifest;
+        let Manifest { inputs, environment, layers, parameters, yes, .. } = manifest;
         let layers = layers.into_iter().map(manifest::Layer::row).collect();
         let environment = Some(environment);
-        Trained { inputs, config, environment, forward, measuring, parameters, layers, imported }
+        Trained { inputs, config, environment, forward, measuring, parameters, layers, yes, imported }
     }
 
     /// Loads the best weights of a run whose training kept them: see [`keep_best`](crate::train::keep_best).
@@ -174,6 +176,7 @@ impl Trained {
     pub fn open_with(run: impl AsRef<Path>, net: impl Layer + 'static, runtime: &Runtime) -> Result<Trained> {
         let run = run.as_ref();
         let manifest = read_latest(run, Manifest::read)?.ok_or_else(|| no_checkpoint(run))?;
+        let yes = manifest.as_ref().and_then(|manifest| manifest.yes);
         let (inputs, sample, environment) = match manifest {
             Some(manifest) => (manifest.inputs.clone(), manifest.sample()?, Some(manifest.environment)),
             None => {
@@ -183,7 +186,7 @@ impl Trained {
             }
         };
         let trained = Trained::with_layers(run, inputs, sample, Box::new(net), runtime)?;
-        Ok(Trained { environment, ..trained })
+        Ok(Trained { environment, yes, ..trained })
     }
 
     fn with_layers(
@@ -210,6 +213,7 @@ impl Trained {
             measuring,
             parameters,
             layers,
+            yes: None,
             imported,
         })
     }
@@ -416,7 +420,7 @@ impl Trained {
     /// # Errors
     /// As [`Trained::predict`], the network gives no score per class, or scores that are no numbers.
     pub fn probabilities(&self, inputs: impl IntoRaw) -> Result<Vec<Vec<f32>>> {
-        self.softmax(&self.predict(inputs)?)
+        self.probabilities_of(&self.predict(inputs)?)
     }
 
     /// The most probable class of each raw input.
@@ -440,12 +444,22 @@ impl Trained {
         Ok(Classified { class: class.clone(), index, probability })
     }
 
-    fn softmax(&self, scores: &Tensor) -> Result<Vec<Vec<f32>>> {
+    /// The probability of each class from what the network predicts, `[samples, classes]`, or one output that tells the second
+    /// of two classes from the first.
+    ///
+    /// # Errors
+    /// The network gives no score per class.
+    pub fn probabilities_of(&self, scores: &Tensor) -> Result<Vec<Vec<f32>>> {
         let (&[_, classes], DType::F32) = (scores.shape().iter().as_slice(), scores.dtype()) else {
             return Err(Error::data(format!("the model gives {}, not one score per class", scores.ty())));
         };
         if classes == 0 {
             return Err(Error::data("the model gives no scores"));
+        }
+        if classes == 1 && self.classes().len() == 2 {
+            let yes = self.yes.unwrap_or(Yes::Logit);
+            let yes = scores.to_vec::<f32>()?.into_iter().map(|output| yes.probability(output));
+            return Ok(yes.map(|yes| vec![1.0 - yes, yes]).collect());
         }
         let probabilities = |scores: &[f32]| -> Vec<f32> {
             let largest = scores.iter().fold(f32::NEG_INFINITY, |largest, &score| largest.max(score));
@@ -479,7 +493,8 @@ impl Trained {
     }
 
     /// The probabilities of all samples of a source, so many at a time: `row` is given the number of each and its
-    /// probabilities, or what a regression gives.
+    /// probabilities, or what a regression gives, in the units of the target; where the loss is of yes and no and there are no classes,
+    /// how probable a yes is.
     ///
     /// # Errors
     /// As [`Trained::evaluate`], or what `row` returned.
@@ -494,13 +509,16 @@ impl Trained {
         for batch in batches(source.source(), batch, &names)? {
             let scores = Tensor::from_array(self.first(&batch?.1)?);
             let rows = match self.classes().is_empty() {
-                false => self.softmax(&scores)?,
+                false => self.probabilities_of(&scores)?,
                 true => {
                     let samples = scores.shape().first().copied().unwrap_or(1).max(1);
                     let width = scores.ty().shape.elements() / samples;
                     let mut values = scores.to_vec::<f32>()?;
                     self.check_numbers(&values)?;
-                    self.restore(&mut values);
+                    match self.yes {
+                        Some(yes) => values.iter_mut().for_each(|value| *value = yes.probability(*value)),
+                        None => self.restore(&mut values),
+                    }
                     values.chunks(width.max(1)).map(<[f32]>::to_vec).collect()
                 }
             };
@@ -532,6 +550,7 @@ impl Trained {
             measuring,
             parameters: 0,
             layers: Vec::new(),
+            yes: None,
             imported: true,
         }
     }

@@ -21,13 +21,20 @@ pub fn unknown(what: &str, name: &str, list: &str, known: &[&str]) -> Error {
     Error::of(ErrorKind::Setting, format!("{what} `{shown}{more}`{guess}{list}"))
 }
 
-/// The known name that differs least, if it differs in less than half of its letters.
+/// Letters from which on the start of a name is taken for the whole.
+const LEAST_START: usize = 3;
+
+/// The shortest known name that begins so, else the one that differs least, if it differs in less than half of its letters.
 fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     if name.chars().count() > SHOWN {
         return None;
     }
     let simple = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
     let name = simple(name);
+    let begins = |known: &&&str| name.chars().count() >= LEAST_START && simple(known).starts_with(&name);
+    if let Some(whole) = known.iter().filter(begins).min_by_key(|known| known.len()) {
+        return Some(whole);
+    }
     let distances = known.iter().map(|known| (distance(&name, &simple(known)), *known));
     distances
         .filter(|(distance, known)| *distance <= known.len().max(2) / 2)
@@ -35,18 +42,25 @@ fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
         .map(|(_, known)| known)
 }
 
-/// How many letters have to be put in, left out or replaced (Levenshtein, 1966).
+/// How many letters have to be put in, left out, replaced or swapped with the next (Damerau, 1964).
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
+    // The row above, and that above it with the letter that led to the row above.
+    let mut before: Option<(char, Vec<usize>)> = None;
     for (i, left) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
+        let mut next = vec![i + 1];
         for (j, right) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(left != *right);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+            let replaced = row[j] + usize::from(left != *right);
+            let mut least = replaced.min(next[j] + 1).min(row[j + 1] + 1);
+            if let (Some((letter, above)), Some(other)) = (&before, j.checked_sub(1))
+                && (*letter, b[other]) == (*right, left)
+            {
+                least = least.min(above[other] + 1);
+            }
+            next.push(least);
         }
+        before = Some((left, std::mem::replace(&mut row, next)));
     }
     row[b.len()]
 }
@@ -63,6 +77,9 @@ mod tests {
         {
             assert_eq!(nearest(wrong, &known), Some(right));
         }
+        assert_eq!(nearest("sdg", &["sam", "sgd", "adam"]), Some("sgd"));
+        assert_eq!(nearest("acc", &["auc", "mae", "balanced_accuracy", "accuracy"]), Some("accuracy"));
+        assert_eq!(nearest("val_acc", &["val_auc", "val_loss", "val_accuracy"]), Some("val_accuracy"));
         assert_eq!(nearest("transformer", &known), None);
         assert_eq!(nearest(&"x".repeat(1 << 20), &known), None);
         let error = unknown("unknown layer", &"é".repeat(1000), "known are", &known).to_string();

@@ -6,6 +6,7 @@ use super::precision::Precision;
 use super::states::States;
 use super::task::{Objective, Task};
 use crate::error::{Error, ErrorKind, Result};
+use crate::loss::Targets;
 use crate::metric::{self, MeanLoss, Measured, Metric, Slot, Use};
 use crate::nn::trace::{Declared, Passed, Trace};
 use crate::nn::{Mode, STEP, Scope};
@@ -15,6 +16,7 @@ use crate::tensor::gradient::walk;
 use crate::tensor::lower::{Leaves, Lowering};
 use crate::tensor::node::Node;
 use crate::tensor::{Runtime, Tensor};
+use dropforge_data::Normalization;
 use dropforge_ir::{DType, Program, ValueType};
 use dropforge_runtime::{Argument, BufferRef, Choices, Executable, Options, load_with};
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -69,6 +71,8 @@ pub(crate) struct Recipe<'a> {
     /// The metrics that were chosen; `None` for the usual ones.
     pub metrics: Option<&'a [Arc<dyn Metric>]>,
     pub fields: &'a Fields,
+    /// By what the target was standardised: metrics see it in its own units.
+    pub units: Option<&'a Normalization>,
 }
 
 /// The program that predicts: the outputs of the task, from the fields that they need.
@@ -136,7 +140,7 @@ fn trace_step(recipe: &Recipe<'_>, samples: usize, training: Option<(&Updates, &
         recipe.fields.iter().map(|field| (&*field.name, batch.get(&field.name))).collect();
     let name = if updates.is_some() { "train" } else { "evaluate" };
     let traced = assemble(name, scope.finish()?, &inputs, &outputs)?;
-    Ok(Traced { metrics, classes: classes(&inputs, &objective), ..traced })
+    Ok(Traced { metrics, classes: classes(&inputs, &objective, recipe.task.targets()), ..traced })
 }
 
 fn scalar_loss(value: &Tensor) -> Tensor {
@@ -167,6 +171,7 @@ fn trace_metrics(
     };
     add(&mean_loss, loss, loss)?;
     let prediction = objective.outputs.first().map(|(_, prediction)| prediction);
+    let restored = recipe.units.and_then(|units| restored(units, prediction?, objective.target.as_ref()?));
     let usual = match (prediction, &objective.target) {
         (Some(prediction), Some(target)) => metric::usual(prediction, target),
         _ => Vec::new(),
@@ -179,6 +184,8 @@ fn trace_metrics(
                 metric.name()
             )));
         };
+        let (prediction, target) =
+            restored.as_ref().map_or((prediction, target), |[prediction, target]| (prediction, target));
         add(metric, prediction, target)?;
     }
     for (metric, prediction, target) in &objective.measured {
@@ -187,11 +194,30 @@ fn trace_metrics(
     Ok(slots)
 }
 
+/// Prediction and target in the units of the raw data; `None` where they are not alike, so that nobody knows what the network
+/// says.
+pub(crate) fn restored(units: &Normalization, prediction: &Tensor, target: &Tensor) -> Option<[Tensor; 2]> {
+    if prediction.shape() != target.shape() || !target.dtype().is_float() || target.rank() == 0 {
+        return None;
+    }
+    let scale = |numbers: &[f32]| {
+        let mut shape = vec![1; target.rank()];
+        if numbers.len() > 1 {
+            *shape.get_mut(1)? = numbers.len();
+        }
+        Some(Tensor::from_slice(numbers, shape))
+    };
+    let (mean, std) = (scale(units.mean())?, scale(units.std())?);
+    Some([prediction, target].map(|value| value.widened() * &std + &mean))
+}
+
 /// The field that is the target, if that holds class indices, and the number of classes.
-fn classes(inputs: &[(&str, Tensor)], objective: &Objective) -> Option<(usize, usize)> {
+fn classes(inputs: &[(&str, Tensor)], objective: &Objective, targets: Targets) -> Option<(usize, usize)> {
     let (prediction, target) = (&objective.outputs.first()?.1, objective.target.as_ref()?);
     let place = inputs.iter().position(|(_, port)| Arc::ptr_eq(&port.node, &target.node))?;
-    Some((place, metric::class_count(prediction, target)?))
+    let count = metric::class_count(prediction, target)?;
+    // One output for two classes.
+    Some((place, if count == 1 && targets.tell_two_classes() { 2 } else { count }))
 }
 
 /// Lowers what was traced.

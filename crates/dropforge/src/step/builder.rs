@@ -7,7 +7,7 @@ use super::precision::Precision;
 use super::task::{Supervised, Task};
 use super::training::Step;
 use crate::error::{Error, ErrorKind, Result};
-use crate::loss::Loss;
+use crate::loss::{Loss, Targets};
 use crate::metric::Metric;
 use crate::nn::Layer;
 use crate::nn::trace::own_port;
@@ -191,6 +191,18 @@ impl StepBuilder {
     pub fn normalized(mut self, normalization: Normalization) -> StepBuilder {
         self.changes.normalization = Some(normalization);
         self
+    }
+
+    /// By what the targets were standardised: see [`NetworkBuilder::units`].
+    #[must_use]
+    pub fn units(mut self, units: Normalization) -> StepBuilder {
+        self.network = self.network.units(units);
+        self
+    }
+
+    /// What the loss needs of the targets.
+    pub(crate) fn targets(&self) -> Targets {
+        self.network.targets()
     }
 
     pub(crate) fn changes(&self) -> &Changes {

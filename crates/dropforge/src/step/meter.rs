@@ -1,10 +1,12 @@
 //! Measuring predictions that come from anywhere.
 
+use super::build::restored;
 use super::evaluation::Evaluation;
 use crate::error::Result;
-use crate::loss::Loss;
+use crate::loss::{self, Loss};
 use crate::metric::{Figures, Measured, Metric, finish, numbers, usual};
 use crate::tensor::{Runtime, Tensor};
+use dropforge_data::Normalization;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,6 +34,7 @@ pub struct Meter {
     loss_sum: f64,
     samples: u64,
     started: Instant,
+    units: Option<Normalization>,
 }
 
 impl Meter {
@@ -44,6 +47,7 @@ impl Meter {
             loss_sum: 0.0,
             samples: 0,
             started: Instant::now(),
+            units: None,
         }
     }
 
@@ -51,6 +55,14 @@ impl Meter {
     #[must_use]
     pub fn metrics(mut self, metrics: impl IntoIterator<Item = Arc<dyn Metric>>) -> Meter {
         self.chosen = Some(metrics.into_iter().collect());
+        self
+    }
+
+    /// By what predictions and targets were standardised: metrics, though not the loss, are then in the units of the raw targets.
+    /// Default: they were not.
+    #[must_use]
+    pub fn units(mut self, units: Normalization) -> Meter {
+        self.units = Some(units);
         self
     }
 
@@ -63,7 +75,10 @@ impl Meter {
             let metrics = self.chosen.clone().unwrap_or_else(|| usual(prediction, target));
             self.metrics = metrics.into_iter().map(|metric| (metric, Vec::new())).collect();
         }
-        let loss = self.loss.loss(prediction, target);
+        let loss = loss::of(&*self.loss, prediction, target);
+        let restored = self.units.as_ref().and_then(|units| restored(units, prediction, target));
+        let (prediction, target) =
+            restored.as_ref().map_or((prediction, target), |[prediction, target]| (prediction, target));
         let measured = Measured { prediction, target };
         let sums = self.metrics.iter().map(|(metric, _)| (metric.update(&measured), metric.keep(&measured)));
         let sums: Vec<(Vec<Tensor>, Vec<Tensor>)> = sums.collect();

@@ -1,7 +1,7 @@
 //! Networks with their states, for predictions.
 
 use super::Compilation;
-use super::batch::{Batch, Fields, IntoSample};
+use super::batch::{Batch, Fields, IntoSample, TARGET};
 use super::build::{Compiled, Recipe, Traced, hyper_values, trace_evaluate, trace_predict};
 use super::evaluation::Evaluation;
 use super::input::Input;
@@ -12,13 +12,14 @@ use super::states::States;
 use super::summary::Summary;
 use super::task::{Forward, PREDICTION, Supervised, Task};
 use crate::error::{Error, ErrorKind, Result};
-use crate::loss::Loss;
+use crate::loss::{Loss, Targets};
 use crate::metric::{Figures, Metric, Slot, SumState, finish};
 use crate::nn::Layer;
 use crate::tensor::check::is_check;
 use crate::tensor::node::Place;
 use crate::tensor::runtime::Placed;
 use crate::tensor::{Runtime, Tensor};
+use dropforge_data::Normalization;
 use dropforge_ir::{Array, ValueType};
 use dropforge_runtime::{Argument, BufferRef, Choices};
 use std::collections::BTreeMap;
@@ -57,6 +58,8 @@ pub struct Network {
     metrics: Option<Vec<Arc<dyn Metric>>>,
     /// The metrics with the states that hold their sums over an evaluation; empty before the first.
     slots: Vec<Slot>,
+    /// By what the targets were standardised.
+    units: Option<Normalization>,
     /// What the evaluation has kept of its batches.
     kept: Kept,
     /// The place of a field with class indices, and how many classes there are.
@@ -87,6 +90,7 @@ pub struct NetworkBuilder {
     seed: u64,
     precision: Precision,
     runtime: Option<Runtime>,
+    units: Option<Normalization>,
 }
 
 impl NetworkBuilder {
@@ -96,7 +100,7 @@ impl NetworkBuilder {
     }
 
     pub(super) fn of(task: Arc<dyn Task>) -> NetworkBuilder {
-        NetworkBuilder { task, metrics: None, seed: 0, precision: Precision::F32, runtime: None }
+        NetworkBuilder { task, metrics: None, seed: 0, precision: Precision::F32, runtime: None, units: None }
     }
 
     /// For these layers and a loss, to predict and to evaluate.
@@ -138,6 +142,18 @@ impl NetworkBuilder {
     pub fn precision(mut self, precision: Precision) -> NetworkBuilder {
         self.precision = precision;
         self
+    }
+
+    /// By what the targets were standardised: metrics, though not the loss, are then in the units of the raw targets, where
+    /// predictions have the shape of the targets. Default: they were not.
+    #[must_use]
+    pub fn units(mut self, units: Normalization) -> NetworkBuilder {
+        self.units = Some(units);
+        self
+    }
+
+    pub(super) fn targets(&self) -> Targets {
+        self.task.targets()
     }
 
     /// The layers with their output shapes, for a batch of 1, and parameters. Nothing is computed and no memory is taken for
@@ -190,6 +206,7 @@ impl NetworkBuilder {
             measured: (0..fields.iter().len()).collect(),
             needed: traced.inputs.clone(),
             metrics: self.metrics,
+            units: self.units,
             slots: Vec::new(),
             kept: Kept::default(),
             classes: None,
@@ -319,6 +336,11 @@ impl Network {
             {
                 check_classes(values, classes, samples)?;
             }
+            if let Input::Host(values) = &input
+                && self.fields.at(place).name == TARGET
+            {
+                check_targets(values, self.task.targets(), samples)?;
+            }
             inputs.push(input);
         }
         let arguments: Vec<Argument<'_>> = inputs.iter().map(Input::argument).collect();
@@ -333,7 +355,12 @@ impl Network {
 
     /// What the programs of this network are made of.
     pub(super) fn recipe(&self) -> Recipe<'_> {
-        Recipe { task: &*self.task, metrics: self.metrics.as_deref(), fields: &self.fields }
+        Recipe {
+            task: &*self.task,
+            metrics: self.metrics.as_deref(),
+            fields: &self.fields,
+            units: self.units.as_ref(),
+        }
     }
 
     /// The program that evaluates; what it tells about classes and metrics is kept.
@@ -420,6 +447,11 @@ impl Network {
     /// Sets a runtime scalar from the next run on.
     pub(super) fn choose(&mut self, name: &str, value: f64) {
         self.chosen.insert(name.to_string(), value);
+    }
+
+    /// How probable a yes is where the prediction is this; `None` unless the loss is of yes and no.
+    pub(crate) fn probability(&self, output: f32) -> Option<f32> {
+        self.task.probability(output)
     }
 
     /// Number of classes, if the targets are class indices.
@@ -531,6 +563,16 @@ impl Network {
 
 pub(super) fn gone() -> Error {
     Error::program("the program is gone")
+}
+
+/// Targets must be what the loss needs.
+fn check_targets(values: &Array, targets: Targets, samples: usize) -> Result<()> {
+    let Some((position, value)) = targets.first_outside(values) else { return Ok(()) };
+    let sample = position / (values.data().len() / samples.max(1)).max(1);
+    let wanted = targets.wanted();
+    Err(Error::data(format!(
+        "the target of sample {sample} is {value}, and the loss needs {wanted}; change the targets, or take another loss"
+    )))
 }
 
 /// Class indices must be those of a class.

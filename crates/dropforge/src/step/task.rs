@@ -2,7 +2,7 @@
 
 use super::batch::{Batch, INPUT, TARGET};
 use super::change::Mixed;
-use crate::loss::Loss;
+use crate::loss::{self, Loss, Targets};
 use crate::metric::Metric;
 use crate::nn::{Layer, Scope};
 use crate::tensor::Tensor;
@@ -118,6 +118,17 @@ pub trait Task: Send + Sync {
         self.objective(scope, batch).outputs
     }
 
+    /// What the field `target` has to be. Default [`Targets::Any`].
+    fn targets(&self) -> Targets {
+        Targets::Any
+    }
+
+    /// How probable a yes is where the prediction is this, for losses of yes and no. Default `None`.
+    fn probability(&self, output: f32) -> Option<f32> {
+        let _ = output;
+        None
+    }
+
     /// The objective of a batch whose inputs are mixtures, as [`MixUp`](super::MixUp) makes them; all other fields are those of
     /// the samples themselves. `None`, the default, where a task does not know what its loss is then.
     fn mixed(&self, scope: &Scope, batch: &Batch, mixed: &Mixed) -> Option<Objective> {
@@ -143,17 +154,25 @@ pub(crate) struct Supervised {
 }
 
 impl Task for Supervised {
+    fn targets(&self) -> Targets {
+        self.loss.targets()
+    }
+
+    fn probability(&self, output: f32) -> Option<f32> {
+        self.loss.probability(output)
+    }
+
     fn objective(&self, scope: &Scope, batch: &Batch) -> Objective {
         let prediction = self.net.forward(scope, &batch.get(INPUT));
         let target = batch.get(TARGET);
-        let loss = scope.with_added(self.loss.loss(&prediction, &target));
+        let loss = scope.with_added(loss::of(&*self.loss, &prediction, &target));
         Objective::new(loss).prediction(&prediction).target(&target)
     }
 
     fn mixed(&self, scope: &Scope, batch: &Batch, mixed: &Mixed) -> Option<Objective> {
         let prediction = self.net.forward(scope, &batch.get(INPUT));
         let target = batch.get(TARGET);
-        let loss = scope.with_added(mixed.loss(&target, |target| self.loss.loss(&prediction, target)));
+        let loss = scope.with_added(mixed.loss(&target, |target| loss::of(&*self.loss, &prediction, target)));
         Some(Objective::new(loss).prediction(&prediction).target(&target))
     }
 

@@ -5,6 +5,7 @@ use super::setup::Setup;
 use super::source::IntoSource;
 use super::state::State;
 use super::trainer::Trainer;
+use crate::loss::Targets;
 use crate::metric::Metric;
 use crate::optim::Group;
 use crate::schedule::Schedule;
@@ -213,6 +214,18 @@ impl TrainerBuilder {
             changes.normalization = input.and_then(|input| input.preparation.normalization()).cloned();
         }
         self.step.set_changes(changes.clone());
+        if let Some(units) = description.target().and_then(|target| target.preparation.normalization()) {
+            let needed = self.step.targets();
+            if needed != Targets::Any {
+                return Err(Error::data(format!(
+                    "the targets of {} are standardised, and the loss needs {}; leave them as they are \
+                     (TableOptions::unscaled for a table), or take a loss of numbers such as mse",
+                    description.name,
+                    needed.wanted()
+                )));
+            }
+            self.step = self.step.units(units.clone());
+        }
         let source = changes.numbered(source)?;
         // What cannot be made batches of is refused before anything is compiled.
         Loader::new(source.clone(), self.options.clone())?;

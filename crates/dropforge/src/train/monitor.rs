@@ -100,6 +100,14 @@ impl Monitor {
 
     fn unknown(&self, known: &[String]) -> Error {
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        if self.name.starts_with("val_") && !known.iter().any(|name| name.starts_with("val_")) {
+            let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+            let (name, known) = (&self.name, known.join(", "));
+            return Error::setting(format!(
+                "there is no figure `{name}`, since nothing is validated, only {known}"
+            ))
+            .advice("give samples by .validate(&data)", "watch one of these");
+        }
         unknown("there is no figure", &self.name, "there are", &known)
     }
 

@@ -88,6 +88,8 @@ pub struct Opening<'a> {
     pub size: usize,
     /// On which side a run has noted each file to be, if it has: there it stays.
     pub noted: Option<&'a FileSplit>,
+    /// Whether targets of numbers stay as they stand, in place of being standardised: a loss of counts or of yes and no needs them so.
+    pub unscaled: bool,
     /// Whether files that are plainly no images are left out, and noted, instead of refused.
     pub skip_corrupt: bool,
     /// What the inputs of a run look like, if there is one: what data sets find out of their samples stays as it was.

@@ -33,8 +33,15 @@ described! {
 }
 
 impl DataSet for CsvTable {
-    fn open(&self, _: &Opening<'_>) -> Result<OpenData> {
-        let table = Table::open(&self.path, &self.options())?;
+    fn open(&self, opening: &Opening<'_>) -> Result<OpenData> {
+        // A run goes on as it began.
+        let known =
+            opening.inputs.and_then(|inputs| inputs.description.as_ref()).and_then(|about| about.target());
+        let unscaled = match known {
+            Some(target) => Some(target.preparation.normalization().is_none()),
+            None => opening.unscaled.then_some(true),
+        };
+        let table = Table::open(&self.path, &TableOptions { unscaled, ..self.options() })?;
         let (train, test) = table.split(TRAIN_PART, SEED)?;
         let mut data = OpenData::new(train, test);
         data.taken_as = Some(table.taken_as());
@@ -69,6 +76,7 @@ impl CsvTable {
             classes: self.classes,
             categories: self.categories.clone(),
             missing: self.missing.clone(),
+            unscaled: None,
         }
     }
 }

@@ -1,7 +1,6 @@
 //! What targets losses need.
 
 use super::Loss;
-use crate::metric::class_count;
 use crate::tensor::Tensor;
 use dropforge_ir::{Array, DType, Data};
 
@@ -63,7 +62,11 @@ impl Targets {
 /// The loss of a prediction and a target. Where it is of yes and no, one output tells class 1 of two from class 0.
 pub(crate) fn of(loss: &dyn Loss, prediction: &Tensor, target: &Tensor) -> Tensor {
     let targets = loss.targets();
-    if !targets.tell_two_classes() || class_count(prediction, target) != Some(1) {
+    let is_one_output = target.dtype() == DType::I32
+        && prediction.rank() == target.rank() + 1
+        && prediction.shape().get(1) == Some(&1)
+        && prediction.shape().without(&[1]) == *target.shape();
+    if !targets.tell_two_classes() || !is_one_output {
         return loss.loss(prediction, target);
     }
     let yes = target.cast(DType::F32).reshape(prediction.shape().to_vec());

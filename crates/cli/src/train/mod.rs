@@ -482,7 +482,7 @@ pub fn build(config: &RunConfig, data: &OpenData, runtime: &Runtime, watched: Wa
             return Stop::from(error);
         }
         let other = if text { "gpt" } else { "mlp" };
-        let model = model.name();
+        let model = config.model.name();
         format!("the model {model} does not take samples like these ({error}); choose another, such as --model {other}").into()
     })
 }

@@ -458,8 +458,10 @@ impl Trained {
         }
         if classes == 1 && self.classes().len() == 2 {
             let yes = self.yes.unwrap_or(Yes::Logit);
-            let yes = scores.to_vec::<f32>()?.into_iter().map(|output| yes.probability(output));
-            return Ok(yes.map(|yes| vec![1.0 - yes, yes]).collect());
+            let yes: Vec<f32> =
+                scores.to_vec::<f32>()?.into_iter().map(|output| yes.probability(output)).collect();
+            self.check_numbers(&yes)?;
+            return Ok(yes.into_iter().map(|yes| vec![1.0 - yes, yes]).collect());
         }
         let probabilities = |scores: &[f32]| -> Vec<f32> {
             let largest = scores.iter().fold(f32::NEG_INFINITY, |largest, &score| largest.max(score));

@@ -43,7 +43,7 @@ fn a_run_goes_through_an_onnx_file() {
     assert!(folder.fail("import net.onnx --out run").contains("holds another run"));
     for (line, part) in [
         ("eval again", "say what to measure it on with --data"),
-        ("eval again --data digits:60 --loss mse", "must have one shape"),
+        ("eval again --data digits:60 --loss mse", "which cross_entropy takes"),
         ("eval again --data digits:60 --metrics f2", "--metrics: unknown metric `f2`"),
         ("explain again --evaluation", "says nothing of a loss"),
         ("train --resume again", "--from again"),

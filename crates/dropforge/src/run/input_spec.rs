@@ -170,6 +170,10 @@ mod tests {
         let now = InputSpec { mean: vec![0.5], std: vec![1.0], ..was.clone() };
         assert!(was.check_continues(&now).unwrap_err().to_string().contains("normalisation was by mean []"));
         let now = InputSpec { shape: vec![3, 8, 8], ..was.clone() };
-        assert!(was.check_continues(&now).unwrap_err().to_string().contains("the shape [], now [3, 8, 8]"));
+        let larger = InputSpec { shape: vec![3, 9, 9], ..was.clone() };
+        let message = larger.check_continues(&now).unwrap_err().to_string();
+        assert!(message.contains("the shape [3, 9, 9], now [3, 8, 8]"), "{message}");
+        let message = was.check_continues(&now).unwrap_err().to_string();
+        assert!(message.contains("config.toml is empty or damaged"), "{message}");
     }
 }

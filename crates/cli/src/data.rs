@@ -8,6 +8,9 @@ use dropforge::run::{DataSpec, InputSpec, Opening, Trained, read_split, unnamed_
 use std::path::Path;
 use std::sync::Arc;
 
+/// Samples, and which of the source's they are, if not all.
+pub type Readable = (Arc<dyn Source>, Option<Vec<usize>>);
+
 /// Data to measure a run on.
 pub struct Testing {
     /// What they are called.
@@ -40,7 +43,7 @@ impl Testing {
     }
 
     /// The samples that can be read with their numbers: all, unless others are to be left out, which are noted.
-    pub fn readable(&self) -> Outcome<(Arc<dyn Source>, Option<Vec<usize>>)> {
+    pub fn readable(&self) -> Outcome<Readable> {
         let (Some(_), Some(len)) = (&self.skipping, self.source.len()) else {
             return Ok((self.source.clone(), None));
         };

@@ -56,9 +56,9 @@ impl CpuExecutable {
         let kernels = Kernels::new(&plan, shared, &stays)?;
         let packed = kernels.prepared.iter().map(|step| match step {
             Prepared::Call { call, args, .. } if args.len() == 2 => PackedFilters::new(call, args[1], &plan),
-            _ => Ok(None),
+            _ => None,
         });
-        let packed: Vec<Option<PackedFilters>> = packed.collect::<Result<_>>()?;
+        let packed = packed.collect();
         let constants = constants(&plan)?;
         let mut executable = CpuExecutable {
             shared: Arc::clone(shared),

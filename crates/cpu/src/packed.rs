@@ -4,7 +4,6 @@
 use crate::calls::Call;
 use crate::device::{CpuBuffer, Shared};
 use crate::memory::AlignedBuffer;
-use dropforge_ir::{Error, Result};
 use dropforge_plan::Plan;
 use dropforge_plan::plan::Place;
 use std::sync::Arc;
@@ -21,19 +20,14 @@ pub(crate) struct PackedFilters {
 impl PackedFilters {
     /// Room for the filters of a call, if it packs such and the program does not change them; `filters`
     /// is their position in the plan's table of buffers.
-    ///
-    /// # Errors
-    /// If there is no memory.
-    pub(crate) fn new(call: &Call, filters: usize, plan: &Plan) -> Result<Option<PackedFilters>> {
+    pub(crate) fn new(call: &Call, filters: usize, plan: &Plan) -> Option<PackedFilters> {
         let length = call.packed_len();
-        let Place::State(state) = plan.buffers[filters].place else { return Ok(None) };
+        let Place::State(state) = plan.buffers[filters].place else { return None };
         if length == 0 || plan.program.states[state].write.is_some() {
-            return Ok(None);
+            return None;
         }
-        let memory = AlignedBuffer::try_new(length).ok_or_else(|| {
-            Error::new("load", format!("no memory for {length} elements of packed filters"))
-        })?;
-        Ok(Some(PackedFilters { state, version: None, memory }))
+        // Where there is no room for the copy, they are packed in each run.
+        AlignedBuffer::try_new(length).map(|memory| PackedFilters { state, version: None, memory })
     }
 
     /// Packs the filters again if they have been written. The device's lock is held.

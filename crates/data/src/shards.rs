@@ -131,7 +131,7 @@ fn pictures(path: &Path, all: &mut Vec<Packed>) -> Result<()> {
         let Some(image) = images.next() else { continue };
         if let Some(second) = images.next() {
             let message = "is a second picture of its sample; pack one for each";
-            return Err(Error::at_file(&shown(&second.name), message));
+            return Err(Error::at_file(shown(&second.name), message));
         }
         let text = |member: &Member| file::part(path, member.start, member.len, MOST_CLASS);
         let class = if let Some(member) = find("cls") {
@@ -139,7 +139,7 @@ fn pictures(path: &Path, all: &mut Vec<Packed>) -> Result<()> {
         } else if let Some(member) = find("json") {
             of_json(&text(member)?).ok_or_else(|| {
                 let keys = CLASS_KEYS.join(", ");
-                Error::at_file(&shown(&member.name), format_args!("names no class: none of {keys}"))
+                Error::at_file(shown(&member.name), format_args!("names no class: none of {keys}"))
             })?
         } else {
             let folder = key(&image.name).0.rsplit('/').nth(1).unwrap_or_default();
@@ -147,7 +147,7 @@ fn pictures(path: &Path, all: &mut Vec<Packed>) -> Result<()> {
         };
         if class.is_empty() {
             let message = "has no class: pack a .cls or .json beside it, or put it into a folder";
-            return Err(Error::at_file(&shown(&image.name), message));
+            return Err(Error::at_file(shown(&image.name), message));
         }
         let archive = path.file_name().unwrap_or_default().to_string_lossy();
         let name = format!("{archive}/{}", image.name);

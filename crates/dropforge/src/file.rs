@@ -8,6 +8,7 @@ use crate::{Error, Result};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What the name of a file starts with while it is written.
 const UNFINISHED: &str = ".dropforge-new-";
@@ -150,13 +151,10 @@ pub fn write(
             fill(file, contents).map(drop)
         }
         Target::Regular(path) => {
-            let mut name = std::ffi::OsString::from(UNFINISHED);
-            name.push(path.file_name().unwrap_or_default());
-            let unfinished = path.with_file_name(name);
-            match fs::remove_file(&unfinished) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("replace")(error)),
-                _ => {}
-            }
+            // Of this writer alone: two that write one file at a time do not take each other's half of it.
+            static WRITERS: AtomicUsize = AtomicUsize::new(0);
+            let writer = WRITERS.fetch_add(1, Ordering::Relaxed);
+            let unfinished = path.with_file_name(format!("{UNFINISHED}{}-{writer}", std::process::id()));
             let written = replace(&path, &unfinished, contents);
             if written.is_err() {
                 // It takes room on what may be a full disk.
@@ -179,13 +177,14 @@ fn replace(
     }
     fill(file, contents)?.sync_all().map_err(failed("write"))?;
     fs::rename(unfinished, path).map_err(failed("replace"))?;
-    // Without this a power failure may undo the rename; where folders cannot be opened (Windows) it is kept anyway.
-    match path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder }) {
-        Some(folder) if cfg!(unix) => {
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("write"))
-        }
-        _ => Ok(()),
+    // Without this a power failure may undo the rename. The file is there by now: a folder that cannot be opened (on Windows, or
+    // without the right to read it) or synchronised (on some network file systems) is no failure.
+    let folder =
+        path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    if let Some(folder) = folder.filter(|_| cfg!(unix)) {
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
     }
+    Ok(())
 }
 
 fn fill(file: File, contents: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<File> {

@@ -221,7 +221,8 @@ impl Matmul {
         let level = self.level;
         let shape = if self.transposed { self.shape.clone().transposed() } else { self.shape.clone() };
         let is_one = shape.outer.is_empty() && shape.batch.iter().product::<usize>() == 1;
-        if !is_one || shape.m * shape.n * shape.k == 0 {
+        // What is read where it lies is not packed anyway, and threads share a long contracted axis there.
+        if !is_one || self.is_inner || shape.m * shape.n * shape.k == 0 {
             return None;
         }
         let split = Split::choose_packed(&shape, threads.max(1), level.lanes());

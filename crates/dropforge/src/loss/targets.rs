@@ -52,9 +52,12 @@ impl Targets {
 
     /// The position and value of the first number that is no such target.
     pub(crate) fn first_outside(self, targets: &Array) -> Option<(usize, f64)> {
+        if self == Targets::Any {
+            return None;
+        }
         let Data::F32(values) = targets.data() else { return None };
         let outside = |value: &f32| !self.holds(f64::from(*value));
-        let position = Some(self).filter(|one| *one != Targets::Any).and(values.iter().position(outside))?;
+        let position = values.iter().position(outside)?;
         Some((position, f64::from(values[position])))
     }
 }

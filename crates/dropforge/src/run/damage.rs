@@ -58,9 +58,10 @@ fn is_of_another_version(text: &str, format: u32) -> bool {
 
 /// What is left.
 fn advice(run: &Path, checkpoint: &Path) -> String {
-    let older = checkpoints(run).unwrap_or_default().into_iter().map(|(_, path)| path);
-    let older = older.filter(|path| path != checkpoint && whole(path).is_ok()).last();
-    if let Some(older) = older {
+    let all = checkpoints(run).unwrap_or_default();
+    let older = all.iter().map(|(_, path)| path).take_while(|path| *path != checkpoint);
+    let left: Vec<_> = older.filter(|path| whole(path).is_ok()).collect();
+    if let Some(older) = left.last() {
         let name = older.file_name().unwrap_or_default().to_string_lossy();
         return format!(
             "remove the folder {}, and the run goes on from the checkpoint before it, {name}",

@@ -56,8 +56,8 @@ impl Drawn for Erase {
     }
 }
 
-/// The multipliers of [`fill`]: what two places differ by, and those of Wellons' `lowbias32` (public domain), whose shifts are 16,
-/// 15 and 16.
+/// What the numbers behind an erased rectangle are made of, here and on devices: what two places differ by, and the
+/// multipliers of Wellons' `lowbias32` (public domain), whose shifts are 16, 15 and 16.
 pub const FILL: [u32; 3] = [0x9e37_79b9, 0x7feb_352d, 0x846c_a68b];
 
 /// A number from 0 to 1 for a place behind a rectangle; 32 bits are enough, so that any device can make it.

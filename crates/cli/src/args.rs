@@ -734,7 +734,7 @@ mod tests {
             let Some(said) = help.split("[default: ").nth(1).and_then(|rest| rest.split(']').next()) else {
                 continue;
             };
-            let Ok(setting) = RunConfig::description().setting(arg.get_id().as_str()).cloned() else {
+            let Ok(setting) = RunConfig::declaration().setting(arg.get_id().as_str()).cloned() else {
                 continue;
             };
             if let Ok(number) = said.parse::<f64>() {

@@ -26,7 +26,7 @@ fn text(model: &str) -> Outcome<String> {
          # `dropforge list` prints everything that a name can stand for.\n",
     );
     let mut sections = String::new();
-    for setting in &RunConfig::description().settings {
+    for setting in &RunConfig::declaration().settings {
         // What the samples look like is found out from the data.
         if setting.name == "inputs" {
             continue;
@@ -42,7 +42,7 @@ fn text(model: &str) -> Outcome<String> {
 /// A part that has settings of its own.
 fn section(setting: &Setting, part: &Table, text: &mut String) {
     let name = part.get(TYPE).and_then(Value::as_str).unwrap_or_default();
-    let known = setting.kind.and_then(|kind| registry().description(kind, name));
+    let known = setting.kind.and_then(|kind| registry().declaration(kind, name));
     let _ = write!(text, "\n# {}", setting.help);
     if let Some(known) = known {
         let _ = write!(text, ": {}", known.help);
@@ -86,7 +86,7 @@ mod tests {
                 RunConfig::parse(&text).unwrap_or_else(|error| panic!("{}: {error}\n{text}", model.name()));
             let usual = Table::from_iter([("model".to_string(), Value::String(model.name().into()))]);
             assert_eq!(read.table().unwrap(), RunConfig::new(&usual).unwrap().table().unwrap());
-            for setting in RunConfig::description().settings.iter().filter(|setting| setting.name != "inputs")
+            for setting in RunConfig::declaration().settings.iter().filter(|setting| setting.name != "inputs")
             {
                 assert!(text.contains(setting.name), "{} is missing", setting.name);
             }
@@ -99,7 +99,7 @@ mod tests {
 
     impl<T: ?Sized> Named for dropforge::run::registry::Entry<T> {
         fn name(&self) -> &'static str {
-            self.description.name
+            self.declaration.name
         }
     }
 }

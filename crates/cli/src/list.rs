@@ -4,11 +4,11 @@ use crate::args::List;
 use crate::output::{Outcome, line};
 use dropforge::run::RunConfig;
 use dropforge::run::registry::registry;
-use dropforge::settings::{Described, Description, Setting, unknown};
+use dropforge::settings::{Declaration, Described, Setting, unknown};
 use serde_json::{Value, json};
 
 pub fn run(args: &List) -> Outcome {
-    let settings = RunConfig::description();
+    let settings = RunConfig::declaration();
     let kinds = registry().kinds().into_iter().map(|listing| (listing.plural, listing.entries));
     let kinds: Vec<_> = kinds.chain([("settings", vec![&settings])]).collect();
     let names: Vec<&str> = kinds.iter().map(|(name, _)| *name).collect();
@@ -26,7 +26,7 @@ pub fn run(args: &List) -> Outcome {
     Ok(())
 }
 
-fn object(kind: &str, entry: &Description) -> Value {
+fn object(kind: &str, entry: &Declaration) -> Value {
     let setting = |setting: &Setting| {
         json!({
             "name": setting.name, "type": setting.expects, "default": setting.default, "required": setting.required,
@@ -38,7 +38,7 @@ fn object(kind: &str, entry: &Description) -> Value {
     json!({ "kind": kind, "name": entry.name, "help": entry.help, "counterpart": twin, "settings": settings })
 }
 
-fn print_kind(kind: &str, entries: &[&Description], headed: bool) -> Outcome {
+fn print_kind(kind: &str, entries: &[&Declaration], headed: bool) -> Outcome {
     if headed {
         line(format_args!("{kind}:"))?;
     }

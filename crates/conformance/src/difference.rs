@@ -2,7 +2,7 @@
 
 use crate::case::{Case, Gradients};
 use crate::generate::{Sample, generate, half_type};
-use dropforge_ir::interpret::{Numbers, Precision, run};
+use dropforge_ir::interpret::{Numbers, Rounding, run};
 use dropforge_ir::{Op, Program};
 use std::ops::Range;
 
@@ -145,7 +145,7 @@ impl Given {
             all.iter().map(make).collect::<Option<_>>().ok_or_else(|| "an integer was moved".to_string())
         };
         let (inputs, states) = (numbers(&self.inputs)?, numbers(&self.states)?);
-        let outcome = run(&self.program, &inputs, &states, &self.hypers, Precision::Double);
+        let outcome = run(&self.program, &inputs, &states, &self.hypers, Rounding::Double);
         outcome.map(|outcome| outcome.outputs).map_err(|error| error.to_string())
     }
 }

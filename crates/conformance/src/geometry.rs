@@ -5,7 +5,7 @@
 
 use crate::compare::report;
 use crate::dice::Dice;
-use dropforge_ir::interpret::{Numbers, Precision, apply};
+use dropforge_ir::interpret::{Numbers, Rounding, apply};
 use dropforge_ir::{
     Array, ConvolutionWindow, DType, Data, Op, PoolWindow, Program, Real, Shape, Value, ValueType, infer,
 };
@@ -91,7 +91,7 @@ fn check(device: &dyn Device, op: &Op, types: &[ValueType], dice: &mut Dice) -> 
     let arguments: Vec<Argument<'_>> = arrays.iter().map(Argument::Host).collect();
     let outputs = executable.run(&arguments, &[]).map_err(|error| error.to_string())?;
     let numbers: Vec<Numbers> = arrays.iter().map(Numbers::from).collect();
-    let expected = apply(op, &numbers.iter().collect::<Vec<_>>(), Precision::Double)
+    let expected = apply(op, &numbers.iter().collect::<Vec<_>>(), Rounding::Double)
         .map_err(|error| error.to_string())?;
     for (expected, output) in expected.iter().zip(outputs) {
         let got = Numbers::from(&output.read().map_err(|error| error.to_string())?);

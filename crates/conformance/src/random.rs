@@ -6,7 +6,7 @@ use crate::generate::{Sample, generate, half_type, rounding_error};
 use crate::runner::{quietly, run_twice};
 use crate::shrink::shrink;
 use dropforge_ir::DType;
-use dropforge_ir::interpret::{Numbers, Precision, run};
+use dropforge_ir::interpret::{Numbers, Rounding, run};
 use dropforge_ir::passes::precision::{Computes, computes, to_half};
 use dropforge_runtime::Device;
 use std::ops::Range;
@@ -95,14 +95,14 @@ fn check_sample(device: &dyn Device, sample: &Sample) -> Result<(), String> {
         Some(dtype) => (ROUNDINGS * rounding_error(dtype), UNSTABLE_HALVES),
         None => (TOLERANCE, UNSTABLE),
     };
-    let expected = run_moved(sample, Precision::Double, None)?;
+    let expected = run_moved(sample, Rounding::Double, None)?;
     let [first, second] = quietly(|| {
         run_twice(device, &sample.program, &sample.inputs, &sample.states, &sample.hypers)
             .map_err(|error| error.to_string())
     })?;
-    let mut moved = vec![run_moved(sample, Precision::Single, None)?];
+    let mut moved = vec![run_moved(sample, Rounding::Single, None)?];
     for trial in 0..2 {
-        moved.push(run_moved(sample, Precision::Double, Some(trial))?);
+        moved.push(run_moved(sample, Rounding::Double, Some(trial))?);
     }
     for (index, expected) in expected.iter().enumerate() {
         let name = match sample.program.outputs.get(index) {
@@ -130,7 +130,7 @@ fn check_sample(device: &dyn Device, sample: &Sample) -> Result<(), String> {
 }
 
 /// Outputs and then states, with floats that are no whole numbers moved a little if a trial is given.
-fn run_moved(sample: &Sample, precision: Precision, trial: Option<u32>) -> Result<Vec<Numbers>, String> {
+fn run_moved(sample: &Sample, precision: Rounding, trial: Option<u32>) -> Result<Vec<Numbers>, String> {
     let mut dice = Dice::new(u64::from(trial.unwrap_or(0)), 1);
     let mut shift = |x: f64| match trial {
         Some(_) if x.fract() != 0.0 => x * (1.0 + JITTER * dice.uniform(-1.0, 1.0)),

@@ -1,7 +1,7 @@
 //! Makes a failing sample smaller.
 
 use crate::generate::Sample;
-use dropforge_ir::interpret::{Numbers, Precision, values};
+use dropforge_ir::interpret::{Numbers, Rounding, values};
 use dropforge_ir::{Op, Program, Value};
 
 /// A smaller sample that fails as well: first the earliest single value that fails as the only output, or else as few
@@ -68,7 +68,7 @@ fn restrict(sample: &Sample, kept: &Kept, cut: Option<Value>) -> Option<Sample> 
     let old = &sample.program;
     let hypers: Vec<f64> = sample.hypers.iter().map(|&x| f64::from(x)).collect();
     let known = match cut {
-        Some(_) => values(old, &sample.inputs, &sample.states, &hypers, Precision::Double).ok()?,
+        Some(_) => values(old, &sample.inputs, &sample.states, &hypers, Rounding::Double).ok()?,
         None => Vec::new(),
     };
     let mut needed = vec![false; old.value_count()];

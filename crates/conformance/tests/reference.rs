@@ -1,7 +1,7 @@
 //! The interpreter against PyTorch, gradients against finite differences, and the text form on every case.
 
 use dropforge_conformance::{all_cases, check_all, check_gradients, compare};
-use dropforge_ir::interpret::{Precision, run};
+use dropforge_ir::interpret::{Rounding, run};
 use dropforge_ir::passes::optimize;
 use dropforge_ir::text::parse;
 use dropforge_ir::verify::verify;
@@ -45,7 +45,7 @@ fn optimized_programs_give_the_same() {
     for case in all_cases().unwrap() {
         let optimized = optimize(&case.program).unwrap_or_else(|error| panic!("{}: {error}", case.name));
         let hypers: Vec<f64> = case.hypers.iter().map(|&x| f64::from(x)).collect();
-        let outcome = |program| run(program, &case.inputs, &case.states, &hypers, Precision::Double).unwrap();
+        let outcome = |program| run(program, &case.inputs, &case.states, &hypers, Rounding::Double).unwrap();
         let (expected, got) = (outcome(&case.program), outcome(&optimized));
         let pairs = expected.outputs.iter().zip(&got.outputs).chain(expected.states.iter().zip(&got.states));
         for (index, (expected, got)) in pairs.enumerate() {

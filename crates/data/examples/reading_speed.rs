@@ -3,7 +3,7 @@
 //! `bench/reading.py` is the same with torchvision.
 
 use dropforge_data::transform::{Flip, RandomCrop, augment};
-use dropforge_data::{Batch, ImageFolder, Loader, LoaderOptions, Normalization, Result, Source};
+use dropforge_data::{HostBatch, ImageFolder, Loader, LoaderOptions, Normalization, Result, Source};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ fn rate(source: Arc<dyn Source>) -> Result<(f64, f64)> {
     for round in 0.. {
         let mut epoch = loader.epoch(round, 0);
         while let Some(batch) = epoch.next() {
-            let batch: Batch = batch?;
+            let batch: HostBatch = batch?;
             count += batch.len();
             let numbers = batch.get("input").and_then(|input| input.slice::<f32>());
             sum += numbers.and_then(|numbers| numbers.first()).map_or(0.0, |&x| f64::from(x));

@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(class_counts(&*source).unwrap(), [10, 2]);
         assert_eq!(class_weights(&*source).unwrap(), [0.6, 3.0]);
         let even = balanced(source).unwrap();
-        let mut batch = crate::Batch::empty(&Arc::new(even.description().clone()));
+        let mut batch = crate::HostBatch::empty(&Arc::new(even.description().clone()));
         batch.resize(1, &[1, 1]);
         let mut seen = [0; 2];
         for epoch in 0..100 {

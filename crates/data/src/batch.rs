@@ -2,29 +2,29 @@
 
 use std::sync::Arc;
 
-use crate::values::{Element, RowOf};
+use crate::values::{FieldElement, RowOf};
 use crate::{Description, Error, Request, Result, Source, Value, Values};
 
 /// Some samples in a row, ready to be copied to a device: an array for each field, in the order of the description.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Batch {
+pub struct HostBatch {
     pub(crate) description: Arc<Description>,
     pub(crate) arrays: Vec<Values>,
     pub(crate) len: usize,
     pub(crate) index: usize,
 }
 
-impl Batch {
+impl HostBatch {
     /// An empty batch that samples of this description can be put into.
-    pub(crate) fn empty(description: &Arc<Description>) -> Batch {
+    pub(crate) fn empty(description: &Arc<Description>) -> HostBatch {
         let arrays = description.fields.iter().map(|field| Values::empty(field.dtype)).collect();
-        Batch { description: description.clone(), arrays, len: 0, index: 0 }
+        HostBatch { description: description.clone(), arrays, len: 0, index: 0 }
     }
 
-    /// A batch of arrays that were taken out of one with [`Batch::into_arrays`], so that a loader can use their memory
+    /// A batch of arrays that were taken out of one with [`HostBatch::into_arrays`], so that a loader can use their memory
     /// again; their contents do not matter.
-    pub fn spare(description: Arc<Description>, arrays: Vec<Values>, index: usize) -> Batch {
-        Batch { description, arrays, len: 0, index }
+    pub fn spare(description: Arc<Description>, arrays: Vec<Values>, index: usize) -> HostBatch {
+        HostBatch { description, arrays, len: 0, index }
     }
 
     /// How many samples there are. The last batch of an epoch may have fewer than the others; nothing is filled up.
@@ -92,7 +92,7 @@ impl Sample<'_> {
     ///
     /// # Errors
     /// There is no such field, or it is of another type.
-    pub fn get<T: Element>(&mut self, field: &str) -> Result<&mut [T]> {
+    pub fn get<T: FieldElement>(&mut self, field: &str) -> Result<&mut [T]> {
         let at = self.description.position(field)?;
         let (elements, dtype) = (self.layout[at], self.arrays[at].dtype());
         let Some(values) = T::of_mut(&mut self.arrays[at]) else {
@@ -139,9 +139,9 @@ impl Sample<'_> {
 ///
 /// # Errors
 /// The sample cannot be read, or has a number that is not finite or a class that does not exist.
-pub fn read_one(source: &dyn Source, index: usize) -> Result<Batch> {
+pub fn read_one(source: &dyn Source, index: usize) -> Result<HostBatch> {
     let layout = source.description().layout()?;
-    let mut batch = Batch::empty(&Arc::new(source.description().clone()));
+    let mut batch = HostBatch::empty(&Arc::new(source.description().clone()));
     batch.resize(1, &layout);
     source.read(&Request::of(index), &mut batch.sample(0, &layout))?;
     check_row(&batch, &layout, 0, || crate::loader::named(source, index))?;
@@ -150,7 +150,7 @@ pub fn read_one(source: &dyn Source, index: usize) -> Result<Batch> {
 
 /// Whether what a source has written can be trained on: a source may be someone else's.
 pub(crate) fn check_row(
-    batch: &Batch,
+    batch: &HostBatch,
     layout: &[usize],
     row: usize,
     sample: impl Fn() -> String,

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::{Batch, Description, Error, Request, Result, Sample, Source, Values};
+use crate::{Description, Error, HostBatch, Request, Result, Sample, Source, Values};
 
 /// A source whose samples are read once and then kept; made by [`cached`]. Clones share what is kept.
 #[derive(Clone)]
@@ -108,7 +108,7 @@ impl Source for Cached {
         let give_back = || {
             self.used_bytes.fetch_sub(self.bytes_of_one, Ordering::Relaxed);
         };
-        let mut one = Batch::empty(&Arc::new(self.source.description().clone()));
+        let mut one = HostBatch::empty(&Arc::new(self.source.description().clone()));
         one.resize(1, &self.layout);
         self.source.read(request, &mut one.sample(0, &self.layout)).inspect_err(|_| give_back())?;
         one.arrays.iter().enumerate().for_each(|(at, values)| sample.copy_at(at, values, 0));

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::batch::check_values;
 use crate::description::INPUT;
 use crate::{
-    DType, Description, Element, Error, Field, Normalization, Preparation, Request, Result, Sample, Source,
-    Values,
+    Description, ElementType, Error, Field, FieldElement, Normalization, Preparation, Request, Result,
+    Sample, Source, Values,
 };
 
 /// A data set in memory: an array for each field.
@@ -54,7 +54,7 @@ impl Applied {
         let field = description.fields.iter().position(|field| field.name == INPUT).unwrap_or(0);
         let wanted = description.fields.get(field).map(|field| field.dtype);
         let tables = match arrays.get(field) {
-            Some(Values::U8(_)) if wanted == Some(DType::F32) => (0..normalization.mean().len())
+            Some(Values::U8(_)) if wanted == Some(ElementType::F32) => (0..normalization.mean().len())
                 .map(|channel| {
                     let (mean, std) = normalization.channel(channel);
                     std::array::from_fn(|byte| (byte as f32 / 255.0 - mean) / std)
@@ -136,7 +136,7 @@ impl Dataset {
     pub fn normalized(&self, normalization: Normalization) -> Result<Dataset> {
         let mut description = (*self.description).clone();
         let field = &mut description.fields[self.normalization.field];
-        if field.dtype != DType::F32 {
+        if field.dtype != ElementType::F32 {
             return Err(Error::new(format!(
                 "{}: {} holds {}, only f32 can be normalised as it is read",
                 self.description.name, field.name, field.dtype
@@ -159,7 +159,7 @@ impl Dataset {
         let Values::U8(_) = self.samples.arrays[at] else {
             return Err(Error::new(format!("{}: the input is not stored as bytes", description.name)));
         };
-        description.fields[at].dtype = DType::U8;
+        description.fields[at].dtype = ElementType::U8;
         let normalization = self.normalization.normalization.clone();
         let normalization = Arc::new(Applied::new(normalization, &description, &self.samples.arrays));
         Ok(Dataset { normalization, description: Arc::new(description), name: None, ..self.clone() })
@@ -219,7 +219,7 @@ impl Dataset {
 
     /// A field of all samples as it is stored, one after another; `None` when there is no such field or it is stored as
     /// another type.
-    pub fn stored<T: Element>(&self, field: &str) -> Option<&[T]> {
+    pub fn stored<T: FieldElement>(&self, field: &str) -> Option<&[T]> {
         let at = self.description.position(field).ok()?;
         let elements = self.samples.layout[at];
         Some(&self.samples.arrays[at].slice::<T>()?[self.range.start * elements..self.range.end * elements])
@@ -305,7 +305,7 @@ impl Source for Dataset {
 
 /// How many samples an array is for, after checking each.
 fn check_array(name: &str, field: &Field, array: &Values, elements: usize) -> Result<usize> {
-    let pixels = field.dtype == DType::F32 && array.dtype() == DType::U8;
+    let pixels = field.dtype == ElementType::F32 && array.dtype() == ElementType::U8;
     if array.dtype() != field.dtype && !pixels {
         let what = if field.classes().is_some() { " of classes" } else { "" };
         return Err(Error::new(format!(
@@ -394,8 +394,8 @@ mod tests {
     #[test]
     fn any_number_of_fields_of_any_type() {
         let description = Description::new("pairs")
-            .with(Field::numbers("left", DType::U8, &[2]))
-            .with(Field::numbers("mask", DType::Bool, &[1]))
+            .with(Field::numbers("left", ElementType::U8, &[2]))
+            .with(Field::numbers("mask", ElementType::Bool, &[1]))
             .with(Field::class("target", ["no", "yes"]));
         let arrays = vec![vec![1u8, 2, 3, 4].into(), vec![true, false].into(), vec![1, 0].into()];
         let data = Dataset::new(description.clone(), arrays).unwrap();

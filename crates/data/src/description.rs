@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DType, Error, Preparation, Result, Vocabulary};
+use crate::{ElementType, Error, Preparation, Result, Vocabulary};
 
 /// What the elements of a field stand for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ pub struct Field {
     /// Its name: `input`, `target`, `mask`.
     pub name: String,
     /// Type of the elements.
-    pub dtype: DType,
+    pub dtype: ElementType,
     /// Shape for one sample, without the batch: `[1, 28, 28]` for a grey image (channels, height, width), `[]` for one
     /// number.
     pub shape: Vec<usize>,
@@ -42,7 +42,7 @@ pub struct Field {
 
 impl Field {
     /// A field of numbers.
-    pub fn numbers(name: impl Into<String>, dtype: DType, shape: &[usize]) -> Field {
+    pub fn numbers(name: impl Into<String>, dtype: ElementType, shape: &[usize]) -> Field {
         Field {
             name: name.into(),
             dtype,
@@ -55,12 +55,12 @@ impl Field {
     /// A field with one class per sample.
     pub fn class<S: Into<String>>(name: impl Into<String>, names: impl IntoIterator<Item = S>) -> Field {
         let role = Role::Classes { names: names.into_iter().map(Into::into).collect() };
-        Field { role, ..Field::numbers(name, DType::I32, &[]) }
+        Field { role, ..Field::numbers(name, ElementType::I32, &[]) }
     }
 
     /// A field of `length` tokens of a vocabulary.
     pub fn tokens(name: impl Into<String>, length: usize, vocabulary: Vocabulary) -> Field {
-        Field { role: Role::Tokens { vocabulary }, ..Field::numbers(name, DType::I32, &[length]) }
+        Field { role: Role::Tokens { vocabulary }, ..Field::numbers(name, ElementType::I32, &[length]) }
     }
 
     /// The same with another preparation.
@@ -117,11 +117,11 @@ impl Field {
 /// keeps what its data looked like.
 ///
 /// ```
-/// use dropforge_data::{DType, Description, Field};
+/// use dropforge_data::{ElementType, Description, Field};
 ///
 /// let pairs = Description::new("pairs")
-///     .with(Field::numbers("left", DType::U8, &[1, 28, 28]))
-///     .with(Field::numbers("right", DType::U8, &[1, 28, 28]))
+///     .with(Field::numbers("left", ElementType::U8, &[1, 28, 28]))
+///     .with(Field::numbers("right", ElementType::U8, &[1, 28, 28]))
 ///     .with(Field::class("target", ["other", "same"]));
 /// assert_eq!(pairs.field("target").and_then(Field::classes).map(<[String]>::len), Some(2));
 /// ```
@@ -158,15 +158,15 @@ impl Description {
         input_shape: &[usize],
         names: impl IntoIterator<Item = S>,
     ) -> Description {
-        let input = Field::numbers(INPUT, DType::F32, input_shape);
+        let input = Field::numbers(INPUT, ElementType::F32, input_shape);
         Description::new(name).with(input).with(Field::class(TARGET, names))
     }
 
     /// A description of samples with real-valued targets of `target_shape` (`[]` for one number): `input` and `target`,
     /// f32.
     pub fn values(name: impl Into<String>, input_shape: &[usize], target_shape: &[usize]) -> Description {
-        let input = Field::numbers(INPUT, DType::F32, input_shape);
-        Description::new(name).with(input).with(Field::numbers(TARGET, DType::F32, target_shape))
+        let input = Field::numbers(INPUT, ElementType::F32, input_shape);
+        Description::new(name).with(input).with(Field::numbers(TARGET, ElementType::F32, target_shape))
     }
 
     /// The field of this name.
@@ -206,7 +206,7 @@ impl Description {
             if self.fields[..i].iter().any(|other| other.name == field.name) {
                 return Err(Error::new(format!("{}: two fields are called {}", self.name, field.name)));
             }
-            if field.count().is_some() && field.dtype != DType::I32 {
+            if field.count().is_some() && field.dtype != ElementType::I32 {
                 return Err(Error::new(format!(
                     "{}: {} has classes or tokens of type {}; they must be i32",
                     self.name, field.name, field.dtype

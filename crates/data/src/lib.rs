@@ -73,7 +73,7 @@ mod webp;
 pub use adapt::{
     Balanced, SkipUnreadable, Subset, balanced, class_counts, class_weights, classes, skip_unreadable, subset,
 };
-pub use batch::{Batch, Sample, read_one};
+pub use batch::{HostBatch, Sample, read_one};
 pub use cache::{CacheUse, Cached, cached};
 pub use cifar::{cifar10, cifar100};
 pub use column::Column;
@@ -103,5 +103,5 @@ pub use source::{Request, Source, Stream};
 pub use split::{Split, grouped_k_fold, grouped_split, k_fold, stratified_k_fold, stratified_split};
 pub use table::{Table, TableOptions};
 pub use text::{Corpus, TextWindows};
-pub use values::{DType, Element, Value, Values};
+pub use values::{ElementType, FieldElement, Value, Values};
 pub use vocabulary::Vocabulary;

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use crate::batch::check_row;
 use crate::random::Random;
 use crate::streamed::Streamed;
-use crate::{Batch, Description, Error, Request, Result, Source};
+use crate::{Description, Error, HostBatch, Request, Result, Source};
 
 /// How a [`Loader`] makes batches.
 #[derive(Clone, Debug, PartialEq)]
@@ -160,15 +160,15 @@ impl Loader {
     }
 
     /// An empty batch, or an old one whose memory fits.
-    fn memory(&self, spare: Option<Batch>) -> Batch {
-        let fits = |batch: &Batch| {
+    fn memory(&self, spare: Option<HostBatch>) -> HostBatch {
+        let fits = |batch: &HostBatch| {
             let dtypes = self.description.fields.iter().map(|field| field.dtype);
             Arc::ptr_eq(&batch.description, &self.description)
                 || batch.arrays.iter().map(crate::Values::dtype).eq(dtypes)
         };
         match spare.filter(fits) {
-            Some(batch) => Batch { description: self.description.clone(), ..batch },
-            None => Batch::empty(&self.description),
+            Some(batch) => HostBatch { description: self.description.clone(), ..batch },
+            None => HostBatch::empty(&self.description),
         }
     }
 }
@@ -183,7 +183,7 @@ pub struct Epoch {
     /// A stream that is read in the calling thread.
     here: Option<Streamed>,
     /// Batches given back, for reading in the calling thread.
-    spare: Vec<Batch>,
+    spare: Vec<HostBatch>,
     first: usize,
     next: usize,
     end: usize,
@@ -192,7 +192,7 @@ pub struct Epoch {
 impl Epoch {
     /// Gives back the memory of a batch that is no longer needed, so that a later one can use it. Not required; whoever
     /// does it sees no memory taken after the first batches.
-    pub fn recycle(&mut self, batch: Batch) {
+    pub fn recycle(&mut self, batch: HostBatch) {
         if self.next >= self.end {
             return;
         }
@@ -207,7 +207,7 @@ impl Epoch {
         }
     }
 
-    fn read_here(&mut self, index: usize) -> Result<Option<Batch>> {
+    fn read_here(&mut self, index: usize) -> Result<Option<HostBatch>> {
         let spare = self.spare.pop();
         if self.reader.loader.source.len().is_some() {
             return self.reader.read(index, spare).map(Some);
@@ -222,9 +222,9 @@ impl Epoch {
 }
 
 impl Iterator for Epoch {
-    type Item = Result<Batch>;
+    type Item = Result<HostBatch>;
 
-    fn next(&mut self) -> Option<Result<Batch>> {
+    fn next(&mut self) -> Option<Result<HostBatch>> {
         if self.next >= self.end {
             return None;
         }
@@ -257,8 +257,8 @@ impl Iterator for Epoch {
 /// A background thread that reads every `step`-th batch.
 struct Worker {
     /// `None` only while being dropped.
-    batches: Option<Receiver<Result<Option<Batch>>>>,
-    spare: SyncSender<Batch>,
+    batches: Option<Receiver<Result<Option<HostBatch>>>>,
+    spare: SyncSender<HostBatch>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -305,8 +305,8 @@ impl Reader {
     fn run(
         &self,
         indices: impl Iterator<Item = usize>,
-        send: &SyncSender<Result<Option<Batch>>>,
-        spares: &Receiver<Batch>,
+        send: &SyncSender<Result<Option<HostBatch>>>,
+        spares: &Receiver<HostBatch>,
     ) {
         for index in indices {
             let batch = self.read(index, spares.try_recv().ok());
@@ -317,7 +317,12 @@ impl Reader {
         }
     }
 
-    fn run_stream(&self, first: usize, send: &SyncSender<Result<Option<Batch>>>, spares: &Receiver<Batch>) {
+    fn run_stream(
+        &self,
+        first: usize,
+        send: &SyncSender<Result<Option<HostBatch>>>,
+        spares: &Receiver<HostBatch>,
+    ) {
         let mut stream = match self.stream(first) {
             Ok(stream) => stream,
             Err(error) => return drop(send.send(Err(error))),
@@ -337,7 +342,7 @@ impl Reader {
     }
 
     /// Reads a batch, into the memory of an old one if there is one.
-    fn read(&self, index: usize, spare: Option<Batch>) -> Result<Batch> {
+    fn read(&self, index: usize, spare: Option<HostBatch>) -> Result<HostBatch> {
         let Loader { source, options, layout, .. } = &self.loader;
         let start = index * options.batch;
         let samples = &self.order[start..(start + options.batch).min(self.order.len())];

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::description::{INPUT, TARGET};
 use crate::{
-    DType, Dataset, Description, Error, Field, Request, Result, Role, Sample, Source, Stream, Value, Values,
+    Dataset, Description, ElementType, Error, Field, Request, Result, Role, Sample, Source, Stream, Value,
+    Values,
 };
 
 /// Up to three extents, without memory of their own: shapes are compared for every sample.
@@ -99,7 +100,7 @@ impl<T: Value, const N: usize> Cell for Vec<[T; N]> {
 /// on; all can be given names.
 pub trait Record: Send + Sync {
     /// Type and shape of each field.
-    fn fields(&self) -> Vec<(DType, Vec<usize>)>;
+    fn fields(&self) -> Vec<(ElementType, Vec<usize>)>;
 
     /// Writes all fields, in order.
     ///
@@ -111,7 +112,7 @@ pub trait Record: Send + Sync {
 macro_rules! record {
     ($($cell:ident $at:tt),*) => {
         impl<$($cell: Cell),*> Record for ($($cell,)*) {
-            fn fields(&self) -> Vec<(DType, Vec<usize>)> {
+            fn fields(&self) -> Vec<(ElementType, Vec<usize>)> {
                 vec![$((<$cell::Number as Value>::DTYPE, self.$at.shape().to_vec())),*]
             }
             fn write(&self, sample: &mut Sample) -> Result<()> {
@@ -212,7 +213,7 @@ pub fn from_named_records<R: Record>(
     }
     let layout = description.layout()?;
     let shared = Arc::new(description.clone());
-    let mut all = crate::Batch::empty(&shared);
+    let mut all = crate::HostBatch::empty(&shared);
     for (row, record) in records.enumerate() {
         // Grows by doubling, as vectors do.
         all.resize(row + 1, &layout);
@@ -387,7 +388,7 @@ mod tests {
     fn tuples_of_all_kinds() {
         let data = from_records(vec![([[1u8, 2], [3, 4]], 2i64), ([[5, 6], [7, 8]], 0)]).unwrap();
         let input = data.description().input().unwrap();
-        assert_eq!((input.dtype, input.shape.as_slice()), (DType::U8, [2, 2].as_slice()));
+        assert_eq!((input.dtype, input.shape.as_slice()), (ElementType::U8, [2, 2].as_slice()));
         assert_eq!(data.description().class_names().unwrap(), ["0", "1", "2"]);
         assert_eq!(read_one(&data, 1).unwrap().get("input"), Some(&Values::U8(vec![5, 6, 7, 8])));
 

@@ -7,8 +7,8 @@ use crate::column::parse_number;
 use crate::separated::{separator, split_rows};
 use crate::table::read_text;
 use crate::{
-    DType, Description, Error, Field, INPUT, Normalization, Preparation, Request, Result, Sample, Source,
-    TARGET,
+    Description, ElementType, Error, Field, INPUT, Normalization, Preparation, Request, Result, Sample,
+    Source, TARGET,
 };
 
 /// Rows of numbers in the order of time, one column for each thing that was measured.
@@ -202,8 +202,8 @@ impl Series {
         };
         let target_by =
             Normalization::new(&each(&|column| by.channel(column).0), &each(&|column| by.channel(column).1))?;
-        let input = Field::numbers(INPUT, DType::F32, &[self.columns.len(), *length]);
-        let target = Field::numbers(TARGET, DType::F32, &[targets.len() * ahead]);
+        let input = Field::numbers(INPUT, ElementType::F32, &[self.columns.len(), *length]);
+        let target = Field::numbers(TARGET, ElementType::F32, &[targets.len() * ahead]);
         let description = Description::new(&self.name)
             .with(input.prepared(Preparation::Numbers { normalization: by.clone() }))
             .with(target.prepared(Preparation::Numbers { normalization: target_by }));

@@ -40,7 +40,7 @@ const SAMPLE_STREAM: u64 = 0x7361_6d70_6c65_0001;
 /// batches.
 ///
 /// ```
-/// use dropforge_data::{DType, Description, Field, Request, Result, Sample, Source};
+/// use dropforge_data::{ElementType, Description, Field, Request, Result, Sample, Source};
 ///
 /// /// Points on a line, never twice the same.
 /// struct Line(Description);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::batch::check_row;
 use crate::loader::guarded;
 use crate::random::Random;
-use crate::{Batch, Description, Error, LoaderOptions, Result, Source, Stream};
+use crate::{Description, Error, HostBatch, LoaderOptions, Result, Source, Stream};
 
 /// Samples that are held for shuffling take at most so many bytes.
 const MOST_BYTES: usize = 256 << 20;
@@ -21,7 +21,7 @@ pub(crate) struct Streamed {
     drop_last: bool,
     random: Random,
     /// Samples of which the next one is drawn; taken out while that happens.
-    window: Option<Batch>,
+    window: Option<HostBatch>,
     capacity: usize,
     /// Samples read so far.
     read: usize,
@@ -47,13 +47,13 @@ impl Streamed {
             batch: options.batch,
             drop_last: options.drop_last,
             random: Random::new(&[options.seed, WINDOW_STREAM, epoch]),
-            window: Some(Batch::empty(description)),
+            window: Some(HostBatch::empty(description)),
             capacity,
             read: 0,
             ended: false,
         };
         // Read all the same: where a batch begins depends on what came before it.
-        let mut memory = Batch::empty(description);
+        let mut memory = HostBatch::empty(description);
         for index in 0..skip {
             match streamed.batch(index, memory)? {
                 Some(batch) => memory = batch,
@@ -64,7 +64,7 @@ impl Streamed {
     }
 
     /// The next batch, in this memory; `None` when there is none.
-    pub fn batch(&mut self, index: usize, mut batch: Batch) -> Result<Option<Batch>> {
+    pub fn batch(&mut self, index: usize, mut batch: HostBatch) -> Result<Option<HostBatch>> {
         let layout = self.layout.clone();
         batch.index = index;
         let mut len = 0;
@@ -81,7 +81,7 @@ impl Streamed {
     }
 
     /// Puts the next sample into this row; false when there are no more.
-    fn next(&mut self, batch: &mut Batch, row: usize, layout: &[usize]) -> Result<bool> {
+    fn next(&mut self, batch: &mut HostBatch, row: usize, layout: &[usize]) -> Result<bool> {
         if self.capacity == 0 {
             return self.pull(batch, row, layout);
         }
@@ -92,7 +92,13 @@ impl Streamed {
     }
 
     /// Fills the window, and takes one sample out of it.
-    fn draw(&mut self, window: &mut Batch, batch: &mut Batch, row: usize, layout: &[usize]) -> Result<bool> {
+    fn draw(
+        &mut self,
+        window: &mut HostBatch,
+        batch: &mut HostBatch,
+        row: usize,
+        layout: &[usize],
+    ) -> Result<bool> {
         while window.len < self.capacity && !self.ended {
             let len = window.len;
             window.resize(len + 1, layout);
@@ -111,7 +117,7 @@ impl Streamed {
     }
 
     /// Reads a sample of the stream into this row.
-    fn pull(&mut self, batch: &mut Batch, row: usize, layout: &[usize]) -> Result<bool> {
+    fn pull(&mut self, batch: &mut HostBatch, row: usize, layout: &[usize]) -> Result<bool> {
         if self.ended {
             return Ok(false);
         }

@@ -7,8 +7,8 @@ use crate::column::{Column, Kind, is_missing, is_written_otherwise, parse_number
 use crate::random::Random;
 use crate::separated::{separator, split_rows};
 use crate::{
-    DType, Dataset, Description, Error, Field, INPUT, Normalization, Preparation, Result, TARGET, Values,
-    file,
+    Dataset, Description, ElementType, Error, Field, INPUT, Normalization, Preparation, Result, TARGET,
+    Values, file,
 };
 
 /// Far above what is kept in memory as one table.
@@ -365,17 +365,18 @@ impl Table {
         let columns = self.columns.iter().zip(&self.places).map(|(name, &at)| self.column(name, at, rows));
         let columns: Vec<Column> = columns.collect();
         let width = columns.iter().map(Column::width).sum();
-        let input = Field::numbers(INPUT, DType::F32, &[width]).prepared(Preparation::Table { columns });
+        let input =
+            Field::numbers(INPUT, ElementType::F32, &[width]).prepared(Preparation::Table { columns });
         let target = match &self.classes {
             Some(names) => Field::class(TARGET, names.iter().cloned()),
-            None if self.unscaled => Field::numbers(TARGET, DType::F32, &[1]),
+            None if self.unscaled => Field::numbers(TARGET, ElementType::F32, &[1]),
             None => {
                 let (mean, std, _) = self.statistics(self.target_place, rows);
                 // Beyond the range of f32 nothing is normalised, and the samples are refused.
                 let normalization = Normalization::new(&[mean as f32], &[std as f32]);
                 let preparation = normalization
                     .map_or(Preparation::None, |normalization| Preparation::Numbers { normalization });
-                Field::numbers(TARGET, DType::F32, &[1]).prepared(preparation)
+                Field::numbers(TARGET, ElementType::F32, &[1]).prepared(preparation)
             }
         };
         Description::new(self.name.clone()).with(input).with(target)

@@ -321,7 +321,7 @@ mod tests {
         assert_eq!(samples.len(), Some(5));
         let read = |samples: &TextWindows, index, epoch| {
             let description = Arc::new(samples.description().clone());
-            let mut batch = crate::Batch::empty(&description);
+            let mut batch = crate::HostBatch::empty(&description);
             batch.resize(1, &[5, 5]);
             samples.read(&Request { index, epoch, seed: 3 }, &mut batch.sample(0, &[5, 5])).unwrap();
             let tokens = |field| batch.get(field).unwrap().slice::<i32>().unwrap().to_vec();

@@ -6,7 +6,7 @@ use std::fmt;
 /// The type of the elements of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum DType {
+pub enum ElementType {
     /// 32-bit IEEE float.
     F32,
     /// 16-bit IEEE float.
@@ -21,26 +21,26 @@ pub enum DType {
     Bool,
 }
 
-impl DType {
+impl ElementType {
     /// Bytes of one element.
     pub fn size(self) -> usize {
         match self {
-            DType::F32 | DType::I32 | DType::U32 => 4,
-            DType::F16 => 2,
-            DType::U8 | DType::Bool => 1,
+            ElementType::F32 | ElementType::I32 | ElementType::U32 => 4,
+            ElementType::F16 => 2,
+            ElementType::U8 | ElementType::Bool => 1,
         }
     }
 }
 
-impl fmt::Display for DType {
+impl fmt::Display for ElementType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            DType::F32 => "f32",
-            DType::F16 => "f16",
-            DType::I32 => "i32",
-            DType::U32 => "u32",
-            DType::U8 => "u8",
-            DType::Bool => "bool",
+            ElementType::F32 => "f32",
+            ElementType::F16 => "f16",
+            ElementType::I32 => "i32",
+            ElementType::U32 => "u32",
+            ElementType::U8 => "u8",
+            ElementType::Bool => "bool",
         })
     }
 }
@@ -48,17 +48,17 @@ impl fmt::Display for DType {
 /// Elements of one type: a field of all samples of a batch or a data set, one sample after another.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Values {
-    /// Elements of [`DType::F32`].
+    /// Elements of [`ElementType::F32`].
     F32(Vec<f32>),
-    /// Bit patterns of elements of [`DType::F16`].
+    /// Bit patterns of elements of [`ElementType::F16`].
     F16(Vec<u16>),
-    /// Elements of [`DType::I32`].
+    /// Elements of [`ElementType::I32`].
     I32(Vec<i32>),
-    /// Elements of [`DType::U32`].
+    /// Elements of [`ElementType::U32`].
     U32(Vec<u32>),
-    /// Elements of [`DType::U8`].
+    /// Elements of [`ElementType::U8`].
     U8(Vec<u8>),
-    /// Elements of [`DType::Bool`].
+    /// Elements of [`ElementType::Bool`].
     Bool(Vec<bool>),
 }
 
@@ -78,26 +78,26 @@ macro_rules! each {
 
 impl Values {
     /// No elements yet of a type.
-    pub fn empty(dtype: DType) -> Values {
+    pub fn empty(dtype: ElementType) -> Values {
         match dtype {
-            DType::F32 => Values::F32(Vec::new()),
-            DType::F16 => Values::F16(Vec::new()),
-            DType::I32 => Values::I32(Vec::new()),
-            DType::U32 => Values::U32(Vec::new()),
-            DType::U8 => Values::U8(Vec::new()),
-            DType::Bool => Values::Bool(Vec::new()),
+            ElementType::F32 => Values::F32(Vec::new()),
+            ElementType::F16 => Values::F16(Vec::new()),
+            ElementType::I32 => Values::I32(Vec::new()),
+            ElementType::U32 => Values::U32(Vec::new()),
+            ElementType::U8 => Values::U8(Vec::new()),
+            ElementType::Bool => Values::Bool(Vec::new()),
         }
     }
 
     /// The type of the elements.
-    pub fn dtype(&self) -> DType {
+    pub fn dtype(&self) -> ElementType {
         match self {
-            Values::F32(_) => DType::F32,
-            Values::F16(_) => DType::F16,
-            Values::I32(_) => DType::I32,
-            Values::U32(_) => DType::U32,
-            Values::U8(_) => DType::U8,
-            Values::Bool(_) => DType::Bool,
+            Values::F32(_) => ElementType::F32,
+            Values::F16(_) => ElementType::F16,
+            Values::I32(_) => ElementType::I32,
+            Values::U32(_) => ElementType::U32,
+            Values::U8(_) => ElementType::U8,
+            Values::Bool(_) => ElementType::Bool,
         }
     }
 
@@ -112,7 +112,7 @@ impl Values {
     }
 
     /// The elements, if they are of this type.
-    pub fn slice<T: Element>(&self) -> Option<&[T]> {
+    pub fn slice<T: FieldElement>(&self) -> Option<&[T]> {
         T::of(self)
     }
 
@@ -195,14 +195,14 @@ impl Row<'_> {
         }
     }
 
-    fn dtype(&self) -> DType {
+    fn dtype(&self) -> ElementType {
         match self {
-            Row::F32(_) => DType::F32,
-            Row::F16(_) => DType::F16,
-            Row::I32(_) => DType::I32,
-            Row::U32(_) => DType::U32,
-            Row::U8(_) => DType::U8,
-            Row::Bool(_) => DType::Bool,
+            Row::F32(_) => ElementType::F32,
+            Row::F16(_) => ElementType::F16,
+            Row::I32(_) => ElementType::I32,
+            Row::U32(_) => ElementType::U32,
+            Row::U8(_) => ElementType::U8,
+            Row::Bool(_) => ElementType::Bool,
         }
     }
 }
@@ -212,7 +212,7 @@ mod sealed {
 }
 
 /// A type whose slices a field lends out: f32, i32, u32, u8 and bool.
-pub trait Element: Value {
+pub trait FieldElement: Value {
     /// The elements, if they are of this type.
     #[doc(hidden)]
     fn of(values: &Values) -> Option<&[Self]>;
@@ -224,7 +224,7 @@ pub trait Element: Value {
 /// into f32 (both rounded), and i64 and usize into i32 (refused where they do not fit).
 pub trait Value: Copy + Send + Sync + sealed::Sealed + 'static {
     /// The type of a field that is made for such values.
-    const DTYPE: DType;
+    const DTYPE: ElementType;
     /// Writes as many elements as there are.
     #[doc(hidden)]
     fn write(from: &[Self], to: RowOf<'_>) -> Result<(), String>;
@@ -234,7 +234,7 @@ pub trait Value: Copy + Send + Sync + sealed::Sealed + 'static {
 #[doc(hidden)]
 pub struct RowOf<'a>(pub(crate) Row<'a>);
 
-fn mismatch(dtype: DType, row: &Row<'_>) -> Result<(), String> {
+fn mismatch(dtype: ElementType, row: &Row<'_>) -> Result<(), String> {
     Err(format!("holds {}, it cannot be written from {dtype}", row.dtype()))
 }
 
@@ -242,7 +242,7 @@ macro_rules! element {
     ($type:ty, $variant:ident, |$from:ident, $row:ident| $other:expr) => {
         impl sealed::Sealed for $type {}
         impl Value for $type {
-            const DTYPE: DType = DType::$variant;
+            const DTYPE: ElementType = ElementType::$variant;
             fn write($from: &[$type], to: RowOf<'_>) -> Result<(), String> {
                 match to.0 {
                     Row::$variant(to) => {
@@ -253,7 +253,7 @@ macro_rules! element {
                 }
             }
         }
-        impl Element for $type {
+        impl FieldElement for $type {
             fn of(values: &Values) -> Option<&[$type]> {
                 if let Values::$variant(v) = values { Some(v) } else { None }
             }
@@ -274,21 +274,21 @@ element!(f32, F32, |from, row| match row {
         to.iter_mut().zip(from).for_each(|(to, &x)| *to = half_bits(x));
         Ok(())
     }
-    row => mismatch(DType::F32, &row),
+    row => mismatch(ElementType::F32, &row),
 });
-element!(i32, I32, |from, row| mismatch(DType::I32, &row));
-element!(u32, U32, |from, row| mismatch(DType::U32, &row));
-element!(u8, U8, |from, row| mismatch(DType::U8, &row));
-element!(bool, Bool, |from, row| mismatch(DType::Bool, &row));
+element!(i32, I32, |from, row| mismatch(ElementType::I32, &row));
+element!(u32, U32, |from, row| mismatch(ElementType::U32, &row));
+element!(u8, U8, |from, row| mismatch(ElementType::U8, &row));
+element!(bool, Bool, |from, row| mismatch(ElementType::Bool, &row));
 
 impl sealed::Sealed for f64 {}
 impl Value for f64 {
-    const DTYPE: DType = DType::F32;
+    const DTYPE: ElementType = ElementType::F32;
     fn write(from: &[f64], to: RowOf<'_>) -> Result<(), String> {
         match to.0 {
             Row::F32(to) => to.iter_mut().zip(from).for_each(|(to, &x)| *to = x as f32),
             Row::F16(to) => to.iter_mut().zip(from).for_each(|(to, &x)| *to = half_bits(x as f32)),
-            row => return mismatch(DType::F32, &row),
+            row => return mismatch(ElementType::F32, &row),
         }
         Ok(())
     }
@@ -298,9 +298,9 @@ macro_rules! wide_integer {
     ($type:ty) => {
         impl sealed::Sealed for $type {}
         impl Value for $type {
-            const DTYPE: DType = DType::I32;
+            const DTYPE: ElementType = ElementType::I32;
             fn write(from: &[$type], to: RowOf<'_>) -> Result<(), String> {
-                let Row::I32(to) = to.0 else { return mismatch(DType::I32, &to.0) };
+                let Row::I32(to) = to.0 else { return mismatch(ElementType::I32, &to.0) };
                 for (to, &x) in to.iter_mut().zip(from) {
                     *to = i32::try_from(x).map_err(|_| format!("holds i32, and {x} is beyond its range"))?;
                 }

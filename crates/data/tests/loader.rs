@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dropforge_data::{
-    Batch, Dataset, Description, Epoch, Error, Loader, LoaderOptions, Request, Result, Sample, Source,
+    Dataset, Description, Epoch, Error, HostBatch, Loader, LoaderOptions, Request, Result, Sample, Source,
     Values, from_fn, from_iter,
 };
 
@@ -21,7 +21,7 @@ fn loader(count: usize, options: LoaderOptions) -> Loader {
 }
 
 /// All batches, giving each back as training does.
-fn collect(mut epoch: Epoch) -> Vec<Batch> {
+fn collect(mut epoch: Epoch) -> Vec<HostBatch> {
     let mut batches = Vec::new();
     while let Some(batch) = epoch.next() {
         let batch = batch.unwrap();
@@ -31,11 +31,11 @@ fn collect(mut epoch: Epoch) -> Vec<Batch> {
     batches
 }
 
-fn inputs(batch: &Batch) -> &[f32] {
+fn inputs(batch: &HostBatch) -> &[f32] {
     batch.get("input").unwrap().slice().unwrap()
 }
 
-fn samples(batches: &[Batch]) -> Vec<usize> {
+fn samples(batches: &[HostBatch]) -> Vec<usize> {
     batches.iter().flat_map(|batch| inputs(batch).chunks(2).map(|x| x[0] as usize)).collect()
 }
 
@@ -120,11 +120,11 @@ fn memory_is_used_again() {
     let first = epoch.next().unwrap().unwrap();
     let address = inputs(&first).as_ptr();
     let description = first.description().clone();
-    epoch.recycle(Batch::spare(description.clone(), first.into_arrays(), 0));
+    epoch.recycle(HostBatch::spare(description.clone(), first.into_arrays(), 0));
     assert_eq!(inputs(&epoch.next().unwrap().unwrap()).as_ptr(), address);
     // A batch of something else does no harm.
     let other = Arc::new(Description::values("other", &[1], &[]));
-    epoch.recycle(Batch::spare(other, vec![vec![1u8].into()], 77));
+    epoch.recycle(HostBatch::spare(other, vec![vec![1u8].into()], 77));
     assert_eq!(inputs(&epoch.next().unwrap().unwrap()).len(), 20);
 }
 
@@ -145,7 +145,7 @@ fn stream(count: usize) -> Arc<dyn Source> {
     Arc::new(from_iter(move |epoch| (0..count).map(move |i| ([i as f32 + 1000.0 * epoch as f32],))).unwrap())
 }
 
-fn firsts(batches: &[Batch]) -> Vec<usize> {
+fn firsts(batches: &[HostBatch]) -> Vec<usize> {
     batches.iter().flat_map(|batch| inputs(batch).iter().map(|x| *x as usize)).collect()
 }
 

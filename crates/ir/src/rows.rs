@@ -213,7 +213,7 @@ impl Rows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::interpret::{Numbers, Precision, run};
+    use crate::interpret::{Numbers, Rounding, run};
     use crate::text;
     use crate::types::ValueType;
 
@@ -272,7 +272,7 @@ mod tests {
                     Numbers::new(program.ty(input.value).clone(), part).unwrap()
                 })
                 .collect();
-            let outcome = run(program, &inputs, &[], &[], Precision::Double).unwrap();
+            let outcome = run(program, &inputs, &[], &[], Rounding::Double).unwrap();
             outcome.outputs[0].elements().to_vec()
         };
         let whole = outputs(&program, 0);

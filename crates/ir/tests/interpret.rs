@@ -1,7 +1,7 @@
 //! What the interpreter promises beyond the values of operations, which the conformance cases check.
 
 use dropforge_ir::gradient::append_gradients;
-use dropforge_ir::interpret::{Numbers, Precision, apply, run, run_arrays, values};
+use dropforge_ir::interpret::{Numbers, Rounding, apply, run, run_arrays, values};
 use dropforge_ir::text::parse;
 use dropforge_ir::{Array, DType, Data, Op, UnaryKind, ValueType};
 
@@ -27,12 +27,11 @@ program step {
 fn single_rounds_every_result_and_double_none() {
     let program =
         parse("program p {\n%x: f32[1] = input \"x\"\n%y = add %x, %x\noutput \"y\" = %y\n}").unwrap();
-    let result =
-        |precision| run(&program, &[floats(&[0.1])], &[], &[], precision).unwrap().outputs[0].clone();
-    assert_eq!(result(Precision::Double), floats(&[0.2]));
-    assert_eq!(result(Precision::Single), floats(&[f64::from(0.2f32)]));
+    let result = |rounding| run(&program, &[floats(&[0.1])], &[], &[], rounding).unwrap().outputs[0].clone();
+    assert_eq!(result(Rounding::Double), floats(&[0.2]));
+    assert_eq!(result(Rounding::Single), floats(&[f64::from(0.2f32)]));
     let third =
-        apply(&Op::Unary { kind: UnaryKind::Reciprocal }, &[&floats(&[3.0])], Precision::Single).unwrap();
+        apply(&Op::Unary { kind: UnaryKind::Reciprocal }, &[&floats(&[3.0])], Rounding::Single).unwrap();
     assert_eq!(third[0].elements(), [f64::from(1.0f32 / 3.0)]);
 }
 
@@ -56,7 +55,7 @@ fn what_does_not_fit_is_an_error_that_names_the_port() {
     let states = [two.clone(), count];
     let one = std::slice::from_ref(&two);
     let check = |inputs: &[Numbers], states: &[Numbers], hypers: &[f64], expected: &str| {
-        let error = run(&program, inputs, states, hypers, Precision::Single).unwrap_err();
+        let error = run(&program, inputs, states, hypers, Rounding::Single).unwrap_err();
         assert_eq!(error.to_string(), expected);
     };
     check(&[], &states, &[0.5], "step: takes 1 inputs, got 0");
@@ -64,7 +63,7 @@ fn what_does_not_fit_is_an_error_that_names_the_port() {
     check(one, &states[..1], &[0.5], "step: takes 2 states, got 1");
     check(one, &[two.clone(), two.clone()], &[0.5], "step: state count is u32[], got f32[2]");
     check(one, &states, &[], "step: takes 1 hyperparameters, got 0");
-    let all = values(&program, one, &states, &[0.5], Precision::Double).unwrap();
+    let all = values(&program, one, &states, &[0.5], Rounding::Double).unwrap();
     assert_eq!(all.len(), program.value_count());
 }
 
@@ -102,8 +101,8 @@ fn half_types_round_each_result_once() {
     let numbers = |dtype, x: &[f64]| Numbers::new(ValueType::new(dtype, [x.len()]), x.to_vec()).unwrap();
     // 2049 is no f16: inputs are rounded as well.
     let inputs = [numbers(DType::F16, &[2049.0, 1.0, -2047.0]), numbers(DType::BF16, &[3e38, 257.0])];
-    let results = |precision| -> Vec<Vec<f64>> {
-        let outcome = run(&program, &inputs, &[], &[], precision).unwrap();
+    let results = |rounding| -> Vec<Vec<f64>> {
+        let outcome = run(&program, &inputs, &[], &[], rounding).unwrap();
         outcome.outputs.into_iter().map(Numbers::into_elements).collect()
     };
     let exact = 2048.0 * 2048.0 + 1.0 + 2047.0 * 2047.0;
@@ -114,8 +113,8 @@ fn half_types_round_each_result_once() {
         vec![f64::from(exact as f32)],
         vec![f64::INFINITY, 512.0],
     ];
-    assert_eq!(results(Precision::Single), expected);
-    assert_eq!(results(Precision::Double)[4], [6e38, 514.0]);
+    assert_eq!(results(Rounding::Single), expected);
+    assert_eq!(results(Rounding::Double)[4], [6e38, 514.0]);
 }
 
 #[test]
@@ -148,9 +147,9 @@ fn gradients_have_the_types_of_their_values() {
 fn operations_check_their_arguments() {
     let half = Numbers::new(ValueType::new(DType::F16, [1]), vec![1.0]).unwrap();
     let dot = Op::Dot { lhs_batch: vec![], rhs_batch: vec![], lhs_contract: vec![0], rhs_contract: vec![0] };
-    let error = apply(&dot, &[&half, &floats(&[1.0])], Precision::Single).unwrap_err();
+    let error = apply(&dot, &[&half, &floats(&[1.0])], Rounding::Single).unwrap_err();
     assert_eq!(error.to_string(), "dot: types differ, f16 and f32; cast one");
-    let error = apply(&Op::Select {}, &[&floats(&[1.0])], Precision::Single).unwrap_err();
+    let error = apply(&Op::Select {}, &[&floats(&[1.0])], Rounding::Single).unwrap_err();
     assert_eq!(error.to_string(), "select: takes 3 arguments, got 1");
-    assert!(apply(&Op::Input(0), &[], Precision::Single).is_err());
+    assert!(apply(&Op::Input(0), &[], Rounding::Single).is_err());
 }

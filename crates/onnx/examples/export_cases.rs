@@ -4,7 +4,7 @@
 //! What only training needs is left out, and bf16, which ONNX Runtime does not compute on a CPU.
 
 use dropforge_conformance::{all_cases, generate};
-use dropforge_ir::interpret::{Numbers, Precision, run};
+use dropforge_ir::interpret::{Numbers, Rounding, run};
 use dropforge_ir::{DType, Op, Program};
 use dropforge_onnx::{ExportOptions, export, write_tensor};
 use std::path::Path;
@@ -49,8 +49,7 @@ struct Sample<'a> {
 fn write(folder: &Path, sample: &Sample<'_>) -> Result<(), String> {
     let Sample { program, inputs, states, hypers } = sample;
     let wide: Vec<f64> = hypers.iter().map(|&x| f64::from(x)).collect();
-    let outcome =
-        run(program, inputs, states, &wide, Precision::Single).map_err(|error| error.to_string())?;
+    let outcome = run(program, inputs, states, &wide, Rounding::Single).map_err(|error| error.to_string())?;
     let finite = |numbers: &Numbers| numbers.elements().iter().all(|x| x.is_finite() && x.abs() < 1e9);
     if !outcome.outputs.iter().chain(*inputs).chain(*states).all(finite) {
         return Err("numbers that are not finite are left open".into());

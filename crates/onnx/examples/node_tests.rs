@@ -7,7 +7,7 @@
 //! The second argument names a file with a line for each test: `pass NAME`, or `fail NAME: reason`. What passes there and fails
 //! here is an error; with `DROPFORGE_UPDATE=1` the file is written anew. `scripts/check-onnx` makes the folder.
 
-use dropforge_ir::interpret::{Numbers, Precision, run};
+use dropforge_ir::interpret::{Numbers, Rounding, run};
 use dropforge_ir::{Array, DType};
 use dropforge_onnx::{ImportOptions, Model, read_tensor};
 use std::collections::BTreeMap;
@@ -48,7 +48,7 @@ fn attempt(
     let program = &imported.program;
     let inputs: Vec<Numbers> = program.inputs.iter().map(|port| Numbers::from(given[&port.name])).collect();
     let states: Vec<Numbers> = imported.states.iter().map(Numbers::from).collect();
-    let outcome = run(program, &inputs, &states, &[], Precision::Single).map_err(message)?;
+    let outcome = run(program, &inputs, &states, &[], Rounding::Single).map_err(message)?;
     Ok(outcome.outputs.into_iter().zip(imported.outputs).collect())
 }
 

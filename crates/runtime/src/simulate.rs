@@ -4,7 +4,7 @@
 use crate::binding::Binding;
 use crate::device::{BufferRef, Choices, Device, Loaded};
 use crate::reference::{ReferenceDevice, ReferenceExecutable};
-use dropforge_ir::interpret::{Numbers, Precision, apply};
+use dropforge_ir::interpret::{Numbers, Rounding, apply};
 use dropforge_ir::random::random_bits;
 use dropforge_ir::{Array, BF16, DType, Data, Error, F16, Op, ReduceKind, Result, Shape, ValueType};
 use dropforge_plan::Plan;
@@ -148,7 +148,7 @@ impl Memory<'_> {
                     }
                     numbers.push(Numbers::new(ty, elements).expect("read as the type says"));
                 }
-                let computed = apply(op, &numbers.iter().collect::<Vec<_>>(), Precision::Single)?;
+                let computed = apply(op, &numbers.iter().collect::<Vec<_>>(), Rounding::Single)?;
                 for (&result, numbers) in results.iter().zip(computed) {
                     for (at, &number) in numbers.elements().iter().enumerate() {
                         self.write(result, numbers.ty().dtype, at as i64, number);
@@ -197,7 +197,7 @@ impl<'a, 'b> LoopRun<'a, 'b> {
                 let x = self.register(reduce.from, Level::Domain)?;
                 let x = Numbers::new(ValueType::new(x.ty().dtype, [rows, columns]), x.into_elements());
                 let results =
-                    apply(&operation(reduce.kind), &[&x.expect("the domain's size")], Precision::Single)?;
+                    apply(&operation(reduce.kind), &[&x.expect("the domain's size")], Rounding::Single)?;
                 for (to, result) in reduce.to.iter().zip(results) {
                     self.registers[to.index()] = Some(result);
                 }
@@ -266,7 +266,7 @@ impl<'a, 'b> LoopRun<'a, 'b> {
             .collect::<Result<_>>()?;
         let sources: Vec<&Numbers> = sources.iter().collect();
         let op = |op: Op| -> Result<Vec<f64>> {
-            Ok(apply(&op, &sources, Precision::Single)?.remove(0).into_elements())
+            Ok(apply(&op, &sources, Rounding::Single)?.remove(0).into_elements())
         };
         let elements = match instruction {
             Instruction::Store { .. } => unreachable!("handled above"),

@@ -11,7 +11,7 @@ mod stability;
 use crate::case::Gradients;
 use crate::dice::Dice;
 use dropforge_ir::gradient::append_gradients;
-use dropforge_ir::interpret::{Numbers, Precision, apply, values};
+use dropforge_ir::interpret::{Numbers, Rounding, apply, values};
 use dropforge_ir::{BinaryKind, DType, Literal, Op, Program, ReduceKind, Shape, Value, ValueType, infer};
 
 /// A program with what it is given.
@@ -203,7 +203,7 @@ impl Builder {
         if !stability::is_stable(&op, &numbers, exact_args, gap, &mut self.dice) {
             return None;
         }
-        let results = apply(&op, &numbers, Precision::Double).ok()?;
+        let results = apply(&op, &numbers, Rounding::Double).ok()?;
         let moderate = |x: &f64| x.is_finite() && x.abs() <= LARGEST;
         let float = |numbers: &&Numbers| numbers.ty().dtype.is_float();
         if !results.iter().filter(float).all(|numbers| numbers.elements().iter().all(moderate)) {
@@ -260,7 +260,7 @@ impl Builder {
     fn all_moderate(&self) -> bool {
         let Sample { program, inputs, states, hypers, .. } = &self.sample;
         let hypers: Vec<f64> = hypers.iter().map(|&x| f64::from(x)).collect();
-        let Ok(all) = values(program, inputs, states, &hypers, Precision::Double) else { return false };
+        let Ok(all) = values(program, inputs, states, &hypers, Rounding::Double) else { return false };
         all.iter().all(|numbers| {
             let is_half = numbers.ty().dtype.is_half();
             let (largest, whole) = if is_half { (1e4, false) } else { (1e5, true) };

@@ -1,7 +1,7 @@
 //! Which operations give nearly the same on nearly the same arguments.
 
 use crate::dice::Dice;
-use dropforge_ir::interpret::{Numbers, Precision, apply};
+use dropforge_ir::interpret::{Numbers, Rounding, apply};
 use dropforge_ir::{BinaryKind, DType, Op, ReduceKind, UnaryKind};
 
 /// Whether an operation, and its gradient, are smooth around these arguments. Elements further apart than `gap` are not
@@ -51,10 +51,10 @@ pub fn is_stable(op: &Op, args: &[&Numbers], exact: bool, gap: f64, dice: &mut D
 /// Whether an extreme stays where it is when the elements move a little. Two elements that are both the extreme do not.
 fn same_choice(op: &Op, x: &Numbers, gap: f64, dice: &mut Dice) -> bool {
     let Op::Reduce { kind, axes } = op else {
-        let Ok(before) = apply(op, &[x], Precision::Double) else { return false };
+        let Ok(before) = apply(op, &[x], Rounding::Double) else { return false };
         return (0..3).all(|_| {
             let moved = x.elements().iter().map(|x| x + gap * (1.0 + x.abs()) * dice.uniform(-1.0, 1.0)).collect();
-            let moved = Numbers::new(x.ty().clone(), moved).map(|moved| apply(op, &[&moved], Precision::Double));
+            let moved = Numbers::new(x.ty().clone(), moved).map(|moved| apply(op, &[&moved], Rounding::Double));
             // The last result of both operations are the positions.
             matches!(moved, Some(Ok(after)) if after.last().map(Numbers::elements) == before.last().map(Numbers::elements))
         });
@@ -64,8 +64,8 @@ fn same_choice(op: &Op, x: &Numbers, gap: f64, dice: &mut Dice) -> bool {
     let scaled = x.elements().iter().map(|x| sign * x / (gap / 5.0)).collect();
     let Some(scaled) = Numbers::new(x.ty().clone(), scaled) else { return false };
     let largest =
-        apply(&Op::Reduce { kind: ReduceKind::Max, axes: axes.clone() }, &[&scaled], Precision::Double);
-    let total = apply(&Op::LogSumExp { axes: axes.clone() }, &[&scaled], Precision::Double);
+        apply(&Op::Reduce { kind: ReduceKind::Max, axes: axes.clone() }, &[&scaled], Rounding::Double);
+    let total = apply(&Op::LogSumExp { axes: axes.clone() }, &[&scaled], Rounding::Double);
     let (Ok(largest), Ok(total)) = (largest, total) else { return false };
     largest[0].elements().iter().zip(total[0].elements()).all(|(largest, total)| total - largest < 0.02)
 }

@@ -6,7 +6,7 @@ use crate::conv::{self, Direction, Filters};
 use crate::device::Shared;
 use crate::movement::{Element, argsort, concat, cumulative_sum, gather, pad, scatter_add};
 use crate::pooling;
-use dropforge_ir::interpret::{Numbers, Precision, apply};
+use dropforge_ir::interpret::{Numbers, Rounding, apply};
 use dropforge_ir::{Array, Data, Error, Result, ValueType};
 
 impl Call {
@@ -286,7 +286,7 @@ impl Call {
                 };
                 let numbers: Result<Vec<Numbers>> = args.iter().enumerate().map(read).collect();
                 let computed = numbers
-                    .and_then(|numbers| apply(op, &numbers.iter().collect::<Vec<_>>(), Precision::Single))
+                    .and_then(|numbers| apply(op, &numbers.iter().collect::<Vec<_>>(), Rounding::Single))
                     .expect("the shape rule accepted these arguments");
                 for (index, (ty, numbers)) in results.iter().zip(computed).enumerate() {
                     let array = numbers.to_array();

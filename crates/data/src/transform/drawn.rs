@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Image, TRANSFORM_STREAM, Transform, image_shape};
 use crate::random::Random;
-use crate::{DType, Description, Error, Field, Request, Result, Sample, Source};
+use crate::{Description, ElementType, Error, Field, Request, Result, Sample, Source};
 
 /// The field with the numbers that decide the changes of a sample; see [`with_numbers`].
 pub const NUMBERS: &str = "change";
@@ -56,7 +56,7 @@ pub fn with_numbers(source: Arc<dyn Source>, changes: Vec<Arc<dyn Drawn>>) -> Re
         let what = if count == 0 { "no change that numbers decide" } else { "a field `change` already" };
         return Err(Error::new(format!("{}: there is {what}", description.name)));
     }
-    let description = description.with(Field::numbers(NUMBERS, DType::F32, &[count]));
+    let description = description.with(Field::numbers(NUMBERS, ElementType::F32, &[count]));
     Ok(WithNumbers { source, changes: changes.into(), description, shape })
 }
 

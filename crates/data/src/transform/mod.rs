@@ -37,7 +37,7 @@ pub use solarise::Solarise;
 use std::sync::Arc;
 
 use crate::random::Random;
-use crate::{DType, Description, Error, INPUT, Normalization, Request, Result, Sample, Source};
+use crate::{Description, ElementType, Error, INPUT, Normalization, Request, Result, Sample, Source};
 
 /// An image while it is changed: planes of numbers from 0 to 1, row by row.
 pub struct Image<'a> {
@@ -123,7 +123,7 @@ pub fn augment(source: Arc<dyn Source>, transforms: Vec<Box<dyn Transform>>) -> 
 /// The input is not f32 of `[channels, height, width]`.
 pub fn image_shape(source: &dyn Source) -> Result<[usize; 3]> {
     let description = source.description();
-    let field = description.field(INPUT).filter(|field| field.dtype == DType::F32);
+    let field = description.field(INPUT).filter(|field| field.dtype == ElementType::F32);
     match field.map(|field| field.shape.as_slice()) {
         Some(&[channels, height, width]) => Ok([channels, height, width]),
         _ => Err(Error::new(format!(
@@ -178,7 +178,7 @@ impl Source for Augmented {
 pub(crate) mod tests {
     use super::*;
     use crate::testing::message;
-    use crate::{Batch, Loader, LoaderOptions, digits, from_records};
+    use crate::{HostBatch, Loader, LoaderOptions, digits, from_records};
 
     /// What becomes of the image `0, 1/n, 2/n, ..` by the random numbers of a seed.
     pub fn changed(transform: &dyn Transform, [channels, height, width]: [usize; 3], seed: u64) -> Vec<f32> {
@@ -265,7 +265,7 @@ pub(crate) mod tests {
         let batches = |threads, epoch, skip| {
             let options = LoaderOptions { batch: 8, threads, seed: 3, ..Default::default() };
             let loader = Loader::new(source.clone(), options).unwrap();
-            loader.epoch(epoch, skip).map(|batch| batch.unwrap()).collect::<Vec<Batch>>()
+            loader.epoch(epoch, skip).map(|batch| batch.unwrap()).collect::<Vec<HostBatch>>()
         };
         let first = batches(1, 0, 0);
         assert_eq!(first, batches(3, 0, 0));
@@ -279,7 +279,7 @@ pub(crate) mod tests {
         let plain = crate::read_one(&train, 0).unwrap();
         let same = augment(Arc::new(train), vec![]).unwrap();
         let same = crate::read_one(&same, 0).unwrap();
-        let input = |batch: &Batch| batch.get(INPUT).unwrap().slice::<f32>().unwrap().to_vec();
+        let input = |batch: &HostBatch| batch.get(INPUT).unwrap().slice::<f32>().unwrap().to_vec();
         assert!(input(&plain).iter().zip(input(&same)).all(|(a, b)| (a - b).abs() < 1e-5));
         let numbers = Arc::new(from_records([([1.0f32], 0)]).unwrap());
         assert!(message(augment(numbers, vec![])).contains("only images"));

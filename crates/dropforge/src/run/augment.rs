@@ -11,7 +11,7 @@ use dropforge_data::transform::{
     Grey, Noise, Perspective, Posterise, RandAugment, RandomCrop, RandomResizedCrop, Rotate, Sharpen,
     Solarise, Transform, TrivialAugment, augment, image_shape,
 };
-use dropforge_data::{DType, INPUT, Source};
+use dropforge_data::{ElementType, INPUT, Source};
 use std::sync::Arc;
 
 /// A random change of images that can be written down.
@@ -166,7 +166,7 @@ impl RunConfig {
                 Change::Both(_) => drop(image_shape(&**train)?),
                 Change::Mix(mix) => {
                     let floats =
-                        train.description().field(INPUT).is_some_and(|field| field.dtype == DType::F32);
+                        train.description().field(INPUT).is_some_and(|field| field.dtype == ElementType::F32);
                     if mix.needs_images() || !floats {
                         image_shape(&**train)?;
                     }

@@ -10,7 +10,7 @@ use crate::loss::Loss;
 use crate::metric::Metric;
 use crate::optim::Optimizer;
 use crate::schedule::Schedule;
-use crate::settings::{Described, Description, Range, SettingType, TYPE, Table, Value, differences, unknown};
+use crate::settings::{Declaration, Described, Range, SettingType, TYPE, Table, Value, differences, unknown};
 use crate::step::Precision;
 use crate::train::Callback;
 use crate::{Error, Result, described};
@@ -207,8 +207,8 @@ impl RunConfig {
             let Some(Value::Table(mut table)) = schedule.write()? else { continue };
             let name = table.get(TYPE).and_then(Value::as_str).unwrap_or_default().to_string();
             let entries = &super::registry::registry().schedules;
-            let entry = entries.iter().find(|entry| entry.description.name == name);
-            let has_length = entry.is_some_and(|entry| entry.description.setting("length").is_ok());
+            let entry = entries.iter().find(|entry| entry.declaration.name == name);
+            let has_length = entry.is_some_and(|entry| entry.declaration.setting("length").is_ok());
             if has_length && !table.contains_key("length") && !schedule.is_by_steps() && self.epochs > 0 {
                 table.insert("length".into(), Value::Float(self.epochs as f64));
                 *schedule = Schedule::read(&Value::Table(table), &context())?;
@@ -359,13 +359,13 @@ pub(super) fn check_settings(old: &Table, new: &Table) -> Result<()> {
 
 /// Whether the setting at this path of a configuration may change from one start to the next: itself, or what it is a part of.
 fn may_change(path: &str, table: &Table) -> bool {
-    changes(&RunConfig::description(), &path.split('.').collect::<Vec<_>>(), table)
+    changes(&RunConfig::declaration(), &path.split('.').collect::<Vec<_>>(), table)
 }
 
 /// As [`may_change`], of the settings of a thing.
-fn changes(description: &Description, path: &[&str], table: &Table) -> bool {
+fn changes(declaration: &Declaration, path: &[&str], table: &Table) -> bool {
     let Some((first, rest)) = path.split_first() else { return false };
-    let Ok(setting) = description.setting(first) else { return false };
+    let Ok(setting) = declaration.setting(first) else { return false };
     if setting.may_change {
         return true;
     }
@@ -378,18 +378,18 @@ fn changes(description: &Description, path: &[&str], table: &Table) -> bool {
     };
     let (Some(kind), Some(Value::Table(part))) = (setting.kind, value) else { return false };
     if kind == <GroupSpec as Described>::NAME {
-        return changes(&<GroupSpec as Described>::description(), rest, part);
+        return changes(&<GroupSpec as Described>::declaration(), rest, part);
     }
     let name = part.get(TYPE).and_then(Value::as_str).unwrap_or_default();
-    let known = super::registry::registry().description(kind, name);
-    known.is_some_and(|description| changes(description, rest, part))
+    let known = super::registry::registry().declaration(kind, name);
+    known.is_some_and(|declaration| changes(declaration, rest, part))
 }
 
 /// The error for a path of `--set` whose first part is no setting.
 pub fn check_path(path: &str) -> Result<()> {
-    let description = RunConfig::description();
+    let declaration = RunConfig::declaration();
     let top = path.split('.').next().unwrap_or_default();
-    let known: Vec<&str> = description.settings.iter().map(|setting| setting.name).collect();
+    let known: Vec<&str> = declaration.settings.iter().map(|setting| setting.name).collect();
     match known.contains(&top) {
         true => Ok(()),
         false => Err(unknown("there is no setting", top, "there are", &known)),
@@ -432,9 +432,9 @@ mod tests {
         for entry in &registry().optimizers {
             let mut config = config();
             // Some are around another one.
-            let inner = entry.description.settings.iter().any(|setting| setting.name == "optimizer");
+            let inner = entry.declaration.settings.iter().any(|setting| setting.name == "optimizer");
             let text = if inner { "type = 'TYPE'\noptimizer = 'adam'" } else { "type = 'TYPE'" };
-            let table: Table = toml::from_str(&text.replace("TYPE", entry.description.name)).unwrap();
+            let table: Table = toml::from_str(&text.replace("TYPE", entry.declaration.name)).unwrap();
             config.optimizer = Part::new(&Value::Table(table)).unwrap();
             config.seed = u64::MAX;
             config.save_every = 0.1 + 0.2;
@@ -467,10 +467,10 @@ mod tests {
     #[test]
     fn defaults_are_what_is_trained_with() {
         for entry in &registry().models {
-            let model = Value::String(entry.description.name.into());
+            let model = Value::String(entry.declaration.name.into());
             let table =
                 RunConfig::new(&Table::from_iter([("model".to_string(), model)])).unwrap().table().unwrap();
-            for setting in RunConfig::description().settings {
+            for setting in RunConfig::declaration().settings {
                 let given = table.get(setting.name);
                 assert!(given.is_some() || setting.default.is_none(), "{}", setting.name);
                 let listed = setting.default.as_ref();
@@ -478,7 +478,7 @@ mod tests {
                     listed.is_none_or(|listed| Some(listed) == given) && !setting.required,
                     "{} of {}: {listed:?} is listed, {given:?} is taken",
                     setting.name,
-                    entry.description.name
+                    entry.declaration.name
                 );
             }
         }

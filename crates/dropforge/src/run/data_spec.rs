@@ -3,7 +3,7 @@
 use super::InputSpec;
 use super::data_sets::{DataSet, OpenData, Opening};
 use super::registry::{build, entry};
-use crate::settings::{Description, Setting, TYPE, Table, Value};
+use crate::settings::{Declaration, Setting, TYPE, Table, Value};
 use crate::{Error, Result};
 use dropforge_data::Source;
 use std::fmt;
@@ -40,9 +40,9 @@ impl DataSpec {
     /// The name is unknown, or a setting is missing or wrong.
     pub fn parse(word: &str) -> Result<DataSpec> {
         let (name, rest) = word.split_once(':').map_or((word, None), |(name, rest)| (name, Some(rest)));
-        let description = &entry::<dyn DataSet>(name)?.description;
+        let declaration = &entry::<dyn DataSet>(name)?.declaration;
         let named = |error: Error| error.context(format_args!("data `{word}`"));
-        let table = table_of(description, rest).map_err(named)?;
+        let table = table_of(declaration, rest).map_err(named)?;
         DataSpec::new(&Value::Table(table)).map_err(named)
     }
 
@@ -104,7 +104,7 @@ impl DataSpec {
 
     fn settings(&self) -> Result<&'static [Setting]> {
         let name = self.table.get(TYPE).and_then(Value::as_str).unwrap_or_default();
-        Ok(&entry::<dyn DataSet>(name)?.description.settings)
+        Ok(&entry::<dyn DataSet>(name)?.declaration.settings)
     }
 }
 
@@ -144,15 +144,15 @@ impl fmt::Display for DataSpec {
 }
 
 /// Name and settings of a word, of which `rest` stands behind the colon.
-fn table_of(description: &Description, rest: Option<&str>) -> Result<Table> {
-    let mut table = Table::from_iter([(TYPE.to_string(), Value::String(description.name.into()))]);
-    let Some(first) = description.settings.first() else { return Ok(table) };
+fn table_of(declaration: &Declaration, rest: Option<&str>) -> Result<Table> {
+    let mut table = Table::from_iter([(TYPE.to_string(), Value::String(declaration.name.into()))]);
+    let Some(first) = declaration.settings.first() else { return Ok(table) };
     let (main, options) = match rest.and_then(|rest| rest.rsplit_once('?')) {
         Some((main, options)) if options.contains('=') => (main, options),
         _ => (rest.unwrap_or_default(), ""),
     };
     if rest.is_some() && main.is_empty() || rest.is_none() && first.required {
-        let (name, first) = (description.name, first.name);
+        let (name, first) = (declaration.name, first.name);
         return Err(Error::setting(format!("names no {first}; write {name}:{}", first.to_uppercase())));
     }
     if rest.is_some() {
@@ -160,7 +160,7 @@ fn table_of(description: &Description, rest: Option<&str>) -> Result<Table> {
     }
     for option in options.split('&').filter(|option| !option.is_empty()) {
         let (key, value) = option.split_once('=').unwrap_or((option, ""));
-        let setting = description.setting(key)?;
+        let setting = declaration.setting(key)?;
         table.insert(key.into(), unescaped((setting.from_word)(value)));
     }
     Ok(table)

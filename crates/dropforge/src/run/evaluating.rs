@@ -6,7 +6,7 @@ use crate::metric::Metric;
 use crate::step::{Batch, Evaluation, Meter};
 use crate::train::IntoSource;
 use crate::{Error, Result, Tensor};
-use dropforge_data::{DType, Loader, LoaderOptions, Source, TARGET};
+use dropforge_data::{ElementType, Loader, LoaderOptions, Source, TARGET};
 use dropforge_ir::{Array, Data};
 use std::sync::Arc;
 
@@ -143,7 +143,7 @@ impl Trained {
                 return Err(self.no_measures());
             }
             let target = source.description().field(TARGET);
-            return Ok(Meter::new(usual(target.is_some_and(|target| target.dtype == DType::I32))));
+            return Ok(Meter::new(usual(target.is_some_and(|target| target.dtype == ElementType::I32))));
         };
         let has_classes = !self.classes().is_empty() || self.inputs().vocabulary().is_some();
         let loss = config.loss.as_ref().map_or_else(|| Ok(usual(has_classes)), |loss| loss.build())?;

@@ -12,7 +12,7 @@ use crate::models::{self, Model};
 use crate::nn::{self, Layer, named, sequential};
 use crate::optim::{self, Optimizer};
 use crate::schedule::{self, Rule};
-use crate::settings::{Context, Described, Description, Library, SettingType, TYPE, Table, Value, unknown};
+use crate::settings::{Context, Declaration, Described, Library, SettingType, TYPE, Table, Value, unknown};
 use crate::train::{self, Callback};
 use crate::{Error, Result};
 use std::any::Any;
@@ -21,7 +21,7 @@ use std::sync::LazyLock;
 /// A thing of some kind, by name.
 pub struct Entry<T: ?Sized> {
     /// Its name, its settings, and what it is.
-    pub description: Description,
+    pub declaration: Declaration,
     pub(super) build: fn(&Table, &Context<'_>) -> Result<Box<T>>,
 }
 
@@ -38,7 +38,7 @@ impl<T: ?Sized> Entry<T> {
 macro_rules! entries {
     ($kind:ty: $($type:ty),* $(,)?) => {
         vec![$($crate::run::registry::Entry::<$kind> {
-            description: <$type as $crate::settings::Described>::description(),
+            declaration: <$type as $crate::settings::Described>::declaration(),
             build: |table, context| Ok(Box::new(<$type as $crate::settings::Described>::read(table, context)?)),
         }),*]
     };
@@ -323,7 +323,7 @@ pub struct Listing<'a> {
     /// What several are called, as on the command line: [`Kind::PLURAL`].
     pub plural: &'static str,
     /// What there is, in alphabetical order.
-    pub entries: Vec<&'a Description>,
+    pub entries: Vec<&'a Declaration>,
 }
 
 impl Registry {
@@ -344,14 +344,14 @@ impl Registry {
     }
 
     /// What there is to say of the thing of this name and kind, such as `adam` and `optimizer`.
-    pub fn description(&self, kind: &str, name: &str) -> Option<&Description> {
+    pub fn declaration(&self, kind: &str, name: &str) -> Option<&Declaration> {
         let listing = self.kinds().into_iter().find(|listing| listing.kind == kind)?;
         listing.entries.into_iter().find(|entry| entry.name == name)
     }
 }
 
 fn listing<T: Kind + ?Sized>(entries: &[Entry<T>]) -> Listing<'_> {
-    let entries = entries.iter().map(|entry| &entry.description).collect();
+    let entries = entries.iter().map(|entry| &entry.declaration).collect();
     Listing { kind: T::KIND, plural: T::PLURAL, entries }
 }
 
@@ -442,14 +442,14 @@ fn named_table(kind: &str, value: &Value) -> Result<Table> {
 
 /// The entry that a table names.
 fn find<'a, T: ?Sized>(kind: &str, entries: &'a [Entry<T>], table: &Table) -> Result<&'a Entry<T>> {
-    let known: Vec<&str> = entries.iter().map(|entry| entry.description.name).collect();
+    let known: Vec<&str> = entries.iter().map(|entry| entry.declaration.name).collect();
     let Some(name) = table.get(TYPE) else {
         return Err(Error::setting(format!("{kind}: `{TYPE}` is missing; known are {}", known.join(", "))));
     };
     let name = name.as_str().ok_or_else(|| Error::setting(format!("{kind}: `{TYPE}` should be a text")))?;
     // Words of a name may be joined either way: `vit-small`, `vit_small`.
     let alike = |known: &str| known.len() == name.len() && known.replace('-', "_") == name.replace('-', "_");
-    let found = entries.iter().find(|entry| alike(entry.description.name));
+    let found = entries.iter().find(|entry| alike(entry.declaration.name));
     found.ok_or_else(|| unknown(&format!("unknown {kind}"), name, "known are", &known))
 }
 

@@ -39,7 +39,7 @@ pub struct Twin {
 
 /// A thing that a name can stand for.
 #[derive(Clone, Debug)]
-pub struct Description {
+pub struct Declaration {
     /// Its name in files and on the command line.
     pub name: &'static str,
     /// One line of help.
@@ -50,7 +50,7 @@ pub struct Description {
     pub settings: Vec<Setting>,
 }
 
-impl Description {
+impl Declaration {
     /// The setting with this key.
     ///
     /// # Errors
@@ -68,7 +68,7 @@ pub trait Described: Sized {
     const NAME: &'static str;
 
     /// What it is and what can be set.
-    fn description() -> Description;
+    fn declaration() -> Declaration;
 
     /// Reads the settings of a table; `type` and what is not given are passed over.
     ///
@@ -98,7 +98,7 @@ pub trait Described: Sized {
     /// # Errors
     /// There is no such setting, or its value cannot be that.
     fn with(&self, setting: &str, value: Value, context: &Context<'_>) -> Result<Self> {
-        Self::description().setting(setting)?;
+        Self::declaration().setting(setting)?;
         let mut table = self.write()?;
         table.insert(setting.into(), value);
         Self::read(&table, context)
@@ -113,15 +113,15 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Fields for a thing with this description, whose keys must be known.
+    /// Fields for a thing with this declaration, whose keys must be known.
     ///
     /// # Errors
     /// A key is unknown.
-    pub fn new(description: &Description, table: &'a Table, context: &'a Context<'a>) -> Result<Fields<'a>> {
+    pub fn new(declaration: &Declaration, table: &'a Table, context: &'a Context<'a>) -> Result<Fields<'a>> {
         for key in table.keys().filter(|key| *key != TYPE) {
-            description.setting(key)?;
+            declaration.setting(key)?;
         }
-        Ok(Fields { name: description.name, table, context })
+        Ok(Fields { name: declaration.name, table, context })
     }
 
     /// The value of a field, or its default.
@@ -200,8 +200,8 @@ macro_rules! described {
         impl $crate::settings::Described for $type {
             const NAME: &'static str = $name;
 
-            fn description() -> $crate::settings::Description {
-                $crate::settings::Description {
+            fn declaration() -> $crate::settings::Declaration {
+                $crate::settings::Declaration {
                     name: $name,
                     help: $help,
                     twin: $crate::described!(@twin $($twin $($differs)?)?),
@@ -221,8 +221,8 @@ macro_rules! described {
                 table: &$crate::settings::Table,
                 context: &$crate::settings::Context<'_>,
             ) -> $crate::Result<Self> {
-                let description = <Self as $crate::settings::Described>::description();
-                let fields = $crate::settings::Fields::new(&description, table, context)?;
+                let declaration = <Self as $crate::settings::Described>::declaration();
+                let fields = $crate::settings::Fields::new(&declaration, table, context)?;
                 Ok(Self {
                     $($field: fields.read::<$kind>($crate::described!(@key $field $($key)?), $default, $range)?,)*
                     $($($rest: $value,)*)?

@@ -34,7 +34,7 @@ mod types;
 
 #[doc(hidden)]
 pub use declare::setting as declare_setting;
-pub use declare::{Described, Description, Fields, Setting, Twin};
+pub use declare::{Declaration, Described, Fields, Setting, Twin};
 pub use nearest::unknown;
 pub use path::{differences, set_path};
 pub use range::Range;

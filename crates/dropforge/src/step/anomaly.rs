@@ -5,7 +5,7 @@ use super::build::LOSS;
 use super::input::Input;
 use super::training::Step;
 use crate::error::{Error, Result};
-use dropforge_ir::interpret::{Numbers, Precision, values};
+use dropforge_ir::interpret::{Numbers, Rounding, values};
 use dropforge_ir::{Array, Op};
 use std::fmt;
 
@@ -91,7 +91,7 @@ impl Step {
         }
         let hypers: Vec<f64> = self.hypers_of(&traced.hypers).into_iter().map(f64::from).collect();
         let program = &traced.program;
-        let values = values(program, &inputs, &numbers, &hypers, Precision::Single)?;
+        let values = values(program, &inputs, &numbers, &hypers, Rounding::Single)?;
         let loss =
             program.outputs.iter().find(|output| output.name == LOSS).map(|output| output.value.index());
         let finite = |value: &Numbers| value.elements().iter().all(|x| x.is_finite());

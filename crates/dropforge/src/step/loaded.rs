@@ -9,8 +9,8 @@ use dropforge_ir::{Array, DType, Data, F16, Shape, ValueType};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-impl From<dropforge_data::Batch> for Batch {
-    fn from(batch: dropforge_data::Batch) -> Batch {
+impl From<dropforge_data::HostBatch> for Batch {
+    fn from(batch: dropforge_data::HostBatch) -> Batch {
         let (len, description) = (batch.len(), batch.description().clone());
         let fields = description.fields.iter().zip(batch.into_arrays());
         fields.fold(Batch::new(), |all, (field, values)| {
@@ -40,10 +40,10 @@ impl Batch {
         self,
         description: &Arc<Description>,
         index: usize,
-    ) -> Option<dropforge_data::Batch> {
+    ) -> Option<dropforge_data::HostBatch> {
         let memory = |tensor: Tensor| values(tensor.into_data()?.into_data());
         let arrays = self.into_tensors().map(memory).collect::<Option<Vec<Values>>>()?;
-        Some(dropforge_data::Batch::spare(description.clone(), arrays, index))
+        Some(dropforge_data::HostBatch::spare(description.clone(), arrays, index))
     }
 }
 
@@ -56,14 +56,14 @@ fn name(name: &str) -> Cow<'static, str> {
 }
 
 /// The element type of a field in a program.
-fn data_type(dtype: dropforge_data::DType) -> DType {
+fn data_type(dtype: dropforge_data::ElementType) -> DType {
     match dtype {
-        dropforge_data::DType::F32 => DType::F32,
-        dropforge_data::DType::F16 => DType::F16,
-        dropforge_data::DType::I32 => DType::I32,
-        dropforge_data::DType::U32 => DType::U32,
-        dropforge_data::DType::U8 => DType::U8,
-        dropforge_data::DType::Bool => DType::Bool,
+        dropforge_data::ElementType::F32 => DType::F32,
+        dropforge_data::ElementType::F16 => DType::F16,
+        dropforge_data::ElementType::I32 => DType::I32,
+        dropforge_data::ElementType::U32 => DType::U32,
+        dropforge_data::ElementType::U8 => DType::U8,
+        dropforge_data::ElementType::Bool => DType::Bool,
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 #[test]
 fn every_change_of_images_is_held_to_golden_values() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/transforms");
-    for entry in registry().transforms.iter().map(|entry| entry.description.name) {
+    for entry in registry().transforms.iter().map(|entry| entry.declaration.name) {
         // Those that take two samples of a batch are a part of the step alone.
         if ["cutmix", "mixup"].contains(&entry) {
             continue;
@@ -209,7 +209,7 @@ fn case(name: &str, files: &Files) -> First {
 
 #[test]
 fn every_data_set_is_held_to_a_golden_case() {
-    for name in registry().data.iter().map(|entry| entry.description.name) {
+    for name in registry().data.iter().map(|entry| entry.declaration.name) {
         let files = Files::new(name);
         let First { word, shape, classes, input, target } = case(name, &files);
         let spec = DataSpec::parse(&word.replace("{}", &files.0.display().to_string())).unwrap();

@@ -140,9 +140,9 @@ fn a_step_measures_the_same() {
 #[test]
 fn every_metric_goes_by_its_own_name() {
     for entry in &registry().metrics {
-        let (own, metric) = (entry.description.name, metric(entry.description.name));
+        let (own, metric) = (entry.declaration.name, metric(entry.declaration.name));
         let other =
-            registry().metrics.iter().map(|entry| entry.description.name).find(|name| *name == metric.name());
+            registry().metrics.iter().map(|entry| entry.declaration.name).find(|name| *name == metric.name());
         assert!(other.is_none_or(|other| other == own), "{own} is reported as {other:?}");
         assert!(metric.better().is_some(), "{own} does not say which of two numbers is better");
     }
@@ -163,7 +163,7 @@ fn every_metric_has_golden_values() {
         }
     }
     for entry in &registry().metrics {
-        assert!(found.contains(entry.description.name), "no golden values of {}", entry.description.name);
+        assert!(found.contains(entry.declaration.name), "no golden values of {}", entry.declaration.name);
     }
 }
 
@@ -191,11 +191,11 @@ fn mistakes_say_what_is_right() {
 #[test]
 fn nothing_and_no_numbers() {
     for entry in &registry().metrics {
-        let metric = metric(entry.description.name);
+        let metric = metric(entry.declaration.name);
         // As in a run that is damaged.
         assert!(metric.compute(&[]).iter().next().is_some_and(|own| own.value.is_nan()), "{}", metric.name());
         // These take scores of several classes only.
-        if ["perplexity", "token_accuracy", "top_k"].contains(&entry.description.name) {
+        if ["perplexity", "token_accuracy", "top_k"].contains(&entry.declaration.name) {
             continue;
         }
         let mut meter = Meter::new(|x: &Tensor, _: &Tensor| x.sum(..) * 0.0).metrics([metric.clone()]);

@@ -2,7 +2,7 @@
 
 use dropforge::run::registry::{Entry, Kind, build, registry};
 use dropforge::run::{ModelSpec, RunConfig};
-use dropforge::settings::{Described, Description, SettingType, TYPE, Table, Twin, Value};
+use dropforge::settings::{Declaration, Described, SettingType, TYPE, Table, Twin, Value};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -31,14 +31,14 @@ const WITHOUT: [(&str, &str); 12] = [
 const WRITES: [&str; 2] = ["post", "tensorboard"];
 
 /// The least table that builds: required settings get a value that fits.
-fn least(description: &Description) -> Table {
-    let mut table = Table::from_iter([(TYPE.to_string(), Value::String(description.name.into()))]);
-    for setting in description.settings.iter().filter(|setting| setting.required) {
+fn least(declaration: &Declaration) -> Table {
+    let mut table = Table::from_iter([(TYPE.to_string(), Value::String(declaration.name.into()))]);
+    for setting in declaration.settings.iter().filter(|setting| setting.required) {
         let part = match setting.kind {
             Some("layer") => Some("relu"),
             Some("optimizer") => Some("sgd"),
             Some("schedule") => Some("constant"),
-            Some(kind) => panic!("{}: no {kind} is known for `{}`", description.name, setting.name),
+            Some(kind) => panic!("{}: no {kind} is known for `{}`", declaration.name, setting.name),
             None => None,
         };
         let is_list = setting.expects.starts_with("a list");
@@ -54,7 +54,7 @@ fn least(description: &Description) -> Table {
         } else if setting.range.contains(3.0) {
             Value::Integer(3)
         } else {
-            panic!("{}: no value is known for `{}`", description.name, setting.name)
+            panic!("{}: no value is known for `{}`", declaration.name, setting.name)
         };
         table.insert(setting.name.into(), value);
     }
@@ -62,14 +62,14 @@ fn least(description: &Description) -> Table {
 }
 
 /// The settings of a run, and then all kinds by their plural.
-fn kinds(settings: &Description) -> Vec<(&'static str, Vec<&Description>)> {
+fn kinds(settings: &Declaration) -> Vec<(&'static str, Vec<&Declaration>)> {
     let all = registry().kinds().into_iter().map(|listing| (listing.plural, listing.entries));
     std::iter::once(("settings", vec![settings])).chain(all).collect()
 }
 
 #[test]
 fn every_entry_is_documented() {
-    let settings = RunConfig::description();
+    let settings = RunConfig::declaration();
     for (kind, entries) in kinds(&settings) {
         let mut names: Vec<&str> = entries.iter().map(|entry| entry.name).collect();
         names.dedup();
@@ -93,8 +93,8 @@ fn every_entry_is_documented() {
 
 /// What is built from a table, as it says itself; twice it says the same.
 fn written<T: ?Sized>(entry: &Entry<T>, config: impl Fn(&T) -> Value) {
-    let name = entry.description.name;
-    let first = config(&*entry.build(&least(&entry.description)).unwrap_or_else(|error| panic!("{error}")));
+    let name = entry.declaration.name;
+    let first = config(&*entry.build(&least(&entry.declaration)).unwrap_or_else(|error| panic!("{error}")));
     let Value::Table(table) = &first else { return };
     assert_eq!(table[TYPE].as_str(), Some(name));
     let text = toml::to_string(table).unwrap();
@@ -109,12 +109,12 @@ fn written<T: ?Sized>(entry: &Entry<T>, config: impl Fn(&T) -> Value) {
 fn each_is_written<T: Kind + ?Sized + 'static>() {
     for entry in T::entries() {
         written(entry, |built| Value::Table(built.config().unwrap()));
-        let other = Value::String(entry.description.name.replace('_', "-"));
-        if entry.description.settings.iter().all(|setting| !setting.required) {
+        let other = Value::String(entry.declaration.name.replace('_', "-"));
+        if entry.declaration.settings.iter().all(|setting| !setting.required) {
             assert!(build::<T>(&other).is_ok(), "{other}: words may be joined either way");
         }
-        let by_name = build::<T>(&Value::Table(least(&entry.description))).unwrap();
-        assert_eq!(by_name.config().unwrap()[TYPE].as_str(), Some(entry.description.name));
+        let by_name = build::<T>(&Value::Table(least(&entry.declaration))).unwrap();
+        assert_eq!(by_name.config().unwrap()[TYPE].as_str(), Some(entry.declaration.name));
     }
 }
 
@@ -131,7 +131,7 @@ fn every_entry_builds_with_its_defaults_and_reads_back() {
     each_is_written::<dyn dropforge::run::DataSet>();
     each_is_written::<dyn dropforge::run::Augmentation>();
     for entry in &registry().models {
-        let spec = ModelSpec::parse(entry.description.name).unwrap();
+        let spec = ModelSpec::parse(entry.declaration.name).unwrap();
         let again = ModelSpec::new(&spec.write().unwrap().unwrap()).unwrap();
         assert_eq!(again, spec);
         assert!(!spec.usual_input().is_empty());
@@ -172,7 +172,7 @@ fn reference() -> String {
     let mut text = "# Reference\n\nEverything that a name can stand for in a configuration, a model file or on the command \
                     line. This page is written\nfrom the declarations in the code; `dropforge list` prints the same.\n"
         .to_string();
-    let settings = RunConfig::description();
+    let settings = RunConfig::declaration();
     for (kind, entries) in kinds(&settings) {
         text += &format!("\n## {}{}\n", kind[..1].to_uppercase(), &kind[1..]);
         for entry in entries {

@@ -1,6 +1,6 @@
 //! Functions of single elements.
 
-use super::{Numbers, Precision};
+use super::{Numbers, Rounding};
 use crate::op::{BinaryKind, CompareKind, UnaryKind};
 use crate::types::DType;
 
@@ -125,10 +125,10 @@ pub fn select(condition: &Numbers, a: &Numbers, b: &Numbers) -> Vec<f64> {
     condition.elements.iter().zip(pairs).map(|(&c, (&a, &b))| if c != 0.0 { a } else { b }).collect()
 }
 
-pub fn cast(to: DType, x: &Numbers, precision: Precision) -> Vec<f64> {
+pub fn cast(to: DType, x: &Numbers, rounding: Rounding) -> Vec<f64> {
     let from_float = x.ty.dtype.is_float();
     let function = |x: f64| match to {
-        DType::F16 | DType::BF16 if !from_float => precision.round(DType::F32, x),
+        DType::F16 | DType::BF16 if !from_float => rounding.round(DType::F32, x),
         DType::F32 | DType::F16 | DType::BF16 => x,
         DType::Bool => f64::from(u8::from(x != 0.0)),
         // `as` from a float saturates, from an integer wraps.

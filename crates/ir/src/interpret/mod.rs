@@ -1,8 +1,8 @@
 //! The meaning of programs: a plain interpreter, too simple to be wrong.
 //!
 //! Every element is held as an `f64`, which represents all values of all element types exactly. Each operation computes
-//! in f64, sums included, and rounds its results once: to their type in [`Precision::Single`], not at all in
-//! [`Precision::Double`], where the floats of a program are f64 throughout. Single is what devices are compared with;
+//! in f64, sums included, and rounds its results once: to their type in [`Rounding::Single`], not at all in
+//! [`Rounding::Double`], where the floats of a program are f64 throughout. Single is what devices are compared with;
 //! double is what finite differences need, and the exact answer against which the errors of rounding are measured.
 
 mod attention;
@@ -25,18 +25,18 @@ use crate::types::{DType, Literal, Shape, ValueType};
 
 /// How the floats of a program are rounded after each operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
+pub enum Rounding {
     /// To their type, as on devices.
     Single,
     /// To f64.
     Double,
 }
 
-impl Precision {
+impl Rounding {
     fn round(self, dtype: DType, number: f64) -> f64 {
         match self {
-            Precision::Single => dtype.round(number),
-            Precision::Double => number,
+            Rounding::Single => dtype.round(number),
+            Rounding::Double => number,
         }
     }
 }
@@ -66,7 +66,7 @@ impl Numbers {
             .then_some(Numbers { ty, elements })
     }
 
-    /// Type and shape; a float type stands for f64 in double precision.
+    /// Type and shape; a float type stands for f64 rounded to f64 ([`Rounding::Double`]).
     pub fn ty(&self) -> &ValueType {
         &self.ty
     }
@@ -141,9 +141,9 @@ pub fn run(
     inputs: &[Numbers],
     states: &[Numbers],
     hypers: &[f64],
-    precision: Precision,
+    rounding: Rounding,
 ) -> Result<Outcome> {
-    let values = values(program, inputs, states, hypers, precision)?;
+    let values = values(program, inputs, states, hypers, rounding)?;
     let value = |value: crate::Value| values[value.index()].clone();
     Ok(Outcome {
         outputs: program.outputs.iter().map(|output| value(output.value)).collect(),
@@ -151,7 +151,7 @@ pub fn run(
     })
 }
 
-/// Runs a program once on arrays, in single precision: the outputs, then the states after the run.
+/// Runs a program once on arrays, in single rounding: the outputs, then the states after the run.
 ///
 /// # Errors
 /// As [`run`].
@@ -163,7 +163,7 @@ pub fn run_arrays(
 ) -> Result<(Vec<Array>, Vec<Array>)> {
     let numbers = |arrays: &[Array]| arrays.iter().map(Numbers::from).collect::<Vec<_>>();
     let hypers: Vec<f64> = hypers.iter().map(|&x| f64::from(x)).collect();
-    let outcome = run(program, &numbers(inputs), &numbers(states), &hypers, Precision::Single)?;
+    let outcome = run(program, &numbers(inputs), &numbers(states), &hypers, Rounding::Single)?;
     let arrays = |numbers: Vec<Numbers>| numbers.iter().map(Numbers::to_array).collect();
     Ok((arrays(outcome.outputs), arrays(outcome.states)))
 }
@@ -177,7 +177,7 @@ pub fn values(
     inputs: &[Numbers],
     states: &[Numbers],
     hypers: &[f64],
-    precision: Precision,
+    rounding: Rounding,
 ) -> Result<Vec<Numbers>> {
     let state_ports = program.states.iter().map(|state| (&state.name, program.ty(state.value)));
     check(program, "input", ports(program, &program.inputs), inputs)?;
@@ -189,16 +189,16 @@ pub fn values(
     let mut values: Vec<Numbers> = Vec::with_capacity(program.value_count());
     for node in program.nodes() {
         let results = match &node.op {
-            Op::Input(port) => vec![rounded(&inputs[*port], precision)],
-            Op::State(port) => vec![rounded(&states[*port], precision)],
+            Op::Input(port) => vec![rounded(&inputs[*port], rounding)],
+            Op::State(port) => vec![rounded(&states[*port], rounding)],
             Op::Hyper(port) => vec![Numbers {
                 ty: ValueType::scalar(DType::F32),
-                elements: vec![precision.round(DType::F32, hypers[*port])],
+                elements: vec![rounding.round(DType::F32, hypers[*port])],
             }],
             Op::Constant(literal) => vec![Numbers::from(literal)],
             op => {
                 let args: Vec<&Numbers> = node.args.iter().map(|arg| &values[arg.index()]).collect();
-                apply(op, &args, precision).map_err(|error| error.at(&node.origin))?
+                apply(op, &args, rounding).map_err(|error| error.at(&node.origin))?
             }
         };
         values.extend(results);
@@ -223,10 +223,10 @@ fn check(program: &Program, sort: &str, ports: Vec<(&String, &ValueType)>, given
     Ok(())
 }
 
-fn rounded(numbers: &Numbers, precision: Precision) -> Numbers {
+fn rounded(numbers: &Numbers, rounding: Rounding) -> Numbers {
     let mut result = numbers.clone();
     if result.ty.dtype.is_float() {
-        result.elements.iter_mut().for_each(|x| *x = precision.round(numbers.ty.dtype, *x));
+        result.elements.iter_mut().for_each(|x| *x = rounding.round(numbers.ty.dtype, *x));
     }
     result
 }
@@ -235,12 +235,12 @@ fn rounded(numbers: &Numbers, precision: Precision) -> Numbers {
 ///
 /// # Errors
 /// If the arguments do not fit the operation.
-pub fn apply(op: &Op, args: &[&Numbers], precision: Precision) -> Result<Vec<Numbers>> {
+pub fn apply(op: &Op, args: &[&Numbers], rounding: Rounding) -> Result<Vec<Numbers>> {
     let arg_types: Vec<&ValueType> = args.iter().map(|arg| &arg.ty).collect();
     let types = infer(op, &arg_types)?;
     if let Op::Scan { body, carries, stacked, trips, reverse } = op {
         let slices = *carries..*carries + *stacked;
-        return trips::scan(body.program(), slices, *trips, *reverse != 0, args, &types, precision);
+        return trips::scan(body.program(), slices, *trips, *reverse != 0, args, &types, rounding);
     }
     let x = |index: usize| args[index];
     let result = &types[0].shape;
@@ -254,7 +254,7 @@ pub fn apply(op: &Op, args: &[&Numbers], precision: Precision) -> Result<Vec<Num
         Op::Binary { kind } => one(elementwise::binary(*kind, x(0), x(1))),
         Op::Compare { kind } => one(elementwise::compare(*kind, x(0), x(1))),
         Op::Select {} => one(elementwise::select(x(0), x(1), x(2))),
-        Op::Cast { to } => one(elementwise::cast(*to, x(0), precision)),
+        Op::Cast { to } => one(elementwise::cast(*to, x(0), rounding)),
         Op::Reshape { .. } => one(x(0).elements.clone()),
         Op::Permute { order } => one(movement::permute(x(0), order, result)),
         Op::Broadcast { axes, .. } => one(movement::broadcast(x(0), axes, result)),
@@ -297,7 +297,7 @@ pub fn apply(op: &Op, args: &[&Numbers], precision: Precision) -> Result<Vec<Num
         }
     };
     let rounded =
-        types.into_iter().zip(elements).map(|(ty, elements)| rounded(&Numbers { ty, elements }, precision));
+        types.into_iter().zip(elements).map(|(ty, elements)| rounded(&Numbers { ty, elements }, rounding));
     Ok(rounded.collect())
 }
 

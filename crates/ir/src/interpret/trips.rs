@@ -1,6 +1,6 @@
 //! Loops.
 
-use super::{Numbers, Precision, values};
+use super::{Numbers, Rounding, values};
 use crate::error::Result;
 use crate::program::Program;
 use crate::types::ValueType;
@@ -15,7 +15,7 @@ pub fn scan(
     reverse: bool,
     args: &[&Numbers],
     types: &[ValueType],
-    precision: Precision,
+    rounding: Rounding,
 ) -> Result<Vec<Numbers>> {
     let carries = slices.start;
     let mut inputs: Vec<Numbers> = args.iter().map(|&arg| arg.clone()).collect();
@@ -28,7 +28,7 @@ pub fn scan(
             let elements = args[position].elements[at * length..(at + 1) * length].to_vec();
             inputs[position] = Numbers { ty, elements };
         }
-        let values = values(body, &inputs, &[], &[], precision)?;
+        let values = values(body, &inputs, &[], &[], rounding)?;
         for (position, output) in body.outputs.iter().enumerate() {
             let value = &values[output.value.index()];
             if position < carries {

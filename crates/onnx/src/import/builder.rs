@@ -1,7 +1,7 @@
 //! Operations on values as ONNX has them: operands broadcast, and what is known is computed at once.
 
 use crate::{Result, failed};
-use dropforge_ir::interpret::{Numbers, Precision, apply};
+use dropforge_ir::interpret::{Numbers, Rounding, apply};
 use dropforge_ir::{
     Array, BinaryKind, CompareKind, DType, Literal, Op, Program, Real, ReduceKind, Shape, UnaryKind, Value,
 };
@@ -45,7 +45,7 @@ impl Builder {
         let sizes = results.iter().map(|&result| self.program.shape(result).elements());
         if let Some(known) = known.filter(|_| cheap && sizes.max().unwrap_or(0) <= MOST_KNOWN) {
             let args: Vec<&Numbers> = known.iter().map(|numbers| &**numbers).collect();
-            let numbers = apply(&op, &args, Precision::Single)?;
+            let numbers = apply(&op, &args, Rounding::Single)?;
             for (&result, numbers) in results.iter().zip(numbers) {
                 self.known.insert(result, Rc::new(numbers));
             }

@@ -1,7 +1,7 @@
 //! Kernels made by hand, and their meaning.
 
 use super::Buffer;
-use dropforge_ir::interpret::{Numbers, Precision, apply};
+use dropforge_ir::interpret::{Numbers, Rounding, apply};
 use dropforge_ir::random::random_bits;
 use dropforge_ir::{BF16, BinaryKind, CompareKind, DType, F16, Op, ReduceKind, Shape, UnaryKind, ValueType};
 use dropforge_plan::kernel::*;
@@ -186,7 +186,7 @@ pub fn reference(kernel: &LoopKernel, domain: &Domain, places: &[usize], buffers
             let shape = [domain.row_count(), domain.column_count()];
             let x = run.register(reduce.from, Level::Domain);
             let x = Numbers::new(ValueType::new(x.ty().dtype, shape), x.into_elements()).unwrap();
-            let results = apply(&operation(reduce.kind), &[&x], Precision::Single).unwrap();
+            let results = apply(&operation(reduce.kind), &[&x], Rounding::Single).unwrap();
             for (to, result) in reduce.to.iter().zip(results) {
                 run.registers[to.index()] = Some(result);
             }
@@ -229,7 +229,7 @@ impl Reference<'_> {
             instruction.sources().into_iter().map(|source| self.register(source, level)).collect();
         let op = |op: Op| {
             let sources: Vec<&Numbers> = sources.iter().collect();
-            apply(&op, &sources, Precision::Single).unwrap().remove(0).into_elements()
+            apply(&op, &sources, Rounding::Single).unwrap().remove(0).into_elements()
         };
         let elements = match instruction {
             Instruction::Store { access, .. } => {

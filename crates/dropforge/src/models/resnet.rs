@@ -7,8 +7,9 @@ use crate::nn::{Layer, Scope, batch_norm, conv, dense, max_pool};
 use crate::seq;
 use crate::settings::Range;
 
-/// ResNet-18 for small images such as CIFAR's: the first convolution is 3×3 without stride, and there is no pooling
-/// before the mean at the end. 11.2 million parameters.
+/// ResNet-18. Images of 64 pixels or more a side meet the published start: a 7×7 convolution with stride 2 and a
+/// max-pool. Smaller ones, such as CIFAR's, start with a 3×3 convolution without stride and without pooling. 11.2 million
+/// parameters.
 ///
 /// Takes images `[batch, channels, height, width]`. Parameters: `conv1`, `bn1`, `layerS.N.conv1`, `bn1`, `conv2`, `bn2`,
 /// `downsample.0`, `downsample.1`, and `fc`: the names that torchvision's weights have.
@@ -16,11 +17,15 @@ pub fn resnet18(classes: usize) -> impl Layer {
     resnet(64, [2, 2, 2, 2], classes)
 }
 
-/// A residual network for small images with this width at the start, which doubles from stage to stage, and this many blocks
-/// in each.
+/// A residual network with this width at the start, which doubles from stage to stage, and this many blocks in each. It
+/// starts as [`resnet18`] does.
 pub fn resnet(width: usize, blocks: [usize; 4], classes: usize) -> impl Layer {
-    residual_network(width, blocks, Block::Basic, false, classes)
+    residual_network(width, blocks, Block::Basic, None, classes)
 }
+
+/// From how many pixels a side on images are large: those of 32 and 48 would leave the published start as 8 and 12, and the
+/// last stage as one pixel or two.
+const LARGE: usize = 64;
 
 /// What the stages are made of.
 #[derive(Clone, Copy)]
@@ -35,10 +40,12 @@ fn residual_network(
     width: usize,
     blocks: [usize; 4],
     block: Block,
-    large_images: bool,
+    large_images: Option<bool>,
     classes: usize,
 ) -> impl Layer {
     move |scope: &Scope, x: &Tensor| {
+        let is_large = |x: &Tensor| x.shape().iter().skip(2).all(|&extent| extent >= LARGE);
+        let large_images = large_images.unwrap_or_else(|| is_large(x));
         let first = match large_images {
             true => conv(width, 7).stride(2).padding(3),
             false => conv(width, 3).padding(1),
@@ -98,26 +105,29 @@ fn around(scope: &Scope, x: &Tensor, y: Tensor, channels: usize, stride: usize) 
 
 models! {
     /// The model `resnet18`: see [`resnet18`].
-    ResNet18 = "resnet18", "a residual network for small colour images"
-        like "torchvision's resnet18" but "starts for small images unless told otherwise",
+    ResNet18 = "resnet18", "a residual network of 18 layers"
+        like "torchvision's resnet18" but "starts without strides for images of less than 64 pixels unless told otherwise",
         [3, 32, 32], Recipe::adam(2e-3); {
         width: usize = 64, (1..=4096).into(), "channels at the start, doubled from stage to stage";
-        large_images: bool = false, Range::ANY, "whether it starts with a stride, as for ImageNet";
+        large_images: Option<bool> = None, Range::ANY,
+            "whether it starts with strides, as for ImageNet; by default from 64 pixels a side on";
     }
     /// The model `resnet34`, of 21.8 million parameters with 1000 classes.
     ResNet34 = "resnet34", "a residual network of 34 layers"
-        like "torchvision's resnet34" but "starts for small images unless told otherwise",
+        like "torchvision's resnet34" but "starts without strides for images of less than 64 pixels unless told otherwise",
         [3, 32, 32], Recipe::adam(1e-3); {
         width: usize = 64, (1..=4096).into(), "channels at the start, doubled from stage to stage";
-        large_images: bool = false, Range::ANY, "whether it starts with a stride, as for ImageNet";
+        large_images: Option<bool> = None, Range::ANY,
+            "whether it starts with strides, as for ImageNet; by default from 64 pixels a side on";
     }
     /// The model `resnet50`, whose blocks have three convolutions, the stride in the middle one as in torchvision. 25.6 million
     /// parameters with 1000 classes.
     ResNet50 = "resnet50", "a residual network of 50 layers with narrow middles"
-        like "torchvision's resnet50" but "starts for small images unless told otherwise",
+        like "torchvision's resnet50" but "starts without strides for images of less than 64 pixels unless told otherwise",
         [3, 32, 32], Recipe::adam(1e-3); {
         width: usize = 64, (1..=4096).into(), "channels at the start, doubled from stage to stage";
-        large_images: bool = false, Range::ANY, "whether it starts with a stride, as for ImageNet";
+        large_images: Option<bool> = None, Range::ANY,
+            "whether it starts with strides, as for ImageNet; by default from 64 pixels a side on";
     }
 }
 

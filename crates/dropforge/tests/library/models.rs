@@ -180,9 +180,15 @@ fn full_sizes() {
         assert_eq!(summary.unwrap().parameters, count, "{name}");
     }
     for (name, count) in [("resnet18", 11_689_512), ("resnet34", 21_797_672), ("resnet50", 25_557_032)] {
-        let settings = format!("{{ type = '{name}', large_images = true }}");
-        let summary = NetworkBuilder::new(spec(&settings).build(1000).unwrap()).summary([3, 224, 224]);
+        let network = |settings: &str| NetworkBuilder::new(spec(settings).build(1000).unwrap());
+        let summary = network(&format!("'{name}'")).summary([3, 224, 224]);
         assert_eq!(summary.unwrap().parameters, count, "{name}");
+        // Less than 64 pixels: 3×3 filters, unless it is said.
+        let fewer = (7 * 7 - 3 * 3) * 3 * 64;
+        let small = network(&format!("'{name}'")).summary([3, 63, 64]).unwrap();
+        assert_eq!(small.parameters, count - fewer, "{name}");
+        let said = network(&format!("{{ type = '{name}', large_images = true }}")).summary([3, 32, 32]);
+        assert_eq!(said.unwrap().parameters, count, "{name}");
     }
 }
 

@@ -444,10 +444,17 @@ fn a_run_does_not_go_on_with_other_settings() {
     let message = refused(build(0.01));
     assert!(message.contains("`optimizer.lr` was 0.03") && message.contains("0.01"), "{message}");
     let message = refused(build(0.03).accumulate(2));
-    assert!(message.contains("`accumulate` was nothing"), "{message}");
+    assert!(message.contains("`accumulate` was 1 ") && message.contains("become 2"), "{message}");
     let message = refused(build(0.03).schedule(Schedule::cosine(9.0)));
     assert!(message.contains("`schedule.type` was \"constant\"") && message.contains("cosine"), "{message}");
-    assert!(build(0.03).compile(&data).unwrap().resume(folder.join("run")).unwrap());
+    // What is said as it would be without saying it is the same, either way round.
+    let said = || build(0.03).accumulate(1).drop_last(false);
+    assert!(said().compile(&data).unwrap().resume(folder.join("run")).unwrap());
+    said().compile(&data).unwrap().save(folder.join("said")).unwrap();
+    assert!(build(0.03).compile(&data).unwrap().resume(folder.join("said")).unwrap());
+    let message =
+        build(0.03).drop_last(true).compile(&data).unwrap().resume(folder.join("said")).unwrap_err();
+    assert!(message.to_string().contains("`drop_last` was false"), "{message}");
 }
 
 #[test]

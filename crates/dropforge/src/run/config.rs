@@ -161,19 +161,23 @@ impl RunConfig {
             }
             Value::Table(given)
         };
-        let named = |value: &Value| match value {
-            Value::String(name) => Table::from_iter([(TYPE.to_string(), Value::String(name.clone()))]),
-            Value::Table(table) => table.clone(),
-            _ => Table::new(),
+        let named = |setting: &str| match settings.get(setting) {
+            None => Ok(Table::new()),
+            Some(Value::String(name)) => {
+                Ok(Table::from_iter([(TYPE.to_string(), Value::String(name.clone()))]))
+            }
+            Some(Value::Table(table)) => Ok(table.clone()),
+            Some(other) => Err(Error::setting(format!(
+                "`{setting}` is {other}, it must be a name, or a table with `{TYPE}` and settings"
+            ))),
         };
         // Settings without a name are meant for the usual one.
-        let optimizer = settings.get("optimizer").map(named).unwrap_or_default();
+        let (optimizer, schedule) = (named("optimizer")?, named("schedule")?);
         let name = optimizer.get(TYPE);
         let suits = |known: &&Table| name.is_none_or(|name| known.get(TYPE) == Some(name));
         if let Some(known) = recipe.optimizers.iter().find(suits) {
             settings.insert("optimizer".into(), usual(optimizer, known));
         }
-        let schedule = settings.get("schedule").map(named).unwrap_or_default();
         if schedule.get(TYPE).is_none_or(|name| recipe.schedule.get(TYPE) == Some(name)) {
             settings.insert("schedule".into(), usual(schedule, &recipe.schedule));
         } else if let (false, Some(warmup)) = (schedule.contains_key("warmup"), recipe.schedule.get("warmup"))
@@ -340,9 +344,20 @@ impl RunConfig {
     }
 }
 
-/// Whether a run with some settings can go on with others.
+/// Whether a run with some settings can go on with others. What one of them does not say, a program that never called a
+/// function for it, is its default.
 pub(super) fn check_settings(old: &Table, new: &Table) -> Result<()> {
-    let (was, is) = (Value::Table(old.clone()), Value::Table(new.clone()));
+    let declaration = RunConfig::declaration();
+    let filled = |table: &Table, other: &Table| {
+        let mut table = table.clone();
+        for setting in declaration.settings.iter().filter(|setting| other.contains_key(setting.name)) {
+            if let (Some(default), false) = (&setting.default, table.contains_key(setting.name)) {
+                table.insert(setting.name.into(), default.clone());
+            }
+        }
+        Value::Table(table)
+    };
+    let (was, is) = (filled(old, new), filled(new, old));
     for (path, old, now) in differences(&was, &is) {
         if !may_change(&path, new) {
             let shown =
@@ -458,6 +473,10 @@ mod tests {
             (set["schedule"]["length"].as_float(), set["schedule"]["warmup"].as_float()),
             (Some(7.0), Some(0.2))
         );
+        for wrong in ["optimizer = 7", "optimizer = true", "schedule = [1]", "schedule = 0.5"] {
+            let message = RunConfig::parse(wrong).unwrap_err().to_string();
+            assert!(message.contains("it must be a name, or a table with `type`"), "{wrong}: {message}");
+        }
         let sgd = read("optimizer = 'sgd'");
         assert_eq!(sgd["optimizer"]["momentum"].as_float(), Some(0.9));
         assert_eq!(read("optimizer = 'adamw'")["optimizer"]["lr"].as_float(), Some(1e-3));

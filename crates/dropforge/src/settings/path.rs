@@ -96,9 +96,7 @@ fn compare<'a>(
     let inner = |key: &str| if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
     match (old, new) {
         // Of another thing by another name all settings are others: the name says it.
-        (Some(Value::Table(a)), Some(Value::Table(b)))
-            if a.contains_key(TYPE) && b.contains_key(TYPE) && a[TYPE] != b[TYPE] =>
-        {
+        (Some(Value::Table(a)), Some(Value::Table(b))) if a.get(TYPE) != b.get(TYPE) => {
             found.push((inner(TYPE), a.get(TYPE), b.get(TYPE)));
         }
         (Some(Value::Table(a)), Some(Value::Table(b))) => {
@@ -146,6 +144,9 @@ mod tests {
         assert!(differences(&old, &old).is_empty());
         let old: Value = toml::from_str("a = { type = 'x', b = 1 }").unwrap();
         let new: Value = toml::from_str("a = { type = 'y', c = 1 }").unwrap();
+        let paths: Vec<String> = differences(&old, &new).into_iter().map(|(path, ..)| path).collect();
+        assert_eq!(paths, ["a.type"]);
+        let new: Value = toml::from_str("a = { layers = [] }").unwrap();
         let paths: Vec<String> = differences(&old, &new).into_iter().map(|(path, ..)| path).collect();
         assert_eq!(paths, ["a.type"]);
     }

@@ -13,7 +13,8 @@ static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 /// What a process gives that Ctrl-C ends.
 const INTERRUPTED: i32 = 130;
 
-/// A flag that is set when the user or the system asks the process to end (SIGINT, SIGTERM; on Windows Ctrl-C, Ctrl-Break, and that
+/// A flag that is set when the user or the system asks the process to end (SIGINT, SIGTERM, and SIGHUP when its
+/// terminal is gone, but none that is ignored, as by `nohup`; on Windows Ctrl-C, Ctrl-Break, and that
 /// the window closes). Asking twice ends it at once.
 pub fn flag() -> Arc<AtomicBool> {
     let flag = Arc::new(AtomicBool::new(false));
@@ -49,8 +50,10 @@ mod unix {
     /// The same on all systems that Rust calls Unix.
     const SIGINT: c_int = 2;
     const SIGTERM: c_int = 15;
+    const SIGHUP: c_int = 1;
     /// What a signal does by itself.
     const DEFAULT: usize = 0;
+    const IGNORE: usize = 1;
 
     unsafe extern "C" {
         fn signal(number: c_int, handler: usize) -> usize;
@@ -60,16 +63,20 @@ mod unix {
         if let Some(flag) = FLAG.get() {
             flag.store(true, Ordering::SeqCst);
         }
-        for number in [SIGINT, SIGTERM] {
+        for number in [SIGINT, SIGTERM, SIGHUP] {
             // SAFETY: `signal` may be called in a handler, and this one gives the signal back its usual effect.
             unsafe { signal(number, DEFAULT) };
         }
     }
 
     pub fn watch() {
-        for number in [SIGINT, SIGTERM] {
+        for number in [SIGINT, SIGTERM, SIGHUP] {
             // SAFETY: the handler does nothing but load and store atomics and call `signal`, which handlers may.
-            unsafe { signal(number, asked as extern "C" fn(c_int) as usize) };
+            let before = unsafe { signal(number, asked as extern "C" fn(c_int) as usize) };
+            if before == IGNORE {
+                // SAFETY: as above.
+                unsafe { signal(number, IGNORE) };
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Fits with everything that goes with them: limits, callbacks and what they remember.
 
-use dropforge::data::{Dataset, Description};
+use dropforge::data::{Dataset, Description, from_fn};
 use dropforge::optim::group;
 use dropforge::prelude::*;
 use dropforge::step::Evaluation;
@@ -353,6 +353,36 @@ fn the_end_of_an_epoch_is_heard_once_whatever_happens() {
     let fitted = last.fit(&data).epochs(40).save(&folder.0).callback(stopping()).run().unwrap();
     assert_eq!(last.epochs(), whole.epochs(), "{:?}", fitted.stopped);
     assert!(fitted.stopped.is_some_and(|why| why.contains("train_loss")));
+}
+
+/// Whoever asks for an end does not wait for a validation; it and the end of its epoch come when the run goes on.
+#[test]
+fn who_asks_for_an_end_does_not_wait_for_a_validation() {
+    let (data, flag) = (points(), Arc::new(AtomicBool::new(false)));
+    let asks = flag.clone();
+    // Asks while it is read.
+    let validation = from_fn(48, move |request| {
+        asks.store(true, Ordering::SeqCst);
+        ([0.5f32, request.index as f32 / 48.0], (request.index % 3) as i32)
+    });
+    let validation = validation.classes(["a", "b", "c"]);
+    let stopping = || early_stopping(lowest("val_loss")).patience(1);
+    let mut trainer = trainer();
+    for epochs in [2, 1] {
+        // In the middle of an epoch, and after the last.
+        flag.store(false, Ordering::SeqCst);
+        let fit = trainer.fit(&data).validate(&validation).epochs(epochs).validate_every(if epochs == 2 {
+            1
+        } else {
+            1000
+        });
+        let fitted = fit.stop_flag(&flag).callback(stopping()).run().unwrap();
+        assert_eq!(fitted.stopped.as_deref(), Some("it was asked to stop"));
+        assert!(fitted.last.is_none_or(|last| last.validation.is_none()));
+    }
+    assert_eq!(trainer.epochs(), 1);
+    let fitted = trainer.fit(&data).validate(&validation).epochs(1).callback(stopping()).run().unwrap();
+    assert!(fitted.stopped.is_none() && fitted.last.unwrap().validation.is_some());
 }
 
 #[test]

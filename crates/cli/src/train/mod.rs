@@ -27,6 +27,7 @@ use serde_json::json;
 use settings::{read_settings, settings};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Where runs go unless told otherwise.
@@ -99,9 +100,15 @@ pub fn run(args: &Train) -> Outcome {
         Ok(fitted) => fitted,
         Err(error) => {
             // What was refused before the first step leaves nothing in the way of the corrected command.
-            if args.resume.is_none() && trainer.steps() == 0 {
+            // Nor does what failed before there was anything to go on from.
+            if args.resume.is_none() {
+                let is_begun = trainer.steps() > 0;
                 drop(trainer);
-                let _ = RunDir::open(&path).and_then(RunDir::discard);
+                let _ = RunDir::open(&path).and_then(|run| match (is_begun, run.has_checkpoint()?) {
+                    (_, true) => Ok(()),
+                    (true, false) => run.remove().map(drop),
+                    (false, false) => run.discard(),
+                });
                 remove_new(&path, is_new);
             }
             return Err(error.into());
@@ -119,7 +126,8 @@ pub fn run(args: &Train) -> Outcome {
     if let Some(why) = fitted.stopped {
         say_stopped(args.json, &why, fitted.limit, &trainer, &path)?;
     }
-    finish(args.json, &mut trainer, &data, &path, started)?;
+    let is_asked = asked.load(Ordering::Relaxed);
+    finish(args.json, &mut trainer, &data, &path, started, is_asked)?;
     data.afterwards().iter().for_each(|text| note(text));
     if args.profile {
         print_profile(args.json, &trainer)?;

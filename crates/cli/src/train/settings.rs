@@ -4,7 +4,7 @@ use crate::args::Train;
 use crate::output::Outcome;
 use dropforge::optim::group;
 use dropforge::run::{DataSpec, ModelSpec, Part, RunConfig, check_path, read_text_file};
-use dropforge::settings::{SettingType, Table, Value, set_path};
+use dropforge::settings::{SettingType, TYPE, Table, Value, set_path};
 use dropforge::train::Callback;
 use std::path::Path;
 
@@ -73,6 +73,8 @@ fn additions(args: &Train, base: &mut Table) -> Outcome {
     let table = |pairs: &[(&str, Value)]| {
         Value::Table(pairs.iter().map(|(name, value)| (name.to_string(), value.clone())).collect())
     };
+    let patience = args.patience.map(|epochs| Value::Integer(epochs.min(i64::MAX as u64) as i64));
+    let is_set = patience.as_ref().is_some_and(|epochs| set_patience(args.monitor.as_deref(), epochs, base));
     let mut add = |list: &str, value: Value, first: bool| -> Outcome {
         match base.entry(list).or_insert_with(|| Value::Array(Vec::new())) {
             Value::Array(all) if all.iter().any(|known| says(list, known, &value)) => {}
@@ -87,8 +89,7 @@ fn additions(args: &Train, base: &mut Table) -> Outcome {
         let figure = named.unwrap_or(monitor).into();
         add("callbacks", table(&[("type", "keep_best".into()), ("monitor", figure)]), false)?;
     }
-    if let Some(patience) = args.patience {
-        let patience = Value::Integer(patience.min(i64::MAX as u64) as i64);
+    if let (Some(patience), false) = (patience, is_set) {
         let settings =
             [("type", "early_stopping".into()), ("monitor", monitor.into()), ("patience", patience)];
         add("callbacks", table(&settings), false)?;
@@ -119,6 +120,26 @@ fn additions(args: &Train, base: &mut Table) -> Outcome {
         base.insert("from".into(), from);
     }
     Ok(())
+}
+
+/// Gives this patience to what ends training early already, if something does: the only one, or that which watches this figure.
+fn set_patience(monitor: Option<&str>, epochs: &Value, base: &mut Table) -> bool {
+    let Some(Value::Array(callbacks)) = base.get_mut("callbacks") else { return false };
+    let tables = callbacks.iter_mut().filter_map(Value::as_table_mut);
+    let mut stopping: Vec<&mut Table> =
+        tables.filter(|table| table.get(TYPE).and_then(Value::as_str) == Some("early_stopping")).collect();
+    let watches = |table: &Table, figure: &str| {
+        let watched = table.get("monitor").and_then(Value::as_str).unwrap_or_default();
+        watched.split_whitespace().next_back() == Some(figure)
+    };
+    let at = match monitor {
+        Some(figure) => stopping.iter().position(|table| watches(table, figure)),
+        None => (stopping.len() == 1).then_some(0),
+    };
+    at.is_some_and(|at| {
+        stopping[at].insert("patience".into(), epochs.clone());
+        true
+    })
 }
 
 /// Whether an item of a list says what is to be added, and perhaps more.

@@ -320,7 +320,7 @@ fn a_signal_ends_training_when_all_is_saved() {
     let folder = Folder::new("signal");
     folder.write("linear.toml", LINEAR);
     let line = "train --model linear.toml --data digits:300 --batch 7 --schedule constant --save-every 1000";
-    for (signal, begun) in [("INT", "epoch 1/"), ("TERM", "\"event\":\"epoch\"")] {
+    for (signal, begun) in [("INT", "epoch 1/"), ("HUP", "epoch 1/"), ("TERM", "\"event\":\"epoch\"")] {
         let json = if begun.starts_with('"') { "--json" } else { "" };
         let mut command = folder.command(&format!("{line} --epochs 100000 --out {signal} {json}"));
         let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
@@ -348,6 +348,31 @@ fn a_signal_ends_training_when_all_is_saved() {
             assert!(same, "{signal}: other bits in {file} after {steps} steps");
         }
     }
+}
+
+/// Training that ended by itself goes on where the message says how, and what never had a checkpoint is in nobody's way.
+#[test]
+fn what_is_said_at_an_end_works() {
+    let folder = Folder::new("ends");
+    folder.write("linear.toml", LINEAR);
+    let line = "train --model linear.toml --data digits:90 --batch 20 --epochs 9 --out run --lr 1e-30";
+    let said = folder.succeed(&format!("{line} --monitor val_accuracy --patience 1"));
+    assert!(
+        said.contains(
+            "1 epoch ago; all is saved, and `dropforge train --resume run --patience MORE` goes on"
+        ),
+        "{said}"
+    );
+    let said = folder.succeed("train --resume run --patience 3");
+    assert!(
+        said.contains("epoch 3/9") && said.contains("epoch 4/9") && !said.contains("epoch 5/9"),
+        "{said}"
+    );
+    let diverging =
+        "train --model linear.toml --data digits:90 --batch 20 --out new --optimizer sgd --save-every 1000";
+    let refused = folder.fail(&format!("{diverging} --lr 1e30 --epochs 1"));
+    assert!(refused.contains("lower learning rate") && !refused.contains(".dropforge-new"), "{refused}");
+    folder.succeed(&format!("{diverging} --lr 0.01 --epochs 1"));
 }
 
 #[test]

@@ -160,8 +160,8 @@ fn alive(state: &DeviceState, array: &Array) -> Result<()> {
     match numbers.iter().find(|x| dead(x)) {
         None => Ok(()),
         Some(x) => Err(Error::file(format!(
-            "{} has become {x:e}: the loss diverges. Nothing is saved and the checkpoint before stays; go on from that \
-             with a lower learning rate",
+            "{} has become {x:e}: the loss diverges. Nothing of it is saved, an earlier checkpoint stays; train with a lower \
+             learning rate, as another run",
             state.name()
         ))),
     }

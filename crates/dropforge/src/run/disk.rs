@@ -5,6 +5,7 @@
 
 use super::calls::{self, OpenFile};
 use crate::{Error, Result};
+use std::ffi::OsStr;
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,16 @@ pub(super) fn write_file(path: &Path, contents: Contents<'_>) -> Result<()> {
         let file = buffered.into_inner().map_err(|error| failed(error.into_error()))?;
         file.flush_to_disk().map_err(failed)
     };
-    attempt().map_err(|error| error.context(path.display()))
+    attempt().map_err(|error| error.context(finished(path).display()))
+}
+
+/// The path that people know: of what is not finished yet, by the names that it is going to have.
+fn finished(path: &Path) -> PathBuf {
+    let name = |part: std::path::Component<'_>| {
+        let part = part.as_os_str();
+        part.to_str().and_then(|name| name.strip_prefix(UNFINISHED)).map_or(part, OsStr::new).to_os_string()
+    };
+    path.components().map(name).collect()
 }
 
 /// As [`write_file`], of a text.
@@ -243,7 +253,7 @@ pub(super) fn cannot(doing: &str, path: &Path, error: &io::Error) -> Error {
     let source = error
         .raw_os_error()
         .map_or_else(|| io::Error::new(error.kind(), error.to_string()), io::Error::from_raw_os_error);
-    Error::io(&format!("cannot {doing} it"), source).context(path.display())
+    Error::io(&format!("cannot {doing} it"), source).context(finished(path).display())
 }
 
 fn marked(mark: &str, path: &Path) -> PathBuf {

@@ -1,5 +1,6 @@
 //! Callbacks: what happens beside training, at its events.
 
+use super::fit::Stop;
 use super::report::EpochReport;
 use super::setup::Setup;
 use super::state::{FROZEN, State};
@@ -268,7 +269,7 @@ pub struct Control<'a> {
     pub(super) step: &'a mut Step,
     pub(crate) state: &'a mut State,
     pub(super) seen: Seen,
-    pub(super) stop: &'a mut Option<String>,
+    pub(super) stop: &'a mut Option<Stop>,
     pub(super) skips_validations: bool,
     pub(super) figures: &'a [String],
     pub(super) save: bool,
@@ -317,7 +318,12 @@ impl Control<'_> {
 
     /// Ends training after what is going on now, and says why.
     pub fn stop(&mut self, why: impl Into<String>) {
-        self.stop.get_or_insert(why.into());
+        self.stop.get_or_insert(Stop { why: why.into(), limit: None });
+    }
+
+    /// As [`Control::stop`], by a setting with which the run would end again at once.
+    pub(super) fn stop_by(&mut self, limit: &'static str, why: String) {
+        self.stop.get_or_insert(Stop { why, limit: Some(limit) });
     }
 
     /// Has everything saved by whoever saves, once all callbacks have had this event.

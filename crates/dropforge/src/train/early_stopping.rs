@@ -56,7 +56,8 @@ impl EarlyStopping {
             && let Some(value) = value
         {
             let name = self.monitor.name();
-            control.stop(format!("{name} was best in epoch {epoch} ({value:.4}), {waited} epochs ago"));
+            let ago = if *waited == 1 { "1 epoch".to_string() } else { format!("{waited} epochs") };
+            control.stop_by("patience", format!("{name} was best in epoch {epoch} ({value:.4}), {ago} ago"));
         }
     }
 }
@@ -82,6 +83,6 @@ impl Callback for EarlyStopping {
 described! {
     EarlyStopping = "early_stopping", "ends training when a figure no longer becomes better", { best: Best::default() };
     monitor: Monitor, Some(lowest("val_loss")), Range::ANY, "what is watched";
-    patience: u64, Some(3), (1..).into(), "how many epochs may be no better";
-    min_delta: f64, Some(0.0), (0.0..).into(), "by how much a figure must be better to count";
+    patience: u64, Some(3), (1..).into(), "how many epochs may be no better", may change;
+    min_delta: f64, Some(0.0), (0.0..).into(), "by how much a figure must be better to count", may change;
 }

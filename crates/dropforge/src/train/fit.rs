@@ -36,6 +36,13 @@ pub struct Fit<'a> {
     callbacks: Vec<Box<dyn Callback + 'a>>,
 }
 
+/// Why training ends before its last epoch.
+pub(super) struct Stop {
+    pub why: String,
+    /// The setting that says so, if one does: see [`Fitted::limit`].
+    pub limit: Option<&'static str>,
+}
+
 /// What happens between two steps: the end of training, or a validation.
 #[derive(Default)]
 pub(super) struct Limits {
@@ -48,20 +55,26 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// Why training ends after this many steps, and the setting that says so; `None` if it goes on.
-    pub fn reached(&self, steps: u64) -> Option<(String, Option<&'static str>)> {
-        if self.flag.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
-            return Some(("it was asked to stop".into(), None));
+    /// Why training ends after this many steps; `None` if it goes on.
+    pub fn reached(&self, steps: u64) -> Option<Stop> {
+        if self.flag().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            return Some(Stop { why: "it was asked to stop".into(), limit: None });
         }
         if let Some(limit) = self.steps.filter(|&limit| steps >= limit) {
-            return Some((format!("{limit} steps have been made"), Some("max_steps")));
+            return Some(Stop { why: format!("{limit} steps have been made"), limit: Some("max_steps") });
         }
         match self.time {
             Some((limit, Some(end))) if Instant::now() >= end => {
-                Some((format!("{} seconds have passed", limit.as_secs_f64()), Some("max_time")))
+                let why = format!("{} seconds have passed", limit.as_secs_f64());
+                Some(Stop { why, limit: Some("max_time") })
             }
             _ => None,
         }
+    }
+
+    /// What somebody sets who wants an end.
+    pub fn flag(&self) -> Option<&AtomicBool> {
+        self.flag.as_deref()
     }
 }
 
@@ -72,7 +85,8 @@ pub struct Fitted {
     pub last: Option<EpochReport>,
     /// Why it ended before its last epoch; `None` if it did not.
     pub stopped: Option<String>,
-    /// The setting that ended it, `max_steps` or `max_time`: as both count the whole run, it goes on only with a greater one.
+    /// The setting that ended it, `max_steps`, `max_time` or `patience`: as they count the whole run, it goes on only with
+    /// a greater one.
     pub limit: Option<&'static str>,
 }
 
@@ -245,48 +259,48 @@ fn run(
     trainer.event(callbacks, |callback, control| callback.on_fit_start(control))?;
     let mut unsaved = false;
     if trainer.is_before_end_of_epoch(validations.after(trainer.epochs()).is_some()) {
-        after_epoch(trainer, validations, callbacks)?;
+        after_epoch(trainer, validations, limits, callbacks)?;
         unsaved = true;
     }
-    let mut stopped: Option<(String, Option<&'static str>)> = None;
+    let mut stopped: Option<Stop> = None;
     while trainer.epochs() < epochs {
-        stopped = asked(trainer).or_else(|| limits.reached(trainer.steps()));
+        stopped = trainer.stop.take().or_else(|| limits.reached(trainer.steps()));
         if stopped.is_some() {
             break;
         }
         unsaved = true;
         if trainer.train_epoch(train.clone(), callbacks, &mut |_| Ok(()), limits)?.is_none() {
-            stopped = asked(trainer).or_else(|| limits.reached(trainer.steps()));
+            stopped = trainer.stop.take().or_else(|| limits.reached(trainer.steps()));
             break;
         }
         trainer.save_with(callbacks)?;
-        after_epoch(trainer, validations, callbacks)?;
+        after_epoch(trainer, validations, limits, callbacks)?;
     }
     // Whoever wanted to stop at the very end has been heard as well.
-    stopped = stopped.or_else(|| asked(trainer));
+    stopped = stopped.or_else(|| trainer.stop.take());
     if unsaved || trainer.steps() == 0 {
         trainer.save_with(callbacks)?;
     }
     trainer.event(callbacks, |callback, control| callback.on_fit_end(control))?;
-    let (stopped, limit) = stopped.map_or((None, None), |(why, limit)| (Some(why), limit));
+    let (stopped, limit) = stopped.map_or((None, None), |stop| (Some(stop.why), stop.limit));
     Ok(Fitted { last: trainer.history().last().cloned(), stopped, limit })
 }
 
-/// Why a callback wants an end, if one does.
-fn asked(trainer: &mut Trainer) -> Option<(String, Option<&'static str>)> {
-    Some((trainer.stop.take()?, None))
-}
-
-/// Validation and the end of an epoch.
+/// Validation and the end of an epoch. If somebody asks for an end during the validation, neither has happened: the run begins
+/// with them when it goes on.
 fn after_epoch(
     trainer: &mut Trainer,
     validations: &Validations,
+    limits: &Limits,
     callbacks: &mut Callbacks<'_>,
 ) -> Result<()> {
     if let Some(validation) = validations.after(trainer.epochs())
         && trainer.history().last().is_some_and(|last| last.validation.is_none())
     {
-        let measured = trainer.validate_source(validation.clone())?;
+        let Some(measured) = trainer.validate_until(validation.clone(), limits.flag())? else {
+            trainer.stop = limits.reached(trainer.steps());
+            return Ok(());
+        };
         trainer.event(callbacks, |callback, control| callback.on_validation_end(&measured, control))?;
     }
     match trainer.history().last().cloned() {

@@ -4,7 +4,7 @@ use super::anomaly;
 use super::builder::TrainerBuilder;
 use super::callback::{Callback, Control, Snapshot};
 use super::callbacks::Callbacks;
-use super::fit::{Fit, Limits};
+use super::fit::{Fit, Limits, Stop};
 use super::progress::{Outcomes, Progress, Seen};
 use super::report::EpochReport;
 use super::setup::Setup;
@@ -20,6 +20,7 @@ use crate::{Error, ErrorKind, Result, Tensor};
 use dropforge_data::{Description, Epoch, Loader, LoaderOptions, Source};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Trains a network for as many epochs as you like, and keeps everything that has to be kept to go on later.
@@ -51,7 +52,7 @@ pub struct Trainer {
     /// What has been read of the losses since training went on.
     pub(super) seen: Seen,
     /// Why a callback wants to end training.
-    pub(super) stop: Option<String>,
+    pub(super) stop: Option<Stop>,
     /// Whether some epochs are not measured, on purpose.
     pub(super) skips_validations: bool,
     /// Those that stay from fit to fit.
@@ -191,7 +192,7 @@ impl Trainer {
             // Without limits only a callback ends an epoch early.
             None => Err(Error::of(
                 ErrorKind::Other,
-                self.stop.take().unwrap_or_else(|| "training was stopped".into()),
+                self.stop.take().map_or_else(|| "training was stopped".into(), |stop| stop.why),
             )),
         }
     }
@@ -391,7 +392,8 @@ impl Trainer {
                 && self.state.step.is_multiple_of(*every)
                 && self.state.batch != self.state.batches
             {
-                let measured = self.evaluate_source(source.clone())?;
+                // Whoever asked for an end meanwhile is heard before the next step.
+                let Some(measured) = self.evaluate_until(source.clone(), limits.flag())? else { continue };
                 started += Duration::from_secs_f64(measured.seconds.max(0.0));
                 self.event(callbacks, |callback, control| callback.on_validation_end(&measured, control))?;
                 since = Instant::now();
@@ -465,17 +467,25 @@ impl Trainer {
     /// # Errors
     /// A sample cannot be read or has another shape than those trained on, or the device fails.
     pub fn evaluate(&mut self, test: &impl IntoSource) -> Result<Evaluation> {
-        self.evaluate_source(test.source())
+        Ok(self.evaluate_until(test.source(), None)?.expect("nobody can ask for an end"))
     }
 
-    fn evaluate_source(&mut self, test: Arc<dyn Source>) -> Result<Evaluation> {
+    /// The same until somebody sets a flag: then there is no evaluation.
+    fn evaluate_until(
+        &mut self,
+        test: Arc<dyn Source>,
+        flag: Option<&AtomicBool>,
+    ) -> Result<Option<Evaluation>> {
         let options = LoaderOptions { shuffle: false, drop_last: false, ..self.options.clone() };
         let loader = Loader::new(test, options)?;
         let mut evaluation = self.step.start_evaluation()?;
         for batch in loader.epoch(0, 0) {
+            if flag.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+                return Ok(None);
+            }
             evaluation.add(batch?)?;
         }
-        evaluation.finish()
+        evaluation.finish().map(Some)
     }
 
     /// As [`Trainer::evaluate`], and notes the result with the last epoch, for the table of metrics.
@@ -483,12 +493,17 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::evaluate`].
     pub fn validate(&mut self, test: &impl IntoSource) -> Result<Evaluation> {
-        self.validate_source(test.source())
+        Ok(self.validate_until(test.source(), None)?.expect("nobody can ask for an end"))
     }
 
-    pub(super) fn validate_source(&mut self, test: Arc<dyn Source>) -> Result<Evaluation> {
-        let evaluation = self.evaluate_source(test)?;
-        if let Some(last) = self.state.history.last_mut() {
+    /// The same until somebody sets a flag: then nothing is noted.
+    pub(super) fn validate_until(
+        &mut self,
+        test: Arc<dyn Source>,
+        flag: Option<&AtomicBool>,
+    ) -> Result<Option<Evaluation>> {
+        let evaluation = self.evaluate_until(test, flag)?;
+        if let (Some(last), Some(evaluation)) = (self.state.history.last_mut(), &evaluation) {
             last.validation = Some(evaluation.clone());
         }
         Ok(evaluation)

@@ -41,6 +41,8 @@ pub enum FileKind {
     Report,
     /// A trace of steps and kernels.
     Trace,
+    /// What the folder of a sweep keeps of it.
+    Sweep,
     /// Anything else: what is there is never replaced.
     Other,
 }
@@ -58,6 +60,7 @@ impl FileKind {
             FileKind::Png => "PNG picture",
             FileKind::Report => "report that was written by dropforge",
             FileKind::Trace => "trace",
+            FileKind::Sweep => "list of the trials of a sweep",
             FileKind::Other => "file that may be replaced",
         }
     }
@@ -85,6 +88,11 @@ impl FileKind {
                 FileKind::Png => head.starts_with(b"\x89PNG\r\n\x1a\n"),
                 FileKind::Report => contains("<meta name=\"generator\" content=\"dropforge\">"),
                 FileKind::Trace => head.starts_with(b"{") && contains("\"traceEvents\""),
+                // Those of earlier versions say nothing of themselves.
+                FileKind::Sweep => {
+                    head.starts_with(b"# The trials of a sweep")
+                        || head.starts_with(b"args = [") && contains("method = ")
+                }
                 FileKind::Other => false,
             })
     }
@@ -282,7 +290,7 @@ mod tests {
         let packed = b"{\"__metadata__\":{\"predict.txt\":\"\"}}";
         let safetensors = |header: &[u8]| [&(header.len() as u64).to_le_bytes()[..], header].concat();
         let npz = [&b"PK\x03\x04"[..], &[0; 22], &[5, 0, 0, 0], b"a.npy"].concat();
-        let kinds: [(FileKind, Vec<u8>); 9] = [
+        let kinds: [(FileKind, Vec<u8>); 10] = [
             (FileKind::Onnx, vec![8, 9, 18, 0]),
             (FileKind::PackedRun, safetensors(packed)),
             (FileKind::Safetensors, safetensors(b"{}")),
@@ -292,6 +300,7 @@ mod tests {
             (FileKind::Png, b"\x89PNG\r\n\x1a\n".to_vec()),
             (FileKind::Report, b"<!doctype html><meta name=\"generator\" content=\"dropforge\">".to_vec()),
             (FileKind::Trace, b"{\"traceEvents\":[]}".to_vec()),
+            (FileKind::Sweep, b"# The trials of a sweep\n".to_vec()),
         ];
         let path = folder.0.join("a");
         let others =

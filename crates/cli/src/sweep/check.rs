@@ -15,19 +15,30 @@ use std::collections::BTreeSet;
 pub fn refused(space: &Space, trials: &[Trial]) -> Result<BTreeSet<usize>, String> {
     let mut refused: Vec<(usize, String)> = Vec::new();
     for (index, trial) in trials.iter().enumerate() {
-        match train::configure(&words(space, trial)?) {
-            Err(Stop::Error(message)) => refused.push((index, message)),
-            Ok(_) | Err(Stop::Said | Stop::Unread) => {}
-        }
+        refused.extend(mistaken(space, trial)?.map(|message| (index, message)));
     }
     match refused.first() {
         Some((_, message)) if refused.len() == trials.len() => return Err(message.clone()),
         _ => {}
     }
-    for (index, message) in &refused {
-        note(&format!("trial {index} ({}) is left out: {message}", said(&trials[*index])));
-    }
+    refused.iter().for_each(|(index, message)| leave_out(*index, &trials[*index], message));
     Ok(refused.into_iter().map(|(index, _)| index).collect())
+}
+
+/// Why the settings of a trial cannot be, if they cannot.
+///
+/// # Errors
+/// The words for `dropforge train` are wrong.
+pub fn mistaken(space: &Space, trial: &Trial) -> Result<Option<String>, String> {
+    Ok(match train::configure(&words(space, trial)?) {
+        Err(Stop::Error(message)) => Some(message),
+        Ok(_) | Err(Stop::Said | Stop::Unread) => None,
+    })
+}
+
+/// Says that a trial is not trained, and why.
+pub fn leave_out(index: usize, trial: &Trial, message: &str) {
+    note(&format!("trial {index} ({}) is left out: {message}", said(trial)));
 }
 
 /// Refuses a figure to compare trials by that no epoch will have, as found by one of them, which is made ready and not trained.

@@ -64,8 +64,7 @@ pub fn run(args: &Sweep) -> Outcome {
         })?;
     }
     let asked = interrupt::flag();
-    let all: Vec<usize> =
-        (0..sweep.count()).filter(|trial| args.tpe.is_some() || !refused.contains(trial)).collect();
+    let all: Vec<usize> = (0..sweep.count()).filter(|trial| !refused.contains(trial)).collect();
     let ended = match args.halving {
         Some(first) => sweep.halve(all, first, &asked)?,
         None => sweep.train(&all, None, &asked)?,

@@ -2,15 +2,16 @@
 
 use super::space::Space;
 use crate::args::Sweep;
-use crate::output::Outcome;
+use crate::output::{Outcome, OutputFile};
+use dropforge::file::FileKind;
 use dropforge::run::read_text_file;
 use dropforge::settings::{SettingType, Table, Value};
 use std::path::PathBuf;
 
 /// The file in the folder.
 const FILE: &str = "trials.toml";
-/// Its name while it is written.
-const UNFINISHED: &str = ".dropforge-new-trials.toml";
+/// How it begins.
+const HEAD: &str = "# The trials of a sweep of dropforge; the same command goes on with them.\n";
 /// The key of the trials' names; the others say what made them.
 const TRIALS: &str = "trials";
 
@@ -63,10 +64,8 @@ impl Record {
         let mut table = self.sweep.clone();
         table.insert(TRIALS.into(), Value::Array(names));
         // As a whole or not at all, so that a sweep that is killed can go on.
-        let (unfinished, path) = (self.folder.join(UNFINISHED), self.folder.join(FILE));
-        let written =
-            std::fs::write(&unfinished, table.to_string()).and_then(|()| std::fs::rename(&unfinished, &path));
-        Ok(written.map_err(|error| format!("{}: cannot write it: {error}", path.display()))?)
+        let path = self.folder.join(FILE);
+        OutputFile::new(&path, FileKind::Sweep)?.write(format!("{HEAD}{table}"))
     }
 }
 

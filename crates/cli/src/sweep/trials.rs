@@ -3,11 +3,12 @@
 use super::record::Record;
 use super::space::{Space, Trial};
 use super::tpe::{self, Tried};
-use super::{is_highest, order, said};
+use super::{check, is_highest, order, said};
 use crate::args::Sweep;
 use crate::output::{Outcome, Stop, line, note};
 use crate::runs::Listed;
 use dropforge::run::{holds_run, is_training};
+use dropforge::settings::Value;
 use std::collections::{BTreeSet, VecDeque};
 use std::io::Write;
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ pub struct Sweeping<'a> {
     record: Record,
     /// Trials that failed; they are left out.
     failed: BTreeSet<usize>,
+    /// Settings that cannot be, which nobody should propose again.
+    refused: Vec<Trial>,
 }
 
 /// The name of a trial's folder, the same however many there are.
@@ -63,7 +66,8 @@ impl<'a> Sweeping<'a> {
         count: usize,
         record: Record,
     ) -> Outcome<Sweeping<'a>> {
-        let sweep = Sweeping { args, space, source, count, record, failed: BTreeSet::new() };
+        let sweep =
+            Sweeping { args, space, source, count, record, failed: BTreeSet::new(), refused: Vec::new() };
         for trial in 0..count {
             let folder = sweep.folder(trial);
             if !sweep.record.has(&name(trial)) && holds_run(&folder) {
@@ -235,6 +239,15 @@ impl<'a> Sweeping<'a> {
             command.arg("--resume").arg(&folder);
         } else {
             let settings = self.settings(trial)?;
+            // What is given has been looked at before the first trial; what is proposed is not known until now.
+            if matches!(self.source, Source::Learned)
+                && let Some(message) = check::mistaken(self.space, &settings)?
+            {
+                check::leave_out(trial, &settings, &message);
+                self.failed.insert(trial);
+                self.refused.push(settings);
+                return Ok(Started::HasEnough);
+            }
             self.record.add(&name(trial))?;
             if !self.args.json {
                 match line(format_args!("trial {trial}: {}", said(&settings))) {
@@ -274,6 +287,13 @@ impl<'a> Sweeping<'a> {
             let loss = figure.map(|figure| if highest { -figure } else { figure });
             Some(Tried { places: places.collect::<Option<_>>()?, loss })
         });
-        Ok(tried.collect())
+        // What cannot be is as bad as what is not known.
+        let refused = self.refused.iter().filter_map(|trial| {
+            let places = self.space.settings.iter().zip(trial);
+            let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_string);
+            let places = places.map(|((_, choice), (_, value))| choice.place(&text(value)));
+            Some(Tried { places: places.collect::<Option<_>>()?, loss: None })
+        });
+        Ok(tried.chain(refused).collect())
     }
 }

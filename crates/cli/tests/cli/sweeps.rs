@@ -178,6 +178,20 @@ fn what_no_trial_can_have_is_refused_before_the_first() {
     let output = folder.run("sweep space.toml --out some");
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success() && said.contains("note: trial 1 (batch = 0) is left out: "), "{said}");
+    // So it is where trials learn from those before.
+    let output = folder.run("sweep space.toml --tpe 6 --out learned");
+    let (said, trained) =
+        (String::from_utf8(output.stderr).unwrap(), String::from_utf8(output.stdout).unwrap());
+    let left_out = said.matches(" (batch = 0) is left out: ").count();
+    assert!(output.status.success() && left_out > 0 && !said.contains("failed"), "{said}");
+    assert_eq!(
+        (said.matches('\n').count(), trained.matches(": batch = 20\n").count() - 1),
+        (left_out, 6 - left_out)
+    );
+    // What is watched may be measured in the validation alone.
+    let ranked = format!("{args}, '--metrics', 'auc']\nmonitor = 'val_auc'\n[space]\nbatch = [20]\n");
+    folder.write("ranked.toml", ranked);
+    assert!(folder.succeed("sweep ranked.toml --out ranked").contains(" with val_auc 0."));
     // A run that is refused before its first step leaves no folder, either.
     folder.fail("train --model linear.toml --data digits:60 --epochs 1 --monitor val_acuracy --out refused");
     assert!(!folder.path().join("refused").exists());
@@ -200,6 +214,15 @@ fn a_folder_has_the_trials_of_one_sweep() {
     let text = folder.succeed("sweep space.toml --out swept");
     assert!(text.contains("best: trial-00") && !text.contains("big"), "{text}");
     assert_eq!(folder.succeed("sweep space.toml --out swept --json").lines().count(), 2);
+    // The list of the trials says what it is; one of an earlier version does not.
+    let list = String::from_utf8(folder.read("swept/trials.toml")).unwrap();
+    let (head, rest) = list.split_once('\n').unwrap();
+    assert!(head.starts_with("# The trials of a sweep"), "{head}");
+    folder.write("swept/trials.toml", rest.replace("\"trial-000\", ", ""));
+    folder.succeed("runs rm swept/trial-000 --yes");
+    folder.succeed("sweep space.toml --out swept");
+    let again: Vec<u8> = folder.read("swept/trials.toml");
+    assert!(String::from_utf8(again).unwrap().starts_with(head));
     for (args, rates, how, expected) in [
         ("--batch 20", "[0.001, 0.002]", "", "args was "),
         ("", "[0.001, 0.003]", "", "optimizer.lr was [0.001, 0.002] and is [0.001, 0.003]"),

@@ -63,7 +63,10 @@ impl Predictions {
     pub fn of(trained: &Trained, samples: &impl IntoSource) -> Result<Predictions> {
         let loss = trained.config().and_then(|config| config.loss.as_ref());
         let loss = loss.map(|loss| loss.build()).transpose()?;
-        let probability = |output: f32| loss.as_ref().and_then(|loss| loss.probability(output));
+        // Runs of earlier versions say it by their loss alone.
+        let probability = |output: f32| {
+            trained.probability(output).or_else(|| loss.as_ref().and_then(|loss| loss.probability(output)))
+        };
         let mut classes = trained.classes().to_vec();
         let mut probabilities = Vec::new();
         let mut truth = Vec::new();

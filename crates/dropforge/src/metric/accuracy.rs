@@ -14,8 +14,8 @@ pub struct Accuracy {}
 /// The share of right predictions, from 0 to 1.
 ///
 /// Of scores `[batch, classes, ..]` the class with the highest is predicted, and compared with class indices i32
-/// `[batch, ..]`. Where prediction and target have one shape, the prediction is the logit of a yes: above 0 says yes, as does a
-/// target above 0.5, or an integer that is not 0. Every target counts, so several for each sample.
+/// `[batch, ..]`. Where prediction and target have one shape, the prediction is the logit of a yes: above 0 says yes (above 0.5
+/// where the network ends in a sigmoid, or the loss takes probabilities), as does a target above 0.5, or an integer that is not 0. Every target counts, so several for each sample.
 ///
 /// ```
 /// use dropforge::loss::bce_with_logits;
@@ -41,7 +41,7 @@ impl Metric for Accuracy {
     fn update(&self, batch: &Measured<'_>) -> Vec<Tensor> {
         let hits = match Form::read("accuracy", batch) {
             Ok(Form::Classes { scores, target, .. }) => scores.argmax(1).eq(&target),
-            Ok(Form::Binary { logit, target }) => logit.gt(0.0).eq(&target),
+            Ok(Form::Binary { logit, target, threshold }) => logit.gt(threshold).eq(&target),
             Err(failed) => return vec![failed],
         };
         let all = count(hits.elements());

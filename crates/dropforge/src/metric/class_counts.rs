@@ -22,7 +22,11 @@ struct Counts {
 }
 
 /// The counts of a batch: three lists with one number for each class.
-fn trace(metric: &str, batch: &Measured<'_>, threshold: f32) -> std::result::Result<Vec<Tensor>, Tensor> {
+fn trace(
+    metric: &str,
+    batch: &Measured<'_>,
+    threshold: Option<f32>,
+) -> std::result::Result<Vec<Tensor>, Tensor> {
     let lists = match Form::read(metric, batch)? {
         Form::Classes { scores, target, classes } => {
             let said = scores.argmax(1).one_hot(classes);
@@ -30,8 +34,8 @@ fn trace(metric: &str, batch: &Measured<'_>, threshold: f32) -> std::result::Res
             // Sums of at most so many ones as there are positions in a batch: exact in f32.
             [&said * &truth, said, truth].map(|hot| hot.sum(0).cast(DType::I32))
         }
-        Form::Binary { logit, target } => {
-            let yes = logit.gt(threshold);
+        Form::Binary { logit, target, threshold: usual } => {
+            let yes = logit.gt(threshold.unwrap_or(usual));
             let both = |no: &Tensor, yes: &Tensor| {
                 let counts = [no, yes].map(|which| which.cast(DType::I32).sum(..));
                 Tensor::stack(&[&counts[0], &counts[1]], 0)
@@ -43,7 +47,7 @@ fn trace(metric: &str, batch: &Measured<'_>, threshold: f32) -> std::result::Res
     Ok(lists.into())
 }
 
-fn update(metric: &str, batch: &Measured<'_>, threshold: f32, average: Average) -> Vec<Tensor> {
+fn update(metric: &str, batch: &Measured<'_>, threshold: Option<f32>, average: Average) -> Vec<Tensor> {
     match trace(metric, batch, threshold) {
         Ok(lists) if average == Average::Binary && lists[0].elements() != 2 => {
             let message = format!(
@@ -74,16 +78,16 @@ fn share((above, below): (f64, f64)) -> f64 {
 fn averaged(metric: &str, average: Average, sums: &[Vec<f64>], of: fn(Counts) -> (f64, f64)) -> Figures {
     let classes = counts(sums);
     let name = average.name(metric);
-    if classes.first().is_none_or(|class| class.all == 0.0) {
-        return Figures::share(name, f64::NAN);
-    }
-    let each = || classes.iter().map(|class| share(of(*class)));
+    let is_empty = classes.first().is_none_or(|class| class.all == 0.0);
+    // Without samples the same figures, so that their names are known before there are any.
+    let each = || classes.iter().map(|class| if is_empty { f64::NAN } else { share(of(*class)) });
     let mean = || {
         let occurs = classes.iter().map(|class| class.said + class.truth > 0.0);
         let (sum, found) = each().zip(occurs).filter(|(_, occurs)| *occurs).fold((0.0, 0.0), add_one);
         sum / found
     };
     let number = match average {
+        _ if is_empty => f64::NAN,
         Average::Auto if classes.len() == 2 => share(of(classes[1])),
         Average::Binary => classes.get(1).map_or(f64::NAN, |class| share(of(*class))),
         Average::Auto | Average::Macro | Average::PerClass => mean(),
@@ -119,7 +123,7 @@ macro_rules! averaged_metric {
         #[derive(Clone, Copy, Debug)]
         pub struct $type {
             average: Average,
-            threshold: f32,
+            threshold: Option<f32>,
         }
 
         $(#[$doc])*
@@ -127,7 +131,7 @@ macro_rules! averaged_metric {
         /// Of scores `[batch, classes, ..]` the class with the highest is said; one logit says yes where it is above the
         /// threshold. Where nothing is counted the number is 0, without samples it is NaN.
         pub fn $function() -> $type {
-            $type { average: Average::Auto, threshold: 0.0 }
+            $type { average: Average::Auto, threshold: None }
         }
 
         impl $type {
@@ -138,10 +142,10 @@ macro_rules! averaged_metric {
                 self
             }
 
-            /// What one logit must exceed for a yes. Default 0; 0.5 where the network gives probabilities.
+            /// What one output must exceed for a yes. Default 0; 0.5 where the network gives probabilities.
             #[must_use]
             pub fn threshold(mut self, threshold: f32) -> $type {
-                self.threshold = threshold;
+                self.threshold = Some(threshold);
                 self
             }
         }
@@ -171,7 +175,7 @@ macro_rules! averaged_metric {
         described! {
             $type = $name, $help $(like $twin $(but $differs)?)?;
             average: Average, Some(Average::Auto), Range::ANY, "how the numbers of the classes become one";
-            threshold: f32, Some(0.0), Range::ANY, "what one logit must exceed for a yes";
+            threshold: Option<f32>, Some(None), Range::ANY, "what one output must exceed for a yes; by default 0, or 0.5 for probabilities";
         }
     )*};
 }
@@ -202,7 +206,7 @@ macro_rules! agreement_metric {
         #[doc = concat!("The metric of [`", stringify!($function), "`].")]
         #[derive(Clone, Copy, Debug)]
         pub struct $type {
-            threshold: f32,
+            threshold: Option<f32>,
         }
 
         $(#[$doc])*
@@ -210,14 +214,14 @@ macro_rules! agreement_metric {
         /// Of scores `[batch, classes, ..]` the class with the highest is said; one logit says yes where it is above the
         /// threshold.
         pub fn $function() -> $type {
-            $type { threshold: 0.0 }
+            $type { threshold: None }
         }
 
         impl $type {
-            /// What one logit must exceed for a yes. Default 0; 0.5 where the network gives probabilities.
+            /// What one output must exceed for a yes. Default 0; 0.5 where the network gives probabilities.
             #[must_use]
             pub fn threshold(mut self, threshold: f32) -> $type {
-                self.threshold = threshold;
+                self.threshold = Some(threshold);
                 self
             }
         }
@@ -247,7 +251,7 @@ macro_rules! agreement_metric {
 
         described! {
             $type = $name, $help $(like $twin $(but $differs)?)?;
-            threshold: f32, Some(0.0), Range::ANY, "what one logit must exceed for a yes";
+            threshold: Option<f32>, Some(None), Range::ANY, "what one output must exceed for a yes; by default 0, or 0.5 for probabilities";
         }
     )*};
 }

@@ -46,8 +46,8 @@ impl Metric for ConfusionMatrix {
         };
         match Form::read(Self::NAME, batch) {
             Ok(Form::Classes { scores, target, classes }) => vec![counts(scores.argmax(1), target, classes)],
-            Ok(Form::Binary { logit, target }) => {
-                vec![counts(logit.gt(0.0).cast(DType::I32), target.cast(DType::I32), 2)]
+            Ok(Form::Binary { logit, target, threshold }) => {
+                vec![counts(logit.gt(threshold).cast(DType::I32), target.cast(DType::I32), 2)]
             }
             Err(failed) => vec![failed],
         }
@@ -97,7 +97,7 @@ mod tests {
         let scores = said.iter().flat_map(|&class| (0..4).map(move |i| f32::from(i == class))).collect();
         let scores = Tensor::from_vec(scores, [6, 4]);
         let metric = confusion_matrix();
-        let counts = metric.update(&Measured { prediction: &scores, target: &truth });
+        let counts = metric.update(&Measured::new(&scores, &truth));
         let counts: Vec<i32> = counts[0].to_vec().unwrap();
         assert_eq!(counts, [2, 0, 0, 0, 0, 0, 1, 0, 1, 0, 2, 0, 0, 0, 0, 0]);
         let values = metric.compute(&[counts.iter().map(|&count| f64::from(count)).collect()]);
@@ -107,7 +107,7 @@ mod tests {
             (values.to_string().as_str(), values.find("confusion_matrix").unwrap().better),
             ("", Some(Better::Higher))
         );
-        let wrong = metric.update(&Measured { prediction: &truth, target: &truth });
+        let wrong = metric.update(&Measured::new(&truth, &truth));
         assert!(wrong[0].error().is_some());
     }
 

@@ -8,7 +8,7 @@ use crate::{Result, described};
 
 /// Prediction and target as f32 of one shape. One number for each sample may stand in an axis of its own.
 pub(super) fn alike(metric: &str, batch: &Measured<'_>) -> std::result::Result<[Tensor; 2], Tensor> {
-    let Measured { prediction, target } = *batch;
+    let Measured { prediction, target, .. } = *batch;
     let floats = prediction.dtype().is_float() && target.dtype().is_float();
     let shapes = prediction.shape() == target.shape()
         || (prediction.rank() == target.rank() + 1

@@ -9,8 +9,9 @@ use dropforge_ir::DType;
 pub(super) enum Form {
     /// Scores `f32[positions, classes]`, and classes `i32[positions]`.
     Classes { scores: Tensor, target: Tensor, classes: usize },
-    /// Logits of a yes `f32[positions]`, and whether it is one `bool[positions]`.
-    Binary { logit: Tensor, target: Tensor },
+    /// Logits of a yes `f32[positions]`, or its probabilities, with what they exceed for a yes, and whether it is one
+    /// `bool[positions]`.
+    Binary { logit: Tensor, target: Tensor, threshold: f32 },
 }
 
 impl Form {
@@ -19,7 +20,7 @@ impl Form {
     ///
     /// What is neither is an error, which a poisoned tensor carries to whoever compiles the step.
     pub fn read(metric: &str, batch: &Measured<'_>) -> Result<Form, Tensor> {
-        let Measured { prediction, target } = *batch;
+        let Measured { prediction, target, probabilities } = *batch;
         match class_count(prediction, target) {
             Some(classes) if classes > 1 => Ok(Form::Classes {
                 scores: prediction.movedim(1, -1).reshape([-1, classes as isize]).widened(),
@@ -36,7 +37,8 @@ impl Form {
                     dtype if dtype.is_float() => target.gt(0.5),
                     _ => target.ne(0),
                 };
-                Ok(Form::Binary { logit: prediction.reshape([-1]).widened(), target })
+                let threshold = if probabilities { 0.5 } else { 0.0 };
+                Ok(Form::Binary { logit: prediction.reshape([-1]).widened(), target, threshold })
             }
             _ => {
                 let message = format!(

@@ -53,6 +53,16 @@ pub struct Measured<'a> {
     pub prediction: &'a Tensor,
     /// What it should give.
     pub target: &'a Tensor,
+    /// Whether what the network gives are probabilities, from 0 to 1, and not scores: a sigmoid or a softmax has made them, or the
+    /// loss takes them so.
+    pub probabilities: bool,
+}
+
+impl<'a> Measured<'a> {
+    /// Of these; what the prediction is made of tells whether it is probabilities.
+    pub fn new(prediction: &'a Tensor, target: &'a Tensor) -> Measured<'a> {
+        Measured { prediction, target, probabilities: prediction.is_probabilities() }
+    }
 }
 
 /// A number, or several, about predictions and targets, exact over all batches of an epoch whatever the size of the last.

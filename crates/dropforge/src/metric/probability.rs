@@ -33,7 +33,8 @@ macro_rules! probability_metric {
 
         $(#[$doc])*
         ///
-        /// The network gives scores `[batch, classes, ..]`, of which softmax makes probabilities, or one logit of a yes.
+        /// The network gives scores `[batch, classes, ..]`, of which softmax makes probabilities, or one logit of a yes; what it makes
+        /// by a softmax or a sigmoid of its own is taken as it is.
         pub fn $function() -> $type {
             $type { probabilities: false $(, $field: $default)? }
         }
@@ -62,7 +63,10 @@ macro_rules! probability_metric {
             }
 
             fn update(&self, batch: &Measured<'_>) -> Vec<Tensor> {
-                let $self = self;
+                // The network says it, or who chose the metric.
+                let mut own = *self;
+                own.probabilities |= batch.probabilities;
+                let $self = &own;
                 match Form::read($name, batch) {
                     Ok($form) => $update,
                     Err(failed) => vec![failed],
@@ -84,7 +88,7 @@ macro_rules! probability_metric {
 
         described! {
             $type = $name, $help $(like $twin $(but $differs)?)?;
-            probabilities: bool, Some(false), Range::ANY, "whether the network gives probabilities";
+            probabilities: bool, Some(false), Range::ANY, "whether the network gives probabilities, also where its last layer does not show it";
             $($field as $key: $kind, Some($default), $range, $line;)?
         }
     )*};
@@ -104,12 +108,12 @@ probability_metric! {
                 };
                 -Tensor::select(&own_class, &logs, 0.0).sum(1)
             }
-            Form::Binary { logit, target } if own.probabilities => {
+            Form::Binary { logit, target, .. } if own.probabilities => {
                 let given = Tensor::select(target, logit, 1.0 - logit);
                 -given.maximum(f32::MIN_POSITIVE).log()
             }
             // -ln sigmoid(±z)
-            Form::Binary { logit, target } => Tensor::select(target, -logit, logit).softplus(),
+            Form::Binary { logit, target, .. } => Tensor::select(target, -logit, logit).softplus(),
         };
         vec![each.sum(..), count(each.elements())]
     },

@@ -1,7 +1,7 @@
 //! Metrics for which the order of all scores counts: areas under curves.
 
 use super::form::Form;
-use super::{Better, Figures, Measured, Metric, curves};
+use super::{Better, Figures, Measured, Metric, count, curves};
 use crate::settings::{Described, Range, Table};
 use crate::tensor::Tensor;
 use crate::{Result, described};
@@ -10,8 +10,10 @@ use dropforge_ir::DType;
 /// Scores and targets of a batch, to be kept: `[positions, classes]` or one logit each, and `[positions]`.
 pub(super) fn kept(metric: &str, batch: &Measured<'_>) -> Vec<Tensor> {
     match Form::read(metric, batch) {
+        // One number more for each batch says that no softmax is to be taken.
+        Ok(Form::Classes { scores, target, .. }) if batch.probabilities => vec![scores, target, count(1)],
         Ok(Form::Classes { scores, target, .. }) => vec![scores, target],
-        Ok(Form::Binary { logit, target }) => vec![logit, target.cast(DType::I32)],
+        Ok(Form::Binary { logit, target, .. }) => vec![logit, target.cast(DType::I32)],
         Err(failed) => vec![failed],
     }
 }
@@ -21,7 +23,8 @@ pub(super) fn kept(metric: &str, batch: &Measured<'_>) -> Vec<Tensor> {
 /// Scores of several classes become probabilities by softmax unless they are, so that those of different samples can be
 /// compared. Of two classes the second alone counts, of more those that occur.
 fn one_against_others(kept: &[Vec<f64>], probabilities: bool) -> Vec<(Vec<f64>, Vec<bool>)> {
-    let [scores, targets] = kept else { return Vec::new() };
+    let [scores, targets, said @ ..] = kept else { return Vec::new() };
+    let probabilities = probabilities || !said.is_empty();
     let classes = scores.len() / targets.len().max(1);
     if classes < 2 {
         return vec![(scores.clone(), targets.iter().map(|&target| target > 0.0).collect())];
@@ -115,7 +118,7 @@ macro_rules! ranking_metric {
 
         described! {
             $type = $name, $help $(like $twin $(but $differs)?)?;
-            probabilities: bool, Some(false), Range::ANY, "whether the network gives probabilities";
+            probabilities: bool, Some(false), Range::ANY, "whether the network gives probabilities, also where its last layer does not show it";
         }
     )*};
 }

@@ -62,7 +62,7 @@ pub(crate) fn trace(
     let name = metric.name();
     let tag = Some(Arc::new(Tag { path: format!("metric {name}").into(), site: None }));
     let [prediction, target] = [batch.prediction, batch.target].map(|tensor| tensor.with_tag(tag.clone()));
-    let measured = Measured { prediction: &prediction, target: &target };
+    let measured = Measured { prediction: &prediction, target: &target, probabilities: batch.probabilities };
     let kept = metric.keep(&measured);
     if let Some(error) = kept.iter().find_map(Tensor::error) {
         return Err(error);

@@ -1,7 +1,7 @@
 //! Measuring trained networks on data.
 
 use super::{InputSpec, Trained};
-use crate::loss::{Loss, cross_entropy, mse};
+use crate::loss::{Loss, bce, bce_with_logits, cross_entropy, mse, nll};
 use crate::metric::Metric;
 use crate::step::{Batch, Evaluation, Meter};
 use crate::train::IntoSource;
@@ -78,6 +78,9 @@ impl Trained {
         if let Some(units) = target.and_then(|target| target.preparation.normalization()) {
             meter = meter.units(units.clone());
         }
+        if self.gives_probabilities() {
+            meter = meter.probabilities();
+        }
         self.each_batch(test, batch, |predicted| {
             meter.add(predicted.scores, predicted.targets, predicted.samples)
         })?;
@@ -131,7 +134,8 @@ impl Trained {
     }
 
     /// Loss and metrics of the run's configuration, to measure it by [`Trained::evaluate_by`]; of a network of an ONNX file those that
-    /// suit the targets: cross-entropy for classes and tokens, else the mean squared error.
+    /// suit the targets: cross-entropy for classes and tokens, by what the network ends in (binary of one output), else the mean squared
+    /// error.
     ///
     /// # Errors
     /// The run has no configuration, because a program trained it with parts that have no names.
@@ -143,7 +147,14 @@ impl Trained {
                 return Err(self.no_measures());
             }
             let target = source.description().field(TARGET);
-            return Ok(Meter::new(usual(target.is_some_and(|target| target.dtype == ElementType::I32))));
+            let classes = target.is_some_and(|target| target.dtype == ElementType::I32);
+            let numbers = self.output_types().next().and_then(|(_, ty)| ty.shape.get(1).copied());
+            return Ok(Meter::new(match (classes, numbers == Some(1), self.gives_probabilities()) {
+                (true, true, true) => Box::new(bce()) as Box<dyn Loss>,
+                (true, true, false) => Box::new(bce_with_logits()),
+                (true, false, true) => Box::new(of_probabilities),
+                (classes, _, _) => usual(classes),
+            }));
         };
         let has_classes = !self.classes().is_empty() || self.inputs().vocabulary().is_some();
         let loss = config.loss.as_ref().map_or_else(|| Ok(usual(has_classes)), |loss| loss.build())?;
@@ -237,6 +248,11 @@ impl Trained {
             ))),
         }
     }
+}
+
+/// The cross-entropy of probabilities with classes.
+fn of_probabilities(given: &Tensor, classes: &Tensor) -> Tensor {
+    nll().loss(&given.widened().maximum(f32::MIN_POSITIVE).log(), classes)
 }
 
 /// Numbers as they stand on the command line.

@@ -6,8 +6,9 @@ use super::stored::predicting;
 use crate::nn::{Layer, StateKind};
 #[cfg(feature = "onnx")]
 use crate::step::NetworkBuilder;
-use crate::step::{Network, TracedProgram, verify};
+use crate::step::{Network, PREDICTION, TracedProgram, verify};
 use crate::tensor::check::IndexCheck;
+use crate::tensor::probabilities::gives_probabilities;
 use crate::{Error, Result, Runtime};
 use dropforge_ir::text::Template;
 use dropforge_ir::{Array, DType, Program, Shape, ValueType};
@@ -170,6 +171,7 @@ pub(super) struct Forward {
     outputs: Vec<(String, ValueType)>,
     /// What the outputs behind these say whether it holds.
     checks: Vec<IndexCheck>,
+    probabilities: bool,
 }
 
 /// A program that is ready, with its runtime scalars.
@@ -221,7 +223,9 @@ impl Forward {
         let outputs = program.outputs.iter().filter(|output| IndexCheck::of_output(&output.name).is_none());
         let outputs = outputs.map(|output| (output.name.clone(), program.ty(output.value).clone()));
         let (inputs, outputs) = (inputs.collect(), outputs.collect());
-        Forward { source, weights, idle: Mutex::default(), inputs, outputs, checks }
+        let prediction = program.outputs.iter().find(|output| output.name == PREDICTION);
+        let probabilities = prediction.is_some_and(|output| gives_probabilities(program, output.value));
+        Forward { source, weights, idle: Mutex::default(), inputs, outputs, checks, probabilities }
     }
 
     /// The weights.
@@ -237,6 +241,11 @@ impl Forward {
     /// Names of the outputs, and their types for a batch of one.
     pub fn outputs(&self) -> &[(String, ValueType)] {
         &self.outputs
+    }
+
+    /// Whether what it predicts is the result of a softmax or a sigmoid.
+    pub fn gives_probabilities(&self) -> bool {
+        self.probabilities
     }
 
     /// What the network gives for inputs `[batch, ..]`, in the order of their names.

@@ -406,6 +406,65 @@ mod tests {
         std::fs::remove_dir_all(folder).unwrap();
     }
 
+    /// No second softmax or sigmoid is taken of what ends in one, for probabilities, decisions and what is measured.
+    #[test]
+    fn what_ends_in_probabilities_is_taken_as_it_is() {
+        use crate::metric::{Metric, f1, log_loss};
+        use dropforge_data::{Dataset, Description};
+        let folder = folder("ends");
+        let (file, runtime) = (folder.join("net.onnx"), Runtime::shared().unwrap());
+        let nets: [(&str, Box<dyn Layer>, &[&str]); 6] = [
+            ("softmax", Box::new(seq![dense(3), softmax(1)]), &["a", "b", "c"]),
+            ("logarithms", Box::new(seq![dense(3), log_softmax(1)]), &["a", "b", "c"]),
+            ("scores", Box::new(dense(3)), &["a", "b", "c"]),
+            ("two", Box::new(seq![dense(2), softmax(1)]), &["a", "b"]),
+            ("sigmoid", Box::new(seq![dense(1), sigmoid()]), &["a", "b"]),
+            ("logit", Box::new(dense(1)), &["a", "b"]),
+        ];
+        let values: Vec<f32> = (0..12).map(|i| (i as f32 * 1.7).sin() * 2.0).collect();
+        for (name, net, classes) in nets {
+            let net: Arc<dyn Layer> = net.into();
+            let mut network = NetworkBuilder::new(net).seed(4).compile([2]).unwrap();
+            network.save_onnx(&file, &OnnxOptions::new()).unwrap();
+            let options = OnnxImport::new().classes(classes.iter().copied());
+            let _ = std::fs::remove_dir_all(folder.join("run"));
+            import_onnx(&file, folder.join("run"), &options, &runtime).unwrap();
+            let trained = Trained::open(folder.join("run"), &runtime).unwrap();
+            let given = network.predict(Tensor::from_vec(values.clone(), [6, 2])).unwrap();
+            let expected = match name {
+                "softmax" | "two" | "sigmoid" => given,
+                "logit" => given.sigmoid(),
+                _ => given.softmax(1),
+            };
+            let expected: Vec<f32> = expected.to_vec().unwrap();
+            let found = trained.probabilities(values.clone()).unwrap();
+            let yes = |row: &Vec<f32>| if expected.len() == 6 { vec![row[1]] } else { row.clone() };
+            for (a, b) in expected.iter().zip(found.iter().flat_map(yes)) {
+                assert!((a - b).abs() < 1e-5, "{name}: {expected:?} {found:?}");
+            }
+            // As many samples of each class.
+            let truth: Vec<i32> = (0..6).map(|i| i % classes.len() as i32).collect();
+            let about = Description::classes("points", &[2], classes.iter().copied());
+            let data = Dataset::from_f32(about, values.clone(), truth.clone()).unwrap();
+            let loss: f64 =
+                truth.iter().zip(&found).map(|(&class, row)| -f64::from(row[class as usize]).ln()).sum();
+            let measured = trained.evaluate(&data, 4).unwrap();
+            assert!((measured.loss - loss / 6.0).abs() < 1e-4, "{name}: {} {}", measured.loss, loss / 6.0);
+            let right = truth.iter().zip(&found).filter(|(class, row)| {
+                let best = (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap();
+                best == **class as usize
+            });
+            let right = right.count() as f64 / 6.0;
+            let metrics: [Arc<dyn Metric>; 3] =
+                [Arc::new(crate::metric::accuracy()), Arc::new(log_loss()), Arc::new(f1())];
+            let meter = trained.meter(&data).unwrap().metrics(metrics);
+            let measured = trained.evaluate_by(&data, 4, meter).unwrap();
+            assert_eq!(measured.get("accuracy"), Some(right), "{name}");
+            assert!((measured.get("log_loss").unwrap() - loss / 6.0).abs() < 1e-4, "{name}");
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
     #[test]
     fn weights_outside_stay_beside_the_model() {
         let folder = folder("outside");

@@ -444,8 +444,19 @@ impl Trained {
         Ok(Classified { class: class.clone(), index, probability })
     }
 
+    /// Whether what the network predicts are probabilities: its last layer is a softmax or a sigmoid, or its loss takes them.
+    pub fn gives_probabilities(&self) -> bool {
+        self.yes.map_or_else(|| self.forward.gives_probabilities(), |yes| yes == Yes::Probability)
+    }
+
+    /// How probable a yes is where the network predicts this, if it was trained by a loss of yes and no.
+    pub fn probability(&self, output: f32) -> Option<f32> {
+        self.yes.map(|yes| yes.probability(output))
+    }
+
     /// The probability of each class from what the network predicts, `[samples, classes]`, or one output that tells the second
-    /// of two classes from the first.
+    /// of two classes from the first: the softmax or sigmoid of it, unless it is [probabilities](Trained::gives_probabilities)
+    /// already.
     ///
     /// # Errors
     /// The network gives no score per class.
@@ -457,13 +468,18 @@ impl Trained {
             return Err(Error::data("the model gives no scores"));
         }
         if classes == 1 && self.classes().len() == 2 {
-            let yes = self.yes.unwrap_or(Yes::Logit);
+            let usual = if self.gives_probabilities() { Yes::Probability } else { Yes::Logit };
+            let yes = self.yes.unwrap_or(usual);
             let yes: Vec<f32> =
                 scores.to_vec::<f32>()?.into_iter().map(|output| yes.probability(output)).collect();
             self.check_numbers(&yes)?;
             return Ok(yes.into_iter().map(|yes| vec![1.0 - yes, yes]).collect());
         }
+        let is_given = self.gives_probabilities();
         let probabilities = |scores: &[f32]| -> Vec<f32> {
+            if is_given {
+                return scores.to_vec();
+            }
             let largest = scores.iter().fold(f32::NEG_INFINITY, |largest, &score| largest.max(score));
             let parts: Vec<f64> = scores.iter().map(|&score| f64::from(score - largest).exp()).collect();
             let sum: f64 = parts.iter().sum();

@@ -129,7 +129,7 @@ fn trace_step(recipe: &Recipe<'_>, samples: usize, training: Option<(&Updates, &
         let kept = traced.gradients.into_iter();
         outputs.extend(kept.map(|(name, gradient)| (format!("{GRADIENT}{name}"), gradient)));
         if let Some(finite) = traced.finite {
-            let measured = Measured { prediction: &finite, target: &finite };
+            let measured = Measured::new(&finite, &finite);
             let skipped: Arc<dyn Metric> = Arc::new(SkippedSteps);
             metrics.extend(metric::trace(&scope, over, &skipped, &measured)?);
         }
@@ -161,15 +161,15 @@ fn trace_metrics(
 ) -> Result<Vec<Slot>> {
     let mean_loss: Arc<dyn Metric> = Arc::new(MeanLoss { samples });
     let mut slots: Vec<Slot> = Vec::new();
-    let mut add = |metric: &Arc<dyn Metric>, prediction: &Tensor, target: &Tensor| -> Result<()> {
+    let mut add = |metric: &Arc<dyn Metric>, measured: &Measured<'_>| -> Result<()> {
         let name = metric.name();
         if slots.iter().any(|slot| slot.metric.name() == name) {
             return Err(Error::setting(format!("two metrics are called {name}; leave one of them out")));
         }
-        slots.extend(metric::trace(scope, over, metric, &Measured { prediction, target })?);
+        slots.extend(metric::trace(scope, over, metric, measured)?);
         Ok(())
     };
-    add(&mean_loss, loss, loss)?;
+    add(&mean_loss, &Measured::new(loss, loss))?;
     let prediction = objective.outputs.first().map(|(_, prediction)| prediction);
     let restored = recipe.units.and_then(|units| restored(units, prediction?, objective.target.as_ref()?));
     let usual = match (prediction, &objective.target) {
@@ -186,10 +186,13 @@ fn trace_metrics(
         };
         let (prediction, target) =
             restored.as_ref().map_or((prediction, target), |[prediction, target]| (prediction, target));
-        add(metric, prediction, target)?;
+        let mut measured = Measured::new(prediction, target);
+        // A loss of probabilities of yes and no knows what the network gives, whatever made it.
+        measured.probabilities |= recipe.task.probability(0.0) == Some(0.0);
+        add(metric, &measured)?;
     }
     for (metric, prediction, target) in &objective.measured {
-        add(metric, prediction, target)?;
+        add(metric, &Measured::new(prediction, target))?;
     }
     Ok(slots)
 }

@@ -35,6 +35,7 @@ pub struct Meter {
     samples: u64,
     started: Instant,
     units: Option<Normalization>,
+    probabilities: bool,
 }
 
 impl Meter {
@@ -48,7 +49,16 @@ impl Meter {
             samples: 0,
             started: Instant::now(),
             units: None,
+            probabilities: false,
         }
+    }
+
+    /// Says that the predictions are probabilities, from 0 to 1, for metrics that would take them for scores. Default: only what a
+    /// softmax or a sigmoid has made counts as such.
+    #[must_use]
+    pub fn probabilities(mut self) -> Meter {
+        self.probabilities = true;
+        self
     }
 
     /// Measures these metrics and no others.
@@ -79,7 +89,8 @@ impl Meter {
         let restored = self.units.as_ref().and_then(|units| restored(units, prediction, target));
         let (prediction, target) =
             restored.as_ref().map_or((prediction, target), |[prediction, target]| (prediction, target));
-        let measured = Measured { prediction, target };
+        let mut measured = Measured::new(prediction, target);
+        measured.probabilities |= self.probabilities;
         let sums = self.metrics.iter().map(|(metric, _)| (metric.update(&measured), metric.keep(&measured)));
         let sums: Vec<(Vec<Tensor>, Vec<Tensor>)> = sums.collect();
         // All in one program.

@@ -36,6 +36,7 @@ mod operators;
 mod ordering;
 mod padding;
 mod pooling;
+pub(crate) mod probabilities;
 mod read;
 mod reduction;
 mod resize;

@@ -1,6 +1,7 @@
 //! Metrics against scikit-learn: scripts/golden_metrics.py makes the numbers.
 
 use crate::golden::Golden;
+use dropforge::loss::{bce, bce_with_logits, nll};
 use dropforge::metric::{Metric, auc, f1, mean};
 use dropforge::prelude::*;
 use dropforge::run::registry::{build, registry};
@@ -242,4 +243,57 @@ fn a_run_measures_the_same() {
     let area = dropforge::metric::roc_auc(&scores.to_vec::<f32>().unwrap(), &positive);
     assert_agrees("auc", area, found.metrics.get("auc").unwrap());
     std::fs::remove_dir_all(run).unwrap();
+}
+
+/// A network that ends in a sigmoid or a softmax says so by its last operation, whatever the loss is; metrics that are told something
+/// else go by that.
+#[test]
+fn probabilities_are_told_from_scores() {
+    let x = Tensor::from([[1.0], [-1.0], [2.0], [-3.0], [0.5], [-0.25]]);
+    let target = Tensor::from([[1.0], [0.0], [0.0], [0.0], [1.0], [1.0]]);
+    let classes = Tensor::from([1, 0, 0, 0, 1, 1]);
+    // What stands at these scores, where two are wrong.
+    let measure = |net: Box<dyn Layer>, loss: Box<dyn Loss>, target: &Tensor| {
+        let names = "accuracy,f1,auc,log_loss,confusion_matrix,kappa";
+        let step = StepBuilder::new(net, loss, Sgd::new(0.0)).metrics(names.split(',').map(metric));
+        let mut step = step.compile_for((&x, target)).unwrap();
+        step.run((&x, target)).unwrap();
+        let (trained, measured) = (step.metrics().unwrap(), step.evaluate((&x, target)).unwrap());
+        assert_eq!(trained.get("f1"), measured.get("f1"));
+        measured
+    };
+    let as_is = |_: &Scope, x: &Tensor| x.clone();
+    let yes = |_: &Scope, x: &Tensor| x.sigmoid();
+    let two = |_: &Scope, x: &Tensor| Tensor::concat(&[&(x * 0.0), x], 1);
+    let softmax = |_: &Scope, x: &Tensor| Tensor::concat(&[&(x * 0.0), x], 1).softmax(1);
+    let weighed = |net: fn(&Scope, &Tensor) -> Tensor| -> Box<dyn Layer> {
+        Box::new(move |scope: &Scope, x: &Tensor| {
+            let one = scope.parameter("one", [1], Init::constant(1.0));
+            net(scope, &(x * one))
+        })
+    };
+    let squares = || -> Box<dyn Loss> { Box::new(|p: &Tensor, t: &Tensor| (p - t).square().mean(..)) };
+    let logs = || -> Box<dyn Loss> { Box::new(|p: &Tensor, t: &Tensor| nll().loss(&p.log(), t)) };
+    let expected = measure(weighed(as_is), Box::new(bce_with_logits()), &target);
+    assert_eq!((expected.get("accuracy"), expected.get("auc")), (Some(4.0 / 6.0), Some(6.0 / 9.0)));
+    for (name, found) in [
+        ("bce", measure(weighed(yes), Box::new(bce()), &target)),
+        ("squares", measure(weighed(yes), squares(), &target)),
+        ("cross-entropy", measure(weighed(two), Box::new(cross_entropy()), &classes)),
+        ("logs", measure(weighed(softmax), logs(), &classes)),
+    ] {
+        for figure in &expected.metrics {
+            let value = found.get(&figure.name).unwrap();
+            assert!(
+                (value - figure.value).abs() < 1e-6,
+                "{name}: {} is {value}, not {}",
+                figure.name,
+                figure.value
+            );
+        }
+    }
+    // What was chosen stays.
+    let step = StepBuilder::new(weighed(yes), bce(), Sgd::new(0.0)).metric(f1().threshold(0.99));
+    let measured = step.compile_for((&x, &target)).unwrap().evaluate((&x, &target)).unwrap();
+    assert_eq!(measured.get("f1"), Some(0.0));
 }

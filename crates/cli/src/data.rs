@@ -119,10 +119,18 @@ fn opened(
     let skip_corrupt = skip_corrupt || trained.config().is_some_and(|config| config.skip_corrupt);
     if own != Some(spec.absolute()?.to_string().as_str()) {
         let source = spec.open_all(&Opening { skip_corrupt, ..Opening::of(size) }, inputs)?;
+        note_unknown(&*source);
         return Ok(Testing::new(spec, source, skip_corrupt));
     }
     let (noted, inputs) = (read_split(run)?, Some(trained.inputs()));
     let open = spec.open(&Opening { noted: noted.as_ref(), skip_corrupt, inputs, ..Opening::of(size) })?;
     open.notes.iter().for_each(|text| note(text));
-    Ok(Testing::new(spec, open.kept.unwrap_or(open.test), skip_corrupt))
+    let source = open.kept.unwrap_or(open.test);
+    note_unknown(&*source);
+    Ok(Testing::new(spec, source, skip_corrupt))
+}
+
+/// Says, once for each column of a table, that it has categories that the model does not know.
+fn note_unknown(source: &dyn Source) {
+    source.unknown_categories().iter().for_each(|unknown| note(&unknown.to_string()));
 }

@@ -118,7 +118,9 @@ fn data_set(args: &Predict, trained: &Trained, data: &str) -> Outcome {
     let (data, numbers) = for_predicting(trained, &args.run, &named)?.readable()?;
     let format = if args.json { TableFormat::JsonLines } else { TableFormat::Csv };
     let mut out = BufWriter::new(io::stdout().lock());
-    let mut table = PredictionTable::new(&mut out, format, trained.classes());
+    let about = trained.inputs().description.as_ref();
+    let target = about.and_then(|about| about.target_name.as_deref());
+    let mut table = PredictionTable::new(&mut out, format, trained.classes()).target(target);
     trained.predict_all(&data, AT_ONCE, |row, values| {
         let number = numbers.as_ref().and_then(|numbers| numbers.get(row)).unwrap_or(&row);
         table.row(&number.to_string(), values)

@@ -1,6 +1,7 @@
 //! Columns of a table: what their values are taken as, and the numbers that they become.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,16 @@ impl Column {
         }
     }
 
+    /// Whether a value is one that was not there in training, so that it counts as missing: a text of a column of categories.
+    pub fn is_unknown(&self, value: &str) -> bool {
+        match self {
+            Column::Number { .. } => false,
+            Column::Category { texts, .. } => {
+                !is_missing(value) && texts.binary_search_by(|text| text.as_str().cmp(value.trim())).is_err()
+            }
+        }
+    }
+
     /// Appends the numbers of a value.
     pub(crate) fn write(&self, value: &str, out: &mut Vec<f32>) -> Result<()> {
         match self {
@@ -69,6 +80,48 @@ impl Column {
             }
         }
         Ok(())
+    }
+}
+
+/// What stands in a column of categories and was not there in training. [`Display`](fmt::Display) gives one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownCategories {
+    /// The name of the column.
+    pub column: String,
+    /// How many values are unknown.
+    pub count: usize,
+    /// The first of them.
+    pub first: String,
+    /// The line of the file in which that stands, if it was read as a whole.
+    pub line: Option<usize>,
+}
+
+impl fmt::Display for UnknownCategories {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let UnknownCategories { column, count, first, line } = self;
+        let (values, count_as) = if *count == 1 { ("value", "it counts") } else { ("values", "they count") };
+        write!(f, "column `{}`: {count} {values} that the model was not trained on", shortened(column))?;
+        write!(f, "{} `{}`", if *count == 1 { "," } else { ", the first" }, shortened(first))?;
+        line.map_or(Ok(()), |line| write!(f, " in line {line}"))?;
+        write!(f, "; {count_as} as missing")
+    }
+}
+
+impl UnknownCategories {
+    /// Counts a value of a column, if it is unknown.
+    pub(crate) fn note(all: &mut Vec<UnknownCategories>, column: &Column, value: &str, line: Option<usize>) {
+        if !column.is_unknown(value) {
+            return;
+        }
+        match all.iter_mut().find(|known| known.column == column.name()) {
+            Some(known) => known.count += 1,
+            None => all.push(UnknownCategories {
+                column: column.name().into(),
+                count: 1,
+                first: value.trim().into(),
+                line,
+            }),
+        }
     }
 }
 

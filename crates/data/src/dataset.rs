@@ -7,7 +7,7 @@ use crate::batch::check_values;
 use crate::description::INPUT;
 use crate::{
     Description, ElementType, Error, Field, FieldElement, Normalization, Preparation, Request, Result,
-    Sample, Source, Values,
+    Sample, Source, UnknownCategories, Values,
 };
 
 /// A data set in memory: an array for each field.
@@ -33,6 +33,8 @@ pub struct Dataset {
     range: Range<usize>,
     /// What the command line calls it as it was made, if it does.
     name: Option<Arc<str>>,
+    /// Texts that no column of categories knows.
+    unknown: Arc<[UnknownCategories]>,
 }
 
 struct Samples {
@@ -103,6 +105,7 @@ impl Dataset {
             normalization,
             range: 0..count,
             name: None,
+            unknown: Arc::default(),
         })
     }
 
@@ -176,6 +179,11 @@ impl Dataset {
     pub fn named(&self, name: impl Into<String>) -> Dataset {
         let description = Description { name: name.into(), ..(*self.description).clone() };
         Dataset { description: Arc::new(description), ..self.clone() }
+    }
+
+    /// The same with what no column of categories knows.
+    pub(crate) fn with_unknown(self, unknown: Vec<UnknownCategories>) -> Dataset {
+        Dataset { unknown: unknown.into(), ..self }
     }
 
     /// How many samples there are.
@@ -300,6 +308,11 @@ impl Source for Dataset {
 
     fn data_name(&self) -> Option<String> {
         self.name.as_deref().map(String::from)
+    }
+
+    /// Of the whole table that it was made of.
+    fn unknown_categories(&self) -> &[UnknownCategories] {
+        &self.unknown
     }
 }
 

@@ -130,6 +130,9 @@ impl Field {
 pub struct Description {
     /// A short name for messages: `mnist`, `digits`, a folder.
     pub name: String,
+    /// What the target is called in the data: the column of a table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_name: Option<String>,
     /// The fields.
     pub fields: Vec<Field>,
 }
@@ -142,7 +145,7 @@ pub const TARGET: &str = "target";
 impl Description {
     /// A description without fields yet.
     pub fn new(name: impl Into<String>) -> Description {
-        Description { name: name.into(), fields: Vec::new() }
+        Description { name: name.into(), target_name: None, fields: Vec::new() }
     }
 
     /// The same with one field more.

@@ -76,7 +76,7 @@ pub use adapt::{
 pub use batch::{HostBatch, Sample, read_one};
 pub use cache::{CacheUse, Cached, cached};
 pub use cifar::{cifar10, cifar100};
-pub use column::Column;
+pub use column::{Column, UnknownCategories};
 pub use dataset::Dataset;
 pub use description::{Description, Field, INPUT, Role, TARGET};
 pub use digest::digest;

@@ -153,7 +153,7 @@ fn describe(name: &str, record: &impl Record) -> Description {
     };
     let fields =
         fields.into_iter().enumerate().map(|(at, (dtype, shape))| Field::numbers(named(at), dtype, &shape));
-    Description { name: name.into(), fields: fields.collect() }
+    Description { name: name.into(), target_name: None, fields: fields.collect() }
 }
 
 /// Names for the fields, in order.

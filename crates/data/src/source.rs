@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::random::Random;
-use crate::{Description, Error, Result, Sample};
+use crate::{Description, Error, Result, Sample, UnknownCategories};
 
 /// Which sample is wanted, and where random numbers for it come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +109,11 @@ pub trait Source: Send + Sync {
     fn data_name(&self) -> Option<String> {
         None
     }
+
+    /// What stands in columns of categories of a table and was not there in training, so that it counts as missing. Default: nothing.
+    fn unknown_categories(&self) -> &[UnknownCategories] {
+        &[]
+    }
 }
 
 /// Samples one after another.
@@ -147,5 +152,9 @@ impl<S: Source + ?Sized> Source for Arc<S> {
 
     fn data_name(&self) -> Option<String> {
         (**self).data_name()
+    }
+
+    fn unknown_categories(&self) -> &[UnknownCategories] {
+        (**self).unknown_categories()
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::column::{Column, Kind, is_missing, is_written_otherwise, parse_number, shortened};
+use crate::column::{
+    Column, Kind, UnknownCategories, is_missing, is_written_otherwise, parse_number, shortened,
+};
 use crate::random::Random;
 use crate::separated::{separator, split_rows};
 use crate::{
@@ -285,18 +287,20 @@ impl Table {
             None => last,
         };
         let target = description.target().zip(target);
-        let mut inputs = Vec::new();
+        let (mut inputs, mut unknown) = (Vec::new(), Vec::new());
         for (line, row) in &lines.rows {
             let at_line = |error: Error| failed(format!("line {line}: {error}"));
             for (column, &at) in columns.iter().zip(&places) {
+                UnknownCategories::note(&mut unknown, column, &row[at], Some(*line));
                 column.write(&row[at], &mut inputs).map_err(at_line)?;
             }
         }
         let mut same = Description::new(name.clone());
         same.fields = description.fields.clone();
+        same.target_name.clone_from(&description.target_name);
         let Some((field, at)) = target else {
             same.fields.retain(|field| field.name != TARGET);
-            return Dataset::new(same, vec![inputs.into()]);
+            return Ok(Dataset::new(same, vec![inputs.into()])?.with_unknown(unknown));
         };
         let texts = || lines.rows.iter().map(|(line, row)| (line, row[at].trim()));
         let wrong = |line: &usize, text: &str, what: &str| {
@@ -325,7 +329,7 @@ impl Table {
                 targets.collect::<Result<Vec<f32>>>()?.into()
             }
         };
-        Dataset::new(same, vec![inputs.into(), targets])
+        Ok(Dataset::new(same, vec![inputs.into(), targets])?.with_unknown(unknown))
     }
 
     /// All rows as samples; means, deviations and categories are those of all rows.
@@ -379,7 +383,9 @@ impl Table {
                 Field::numbers(TARGET, ElementType::F32, &[1]).prepared(preparation)
             }
         };
-        Description::new(self.name.clone()).with(input).with(target)
+        let named =
+            Description { target_name: Some(self.target.clone()), ..Description::new(self.name.clone()) };
+        named.with(input).with(target)
     }
 
     fn column(&self, name: &str, at: usize, rows: &[usize]) -> Column {
@@ -408,9 +414,10 @@ impl Table {
         let Preparation::Table { columns } = &description.fields[0].preparation else {
             return Err(Error::new(format!("{}: is no table", self.name)));
         };
-        let mut inputs = Vec::new();
+        let (mut inputs, mut unknown) = (Vec::new(), Vec::new());
         for &row in rows {
             for (column, &at) in columns.iter().zip(&self.places) {
+                UnknownCategories::note(&mut unknown, column, &self.rows[row][at], None);
                 column.write(&self.rows[row][at], &mut inputs)?;
             }
         }
@@ -432,7 +439,7 @@ impl Table {
                 texts.map(number).collect::<Vec<f32>>().into()
             }
         };
-        Dataset::new(description.clone(), vec![inputs.into(), targets])
+        Ok(Dataset::new(description.clone(), vec![inputs.into(), targets])?.with_unknown(unknown))
     }
 }
 
@@ -473,6 +480,15 @@ impl Field {
             column.write(value, &mut out)?;
         }
         Ok(out)
+    }
+
+    /// The columns of categories in which a row of a table has a text that was not there in training, so that it counts as missing.
+    pub fn unknown_categories<'a>(&'a self, row: &[(&str, &str)]) -> Vec<&'a str> {
+        let Preparation::Table { columns } = &self.preparation else { return Vec::new() };
+        let value = |column: &Column| {
+            row.iter().find(|(name, _)| *name == column.name()).map_or("", |(_, value)| value)
+        };
+        columns.iter().filter(|column| column.is_unknown(value(column))).map(Column::name).collect()
     }
 
     /// Numbers that a model gives for this field, in the units of the raw data: what normalisation did is undone.
@@ -517,6 +533,11 @@ mod tests {
         assert_eq!(input(&data, 3), [0.0, 0.0, 0.0, 0.0]);
         assert_eq!(field.prepare_row(&[("colour", "red"), ("size", "1")]).unwrap(), input(&data, 0));
         assert_eq!(field.prepare_row(&[("colour", "green")]).unwrap(), [0.0, 1.0, 0.0, 0.0]);
+        assert_eq!(field.unknown_categories(&[("colour", "green"), ("size", "9")]), ["colour"]);
+        assert!(field.unknown_categories(&[("colour", "NA")]).is_empty());
+        assert!(
+            field.unknown_categories(&[("colour", "red")]).is_empty() && data.unknown_categories().is_empty()
+        );
         assert!(message(field.prepare_row(&[("sise", "1")])).contains("no column `sise`, only size, colour"));
         assert!(message(field.prepare_row(&[("size", "big")])).contains("column size holds numbers, `big`"));
         // What a model gives comes back as prices.
@@ -581,6 +602,20 @@ mod tests {
         let data = open("colour,other,size,price\nred,x,1,10\ngreen,y,200,30\n", &usual).unwrap();
         assert_eq!(data.description().fields, description.fields);
         assert_eq!(input(&data, 0), input(&table.dataset().unwrap(), 0));
+        let unknown: Vec<String> = data.unknown_categories().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            unknown,
+            [
+                "column `colour`: 1 value that the model was not trained on, `green` in line 3; it counts as missing"
+            ]
+        );
+        let twice = open("colour,size,price\nblue,1,10\n,2,30\nred,1,2\ngreen,1,1\n", &usual).unwrap();
+        let unknown = &twice.unknown_categories()[0];
+        assert!(
+            unknown
+                .to_string()
+                .contains("2 values that the model was not trained on, the first `blue` in line 2; they")
+        );
         let mut target = read_one(&data, 1).unwrap().get(TARGET).unwrap().slice::<f32>().unwrap().to_vec();
         data.description().target().unwrap().restore(&mut target);
         assert!((target[0] - 30.0).abs() < 1e-4);

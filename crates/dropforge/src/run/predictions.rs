@@ -8,7 +8,7 @@ use std::io::Write;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableFormat {
     /// Comma-separated, with a line of names: `sample,class,probability` and a column for each class; `sample,y0,y1…` where
-    /// there are no classes. Quotes as in RFC 4180.
+    /// there are no classes, or `sample` and the name of the [target](PredictionTable::target). Quotes as in RFC 4180.
     Csv,
     /// A JSON object per line, with the keys `sample`, `class`, `probability` and `probabilities`; `sample` and `values` where
     /// there are no classes.
@@ -31,13 +31,22 @@ pub struct PredictionTable<'a> {
     out: &'a mut dyn Write,
     format: TableFormat,
     classes: &'a [String],
+    target: Option<&'a str>,
     begun: bool,
 }
 
 impl<'a> PredictionTable<'a> {
     /// A table of predictions of these classes, in the order of the probabilities; without classes one of values.
     pub fn new(out: &'a mut dyn Write, format: TableFormat, classes: &'a [String]) -> PredictionTable<'a> {
-        PredictionTable { out, format, classes, begun: false }
+        PredictionTable { out, format, classes, target: None, begun: false }
+    }
+
+    /// What the number that is predicted is called, where there are no classes and one number for each sample: the head of its
+    /// column, and in JSON lines its key beside `values`.
+    #[must_use]
+    pub fn target(mut self, name: Option<&'a str>) -> PredictionTable<'a> {
+        self.target = name;
+        self
     }
 
     /// Writes a sample by its name, with its probabilities or values.
@@ -74,7 +83,9 @@ impl<'a> PredictionTable<'a> {
 
     fn head(&self, numbers: usize) -> String {
         let mut cells = vec!["sample".to_string()];
-        if self.classes.is_empty() {
+        if let (true, Some(target)) = (self.classes.is_empty() && numbers == 1, self.target) {
+            cells.push(cell(target));
+        } else if self.classes.is_empty() {
             cells.extend((0..numbers).map(|number| format!("y{number}")));
         } else {
             cells.extend(["class".to_string(), "probability".to_string()]);
@@ -85,7 +96,11 @@ impl<'a> PredictionTable<'a> {
 
     fn json(&self, sample: &str, numbers: &[f32], best: Option<(&String, &f32)>) -> Value {
         let Some((class, probability)) = best else {
-            return json!({ "sample": sample, "values": numbers });
+            let mut row = json!({ "sample": sample, "values": numbers });
+            if let (Some(target), [number]) = (self.target.filter(|name| row.get(*name).is_none()), numbers) {
+                row[target] = json!(number);
+            }
+            return row;
         };
         let all: Map<String, Value> =
             self.classes.iter().zip(numbers).map(|(class, p)| (class.clone(), json!(p))).collect();
@@ -126,5 +141,13 @@ mod tests {
         let text = write(TableFormat::Csv, &[], &[0.5, -2.0]).unwrap();
         assert_eq!(text, "sample,y0,y1\n\"say \"\"hi\"\"\",0.5,-2\n2,0.5,-2\n");
         assert!(write(TableFormat::Csv, &classes, &[0.5]).is_err());
+        let named = |format| {
+            let mut out = Vec::new();
+            let mut table = PredictionTable::new(&mut out, format, &[]).target(Some("price, net"));
+            table.row("0", &[0.5]).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(named(TableFormat::Csv), "sample,\"price, net\"\n0,0.5\n");
+        assert_eq!(named(TableFormat::JsonLines), "{\"price, net\":0.5,\"sample\":\"0\",\"values\":[0.5]}\n");
     }
 }

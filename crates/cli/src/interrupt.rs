@@ -13,18 +13,22 @@ static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 /// What a process gives that Ctrl-C ends.
 const INTERRUPTED: i32 = 130;
 
-/// A flag that is set when the user or the system asks the process to end (SIGINT, SIGTERM, and SIGHUP when its
+/// The flag, one for the process, that is set when the user or the system asks the process to end (SIGINT, SIGTERM, and SIGHUP when its
 /// terminal is gone, but none that is ignored, as by `nohup`; on Windows Ctrl-C, Ctrl-Break, and that
 /// the window closes). Asking twice ends it at once.
 pub fn flag() -> Arc<AtomicBool> {
-    let flag = Arc::new(AtomicBool::new(false));
-    if FLAG.set(flag.clone()).is_ok() {
+    let mut is_first = false;
+    let flag = FLAG.get_or_init(|| {
+        is_first = true;
+        Arc::default()
+    });
+    if is_first {
         #[cfg(unix)]
         unix::watch();
         #[cfg(windows)]
         windows::watch();
     }
-    flag
+    flag.clone()
 }
 
 /// Sets the flag when the process that leads this one asks for it, by a byte on standard input, or is gone, by its end. If it goes
@@ -112,5 +116,15 @@ mod windows {
         // SAFETY: the handler has the signature that Windows asks for, stays for as long as the process, and touches nothing but an
         // atomic behind a reference that is never dropped.
         unsafe { SetConsoleCtrlHandler(Some(asked), 1) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_asks_later_hears_of_it_too() {
+        assert!(Arc::ptr_eq(&flag(), &flag()));
     }
 }

@@ -9,13 +9,13 @@ use crate::{Description, ElementType, Error, Field, Request, Result, Sample, Sou
 /// The field with the numbers that decide the changes of a sample; see [`with_numbers`].
 pub const NUMBERS: &str = "change";
 
-/// No change is decided by more numbers.
+/// Changes that more numbers decide take memory for them, for each sample.
 pub const MOST_NUMBERS: usize = 8;
 
 /// A change of images that a few numbers decide, drawn for each sample and epoch: here, while samples are read, or by a device
 /// that is given these numbers ([`with_numbers`]). Each one is a [`Transform`].
 pub trait Drawn: Send + Sync {
-    /// How many numbers decide it, [`MOST_NUMBERS`] at most.
+    /// How many numbers decide it; up to [`MOST_NUMBERS`] take no memory.
     fn numbers(&self) -> usize;
 
     /// Draws them for an image of the shape `[channels, height, width]`.
@@ -27,8 +27,15 @@ pub trait Drawn: Send + Sync {
 
 impl<T: Drawn> Transform for T {
     fn apply(&self, image: &mut Image, random: &mut Random) {
-        let mut numbers = [0.0; MOST_NUMBERS];
-        let numbers = &mut numbers[..self.numbers().min(MOST_NUMBERS)];
+        let (mut few, mut many) = ([0.0; MOST_NUMBERS], Vec::new());
+        let count = self.numbers();
+        let numbers = match few.get_mut(..count) {
+            Some(few) => few,
+            None => {
+                many.resize(count, 0.0);
+                &mut many[..]
+            }
+        };
         self.draw([image.channels, image.height, image.width], random, numbers);
         self.change(image, numbers);
     }
@@ -96,4 +103,39 @@ impl Source for WithNumbers {
 /// Whether something happens, as a number.
 pub(super) fn happens(random: &mut Random, probability: f32) -> f32 {
     f32::from(u8::from(random.unit() < probability))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transform::augment;
+    use crate::{Dataset, INPUT, read_one};
+
+    /// Adds a number of its own to each of twelve pixels.
+    struct Twelve;
+
+    impl Drawn for Twelve {
+        fn numbers(&self) -> usize {
+            12
+        }
+
+        fn draw(&self, _: [usize; 3], random: &mut Random, numbers: &mut [f32]) {
+            numbers.iter_mut().for_each(|number| *number = random.unit());
+        }
+
+        fn change(&self, image: &mut Image, numbers: &[f32]) {
+            image.pixels.iter_mut().zip(numbers).for_each(|(pixel, number)| *pixel += number);
+        }
+    }
+
+    #[test]
+    fn any_count_of_numbers_will_do() {
+        let description = Description::values("grey", &[1, 3, 4], &[]);
+        let data = Dataset::from_f32(description, vec![0.0; 12], vec![0.0f32]).unwrap();
+        let here = read_one(&augment(Arc::new(data.clone()), vec![Box::new(Twelve)]).unwrap(), 0).unwrap();
+        let told = read_one(&with_numbers(Arc::new(data), vec![Arc::new(Twelve)]).unwrap(), 0).unwrap();
+        let (here, told): (&[f32], &[f32]) =
+            (here.get(INPUT).unwrap().slice().unwrap(), told.get(NUMBERS).unwrap().slice().unwrap());
+        assert!(here == told && here.iter().all(|pixel| *pixel > 0.0), "{here:?} {told:?}");
+    }
 }

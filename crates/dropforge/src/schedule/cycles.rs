@@ -143,5 +143,11 @@ impl Rule for Chained {
         self.schedules.iter().any(|schedule| schedule.check(&position.moment).is_err())
     }
 
-    super::config!();
+    fn validate(&self) -> crate::Result<()> {
+        self.schedules.iter().try_for_each(super::Schedule::validate)
+    }
+
+    fn config(&self) -> crate::Result<crate::settings::Table> {
+        crate::settings::Described::write_named(self)
+    }
 }

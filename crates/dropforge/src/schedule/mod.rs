@@ -83,6 +83,14 @@ pub trait Rule: Send + Sync {
         false
     }
 
+    /// Refuses settings that a file could not have either, such as a length of 0. Default: whatever there is will do.
+    ///
+    /// # Errors
+    /// A setting is out of its range, or NaN; the message names it.
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Name and settings as a file has them.
     ///
     /// # Errors
@@ -173,6 +181,22 @@ impl Schedule {
     pub fn over(mut self, planned: f64) -> Schedule {
         self.planned = Some(planned);
         self
+    }
+
+    /// Refuses lengths and factors that no schedule of a file could have.
+    ///
+    /// # Errors
+    /// A setting of the rule, the warm-up or the length of the training is out of its range, or NaN; the message names it.
+    pub fn validate(&self) -> Result<()> {
+        self.rule.validate()?;
+        let lengths =
+            [(WARMUP, Some(self.warmup), Range::from(0.0..)), ("over", self.planned, Range::above(0.0))];
+        for (name, length, range) in lengths {
+            if let Some(length) = length.filter(|&length| !range.contains(length)) {
+                return Err(Error::setting(format!("`{name}` is {length}, it must be {range}")));
+            }
+        }
+        Ok(())
     }
 
     /// Refuses a schedule that lasts for the whole training where nobody says how long that is.
@@ -289,6 +313,13 @@ impl fmt::Debug for Schedule {
 /// What a rule declared with [`described!`](crate::described) says of itself.
 macro_rules! config {
     () => {
+        fn validate(&self) -> crate::Result<()> {
+            use crate::settings::{Context, Described};
+            // Reading looks at all ranges.
+            let settings = Described::write(self)?;
+            <Self as Described>::read(&settings, &Context::NONE).map(drop)
+        }
+
         fn config(&self) -> crate::Result<crate::settings::Table> {
             crate::settings::Described::write_named(self)
         }

@@ -1,10 +1,11 @@
 //! Finding the operation that made the first number that is none.
 
 use super::batch::Batch;
-use super::build::LOSS;
+use super::build::{LOSS, Traced};
 use super::input::Input;
 use super::training::Step;
 use crate::error::{Error, Result};
+use crate::nn::StateKind;
 use dropforge_ir::interpret::{Numbers, Rounding, values};
 use dropforge_ir::{Array, Op};
 use std::fmt;
@@ -95,7 +96,12 @@ impl Step {
         let loss =
             program.outputs.iter().find(|output| output.name == LOSS).map(|output| output.value.index());
         let finite = |value: &Numbers| value.elements().iter().all(|x| x.is_finite());
+        let counts = training_values(&traced, own);
         for node in program.nodes() {
+            // What only metrics are made of goes wrong without harm.
+            if !node.results.iter().any(|result| counts[result.index()]) {
+                continue;
+            }
             if matches!(node.op, Op::Input(_) | Op::State(_) | Op::Hyper(_) | Op::Constant(_)) {
                 continue;
             }
@@ -124,6 +130,25 @@ impl Step {
         }
         Ok(None)
     }
+}
+
+/// Which values of a step its loss, its gradients and the states that training goes on from are made of, by their numbers.
+fn training_values(traced: &Traced, own: usize) -> Vec<bool> {
+    let program = &traced.program;
+    let mut needed = vec![false; program.nodes().iter().flat_map(|node| &node.results).count()];
+    let trained = traced.declared.iter().zip(&program.states[..own]);
+    let trained =
+        trained.filter(|(state, _)| !matches!(state.kind, StateKind::Metric | StateKind::Evaluation));
+    let ends = program.outputs.iter().map(|output| output.value);
+    for value in ends.chain(trained.filter_map(|(_, port)| port.write)) {
+        needed[value.index()] = true;
+    }
+    for node in program.nodes().iter().rev() {
+        if node.results.iter().any(|result| needed[result.index()]) {
+            node.args.iter().for_each(|arg| needed[arg.index()] = true);
+        }
+    }
+    needed
 }
 
 /// What an operation does, in a word.

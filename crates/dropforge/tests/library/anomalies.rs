@@ -64,3 +64,22 @@ fn a_sweep_changes_nothing() {
     let error = trainer.find_rate(&data, 1.0, 0.1, 10).unwrap_err().to_string();
     assert!(error.contains("0 < low < high"), "{error}");
 }
+
+/// A relative error of a target of 0 is infinite, which is no fault of the network; one that is, is still found beside it.
+#[test]
+fn metrics_are_no_anomaly() {
+    let data = points();
+    let fit = |net: Box<dyn Layer>| {
+        let infinite = dropforge::metric::mean("off", |y: &Tensor, t: &Tensor| (y - t).abs() / (t * 0.0));
+        let trainer = Trainer::new(net, mse(), Sgd::new(0.1)).metric(infinite).batch(10).detect_anomaly(true);
+        let mut trainer = trainer.compile(&data).unwrap();
+        trainer.epoch(&data).map(drop).and_then(|()| trainer.epoch(&data).map(drop))
+    };
+    fit(Box::new(dense(1))).unwrap();
+    let root = |_: &Scope, x: &Tensor| (x * 0.0).sqrt();
+    let message = fit(Box::new(seq![dense(1), "root" => root])).unwrap_err().to_string();
+    assert!(
+        message.contains("root") && message.contains("(backward)") && !message.contains("metric"),
+        "{message}"
+    );
+}

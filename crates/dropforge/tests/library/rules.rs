@@ -182,3 +182,45 @@ fn callbacks_decide_as_those_of_pytorch_and_keras() {
     scripted(golden.floats("losses"), &mut kept, |_, _| ());
     assert_eq!(kept.1, golden.array("kept").as_i32().unwrap());
 }
+
+/// What a file could not say, a program may not either: it is said when the trainer is compiled, or before the step.
+#[test]
+fn schedules_of_programs_are_in_their_ranges() {
+    let description = Description::values("line", &[1], &[1]);
+    let data = Dataset::from_f32(description, vec![0.0, 1.0, 2.0, 3.0], vec![1.0f32, 3.0, 5.0, 7.0]).unwrap();
+    let train = |schedule: Schedule, own: bool| {
+        let trainer = Trainer::new(dense(1), mse(), Sgd::new(0.01)).batch(2);
+        let trainer = match own {
+            true => trainer.group(dropforge::optim::group("bias")).group_schedule("bias", schedule),
+            false => trainer.schedule(schedule),
+        };
+        trainer.compile(&data).and_then(|mut trainer| trainer.fit(&data).epochs(2).run().map(drop))
+    };
+    let nan = f64::NAN;
+    let cosine = |length: f64, floor: f64| Schedule::new(schedule::Cosine { length: Some(length), floor });
+    for (made, expected) in [
+        (Schedule::cosine(0.0), "`length` is 0, it must be above 0"),
+        (Schedule::linear(-1.0), "`length` is -1"),
+        (Schedule::cosine(nan), "`length` is NaN"),
+        (cosine(2.0, 1.5), "`floor` is 1.5"),
+        (Schedule::constant().warmup(-1.0), "`warmup` is -1, it must be 0 or more"),
+        (Schedule::constant().warmup(nan), "`warmup` is NaN"),
+        (Schedule::constant().over(0.0), "`over` is 0"),
+        (Schedule::new(schedule::Steps { every: 0.0, gamma: 0.1 }), "`every` is 0"),
+        (Schedule::new(schedule::Chained { schedules: vec![Schedule::cosine(0.0)] }), "`length` is 0"),
+        (Schedule::from(|_: &Moment| f64::NAN), "gives the factor NaN before step 1"),
+        (Schedule::from(|moment: &Moment| 1.0 - moment.epoch as f64 * 2.0), "the factor -1 before step 3"),
+    ] {
+        for own in [false, true] {
+            let error = train(made.clone(), own).unwrap_err().to_string();
+            let place = if own { "group_schedule of bias: " } else { "schedule: " };
+            assert!(error.starts_with(place) && error.contains(expected), "{error}");
+        }
+    }
+    train(Schedule::cosine(2.0).warmup(0.5), true).unwrap();
+    for group in [dropforge::optim::group("bias").lr(nan), dropforge::optim::group("bias").lr_factor(-1.0)] {
+        let trainer = Trainer::new(dense(1), mse(), Sgd::new(0.01)).group(group);
+        let error = trainer.compile(&data).err().unwrap().to_string();
+        assert!(error.contains("group bias: its learning rate is "), "{error}");
+    }
+}

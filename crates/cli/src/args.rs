@@ -127,6 +127,12 @@ pub struct Train {
     /// Limit of the global norm of the gradients
     #[arg(long, value_name = "NORM", allow_negative_numbers = true)]
     pub clip_norm: Option<f64>,
+    /// Measure and save the running mean of the weights, of which this part is kept after each update, such as 0.999
+    #[arg(long, value_name = "PART", allow_negative_numbers = true, conflicts_with = "swa_start")]
+    pub ema: Option<f64>,
+    /// Measure and save the plain mean of the weights from so many epochs on
+    #[arg(long, value_name = "EPOCHS", allow_negative_numbers = true)]
+    pub swa_start: Option<f64>,
     /// What products, convolutions and attention compute in: f32, bf16, f16, or auto for what is fastest here [default: f32]
     #[arg(long, value_name = "NAME")]
     pub precision: Option<String>,

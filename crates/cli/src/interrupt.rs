@@ -13,9 +13,9 @@ static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 /// What a process gives that Ctrl-C ends.
 const INTERRUPTED: i32 = 130;
 
-/// The flag, one for the process, that is set when the user or the system asks the process to end (SIGINT, SIGTERM, and SIGHUP when its
-/// terminal is gone, but none that is ignored, as by `nohup`; on Windows Ctrl-C, Ctrl-Break, and that
-/// the window closes). Asking twice ends it at once.
+/// The flag, one for the process, that is set when the user or the system asks it to end (SIGINT, SIGTERM, and SIGHUP when
+/// its terminal is gone, but none that is ignored, as by `nohup`; on Windows Ctrl-C, Ctrl-Break, and that the window
+/// closes). Asking twice ends it at once.
 pub fn flag() -> Arc<AtomicBool> {
     let mut is_first = false;
     let flag = FLAG.get_or_init(|| {

@@ -1,10 +1,12 @@
 //! Fits with everything that goes with them: limits, callbacks and what they remember.
 
 use dropforge::data::{Dataset, Description, from_fn};
-use dropforge::optim::group;
+use dropforge::metric::{Figures, Measured, Metric, auc, average_precision};
+use dropforge::optim::{Averaged, group};
 use dropforge::prelude::*;
+use dropforge::settings::{Context, SettingType, Value};
 use dropforge::step::Evaluation;
-use dropforge::train::{Callback, Control, EpochReport, Snapshot, keep_best};
+use dropforge::train::{Callback, Control, EpochReport, Monitor, Snapshot, keep_best, reduce_on_plateau};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -418,4 +420,136 @@ fn a_last_batch_that_cannot_be_trained_on_is_refused_at_once() {
     let mut trainer = build().drop_last(true).compile(&data).unwrap();
     assert_eq!(trainer.epoch(&data).unwrap().step, 6);
     build().batch(7).compile(&data).unwrap().epoch(&data).unwrap();
+}
+
+/// Keeps the scores of all samples, as a metric of one's own may.
+struct Spread;
+
+impl Metric for Spread {
+    fn name(&self) -> String {
+        "spread".into()
+    }
+
+    fn update(&self, _: &Measured<'_>) -> Vec<Tensor> {
+        Vec::new()
+    }
+
+    fn keep(&self, batch: &Measured<'_>) -> Vec<Tensor> {
+        vec![batch.prediction.clone()]
+    }
+
+    fn compute(&self, kept: &[Vec<f64>]) -> Figures {
+        let all = &kept[0];
+        Figures::number("spread", all.iter().fold(all[0], |a, b| a.max(*b)))
+            .and(Figures::detail("count", all.len() as f64))
+    }
+}
+
+#[test]
+fn what_is_measured_in_validations_alone_can_be_watched() {
+    let data = points();
+    let fit = |callback: Box<dyn Callback>, validates: bool| {
+        let net = seq![dense(12), relu(), dense(3)];
+        let trainer = Trainer::new(net, cross_entropy(), Adam::new(0.03)).batch(8);
+        let trainer = trainer.metric(auc()).metric(average_precision()).metric(Spread);
+        let mut trainer = trainer.compile(&data).unwrap();
+        let fit = trainer.fit(&data).epochs(2).callback(callback);
+        if validates { fit.validate(&data).run() } else { fit.run() }.map(|fitted| fitted.last.unwrap())
+    };
+    let of = |name: &str| -> Monitor { Monitor::read(&Value::String(name.into()), &Context::NONE).unwrap() };
+    let watching = |name: &str| -> [Box<dyn Callback>; 3] {
+        [
+            Box::new(early_stopping(of(name))),
+            Box::new(keep_best(of(name))),
+            Box::new(reduce_on_plateau(of(name))),
+        ]
+    };
+    for name in ["val_auc", "val_average_precision", "highest val_spread", "lowest val_count"] {
+        for callback in watching(name) {
+            let last = fit(callback, true).unwrap();
+            assert!(last.get(name.split(' ').next_back().unwrap()).is_some(), "{name}");
+        }
+    }
+    for (name, validates, expected) in [
+        ("train_auc", true, "is not measured over training steps; watch `val_auc`"),
+        ("val_auk", true, "did you mean `val_auc`?"),
+        ("val_auc", false, "nothing is validated"),
+        ("val_spread", true, "write `lowest val_spread` or `highest val_spread`"),
+    ] {
+        for callback in watching(name) {
+            let error = fit(callback, validates).unwrap_err().to_string();
+            assert!(error.contains(expected), "{name}: {error}");
+        }
+    }
+}
+
+/// Everything that training goes on from, by name.
+fn bits(trainer: &Trainer) -> Vec<(String, Vec<u32>)> {
+    let states = trainer.step().copy_states().unwrap();
+    let bits = |array: Array| match array.to_f32() {
+        Some(numbers) => numbers.iter().map(|number| number.to_bits()).collect(),
+        None => Vec::new(),
+    };
+    let training = states.into_iter().filter(|(name, _)| !name.starts_with("metric.evaluate."));
+    training.map(|(name, array)| (name, bits(array))).collect()
+}
+
+/// Averages of weights are measured, kept and used in place of the weights, and training goes on from these as if there were none.
+#[test]
+fn averages_are_what_a_run_is_used_with() {
+    let data = points();
+    let inputs = || Tensor::from([[0.5, -0.5], [-1.0, 0.25]]);
+    type Inside = fn(Adam) -> Box<dyn Optimizer>;
+    let build = |inside: Inside| {
+        let net = seq!["first" => dense(12), relu(), "last" => dense(3)];
+        let own = group("last.*").name("end").optimizer(inside(Adam::new(0.01)));
+        let trainer = Trainer::new(net, cross_entropy(), inside(Adam::new(0.03))).batch(8).seed(5);
+        trainer.group(own).compile(&data).unwrap()
+    };
+    let (plain, mean, swa, late): (Inside, Inside, Inside, Inside) = (
+        |adam| Box::new(adam),
+        |adam| Box::new(Averaged::exponential(0.9, adam)),
+        |adam| Box::new(Averaged::plain(9, 1, adam)),
+        |adam| Box::new(Averaged::plain(1000, 1, adam)),
+    );
+    let weights = |trainer: &Trainer| -> Vec<(String, Vec<u32>)> {
+        bits(trainer)
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("first.") || name.starts_with("last."))
+            .collect()
+    };
+    let mut unaveraged = build(plain);
+    unaveraged.fit(&data).validate(&data).epochs(4).run().unwrap();
+    for (name, inside) in [("mean", mean), ("swa", swa), ("late", late)] {
+        let folder = Folder::new(name);
+        let mut straight = build(inside);
+        straight.fit(&data).validate(&data).epochs(4).run().unwrap();
+        assert_eq!(weights(&straight), weights(&unaveraged), "{name}: training itself is not changed");
+        let mut first = build(inside);
+        let fit = first.fit(&data).validate(&data).epochs(2).save(&folder.0);
+        let measured =
+            fit.callback(keep_best(lowest("val_loss"))).run().unwrap().last.unwrap().validation.unwrap();
+        let runtime = Runtime::shared().unwrap();
+        for trained in [Trained::open(&folder.0, &runtime), Trained::open_best(&folder.0, &runtime)] {
+            let trained = trained.unwrap();
+            assert!((trained.evaluate(&data, 16).unwrap().loss - measured.loss).abs() < 1e-6, "{name}");
+            let [a, b] = [trained.predict(vec![0.5f32, -0.5, -1.0, 0.25]), first.predict(inputs())];
+            let [a, b]: [Vec<f32>; 2] = [a, b].map(|all| all.unwrap().to_vec().unwrap());
+            assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-6), "{name}: {a:?} {b:?}");
+        }
+        let mut second = build(inside);
+        assert!(second.resume(&folder.0).unwrap());
+        assert!(bits(&second) == bits(&first), "{name}");
+        second.fit(&data).validate(&data).epochs(4).run().unwrap();
+        assert!(bits(&second) == bits(&straight), "{name}: resumed");
+        // What is measured is the averages, where there are any.
+        let before = first.step_mut().evaluate((inputs(), Tensor::from([0, 1]))).unwrap();
+        let averaged = first.step_mut().use_averages();
+        assert_eq!(averaged.is_ok(), name != "late");
+        let after = first.step_mut().evaluate((inputs(), Tensor::from([0, 1]))).unwrap();
+        assert_eq!(before.loss != after.loss, name != "late");
+        if name != "late" {
+            assert!((first.evaluate(&data).unwrap().loss - measured.loss).abs() < 1e-6, "{name}");
+        }
+    }
 }

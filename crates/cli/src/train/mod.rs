@@ -10,7 +10,6 @@ use crate::machine;
 use crate::output::{Outcome, OutputFile, Stop, line, note};
 use crate::stop;
 use crate::trace::{self, Timeline};
-use dropforge::Runtime;
 use dropforge::data::Source;
 use dropforge::file::FileKind;
 use dropforge::loss::Targets;
@@ -20,8 +19,9 @@ use dropforge::run::{
 };
 use dropforge::schedule::Moment;
 use dropforge::settings::{Table, Value};
-use dropforge::step::Precision;
+use dropforge::step::{NetworkBuilder, Precision};
 use dropforge::train::{Callback, Monitor, Trainer, keep_best};
+use dropforge::{DType, Runtime, ValueType};
 use screen::{Screen, announce, finish, print_profile, say_stopped};
 use serde_json::json;
 use settings::{read_settings, settings};
@@ -449,7 +449,11 @@ pub fn build(config: &RunConfig, data: &OpenData, runtime: &Runtime, watched: Wa
         .as_ref()
         .map_or_else(|| Part::try_from("cross_entropy"), |loss| Ok(loss.clone()))?
         .build()?;
-    let mut trainer = Trainer::new(net, loss, config.optimizer.build()?)
+    let batches = data.train.len().map(|samples| match config.drop_last {
+        true => samples / config.batch,
+        false => samples.div_ceil(config.batch),
+    });
+    let mut trainer = Trainer::new(net, loss, config.build_optimizer(batches)?)
         .batch(config.batch)
         .seed(config.seed)
         .runtime(runtime)
@@ -469,8 +473,7 @@ pub fn build(config: &RunConfig, data: &OpenData, runtime: &Runtime, watched: Wa
     if let Some(limit) = config.clip_value {
         trainer = trainer.clip_value(limit);
     }
-    for group in &config.groups {
-        let made = group.build()?;
+    for (group, made) in config.groups.iter().zip(config.build_groups(batches)?) {
         if let Some(schedule) = group.schedule() {
             trainer = trainer.group_schedule(made.given_name(), schedule.clone());
         }
@@ -480,19 +483,46 @@ pub fn build(config: &RunConfig, data: &OpenData, runtime: &Runtime, watched: Wa
         trainer = trainer.metric(metric.build()?);
     }
     trainer = config.augment_steps(trainer)?;
-    trainer.compile(&data.train).map_err(|error| {
-        let text = config.inputs.vocabulary().is_some();
-        let takes_tokens = config.model.takes_tokens();
-        let is_image = config.inputs.shape.len() == 3;
-        // A list of layers says what it takes by itself.
-        let fits = takes_tokens.is_none_or(|tokens| tokens == text) && (is_image || config.model.name() != "lenet");
-        if fits {
-            return Stop::from(error);
+    trainer.compile(&data.train).map_err(|error| unfit(config, data, error))
+}
+
+/// The error of a model that is not compiled for its data: says which of them does not fit what, as far as the model is a built-in one. A
+/// list of layers says what it takes by itself.
+fn unfit(config: &RunConfig, data: &OpenData, error: dropforge::Error) -> Stop {
+    let (model, about) = (config.model.name(), data.train.description());
+    let (Some(tokens), Some(input)) = (config.model.takes_tokens(), about.input()) else {
+        return Stop::from(error);
+    };
+    let element = if input.dtype == dropforge::data::ElementType::I32 { DType::I32 } else { DType::F32 };
+    let sample = ValueType::new(element, input.shape.as_slice());
+    let samples = format!("{} ({} of {sample} each)", config.data, input.name);
+    let is_text = config.inputs.vocabulary().is_some();
+    let net = config.model.build(config.inputs.outputs().max(1));
+    let taken = net.and_then(|net| NetworkBuilder::new(net).summary(sample.clone()));
+    match taken {
+        Err(refused) => {
+            let other = match (is_text, tokens, input.shape.as_slice()) {
+                (true, ..) => "choose another, such as --model gpt",
+                (false, false, [_, _, _]) => {
+                    "take larger images (--size for a folder), or choose another --model"
+                }
+                _ => "choose another, such as --model mlp",
+            };
+            let refused = refused.for_command();
+            format!("the model {model} does not take samples like these of {samples}: {refused}; {other}")
+                .into()
         }
-        let other = if text { "gpt" } else { "mlp" };
-        let model = config.model.name();
-        format!("the model {model} does not take samples like these ({error}); choose another, such as --model {other}").into()
-    })
+        Ok(summary) => {
+            let output = summary.output.as_ref().and_then(|output| output.get(1..));
+            let gives = format!("{:?}", output.unwrap_or_default());
+            let error = error.for_command();
+            // It may be a part of the step that has nothing to do with what the model gives.
+            if !error.contains("in loss") && !error.contains("in metric") {
+                return error.into();
+            }
+            format!("the model {model} gives {gives} for each sample of {samples}, which does not go with its targets: {error}").into()
+        }
+    }
 }
 
 /// A folder in `runs/` that did not exist before.

@@ -3,7 +3,7 @@
 use crate::args::Train;
 use crate::output::Outcome;
 use dropforge::optim::group;
-use dropforge::run::{DataSpec, ModelSpec, Part, RunConfig, check_path, read_text_file};
+use dropforge::run::{DataSpec, ModelSpec, Part, RunConfig, check_path, optimizer_path, read_text_file};
 use dropforge::settings::{SettingType, TYPE, Table, Value, set_path};
 use dropforge::train::Callback;
 use std::path::Path;
@@ -19,6 +19,10 @@ pub fn settings(args: &Train, mut base: Table) -> Outcome<Table> {
     }
     let number = |number: Option<f64>| number.map(|number| Value::Float(number).to_string());
     let whole = |number: Option<u64>| number.map(|number| number.to_string());
+    // An optimizer around another one leaves the settings of updates to that.
+    let named =
+        args.optimizer.as_deref().map(|name| Table::from_iter([("optimizer".to_string(), name.into())]));
+    let inside = optimizer_path(named.as_ref().unwrap_or(&base), "");
     // A name comes before the settings of what it names.
     let mut said = |path: &str, value: Option<String>| -> Outcome {
         value.map_or(Ok(()), |value| Ok(set_path(&mut base, path, &value)?))
@@ -27,9 +31,13 @@ pub fn settings(args: &Train, mut base: Table) -> Outcome<Table> {
     said("optimizer", name(&args.optimizer))?;
     said("schedule", name(&args.schedule))?;
     said("loss", name(&args.loss))?;
-    said("optimizer.lr", number(args.lr))?;
-    said("optimizer.momentum", number(args.momentum))?;
-    said("optimizer.weight_decay", number(args.weight_decay))?;
+    for (setting, value) in
+        [("lr", args.lr), ("momentum", args.momentum), ("weight_decay", args.weight_decay)]
+    {
+        said(&format!("{inside}{setting}"), number(value))?;
+    }
+    said("ema", number(args.ema))?;
+    said("swa_start", number(args.swa_start))?;
     said("schedule.warmup", number(args.warmup))?;
     said("clip_norm", number(args.clip_norm))?;
     let metrics = (!args.metrics.is_empty()).then(|| format!("{:?}", args.metrics));

@@ -1,6 +1,6 @@
 //! Whatever is wrong, the answer is one line that names it, an exit code that is not 0, and no panic.
 
-use crate::common::{Folder, LINEAR, check_failed};
+use crate::common::{Folder, LINEAR, check_failed, png};
 
 /// An IDX file of unsigned bytes.
 fn idx(magic: u8, shape: &[u32], data: &[u8]) -> Vec<u8> {
@@ -191,6 +191,9 @@ fn advice_is_in_words_of_the_command() {
         "layers = [{ type = 'flatten' }, { type = 'dense', units = 10 }, { type = 'batch_norm' }]\n",
     );
     folder.succeed("train --model linear.toml --data digits:20 --epochs 1 --out run");
+    for name in ["a/1", "a/2", "a/3", "b/1", "b/2", "b/3"] {
+        folder.write(&format!("pictures/{name}.png"), png(9, 9, &[99; 81]));
+    }
     for (line, expected) in [
         (
             "train --model unflat.toml --data digits:20",
@@ -201,6 +204,35 @@ fn advice_is_in_words_of_the_command() {
             "leave it out with --drop-last, or choose another --batch",
         ),
         ("eval run --best", "train with --keep-best, or leave out --best"),
+        (
+            "train --model linear.toml --data digits:20 --set loss.label_smoothing=0.1",
+            "`loss` has settings (`label_smoothing`) and no name; without any it is cross_entropy for classes and tokens, mse \
+             for numbers; name it with --loss, such as --loss cross_entropy, or by `type` in a file",
+        ),
+        (
+            "train --model vae --data digits:20 --set loss.weight=0.5",
+            "without any it is added, which belongs to the model vae; name it with --loss, such as --loss added",
+        ),
+        (
+            "train --model gpt --data digits:20",
+            "the model gpt does not take samples like these of digits:20 (input of f32[1, 28, 28] each): gpt: needs i32[batch, \
+             time], got f32[1, 1, 28, 28]; choose another, such as --model mlp",
+        ),
+        (
+            "train --model vgg11 --data folder:pictures --size 8",
+            "(input of f32[3, 8, 8] each): max_pool: a kernel reaching over 2 is larger than the input, which is 1 with its \
+             padding, in features.15; take larger images (--size for a folder), or choose another --model",
+        ),
+        (
+            "train --model unet --data digits:20",
+            "the model unet gives [10, 28, 28] for each sample of digits:20 (input of f32[1, 28, 28] each), which does not go \
+             with its targets: cross_entropy: needs scores",
+        ),
+        ("train --optimizer lookahead --ema 0.9 --swa-start 1 --data digits:20", "cannot be used with"),
+        (
+            "train --set ema=0.9 --set swa_start=1 --data digits:20",
+            "`ema` and `swa_start` are two means of the weights",
+        ),
         ("train --model linear.toml --data mnist:nowhere", "--download fetches it"),
     ] {
         let said = folder.fail(line);

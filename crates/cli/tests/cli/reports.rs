@@ -256,7 +256,7 @@ fn targets_of_a_table_suit_the_loss() {
         .succeed("train --model one.toml --data table:prices.csv --loss poisson_nll --epochs 1 --out counts");
     let model = folder.fail("train --data table:rows.csv --epochs 1");
     assert!(
-        model.contains("lenet does not take samples like these") && model.contains("--model mlp"),
+        model.contains("lenet does not take samples like these of table:") && model.contains("--model mlp"),
         "{model}"
     );
 }

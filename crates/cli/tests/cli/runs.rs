@@ -516,3 +516,65 @@ fn a_run_with_nothing_left_keeps_its_settings() {
     assert!(refused.contains(" steps already"), "{refused}");
     assert_eq!(folder.read("run/config.toml"), config);
 }
+
+/// Means of the weights are what a run is measured and used with, by flags and in files; it goes on from the weights to the same bits.
+#[test]
+fn means_of_the_weights_are_kept() {
+    let folder = Folder::new("means");
+    folder.write("linear.toml", LINEAR);
+    let train =
+        "train --model linear.toml --data digits:60 --batch 10 --set schedule.type=constant --keep-best";
+    let losses = |run: &str| -> Vec<f64> {
+        let table = String::from_utf8(folder.read(&format!("{run}/metrics.csv"))).unwrap();
+        let place = table.lines().next().unwrap().split(',').position(|name| name == "val_loss").unwrap();
+        table.lines().skip(1).map(|line| line.split(',').nth(place).unwrap().parse().unwrap()).collect()
+    };
+    folder.succeed(&format!("{train} --epochs 4 --out none"));
+    for (run, flags) in [("ema", "--ema 0.9"), ("swa", "--swa-start 1")] {
+        folder.succeed(&format!("{train} --epochs 4 --out {run}-straight {flags}"));
+        folder.succeed(&format!("{train} --epochs 2 --out {run} {flags}"));
+        let measured = number(folder.succeed(&format!("eval {run} --json")).trim(), "test_loss");
+        assert!((measured - losses(run)[1]).abs() < 1e-6 && losses(run)[1] != losses("none")[1], "{run}");
+        folder.succeed(&format!("pack {run} --out {run}.safetensors"));
+        let predicted = |from: &str| folder.succeed(&format!("predict {from} --data digits:60"));
+        assert_eq!(predicted(run), predicted(&format!("{run}.safetensors")), "{run}");
+        folder.succeed(&format!("train --resume {run} --epochs 4"));
+        for file in ["model.safetensors", "optimizer.safetensors"] {
+            assert_eq!(
+                folder.checkpoint(run, file),
+                folder.checkpoint(&format!("{run}-straight"), file),
+                "{run} {file}"
+            );
+        }
+        assert_eq!(losses(run), losses(&format!("{run}-straight")), "{run}");
+    }
+    let refused = folder.fail("train --resume ema --epochs 5 --ema 0.99");
+    assert!(refused.contains("`ema` was 0.9"), "{refused}");
+    // An optimizer around the usual one, with the rate of that.
+    folder.succeed(&format!("{train} --epochs 1 --optimizer lookahead --lr 0.01 --out ahead"));
+    let config = String::from_utf8(folder.read("ahead/config.toml")).unwrap();
+    assert!(config.contains("[optimizer.optimizer]") && config.contains("lr = 0.01"), "{config}");
+}
+
+#[test]
+fn what_a_table_does_not_know_is_said_and_its_target_is_named() {
+    let folder = Folder::new("unknown");
+    let rows: String = (0..40).map(|i| format!("{i},{},{}\n", ["red", "blue"][i % 2], i * 3)).collect();
+    folder.write("t.csv", format!("number,colour,\"price, net\"\n{rows}"));
+    folder.write("one.toml", "layers = [{ type = 'dense', units = 1 }]");
+    folder.succeed("train --model one.toml --data table:t.csv --epochs 1 --out run");
+    folder.write("u.csv", "number,colour,\"price, net\"\n1,green,3\n2,red,6\n3,,9\n4,pink,9\n");
+    for line in ["eval run --data table:u.csv", "predict run --data table:u.csv"] {
+        let output = folder.run(line);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        assert_eq!(
+            said,
+            "note: column `colour`: 2 values that the model was not trained on, the first `green` in line 2; they count as \
+             missing\n"
+        );
+    }
+    let predicted = folder.succeed("predict run --data table:t.csv");
+    assert!(predicted.starts_with("sample,\"price, net\"\n0,"), "{predicted}");
+    assert_eq!(folder.run("predict run --data table:t.csv").stderr, b"");
+}

@@ -102,6 +102,15 @@ impl Group {
         self
     }
 
+    /// The same with its own optimizer, if it has one, inside of another.
+    pub(crate) fn around(
+        mut self,
+        wrap: impl FnOnce(Box<dyn Optimizer>) -> Result<Box<dyn Optimizer>>,
+    ) -> Result<Group> {
+        self.optimizer = self.optimizer.map(wrap).transpose()?;
+        Ok(self)
+    }
+
     /// The group as a file has it.
     ///
     /// # Errors
@@ -265,6 +274,10 @@ impl Updates {
                 Rate::Factor(factor) => lr.map(|lr| lr * factor),
             };
             if let Some(lr) = member.lr {
+                if !lr.is_finite() || lr < 0.0 {
+                    let error = Error::setting(format!("its learning rate is {lr}, it must be 0 or more"));
+                    return Err(named(error, &member.name));
+                }
                 member.optimizer.set_learning_rate(lr).map_err(|error| named(error, &member.name))?;
             }
             members.push(member);

@@ -196,8 +196,9 @@ impl Optimizer for GradientNoise {
 
 /// Averages of the weights beside training: a running mean w̄ += (1 − `decay`)(w − w̄) after each update (EMA; PyTorch's
 /// `AveragedModel` with `get_ema_multi_avg_fn`), or without a decay the plain mean of all weights from update `start` on, one in
-/// `every` (SWA; Izmailov et al., arXiv:1803.05407). Training itself is not changed;
-/// [`Step::use_averages`](crate::step::Step::use_averages) puts the averages into the network.
+/// `every` (SWA; Izmailov et al., arXiv:1803.05407). Training itself is not changed:
+/// a [`Trainer`](crate::train::Trainer) measures and predicts by the averages, and what it saves as the network are they, so that every
+/// run is used with them; with a step of your own, [`Step::use_averages`](crate::step::Step::use_averages) puts them into the network.
 ///
 /// States: `averaged.step`, `averaged.phase`, `averaged.count`, `averaged.w.<name>`, and those of the inner optimizer.
 #[derive(Clone)]
@@ -231,6 +232,8 @@ described! {
 
 /// What stands before the name of a parameter in that of its average.
 pub(crate) const AVERAGE: &str = "averaged.w.";
+/// How many updates count.
+const COUNT: &str = "averaged.count";
 
 impl Optimizer for Averaged {
     fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
@@ -250,7 +253,7 @@ impl Optimizer for Averaged {
         let phase_next = Tensor::select(&next.eq(whole(self.every)), 0, &next);
         scope.write_state(&phase, &Tensor::select(&has_begun, &phase_next, &phase));
         let counts = has_begun.logical_and(phase.eq(0));
-        let count = counter(scope, "averaged.count");
+        let count = counter(scope, COUNT);
         let more = &count + 1;
         scope.write_state(&count, &Tensor::select(&counts, &more, &count));
         // The first that counts is the average.
@@ -275,13 +278,24 @@ impl Optimizer for Averaged {
     around!();
 }
 
-/// Which states are averages, with the names of the parameters that they belong to.
-pub(crate) fn averages<'a>(names: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
-    let pair = |name: &str| {
-        let (_, parameter) = name.split_once(AVERAGE)?;
-        Some((name.to_string(), parameter.to_string()))
+/// A state that is an average.
+pub(crate) struct Average {
+    /// Its name.
+    pub name: String,
+    /// The parameter that it belongs to.
+    pub parameter: String,
+    /// The state that counts what is in it.
+    pub count: String,
+}
+
+/// The states that are averages.
+pub(crate) fn averages<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Average> {
+    let average = |name: &str| {
+        let (group, parameter) = name.split_once(AVERAGE)?;
+        let (name, parameter, count) = (name.into(), parameter.into(), format!("{group}{COUNT}"));
+        Some(Average { name, parameter, count })
     };
-    names.filter_map(pair).collect()
+    names.filter_map(average).collect()
 }
 
 /// The error of a network without averages.

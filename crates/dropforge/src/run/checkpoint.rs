@@ -20,6 +20,9 @@ use std::path::Path;
 /// Bytes that the state of the host has at most: a history of a million epochs.
 const MOST_STATE: u64 = 1 << 30;
 
+/// What stands before the name of a parameter whose average is in the network, where training goes on from the parameter itself.
+const TRAINED: &str = "trained.";
+
 /// No weight is larger: its square would be no number, nor what it is multiplied with.
 const MOST_WEIGHT: f32 = 1e30;
 
@@ -84,13 +87,11 @@ pub(super) fn save(run: &RunDir, snapshot: &Snapshot<'_>, programs: &Stored, rep
     run.add_checkpoint(|folder| {
         programs.write(folder)?;
         disk::write_text(&folder.join(MANIFEST), &about.to_text()?)?;
-        let write = |name: &str, wanted: fn(StateKind) -> bool| {
-            disk::write_file(&folder.join(name), &mut |out| {
-                write_states(out, states, &BTreeMap::new(), wanted)
-            })
+        let write = |name: &str, tensors: &[(String, &DeviceState)]| {
+            disk::write_file(&folder.join(name), &mut |out| write_states(out, tensors, &BTreeMap::new()))
         };
-        write(MODEL, is_model)?;
-        write(OPTIMIZER, is_training)?;
+        write(MODEL, &network_of(states)?)?;
+        write(OPTIMIZER, &training_of(states)?)?;
         Chosen::of(network).write(&folder.join(CHOICES))?;
         disk::write_text(&folder.join(METRICS), &table(&state.history))?;
         disk::write_text(&folder.join(STATE), &position::to_text(state)?)
@@ -129,20 +130,38 @@ pub(super) fn save_best(run: &RunDir, snapshot: &Snapshot<'_>) -> Result<()> {
         let epoch = ("epoch".to_string(), report.epoch.to_string());
         std::iter::once(epoch).chain(figures.map(|(figure, name)| (name, figure.to_string()))).collect()
     });
-    let path = run.path().join(BEST);
-    disk::replace_file(&path, &mut |out| write_states(out, states, &about, is_model))
+    let (path, tensors) = (run.path().join(BEST), network_of(states)?);
+    disk::replace_file(&path, &mut |out| write_states(out, &tensors, &about))
+}
+
+/// What the network is used with, by name: its states, with averages of parameters in place of these where there are any.
+fn network_of(states: &States) -> Result<Vec<(String, &DeviceState)>> {
+    let averages: BTreeMap<String, &DeviceState> =
+        states.averages()?.into_iter().map(|(average, parameter)| (parameter, average)).collect();
+    let own = states.iter().filter(|state| is_model(state.kind()));
+    let used = |state| *averages.get(DeviceState::name(state)).unwrap_or(&state);
+    Ok(own.map(|state| (state.name().to_string(), used(state))).collect())
+}
+
+/// What is needed to go on, by name; with it the parameters of which the network has the averages.
+fn training_of(states: &States) -> Result<Vec<(String, &DeviceState)>> {
+    let own = states.iter().filter(|state| is_training(state.kind()));
+    let mut all: Vec<(String, &DeviceState)> = own.map(|state| (state.name().to_string(), state)).collect();
+    for (_, parameter) in states.averages()? {
+        all.extend(states.get(&parameter).map(|state| (format!("{TRAINED}{parameter}"), state)));
+    }
+    Ok(all)
 }
 
 fn write_states(
     out: &mut dyn std::io::Write,
-    states: &States,
+    states: &[(String, &DeviceState)],
     about: &BTreeMap<String, String>,
-    wanted: fn(StateKind) -> bool,
 ) -> Result<()> {
-    let states: Vec<&DeviceState> = states.iter().filter(|state| wanted(state.kind())).collect();
-    let tensors: Vec<(&str, &ValueType)> = states.iter().map(|state| (state.name(), state.ty())).collect();
+    let tensors: Vec<(&str, &ValueType)> =
+        states.iter().map(|(name, state)| (name.as_str(), state.ty())).collect();
     safetensors::write_with(out, about, &tensors, |index| {
-        let state = states[index];
+        let state = states[index].1;
         let array = state.read()?;
         alive(state, &array).map(|()| array)
     })
@@ -224,8 +243,11 @@ fn read_fitting(
     let wanted: Vec<(&str, &ValueType)> =
         states.iter().filter(|state| wanted(state.kind())).map(|state| (state.name(), state.ty())).collect();
     let names: HashSet<&str> = wanted.iter().map(|(name, _)| *name).collect();
+    // A parameter of which the network's file has the average.
+    let trained = |name: &str| states.get(name.strip_prefix(TRAINED)?).filter(|state| is_model(state.kind()));
     let fits = || {
-        for &(name, there) in &wanted {
+        let more = file.types().filter_map(|(name, _)| Some((name, trained(name)?.ty())));
+        for (name, there) in wanted.iter().copied().chain(more) {
             match file.ty(name) {
                 None => return Err(Error::file(format!("has no tensor {name}; it is of another model"))),
                 Some(here) => {
@@ -238,7 +260,7 @@ fn read_fitting(
                 }
             }
         }
-        match file.types().find(|(name, _)| !names.contains(name)) {
+        match file.types().find(|(name, _)| !names.contains(name) && trained(name).is_none()) {
             Some((name, _)) => {
                 Err(Error::file(format!("{name} is not part of the model; the file is of another one")))
             }
@@ -246,5 +268,9 @@ fn read_fitting(
         }
     };
     fits().map_err(|error| error.context(path.display()))?;
-    file.read_all()
+    let own = |name: String| match name.strip_prefix(TRAINED) {
+        Some(parameter) if !names.contains(name.as_str()) => parameter.to_string(),
+        _ => name,
+    };
+    Ok(file.read_all()?.into_iter().map(|(name, array)| (own(name), array)).collect())
 }

@@ -8,7 +8,7 @@ use super::registry::context;
 use super::{DataSpec, InputSpec, ModelSpec, StartSpec, old_config};
 use crate::loss::Loss;
 use crate::metric::Metric;
-use crate::optim::Optimizer;
+use crate::optim::{Averaged, Group, Optimizer};
 use crate::schedule::Schedule;
 use crate::settings::{Declaration, Described, Range, SettingType, TYPE, Table, Value, differences, unknown};
 use crate::step::Precision;
@@ -65,6 +65,10 @@ pub struct RunConfig {
     pub clip_norm: Option<f64>,
     /// Limit of each number of the gradients, if there is one.
     pub clip_value: Option<f64>,
+    /// The part of the old average that is kept after each update, if the network is to have the running mean of its weights.
+    pub ema: Option<f64>,
+    /// Epochs after which the plain mean of the weights begins, if the network is to have that.
+    pub swa_start: Option<f64>,
     /// What products compute in.
     pub precision: Precision,
     /// Where initial weights, the order of samples and dropout come from.
@@ -122,6 +126,8 @@ described! {
     accumulate: usize, Some(1), (1..).into(), "batches whose gradients are added before an update";
     clip_norm: Option<f64>, Some(None), Range::above(0.0), "limit of the global norm of the gradients";
     clip_value: Option<f64>, Some(None), Range::above(0.0), "limit of each number of the gradients";
+    ema: Option<f64>, Some(None), (0.0..1.0).into(), "part of the old average that is kept, where the running mean of the weights is measured and saved";
+    swa_start: Option<f64>, Some(None), (0.0..).into(), "epochs after which the plain mean of the weights begins, where that is measured and saved";
     precision: Precision, Some(Precision::F32), Range::ANY, "what products, convolutions and attention compute in";
     seed: u64, Some(0), (0..).into(), "where initial weights, the order of samples and dropout come from";
     device: String, Some("cpu".into()), Range::ANY, "where to compute", may change;
@@ -161,7 +167,7 @@ impl RunConfig {
             }
             Value::Table(given)
         };
-        let named = |setting: &str| match settings.get(setting) {
+        let named = |setting: &str, given: Option<&Value>| match given {
             None => Ok(Table::new()),
             Some(Value::String(name)) => {
                 Ok(Table::from_iter([(TYPE.to_string(), Value::String(name.clone()))]))
@@ -172,12 +178,22 @@ impl RunConfig {
             ))),
         };
         // Settings without a name are meant for the usual one.
-        let (optimizer, schedule) = (named("optimizer")?, named("schedule")?);
-        let name = optimizer.get(TYPE);
-        let suits = |known: &&Table| name.is_none_or(|name| known.get(TYPE) == Some(name));
-        if let Some(known) = recipe.optimizers.iter().find(suits) {
-            settings.insert("optimizer".into(), usual(optimizer, known));
+        let (mut optimizer, schedule) =
+            (named("optimizer", settings.get("optimizer"))?, named("schedule", settings.get("schedule"))?);
+        let completed = |optimizer: Table| {
+            let name = optimizer.get(TYPE);
+            let suits = |known: &&Table| name.is_none_or(|name| known.get(TYPE) == Some(name));
+            match recipe.optimizers.iter().find(suits) {
+                Some(known) => usual(optimizer, known),
+                None => Value::Table(optimizer),
+            }
+        };
+        if is_around_another(&optimizer) {
+            // So it is with the one that is inside of another.
+            let inner = named("optimizer.optimizer", optimizer.get(INNER))?;
+            optimizer.insert(INNER.into(), completed(inner));
         }
+        settings.insert("optimizer".into(), completed(optimizer));
         if schedule.get(TYPE).is_none_or(|name| recipe.schedule.get(TYPE) == Some(name)) {
             settings.insert("schedule".into(), usual(schedule, &recipe.schedule));
         } else if let (false, Some(warmup)) = (schedule.contains_key("warmup"), recipe.schedule.get("warmup"))
@@ -186,6 +202,24 @@ impl RunConfig {
                 "schedule".into(),
                 usual(schedule, &Table::from_iter([("warmup".into(), warmup.clone())])),
             );
+        }
+        if let Some(Value::Table(loss)) = settings.get("loss")
+            && !loss.contains_key(TYPE)
+        {
+            let named: Vec<String> = loss.keys().map(|key| format!("`{key}`")).collect();
+            let usual = model.usual_loss().map_or_else(
+                || "cross_entropy for classes and tokens, mse for numbers".to_string(),
+                |usual| format!("{usual}, which belongs to the model {}", model.name()),
+            );
+            let suits = model.usual_loss().unwrap_or("cross_entropy");
+            return Err(Error::setting(format!(
+                "`loss` has settings ({}) and no name; without any it is {usual}",
+                named.join(", ")
+            ))
+            .advice(
+                format!("name it too: `type = \"{suits}\"`"),
+                format!("name it with --loss, such as --loss {suits}, or by `type` in a file"),
+            ));
         }
         if let Some(data @ Value::Table(_)) = settings.get("data") {
             let word = DataSpec::new(data).map_err(|error| error.context("data"))?.to_string();
@@ -199,8 +233,60 @@ impl RunConfig {
                 "the learning rate is 0, so nothing would be learned; use one above 0",
             ));
         }
+        let averages = config.optimizer.name() == Averaged::NAME;
+        match (config.ema, config.swa_start) {
+            (Some(_), Some(_)) => {
+                return Err(Error::setting(
+                    "`ema` and `swa_start` are two means of the weights; leave one out",
+                ));
+            }
+            (None, None) => {}
+            _ if averages => {
+                return Err(Error::setting(
+                    "the optimizer `averaged` keeps a mean of the weights already; leave out `ema` and `swa_start`",
+                ));
+            }
+            _ => {}
+        }
         config.fix_lengths()?;
         Ok(config)
+    }
+
+    /// The optimizer, inside of the means of weights that `ema` or `swa_start` asks for; `batches` of an epoch, where they are known.
+    ///
+    /// # Errors
+    /// `swa_start` is given, and nobody knows how many batches an epoch has.
+    pub fn build_optimizer(&self, batches: Option<usize>) -> Result<Box<dyn Optimizer>> {
+        self.averaging(self.optimizer.build()?, batches)
+    }
+
+    /// The groups of parameters, their own optimizers as in [`RunConfig::build_optimizer`].
+    ///
+    /// # Errors
+    /// As [`RunConfig::build_optimizer`].
+    pub fn build_groups(&self, batches: Option<usize>) -> Result<Vec<Group>> {
+        let groups = self.groups.iter();
+        groups.map(|group| group.build()?.around(|optimizer| self.averaging(optimizer, batches))).collect()
+    }
+
+    fn averaging(&self, optimizer: Box<dyn Optimizer>, batches: Option<usize>) -> Result<Box<dyn Optimizer>> {
+        if let Some(decay) = self.ema {
+            return Ok(Box::new(Averaged::exponential(decay, optimizer)));
+        }
+        let Some(start) = self.swa_start.filter(|start| *start > 0.0) else {
+            return Ok(match self.swa_start {
+                Some(_) => Box::new(Averaged::plain(0, 1, optimizer)),
+                None => optimizer,
+            });
+        };
+        let batches = batches.ok_or_else(|| {
+            Error::setting(
+                "swa_start: the data do not know their length, so nobody knows when so many epochs are over",
+            )
+            .advice("average with `ema` instead", "average with --ema instead")
+        })?;
+        let updates = start * batches as f64 / self.accumulate as f64;
+        Ok(Box::new(Averaged::plain(updates.round() as usize, 1, optimizer)))
     }
 
     /// A schedule that lasts for the whole training gets its length in numbers, so that training longer later does not
@@ -341,6 +427,29 @@ impl RunConfig {
     /// A setting differs that must not; the message names it with both values.
     pub fn check_continues(&self, new: &RunConfig) -> Result<()> {
         check_settings(&self.without_onlookers()?.table()?, &new.without_onlookers()?.table()?)
+    }
+}
+
+/// The setting of an optimizer that is around another one.
+const INNER: &str = "optimizer";
+
+/// Whether these are the settings of an optimizer around another one.
+fn is_around_another(optimizer: &Table) -> bool {
+    let name = optimizer.get(TYPE).and_then(Value::as_str).unwrap_or_default();
+    let entry = super::registry::registry().optimizers.iter().find(|entry| entry.declaration.name == name);
+    entry.is_some_and(|entry| entry.declaration.setting(INNER).is_ok())
+}
+
+/// The path of a setting of the optimizer in a configuration: of the one inside, where it is around another.
+pub fn optimizer_path(settings: &Table, setting: &str) -> String {
+    let optimizer = match settings.get("optimizer") {
+        Some(Value::Table(table)) => table.clone(),
+        Some(Value::String(name)) => Table::from_iter([(TYPE.to_string(), Value::String(name.clone()))]),
+        _ => Table::new(),
+    };
+    match is_around_another(&optimizer) {
+        true => format!("optimizer.{INNER}.{setting}"),
+        false => format!("optimizer.{setting}"),
     }
 }
 

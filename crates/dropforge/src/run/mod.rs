@@ -49,7 +49,7 @@ mod weights;
 pub use augment::{AugmentOn, Augmentation, Change, augmentations};
 pub use commit::{Commit, commit};
 pub use compare::{differences, threads_of};
-pub use config::{RunConfig, check_path};
+pub use config::{RunConfig, check_path, optimizer_path};
 pub use data_sets::{DataSet, OpenData, Opening};
 pub use data_spec::DataSpec;
 pub use disk::read_text_file;

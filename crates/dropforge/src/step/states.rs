@@ -102,6 +102,21 @@ impl States {
         self.find(name)?.write(array)
     }
 
+    /// The averages of parameters that an optimizer inside of [`Averaged`](crate::optim::Averaged) keeps, with the names of these; none
+    /// of those in which nothing counts yet.
+    pub(crate) fn averages(&self) -> Result<Vec<(&State, String)>> {
+        let mut averages = Vec::new();
+        for average in crate::optim::averages(self.iter().map(State::name)) {
+            let count = self.read(&average.count)?;
+            let has_begun =
+                matches!(count.data(), Data::U32(count) if count.first().is_some_and(|&count| count > 0));
+            if let Some(state) = self.get(&average.name).filter(|_| has_begun) {
+                averages.push((state, average.parameter));
+            }
+        }
+        Ok(averages)
+    }
+
     fn find(&self, name: &str) -> Result<&State> {
         self.get(name).ok_or_else(|| Error::program(format!("there is no state named {name}")))
     }

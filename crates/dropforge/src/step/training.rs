@@ -216,15 +216,36 @@ impl Step {
     /// # Errors
     /// If there are none, or the device fails.
     pub fn use_averages(&mut self) -> Result<usize> {
-        let averages = crate::optim::averages(self.states().iter().map(|state| state.name()));
-        if averages.is_empty() || self.states().read(STEP)?.data() == &Data::U32(vec![0]) {
+        let averages = self.states().averages()?;
+        if averages.is_empty() {
             return Err(crate::optim::no_averages());
         }
         for (average, parameter) in &averages {
-            let array = self.states().read(average)?;
-            self.states().write(parameter, &array)?;
+            self.states().write(parameter, &average.read()?)?;
         }
         Ok(averages.len())
+    }
+
+    /// Does something with the averages of the weights in the network, if there are any, and puts the weights back.
+    pub(crate) fn on_averages<T>(&mut self, something: impl FnOnce(&mut Step) -> Result<T>) -> Result<T> {
+        let averages = self.states().averages()?;
+        if averages.is_empty() {
+            return something(self);
+        }
+        let weights = averages.iter().map(|(_, parameter)| self.states().read(parameter));
+        let weights = weights.collect::<Result<Vec<Array>>>()?;
+        let averages: Vec<(String, Array)> = averages
+            .into_iter()
+            .map(|(average, parameter)| Ok((parameter, average.read()?)))
+            .collect::<Result<_>>()?;
+        let written =
+            averages.iter().try_for_each(|(parameter, array)| self.states().write(parameter, array));
+        let done = written.and_then(|()| something(self));
+        let restored = averages.iter().zip(&weights);
+        restored
+            .map(|((parameter, _), array)| self.states().write(parameter, array))
+            .collect::<Result<()>>()?;
+        done
     }
 
     /// Changes the learning rate from the next step on. Nothing is compiled again. Groups whose rate is a multiple of it

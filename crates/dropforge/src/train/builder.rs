@@ -1,5 +1,6 @@
 //! The choices for a training, and how they become a trainer.
 
+use super::callback::Expected;
 use super::progress::Seen;
 use super::setup::Setup;
 use super::source::IntoSource;
@@ -205,6 +206,10 @@ impl TrainerBuilder {
     /// There are no samples, or the first error of a layer, the loss or the optimizer, with its path and source line, for
     /// the last batch of an epoch too.
     pub fn compile(mut self, train: &impl IntoSource) -> Result<Trainer> {
+        self.schedule.validate().map_err(|error| error.context("schedule"))?;
+        for (group, schedule) in &self.group_schedules {
+            schedule.validate().map_err(|error| error.context(format_args!("group_schedule of {group}")))?;
+        }
         let source = train.source();
         self.note_options(&*source);
         let description = source.description().clone();
@@ -218,11 +223,14 @@ impl TrainerBuilder {
             let needed = self.step.targets();
             if needed != Targets::Any {
                 return Err(Error::data(format!(
-                    "the targets of {} are standardised, and the loss needs {}; leave them as they are \
-                     (TableOptions::unscaled for a table), or take a loss of numbers such as mse",
+                    "the targets of {} are standardised, and the loss needs {}",
                     description.name,
                     needed.wanted()
-                )));
+                ))
+                .advice(
+                    "leave them as they are (TableOptions::unscaled for a table), or take a loss of numbers such as mse",
+                    "take a loss of numbers, such as --loss mse",
+                ));
             }
             self.step = self.step.units(units.clone());
         }
@@ -271,7 +279,7 @@ impl TrainerBuilder {
             description,
             setup: self.setup,
             planned: None,
-            figures: Vec::new(),
+            figures: Expected::default(),
         })
     }
 

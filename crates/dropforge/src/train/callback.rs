@@ -264,6 +264,15 @@ pointer_callback! {
     (C: Callback + ?Sized) &mut C;
 }
 
+/// The figures that the epochs of a fit are going to have.
+#[derive(Default)]
+pub(crate) struct Expected {
+    /// Their full names.
+    pub names: Vec<String>,
+    /// An epoch that has them, with numbers that mean nothing.
+    pub report: Option<EpochReport>,
+}
+
 /// Training as a [`Callback`] sees it, and what it can do about it.
 pub struct Control<'a> {
     pub(super) step: &'a mut Step,
@@ -271,7 +280,7 @@ pub struct Control<'a> {
     pub(super) seen: Seen,
     pub(super) stop: &'a mut Option<Stop>,
     pub(super) skips_validations: bool,
-    pub(super) figures: &'a [String],
+    pub(super) figures: &'a Expected,
     pub(super) save: bool,
     pub(super) best: bool,
 }
@@ -280,7 +289,12 @@ impl Control<'_> {
     /// Names of the figures that epochs will have: what [`EpochReport::get`] knows, but for `lr`. Known from the start of a fit
     /// on; empty in epochs without one.
     pub fn figures(&self) -> &[String] {
-        self.figures
+        &self.figures.names
+    }
+
+    /// An epoch with the figures that those to come will have, whatever they will be; `None` where they are not known.
+    pub(crate) fn expected(&self) -> Option<&EpochReport> {
+        self.figures.report.as_ref()
     }
 
     /// How far the epoch is.

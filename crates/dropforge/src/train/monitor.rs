@@ -2,7 +2,7 @@
 
 use super::callback::Control;
 use super::report::{EpochReport, TRAIN, VALIDATION};
-use crate::metric::{Better, Figures};
+use crate::metric::Better;
 use crate::settings::{Context, SettingType, Value, unknown};
 use crate::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -59,13 +59,12 @@ impl Monitor {
         if !figures.is_empty() && self.name != "lr" && !figures.contains(&self.name) {
             return Err(self.unknown(figures));
         }
-        control.metrics().map_or(Ok(()), |measured| self.directed(&measured))
+        control.expected().map_or(Ok(()), |report| self.directed(report))
     }
 
     /// Refuses a figure of which nobody says which is better. One that is not measured yet is looked at when it is.
-    fn directed(&self, measured: &Figures) -> Result<()> {
-        let metric = [TRAIN, VALIDATION].iter().find_map(|prefix| self.name.strip_prefix(prefix));
-        match metric.and_then(|metric| measured.find(metric)) {
+    fn directed(&self, report: &EpochReport) -> Result<()> {
+        match report.value(&self.name) {
             Some(value) => self.decided(value.better).map(|_| ()),
             None => Ok(()),
         }
@@ -107,6 +106,14 @@ impl Monitor {
                 "there is no figure `{name}`, since nothing is validated, only {known}"
             ))
             .advice("give samples by .validate(&data)", "watch one of these");
+        }
+        if let Some(metric) = self.name.strip_prefix(TRAIN)
+            && let Some(twin) = known.iter().find(|name| name.strip_prefix(VALIDATION) == Some(metric))
+        {
+            return Error::setting(format!(
+                "{}: {metric} needs all samples at once and is not measured over training steps; watch `{twin}`",
+                self.name
+            ));
         }
         unknown("there is no figure", &self.name, "there are", &known)
     }
@@ -206,7 +213,7 @@ impl SettingType for Monitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metric::{Measured, Metric, finish, mean, mean_absolute_error};
+    use crate::metric::{Figures, Measured, Metric, finish, mean, mean_absolute_error};
     use crate::tensor::Tensor;
 
     /// An epoch that has measured this.
@@ -242,7 +249,7 @@ mod tests {
         ];
         for (metric, name, highest) in all {
             let mut best = Best::default();
-            read(name).directed(&report(metric, 1.0).metrics).unwrap();
+            read(name).directed(&report(metric, 1.0)).unwrap();
             assert!(read(name).update(&mut best, &report(metric, 2.0), 0.0).unwrap());
             assert_eq!(read(name).update(&mut best, &report(metric, 3.0), 0.0).unwrap(), highest, "{name}");
             assert_eq!(read(name).write().unwrap(), Some(Value::String(name.into())));
@@ -250,7 +257,7 @@ mod tests {
         // One of which nobody says it.
         let unsaid = report(&own("depth"), 1.0);
         for error in
-            [read("val_depth").directed(&unsaid.metrics), read("train_depth").is_highest(&unsaid).map(|_| ())]
+            [read("train_depth").directed(&unsaid), read("train_depth").is_highest(&unsaid).map(|_| ())]
         {
             assert!(error.unwrap_err().to_string().contains("write `lowest "));
         }

@@ -2,7 +2,7 @@
 
 use super::anomaly;
 use super::builder::TrainerBuilder;
-use super::callback::{Callback, Control, Snapshot};
+use super::callback::{Callback, Control, Expected, Snapshot};
 use super::callbacks::Callbacks;
 use super::fit::{Fit, Limits, Stop};
 use super::progress::{Outcomes, Progress, Seen};
@@ -65,8 +65,8 @@ pub struct Trainer {
     pub(super) setup: Setup,
     /// Epochs that the fit is to have.
     pub(super) planned: Option<u64>,
-    /// Names of the figures that epochs are going to have, where they are known.
-    pub(super) figures: Vec<String>,
+    /// The figures that epochs are going to have, where they are known.
+    pub(super) figures: Expected,
 }
 
 impl Trainer {
@@ -218,7 +218,6 @@ impl Trainer {
 
     /// Finds out which figures the epochs to come will have, for callbacks that watch one.
     pub(super) fn know_figures(&mut self, validates: bool) -> Result<()> {
-        let measured = self.step.metrics()?;
         let report = EpochReport {
             epoch: 0,
             step: 0,
@@ -226,10 +225,11 @@ impl Trainer {
             loss: 0.0,
             samples_per_s: 0.0,
             seconds: 0.0,
-            metrics: measured.metrics.clone(),
-            validation: validates.then_some(measured),
+            metrics: self.step.metrics()?.metrics,
+            // What needs all samples, such as the area under a curve, is not measured over training steps.
+            validation: validates.then(|| self.step.network().expected_evaluation()),
         };
-        self.figures = report.names();
+        self.figures = Expected { names: report.names(), report: Some(report) };
         Ok(())
     }
 
@@ -359,9 +359,13 @@ impl Trainer {
             }
             let batch = batch?;
             let moment = self.moment();
-            self.step.set_rate_factor(self.schedule.factor(&moment))?;
+            self.step.set_rate_factor(
+                factor_at(&self.schedule, &moment).map_err(|error| error.context("schedule"))?,
+            )?;
             for (group, schedule) in &self.group_schedules {
-                self.step.set_group_rate_factor(group, schedule.factor(&moment))?;
+                let factor = factor_at(schedule, &moment)
+                    .map_err(|error| error.context(format_args!("group_schedule of {group}")))?;
+                self.step.set_group_rate_factor(group, factor)?;
             }
             let (description, index) = (batch.description().clone(), batch.index());
             let batch = Batch::from(batch);
@@ -462,7 +466,8 @@ impl Trainer {
         })
     }
 
-    /// Measures the network on other samples, without training. [`Trainer::epoch`] has an example.
+    /// Measures the network on other samples, without training; by the averages of its weights, where the optimizer keeps some
+    /// ([`Averaged`](crate::optim::Averaged)). [`Trainer::epoch`] has an example.
     ///
     /// # Errors
     /// A sample cannot be read or has another shape than those trained on, or the device fails.
@@ -478,14 +483,16 @@ impl Trainer {
     ) -> Result<Option<Evaluation>> {
         let options = LoaderOptions { shuffle: false, drop_last: false, ..self.options.clone() };
         let loader = Loader::new(test, options)?;
-        let mut evaluation = self.step.start_evaluation()?;
-        for batch in loader.epoch(0, 0) {
-            if flag.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
-                return Ok(None);
+        self.step.on_averages(|step| {
+            let mut evaluation = step.start_evaluation()?;
+            for batch in loader.epoch(0, 0) {
+                if flag.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+                    return Ok(None);
+                }
+                evaluation.add(batch?)?;
             }
-            evaluation.add(batch?)?;
-        }
-        evaluation.finish().map(Some)
+            evaluation.finish().map(Some)
+        })
     }
 
     /// As [`Trainer::evaluate`], and notes the result with the last epoch, for the table of metrics.
@@ -514,7 +521,12 @@ impl Trainer {
     /// # Errors
     /// The inputs have another shape than those trained on, or the device fails.
     pub fn predict(&mut self, inputs: impl Into<Batch>) -> Result<Tensor> {
-        self.step.predict(inputs)
+        if self.step.states().averages()?.is_empty() {
+            return self.step.predict(inputs);
+        }
+        let inputs = inputs.into();
+        // Read before the weights are back.
+        self.step.on_averages(|step| Ok(Tensor::from_array(step.predict(inputs)?.to_array()?)))
     }
 
     /// What the network gives for all samples of a source, one after another, and their targets: for figures of your own.
@@ -524,11 +536,15 @@ impl Trainer {
     pub fn predict_all(&mut self, samples: &impl IntoSource) -> Result<(Tensor, Tensor)> {
         let options = LoaderOptions { shuffle: false, drop_last: false, ..self.options.clone() };
         let (mut predictions, mut targets) = (Vec::new(), Vec::new());
-        for batch in Loader::new(samples.source(), options)?.epoch(0, 0) {
-            let batch = Batch::from(batch?);
-            predictions.push(Tensor::from_array(self.step.predict(batch.clone())?.to_array()?));
-            targets.push(batch.get(dropforge_data::TARGET));
-        }
+        let loader = Loader::new(samples.source(), options)?;
+        self.step.on_averages(|step| {
+            for batch in loader.epoch(0, 0) {
+                let batch = Batch::from(batch?);
+                predictions.push(Tensor::from_array(step.predict(batch.clone())?.to_array()?));
+                targets.push(batch.get(dropforge_data::TARGET));
+            }
+            Ok(())
+        })?;
         let joined = |parts: &[Tensor]| Tensor::concat(&parts.iter().collect::<Vec<_>>(), 0);
         Ok((joined(&predictions), joined(&targets)))
     }
@@ -666,4 +682,16 @@ impl Trainer {
 fn lap(since: &mut Instant) -> f64 {
     let now = Instant::now();
     now.duration_since(std::mem::replace(since, now)).as_secs_f64()
+}
+
+/// The factor of the learning rate, which a function of a program's own may have made of anything.
+fn factor_at(schedule: &Schedule, moment: &Moment) -> Result<f64> {
+    let factor = schedule.factor(moment);
+    match factor.is_finite() && factor >= 0.0 {
+        true => Ok(factor),
+        false => Err(Error::setting(format!(
+            "{schedule:?} gives the factor {factor} before step {}; learning rates are multiplied with 0 or more",
+            moment.step + 1
+        ))),
+    }
 }

@@ -34,7 +34,12 @@ impl Error {
 
     /// An input or output error while doing something (`"read"`, `"create"`) to a file.
     pub(crate) fn io(path: &Path, doing: &str, cause: std::io::Error) -> Error {
-        let mut error = Error::at_file(path, format_args!("cannot {doing} it: {cause}"));
+        let mut error = match cause.kind() {
+            std::io::ErrorKind::NotFound => {
+                Error::at_file(path, format_args!("cannot {doing} it: there is no such file; check the path"))
+            }
+            _ => Error::at_file(path, format_args!("cannot {doing} it: {cause}")),
+        };
         error.0.cause = Some(cause);
         error
     }

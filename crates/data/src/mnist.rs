@@ -118,7 +118,7 @@ impl Idx<'_> {
         name: &str,
         usual: (Normalization, impl Fn(Normalization) -> Preparation),
     ) -> Result<(Dataset, Dataset)> {
-        file::check_folder(dir, "fetch the files first (download_mnist) or give the folder that has them")?;
+        file::check_folder(dir, "give the folder that has the files, or fetch them first")?;
         let train = self.read_pair(dir, self.train, name, &usual)?.called(&file::data_name(name, dir));
         Ok((train, self.read_pair(dir, self.test, &format!("{name} test"), &usual)?))
     }
@@ -194,10 +194,7 @@ fn find(dir: &Path, prefix: &str, what: &str, rank: usize) -> Result<PathBuf> {
     names.iter().map(|name| dir.join(name)).find(|path| path.exists()).ok_or_else(|| {
         Error::at_file(
             dir,
-            format_args!(
-                "has none of the files {}; fetch it (download_mnist) or give another folder",
-                names.join(", ")
-            ),
+            format_args!("has none of the files {}; give another folder, or fetch them", names.join(", ")),
         )
     })
 }

@@ -233,7 +233,18 @@ fn advice_is_in_words_of_the_command() {
             "train --set ema=0.9 --set swa_start=1 --data digits:20",
             "`ema` and `swa_start` are two means of the weights",
         ),
-        ("train --model linear.toml --data mnist:nowhere", "--download fetches it"),
+        (
+            "train --model linear.toml --data mnist:nowhere",
+            "there is no such folder; give the folder that has the files, or fetch them first; --download fetches it",
+        ),
+        (
+            "train --model mlp --data table:gone.csv",
+            "gone.csv: cannot open it: there is no such file; check the path",
+        ),
+        (
+            "train --model mlp --data text:gone.txt",
+            "gone.txt: cannot open it: there is no such file; check the path",
+        ),
     ] {
         let said = folder.fail(line);
         assert!(said.contains(expected) && !said.contains(".rs:"), "{line}: {said}");

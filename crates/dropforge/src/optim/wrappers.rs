@@ -278,6 +278,21 @@ impl Optimizer for Averaged {
     around!();
 }
 
+/// An optimizer with the running mean of the weights beside it.
+pub(crate) fn with_running_mean(decay: f64, optimizer: Box<dyn Optimizer>) -> Box<dyn Optimizer> {
+    Box::new(Averaged::exponential(decay, optimizer))
+}
+
+/// An optimizer with the plain mean of the weights beside it, from an update on.
+pub(crate) fn with_mean_from(update: usize, optimizer: Box<dyn Optimizer>) -> Box<dyn Optimizer> {
+    Box::new(Averaged::plain(update, 1, optimizer))
+}
+
+/// Whether the optimizer of this name keeps averages of the weights.
+pub(crate) fn averages_by_itself(name: &str) -> bool {
+    name == Averaged::NAME
+}
+
 /// A state that is an average.
 pub(crate) struct Average {
     /// Its name.

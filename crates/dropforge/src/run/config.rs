@@ -8,7 +8,7 @@ use super::registry::context;
 use super::{DataSpec, InputSpec, ModelSpec, StartSpec, old_config};
 use crate::loss::Loss;
 use crate::metric::Metric;
-use crate::optim::{Averaged, Group, Optimizer};
+use crate::optim::{Group, Optimizer, averages_by_itself, with_mean_from, with_running_mean};
 use crate::schedule::Schedule;
 use crate::settings::{Declaration, Described, Range, SettingType, TYPE, Table, Value, differences, unknown};
 use crate::step::Precision;
@@ -233,7 +233,7 @@ impl RunConfig {
                 "the learning rate is 0, so nothing would be learned; use one above 0",
             ));
         }
-        let averages = config.optimizer.name() == Averaged::NAME;
+        let averages = averages_by_itself(config.optimizer.name());
         match (config.ema, config.swa_start) {
             (Some(_), Some(_)) => {
                 return Err(Error::setting(
@@ -271,11 +271,11 @@ impl RunConfig {
 
     fn averaging(&self, optimizer: Box<dyn Optimizer>, batches: Option<usize>) -> Result<Box<dyn Optimizer>> {
         if let Some(decay) = self.ema {
-            return Ok(Box::new(Averaged::exponential(decay, optimizer)));
+            return Ok(with_running_mean(decay, optimizer));
         }
         let Some(start) = self.swa_start.filter(|start| *start > 0.0) else {
             return Ok(match self.swa_start {
-                Some(_) => Box::new(Averaged::plain(0, 1, optimizer)),
+                Some(_) => with_mean_from(0, optimizer),
                 None => optimizer,
             });
         };
@@ -286,7 +286,7 @@ impl RunConfig {
             .advice("average with `ema` instead", "average with --ema instead")
         })?;
         let updates = start * batches as f64 / self.accumulate as f64;
-        Ok(Box::new(Averaged::plain(updates.round() as usize, 1, optimizer)))
+        Ok(with_mean_from(updates.round() as usize, optimizer))
     }
 
     /// A schedule that lasts for the whole training gets its length in numbers, so that training longer later does not

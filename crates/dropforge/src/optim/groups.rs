@@ -274,10 +274,6 @@ impl Updates {
                 Rate::Factor(factor) => lr.map(|lr| lr * factor),
             };
             if let Some(lr) = member.lr {
-                if !lr.is_finite() || lr < 0.0 {
-                    let error = Error::setting(format!("its learning rate is {lr}, it must be 0 or more"));
-                    return Err(named(error, &member.name));
-                }
                 member.optimizer.set_learning_rate(lr).map_err(|error| named(error, &member.name))?;
             }
             members.push(member);

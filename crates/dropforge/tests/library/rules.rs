@@ -221,6 +221,6 @@ fn schedules_of_programs_are_in_their_ranges() {
     for group in [dropforge::optim::group("bias").lr(nan), dropforge::optim::group("bias").lr_factor(-1.0)] {
         let trainer = Trainer::new(dense(1), mse(), Sgd::new(0.01)).group(group);
         let error = trainer.compile(&data).err().unwrap().to_string();
-        assert!(error.contains("group bias: its learning rate is "), "{error}");
+        assert!(error.contains("group bias: sgd: the learning rate is "), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! The speed of convolutions: effective GFLOP/s (operations of the plain loops per second) of each direction.
 //!
-//! `cargo run --release --example conv_speed -- [threads] [level] [algorithm]`
+//! `cargo run --release --example conv_speed -- [threads] [level] [algorithm] [part of a name]`
 
 use dropforge_cpu::conv::{Algorithm, ConvShape, Direction, choose, run, scratch_len, supports};
 use dropforge_cpu::memory::AlignedBuffer;
@@ -37,10 +37,11 @@ fn main() {
     let level = arguments
         .next()
         .map_or(Level::detect(), |name| Level::named(&name).expect("a level of this machine"));
-    let forced = arguments.next().map(|name| {
+    let forced = arguments.next().filter(|name| name != "any").map(|name| {
         let named = |algorithm: &&Algorithm| format!("{algorithm:?}").eq_ignore_ascii_case(&name);
         *Algorithm::ALL.iter().find(named).expect("the name of an algorithm")
     });
+    let wanted = arguments.next().unwrap_or_default();
     let pool = Pool::new(threads);
     let strided = |in_channels, out_channels, size, kernel, pad| ConvShape {
         stride: [2; 2],
@@ -74,6 +75,10 @@ fn main() {
         ("128→128, 4 groups, 16²", ConvShape { groups: 4, ..ConvShape::square(32, 128, 128, 16, 3, 1) }),
         ("256→256, 1×1, 8²", ConvShape::square(32, 256, 256, 8, 1, 0)),
         ("32→64, 1×1, 32²", ConvShape::square(32, 32, 64, 32, 1, 0)),
+        ("64→128, 1×1, 16²", ConvShape::square(32, 64, 128, 16, 1, 0)),
+        ("128→128, 1×1, 16²", ConvShape::square(32, 128, 128, 16, 1, 0)),
+        ("128→256, 1×1, 8²", ConvShape::square(32, 128, 256, 8, 1, 0)),
+        ("256→512, 1×1, 4²", ConvShape::square(32, 256, 512, 4, 1, 0)),
         ("512→512, 1×1, 4²", ConvShape::square(32, 512, 512, 4, 1, 0)),
         ("256→256, 14², one image", ConvShape::square(1, 256, 256, 14, 3, 1)),
         ("512→512, 7², one image", ConvShape::square(1, 512, 512, 7, 3, 1)),
@@ -82,7 +87,7 @@ fn main() {
         ("64→256, 1×1, 56², one image", ConvShape::square(1, 64, 256, 56, 1, 0)),
     ];
     println!("{threads} threads, {}; GFLOP/s (µs), algorithm", level.name());
-    for (name, shape) in cases {
+    for (name, shape) in cases.into_iter().filter(|(name, _)| name.contains(&wanted)) {
         print!("{name:28}");
         for direction in Direction::ALL {
             let algorithm = forced.unwrap_or_else(|| choose(&shape, direction, level, threads));

@@ -2,6 +2,7 @@
 
 use crate::executable::CpuExecutable;
 use crate::memory::AlignedBuffer;
+use crate::packed::PackedOperands;
 use crate::pairs::Pairs;
 use crate::peak;
 use crate::pool::Pool;
@@ -135,6 +136,8 @@ pub(crate) struct CpuBuffer {
     memory: UnsafeCell<AlignedBuffer>,
     /// How often the contents were replaced, for who keeps something that follows from them.
     version: AtomicU64,
+    /// What programs have packed of the contents.
+    packed: PackedOperands,
     shared: Arc<Shared>,
 }
 
@@ -150,6 +153,7 @@ impl CpuBuffer {
             ty: ty.clone(),
             memory: UnsafeCell::new(memory),
             version: AtomicU64::new(0),
+            packed: PackedOperands::default(),
             shared: Arc::clone(shared),
         }))
     }
@@ -164,6 +168,11 @@ impl CpuBuffer {
     /// held.
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Relaxed)
+    }
+
+    /// What programs have packed of the contents.
+    pub(crate) fn packed(&self) -> &PackedOperands {
+        &self.packed
     }
 
     /// Says that the contents are replaced.

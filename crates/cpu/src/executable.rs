@@ -4,13 +4,14 @@ use crate::calls::Scratch;
 use crate::device::{CpuBuffer, Shared};
 use crate::kernels::{Kernels, Prepared};
 use crate::memory::AlignedBuffer;
-use crate::packed::PackedFilters;
+use crate::packed::Kept;
 use dropforge_ir::{Error, Literal, Result};
 use dropforge_plan::Plan;
 use dropforge_plan::explain::human_bytes;
 use dropforge_plan::plan::Place;
 use dropforge_runtime::profile::{Peak, TIMED_ELSEWHERE, Times};
 use dropforge_runtime::{Argument, Arguments, Binding, BufferRef, Loaded, own};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,8 +21,8 @@ pub(crate) struct CpuExecutable {
     plan: Arc<Plan>,
     kernels: Kernels,
     states: Vec<Arc<CpuBuffer>>,
-    /// By kernel, the filters of convolutions that stay from run to run.
-    packed: Vec<Option<PackedFilters>>,
+    /// By kernel, the packed operand that stays from run to run.
+    packed: Vec<Option<Kept>>,
     arena: AlignedBuffer,
     /// Where empty inputs point.
     spare: AlignedBuffer,
@@ -55,7 +56,7 @@ impl CpuExecutable {
         };
         let kernels = Kernels::new(&plan, shared, &stays)?;
         let packed = kernels.prepared.iter().map(|step| match step {
-            Prepared::Call { call, args, .. } if args.len() == 2 => PackedFilters::new(call, args[1], &plan),
+            Prepared::Call { call, args, .. } if args.len() == 2 => Kept::new(call, args[1], &plan, &states),
             _ => None,
         });
         let packed = packed.collect();
@@ -118,10 +119,12 @@ pub(crate) fn allocate(bytes: usize, what: &str) -> Result<AlignedBuffer> {
 
 impl CpuExecutable {
     fn run_kernel(&self, index: usize) {
-        let packed = self.packed[index].as_ref().map(PackedFilters::elements);
-        // SAFETY: the device's lock is held, the pointers are those of this run, and the scratch space is as large as the
+        // SAFETY: the device's lock is held, operands have been packed before the first kernel, the pointers are those of this run, and the scratch space is as large as the
         // largest call asks for.
-        unsafe { self.kernels.run(index, &self.pointers, packed, &self.scratch, &self.shared) };
+        unsafe {
+            let packed = self.packed[index].as_ref().map(|kept| kept.elements());
+            self.kernels.run(index, &self.pointers, packed, &self.scratch, &self.shared);
+        }
     }
 }
 
@@ -167,9 +170,10 @@ impl Loaded for CpuExecutable {
                 state.renew_version();
             }
         }
-        for (packed, step) in self.packed.iter_mut().zip(&self.kernels.prepared) {
-            if let (Some(packed), Prepared::Call { call, .. }) = (packed, step) {
-                packed.renew(call, &self.states, &shared);
+        for (kept, step) in self.packed.iter().zip(&self.kernels.prepared) {
+            if let (Some(kept), Prepared::Call { call, .. }) = (kept, step) {
+                // SAFETY: the lock is held, and no kernel runs yet.
+                unsafe { kept.renew(call, &shared) };
             }
         }
         if self.times.is_empty() {
@@ -187,7 +191,8 @@ impl Loaded for CpuExecutable {
     }
 
     fn peak_bytes(&self) -> usize {
-        let packed: usize = self.packed.iter().flatten().map(PackedFilters::bytes).sum();
+        let packed: BTreeMap<_, usize> = self.packed.iter().flatten().map(Kept::place_and_bytes).collect();
+        let packed: usize = packed.values().sum();
         self.plan.arena_bytes + self.scratch.bytes() + packed + self.kernels.own_bytes()
     }
 

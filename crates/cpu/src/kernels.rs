@@ -125,7 +125,7 @@ impl Kernels {
         }
     }
 
-    /// Runs one kernel, by its number; `packed` are its filters or the right side of its product, if they were packed before.
+    /// Runs one kernel, by its number; `packed` is its second operand as [`Call::pack`] leaves it, if it was packed before.
     ///
     /// # Safety
     /// `pointers` say where each buffer of the plan lies: they have the sizes of their types and overlap only as the plan

@@ -6,7 +6,7 @@ use dropforge_ir::{
     Array, BinaryKind, ConvolutionWindow, DType, Data, Op, PoolWindow, Program, UnaryKind, ValueType,
 };
 use dropforge_runtime::reference::ReferenceDevice;
-use dropforge_runtime::{Argument, BufferRef, Device, load};
+use dropforge_runtime::{Argument, BufferRef, Device, Executable, load};
 
 fn sample(ty: &ValueType, seed: usize) -> Array {
     let number = |i: usize| ((i * 7919 + seed * 104_729 + 13) % 1009) as f32 / 504.5 - 1.0;
@@ -159,6 +159,46 @@ fn filters_that_another_program_writes_are_packed_again() {
     }
     let (ours, reference) = (found[0].as_f32().unwrap(), found[1].as_f32().unwrap());
     assert!(ours.iter().zip(reference).all(|(a, b)| (a - b).abs() < 1e-3), "stale filters");
+}
+
+/// Programs of several batch sizes over the same states, each on a thread of its own, between writes of the filters: those that
+/// pack them alike share them.
+#[test]
+fn programs_share_packed_filters_and_follow_what_is_written() {
+    for kernel in [1, 3] {
+        let programs =
+            [1, 3, 6, 7, 40].map(|batch| Case { batch, kernel, size: 8, ..cases()[0] }.program());
+        let found = [&CpuDevice::new(2).unwrap() as &dyn Device, &ReferenceDevice].map(|device| {
+            let ty = |state: usize| programs[0].ty(programs[0].states[state].value);
+            let states: Vec<BufferRef> = (0..3).map(|state| device.allocate(ty(state)).unwrap()).collect();
+            let mut loaded = programs.each_ref().map(|program| load(device, program, &states).unwrap());
+            let mut outputs = Vec::new();
+            for seed in [10, 11] {
+                states.iter().for_each(|state| state.write(&sample(state.ty(), seed)).unwrap());
+                let of_seed: Vec<Array> = std::thread::scope(|scope| {
+                    let run = |(program, executable)| {
+                        scope.spawn(move || {
+                            let (program, executable): (&Program, &mut Executable) = (program, executable);
+                            let ports = program.inputs.iter();
+                            let inputs: Vec<Array> =
+                                ports.map(|port| sample(program.ty(port.value), seed)).collect();
+                            let arguments: Vec<Argument> = inputs.iter().map(Argument::Host).collect();
+                            executable.run(&arguments, &[]).unwrap()[0].read().unwrap()
+                        })
+                    };
+                    let threads: Vec<_> = programs.iter().zip(&mut loaded).map(run).collect();
+                    threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+                });
+                outputs.extend(of_seed);
+            }
+            outputs
+        });
+        for (ours, reference) in found[0].iter().zip(&found[1]) {
+            let (ours, reference) = (ours.as_f32().unwrap(), reference.as_f32().unwrap());
+            let largest = reference.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+            assert!(ours.iter().zip(reference).all(|(a, b)| (a - b).abs() <= 3e-5 * largest), "{kernel}");
+        }
+    }
 }
 
 #[test]

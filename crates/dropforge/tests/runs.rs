@@ -524,6 +524,22 @@ fn weights_come_from_files_of_others() {
     assert!(report.is_complete() && report.loaded.len() == 4, "{report}");
     assert_eq!(weight(&whole, "head.weight"), weight(&source, "head.weight"));
 
+    // Programs that have run with other weights before, of several batch sizes, give what new ones give.
+    let points: Vec<Tensor> =
+        [3, 40].map(|samples| Tensor::from_vec((0..2 * samples).map(|i| i as f32).collect(), [samples, 2])).into();
+    let predict = |network: &mut Network| -> Vec<Vec<u32>> {
+        points.iter().map(|points| bits(&network.predict(points).unwrap())).collect()
+    };
+    let networks = [true, false].map(|has_run| {
+        let mut network = Network::compile(net(), [2]).unwrap();
+        let before = if has_run { predict(&mut network) } else { Vec::new() };
+        network.load_weights(&file, &LoadOptions::new()).unwrap();
+        let after = predict(&mut network);
+        assert_ne!(before, after);
+        after
+    });
+    assert_eq!(networks[0], networks[1]);
+
     // Another head, other names: everything that does not fit is said at once.
     let mut other = trainer(seq!["body" => dense(4), relu(), "head" => dense(5), "last" => dense(3)], &data);
     let before = weight(&other, "body.weight");

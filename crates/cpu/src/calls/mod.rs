@@ -12,6 +12,7 @@ use crate::halves::OnHalves;
 use crate::matmul::{Axis, DotAxes, Matmul};
 use crate::memory::AlignedBuffer;
 use crate::movement::{IndexedShape, Padding};
+use crate::packed::Packing;
 use crate::pairs::{PairProduct, PairShape, Pairs};
 use crate::pooling::PoolShape;
 use crate::scan::Scan;
@@ -102,7 +103,7 @@ pub(crate) struct Following<'a> {
 pub(crate) struct Extras<'a> {
     /// What runs on finished parts of the result.
     pub following: Option<&'a Following<'a>>,
-    /// A convolution's filters or the right side of a product, packed before.
+    /// The operand that was packed before: the filters of a convolution or the right side of a product.
     pub packed: Option<&'a [f32]>,
 }
 
@@ -359,7 +360,19 @@ impl Call {
         }
     }
 
-    /// The memory for packed filters or a packed right side, in elements; 0 where there is nothing to pack.
+    /// The order of the packed operand, filters or a right side; `None` where nothing is packed.
+    pub(crate) fn packing(&self) -> Option<Packing> {
+        if self.packed_len() == 0 {
+            return None;
+        }
+        match self {
+            Call::Convolution { convolution, .. } => Some(Packing::Filters(convolution.packing())),
+            Call::Product { matmul, offsets } => Some(Packing::Right(matmul.packing(), offsets[1])),
+            _ => None,
+        }
+    }
+
+    /// The memory for the packed operand, in elements; 0 where nothing is packed.
     pub(crate) fn packed_len(&self) -> usize {
         match self {
             Call::Convolution { convolution, is_pooled: false, .. } => convolution.packed_len(),

@@ -26,11 +26,11 @@ impl Call {
         unsafe { self.run_on(arg, result, scratch.take(), shared) }
     }
 
-    /// Runs the operation, and a loop kernel on each part of its result that is finished; and a convolution with packed filters
-    /// in the place of its own, if there are some.
+    /// Runs the operation, and a loop kernel on each part of its result that is finished; with the packed operand in the place of
+    /// the second one, if there is one.
     ///
     /// # Safety
-    /// As for [`Call::run`]; the packed filters are those of this convolution. [`Call::can_be_followed`] allows a loop kernel
+    /// As for [`Call::run`]; the packed operand is what [`Call::pack`] made of the second one. [`Call::can_be_followed`] allows a loop kernel
     /// to follow; it is elementwise, visits the elements of the result in row-major order and writes nothing that the
     /// operation reads.
     pub(crate) unsafe fn run_with(

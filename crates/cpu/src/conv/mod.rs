@@ -33,7 +33,7 @@ mod winograd_product;
 mod winograd_transform;
 
 pub use choose::choose;
-pub use prepared::{Filters, Finish, Part, Prepared};
+pub use prepared::{FilterPacking, Filters, Finish, Part, Prepared};
 
 use crate::pool::Pool;
 use crate::simd::Level;

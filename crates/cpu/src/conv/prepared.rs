@@ -17,6 +17,16 @@ pub enum Filters<'a> {
     Packed(&'a [f32]),
 }
 
+/// The order in which filters are packed: in equal orders, equal filters are packed equally.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FilterPacking {
+    algorithm: Algorithm,
+    direction: Direction,
+    /// Channels out, channels in, groups, height and width.
+    filters: [usize; 5],
+    length: usize,
+}
+
 /// A part of a result that is finished: some rows of the planes of some channels of an image.
 #[derive(Clone, Debug)]
 pub struct Part {
@@ -151,6 +161,17 @@ impl Prepared {
             Plan::Depthwise(plan) => plan.packed_len(),
             Plan::Winograd(plan) => plan.packed_len(),
             _ => 0,
+        }
+    }
+
+    /// The order in which [`Prepared::pack`] packs filters, which neither the batch nor the planes have a part in.
+    pub fn packing(&self) -> FilterPacking {
+        let ConvShape { in_channels, out_channels, groups, kernel: [height, width], .. } = self.shape;
+        FilterPacking {
+            algorithm: self.algorithm,
+            direction: self.direction,
+            filters: [out_channels, in_channels, groups, height, width],
+            length: self.packed_len(),
         }
     }
 

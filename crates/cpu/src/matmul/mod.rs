@@ -191,6 +191,17 @@ pub struct Matmul {
     keeps_right: bool,
 }
 
+/// The order in which a right side is packed: in equal orders, equal sides are packed equally.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RightPacking {
+    /// Rows and columns.
+    extents: [usize; 2],
+    /// From one row and from one column to the next.
+    strides: [isize; 2],
+    /// Blocks of rows.
+    blocks: usize,
+}
+
 /// Elements to spare in a thread's scratch, so that it can start at a cache line.
 const ALIGN: usize = 16;
 
@@ -242,6 +253,12 @@ impl Matmul {
             return 0;
         }
         block::packed_len(self.shape.n, self.shape.k, self.level.lanes())
+    }
+
+    /// The order in which [`Matmul::pack`] packs, which the rows have no part in.
+    pub(crate) fn packing(&self) -> RightPacking {
+        let MatmulShape { n, k, rhs, .. } = &self.shape;
+        RightPacking { extents: [*k, *n], strides: [rhs.row, rhs.column], blocks: self.split.blocks }
     }
 
     /// Packs one of several parts of a right side that is kept.

@@ -378,7 +378,7 @@ impl Rule<'_> {
         let dtype = self.program.dtype(a);
         if dtype.is_half() && matches!(kind, Divide | Power | BinaryKind::Remainder) {
             let [a, b, y, g] = self.widened([a, b, y, g])?;
-            let node = Node { args: vec![a, b], results: vec![y], ..self.node.clone() };
+            let node = Node { args: [a, b].into(), results: [y].into(), ..self.node.clone() };
             let mut wide = Rule { program: &mut *self.program, node: &node, wanted: self.wanted };
             let contributions = wide.binary(kind, g)?;
             let narrow = |value: Option<Value>| value.map(|value| self.narrowed(value, dtype)).transpose();

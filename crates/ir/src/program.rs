@@ -3,12 +3,13 @@
 use crate::error::{Error, Result};
 use crate::op::{BinaryKind, CompareKind, Op, ReduceKind, UnaryKind};
 use crate::shape_rule::{infer, normalize};
+use crate::small_list::SmallList;
 use crate::types::{DType, Literal, Shape, ValueType};
 use std::fmt;
 use std::sync::Arc;
 
 /// A value of a program: one result of one node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Value(pub u32);
 
 impl Value {
@@ -23,6 +24,9 @@ impl fmt::Display for Value {
         write!(f, "%{}", self.0)
     }
 }
+
+/// Values that a node reads or makes.
+pub type Values = SmallList<Value, 4>;
 
 /// A node of a program, by its position in execution order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -75,9 +79,9 @@ pub struct Node {
     /// What is computed.
     pub op: Op,
     /// The values it reads; each is a result of an earlier node.
-    pub args: Vec<Value>,
+    pub args: Values,
     /// The values it makes.
-    pub results: Vec<Value>,
+    pub results: Values,
     /// Where it comes from.
     pub origin: Origin,
 }
@@ -180,30 +184,31 @@ impl Program {
         }
     }
 
-    fn push_typed(&mut self, op: Op, args: Vec<Value>, types: Vec<ValueType>) -> Vec<Value> {
+    fn push_typed(
+        &mut self,
+        op: Op,
+        args: Values,
+        types: impl IntoIterator<Item = ValueType>,
+    ) -> &[Value] {
         let id = NodeId(self.nodes.len() as u32);
-        let results: Vec<Value> = types
-            .into_iter()
-            .map(|ty| {
-                self.types.push(ty);
-                self.definitions.push(id);
-                Value(self.types.len() as u32 - 1)
-            })
-            .collect();
-        self.nodes.push(Node { op, args, results: results.clone(), origin: self.current_origin.clone() });
-        results
+        let first = self.types.len();
+        self.types.extend(types);
+        self.definitions.resize(self.types.len(), id);
+        let results = (first..self.types.len()).map(|value| Value(value as u32)).collect();
+        self.nodes.push(Node { op, args, results, origin: self.current_origin.clone() });
+        &self.nodes[id.index()].results
     }
 
     /// Declares an input.
     pub fn input(&mut self, name: impl Into<String>, ty: ValueType) -> Value {
-        let value = self.push_typed(Op::Input(self.inputs.len()), Vec::new(), vec![ty])[0];
+        let value = self.push_typed(Op::Input(self.inputs.len()), Values::default(), [ty])[0];
         self.inputs.push(Port { name: name.into(), value });
         value
     }
 
     /// Declares a state and reads it.
     pub fn state(&mut self, name: impl Into<String>, ty: ValueType) -> Value {
-        let value = self.push_typed(Op::State(self.states.len()), Vec::new(), vec![ty])[0];
+        let value = self.push_typed(Op::State(self.states.len()), Values::default(), [ty])[0];
         self.states.push(StatePort { name: name.into(), value, write: None });
         value
     }
@@ -211,7 +216,7 @@ impl Program {
     /// Declares a hyperparameter, an f32 scalar.
     pub fn hyper(&mut self, name: impl Into<String>) -> Value {
         let ty = ValueType::scalar(DType::F32);
-        let value = self.push_typed(Op::Hyper(self.hypers.len()), Vec::new(), vec![ty])[0];
+        let value = self.push_typed(Op::Hyper(self.hypers.len()), Values::default(), [ty])[0];
         self.hypers.push(Port { name: name.into(), value });
         value
     }
@@ -219,7 +224,7 @@ impl Program {
     /// Adds a constant.
     pub fn constant(&mut self, literal: Literal) -> Value {
         let ty = literal.ty.clone();
-        self.push_typed(Op::Constant(literal), Vec::new(), vec![ty])[0]
+        self.push_typed(Op::Constant(literal), Values::default(), [ty])[0]
     }
 
     /// Names a value as an output.
@@ -257,10 +262,14 @@ impl Program {
     /// # Errors
     /// If the arguments do not fit the operation.
     pub fn push(&mut self, op: Op, args: &[Value]) -> Result<Vec<Value>> {
+        Ok(self.append(op, args)?.to_vec())
+    }
+
+    fn append(&mut self, op: Op, args: &[Value]) -> Result<&[Value]> {
         let types: Vec<&ValueType> = args.iter().map(|&value| self.ty(value)).collect();
         let results = infer(&op, &types).map_err(|error| error.at(&self.current_origin))?;
         let op = normalize(op, &types);
-        Ok(self.push_typed(op, args.to_vec(), results))
+        Ok(self.push_typed(op, args.into(), results))
     }
 
     /// Appends a node with one result.
@@ -268,7 +277,7 @@ impl Program {
     /// # Errors
     /// As [`Program::push`].
     pub fn apply(&mut self, op: Op, args: &[Value]) -> Result<Value> {
-        Ok(self.push(op, args)?[0])
+        Ok(self.append(op, args)?[0])
     }
 
     /// A function of each element.
@@ -346,6 +355,7 @@ impl Program {
     ) -> Result<Program> {
         let mut new = Program::new(self.name.clone());
         let mut map: Vec<Option<Value>> = vec![None; self.value_count()];
+        let mut args = Vec::new();
         for (index, node) in self.nodes.iter().enumerate() {
             new.current_origin = node.origin.clone();
             let results = match &node.op {
@@ -358,14 +368,13 @@ impl Program {
                 Op::Hyper(port) => vec![new.hyper(self.hypers[*port].name.clone())],
                 _ if !keep(NodeId(index as u32)) => continue,
                 _ => {
-                    let args: Vec<Value> = node
-                        .args
-                        .iter()
-                        .map(|arg| {
-                            map[arg.index()]
-                                .ok_or_else(|| Error::new("rebuild", "a dropped node is still used"))
-                        })
-                        .collect::<Result<_>>()?;
+                    args.clear();
+                    for arg in &node.args {
+                        let known = map[arg.index()];
+                        args.push(
+                            known.ok_or_else(|| Error::new("rebuild", "a dropped node is still used"))?,
+                        );
+                    }
                     rewrite(&mut new, node, &args)?
                 }
             };

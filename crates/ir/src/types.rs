@@ -1,6 +1,7 @@
 //! Element types, shapes and literals.
 
 use crate::half::{BF16, F16};
+use crate::small_list::SmallList;
 use std::fmt;
 use std::sync::Arc;
 
@@ -84,7 +85,7 @@ impl fmt::Display for DType {
 
 /// The extents of a value, outermost first. Values are row-major; the empty shape is a scalar.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
-pub struct Shape(Vec<usize>);
+pub struct Shape(SmallList<usize, 4>);
 
 impl Shape {
     /// The most axes a value may have: kernels keep their coordinates in arrays of this length.
@@ -96,7 +97,7 @@ impl Shape {
 
     /// The shape of a scalar.
     pub fn scalar() -> Shape {
-        Shape(Vec::new())
+        Shape::default()
     }
 
     /// Number of axes.
@@ -154,7 +155,7 @@ impl Shape {
 
     /// The extents as an owned vector.
     pub fn to_vec(&self) -> Vec<usize> {
-        self.0.clone()
+        self.0.to_vec()
     }
 }
 
@@ -167,19 +168,19 @@ impl std::ops::Deref for Shape {
 
 impl From<Vec<usize>> for Shape {
     fn from(extents: Vec<usize>) -> Shape {
-        Shape(extents)
+        Shape(extents.into())
     }
 }
 
 impl From<&[usize]> for Shape {
     fn from(extents: &[usize]) -> Shape {
-        Shape(extents.to_vec())
+        Shape(extents.into())
     }
 }
 
 impl<const N: usize> From<[usize; N]> for Shape {
     fn from(extents: [usize; N]) -> Shape {
-        Shape(extents.to_vec())
+        Shape(extents.into())
     }
 }
 
@@ -272,31 +273,31 @@ impl Literal {
 
     /// A float scalar.
     pub fn f32(value: f32) -> Literal {
-        Literal { ty: ValueType::scalar(DType::F32), bytes: value.to_le_bytes().to_vec().into() }
+        Literal { ty: ValueType::scalar(DType::F32), bytes: value.to_le_bytes().into() }
     }
 
     /// A signed scalar.
     pub fn i32(value: i32) -> Literal {
-        Literal { ty: ValueType::scalar(DType::I32), bytes: value.to_le_bytes().to_vec().into() }
+        Literal { ty: ValueType::scalar(DType::I32), bytes: value.to_le_bytes().into() }
     }
 
     /// An unsigned scalar.
     pub fn u32(value: u32) -> Literal {
-        Literal { ty: ValueType::scalar(DType::U32), bytes: value.to_le_bytes().to_vec().into() }
+        Literal { ty: ValueType::scalar(DType::U32), bytes: value.to_le_bytes().into() }
     }
 
     /// A scalar of any type from a number, converted as a cast would.
     pub fn scalar(dtype: DType, value: f64) -> Literal {
-        let bytes: Vec<u8> = match dtype {
-            DType::F32 => (value as f32).to_le_bytes().to_vec(),
-            DType::F16 => F16::from_f64(value).to_bits().to_le_bytes().to_vec(),
-            DType::BF16 => BF16::from_f64(value).to_bits().to_le_bytes().to_vec(),
-            DType::I32 => (value as i32).to_le_bytes().to_vec(),
-            DType::U32 => (value as u32).to_le_bytes().to_vec(),
-            DType::U8 => vec![value as u8],
-            DType::Bool => vec![u8::from(value != 0.0)],
+        let bytes: Arc<[u8]> = match dtype {
+            DType::F32 => (value as f32).to_le_bytes().into(),
+            DType::F16 => F16::from_f64(value).to_bits().to_le_bytes().into(),
+            DType::BF16 => BF16::from_f64(value).to_bits().to_le_bytes().into(),
+            DType::I32 => (value as i32).to_le_bytes().into(),
+            DType::U32 => (value as u32).to_le_bytes().into(),
+            DType::U8 => [value as u8].into(),
+            DType::Bool => [u8::from(value != 0.0)].into(),
         };
-        Literal { ty: ValueType::scalar(dtype), bytes: bytes.into() }
+        Literal { ty: ValueType::scalar(dtype), bytes }
     }
 
     /// The stored bytes.
@@ -306,21 +307,26 @@ impl Literal {
 
     /// The elements as numbers, exact for every type.
     pub fn to_f64(&self) -> Vec<f64> {
-        let word = |chunk: &[u8]| [chunk[0], chunk[1], chunk[2], chunk[3]];
-        let halves = || self.bytes.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]]));
+        self.bytes.chunks_exact(self.ty.dtype.size()).map(|bytes| self.number(bytes)).collect()
+    }
+
+    /// The element with these bytes.
+    fn number(&self, bytes: &[u8]) -> f64 {
+        let word = || [bytes[0], bytes[1], bytes[2], bytes[3]];
+        let half = || u16::from_le_bytes([bytes[0], bytes[1]]);
         match self.ty.dtype {
-            DType::F32 => self.bytes.chunks_exact(4).map(|c| f32::from_le_bytes(word(c)) as f64).collect(),
-            DType::F16 => halves().map(|bits| F16::from_bits(bits).into()).collect(),
-            DType::BF16 => halves().map(|bits| BF16::from_bits(bits).into()).collect(),
-            DType::I32 => self.bytes.chunks_exact(4).map(|c| i32::from_le_bytes(word(c)) as f64).collect(),
-            DType::U32 => self.bytes.chunks_exact(4).map(|c| u32::from_le_bytes(word(c)) as f64).collect(),
-            DType::U8 | DType::Bool => self.bytes.iter().map(|&byte| byte as f64).collect(),
+            DType::F32 => f32::from_le_bytes(word()).into(),
+            DType::F16 => F16::from_bits(half()).into(),
+            DType::BF16 => BF16::from_bits(half()).into(),
+            DType::I32 => i32::from_le_bytes(word()).into(),
+            DType::U32 => u32::from_le_bytes(word()).into(),
+            DType::U8 | DType::Bool => bytes[0].into(),
         }
     }
 
     /// The single element of a scalar literal (or of one with one element).
     pub fn as_scalar(&self) -> Option<f64> {
-        (self.ty.shape.elements() == 1).then(|| self.to_f64()[0])
+        (self.ty.shape.elements() == 1).then(|| self.number(&self.bytes))
     }
 }
 

@@ -34,8 +34,7 @@ impl Options {
     /// For devices that have no loops: the trips of a scan are written one after another before everything else.
     pub fn unrolled() -> Options {
         let mut options = Options::default();
-        let first =
-            [Pass { name: "join-scans", run: join_scans }, Pass { name: "unroll-scans", run: unroll_scans }];
+        let first = [Pass::new("join-scans", join_scans), Pass::new("unroll-scans", unroll_scans)];
         options.passes.splice(0..0, first);
         options
     }
@@ -122,7 +121,7 @@ mod tests {
             new.inputs.push(new.inputs[0].clone());
             Ok(new)
         }
-        let passes = vec![Pass { name: "forgetful", run: forget_the_types }];
+        let passes = vec![Pass::new("forgetful", forget_the_types)];
         let options = Options { passes, verify_passes: true, half: None };
         let error = compile(&twice_negated(), &options).err().map(|error: Error| error.to_string());
         assert!(error.as_ref().is_some_and(|error| error.contains("after pass forgetful")), "{error:?}");

@@ -4,7 +4,7 @@ use super::Tensor;
 use super::gradient::walk;
 use super::lower::{Leaves, Lowering};
 use super::node::Source;
-use dropforge_ir::{Array, Op, Program, Result, Value, ValueType};
+use dropforge_ir::{Array, Op, Program, Result, Value, ValueType, Values};
 use dropforge_runtime::{Argument, BufferRef, Device, Executable, MemoryStatistics, load};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -34,7 +34,7 @@ struct Cache {
 /// What makes two programs the same: everything but names and source lines.
 #[derive(PartialEq, Eq, Hash)]
 struct Key {
-    nodes: Vec<(Op, Vec<Value>)>,
+    nodes: Vec<(Op, Values)>,
     inputs: Vec<ValueType>,
     outputs: Vec<Value>,
 }

@@ -12,6 +12,7 @@ mod tables;
 mod unroll;
 
 use crate::error::Result;
+use crate::op::Op;
 use crate::program::Program;
 use crate::verify::verify;
 
@@ -32,28 +33,56 @@ pub struct Pass {
     pub name: &'static str,
     /// The transform.
     pub run: fn(&Program) -> Result<Program>,
+    /// Operations that it looks for: a program without any of them stays as it is.
+    pub concerns: fn(&Op) -> bool,
+}
+
+impl Pass {
+    /// A pass that may change any program.
+    pub const fn new(name: &'static str, run: fn(&Program) -> Result<Program>) -> Pass {
+        Pass { name, run, concerns: |_| true }
+    }
+
+    /// A pass that changes only programs with some operation of these.
+    pub const fn of(
+        name: &'static str,
+        run: fn(&Program) -> Result<Program>,
+        concerns: fn(&Op) -> bool,
+    ) -> Pass {
+        Pass { name, run, concerns }
+    }
 }
 
 /// What every program goes through before it is scheduled, in this order. Passes come again where others uncover more
 /// for them to do: dead code hides that a value has one user only.
 pub const PASSES: &[Pass] = &[
-    Pass { name: "join-scans", run: join_scans },
-    Pass { name: "dead-code", run: remove_dead_code },
-    Pass { name: "optimize-bodies", run: optimize_bodies },
-    Pass { name: "simplify", run: simplify },
-    Pass { name: "common-subexpressions", run: merge_common_subexpressions },
-    Pass { name: "multiply-before-lookup", run: multiply_before_lookup },
-    Pass { name: "join-padded-pieces", run: join_padded_pieces },
-    Pass { name: "mask-before-spreading", run: mask_before_spreading },
-    Pass { name: "dead-code", run: remove_dead_code },
-    Pass { name: "pool-before-activation (ReLU)", run: pool_before_activation },
-    Pass { name: "dead-code", run: remove_dead_code },
-    Pass { name: "pool-before-activation (bias)", run: pool_before_activation },
-    Pass { name: "gather-factors", run: gather_factors },
-    Pass { name: "simplify", run: simplify },
-    Pass { name: "common-subexpressions", run: merge_common_subexpressions },
-    Pass { name: "dead-code", run: remove_dead_code },
+    Pass::of("join-scans", join_scans, is_scan),
+    Pass::new("dead-code", remove_dead_code),
+    Pass::of("optimize-bodies", optimize_bodies, is_scan),
+    Pass::new("simplify", simplify),
+    Pass::new("common-subexpressions", merge_common_subexpressions),
+    Pass::of("multiply-before-lookup", multiply_before_lookup, |op| {
+        matches!(op, Op::Gather { .. } | Op::ScatterAdd { .. })
+    }),
+    Pass::of("join-padded-pieces", join_padded_pieces, |op| matches!(op, Op::Pad { .. })),
+    Pass::of("mask-before-spreading", mask_before_spreading, |op| matches!(op, Op::MaxPoolGradient { .. })),
+    Pass::new("dead-code", remove_dead_code),
+    Pass::of("pool-before-activation (ReLU)", pool_before_activation, is_max_pool),
+    Pass::new("dead-code", remove_dead_code),
+    Pass::of("pool-before-activation (bias)", pool_before_activation, is_max_pool),
+    Pass::new("gather-factors", gather_factors),
+    Pass::new("simplify", simplify),
+    Pass::new("common-subexpressions", merge_common_subexpressions),
+    Pass::new("dead-code", remove_dead_code),
 ];
+
+fn is_scan(op: &Op) -> bool {
+    matches!(op, Op::Scan { .. })
+}
+
+fn is_max_pool(op: &Op) -> bool {
+    matches!(op, Op::MaxPool { .. })
+}
 
 /// Runs all passes; debug builds verify the program after each.
 ///
@@ -63,20 +92,28 @@ pub fn optimize(program: &Program) -> Result<Program> {
     run_passes(program, PASSES, cfg!(debug_assertions))
 }
 
-/// Runs these passes, and verifies the program after each if `verified` says so.
+/// Runs these passes, and verifies the program after each if `verified` says so. Those whose operations are not there are left
+/// out, as is one that was the last to run: it would find nothing more.
 ///
 /// # Errors
 /// Only if a pass has a bug; the error names the pass.
 pub fn run_passes(program: &Program, passes: &[Pass], verified: bool) -> Result<Program> {
-    let mut program = program.clone();
+    let mut rewritten: Option<Program> = None;
+    let mut last = "";
     for pass in passes {
-        program = (pass.run)(&program)?;
+        let program = rewritten.as_ref().unwrap_or(program);
+        if pass.name == last || !program.nodes().iter().any(|node| (pass.concerns)(&node.op)) {
+            continue;
+        }
+        let new = (pass.run)(program)?;
         if verified {
-            verify(&program).map_err(|error| {
+            verify(&new).map_err(|error| {
                 let place = format!("after pass {}: {}", pass.name, error.operation());
                 error.named(place)
             })?;
         }
+        last = pass.name;
+        rewritten = Some(new);
     }
-    Ok(program)
+    Ok(rewritten.unwrap_or_else(|| program.clone()))
 }

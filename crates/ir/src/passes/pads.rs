@@ -78,7 +78,7 @@ fn join(p: &mut Program, a: Value, b: Value) -> Result<Option<Value>> {
     let mut parts = Vec::new();
     for part in [first.value, second.value] {
         match &p.definition(part).op {
-            Op::Concat { axis: other } if *other == axis => parts.extend(p.definition(part).args.clone()),
+            Op::Concat { axis: other } if *other == axis => parts.extend(&p.definition(part).args),
             _ => parts.push(part),
         }
     }

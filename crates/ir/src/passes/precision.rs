@@ -106,9 +106,9 @@ pub fn describe(half: DType) -> String {
 
 /// What tidies up behind [`mixed_precision`].
 const TIDY: &[Pass] = &[
-    Pass { name: "simplify", run: simplify },
-    Pass { name: "common-subexpressions", run: merge_common_subexpressions },
-    Pass { name: "dead-code", run: remove_dead_code },
+    Pass::new("simplify", simplify),
+    Pass::new("common-subexpressions", merge_common_subexpressions),
+    Pass::new("dead-code", remove_dead_code),
 ];
 
 /// The program with products in the half type `half`, tidied up; comes after all other passes, which look for patterns of

@@ -262,8 +262,10 @@ impl<'a> Planner<'a> {
                 }
             }
         }
-        let mut seen = HashSet::new();
-        reads.retain(|value| seen.insert(*value));
+        if reads.len() > 1 {
+            let mut seen = HashSet::with_capacity(reads.len());
+            reads.retain(|value| seen.insert(*value));
+        }
         reads
     }
 
@@ -337,7 +339,7 @@ impl<'a> Planner<'a> {
             None => {
                 let unit = &self.fusion.units[draft.unit];
                 let mut values = self.reads(unit);
-                values.extend(unit.nodes().iter().flat_map(|&node| self.program.node(node).results.clone()));
+                values.extend(unit.nodes().iter().flat_map(|&node| &self.program.node(node).results));
                 values
             }
         }

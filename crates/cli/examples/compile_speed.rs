@@ -13,8 +13,7 @@ fn main() -> dropforge::Result<()> {
         let mut least = f64::INFINITY;
         for _ in 0..3 {
             let net = move |scope: &Scope, x: &Tensor| {
-                (0..depth)
-                    .fold(x.clone(), |x, layer| scope.layer(&layer.to_string(), &dense(16), &x).relu())
+                (0..depth).fold(x.clone(), |x, layer| scope.layer(&layer.to_string(), &dense(16), &x).relu())
             };
             let start = Instant::now();
             StepBuilder::new(net, cross_entropy(), Adam::new(1e-3)).compile_for((&x, &y))?;

@@ -1,4 +1,5 @@
-//! Measures matrix products and attention at the sizes of the example models, on one thread and on two.
+//! Measures matrix products and attention at the sizes of the example models, on one thread and on two; and predictions of dense
+//! layers with their weights as they come and packed before.
 //!
 //! `cargo run --release -p dropforge-cpu --example matmul_speed [part of a name]`
 
@@ -112,6 +113,9 @@ fn main() {
         let name = format!("{name} ({m}×{k}·{k}×{n})");
         report(&name, 2.0 * (m * n * k) as f64, 4.0 * (m * n + m * k + k * n) as f64, &times);
     }
+    if "kept weights".contains(&wanted) {
+        kept(&pools);
+    }
     for (name, batch, heads, positions, size, causal) in [
         ("attention gpt-char", 16, 4, 128, 32, true),
         ("attention, all visible", 16, 4, 128, 32, false),
@@ -126,6 +130,48 @@ fn main() {
     }
     if "movement".contains(&wanted) {
         movement(&pools);
+    }
+}
+
+/// Products with right sides as they come and kept, by number of threads; `-` where none is kept.
+fn kept(pools: &[Pool]) {
+    println!("weights as they come and kept, µs, on one thread and on two");
+    for [from, to] in
+        [[784, 512], [256, 10], [4096, 10], [9216, 10], [65_536, 10], [2048, 1000], [512, 2], [65_536, 2]]
+    {
+        for (batch, turned) in
+            [(1, false), (8, false), (32, false), (128, false), (1, true), (32, true), (128, true)]
+        {
+            let weights = if turned { [to, from] } else { [from, to] };
+            let axis = usize::from(turned);
+            let shape = DotAxes::contiguous(&[batch, from], &weights, &[], &[], &[1], &[axis]).matmul();
+            let (lhs, rhs, mut out) = (numbers(batch * from), numbers(from * to), numbers(batch * to));
+            let order = if turned { "[out, in]" } else { "[in, out]" };
+            print!("{:<36}", format!("{batch} × {from} → {to}, {order}"));
+            for pool in pools {
+                let matmul = Matmul::new(shape.clone(), pool.threads());
+                let mut scratch = AlignedBuffer::new(matmul.scratch());
+                // SAFETY: contiguous tensors of the product's sizes.
+                let plain = measure(|| unsafe {
+                    matmul.run(lhs.as_ptr(), rhs.as_ptr(), out.as_mut_ptr(), scratch.as_mut_ptr(), pool);
+                });
+                let Some(keeping) = matmul.keeping_right(pool.threads()) else {
+                    print!("{:>10.1}{:>10}", plain * 1e6, "-");
+                    continue;
+                };
+                let mut packed = AlignedBuffer::new(keeping.packed_len());
+                // Memory has to have been touched. SAFETY: as above.
+                unsafe { keeping.pack(rhs.as_ptr(), packed.as_mut_ptr(), 0, 1) };
+                let mut scratch = AlignedBuffer::new(keeping.scratch());
+                // SAFETY: as above; the packed side has the length that is asked for.
+                let kept = measure(|| unsafe {
+                    let (sides, packed) = ([lhs.as_ptr(), rhs.as_ptr()], Some(packed.as_ptr()));
+                    keeping.run_packed(sides, packed, out.as_mut_ptr(), scratch.as_mut_ptr(), pool, &|_| {});
+                });
+                print!("{:>10.1}{:>10.1}", plain * 1e6, kept * 1e6);
+            }
+            println!();
+        }
     }
 }
 

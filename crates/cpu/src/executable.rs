@@ -200,7 +200,8 @@ impl Loaded for CpuExecutable {
     fn note(&self, kernel: usize) -> String {
         match &self.kernels.prepared[kernel] {
             Prepared::Call { call, .. } if self.kernels.epilogue(kernel).is_some() => {
-                format!("{} with epilogue", call.describe()).trim_start().into()
+                let place = if self.kernels.channels(kernel).is_some() { " in registers" } else { "" };
+                format!("{} with epilogue{place}", call.describe()).trim_start().into()
             }
             Prepared::Call { call, .. } => call.describe(),
             Prepared::Epilogue { .. } => format!("epilogue, {TIMED_ELSEWHERE} product's"),

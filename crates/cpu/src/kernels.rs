@@ -1,6 +1,7 @@
 //! The kernels of a plan, prepared: what each runs, and how.
 
 use crate::calls::{Call, Extras, Following, Scratch};
+use crate::channels::OfChannels;
 use crate::device::Shared;
 use crate::executable::Pointer;
 use crate::vm;
@@ -21,6 +22,8 @@ pub(crate) enum Prepared {
         operands: Vec<usize>,
         /// Which of the operands is the product.
         product: usize,
+        /// What the convolution does instead, if it can.
+        channels: Option<OfChannels>,
     },
     Call {
         call: Box<Call>,
@@ -68,13 +71,18 @@ impl Kernels {
                                 && call.can_be_followed()
                                 && operands[0].contains(&results[0]) =>
                         {
+                            let operands = operands.swap_remove(0);
+                            let product = operands.iter().position(|operand| *operand == results[0]);
+                            let product = product.unwrap_or(0);
+                            let mut channels = None;
                             if plan.is_used_by_next_only(number - 1, results[0]) {
                                 call.put_product_aside();
                                 scratch_bytes = scratch_bytes.max(call.scratch_bytes());
+                                channels = call.changed_channels().and_then(|channels| {
+                                    OfChannels::of(kernel, &domains[0], product, channels)
+                                });
                             }
-                            let operands = operands.swap_remove(0);
-                            let product = operands.iter().position(|operand| *operand == results[0]);
-                            Prepared::Epilogue { compiled, product: product.unwrap_or(0), operands }
+                            Prepared::Epilogue { compiled, product, operands, channels }
                         }
                         _ => Prepared::Loop { compiled, operands },
                     }
@@ -120,7 +128,15 @@ impl Kernels {
     /// The loop that runs as part of the product with this number.
     pub(crate) fn epilogue(&self, product: usize) -> Option<(&vm::Compiled, &[usize], usize)> {
         match self.prepared.get(product + 1)? {
-            Prepared::Epilogue { compiled, operands, product } => Some((compiled, operands, *product)),
+            Prepared::Epilogue { compiled, operands, product, .. } => Some((compiled, operands, *product)),
+            _ => None,
+        }
+    }
+
+    /// What the convolution with this number does with each channel of its result, and the operands that this speaks of.
+    pub(crate) fn channels(&self, convolution: usize) -> Option<(&OfChannels, &[usize])> {
+        match self.prepared.get(convolution + 1)? {
+            Prepared::Epilogue { channels: Some(channels), operands, .. } => Some((channels, operands)),
             _ => None,
         }
     }
@@ -145,6 +161,22 @@ impl Kernels {
                 // allow, and the device's lock is held.
                 unsafe { compiled.run(&|instance, operand| pointers[operands[instance][operand]].0, pool) };
             }
+            Prepared::Call { call, args, .. } if self.channels(index).is_some() => {
+                let Some((channels, operands)) = self.channels(index) else { return };
+                let operand = |operand: usize| pointers[operands[operand]].0;
+                let channelwise = channels.with(|number| operand(number).cast::<f32>().cast_const());
+                // SAFETY: as above. Nobody needs the convolution's own result; the place of the kernel's is not that of anything
+                // that the convolution reads, since the plan lets both run at the same time.
+                unsafe {
+                    call.run_with(
+                        &|arg| pointers[args[arg]].0,
+                        &|_| operand(channels.result),
+                        Extras { channelwise: Some(channelwise), packed, following: None },
+                        scratch,
+                        shared,
+                    );
+                }
+            }
             Prepared::Call { call, args, results } => {
                 let epilogue = self.epilogue(index);
                 let operand = |_: usize, operand: usize| match epilogue {
@@ -159,7 +191,7 @@ impl Kernels {
                     call.run_with(
                         &|arg| pointers[args[arg]].0,
                         &|result| pointers[results[result]].0,
-                        Extras { following: following.as_ref(), packed },
+                        Extras { following: following.as_ref(), packed, channelwise: None },
                         scratch,
                         shared,
                     );

@@ -2,6 +2,7 @@
 
 pub mod attention;
 mod calls;
+mod channels;
 pub mod conv;
 mod device;
 mod executable;

@@ -38,6 +38,28 @@ impl Case {
         }
     }
 
+    /// relu((convolution(x, filter) − mean) · scale + shift), a batch norm of fixed statistics.
+    fn normalized(&self) -> Program {
+        let mut program = Program::new("normalized");
+        let ty = |shape: [usize; 4]| ValueType::new(DType::F32, shape);
+        let x = program.input("x", ty([self.batch, self.channels, self.size, self.size]));
+        let filter = program
+            .state("filter", ty([self.outputs, self.channels / self.groups, self.kernel, self.kernel]));
+        let mut y = program.apply(Op::Convolution { window: self.window() }, &[x, filter]).unwrap();
+        let shape = program.shape(y).clone();
+        for (name, kind) in
+            [("mean", BinaryKind::Subtract), ("scale", BinaryKind::Multiply), ("shift", BinaryKind::Add)]
+        {
+            let numbers = program.state(name, ValueType::new(DType::F32, [self.outputs]));
+            let op = Op::Broadcast { shape: shape.clone(), axes: vec![1] };
+            let numbers = program.apply(op, &[numbers]).unwrap();
+            y = program.binary(kind, y, numbers).unwrap();
+        }
+        let y = program.unary(UnaryKind::Relu, y).unwrap();
+        program.output("y", y);
+        program
+    }
+
     /// relu(convolution(x, filter) · e^scale + bias) + residual.
     fn program(&self) -> Program {
         let mut program = Program::new("convolution");
@@ -132,6 +154,27 @@ fn loop_kernels_follow_and_packed_filters_stay_until_they_are_written() {
     }
 }
 
+#[test]
+fn convolutions_normalize_their_channels_on_the_way_to_memory() {
+    for case in cases() {
+        let program = case.normalized();
+        let (expected, _) = run(&ReferenceDevice, &program, 2);
+        for threads in [1, 3] {
+            let (found, listing) = run(&CpuDevice::new(threads).unwrap(), &program, 2);
+            let what = format!("{case:?} on {threads} threads");
+            let is_one_each = case.groups == 1 || case.channels == case.outputs;
+            let in_registers = is_one_each && case.algorithm != "pointwise";
+            assert_eq!(listing.contains("with epilogue in registers"), in_registers, "{what}: {listing}");
+            for (found, expected) in found.iter().zip(&expected) {
+                let largest = expected.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+                let wrong = found.iter().zip(expected).position(|(a, b)| (a - b).abs() > 3e-5 * largest);
+                assert_eq!(wrong, None, "{what}");
+            }
+            assert_eq!(found[0], found[1], "{what}: runs differ");
+        }
+    }
+}
+
 /// A program that writes its own filters reads the new ones in the next run, and so does another one that only reads them.
 #[test]
 fn filters_that_another_program_writes_are_packed_again() {
@@ -166,8 +209,7 @@ fn filters_that_another_program_writes_are_packed_again() {
 #[test]
 fn programs_share_packed_filters_and_follow_what_is_written() {
     for kernel in [1, 3] {
-        let programs =
-            [1, 3, 6, 7, 40].map(|batch| Case { batch, kernel, size: 8, ..cases()[0] }.program());
+        let programs = [1, 3, 6, 7, 40].map(|batch| Case { batch, kernel, size: 8, ..cases()[0] }.program());
         let found = [&CpuDevice::new(2).unwrap() as &dyn Device, &ReferenceDevice].map(|device| {
             let ty = |state: usize| programs[0].ty(programs[0].states[state].value);
             let states: Vec<BufferRef> = (0..3).map(|state| device.allocate(ty(state)).unwrap()).collect();

@@ -525,8 +525,9 @@ fn weights_come_from_files_of_others() {
     assert_eq!(weight(&whole, "head.weight"), weight(&source, "head.weight"));
 
     // Programs that have run with other weights before, of several batch sizes, give what new ones give.
-    let points: Vec<Tensor> =
-        [3, 40].map(|samples| Tensor::from_vec((0..2 * samples).map(|i| i as f32).collect(), [samples, 2])).into();
+    let points: Vec<Tensor> = [3, 40]
+        .map(|samples| Tensor::from_vec((0..2 * samples).map(|i| i as f32).collect(), [samples, 2]))
+        .into();
     let predict = |network: &mut Network| -> Vec<Vec<u32>> {
         points.iter().map(|points| bits(&network.predict(points).unwrap())).collect()
     };

@@ -17,6 +17,7 @@ pub mod interpret;
 pub mod op;
 pub mod passes;
 pub mod program;
+pub mod quick_hash;
 pub mod random;
 mod rows;
 mod shape_rule;

@@ -184,12 +184,7 @@ impl Program {
         }
     }
 
-    fn push_typed(
-        &mut self,
-        op: Op,
-        args: Values,
-        types: impl IntoIterator<Item = ValueType>,
-    ) -> &[Value] {
+    fn push_typed(&mut self, op: Op, args: Values, types: impl IntoIterator<Item = ValueType>) -> &[Value] {
         let id = NodeId(self.nodes.len() as u32);
         let first = self.types.len();
         self.types.extend(types);

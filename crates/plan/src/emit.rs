@@ -5,8 +5,8 @@ use crate::kernel::{
     Access, Affine, Domain, Instruction, Level, LoopKernel, Reduce, Reduction, Register, RegisterInfo, Stage,
 };
 use crate::view::{View, Views, is_view, reshape_strides};
+use dropforge_ir::quick_hash::{QuickMap, QuickSet};
 use dropforge_ir::{BinaryKind, DType, NodeId, Op, Program, ReduceKind, Shape, UnaryKind, Value, ValueType};
-use std::collections::{HashMap, HashSet};
 
 /// A kernel with its extents and the value behind each operand.
 pub struct Emitted {
@@ -104,19 +104,19 @@ struct Emitter<'a> {
     columns: Vec<usize>,
     row_axes: Vec<usize>,
     /// The stage in which a member is first available: during it for domain members, after its loop for row members.
-    stages: HashMap<NodeId, usize>,
+    stages: QuickMap<NodeId, usize>,
     stage_count: usize,
     kernel: LoopKernel,
     operands: Vec<Value>,
-    registers: HashMap<Value, Register>,
+    registers: QuickMap<Value, Register>,
     /// Results of half types before they are rounded.
-    unrounded: HashMap<Value, Register>,
-    loads: HashMap<LoadKey, (Register, Instruction)>,
-    immediates: HashMap<(u32, DType, Level), (Register, Instruction)>,
+    unrounded: QuickMap<Value, Register>,
+    loads: QuickMap<LoadKey, (Register, Instruction)>,
+    immediates: QuickMap<(u32, DType, Level), (Register, Instruction)>,
     /// What the domain part of the current stage has already computed.
-    done: HashSet<Register>,
+    done: QuickSet<Register>,
     /// What row parts have already computed.
-    row_done: HashSet<Register>,
+    row_done: QuickSet<Register>,
 }
 
 impl<'a> Emitter<'a> {
@@ -129,16 +129,16 @@ impl<'a> Emitter<'a> {
             group,
             columns,
             row_axes,
-            stages: HashMap::new(),
+            stages: QuickMap::default(),
             stage_count: 1,
             kernel: LoopKernel::default(),
             operands: Vec::new(),
-            registers: HashMap::new(),
-            unrounded: HashMap::new(),
-            loads: HashMap::new(),
-            immediates: HashMap::new(),
-            done: HashSet::new(),
-            row_done: HashSet::new(),
+            registers: QuickMap::default(),
+            unrounded: QuickMap::default(),
+            loads: QuickMap::default(),
+            immediates: QuickMap::default(),
+            done: QuickSet::default(),
+            row_done: QuickSet::default(),
         }
     }
 

@@ -11,8 +11,9 @@ use crate::mixed::argument_view;
 use crate::topology::Topology;
 use crate::tuning::{MAX_GROUP_NODES, MAX_GROUP_OPERANDS, MAX_REPEATED_NODES};
 use crate::view::{View, Views, is_row_major, is_view, reshape_strides};
+use dropforge_ir::quick_hash::{QuickMap, QuickSet};
 use dropforge_ir::{NodeId, Op, Program, Shape, Value};
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeMap, BinaryHeap};
 
 /// Nodes that run as one loop kernel.
 #[derive(Clone, Debug)]
@@ -162,7 +163,7 @@ enum Standing {
 /// Units that were found, and those of them from where nobody has looked on; the greatest key first.
 #[derive(Default)]
 struct Search {
-    seen: HashSet<usize>,
+    seen: QuickSet<usize>,
     open: BinaryHeap<(i128, usize)>,
 }
 
@@ -189,7 +190,7 @@ struct Fuser<'a> {
     uses: Vec<Vec<Use>>,
     /// For each node whose results it reads.
     read_by: Vec<Vec<NodeId>>,
-    leaves_program: HashSet<NodeId>,
+    leaves_program: QuickSet<NodeId>,
     /// For each node whether it is made of states alone that the program does not change.
     is_fixed: Vec<bool>,
 }
@@ -377,8 +378,8 @@ impl<'a> Fuser<'a> {
             return false;
         }
         let elements = self.elements(id);
-        let mut large = HashSet::new();
-        let mut repeated = HashSet::from([id]);
+        let mut large = QuickSet::default();
+        let mut repeated = [id].into_iter().collect::<QuickSet<NodeId>>();
         let mut to_visit = vec![id];
         while let Some(id) = to_visit.pop() {
             let node = self.program.node(id);
@@ -520,7 +521,7 @@ impl<'a> Fuser<'a> {
         if group.members.len() > MAX_GROUP_NODES {
             return false;
         }
-        let mut operands: HashSet<Value> = HashSet::new();
+        let mut operands: QuickSet<Value> = QuickSet::default();
         for (&id, &level) in &group.members {
             let node = self.program.node(id);
             let reads_at = if reduced_axes(&node.op).is_some() { Level::Domain } else { level };
@@ -670,7 +671,7 @@ impl<'a> Fuser<'a> {
 
     /// Merges kernels over one domain that read the same large value from memory.
     fn merge_siblings(&mut self) {
-        let mut readers: HashMap<Value, Vec<NodeId>> = HashMap::new();
+        let mut readers: QuickMap<Value, Vec<NodeId>> = QuickMap::default();
         for index in 0..self.program.nodes().len() {
             let id = NodeId(index as u32);
             if self.homes[index].is_empty() || self.is_call(id) {

@@ -5,7 +5,7 @@ mod run;
 use crate::attention::{
     Attention, AttentionGradient, AttentionGradientLayout, AttentionLayout, AttentionShape, HeadStrides,
 };
-use crate::conv::{self, ConvShape, Direction};
+use crate::conv::{self, Channelwise, ConvShape, Direction};
 use crate::device::Shared;
 use crate::executable::Pointer;
 use crate::halves::OnHalves;
@@ -103,6 +103,8 @@ pub(crate) struct Following<'a> {
 pub(crate) struct Extras<'a> {
     /// What runs on finished parts of the result.
     pub following: Option<&'a Following<'a>>,
+    /// What a convolution does with each channel of its result, where [`Call::changed_channels`] allows that.
+    pub channelwise: Option<Channelwise>,
     /// The operand that was packed before: the filters of a convolution or the right side of a product.
     pub packed: Option<&'a [f32]>,
 }
@@ -282,6 +284,18 @@ impl Call {
             Call::Product { matmul, .. } => matmul.row_major_output().is_some(),
             Call::Convolution { convolution, is_pooled, .. } => !is_pooled && convolution.tells_parts(),
             _ => false,
+        }
+    }
+
+    /// How many channels the result has and how many elements a plane of it, if it is a convolution that can do something with each
+    /// channel on the way to memory.
+    pub(crate) fn changed_channels(&self) -> Option<[usize; 2]> {
+        match self {
+            Call::Convolution { convolution, is_pooled: false, .. } if convolution.changes_channels() => {
+                let [height, width] = convolution.shape().output();
+                Some([convolution.shape().out_channels, height * width])
+            }
+            _ => None,
         }
     }
 

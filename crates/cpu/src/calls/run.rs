@@ -2,7 +2,7 @@
 
 use super::{Call, Extras, Scratch};
 use crate::attention::{AttentionGradientPointers, AttentionPointers};
-use crate::conv::{self, Direction, Filters};
+use crate::conv::{self, Direction, Ending, Filters};
 use crate::device::Shared;
 use crate::movement::{Element, argsort, concat, cumulative_sum, gather, pad, scatter_add};
 use crate::pooling;
@@ -41,7 +41,7 @@ impl Call {
         scratch: &Scratch,
         shared: &Shared,
     ) {
-        let Extras { following, packed } = extras;
+        let Extras { following, channelwise, packed } = extras;
         match (self, following) {
             (Call::Product { matmul, offsets }, _) if following.is_some() || packed.is_some() => {
                 let [rows, columns] =
@@ -62,7 +62,9 @@ impl Call {
                     });
                 }
             }
-            (Call::Convolution { convolution, .. }, _) if following.is_some() || packed.is_some() => {
+            (Call::Convolution { convolution, .. }, _)
+                if following.is_some() || channelwise.is_some() || packed.is_some() =>
+            {
                 let [a, b, out] = operand_lengths(convolution);
                 // SAFETY: as above, for parts of the result.
                 let finish = |part: conv::Part| unsafe {
@@ -80,7 +82,8 @@ impl Call {
                     let a = std::slice::from_raw_parts(arg(0).cast::<f32>(), a);
                     let out = std::slice::from_raw_parts_mut(result(0).cast::<f32>(), out);
                     let finish = following.map(|_| &finish as conv::Finish);
-                    convolution.run(a, filters, out, scratch.take(), &shared.pool, finish);
+                    let ending = Ending { each: channelwise, finish };
+                    convolution.run(a, filters, out, scratch.take(), &shared.pool, ending);
                 }
             }
             // SAFETY: the caller's promise.
@@ -140,7 +143,7 @@ impl Call {
             Call::Convolution { convolution, .. } => {
                 let [a, b, out] = operand_lengths(convolution);
                 let (a, b, out) = (floats(0, a), floats(1, b), target(out));
-                convolution.run(a, Filters::Plain(b), out, scratch, &shared.pool, None);
+                convolution.run(a, Filters::Plain(b), out, scratch, &shared.pool, Ending::default());
             }
             Call::Concat { element: 4, .. }
             | Call::Pad { element: 4, .. }

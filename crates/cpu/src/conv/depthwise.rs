@@ -10,7 +10,7 @@
 use super::axis::Axis;
 use super::choose::{DEPTHWISE_BAND_ELEMENTS, DEPTHWISE_STAGED_PIXELS, PACK_GRAIN};
 use super::layout::{Block, Interleaved, align, whole_lines, with_alignment};
-use super::{ConvShape, Direction, Filters, Finish, Part};
+use super::{Channelwise, ConvShape, Direction, Ending, Filters, Part};
 use crate::pool::Pool;
 use crate::simd::{Kernel, Level, Vector};
 use std::ops::Range;
@@ -218,7 +218,7 @@ impl Plan {
         out: &mut [f32],
         scratch: &mut [f32],
         pool: &Pool,
-        finish: Option<Finish>,
+        ending: Ending,
     ) {
         let length = self.packed + self.threads * self.own();
         let (own_packed, rest) = align(scratch)[..length].split_at_mut(self.packed);
@@ -240,7 +240,7 @@ impl Plan {
                 image,
                 staging: image.wrapping_add(self.image),
                 target: out.at(0),
-                finish,
+                ending,
             });
         });
     }
@@ -283,7 +283,7 @@ struct Units<'a> {
     image: *mut f32,
     staging: *mut f32,
     target: *mut f32,
-    finish: Option<Finish<'a>>,
+    ending: Ending<'a>,
 }
 
 impl Kernel for Units<'_> {
@@ -291,7 +291,7 @@ impl Kernel for Units<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Units { plan, units, source, packed, image: padded, staging, target, finish } = self;
+        let Units { plan, units, source, packed, image: padded, staging, target, ending } = self;
         for i in (0..plan.image).step_by(V::LANES) {
             // SAFETY: the area is that long, a multiple of the lanes.
             unsafe { V::zero().store(padded.add(i)) };
@@ -324,13 +324,15 @@ impl Kernel for Units<'_> {
                         pixels: padded,
                         filters: filters.add(multiple * plan.filter_taps * V::LANES),
                         staging,
+                        channel,
                         lanes,
                         lane_stride: targets * target_plane,
+                        each: ending.each,
                     };
                     band.rows::<V>(rows.clone(), to.add(multiple * target_plane));
                 }
             }
-            if let Some(finish) = finish {
+            if let Some(finish) = ending.finish {
                 finish(Part {
                     image,
                     channels: channel * targets..(channel + lanes) * targets,
@@ -353,9 +355,12 @@ struct Band<'a> {
     pixels: *const f32,
     filters: *const f32,
     staging: *mut f32,
+    /// The input channel of the first lane, and how many lanes there are.
+    channel: usize,
     lanes: usize,
     /// Elements from the target plane of one lane to that of the next.
     lane_stride: usize,
+    each: Option<Channelwise>,
 }
 
 impl Band<'_> {
@@ -363,7 +368,7 @@ impl Band<'_> {
     /// The rows are in the band, and `target` is the plane of the first lane.
     #[inline(always)]
     unsafe fn rows<V: Vector>(self, rows: Range<usize>, target: *mut f32) {
-        let Band { plan, lanes, lane_stride, .. } = self;
+        let Band { plan, channel, lanes, lane_stride, each, .. } = self;
         let width = plan.target[1];
         let mut y = rows.start;
         while y < rows.end {
@@ -374,7 +379,8 @@ impl Band<'_> {
                     self.row::<V>(row, self.staging.add((row - y) * width * V::LANES));
                 }
                 let block = Block { lane_stride, lanes, rows: count, width, row_step: width };
-                block.gather::<V>(self.staging, target.add(y * width));
+                let each = each.map(|each| each.of::<V>(channel, &block));
+                block.gather_changed(self.staging, target.add(y * width), each);
             }
             y += count;
         }

@@ -10,7 +10,7 @@ use super::choose::{
     DIRECT_FILTER_ELEMENTS, DIRECT_STAGED_PIXELS, FINISHED_ELEMENTS, direct_bands, joined_rows, tile_pixels,
 };
 use super::layout::{Block, Interleaved, align, whole_lines, with_alignment};
-use super::{ConvShape, Direction, Filters, Finish, Part};
+use super::{ConvShape, Direction, Ending, Filters, Part};
 use crate::pool::{Pool, share};
 use crate::simd::{Kernel, Level, Vector};
 use std::ops::Range;
@@ -144,7 +144,7 @@ impl Plan {
         out: &mut [f32],
         scratch: &mut [f32],
         pool: &Pool,
-        finish: Option<Finish>,
+        ending: Ending,
     ) {
         let length = self.packed + self.threads * self.own();
         let (own_packed, rest) = align(scratch)[..length].split_at_mut(self.packed);
@@ -166,7 +166,7 @@ impl Plan {
                 image,
                 staging: image.wrapping_add(self.image),
                 target: out.at(0),
-                finish,
+                ending,
             });
         });
     }
@@ -252,7 +252,7 @@ struct Units<'a> {
     image: *mut f32,
     staging: *mut f32,
     target: *mut f32,
-    finish: Option<Finish<'a>>,
+    ending: Ending<'a>,
 }
 
 impl Kernel for Units<'_> {
@@ -260,7 +260,7 @@ impl Kernel for Units<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Units { plan, units, source, packed, image: padded, staging, target, finish } = self;
+        let Units { plan, units, source, packed, image: padded, staging, target, ending } = self;
         let chunks = plan.blocks / plan.together;
         let mut padded_image = usize::MAX;
         if plan.is_padded() {
@@ -297,7 +297,7 @@ impl Kernel for Units<'_> {
                 let block = chunk * plan.together;
                 let filters = packed.add(block * plan.source.channels * plan.filter_taps * V::LANES);
                 let target = target.add(image * plan.target.channels * plan.target.plane());
-                let chunk = Chunk { plan, image, pixels, filters, staging, finish };
+                let chunk = Chunk { plan, image, pixels, filters, staging, ending };
                 chunk.rows::<V>(block, share(plan.target.height, plan.bands, band), target);
             }
         }
@@ -312,7 +312,7 @@ struct Chunk<'a> {
     pixels: *const f32,
     filters: *const f32,
     staging: *mut f32,
-    finish: Option<Finish<'a>>,
+    ending: Ending<'a>,
 }
 
 impl Chunk<'_> {
@@ -337,12 +337,13 @@ impl Chunk<'_> {
                     let lanes = V::LANES.min(channels - channel);
                     let block = Block { lane_stride: height * width, lanes, rows, width, row_step: width };
                     let staged = self.staging.add(i * plan.rows * width * V::LANES);
-                    block.gather::<V>(staged, target.add((channel * height + y) * width));
+                    let each = self.ending.each.map(|each| each.of::<V>(channel, &block));
+                    block.gather_changed(staged, target.add((channel * height + y) * width), each);
                 }
             }
             y += rows;
             let is_enough = (y - unfinished) * width * of_chunk.len() >= FINISHED_ELEMENTS;
-            if let Some(finish) = self.finish.filter(|_| is_enough || y == of.end) {
+            if let Some(finish) = self.ending.finish.filter(|_| is_enough || y == of.end) {
                 finish(Part {
                     image: self.image,
                     channels: of_chunk.clone(),

@@ -1,5 +1,6 @@
 //! Bringing something other than the width into the lanes of vectors, and back.
 
+use super::channelwise::OfLanes;
 use crate::simd::{MAX_LANES, Vector};
 
 /// Numbers in a cache line; pieces of scratch memory start at multiples of it.
@@ -84,6 +85,21 @@ impl Block {
     /// `pixels` is readable and `planes` writable as the fields say.
     #[inline(always)]
     pub unsafe fn gather<V: Vector>(self, pixels: *const f32, planes: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe { self.gather_changed::<V>(pixels, planes, None) }
+    }
+
+    /// As [`Block::gather`], with what happens to each vector on the way.
+    ///
+    /// # Safety
+    /// As for [`Block::gather`].
+    #[inline(always)]
+    pub unsafe fn gather_changed<V: Vector>(
+        self,
+        pixels: *const f32,
+        planes: *mut f32,
+        change: Option<OfLanes<V>>,
+    ) {
         let count = self.rows * self.width;
         let mut place = Place { block: self, at: 0, column: 0 };
         let mut start = 0;
@@ -103,6 +119,11 @@ impl Block {
                             square[i] = V::load(pixels.add(place.at * V::LANES));
                             place.skip(1);
                         }
+                    }
+                }
+                if let Some(change) = change {
+                    for i in 0..V::LANES {
+                        square[i] = change.apply(square[i]);
                     }
                 }
                 V::transpose(&mut square);

@@ -14,6 +14,7 @@
 #![allow(clippy::needless_range_loop, reason = "indices name registers, pixels and taps")]
 
 mod axis;
+mod channelwise;
 mod choose;
 mod columns;
 mod depthwise;
@@ -32,8 +33,9 @@ mod winograd;
 mod winograd_product;
 mod winograd_transform;
 
+pub use channelwise::Channelwise;
 pub use choose::choose;
-pub use prepared::{FilterPacking, Filters, Finish, Part, Prepared};
+pub use prepared::{Ending, FilterPacking, Filters, Finish, Part, Prepared};
 
 use crate::pool::Pool;
 use crate::simd::Level;
@@ -335,5 +337,5 @@ pub fn run(
     level: Level,
 ) {
     let prepared = Prepared::new(algorithm, direction, shape, level, pool.threads());
-    prepared.run(a, Filters::Plain(b), out, scratch, pool, None);
+    prepared.run(a, Filters::Plain(b), out, scratch, pool, Ending::default());
 }

@@ -1,8 +1,8 @@
 //! A convolution with everything that can be decided before it runs.
 
 use super::{
-    Algorithm, ConvShape, Direction, Operands, columns, depthwise, depthwise_filter, direct, direct_filter,
-    general, lanes, pointwise, supports, winograd,
+    Algorithm, Channelwise, ConvShape, Direction, Operands, columns, depthwise, depthwise_filter, direct,
+    direct_filter, general, lanes, pointwise, supports, winograd,
 };
 use crate::pool::Pool;
 use crate::simd::Level;
@@ -64,6 +64,15 @@ impl Part {
 
 /// What to do with finished parts, on the thread that has computed them.
 pub type Finish<'a> = &'a (dyn Fn(Part) + Sync);
+
+/// What becomes of the elements of a result.
+#[derive(Clone, Copy, Default)]
+pub struct Ending<'a> {
+    /// What is done with each before it is written, where [`Prepared::changes_channels`] allows that.
+    pub each: Option<Channelwise>,
+    /// What is called with parts of the result that are written, where [`Prepared::tells_parts`] allows that.
+    pub finish: Option<Finish<'a>>,
+}
 
 /// A convolution whose sizes and division among threads are settled.
 pub struct Prepared {
@@ -204,12 +213,26 @@ impl Prepared {
             )
     }
 
-    /// Computes the convolution; see the [module](super) for what `a`, `b` and `out` are. `out` is overwritten. `finish`, where
-    /// [`Prepared::tells_parts`] allows one, is called with parts that cover the result once.
+    /// Whether [`Prepared::run`] can do something with each channel of the result.
+    pub fn changes_channels(&self) -> bool {
+        let ConvShape { in_channels, .. } = self.shape;
+        let is_empty = self.shape.input_len().min(self.shape.output_len()).min(in_channels) == 0;
+        self.direction == Direction::Forward
+            && !is_empty
+            && match self.plan {
+                Plan::Direct(_) | Plan::Winograd(_) => true,
+                // A vector of several outputs for each input channel is not one of neighbours.
+                Plan::Depthwise(_) => self.shape.out_channels == in_channels,
+                _ => false,
+            }
+    }
+
+    /// Computes the convolution; see the [module](super) for what `a`, `b` and `out` are. `out` is overwritten. The parts that
+    /// `ending` is told cover the result once.
     ///
     /// # Panics
-    /// Where a slice does not have the size that the shape gives it, or `scratch` is shorter than
-    /// [`Prepared::scratch_len`].
+    /// Where a slice does not have the size that the shape gives it, `scratch` is shorter than [`Prepared::scratch_len`], or
+    /// this convolution cannot end so.
     pub fn run(
         &self,
         a: &[f32],
@@ -217,8 +240,10 @@ impl Prepared {
         out: &mut [f32],
         scratch: &mut [f32],
         pool: &Pool,
-        finish: Option<Finish>,
+        ending: Ending,
     ) {
+        let finish = ending.finish;
+        assert!(ending.each.is_none() || self.changes_channels(), "{:?} changes no channels", self.algorithm);
         let Prepared { direction, shape, .. } = self;
         let (input, filter, output) = (shape.input_len(), shape.filter_len(), shape.output_len());
         let lengths = match direction {
@@ -249,12 +274,12 @@ impl Prepared {
             return;
         }
         match &self.plan {
-            Plan::Direct(plan) => plan.run(a, b, out, scratch, pool, finish),
+            Plan::Direct(plan) => plan.run(a, b, out, scratch, pool, ending),
             Plan::Columns(plan) => plan.run(a, plain, out, scratch, pool),
-            Plan::Depthwise(plan) => plan.run(a, b, out, scratch, pool, finish),
+            Plan::Depthwise(plan) => plan.run(a, b, out, scratch, pool, ending),
             Plan::DepthwiseFilter(plan) => plan.run(a, plain, out, scratch, pool),
             Plan::Pointwise(plan) => plan.run(a, plain, out, scratch, pool, finish),
-            Plan::Winograd(plan) => plan.run(a, b, out, scratch, pool, finish),
+            Plan::Winograd(plan) => plan.run(a, b, out, scratch, pool, ending),
             Plan::None => match self.algorithm {
                 Algorithm::Lanes => {
                     let operands = Operands { a, b: plain, positions: &[], out, out_positions: &mut [] };

@@ -125,11 +125,39 @@ fn check_parts(prepared: &Prepared, [a, b]: [&[f32]; 2], expected: &[f32], pool:
         }
     };
     let filters = if packed.is_empty() { Filters::Plain(b) } else { Filters::Packed(&packed) };
-    prepared.run(a, filters, &mut out, &mut scratch, pool, Some(&finish));
+    let ending = Ending { finish: Some(&finish), ..Ending::default() };
+    prepared.run(a, filters, &mut out, &mut scratch, pool, ending);
     let same = out.iter().zip(expected).all(|(a, b)| a.to_bits() == b.to_bits());
     assert!(same, "{case}: packed filters give other numbers");
     let once = told.iter().all(|count| count.load(Ordering::Relaxed) == 1);
     assert!(once, "{case}: parts do not cover the result once");
+    if !prepared.changes_channels() {
+        return;
+    }
+    let numbers = |seed: usize| -> Vec<f32> {
+        (0..prepared.shape().out_channels).map(|channel| ((channel * seed) % 11) as f32 - 5.0).collect()
+    };
+    let [mean, scale, shift] = [3, 5, 7].map(numbers);
+    let plane = prepared.shape().output_plane();
+    for (number, relu) in [(0, false), (1, true), (2, true), (3, false)] {
+        // One of them is missing, or none.
+        let of = |place: usize, numbers: &[f32]| (number != place).then_some(numbers.as_ptr());
+        let each = Channelwise { mean: of(1, &mean), scale: of(2, &scale), shift: of(3, &shift), relu };
+        let mut changed = vec![f32::NAN; expected.len()];
+        let ending = Ending { each: Some(each), finish: None };
+        prepared.run(a, filters, &mut changed, &mut scratch, pool, ending);
+        for (index, (&found, &plain)) in changed.iter().zip(expected).enumerate() {
+            let channel = index / plane % mean.len();
+            let take = |place: usize, numbers: &[f32], without: f32| {
+                if number == place { without } else { numbers[channel] }
+            };
+            let mut wanted = (plain - take(1, &mean, 0.0)) * take(2, &scale, 1.0) + take(3, &shift, -0.0);
+            if relu && wanted <= 0.0 {
+                wanted = 0.0;
+            }
+            assert_eq!(found.to_bits(), wanted.to_bits(), "{case}: element {index} of {each:?}");
+        }
+    }
 }
 
 fn pools() -> Vec<Pool> {

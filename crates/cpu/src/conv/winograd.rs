@@ -13,7 +13,7 @@ use super::winograd_transform::{
     FilterSizes, POSITIONS, Pixels, Planes, TILE, Tiles, Tiling, TransformFilterGradients, TransformFilters,
     TransformOutputs, TransformPixels,
 };
-use super::{ConvShape, Direction, Filters, Finish, Part};
+use super::{Channelwise, ConvShape, Direction, Ending, Filters, Finish, Part};
 use crate::pool::Pool;
 use crate::simd::Level;
 use std::ops::Range;
@@ -167,7 +167,7 @@ impl Plan {
         out: &mut [f32],
         scratch: &mut [f32],
         pool: &Pool,
-        finish: Option<Finish>,
+        ending: Ending,
     ) {
         let length = self.memory.shared + self.threads * self.memory.own;
         let scratch = Interleaved::new(&mut align(scratch)[..length]);
@@ -180,9 +180,9 @@ impl Plan {
                 self.filter_gradient_by_tiles(a, b, out, scratch, pool)
             }
             (_, Filters::Plain(b)) if self.splits_channels => {
-                self.convolve_by_channels(a, b, out, scratch, pool, finish)
+                self.convolve_by_channels(a, b, out, scratch, pool, ending)
             }
-            _ => self.convolve_by_tiles(a, b, out, scratch, pool, finish),
+            _ => self.convolve_by_tiles(a, b, out, scratch, pool, ending),
         }
     }
 
@@ -281,6 +281,7 @@ impl Plan {
         tiles: *mut f32,
         staging: *mut f32,
         out: *mut f32,
+        each: Option<Channelwise>,
     ) {
         self.level.call(Products {
             inputs: self.source_tiles(inputs),
@@ -292,6 +293,7 @@ impl Plan {
             tiles: strips.len() * self.tiling.tiles,
         });
         self.level.call(TransformOutputs {
+            each,
             planes: self.target,
             channels: blocks.start * self.lanes..self.target.channels.min(blocks.end * self.lanes),
             tiling: self.tiling,
@@ -310,7 +312,7 @@ impl Plan {
         out: Interleaved,
         scratch: Interleaved,
         pool: &Pool,
-        finish: Option<Finish>,
+        ending: Ending,
     ) {
         if let Filters::Plain(b) = b {
             self.transform_all_filters(b, scratch, pool);
@@ -327,8 +329,9 @@ impl Plan {
             for strips in groups.map(|group| self.strips_of(group)) {
                 self.transform_inputs(a, strips.clone(), strips.start, inputs, staging);
                 let blocks = 0..self.target_blocks;
-                self.outputs(blocks.clone(), strips.clone(), inputs, filters, tiles, staging, out.at(0));
-                if let Some(finish) = finish {
+                let (to, each) = (out.at(0), ending.each);
+                self.outputs(blocks.clone(), strips.clone(), inputs, filters, tiles, staging, to, each);
+                if let Some(finish) = ending.finish {
                     self.tell(finish, blocks, strips);
                 }
             }
@@ -342,7 +345,7 @@ impl Plan {
         out: Interleaved,
         scratch: Interleaved,
         pool: &Pool,
-        finish: Option<Finish>,
+        ending: Ending,
     ) {
         pool.split(self.strips, 1, |thread, strips| {
             self.transform_inputs(a, strips, 0, scratch.at(0), scratch.at(self.own(thread)));
@@ -364,8 +367,9 @@ impl Plan {
                     tiles,
                     staging,
                     out.at(0),
+                    ending.each,
                 );
-                if let Some(finish) = finish {
+                if let Some(finish) = ending.finish {
                     self.tell(finish, blocks, strips);
                 }
             }

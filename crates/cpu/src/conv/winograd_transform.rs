@@ -5,6 +5,7 @@
 //! Gᵀ[(A g Aᵀ) ⊙ (Bᵀ d B)]G for a tile g of the output gradient. Summed over channels or over tiles, ⊙ is 36 matrix
 //! products, one for each position in the 6×6 square. The interpolation points are 0, ±1, ±2 and infinity.
 
+use super::Channelwise;
 use super::layout::{Block, LINE};
 use crate::simd::{Kernel, MAX_LANES, Vector};
 use std::ops::Range;
@@ -278,6 +279,8 @@ unsafe fn gradient_tile<V: Vector>(square: *const f32, width: usize, to: *mut f3
 ///
 /// `channels` are the ones that the tiles hold; the first is a multiple of `LANES`. `target` holds whole batches.
 pub(super) struct TransformOutputs {
+    /// What is done with each element on the way.
+    pub each: Option<Channelwise>,
     pub planes: Planes,
     pub channels: Range<usize>,
     pub tiling: Tiling,
@@ -293,7 +296,8 @@ impl Kernel for TransformOutputs {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let TransformOutputs { planes, channels, tiling, strips, tiles, first_tile, target, staging } = self;
+        let TransformOutputs { each, planes, channels, tiling, strips, tiles, first_tile, target, staging } =
+            self;
         let width = tiling.tiles * TILE;
         let mut tile = first_tile;
         // SAFETY: the fields are as the struct demands; only rows and columns inside the plane are written.
@@ -315,7 +319,8 @@ impl Kernel for TransformOutputs {
                         row_step: width,
                     };
                     let plane = image * planes.image() + channel * planes.height * planes.width;
-                    block.gather::<V>(staging, target.add(plane + strip * TILE * planes.width));
+                    let each = each.map(|each| each.of::<V>(channel, &block));
+                    block.gather_changed(staging, target.add(plane + strip * TILE * planes.width), each);
                     channel += V::LANES;
                 }
                 tile += tiling.tiles;

@@ -21,7 +21,7 @@ const STREAMED_COLUMNS: usize = 256;
 /// Columns of a block, at most, so that the output rows in work stay in the nearest cache.
 const BLOCK_COLUMNS: usize = 1024;
 /// Up to this many tiles of rows, the right side is read where it stands if its rows are contiguous.
-const UNPACKED_ROW_TILES: usize = 2;
+pub(super) const UNPACKED_ROW_TILES: usize = 2;
 /// From so many steps on, a right side with contiguous rows is packed along them: fewer rows do not get in each other's way.
 const PACKED_BY_ROWS_FROM: usize = 64;
 /// Rows of a tile on any instruction set, at most.

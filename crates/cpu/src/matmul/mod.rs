@@ -227,12 +227,12 @@ impl Matmul {
     }
 
     /// The same product for a right side that stays the same from run to run, so that it is packed once: see
-    /// [`Matmul::pack`]. `None` if it is not computed in a way that packs all of the right side.
-    pub(crate) fn keeping_right(&self, threads: usize) -> Option<Matmul> {
+    /// [`Matmul::pack`]. `None` if it is not computed in a way that packs all of the right side, or would take longer.
+    pub fn keeping_right(&self, threads: usize) -> Option<Matmul> {
         let level = self.level;
         let shape = if self.transposed { self.shape.clone().transposed() } else { self.shape.clone() };
         let is_one = shape.outer.is_empty() && shape.batch.iter().product::<usize>() == 1;
-        // What is read where it lies is not packed anyway, and threads share a long contracted axis there.
+        // Vectors along the contracted axis read both sides where they lie.
         if !is_one || self.is_inner || shape.m * shape.n * shape.k == 0 {
             return None;
         }
@@ -243,12 +243,15 @@ impl Matmul {
         if !(0..split.columns).all(starts_panel) {
             return None;
         }
+        if !split::keeping_pays([&self.shape, &shape], [&self.split, &split], level.lanes()) {
+            return None;
+        }
         let (transposed, is_inner, aside) = (false, false, false);
         Some(Matmul { shape, transposed, split, level, is_inner, aside, keeps_right: true })
     }
 
     /// Elements of the right side as it is kept; 0 if it is not.
-    pub(crate) fn packed_len(&self) -> usize {
+    pub fn packed_len(&self) -> usize {
         if !self.keeps_right {
             return 0;
         }
@@ -265,7 +268,7 @@ impl Matmul {
     ///
     /// # Safety
     /// `rhs` is as for [`Matmul::run`]; `to` has room for [`Matmul::packed_len`] elements, and nobody else touches this part.
-    pub(crate) unsafe fn pack(&self, rhs: *const f32, to: *mut f32, part: usize, parts: usize) {
+    pub unsafe fn pack(&self, rhs: *const f32, to: *mut f32, part: usize, parts: usize) {
         let MatmulShape { n, k, rhs: strides, .. } = &self.shape;
         let right = Operand { pointer: rhs, across: strides.column, inner: strides.row, outer: &[] };
         let blocks = self.split.blocks;
@@ -360,7 +363,7 @@ impl Matmul {
     ///
     /// # Safety
     /// As for [`Matmul::run_with`].
-    pub(crate) unsafe fn run_packed(
+    pub unsafe fn run_packed(
         &self,
         [lhs, rhs]: [*const f32; 2],
         packed: Option<*const f32>,

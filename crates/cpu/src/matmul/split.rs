@@ -1,7 +1,7 @@
 //! How a product is divided among threads: an estimate of the time for each way, in vector operations.
 
 use super::MatmulShape;
-use super::block::BLOCK_STEPS;
+use super::block::{BLOCK_STEPS, UNPACKED_ROW_TILES};
 use crate::pool::share;
 use std::ops::Range;
 
@@ -34,14 +34,39 @@ const SCATTER: usize = 2;
 /// Whether the transposed product, whose vectors run along the output's rows, suits the strides and extents better.
 pub(super) fn prefers_transposed(shape: &MatmulShape, lanes: usize) -> bool {
     let time = |shape: &MatmulShape| {
-        let batches: usize = shape.batch.iter().product();
         let split = Split::new(shape, [1, 1, 1], 1);
-        let scattered = shape.out.column != 1 && shape.n != 1;
-        let scatter = if scattered { SCATTER * batches * split.blocks * shape.m * shape.n } else { 0 };
-        split.time(shape, lanes, false) + scatter
+        split.time(shape, lanes, false) + split.scattering(shape)
     };
     // The estimates are rough: stay with the natural order where little is to be gained.
     time(&shape.clone().transposed()) < time(shape) * 19 / 20
+}
+
+/// Whether a product is estimated to take as long as it is without a right side that was packed before, or longer. Packing costs
+/// nothing then, but neither may the product be transposed nor threads share the contracted axis, which is what few columns want.
+///
+/// Microseconds with weights `[in, out]` as they come and kept, AVX-512, one thread and two:
+///
+/// | rows × in → out | one | two | kept by this rule |
+/// |---|---|---|---|
+/// | 1 × 784 → 512 | 33, 27 | 20, 14 | both |
+/// | 32 × 784 → 512 | 284, 236 | 182, 127 | both |
+/// | 32 × 2048 → 1000 | 1588, 1208 | 779, 610 | both |
+/// | 1 × 65,536 → 10 | 137, 83 | 70, 82 | one thread |
+/// | 8 × 4096 → 10 | 25, 21 | 14, 21 | one thread |
+/// | 32 × 4096 → 10 | 63, 81 | 36, 43 | neither |
+/// | 128 × 256 → 10 | 11, 16 | 8, 12 | neither |
+/// | 128 × 512 → 2 | 14, 33 | 8, 17 | neither |
+pub(super) fn keeping_pays(
+    [plain_shape, shape]: [&MatmulShape; 2],
+    [plain, kept]: [&Split; 2],
+    lanes: usize,
+) -> bool {
+    let tiles = plain_shape.m.div_ceil(plain.rows).div_ceil(TILE_ROWS);
+    // What is read where it lies is not packed either.
+    let is_in_place = plain_shape.rhs.column == 1 && tiles <= UNPACKED_ROW_TILES;
+    let plain_time = plain.time(plain_shape, lanes, is_in_place) + plain.scattering(plain_shape);
+    // The estimates are rough, and rows far apart are slower to read than what lies together.
+    kept.time(shape, lanes, true) + kept.scattering(shape) <= plain_time * 21 / 20
 }
 
 impl Split {
@@ -95,7 +120,14 @@ impl Split {
         (range.start * lanes).min(n)..(range.end * lanes).min(n)
     }
 
-    /// The estimated time; the right side may be packed already.
+    /// The estimated time for putting elements at places that are no neighbours.
+    fn scattering(&self, shape: &MatmulShape) -> usize {
+        let batches: usize = shape.batch.iter().product();
+        let scattered = shape.out.column != 1 && shape.n != 1;
+        if scattered { SCATTER * batches * self.blocks * shape.m * shape.n / self.workers } else { 0 }
+    }
+
+    /// The estimated time but for that; the right side may be packed already.
     fn time(&self, shape: &MatmulShape, lanes: usize, is_packed: bool) -> usize {
         let batches: usize = shape.batch.iter().product();
         let tasks = (batches * self.rows * self.columns * self.inner).div_ceil(self.workers);

@@ -132,6 +132,26 @@ fn check(shape: &MatmulShape) {
     }
 }
 
+/// Many columns gain by a right side that was packed before; few columns lose, since their product is better transposed, or its
+/// contracted axis shared among threads.
+#[test]
+fn right_sides_are_kept_where_that_pays() {
+    for level in Level::available() {
+        let keeps = |m, n, k, threads| {
+            let matmul = Matmul::with_level(MatmulShape::contiguous(m, n, k), threads, level);
+            matmul.keeping_right(threads).is_some()
+        };
+        for threads in [1, 2] {
+            for (m, n, k) in [(1, 512, 784), (32, 512, 784), (128, 1000, 2048)] {
+                assert!(keeps(m, n, k, threads), "{m}×{k}×{n} on {threads} threads, {level:?}");
+            }
+            for (m, n, k) in [(128, 2, 512), (128, 2, 65_536), (128, 10, 4096)] {
+                assert!(!keeps(m, n, k, threads), "{m}×{k}×{n} on {threads} threads, {level:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn awkward_extents() {
     for m in [0, 1, 3, 14, 15, 33] {

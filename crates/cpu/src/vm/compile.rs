@@ -16,8 +16,8 @@ use crate::vecmath::half::{BFloat16, Binary16};
 use crate::vecmath::operations::{Operation, block_function, may_be_single};
 use crate::vecmath::update::{BLOCKS, RESULTS, SINGLES, UpdateKind, update_function};
 use dropforge_ir::DType;
+use dropforge_ir::quick_hash::QuickMap;
 use dropforge_plan::kernel::{Access, Affine, Level, LoopKernel, Register};
-use std::collections::HashMap;
 
 /// How often a value changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +56,7 @@ pub(super) fn compile(kernel: &LoopKernel, layout: &Layout, level: Simd, forward
 pub(super) fn live_registers(kernel: &LoopKernel) -> usize {
     let mut most = 0;
     for stage in &kernel.stages {
-        let mut last = HashMap::new();
+        let mut last = QuickMap::default();
         for (at, instruction) in stage.domain.iter().enumerate() {
             for source in instruction.sources() {
                 last.insert(source, at);
@@ -116,16 +116,16 @@ struct Compiler<'a> {
     code: Code,
     uses: Vec<Use>,
     /// Slots of registers: of whole runs, of units, and of the current stage's iterations.
-    values: HashMap<Register, Slot>,
+    values: QuickMap<Register, Slot>,
     /// Row values spread over the lanes of a packed block, and single values filled into one.
-    spread: HashMap<Register, Slot>,
-    filled: HashMap<Register, Slot>,
+    spread: QuickMap<Register, Slot>,
+    filled: QuickMap<Register, Slot>,
     /// Number of steps so far: the time by which lives are measured.
     time: usize,
     /// Values of the current items that are computed in the place where they are stored: their reaches.
-    direct: HashMap<Register, usize>,
+    direct: QuickMap<Register, usize>,
     /// Loads in memory: their operand and position, for conflicts.
-    loads: HashMap<Slot, (usize, Affine)>,
+    loads: QuickMap<Slot, (usize, Affine)>,
     /// Results written early: slot, operand, position and time.
     early: Vec<(usize, Affine, usize)>,
     /// Readings of memory: operand, position and time.
@@ -163,12 +163,12 @@ impl<'a> Compiler<'a> {
             held: Vec::new(),
             code,
             uses: Vec::new(),
-            values: HashMap::new(),
-            spread: HashMap::new(),
-            filled: HashMap::new(),
+            values: QuickMap::default(),
+            spread: QuickMap::default(),
+            filled: QuickMap::default(),
             time: 0,
-            direct: HashMap::new(),
-            loads: HashMap::new(),
+            direct: QuickMap::default(),
+            loads: QuickMap::default(),
             early: Vec::new(),
             readings: Vec::new(),
         }

@@ -10,8 +10,8 @@ use super::compile::{Class, Rate};
 use super::layout::{Kind, Layout};
 use super::superinstruction::{Item, ItemStage, Program};
 use super::tuning;
+use dropforge_ir::quick_hash::QuickSet;
 use dropforge_plan::kernel::{Access, Level, Register};
-use std::collections::HashSet;
 
 fn changes_in_row(class: Class) -> bool {
     class == Class { width: Width::Lanes, rate: Rate::Iteration }
@@ -22,11 +22,11 @@ pub(super) fn held_values(program: &Program, layout: &Layout) -> Vec<Register> {
     if layout.kind != Kind::Streamed || layout.is_single_pass() {
         return Vec::new();
     }
-    let mut held = HashSet::new();
-    let mut known: HashSet<Register> = HashSet::new();
+    let mut held = QuickSet::default();
+    let mut known: QuickSet<Register> = QuickSet::default();
     for stage in &program.stages {
         let defined = || stage.domain.iter().filter_map(Item::target);
-        let repeated: HashSet<Register> = defined().filter(|to| known.contains(to)).collect();
+        let repeated: QuickSet<Register> = defined().filter(|to| known.contains(to)).collect();
         let is_new = |item: &&Item| item.target().is_none_or(|to| !known.contains(&to));
         let read = stage.domain.iter().filter(is_new).flat_map(Item::sources);
         let needed = read.chain(stage.reductions.iter().map(|reduce| reduce.from));
@@ -61,7 +61,7 @@ pub(super) fn needed_items<'a>(
     classes: &[Class],
     is_known: impl Fn(Register) -> bool,
 ) -> Vec<&'a Item> {
-    let mut needed: HashSet<Register> = stage.reductions.iter().map(|reduce| reduce.from).collect();
+    let mut needed: QuickSet<Register> = stage.reductions.iter().map(|reduce| reduce.from).collect();
     let mut items: Vec<&Item> = Vec::new();
     for item in stage.domain.iter().rev() {
         let is_needed = item

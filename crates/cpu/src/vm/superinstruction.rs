@@ -6,9 +6,9 @@ use super::layout::{Kind, Layout};
 use super::updates::find_updates;
 use crate::vecmath::operations::Operation;
 use crate::vecmath::update::UpdateKind;
+use dropforge_ir::quick_hash::{QuickMap, QuickSet};
 use dropforge_ir::{BinaryKind, DType};
 use dropforge_plan::kernel::{Access, Affine, Instruction, Level, LoopKernel, Reduce, Register};
-use std::collections::HashMap;
 
 /// An instruction, computing ones in one form.
 #[derive(Clone, Debug)]
@@ -213,8 +213,8 @@ fn position_class(layout: &Layout, index: &Affine, level: Level) -> Class {
 
 /// Merges a product that only a sum or difference uses into it.
 fn merge(stages: &mut [ItemStage], classes: &[Class]) {
-    let mut readers: HashMap<Register, Vec<Option<Register>>> = HashMap::new();
-    let mut products: HashMap<Register, [Register; 2]> = HashMap::new();
+    let mut readers: QuickMap<Register, Vec<Option<Register>>> = QuickMap::default();
+    let mut products: QuickMap<Register, [Register; 2]> = QuickMap::default();
     for stage in stages.iter() {
         for item in stage.domain.iter().chain(&stage.row) {
             for source in item.sources() {
@@ -273,7 +273,7 @@ fn merge(stages: &mut [ItemStage], classes: &[Class]) {
 /// Drops items whose results nothing needs.
 fn drop_unneeded(stages: &mut [ItemStage]) {
     let mut needed: Vec<Register> = Vec::new();
-    let mut sources: HashMap<Register, Vec<Register>> = HashMap::new();
+    let mut sources: QuickMap<Register, Vec<Register>> = QuickMap::default();
     for stage in stages.iter() {
         for item in stage.domain.iter().chain(&stage.row) {
             match item.target() {
@@ -285,7 +285,7 @@ fn drop_unneeded(stages: &mut [ItemStage]) {
         }
         needed.extend(stage.reductions.iter().map(|reduce| reduce.from));
     }
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = QuickSet::default();
     while let Some(register) = needed.pop() {
         if seen.insert(register)
             && let Some(sources) = sources.get(&register)

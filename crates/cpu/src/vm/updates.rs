@@ -5,9 +5,9 @@ use super::compile::Class;
 use super::superinstruction::Item;
 use crate::vecmath::operations::Operation;
 use crate::vecmath::update::UpdateKind;
+use dropforge_ir::quick_hash::{QuickMap, QuickSet};
 use dropforge_ir::{BinaryKind, DType, UnaryKind};
 use dropforge_plan::kernel::Register;
-use std::collections::{HashMap, HashSet};
 
 /// A formula to look for.
 enum Formula {
@@ -70,22 +70,22 @@ fn formula(kind: UpdateKind) -> Formula {
 /// What the numbers of a formula stand for.
 #[derive(Clone, Default)]
 struct Match {
-    blocks: HashMap<usize, Register>,
-    singles: HashMap<usize, Register>,
-    results: HashMap<usize, Register>,
+    blocks: QuickMap<usize, Register>,
+    singles: QuickMap<usize, Register>,
+    results: QuickMap<usize, Register>,
 }
 
 /// The items of a stage by what they compute.
 struct Definitions<'a> {
-    computed: HashMap<Register, (Operation, &'a [Register])>,
-    loaded: HashSet<Register>,
+    computed: QuickMap<Register, (Operation, &'a [Register])>,
+    loaded: QuickSet<Register>,
     classes: &'a [Class],
 }
 
 impl Definitions<'_> {
     /// Whether a register holds the formula, and then what with.
     fn unify(&self, formula: &Formula, register: Register, known: &Match) -> Option<Match> {
-        let bind = |map: fn(&mut Match) -> &mut HashMap<usize, Register>, number: usize| {
+        let bind = |map: fn(&mut Match) -> &mut QuickMap<usize, Register>, number: usize| {
             let mut known = known.clone();
             let is_this = *map(&mut known).entry(number).or_insert(register) == register;
             is_this.then_some(known)
@@ -137,8 +137,8 @@ pub(super) fn find_updates(items: &mut Vec<Item>, classes: &[Class]) {
 
 /// The item after which everything is known that an update needs, and the update.
 fn find(items: &[Item], classes: &[Class], kind: UpdateKind, formula: &Formula) -> Option<(usize, Item)> {
-    let mut definitions = Definitions { computed: HashMap::new(), loaded: HashSet::new(), classes };
-    let mut stored = HashSet::new();
+    let mut definitions = Definitions { computed: QuickMap::default(), loaded: QuickSet::default(), classes };
+    let mut stored = QuickSet::default();
     for item in items {
         match item {
             Item::Load { to, .. } => {
@@ -158,7 +158,7 @@ fn find(items: &[Item], classes: &[Class], kind: UpdateKind, formula: &Formula) 
         let Item::Compute { to: root, .. } = item else { return None };
         let found = definitions.unify(formula, *root, &Match::default())?;
         let list =
-            |map: &HashMap<usize, Register>| (0..map.len()).map(|number| map[&number]).collect::<Vec<_>>();
+            |map: &QuickMap<usize, Register>| (0..map.len()).map(|number| map[&number]).collect::<Vec<_>>();
         let (blocks, singles, to) = (list(&found.blocks), list(&found.singles), list(&found.results));
         let one_class = blocks.iter().chain(&to).all(|one| classes[one.index()] == classes[root.index()]);
         (one_class && to.iter().all(|one| stored.contains(one)))
@@ -169,7 +169,7 @@ fn find(items: &[Item], classes: &[Class], kind: UpdateKind, formula: &Formula) 
 /// Replaces the item at `at` by an update, after which all come that read its results.
 fn replace(items: &mut Vec<Item>, at: usize, update: Item) {
     let Item::Update { to: results, .. } = &update else { return };
-    let mut late: HashSet<Register> = results.iter().copied().collect();
+    let mut late: QuickSet<Register> = results.iter().copied().collect();
     let is_replaced = |item: &Item| item.target().is_some_and(|to| results.contains(&to));
     let mut before = Vec::new();
     let mut after = Vec::new();

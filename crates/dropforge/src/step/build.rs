@@ -17,9 +17,10 @@ use crate::tensor::lower::{Leaves, Lowering};
 use crate::tensor::node::Node;
 use crate::tensor::{Runtime, Tensor};
 use dropforge_data::Normalization;
+use dropforge_ir::quick_hash::QuickSet;
 use dropforge_ir::{DType, Program, ValueType};
 use dropforge_runtime::{Argument, BufferRef, Choices, Executable, Options, load_with};
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// The outputs that a program of a step may have beside those of the task, by name.
@@ -281,10 +282,10 @@ fn assemble(
 }
 
 /// Everything that outputs and new states are computed from.
-fn used(trace: &Trace, outputs: &[(impl AsRef<str>, Tensor)]) -> HashSet<*const Node> {
+fn used(trace: &Trace, outputs: &[(impl AsRef<str>, Tensor)]) -> QuickSet<*const Node> {
     let writes = trace.states.iter().filter_map(|state| state.write.as_ref());
     let all: Vec<&Tensor> = outputs.iter().map(|(_, value)| value).chain(writes).collect();
-    let mut used = HashSet::new();
+    let mut used = QuickSet::default();
     walk(&all, |node, _| {
         used.insert(Arc::as_ptr(node));
         true

@@ -4,14 +4,14 @@ use super::Tensor;
 use super::node::{Action, Application, Gradient, Node, Place, Source, attach, fail, poison};
 use super::runtime::Runtime;
 use crate::error::{Error, Result};
-use std::collections::HashSet;
+use dropforge_ir::quick_hash::QuickSet;
 use std::panic::Location;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 /// Visits every node below some tensors once, without recursion. `enter` is given the node and its application and
 /// says whether to go below it.
 pub(crate) fn walk(tensors: &[&Tensor], mut enter: impl FnMut(&Arc<Node>, Option<&Application>) -> bool) {
-    let mut seen = HashSet::new();
+    let mut seen = QuickSet::default();
     let mut waiting: Vec<Arc<Node>> = tensors.iter().rev().map(|tensor| tensor.node.clone()).collect();
     while let Some(node) = waiting.pop() {
         if !seen.insert(Arc::as_ptr(&node)) {

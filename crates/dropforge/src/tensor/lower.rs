@@ -4,8 +4,8 @@ use super::Tensor;
 use super::check::IndexCheck;
 use super::node::{Action, Application, Node, Source};
 use dropforge_ir::gradient::append_gradients;
+use dropforge_ir::quick_hash::QuickMap;
 use dropforge_ir::{Array, DType, Error, Literal, Op, Origin, Program, Result, Value};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// How elements that exist already enter the program.
@@ -28,8 +28,8 @@ pub(crate) struct Lowering {
     /// Values that say whether indices are right.
     checks: Vec<(Value, IndexCheck)>,
     sort: Leaves,
-    values: HashMap<*const Node, Value>,
-    results: HashMap<*const Application, Vec<Value>>,
+    values: QuickMap<*const Node, Value>,
+    results: QuickMap<*const Application, Vec<Value>>,
     /// The applications of `results`.
     applications: Vec<Arc<Application>>,
     /// Stand-ins for values through which no gradient may flow, and what they stand for.
@@ -53,8 +53,8 @@ impl Lowering {
             leaves: Vec::new(),
             checks: Vec::new(),
             sort,
-            values: HashMap::new(),
-            results: HashMap::new(),
+            values: QuickMap::default(),
+            results: QuickMap::default(),
             applications: Vec::new(),
             detached: Vec::new(),
             seen: Vec::new(),
@@ -183,7 +183,7 @@ impl Lowering {
     /// Values at the end of long chains that somebody besides this graph holds, with their tensors. A loop that reads one
     /// thing and carries another along would otherwise compute its whole past again in each round.
     pub fn carried(&self) -> Vec<(Tensor, Value)> {
-        let mut inside: HashMap<*const Node, usize> = HashMap::new();
+        let mut inside: QuickMap<*const Node, usize> = QuickMap::default();
         for arg in self.applications.iter().flat_map(|application| &application.args) {
             *inside.entry(Arc::as_ptr(&arg.node)).or_default() += 1;
         }
@@ -240,7 +240,7 @@ fn contains_gradients(tensors: &[&Tensor]) -> bool {
 
 /// Replaces the stand-ins, which were inputs so that gradients stop at them, by what they stand for.
 fn resolve_detached(old: &Program, detached: &[(Value, Value)]) -> Result<Program> {
-    let detached: HashMap<Value, Value> = detached.iter().copied().collect();
+    let detached: QuickMap<Value, Value> = detached.iter().copied().collect();
     let mut new = Program::new(old.name.clone());
     let mut map: Vec<Option<Value>> = vec![None; old.value_count()];
     let get = |map: &[Option<Value>], value: Value| {

@@ -154,7 +154,8 @@ fn layers_can_be_shared_as_pointers() {
     assert_eq!(Network::compile(boxed, [3]).unwrap().parameter_count(), 8);
 }
 
-/// What compiling a deep network costs grows like its depth: by the square, 4 times the layers would take 16 times as long.
+/// What compiling a deep network costs grows like its depth, with an optimizer that keeps states, too: by the square, twice the
+/// layers would take four times as long.
 #[test]
 fn deep_networks_compile_in_linear_time() {
     let time = |depth: usize| {
@@ -163,16 +164,16 @@ fn deep_networks_compile_in_linear_time() {
         };
         let (x, y) = (Tensor::zeros([8, 16]), Tensor::from_vec(vec![0; 8], [8]));
         let start = std::time::Instant::now();
-        compile(net, cross_entropy(), Sgd::new(0.01), (&x, &y)).unwrap();
-        start.elapsed()
+        compile(net, cross_entropy(), Adam::new(0.01), (&x, &y)).unwrap();
+        start.elapsed().as_secs_f64()
     };
-    let mut found = Vec::new();
-    for _ in 0..5 {
-        let (short, long) = (time(60), time(240));
-        if long < 8 * short {
+    // The least of several tries, since other programs run on the machine as well.
+    let (mut short, mut long) = (f64::INFINITY, f64::INFINITY);
+    for _ in 0..8 {
+        (short, long) = (short.min(time(100)), long.min(time(200)));
+        if long <= 2.6 * short {
             return;
         }
-        found.push((short, long));
     }
-    panic!("60 and 240 layers take {found:?}");
+    panic!("100 layers take {short} seconds, 200 layers {long}");
 }

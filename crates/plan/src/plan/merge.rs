@@ -15,9 +15,10 @@ use crate::fuse::results;
 use crate::kernel::LoopKernel;
 use crate::topology::{followers, sorted};
 use crate::tuning::{MERGE_CANDIDATES, MERGE_SEARCH, MERGED_BYTES};
+use dropforge_ir::quick_hash::{QuickMap, QuickSet};
 use dropforge_ir::{Op, Value};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::BinaryHeap;
 
 /// What decides whether kernels merge.
 struct Merging<'a> {
@@ -26,9 +27,9 @@ struct Merging<'a> {
     /// For each unit those that wait for it directly.
     followers: Vec<Vec<usize>>,
     /// The units that store or read each value.
-    readers: HashMap<Value, Vec<usize>>,
+    readers: QuickMap<Value, Vec<usize>>,
     /// Results of the program.
-    ends: HashSet<Value>,
+    ends: QuickSet<Value>,
     /// The place of each unit in an order in which it comes after its sources.
     position: Vec<usize>,
 }
@@ -39,11 +40,11 @@ impl Planner<'_> {
         &self,
         emitted: &[Option<Emitted>],
         sources: &[Vec<usize>],
-        alone: &HashSet<usize>,
+        alone: &QuickSet<usize>,
     ) -> Vec<Vec<usize>> {
         let merging = Merging::new(self, sources);
         let mut only_last: Vec<bool> = Vec::new();
-        let mut open: HashMap<&LoopKernel, Vec<usize>> = HashMap::new();
+        let mut open: QuickMap<&LoopKernel, Vec<usize>> = QuickMap::default();
         let mut sets: Vec<Vec<usize>> = Vec::new();
         // In the order of the program, so that instances are too.
         let mut units: Vec<usize> = (0..self.fusion.units.len()).collect();
@@ -88,7 +89,7 @@ impl<'a> Merging<'a> {
         for (place, unit) in sorted(sources).into_iter().enumerate() {
             position[unit] = place;
         }
-        let mut readers: HashMap<Value, Vec<usize>> = HashMap::new();
+        let mut readers: QuickMap<Value, Vec<usize>> = QuickMap::default();
         for (number, unit) in planner.fusion.units.iter().enumerate() {
             planner.reads(unit).into_iter().for_each(|value| readers.entry(value).or_default().push(number));
         }
@@ -100,7 +101,7 @@ impl<'a> Merging<'a> {
     /// kernels stay apart.
     fn waits(&self, unit: usize, other: usize) -> bool {
         let first = self.position[other];
-        let mut seen = HashSet::new();
+        let mut seen = QuickSet::default();
         // The earliest first, which are the closest to the other.
         let mut open = BinaryHeap::from([Reverse((self.position[unit], unit))]);
         while let Some(Reverse((_, unit))) = open.pop() {

@@ -8,8 +8,8 @@ use crate::emit::{Emitted, emit};
 use crate::fuse::{Fusion, Unit, call_view, fuse, results};
 use crate::kernel::{Instance, LoopKernel};
 use crate::view::View;
+use dropforge_ir::quick_hash::{QuickMap, QuickSet};
 use dropforge_ir::{Literal, NodeId, Op, Origin, Program, Result, Value, ValueType};
-use std::collections::{HashMap, HashSet};
 
 /// Where a buffer lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -176,7 +176,7 @@ pub fn plan(program: &Program) -> Result<Plan> {
 /// Gives every output and state write a value of its own that is computed, not a leaf: ports can then be places.
 fn own_results(program: &Program) -> Result<Program> {
     let mut new = program.clone();
-    let mut seen = HashSet::new();
+    let mut seen = QuickSet::default();
     let mut own = |new: &mut Program, value: Value| -> Result<Value> {
         if !new.definition(value).op.is_leaf() && seen.insert(value) {
             return Ok(value);
@@ -209,11 +209,11 @@ struct Planner<'a> {
     program: &'a Program,
     fusion: &'a Fusion,
     /// The unit that stores each value that others read.
-    stored_by: HashMap<Value, usize>,
+    stored_by: QuickMap<Value, usize>,
     /// The values that states are written with.
-    written: HashSet<Value>,
+    written: QuickSet<Value>,
     buffers: Vec<BufferInfo>,
-    numbers: HashMap<Value, usize>,
+    numbers: QuickMap<Value, usize>,
     constants: Vec<Literal>,
 }
 
@@ -222,13 +222,13 @@ impl<'a> Planner<'a> {
         let mut planner = Planner {
             program,
             fusion,
-            stored_by: HashMap::new(),
+            stored_by: QuickMap::default(),
             written: program.states.iter().filter_map(|state| state.write).collect(),
             buffers: Vec::new(),
-            numbers: HashMap::new(),
+            numbers: QuickMap::default(),
             constants: Vec::new(),
         };
-        let needed: HashSet<Value> = planner.values_in_memory();
+        let needed: QuickSet<Value> = planner.values_in_memory();
         for (number, unit) in fusion.units.iter().enumerate() {
             for node in unit.nodes() {
                 for &value in &program.node(node).results {
@@ -263,14 +263,14 @@ impl<'a> Planner<'a> {
             }
         }
         if reads.len() > 1 {
-            let mut seen = HashSet::with_capacity(reads.len());
+            let mut seen = QuickSet::with_capacity_and_hasher(reads.len(), Default::default());
             reads.retain(|value| seen.insert(*value));
         }
         reads
     }
 
-    fn values_in_memory(&self) -> HashSet<Value> {
-        let mut needed: HashSet<Value> = results(self.program).into_iter().collect();
+    fn values_in_memory(&self) -> QuickSet<Value> {
+        let mut needed: QuickSet<Value> = results(self.program).into_iter().collect();
         for unit in &self.fusion.units {
             needed.extend(self.reads(unit));
             // A library operation fills all its results.
@@ -292,7 +292,7 @@ impl<'a> Planner<'a> {
             .collect();
         let mut sources = self.sources();
         let pairs = self.pair_updates(&emitted, &mut sources);
-        let paired: HashSet<usize> = pairs.values().copied().collect();
+        let paired: QuickSet<usize> = pairs.values().copied().collect();
         let sets = self.merge_instances(&emitted, &sources, &paired);
         let steps: Vec<Vec<Draft>> = self
             .order(&emitted, &sources, &pairs, sets)

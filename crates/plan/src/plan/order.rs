@@ -4,9 +4,10 @@ use super::Planner;
 use crate::emit::Emitted;
 use crate::fuse::{Unit, fixed_nodes, results};
 use crate::topology::{Topology, followers, sorted};
+use dropforge_ir::quick_hash::{QuickMap, QuickSet};
 use dropforge_ir::{Op, Value};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::BinaryHeap;
 
 impl Planner<'_> {
     /// For each unit the units that store what it reads, each once.
@@ -29,20 +30,20 @@ impl Planner<'_> {
         &self,
         emitted: &[Option<Emitted>],
         sources: &mut [Vec<usize>],
-    ) -> HashMap<usize, usize> {
+    ) -> QuickMap<usize, usize> {
         let units = &self.fusion.units;
-        let mut readers: HashMap<Value, Vec<usize>> = HashMap::new();
+        let mut readers: QuickMap<Value, Vec<usize>> = QuickMap::default();
         for (number, unit) in units.iter().enumerate() {
             for value in self.reads(unit) {
                 readers.entry(value).or_default().push(number);
             }
         }
-        let ends: HashSet<Value> = results(self.program).into_iter().collect();
-        let replaced_by: HashMap<Value, Value> =
+        let ends: QuickSet<Value> = results(self.program).into_iter().collect();
+        let replaced_by: QuickMap<Value, Value> =
             self.program.states.iter().filter_map(|state| Some((state.write?, state.value))).collect();
         let mut waits = Waits::new(sources);
-        let mut pairs = HashMap::new();
-        let mut paired = HashSet::new();
+        let mut pairs = QuickMap::default();
+        let mut paired = QuickSet::default();
         for (product, unit) in units.iter().enumerate() {
             let Unit::Call(node) = unit else { continue };
             let node = self.program.node(*node);
@@ -89,7 +90,7 @@ impl Planner<'_> {
         &self,
         emitted: &[Option<Emitted>],
         sources: &[Vec<usize>],
-        pairs: &HashMap<usize, usize>,
+        pairs: &QuickMap<usize, usize>,
         sets: Vec<Vec<usize>>,
     ) -> Vec<Vec<usize>> {
         let mut set_of = vec![0; sources.len()];
@@ -168,7 +169,7 @@ impl Waits {
     /// Whether a unit has to wait for another, directly or not, or is it.
     fn comes_after(&self, sources: &[Vec<usize>], unit: usize, other: usize) -> bool {
         let first = self.topology.key(other);
-        let mut seen = HashSet::new();
+        let mut seen = QuickSet::default();
         let mut open = vec![unit];
         while let Some(unit) = open.pop() {
             if unit == other {
@@ -186,7 +187,7 @@ impl Waits {
         others.iter().for_each(|&other| self.followers[other].push(unit));
         let Some(&last) = others.iter().max_by_key(|&&other| self.topology.key(other)) else { return };
         let end = self.topology.key(last);
-        let mut seen = HashSet::new();
+        let mut seen = QuickSet::default();
         let mut open = vec![unit];
         while let Some(unit) = open.pop() {
             if self.topology.key(unit) < end && seen.insert(unit) {

@@ -4,14 +4,15 @@ use super::{Draft, Place, Planner};
 use crate::emit::Walk;
 use crate::fuse::Unit;
 use crate::memory::{Lifetime, Placement, place};
+use dropforge_ir::quick_hash::{QuickMap, QuickSet};
 use dropforge_ir::{Op, Value};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 impl Planner<'_> {
     /// Puts outputs into their ports, and written values into their states where nothing reads the old state later.
-    pub(super) fn place_results(&mut self, steps: &[Vec<Draft>]) -> HashSet<Value> {
-        let mut position: HashMap<Value, usize> = HashMap::new();
-        let mut last_read: HashMap<Value, usize> = HashMap::new();
+    pub(super) fn place_results(&mut self, steps: &[Vec<Draft>]) -> QuickSet<Value> {
+        let mut position: QuickMap<Value, usize> = QuickMap::default();
+        let mut last_read: QuickMap<Value, usize> = QuickMap::default();
         for (step, drafts) in steps.iter().enumerate() {
             for draft in drafts {
                 let unit = &self.fusion.units[draft.unit];
@@ -27,7 +28,7 @@ impl Planner<'_> {
                 }
             }
         }
-        let mut direct = HashSet::new();
+        let mut direct = QuickSet::default();
         for (index, state) in self.program.states.iter().enumerate() {
             let Some(write) = state.write else { continue };
             let written_at = position[&write];
@@ -97,7 +98,7 @@ impl Planner<'_> {
         let is_gradient = |op: &Op| {
             matches!(op, Op::ConvolutionInputGradient { .. } | Op::ConvolutionFilterGradient { .. })
         };
-        let mut readers: HashMap<Value, Vec<usize>> = HashMap::new();
+        let mut readers: QuickMap<Value, Vec<usize>> = QuickMap::default();
         for (step, drafts) in steps.iter().enumerate() {
             for draft in drafts {
                 for value in self.reads(&self.fusion.units[draft.unit]) {
@@ -140,7 +141,7 @@ impl Planner<'_> {
     pub(super) fn place_arena(
         &mut self,
         steps: &[Vec<Draft>],
-        direct: &HashSet<Value>,
+        direct: &QuickSet<Value>,
         epilogues: &[bool],
         deferred: &[Option<usize>],
     ) -> Placement {
@@ -175,12 +176,12 @@ impl Planner<'_> {
             }
         }
         // slot[b] is the buffer whose place b takes.
-        let mut slot: HashMap<usize, usize> = HashMap::new();
+        let mut slot: QuickMap<usize, usize> = QuickMap::default();
         for (step, drafts) in steps.iter().enumerate() {
             if drafts.len() != 1 || drafts[0].emitted.is_none() {
                 continue;
             }
-            let mut taken = HashSet::new();
+            let mut taken = QuickSet::default();
             let touched = self.touched(&drafts[0]);
             for &result in touched.iter().filter(|value| in_arena(self, **value)) {
                 let number = self.numbers[&result];

@@ -14,6 +14,7 @@ pub struct Value(pub u32);
 
 impl Value {
     /// Position in tables indexed by value.
+    #[inline]
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -34,6 +35,7 @@ pub struct NodeId(pub u32);
 
 impl NodeId {
     /// Position in tables indexed by node.
+    #[inline]
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -133,41 +135,49 @@ impl Program {
     }
 
     /// The nodes in execution order.
+    #[inline]
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
     /// One node.
+    #[inline]
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.index()]
     }
 
     /// Number of values.
+    #[inline]
     pub fn value_count(&self) -> usize {
         self.types.len()
     }
 
     /// The type of a value.
+    #[inline]
     pub fn ty(&self, value: Value) -> &ValueType {
         &self.types[value.index()]
     }
 
     /// The shape of a value.
+    #[inline]
     pub fn shape(&self, value: Value) -> &Shape {
         &self.ty(value).shape
     }
 
     /// The element type of a value.
+    #[inline]
     pub fn dtype(&self, value: Value) -> DType {
         self.ty(value).dtype
     }
 
     /// The node that makes a value.
+    #[inline]
     pub fn definition(&self, value: Value) -> &Node {
         self.node(self.definitions[value.index()])
     }
 
     /// The id of the node that makes a value.
+    #[inline]
     pub fn definition_id(&self, value: Value) -> NodeId {
         self.definitions[value.index()]
     }
@@ -349,6 +359,10 @@ impl Program {
         mut rewrite: impl FnMut(&mut Program, &Node, &[Value]) -> Result<Vec<Value>>,
     ) -> Result<Program> {
         let mut new = Program::new(self.name.clone());
+        // Most passes change little.
+        new.nodes.reserve(self.nodes.len());
+        new.types.reserve(self.types.len());
+        new.definitions.reserve(self.definitions.len());
         let mut map: Vec<Option<Value>> = vec![None; self.value_count()];
         let mut args = Vec::new();
         for (index, node) in self.nodes.iter().enumerate() {

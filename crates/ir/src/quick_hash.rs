@@ -17,11 +17,13 @@ const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
 pub struct QuickHasher(u64);
 
 impl Hasher for QuickHasher {
+    #[inline]
     fn finish(&self) -> u64 {
         // A product is mixed best in its upper half; tables look at both ends.
         self.0 ^ (self.0 >> 32)
     }
 
+    #[inline]
     fn write(&mut self, bytes: &[u8]) {
         for chunk in bytes.chunks(8) {
             let mut word = [0; 8];
@@ -30,22 +32,27 @@ impl Hasher for QuickHasher {
         }
     }
 
+    #[inline]
     fn write_u8(&mut self, number: u8) {
         self.write_u64(number.into());
     }
 
+    #[inline]
     fn write_u16(&mut self, number: u16) {
         self.write_u64(number.into());
     }
 
+    #[inline]
     fn write_u32(&mut self, number: u32) {
         self.write_u64(number.into());
     }
 
+    #[inline]
     fn write_u64(&mut self, number: u64) {
         self.0 = (self.0.rotate_left(23) ^ number).wrapping_mul(FACTOR);
     }
 
+    #[inline]
     fn write_usize(&mut self, number: usize) {
         self.write_u64(number as u64);
     }

@@ -138,8 +138,15 @@ pub fn choose(shape: &ConvShape, direction: Direction, level: Level, threads: us
     let many_channels = shape.in_channels.min(shape.out_channels) >= WINOGRAD_CHANNELS;
     let tiles = shape.batch * shape.output().map(|extent| extent.div_ceil(TILE)).iter().product::<usize>();
     let many_tiles = tiles >= WINOGRAD_LEAST_TILES;
+    // The direct input gradient of a filter of one tap is as fast as the convolution: 114 GFLOP/s beside 97 by columns on one core of
+    // a Zen 4 with 256 and 512 channels.
+    let gradient_suits_columns = match direction {
+        Direction::Forward => false,
+        Direction::InputGradient => shape.kernel != [1; 2],
+        Direction::FilterGradient => true,
+    };
     let few_pixels = shape.output_plane() <= COLUMN_PIXELS
-        && direction != Direction::Forward
+        && gradient_suits_columns
         && shape.in_channels.min(shape.out_channels) >= COLUMN_CHANNELS;
     if padding_dominates(shape) {
         return Algorithm::General;

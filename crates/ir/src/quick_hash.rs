@@ -20,7 +20,8 @@ impl Hasher for QuickHasher {
     #[inline]
     fn finish(&self) -> u64 {
         // A product is mixed best in its upper half; tables look at both ends.
-        self.0 ^ (self.0 >> 32)
+        let mixed = (self.0 ^ (self.0 >> 32)).wrapping_mul(FACTOR);
+        mixed ^ (mixed >> 32)
     }
 
     #[inline]

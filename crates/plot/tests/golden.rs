@@ -70,9 +70,14 @@ fn layers() {
         kind: kind.into(),
         output: output.into(),
         about: "no parameters".into(),
+        reads: Vec::new(),
     };
     let all = vec![layer("0", "conv", "6×28×28"), layer("0.1", "relu", "6×28×28"), layer("1", "dense", "10")];
     check("layers", &Layers::new("Network", all).svg());
+    let reads = [vec![], vec![0], vec![1], vec![0], vec![2, 3], vec![], vec![0, 4, 5, 9]];
+    let all = reads.into_iter().enumerate();
+    let all = all.map(|(index, reads)| LayerBox { reads, ..layer(&index.to_string(), "dense", "10") });
+    check("branches", &Layers::new("Network", all.collect()).svg());
 }
 
 /// Nothing, too much, and what is no number are drawn as well as they can be.

@@ -428,6 +428,7 @@ fn network(parts: &Parts) -> Option<Figure> {
             kind: row.layer.clone(),
             output,
             about: format!("{} parameters{}", number(row.parameters as f64), behind(parts, &row.path)),
+            reads: row.reads.clone(),
         }
     };
     Some(Figure::Layers(Layers::new("Network", summary.rows.iter().map(layer).collect())))

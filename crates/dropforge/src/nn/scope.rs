@@ -2,7 +2,7 @@
 
 use super::layer::Layer;
 use super::reparametrised::WeightRule;
-use super::trace::{Mode, Passed, StateKind, Trace};
+use super::trace::{Mode, StateKind, Trace};
 use crate::init::Init;
 use crate::tensor::node::{Place, apply, fail, poison};
 use crate::tensor::{IntoShape, Tag, Tensor};
@@ -303,8 +303,7 @@ impl Scope {
     }
 
     fn record(&self, layer: String, output: &Tensor) {
-        let passed = Passed { path: self.path.to_string(), layer, output: output.shape().clone() };
-        self.trace.borrow_mut().layers.push(passed);
+        self.trace.borrow_mut().pass(self.path.to_string(), layer, output);
     }
 
     fn place(&self, caller: &'static Location<'static>) -> Place {

@@ -2,11 +2,12 @@
 
 use crate::init::Init;
 use crate::tensor::Tensor;
+use crate::tensor::gradient::walk;
 use crate::tensor::node::{Node, Place, Source};
 use dropforge_ir::{DType, Error, Shape, ValueType};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::panic::Location;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// What a network is traced for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +51,8 @@ pub(crate) struct Passed {
     pub path: String,
     pub layer: String,
     pub output: Shape,
+    /// Numbers of the layers that it reads, with no other layer between.
+    pub reads: Vec<usize>,
 }
 
 /// Everything that one tracing collects.
@@ -61,6 +64,8 @@ pub(crate) struct Trace {
     pub error: Option<Error>,
     by_name: HashMap<String, usize>,
     by_node: HashMap<*const Node, usize>,
+    /// Which layer gives a node. Weak handles keep the addresses from being used again.
+    given: HashMap<*const Node, (usize, Weak<Node>)>,
     /// Handles of states that are shared, through which they may be written again.
     shared: Vec<Tensor>,
     /// What layers add to the loss.
@@ -80,11 +85,30 @@ impl Trace {
             error: None,
             by_name: HashMap::new(),
             by_node: HashMap::new(),
+            given: HashMap::new(),
             shared: Vec::new(),
             losses: Vec::new(),
             streams: HashMap::new(),
             taken_streams: HashMap::new(),
         }
+    }
+
+    /// Notes a layer that has been passed.
+    pub fn pass(&mut self, path: String, layer: String, output: &Tensor) {
+        let mut reads = BTreeSet::new();
+        walk(&[output], |node, _| match self.given.get(&Arc::as_ptr(node)) {
+            Some((index, _)) => {
+                reads.insert(*index);
+                false
+            }
+            // What was there before tracing has a history of its own.
+            None => node.traced,
+        });
+        // A layer that changes nothing, such as dropout in evaluation, gives what it reads: from now on it is read instead.
+        let own = (self.layers.len(), Arc::downgrade(&output.node));
+        self.given.insert(Arc::as_ptr(&output.node), own);
+        let (output, reads) = (output.shape().clone(), reads.into_iter().collect());
+        self.layers.push(Passed { path, layer, output, reads });
     }
 
     /// Declares a state; its name must be new, unless states are `shared`: then the state that there is is used again, as

@@ -141,17 +141,20 @@ pub(super) struct Layer {
     /// Shape of what it gives, the batch included.
     pub output: Vec<usize>,
     pub parameters: usize,
+    /// Numbers of the rows that it reads; runs of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<usize>,
 }
 
 impl Layer {
     pub fn of(row: &SummaryRow) -> Layer {
-        let SummaryRow { path, layer, output, parameters } = row.clone();
-        Layer { path, layer, output: output.to_vec(), parameters }
+        let SummaryRow { path, layer, output, parameters, reads } = row.clone();
+        Layer { path, layer, output: output.to_vec(), parameters, reads }
     }
 
     pub fn row(self) -> SummaryRow {
-        let Layer { path, layer, output, parameters } = self;
-        SummaryRow { path, layer, output: output.into(), parameters }
+        let Layer { path, layer, output, parameters, reads } = self;
+        SummaryRow { path, layer, output: output.into(), parameters, reads }
     }
 }
 

@@ -18,6 +18,8 @@ pub struct SummaryRow {
     pub output: Shape,
     /// Number of elements of its own parameters.
     pub parameters: usize,
+    /// Numbers of the rows that it reads, with no other row between; none if it reads the inputs alone.
+    pub reads: Vec<usize>,
 }
 
 /// The layers of a network in the order in which values pass them.
@@ -50,6 +52,7 @@ impl Summary {
                 layer: passed.layer.clone(),
                 output: passed.output.clone(),
                 parameters: own(&passed.path),
+                reads: passed.reads.clone(),
             })
             .collect();
         let program = &traced.program;

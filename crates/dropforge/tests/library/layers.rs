@@ -177,6 +177,37 @@ layer  kind             output           parameters
 }
 
 #[test]
+fn the_summary_says_which_layers_are_read() {
+    let net = seq![
+        "first" => dense(4),
+        "block" => residual(seq![dense(4), dropout(0.5), relu()]),
+        |scope: &Scope, x: &Tensor| {
+            let (left, right) = (scope.layer("left", &dense(3), x), scope.layer("right", &dense(3), x));
+            left + right
+        },
+        "last" => dense(2)
+    ];
+    let summary = NetworkBuilder::new(net).summary([5]).unwrap();
+    let read = |path: &str| -> Vec<&str> {
+        let row =
+            summary.rows.iter().find(|row| row.path.ends_with(path)).unwrap_or_else(|| panic!("no {path}"));
+        row.reads.iter().map(|&index| summary.rows[index].path.as_str()).collect()
+    };
+    let paths: Vec<&str> = summary.rows.iter().map(|row| row.path.as_str()).collect();
+    assert!(read("first").is_empty(), "{paths:?}");
+    assert_eq!(read("block.0"), ["first"]);
+    // Dropout changes nothing here, and stands between all the same.
+    assert_eq!(read("block.1"), ["block.0"]);
+    assert_eq!(read("block.2"), ["block.1"]);
+    assert_eq!(read("left"), ["first", "block.2"]);
+    assert_eq!(read("right"), read("left"));
+    assert_eq!(
+        read("last").iter().map(|path| path.rsplit('.').next().unwrap()).collect::<Vec<_>>(),
+        ["left", "right"]
+    );
+}
+
+#[test]
 fn further_activations() {
     check("relu6", relu6());
     check("celu", celu(0.7));

@@ -31,7 +31,9 @@ pre{background:var(--panel);border:1px solid var(--line);border-radius:8px;paddi
 summary{cursor:pointer;color:var(--soft)}
 .zoom figure{max-width:680px;max-height:900px;overflow:auto}.zoom:has(:checked) figure{max-width:none;max-height:none}
 .zoom:has(:checked) svg{width:1600px}
-@media print{body{max-width:none;padding:0}details:not([open]){display:none}pre{white-space:pre-wrap}}
+@media print{body{max-width:none;padding:0}pre{white-space:pre-wrap}h2,h3{break-after:avoid}tr,.mistakes div{break-inside:avoid}
+thead{display:table-header-group}details::details-content{content-visibility:visible;display:block;block-size:auto}
+summary{display:none}.zoom label{display:none}}
 ";
 
 /// A table of so many layers is open from the start, and so on paper.

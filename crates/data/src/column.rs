@@ -108,19 +108,24 @@ impl fmt::Display for UnknownCategories {
 }
 
 impl UnknownCategories {
-    /// Counts a value of a column, if it is unknown.
-    pub(crate) fn note(all: &mut Vec<UnknownCategories>, column: &Column, value: &str, line: Option<usize>) {
+    /// Counts a value of a column, if it is unknown; `noted` is where those of this column are counted.
+    pub(crate) fn note(
+        all: &mut Vec<UnknownCategories>,
+        noted: &mut Option<usize>,
+        column: &Column,
+        value: &str,
+        line: usize,
+    ) {
         if !column.is_unknown(value) {
             return;
         }
-        match all.iter_mut().find(|known| known.column == column.name()) {
+        match noted.and_then(|at| all.get_mut(at)) {
             Some(known) => known.count += 1,
-            None => all.push(UnknownCategories {
-                column: column.name().into(),
-                count: 1,
-                first: value.trim().into(),
-                line,
-            }),
+            None => {
+                *noted = Some(all.len());
+                let (column, first) = (column.name().into(), value.trim().into());
+                all.push(UnknownCategories { column, count: 1, first, line: Some(line) });
+            }
         }
     }
 }

@@ -38,6 +38,10 @@ pub struct Field {
     /// How raw data becomes these numbers, so that later inputs get the same as those trained on.
     #[serde(default)]
     pub preparation: Preparation,
+    /// Names of the columns of a file that the numbers stand in, in order, where they come from such a file and the preparation
+    /// does not name them: later files are read by them. Empty by default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
 }
 
 impl Field {
@@ -49,6 +53,7 @@ impl Field {
             shape: shape.to_vec(),
             role: Role::Numbers,
             preparation: Preparation::None,
+            columns: Vec::new(),
         }
     }
 
@@ -67,6 +72,12 @@ impl Field {
     #[must_use]
     pub fn prepared(self, preparation: Preparation) -> Field {
         Field { preparation, ..self }
+    }
+
+    /// The same, read from the columns of these names.
+    #[must_use]
+    pub fn from_columns<S: Into<String>>(self, names: impl IntoIterator<Item = S>) -> Field {
+        Field { columns: names.into_iter().map(Into::into).collect(), ..self }
     }
 
     /// How many elements a sample has: the product of the shape.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::folder::ImageFolder;
 use crate::image_file::Place;
-use crate::separated::{separator, split_rows};
+use crate::lines::Lines;
 use crate::{Error, Result, file};
 
 /// Far above what a list of files takes.
@@ -141,21 +141,25 @@ fn place(
 }
 
 fn table(text: &str, options: &ManifestOptions) -> std::result::Result<Vec<Entry>, String> {
-    let mut rows = split_rows(text, separator(text))?.into_iter();
-    let Some((_, header)) = rows.next() else { return Err("is empty".into()) };
-    let image = place(&header, options.image.as_deref(), &IMAGE, "path of an image")?;
-    let class = place(&header, options.class.as_deref(), &CLASS, "class")?;
-    let split = place(&header, options.split.as_deref(), &SPLIT, "split");
+    let lines = Lines::parse(text, &[])?;
+    let header = lines.header();
+    let image = place(header, options.image.as_deref(), &IMAGE, "path of an image")?;
+    let class = place(header, options.class.as_deref(), &CLASS, "class")?;
+    let split = place(header, options.split.as_deref(), &SPLIT, "split");
     let split = if options.split.is_some() { Some(split?) } else { split.ok() };
-    rows.map(|(line, row)| {
-        let value = |at: usize, what: &str| {
-            let value = row.get(at).map(|value| value.trim()).filter(|value| !value.is_empty());
-            value.map(String::from).ok_or_else(|| format!("line {line} has no {what}"))
-        };
-        let split = split.and_then(|at| value(at, "").ok());
-        Ok(Entry { line, image: value(image, "path")?, class: value(class, "class")?, split })
-    })
-    .collect()
+    let entry = |row: usize| {
+        let line = lines.line(row);
+        let value =
+            |at: usize| Some(lines.value(row, at)).filter(|value| !value.is_empty()).map(String::from);
+        let needed = |at: usize, what: &str| value(at).ok_or_else(|| format!("line {line} has no {what}"));
+        Ok(Entry {
+            line,
+            image: needed(image, "path")?,
+            class: needed(class, "class")?,
+            split: split.and_then(value),
+        })
+    };
+    (0..lines.count()).map(entry).collect()
 }
 
 fn json_lines(text: &str, options: &ManifestOptions) -> std::result::Result<Vec<Entry>, String> {

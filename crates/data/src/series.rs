@@ -1,10 +1,11 @@
 //! Numbers that follow one another in time, and windows of them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::column::parse_number;
-use crate::separated::{separator, split_rows};
+use crate::column::{Kind, is_missing, parse_number, shortened};
+use crate::lines::Lines;
 use crate::table::read_text;
 use crate::{
     Description, ElementType, Error, Field, INPUT, Normalization, Preparation, Request, Result, Sample,
@@ -81,47 +82,68 @@ impl Series {
         Ok(Series { name, columns, left_out: Vec::new(), values: Arc::new(values), first: 0, rows })
     }
 
-    /// Reads a CSV or TSV file, plain or gzip, whose first line names the columns. Columns whose first value is no number, such as
-    /// dates, are left out, as are those that are named.
+    /// Reads a CSV or TSV file, plain or gzip, whose first line names the columns. Columns without numbers, such as dates, are
+    /// left out, as are those that are named.
     ///
     /// # Errors
-    /// The file cannot be read, there is no column of numbers, or a number is missing later; the message names the line.
+    /// The file cannot be read, lines have different numbers of values, there is no column of numbers, or a column of numbers has a
+    /// value that is missing or none; the message names line and column.
     pub fn open(path: impl AsRef<Path>, ignore: &[String]) -> Result<Series> {
-        let path = path.as_ref();
-        let text = read_text(path)?;
-        let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        Series::parse(&name, &text, ignore).map_err(|reason| Error::at_file(path, reason))
+        Series::read(path.as_ref(), |lines| {
+            let ignore =
+                ignore.iter().map(|column| lines.place(column)).collect::<std::result::Result<_, _>>();
+            let ignore: BTreeSet<usize> = ignore?;
+            let (mut taken, mut left_out) = (Vec::new(), Vec::new());
+            for at in (0..lines.header().len()).filter(|at| !ignore.contains(at)) {
+                let list = if holds_numbers(lines, at)? { &mut taken } else { &mut left_out };
+                list.push(at);
+            }
+            Ok((taken, left_out))
+        })
     }
 
-    fn parse(name: &str, text: &str, ignore: &[String]) -> std::result::Result<Series, String> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut rows = split_rows(text, separator(text))?.into_iter();
-        let (_, header) = rows.next().ok_or("is empty")?;
-        let header: Vec<String> = header.iter().map(|name| name.trim().to_string()).collect();
-        if let Some(unknown) = ignore.iter().find(|name| !header.contains(name)) {
-            return Err(format!("has no column `{unknown}`, only {}", header.join(", ")));
+    /// As [`Series::open`], these columns alone and in this order, wherever they stand in the file: those that a model was trained
+    /// on. Others are not looked at.
+    ///
+    /// # Errors
+    /// As for [`Series::open`], or a column is not there.
+    pub fn open_columns(path: impl AsRef<Path>, columns: &[String]) -> Result<Series> {
+        Series::read(path.as_ref(), |lines| {
+            let places =
+                columns.iter().map(|column| lines.place(column)).collect::<std::result::Result<_, _>>();
+            Ok((places?, Vec::new()))
+        })
+    }
+
+    /// The columns that `choose` takes, and the names of those that it leaves out.
+    fn read(
+        path: &Path,
+        choose: impl FnOnce(&Lines) -> std::result::Result<(Vec<usize>, Vec<usize>), String>,
+    ) -> Result<Series> {
+        let failed = |reason: String| Error::at_file(path, reason);
+        let lines = Lines::parse(&read_text(path)?, &[]).map_err(failed)?;
+        let (taken, left_out) = choose(&lines).map_err(failed)?;
+        let names =
+            |places: &[usize]| places.iter().map(|&at| lines.header()[at].clone()).collect::<Vec<_>>();
+        if taken.is_empty() {
+            return Err(failed(format!("has no column of numbers, only {}", names(&left_out).join(", "))));
         }
-        let mut rows = rows.peekable();
-        let (_, first) = rows.peek().ok_or("has no rows behind its first line")?;
-        let is_number =
-            |at: usize| first.get(at).is_some_and(|text| matches!(parse_number(text), Ok(Some(_))));
-        let (mut taken, mut left_out) = (Vec::new(), Vec::new());
-        for (at, column) in header.iter().enumerate().filter(|(_, column)| !ignore.contains(column)) {
-            if is_number(at) { taken.push(at) } else { left_out.push(column.clone()) }
-        }
-        let mut values = Vec::new();
-        for (line, row) in rows {
+        let mut values = Vec::with_capacity(lines.count() * taken.len());
+        for row in 0..lines.count() {
             for &at in &taken {
-                let text = row.get(at).map_or("", String::as_str);
-                let number = parse_number(text).ok().flatten().ok_or_else(|| {
-                    format!("line {line}: `{}` in {} is no number; fill it first", text.trim(), header[at])
-                })?;
-                values.push(number as f32);
+                let text = lines.value(row, at);
+                let number = parse_number(text).ok().flatten().map(|number| number as f32);
+                values.push(number.filter(|number| number.is_finite()).ok_or_else(|| {
+                    let (line, column, text) = (lines.line(row), &lines.header()[at], shortened(text));
+                    failed(format!(
+                        "line {line}: column `{column}` holds numbers, `{text}` is none that can be taken; fill it first"
+                    ))
+                })?);
             }
         }
-        let columns = taken.into_iter().map(|at| header[at].clone());
-        let series = Series::new(name, columns, values).map_err(|error| error.to_string())?;
-        Ok(Series { left_out, ..series })
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        let series = Series::new(name, names(&taken), values).map_err(|error| failed(error.to_string()))?;
+        Ok(Series { left_out: names(&left_out), ..series })
     }
 
     /// Names of the columns.
@@ -204,9 +226,11 @@ impl Series {
             Normalization::new(&each(&|column| by.channel(column).0), &each(&|column| by.channel(column).1))?;
         let input = Field::numbers(INPUT, ElementType::F32, &[self.columns.len(), *length]);
         let target = Field::numbers(TARGET, ElementType::F32, &[targets.len() * ahead]);
+        let input = input.prepared(Preparation::Numbers { normalization: by.clone() });
+        let target = target.prepared(Preparation::Numbers { normalization: target_by });
         let description = Description::new(&self.name)
-            .with(input.prepared(Preparation::Numbers { normalization: by.clone() }))
-            .with(target.prepared(Preparation::Numbers { normalization: target_by }));
+            .with(input.from_columns(self.columns.iter().cloned()))
+            .with(target.from_columns(targets.iter().map(|&column| self.columns[column].clone())));
         let count = (self.rows - needed) / step + 1;
         Ok(Windows {
             series: self.clone(),
@@ -221,6 +245,16 @@ impl Series {
     fn at(&self, row: usize, column: usize) -> f32 {
         self.values[(self.first + row) * self.columns.len() + column]
     }
+}
+
+/// Whether a column is one of numbers: a date or a name is none, wherever digits stand in it.
+fn holds_numbers(lines: &Lines, at: usize) -> std::result::Result<bool, String> {
+    let is_number = |text: &str| !is_missing(text) && text.replace(',', ".").parse::<f64>().is_ok();
+    if !lines.column(at).any(is_number) {
+        return Ok(false);
+    }
+    let advice = |column: &str, _: &str| format!("or leave the column out (ignore={column})");
+    Ok(lines.kind(at, advice)? == Kind::Numbers)
 }
 
 /// Windows of a [`Series`]; made by [`Series::windows`].
@@ -307,8 +341,41 @@ mod tests {
         let options = WindowOptions { targets: vec!["sideways".into()], ..options };
         assert!(message(train.windows(&options, &by)).contains("no column `sideways`, only up, down"));
         let broken = folder.write("b.csv", b"t,x\n1,2\n2,\n");
-        assert!(message(Series::open(&broken, &[])).contains("line 3: `` in x is no number"));
+        assert!(message(Series::open(&broken, &[])).contains("line 3: column `x` holds numbers, `` is none"));
         assert!(message(Series::open(&broken, &["y".into()])).contains("no column `y`"));
         assert!(message(series.split(10)).contains("cannot be split"));
+    }
+
+    #[test]
+    fn columns_are_told_by_their_names() {
+        let folder = Folder::new("series-names");
+        let refused = |text: &str| message(Series::open(folder.write("a.csv", text.as_bytes()), &[]));
+        // A value that is missing, in the first row too, is no reason to drop its column.
+        let first = refused("day,x\n1.1.2020,NA\n2.1.2020,3\n");
+        assert!(first.contains("line 2: column `x` holds numbers, `NA` is none"), "{first}");
+        assert!(
+            refused("x,y\n1,2\n3\n").contains("line 3 has 1 values, the first line names 2: `y` has none")
+        );
+        assert!(refused("x,y\n1,2\n3,4,5\n").contains("line 3 has 3 values"));
+        assert!(refused("x,x\n1,2\n").contains("two columns are called `x`"));
+        assert!(refused("x\n1e39\n").contains("line 2: column `x` holds numbers, `1e39` is none"));
+        let comma = refused("x;y\n1,5;1\n2,5;2\n");
+        assert!(comma.contains("line 2: column `x`") && comma.contains("a point alone"), "{comma}");
+        assert!(refused("day\n1.1.2020\n").contains("has no column of numbers, only day"));
+        // Another file, in another order.
+        let path = folder.write("b.csv", b"y,odd,x\n1,?,2\n3,4,5\n");
+        let series = Series::open_columns(&path, &["x".into(), "y".into()]).unwrap();
+        let expected: (&[String], &[f32]) = (&["x".into(), "y".into()], &[2.0, 1.0, 5.0, 3.0]);
+        assert_eq!((series.columns(), &series.values[..]), expected);
+        let options = WindowOptions { length: 1, targets: vec!["y".into()], ..WindowOptions::default() };
+        let windows = series.windows(&options, &Normalization::identity()).unwrap();
+        let columns = |field: &str| windows.description().field(field).unwrap().columns.clone();
+        assert_eq!(
+            (columns("input"), columns("target")),
+            (vec!["x".into(), "y".into()], vec!["y".to_string()])
+        );
+        assert!(
+            message(Series::open_columns(&path, &["z".into()])).contains("no column `z`, only y, odd, x")
+        );
     }
 }

@@ -1,13 +1,11 @@
 //! Tables of mixed columns from CSV and TSV files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
-use crate::column::{
-    Column, Kind, UnknownCategories, is_missing, is_written_otherwise, parse_number, shortened,
-};
+use crate::column::{Column, Kind, UnknownCategories, is_missing, parse_number, shortened};
+use crate::lines::Lines;
 use crate::random::Random;
-use crate::separated::{separator, split_rows};
 use crate::{
     Dataset, Description, ElementType, Error, Field, INPUT, Normalization, Preparation, Result, TARGET,
     Values, file,
@@ -78,66 +76,7 @@ pub struct Table {
     numeric: Vec<bool>,
     /// Whether a target of numbers stays as it stands.
     unscaled: bool,
-    rows: Vec<Vec<String>>,
-}
-
-/// The lines of a table, before anything is known of its columns.
-struct Lines {
-    header: Vec<String>,
-    /// Values, with the line in which each row begins.
-    rows: Vec<(usize, Vec<String>)>,
-}
-
-impl Lines {
-    /// Values that are one of `missing` become empty.
-    fn parse(text: &str, missing: &[String]) -> std::result::Result<Lines, String> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut rows = split_rows(text, separator(text))?;
-        if rows.len() < 2 {
-            return Err("has no rows under a first line with the names of the columns".into());
-        }
-        let header = rows.remove(0).1;
-        for (at, column) in header.iter().enumerate() {
-            if header[..at].contains(column) {
-                return Err(format!("two columns are called `{}`; rename one", shortened(column)));
-            }
-        }
-        for (line, row) in &mut rows {
-            if row.len() != header.len() {
-                let (values, columns) = (row.len(), header.len());
-                return Err(format!("line {line} has {values} values, the first line names {columns}"));
-            }
-            row.iter_mut()
-                .filter(|value| missing.iter().any(|m| m.trim() == value.trim()))
-                .for_each(String::clear);
-        }
-        Ok(Lines { header, rows })
-    }
-
-    /// The position of a column.
-    fn place(&self, column: &str) -> std::result::Result<usize, String> {
-        self.header.iter().position(|name| name == column).ok_or_else(|| {
-            let names: Vec<String> = self.header.iter().take(20).map(|name| shortened(name)).collect();
-            format!("there is no column `{column}`, only {}", names.join(", "))
-        })
-    }
-
-    /// What a column is taken as.
-    fn kind(&self, at: usize) -> std::result::Result<Kind, String> {
-        Kind::of(self.rows.iter().map(|(_, row)| row[at].as_str())).map_err(|row| {
-            let (line, values) = &self.rows[row];
-            let (column, value) = (&self.header[at], shortened(values[at].trim()));
-            let what = match is_written_otherwise(values[at].trim()) {
-                true => "write it with digits and a point alone, such as 1234.5",
-                false => "mend it",
-            };
-            let quoted = value.replace(',', "%2C");
-            format!(
-                "line {line}: column `{column}` holds numbers, but for `{value}`; {what}, or say that it stands for a missing value \
-                 (missing={quoted}), or that the column holds categories (categories={column})"
-            )
-        })
-    }
+    lines: Lines,
 }
 
 impl Table {
@@ -152,6 +91,28 @@ impl Table {
         Table::parse(&path.display().to_string(), &read_text(path)?, options)
     }
 
+    /// As [`Table::open`], with the columns of a description in its order, wherever they stand in the file: those that a model was
+    /// trained on. Others are not looked at. The target is that of the description unless the options name another column.
+    ///
+    /// # Errors
+    /// As for [`Table::open`]; besides, the description is of no table, or a column of it is not there.
+    pub fn open_like(
+        path: impl AsRef<Path>,
+        options: &TableOptions,
+        description: &Description,
+    ) -> Result<Table> {
+        let path = path.as_ref();
+        let name = path.display().to_string();
+        let failed = |reason: String| Error::new(format!("{name}: {reason}"));
+        let lines = Lines::parse(&read_text(path)?, &options.missing).map_err(failed)?;
+        let places = places_of(&lines, description).map_err(failed)?;
+        let target = match description.target() {
+            Some(_) => target_of(&lines, options, description, &places).map_err(failed)?,
+            None => lines.header().len() - 1,
+        };
+        Table::of_lines(&name, lines, options, places, target)
+    }
+
     /// As [`Table::open`], from a text; `name` is for messages.
     ///
     /// # Errors
@@ -160,32 +121,48 @@ impl Table {
         let failed = |reason: String| Error::new(format!("{name}: {reason}"));
         let lines = Lines::parse(text, &options.missing).map_err(failed)?;
         let place = |column: &str| lines.place(column).map_err(failed);
-        let target_place = options.target.as_deref().map_or(Ok(lines.header.len() - 1), place)?;
-        let set =
-            |names: &[String]| names.iter().map(|name| place(name)).collect::<Result<BTreeSet<usize>>>();
-        let (ignored, categories) = (set(&options.ignore)?, set(&options.categories)?);
-        let places: Vec<usize> =
-            (0..lines.header.len()).filter(|at| *at != target_place && !ignored.contains(at)).collect();
+        let target_place = options.target.as_deref().map_or(Ok(lines.header().len() - 1), place)?;
+        let ignored =
+            options.ignore.iter().map(|column| place(column)).collect::<Result<BTreeSet<usize>>>()?;
+        let places =
+            (0..lines.header().len()).filter(|at| *at != target_place && !ignored.contains(at)).collect();
+        Table::of_lines(name, lines, options, places, target_place)
+    }
+
+    fn of_lines(
+        name: &str,
+        lines: Lines,
+        options: &TableOptions,
+        places: Vec<usize>,
+        target_place: usize,
+    ) -> Result<Table> {
+        let failed = |reason: String| Error::new(format!("{name}: {reason}"));
+        let header = lines.header();
+        let categories = options.categories.iter().map(|column| lines.place(column).map_err(failed));
+        let categories = categories.collect::<Result<BTreeSet<usize>>>()?;
         if places.is_empty() {
             return Err(failed("there is no column to predict from".into()));
         }
-        for (line, row) in &lines.rows {
-            if is_missing(&row[target_place]) {
-                let target = &lines.header[target_place];
-                return Err(failed(format!(
-                    "line {line} has no value of the target `{target}`; remove the line"
-                )));
-            }
+        if let Some(row) = lines.column(target_place).position(is_missing) {
+            let (line, target) = (lines.line(row), &header[target_place]);
+            return Err(failed(format!(
+                "line {line} has no value of the target `{target}`; remove the line"
+            )));
         }
-        let mut numeric = vec![false; lines.header.len()];
+        let advice = |column: &str, value: &str| {
+            let quoted = value.replace(',', "%2C");
+            format!(
+                "or say that it stands for a missing value (missing={quoted}), or that the column holds categories \
+                 (categories={column})"
+            )
+        };
+        let mut numeric = vec![false; header.len()];
         for &at in places.iter().chain([&target_place]) {
             let told = categories.contains(&at) || at == target_place && options.classes;
-            numeric[at] = !told && lines.kind(at).map_err(failed)? == Kind::Numbers;
+            numeric[at] = !told && lines.kind(at, advice).map_err(failed)? == Kind::Numbers;
         }
-        let Lines { header, rows } = lines;
-        let rows: Vec<Vec<String>> = rows.into_iter().map(|(_, row)| row).collect();
         for &at in places.iter().chain([&target_place]).filter(|&&at| !numeric[at]) {
-            let texts: BTreeSet<&str> = rows.iter().map(|row| row[at].trim()).collect();
+            let texts: BTreeSet<&str> = lines.column(at).collect();
             if texts.len() > MOST_CATEGORIES {
                 let (column, count) = (&header[at], texts.len());
                 return Err(failed(format!(
@@ -194,11 +171,10 @@ impl Table {
             }
         }
         let classes = (!numeric[target_place])
-            .then(|| rows.iter().map(|row| row[target_place].trim().to_string()).collect::<BTreeSet<_>>());
+            .then(|| lines.column(target_place).map(String::from).collect::<BTreeSet<_>>());
         let is_yes_or_no = |no: f64| {
-            rows.iter().all(|row| {
-                parse_number(&row[target_place]).ok().flatten().is_some_and(|x| x == no || x == 1.0)
-            })
+            let mut numbers = lines.column(target_place).map(|text| parse_number(text).ok().flatten());
+            numbers.all(|number| number.is_some_and(|x| x == no || x == 1.0))
         };
         Ok(Table {
             unscaled: options.unscaled.unwrap_or_else(|| is_yes_or_no(0.0) || is_yes_or_no(-1.0)),
@@ -209,13 +185,13 @@ impl Table {
             target_place,
             classes: classes.map(|classes| classes.into_iter().collect()),
             numeric,
-            rows,
+            lines,
         })
     }
 
     /// How many rows there are.
     pub fn count(&self) -> usize {
-        self.rows.len()
+        self.lines.count()
     }
 
     /// The name of the column to predict.
@@ -232,11 +208,11 @@ impl Table {
             count => format!("{} and {} more", texts[..SHOWN].join(", "), count - SHOWN),
         };
         let texts = |at: usize| -> BTreeSet<&str> {
-            self.rows.iter().map(|row| row[at].trim()).filter(|text| !is_missing(text)).collect()
+            self.lines.column(at).filter(|text| !is_missing(text)).collect()
         };
         let (mut numbers, mut categories) = (Vec::new(), Vec::new());
         for (name, &at) in self.columns.iter().zip(&self.places) {
-            let missing = self.rows.iter().filter(|row| is_missing(&row[at])).count();
+            let missing = self.lines.column(at).filter(|text| is_missing(text)).count();
             let gaps = if missing > 0 { format!(", {missing} missing") } else { String::new() };
             let name = shortened(name);
             match self.numeric[at] {
@@ -260,13 +236,13 @@ impl Table {
         )
     }
 
-    /// The rows of a file as a run has them that was trained on a table: the columns of its description by their names, with the
-    /// means, deviations and categories of that. A file without the target, which is the last column unless the options name it,
-    /// gives inputs alone, to predict from; other columns are passed over.
+    /// The rows of a file as a run has them that was trained on a table: the columns of its description by their names, in
+    /// whatever order they stand, with the means, deviations and categories of that. Other columns are passed over. A description
+    /// without a target gives inputs alone, to predict from.
     ///
     /// # Errors
-    /// As for [`Table::open`]; besides, the description is of no table, a column of it is not there, or a value is no number or no
-    /// class of it. The message names the line.
+    /// As for [`Table::open`]; besides, the description is of no table, a column of it or its target is not there, or a value is no
+    /// number or no class of it. The message names line and column.
     pub fn open_as(
         path: impl AsRef<Path>,
         options: &TableOptions,
@@ -276,60 +252,11 @@ impl Table {
         let name = path.display().to_string();
         let failed = |reason: String| Error::new(format!("{name}: {reason}"));
         let lines = Lines::parse(&read_text(path)?, &options.missing).map_err(failed)?;
-        let Some(Preparation::Table { columns }) = description.input().map(|input| &input.preparation) else {
-            return Err(failed("is a table, and the model was trained on something else".into()));
-        };
-        let places = columns.iter().map(|column| lines.place(column.name()).map_err(failed));
-        let places = places.collect::<Result<Vec<usize>>>()?;
-        let last = Some(lines.header.len() - 1).filter(|at| !places.contains(at));
-        let target = match &options.target {
-            Some(name) => lines.header.iter().position(|column| column == name),
-            None => last,
-        };
-        let target = description.target().zip(target);
-        let (mut inputs, mut unknown) = (Vec::new(), Vec::new());
-        for (line, row) in &lines.rows {
-            let at_line = |error: Error| failed(format!("line {line}: {error}"));
-            for (column, &at) in columns.iter().zip(&places) {
-                UnknownCategories::note(&mut unknown, column, &row[at], Some(*line));
-                column.write(&row[at], &mut inputs).map_err(at_line)?;
-            }
-        }
-        let mut same = Description::new(name.clone());
-        same.fields = description.fields.clone();
-        same.target_name.clone_from(&description.target_name);
-        let Some((field, at)) = target else {
-            same.fields.retain(|field| field.name != TARGET);
-            return Ok(Dataset::new(same, vec![inputs.into()])?.with_unknown(unknown));
-        };
-        let texts = || lines.rows.iter().map(|(line, row)| (line, row[at].trim()));
-        let wrong = |line: &usize, text: &str, what: &str| {
-            failed(format!(
-                "line {line}: `{}` of the target `{}` is {what}",
-                shortened(text),
-                lines.header[at]
-            ))
-        };
-        let targets: Values = match field.classes() {
-            Some(classes) => {
-                let number = |text: &str| classes.iter().position(|class| class == text);
-                let targets = texts().map(|(line, text)| {
-                    number(text)
-                        .map(|class| class as i32)
-                        .ok_or_else(|| wrong(line, text, "no class of the model"))
-                });
-                targets.collect::<Result<Vec<i32>>>()?.into()
-            }
-            None => {
-                let (mean, std) = field.preparation.normalization().map_or((0.0, 1.0), |n| n.channel(0));
-                let targets = texts().map(|(line, text)| match parse_number(text) {
-                    Ok(Some(number)) => Ok(((number - f64::from(mean)) / f64::from(std)) as f32),
-                    _ => Err(wrong(line, text, "no number")),
-                });
-                targets.collect::<Result<Vec<f32>>>()?.into()
-            }
-        };
-        Ok(Dataset::new(same, vec![inputs.into(), targets])?.with_unknown(unknown))
+        let places = places_of(&lines, description).map_err(failed)?;
+        let target = description.target().map(|_| target_of(&lines, options, description, &places));
+        let target = target.transpose().map_err(failed)?;
+        let same = Description { name: name.clone(), ..description.clone() };
+        samples(&lines, 0..lines.count(), same, &places, target)
     }
 
     /// All rows as samples; means, deviations and categories are those of all rows.
@@ -337,8 +264,8 @@ impl Table {
     /// # Errors
     /// A number is too large.
     pub fn dataset(&self) -> Result<Dataset> {
-        let all: Vec<usize> = (0..self.rows.len()).collect();
-        self.samples(&all, &self.description(&all))
+        let all: Vec<usize> = (0..self.count()).collect();
+        self.samples(&all, self.description(&all))
     }
 
     /// Rows to train on, `fraction` of them as chosen by `seed`, and the rest to measure on. Means, deviations and categories
@@ -347,7 +274,37 @@ impl Table {
     /// # Errors
     /// `fraction` leaves a part empty, or a number is too large.
     pub fn split(&self, fraction: f64, seed: u64) -> Result<(Dataset, Dataset)> {
-        let mut order: Vec<usize> = (0..self.rows.len()).collect();
+        let (train, test) = self.parts(fraction, seed)?;
+        let description = self.description(&train);
+        Ok((self.samples(&train, description.clone())?, self.samples(&test, description)?))
+    }
+
+    /// As [`Table::split`], with the means, deviations and categories of a description in place of those that are found: that of the
+    /// model which [`Table::open_like`] was told.
+    ///
+    /// # Errors
+    /// As for [`Table::split`]; the description has other columns, or a value is no number or no class of it.
+    pub fn split_as(
+        &self,
+        fraction: f64,
+        seed: u64,
+        description: &Description,
+    ) -> Result<(Dataset, Dataset)> {
+        let names = table_columns(description)
+            .map_err(|reason| Error::new(format!("{}: {reason}", self.name)))?
+            .iter()
+            .map(Column::name);
+        if !names.eq(self.columns.iter().map(String::as_str)) {
+            return Err(Error::new(format!("{}: the model has other columns", self.name)));
+        }
+        let (train, test) = self.parts(fraction, seed)?;
+        let same = Description { name: self.name.clone(), ..description.clone() };
+        Ok((self.samples(&train, same.clone())?, self.samples(&test, same)?))
+    }
+
+    /// Numbers of the rows to train on and of the others, sorted.
+    fn parts(&self, fraction: f64, seed: u64) -> Result<(Vec<usize>, Vec<usize>)> {
+        let mut order: Vec<usize> = (0..self.count()).collect();
         Random::new(&[seed, TABLE_STREAM]).shuffle(&mut order);
         let count = (order.len() as f64 * fraction).round() as usize;
         if !(1..order.len()).contains(&count) {
@@ -357,11 +314,10 @@ impl Table {
                 order.len()
             )));
         }
-        let (train, test) = order.split_at_mut(count);
-        train.sort_unstable();
+        let mut test = order.split_off(count);
+        order.sort_unstable();
         test.sort_unstable();
-        let description = self.description(train);
-        Ok((self.samples(train, &description)?, self.samples(test, &description)?))
+        Ok((order, test))
     }
 
     /// What samples look like by these rows.
@@ -393,15 +349,15 @@ impl Table {
             let (mean, std, missing) = self.statistics(at, rows);
             return Column::Number { name: name.into(), mean, std, missing };
         }
-        let texts = rows.iter().map(|&row| self.rows[row][at].trim()).filter(|text| !is_missing(text));
-        let texts: BTreeSet<String> = texts.map(String::from).collect();
-        Column::Category { name: name.into(), texts: texts.into_iter().collect() }
+        let texts = rows.iter().map(|&row| self.lines.value(row, at)).filter(|text| !is_missing(text));
+        let texts: BTreeSet<&str> = texts.collect();
+        Column::Category { name: name.into(), texts: texts.into_iter().map(String::from).collect() }
     }
 
     /// Mean, deviation and whether a value is missing, by these rows.
     fn statistics(&self, at: usize, rows: &[usize]) -> (f64, f64, bool) {
         let numbers: Vec<f64> =
-            rows.iter().filter_map(|&row| parse_number(&self.rows[row][at]).ok().flatten()).collect();
+            rows.iter().filter_map(|&row| parse_number(self.lines.value(row, at)).ok().flatten()).collect();
         let count = numbers.len().max(1) as f64;
         let mean = numbers.iter().sum::<f64>() / count;
         let variance = numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
@@ -410,37 +366,100 @@ impl Table {
         (mean, std, numbers.len() < rows.len())
     }
 
-    fn samples(&self, rows: &[usize], description: &Description) -> Result<Dataset> {
-        let Preparation::Table { columns } = &description.fields[0].preparation else {
-            return Err(Error::new(format!("{}: is no table", self.name)));
-        };
-        let (mut inputs, mut unknown) = (Vec::new(), Vec::new());
-        for &row in rows {
-            for (column, &at) in columns.iter().zip(&self.places) {
-                UnknownCategories::note(&mut unknown, column, &self.rows[row][at], None);
-                column.write(&self.rows[row][at], &mut inputs)?;
-            }
-        }
-        let texts = rows.iter().map(|&row| self.rows[row][self.target_place].trim());
-        let targets: Values = match &self.classes {
-            Some(names) => {
-                let class = |text: &str| {
-                    names.binary_search_by(|name| name.as_str().cmp(text)).map_or(-1, |c| c as i32)
-                };
-                texts.map(class).collect::<Vec<i32>>().into()
-            }
-            None => {
-                let normalization = description.fields[1].preparation.normalization();
-                let (mean, std) = normalization.map_or((0.0, 1.0), |n| n.channel(0));
-                let number = |text: &str| {
-                    let number = parse_number(text).ok().flatten().unwrap_or(f64::NAN);
-                    ((number - f64::from(mean)) / f64::from(std)) as f32
-                };
-                texts.map(number).collect::<Vec<f32>>().into()
-            }
-        };
-        Ok(Dataset::new(description.clone(), vec![inputs.into(), targets])?.with_unknown(unknown))
+    fn samples(&self, rows: &[usize], description: Description) -> Result<Dataset> {
+        samples(&self.lines, rows.iter().copied(), description, &self.places, Some(self.target_place))
     }
+}
+
+/// The columns that the input of a description is made of.
+fn table_columns(description: &Description) -> std::result::Result<&[Column], String> {
+    match description.input().map(|input| &input.preparation) {
+        Some(Preparation::Table { columns }) => Ok(columns),
+        _ => Err("is a table, and the model was trained on something else".into()),
+    }
+}
+
+/// Where the columns of a description stand.
+fn places_of(lines: &Lines, description: &Description) -> std::result::Result<Vec<usize>, String> {
+    table_columns(description)?.iter().map(|column| lines.place(column.name())).collect()
+}
+
+/// Where the target of a description stands, whose inputs stand at `inputs`: in the column that the options name, or that of the
+/// description. Runs of earlier versions do not say what it is called; then it is the one column that no input is made of.
+fn target_of(
+    lines: &Lines,
+    options: &TableOptions,
+    about: &Description,
+    inputs: &[usize],
+) -> std::result::Result<usize, String> {
+    let named = options.target.as_deref().or(about.target_name.as_deref());
+    if let Some(name) = named {
+        return lines.place(name).map_err(|reason| {
+            format!(
+                "{reason}; it is the target to measure by: add it, or say which column it is (target=NAME)"
+            )
+        });
+    }
+    let inputs: BTreeSet<usize> = inputs.iter().copied().collect();
+    let others: Vec<usize> = (0..lines.header().len()).filter(|at| !inputs.contains(at)).collect();
+    match others.as_slice() {
+        [one] => Ok(*one),
+        [] => {
+            Err("has no column to measure by beside those that the model predicts from; add the target"
+                .into())
+        }
+        _ => {
+            let names: Vec<String> =
+                others.iter().take(20).map(|&at| shortened(&lines.header()[at])).collect();
+            Err(format!("the target may be any of {}; say which one it is (target=NAME)", names.join(", ")))
+        }
+    }
+}
+
+/// Rows as samples of a description, whose input is made of the columns at `places`, and whose target stands at `target`.
+fn samples(
+    lines: &Lines,
+    rows: impl Iterator<Item = usize> + Clone,
+    description: Description,
+    places: &[usize],
+    target: Option<usize>,
+) -> Result<Dataset> {
+    let failed = |reason: String| Error::new(format!("{}: {reason}", description.name));
+    let columns = table_columns(&description).map_err(failed)?;
+    let width: usize = columns.iter().map(Column::width).sum();
+    let mut inputs = Vec::with_capacity(width.saturating_mul(rows.size_hint().0));
+    let (mut unknown, mut noted) = (Vec::new(), vec![None; columns.len()]);
+    for row in rows.clone() {
+        for ((column, &at), noted) in columns.iter().zip(places).zip(&mut noted) {
+            UnknownCategories::note(&mut unknown, noted, column, lines.value(row, at), lines.line(row));
+            let written = column.write(lines.value(row, at), &mut inputs);
+            written.map_err(|error| failed(format!("line {}: {error}", lines.line(row))))?;
+        }
+    }
+    let Some((field, at)) = description.target().zip(target) else {
+        return Ok(Dataset::new(description, vec![inputs.into()])?.with_unknown(unknown));
+    };
+    let wrong = |row: usize, what: &str| {
+        let (line, text, column) = (lines.line(row), shortened(lines.value(row, at)), &lines.header()[at]);
+        failed(format!("line {line}: `{text}` of the target `{column}` is {what}"))
+    };
+    let targets: Values = match field.classes() {
+        Some(classes) => {
+            let numbers: HashMap<&str, i32> = classes.iter().map(String::as_str).zip(0..).collect();
+            let number = |row: usize| numbers.get(lines.value(row, at)).copied();
+            let targets = rows.map(|row| number(row).ok_or_else(|| wrong(row, "no class of the model")));
+            targets.collect::<Result<Vec<i32>>>()?.into()
+        }
+        None => {
+            let (mean, std) = field.preparation.normalization().map_or((0.0, 1.0), |n| n.channel(0));
+            let targets = rows.map(|row| match parse_number(lines.value(row, at)) {
+                Ok(Some(number)) => Ok(((number - f64::from(mean)) / f64::from(std)) as f32),
+                _ => Err(wrong(row, "no number")),
+            });
+            targets.collect::<Result<Vec<f32>>>()?.into()
+        }
+    };
+    Ok(Dataset::new(description, vec![inputs.into(), targets])?.with_unknown(unknown))
 }
 
 /// The text of a file, plain or gzip.
@@ -468,16 +487,14 @@ impl Field {
         let Preparation::Table { columns } = &self.preparation else {
             return Err(Error::new(format!("`{}` is not made of the columns of a table", self.name)));
         };
-        if let Some((name, _)) =
-            row.iter().find(|(name, _)| columns.iter().all(|column| column.name() != *name))
-        {
-            let names: Vec<&str> = columns.iter().map(Column::name).collect();
-            return Err(Error::new(format!("there is no column `{name}`, only {}", names.join(", "))));
-        }
+        let mut values: HashMap<&str, &str> = row.iter().rev().copied().collect();
         let mut out = Vec::new();
         for column in columns {
-            let value = row.iter().find(|(name, _)| *name == column.name()).map_or("", |(_, value)| value);
-            column.write(value, &mut out)?;
+            column.write(values.remove(column.name()).unwrap_or_default(), &mut out)?;
+        }
+        if let Some((name, _)) = row.iter().find(|(name, _)| values.contains_key(name)) {
+            let names: Vec<String> = columns.iter().take(20).map(|column| shortened(column.name())).collect();
+            return Err(Error::new(format!("there is no column `{name}`, only {}", names.join(", "))));
         }
         Ok(out)
     }
@@ -619,11 +636,38 @@ mod tests {
         let mut target = read_one(&data, 1).unwrap().get(TARGET).unwrap().slice::<f32>().unwrap().to_vec();
         data.description().target().unwrap().restore(&mut target);
         assert!((target[0] - 30.0).abs() < 1e-4);
+        // Whatever comes last, the target is told by its name, and measuring needs it.
+        let data = open("size,price,colour,other\n1,10,red,77\n", &usual).unwrap();
+        let first = read_one(&table.dataset().unwrap(), 0).unwrap();
+        assert_eq!(read_one(&data, 0).unwrap().get(TARGET).unwrap(), first.get(TARGET).unwrap());
+        let without = message(open("size,colour,other\n1,red,77\n", &usual));
+        assert!(
+            without.contains("no column `price`, only size, colour, other; it is the target"),
+            "{without}"
+        );
+        let cost = TableOptions::target("cost");
+        let data = open("cost,size,colour,other\n10,1,red,77\n", &cost).unwrap();
+        assert_eq!(read_one(&data, 0).unwrap().get(TARGET).unwrap(), first.get(TARGET).unwrap());
+        assert!(message(open("colour,size,price\nred,1,2\n", &cost)).contains("no column `cost`"));
+        // Runs that do not say what it is called.
+        let mut old = description.clone();
+        old.target_name = None;
+        let open_old = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Table::open_as(&path, &usual, &old)
+        };
+        let data = open_old("cost,size,colour\n10,1,red\n").unwrap();
+        assert_eq!(read_one(&data, 0).unwrap().get(TARGET).unwrap(), first.get(TARGET).unwrap());
+        assert!(
+            message(open_old("price,size,colour,other\n10,1,red,7\n")).contains("any of price, other; say")
+        );
+        assert!(message(open_old("size,colour\n1,red\n")).contains("no column to measure by"));
         // What is only to be predicted from has no target.
-        for options in [usual.clone(), TableOptions::target("price")] {
-            let data = open("colour,size\nred,1\n", &options).unwrap();
-            assert!(data.description().target().is_none() && input(&data, 0)[1] == 0.0);
-        }
+        let mut inputs = description.clone();
+        inputs.fields.retain(|field| field.name != TARGET);
+        std::fs::write(&path, "colour,size\nred,1\n").unwrap();
+        let data = Table::open_as(&path, &usual, &inputs).unwrap();
+        assert!(data.description().target().is_none() && input(&data, 0)[1] == 0.0);
         assert!(message(open("colour,price\nred,1\n", &usual)).contains("there is no column `size`"));
         assert!(
             message(open("size,colour,price\n1,red,2\nbig,red,1\n", &usual))
@@ -633,6 +677,34 @@ mod tests {
             message(open("size,colour,price\n1,red,cheap\n", &usual))
                 .contains("line 2: `cheap` of the target `price` is no number")
         );
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_table_that_was_rearranged_is_split_as_before() {
+        let rows: Vec<[String; 3]> =
+            (0..40).map(|i| [i.to_string(), ["x", "y"][i % 2].into(), (3 * i).to_string()]).collect();
+        let line = |row: &[String; 3], order: &[usize]| {
+            order.iter().map(|&at| row[at].as_str()).collect::<Vec<_>>().join(",") + "\n"
+        };
+        let text = |order: &[usize]| {
+            let names = ["a", "b", "y"].map(String::from);
+            line(&names, order) + &rows.iter().map(|row| line(row, order)).collect::<String>()
+        };
+        let usual = TableOptions::default();
+        let (train, test) = Table::parse("t", &text(&[0, 1, 2]), &usual).unwrap().split(0.8, 1).unwrap();
+        let path = std::env::temp_dir().join(format!("dropforge-rearranged-{}.csv", std::process::id()));
+        std::fs::write(&path, text(&[2, 1, 0])).unwrap();
+        let table = Table::open_like(&path, &usual, train.description()).unwrap();
+        let fresh = table.split(0.8, 1).unwrap().0;
+        assert_eq!(fresh.description().fields, train.description().fields);
+        let again = table.split_as(0.8, 1, train.description()).unwrap();
+        for (was, is) in [(&train, &again.0), (&test, &again.1)] {
+            assert_eq!(
+                (was.stored::<f32>(INPUT), was.stored::<f32>(TARGET)),
+                (is.stored(INPUT), is.stored(TARGET))
+            );
+        }
         std::fs::remove_file(path).unwrap();
     }
 

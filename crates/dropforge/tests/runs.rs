@@ -641,6 +641,9 @@ fn forget_measures(run: &Path) {
     let newest =
         fs::read_dir(run).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.is_dir()).unwrap();
     fs::remove_file(newest.join("evaluate.txt")).unwrap();
+    let state = fs::read_to_string(newest.join("state.toml")).unwrap();
+    let lines = state.lines().filter(|line| !line.starts_with('#'));
+    fs::write(newest.join("state.toml"), lines.collect::<Vec<_>>().join("\n")).unwrap();
     let text = fs::read_to_string(newest.join("run.toml")).unwrap();
     let mut about: dropforge::settings::Table = text.parse().unwrap();
     for new in ["evaluation", "layers", "parameters"] {

@@ -1,5 +1,6 @@
 //! Checkpoints: everything of a training run, on the device and on the host, as files that belong together.
 
+use super::checksums::{self, MOST_STATE, Sums};
 use super::chosen::Chosen;
 use super::manifest::{Manifest, Training, Yes};
 use super::run_dir::{BEST, CHOICES, MANIFEST, METRICS, MODEL, OPTIMIZER, RunDir, STATE, read_latest};
@@ -16,9 +17,6 @@ use crate::{Error, Result};
 use dropforge_ir::{Array, ValueType};
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
-
-/// Bytes that the state of the host has at most: a history of a million epochs.
-const MOST_STATE: u64 = 1 << 30;
 
 /// What stands before the name of a parameter whose average is in the network, where training goes on from the parameter itself.
 const TRAINED: &str = "trained.";
@@ -85,16 +83,19 @@ pub(super) fn save(run: &RunDir, snapshot: &Snapshot<'_>, programs: &Stored, rep
     programs.describe(&mut about);
     let states = network.states();
     run.add_checkpoint(|folder| {
-        programs.write(folder)?;
-        disk::write_text(&folder.join(MANIFEST), &about.to_text()?)?;
+        let mut sums = Sums::default();
+        programs.write(folder, &mut sums)?;
+        sums.write(folder, MANIFEST, &about.to_text()?)?;
         let write = |name: &str, tensors: &[(String, &DeviceState)]| {
             disk::write_file(&folder.join(name), &mut |out| write_states(out, tensors, &BTreeMap::new()))
         };
         write(MODEL, &network_of(states)?)?;
         write(OPTIMIZER, &training_of(states)?)?;
-        Chosen::of(network).write(&folder.join(CHOICES))?;
+        if let Some(text) = Chosen::of(network).to_text()? {
+            sums.write(folder, CHOICES, &text)?;
+        }
         disk::write_text(&folder.join(METRICS), &table(&state.history))?;
-        disk::write_text(&folder.join(STATE), &position::to_text(state)?)
+        disk::write_text(&folder.join(STATE), &position::to_text(state, &sums)?)
     })
 }
 
@@ -110,15 +111,19 @@ pub(super) fn save_imported(
     let tensors: Vec<(&str, &ValueType)> = weights.keys().map(String::as_str).zip(&types).collect();
     let arrays: Vec<&Array> = weights.values().collect();
     run.add_checkpoint(|folder| {
-        programs.write(folder)?;
-        disk::write_text(&folder.join(MANIFEST), &about.to_text()?)?;
+        let mut sums = Sums::default();
+        programs.write(folder, &mut sums)?;
+        sums.write(folder, MANIFEST, &about.to_text()?)?;
         let read = |index: usize| Ok(arrays[index].clone());
-        disk::write_file(&folder.join(MODEL), &mut |out| safetensors::write(out, &tensors, read))?;
+        let none = BTreeMap::new();
+        disk::write_file(&folder.join(MODEL), &mut |out| {
+            safetensors::write_summed(out, &none, &tensors, read)
+        })?;
         disk::write_file(&folder.join(OPTIMIZER), &mut |out| {
             safetensors::write(out, &[], |_| Err(Error::file("there is no state")))
         })?;
         disk::write_text(&folder.join(METRICS), &table(&[]))?;
-        disk::write_text(&folder.join(STATE), &position::to_text(&State::new(0, 1))?)
+        disk::write_text(&folder.join(STATE), &position::to_text(&State::new(0, 1), &sums)?)
     })
 }
 
@@ -154,13 +159,13 @@ fn training_of(states: &States) -> Result<Vec<(String, &DeviceState)>> {
 }
 
 fn write_states(
-    out: &mut dyn std::io::Write,
+    out: &mut dyn disk::Seekable,
     states: &[(String, &DeviceState)],
     about: &BTreeMap<String, String>,
 ) -> Result<()> {
     let tensors: Vec<(&str, &ValueType)> =
         states.iter().map(|(name, state)| (name.as_str(), state.ty())).collect();
-    safetensors::write_with(out, about, &tensors, |index| {
+    safetensors::write_summed(out, about, &tensors, |index| {
         let state = states[index].1;
         let array = state.read()?;
         alive(state, &array).map(|()| array)
@@ -202,6 +207,7 @@ fn read_state(folder: &Path, now: &State) -> Result<State> {
 /// device had chosen is left to the caller.
 pub(super) fn load(run: &Path, states: &States, now: &State) -> Result<Option<(State, Option<Chosen>)>> {
     let read = |folder: &Path| {
+        checksums::check(folder)?;
         let state = read_state(folder, now)?;
         let model = read_fitting(&folder.join(MODEL), states, is_model)?;
         let optimizer = read_fitting(&folder.join(OPTIMIZER), states, is_training)?;
@@ -215,6 +221,7 @@ pub(super) fn load(run: &Path, states: &States, now: &State) -> Result<Option<(S
 /// Reads the weights of the newest checkpoint of a run into its network, which then goes by what the device had chosen.
 pub(super) fn load_model(run: &Path, network: &mut Network) -> Result<()> {
     let read = |folder: &Path| {
+        checksums::check(folder)?;
         let model = read_fitting(&folder.join(MODEL), network.states(), is_model)?;
         Ok((model, Chosen::read(&folder.join(CHOICES))?))
     };

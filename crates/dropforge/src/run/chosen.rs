@@ -36,13 +36,12 @@ impl Chosen {
         (self.device == name).then_some(&self.choices)
     }
 
-    /// Writes the file, or none where nothing was chosen.
-    pub fn write(&self, path: &Path) -> Result<()> {
+    /// What the file holds; there is none where nothing was chosen.
+    pub fn to_text(&self) -> Result<Option<String>> {
         if self.choices.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        let text = toml::to_string(self).map_err(|error| Error::file(format!("choices: {error}")))?;
-        disk::write_text(path, &text)
+        toml::to_string(self).map(Some).map_err(|error| Error::file(format!("choices: {error}")))
     }
 
     /// Reads the file; `None` where there is none.
@@ -64,10 +63,9 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("choices.toml");
         let mut chosen = Chosen { device: "a \"GPU\" (Vulkan)".into(), choices: Choices::new() };
-        chosen.write(&path).unwrap();
-        assert_eq!(Chosen::read(&path).unwrap(), None);
+        assert_eq!((chosen.to_text().unwrap(), Chosen::read(&path).unwrap()), (None, None));
         chosen.choices.insert("dot-1-64-k4".into(), "tile:64:64:4:4:16:1".into());
-        chosen.write(&path).unwrap();
+        fs::write(&path, chosen.to_text().unwrap().unwrap()).unwrap();
         assert_eq!(Chosen::read(&path).unwrap(), Some(chosen));
         fs::write(&path, "device = 3\n").unwrap();
         let error = Chosen::read(&path).unwrap_err().to_string();

@@ -1,5 +1,6 @@
 //! Checkpoints that something has damaged: what is wrong with which file, and what is left to go on from.
 
+use super::checksums::{self, MOST_STATE};
 use super::manifest::{self, Manifest};
 use super::position;
 use super::run_dir::{BEST, CONSTANTS, EVALUATE, MANIFEST, MODEL, OPTIMIZER, PREDICT, STATE, checkpoints};
@@ -10,9 +11,6 @@ use crate::train::state;
 use crate::{Error, ErrorKind, Result};
 use dropforge_ir::text::Template;
 use std::path::Path;
-
-/// Bytes that the state of the host has at most.
-const MOST_STATE: u64 = 1 << 30;
 
 /// What went wrong while a checkpoint was read, with what to do if that is because one of its files is damaged or missing.
 pub(super) fn advised(run: &Path, checkpoint: &Path, error: Error) -> Error {
@@ -25,12 +23,13 @@ pub(super) fn advised(run: &Path, checkpoint: &Path, error: Error) -> Error {
     }
 }
 
-/// Looks into each file of a checkpoint; weights themselves are not read.
+/// Looks into each file of a checkpoint.
 fn whole(checkpoint: &Path) -> Result<()> {
     let at = |name: &str| checkpoint.join(name);
-    TensorFile::open(&at(MODEL))?;
-    TensorFile::open(&at(OPTIMIZER))?;
-    TensorFile::open_if_any(&at(CONSTANTS))?;
+    checksums::check(checkpoint)?;
+    TensorFile::open(&at(MODEL))?.check()?;
+    TensorFile::open(&at(OPTIMIZER))?.check()?;
+    TensorFile::open_if_any(&at(CONSTANTS))?.map_or(Ok(()), |mut file| file.check())?;
     // Runs of the first version have no manifest.
     let about = disk::read_text_if_any(&at(MANIFEST), MOST_TEXT)?;
     if let Some(about) = about.filter(|text| !is_of_another_version(text, manifest::FORMAT)) {
@@ -71,7 +70,8 @@ fn advice(run: &Path, checkpoint: &Path) -> String {
     let named = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let weights = [checkpoint.join(MODEL), run.join(BEST)];
     let restore = format!("{} is the only checkpoint: restore the file from a copy", named(checkpoint));
-    match weights.iter().find(|path| calls::is_file(path) && TensorFile::open(path).is_ok()) {
+    let is_whole = |path: &Path| TensorFile::open(path).and_then(|mut file| file.check()).is_ok();
+    match weights.iter().find(|path| calls::is_file(path) && is_whole(path)) {
         Some(path) => {
             format!(
                 "{restore}, or start another run from the weights that are left (`train --from {}`)",
@@ -124,6 +124,30 @@ mod tests {
                 fs::write(&path, &text).unwrap();
             }
         }
+        // One bit that the disk has lost, and the same in a packed run.
+        let packed = run.join("packed");
+        super::super::pack(&run, &packed).unwrap();
+        for name in [MODEL, OPTIMIZER, STATE, MANIFEST, PREDICT, EVALUATE, "packed"] {
+            let path = if name == "packed" { packed.clone() } else { first.join(name) };
+            let whole = fs::read(&path).unwrap();
+            for at in [whole.len() / 2, whole.len() - 2] {
+                let mut bytes = whole.clone();
+                bytes[at] ^= 1;
+                fs::remove_file(&path).unwrap();
+                fs::write(&path, bytes).unwrap();
+                let opened = Trained::open(if name == "packed" { &packed } else { &run }, &runtime).err();
+                let resumed = build().compile(&train).unwrap().resume(&run).err();
+                let errors = [(opened, name != OPTIMIZER && name != STATE), (resumed, name != "packed")];
+                for (error, is_one) in errors {
+                    assert_eq!(error.is_some(), is_one, "{name} {at}: {error:?}");
+                    let text = error.map_or_else(|| name.into(), |error| error.to_string());
+                    assert!(text.contains(name), "{name} {at}: {text}");
+                }
+            }
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, whole).unwrap();
+        }
+        fs::remove_file(packed).unwrap();
         // Another layout is said as such.
         let (path, text) = (first.join(STATE), fs::read(first.join(STATE)).unwrap());
         fs::remove_file(&path).unwrap();

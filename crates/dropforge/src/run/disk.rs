@@ -6,7 +6,7 @@
 use super::calls::{self, OpenFile};
 use crate::{Error, Result};
 use std::ffi::OsStr;
-use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 /// What the name of a thing starts with while it is written.
@@ -14,8 +14,13 @@ const UNFINISHED: &str = ".dropforge-new-";
 /// What the name of a thing starts with while it is removed.
 const DOOMED: &str = ".dropforge-old-";
 
+/// A file that is written, in which a place before the end can be written again.
+pub(super) trait Seekable: Write + Seek {}
+
+impl<T: Write + Seek> Seekable for T {}
+
 /// What goes into a file.
-type Contents<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<()>;
+type Contents<'a> = &'a mut dyn FnMut(&mut dyn Seekable) -> Result<()>;
 
 /// Writes a file that is not there yet and waits until the disk has it.
 pub(super) fn write_file(path: &Path, contents: Contents<'_>) -> Result<()> {

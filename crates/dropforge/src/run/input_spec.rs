@@ -122,7 +122,15 @@ impl InputSpec {
                 |inputs: &InputSpec| format!("mean {:?} and deviation {:?}", inputs.mean, inputs.std);
             return differs("normalisation was by", numbers(self), numbers(now));
         }
-        if self.description.as_ref().map(|was| &was.fields) != now.description.as_ref().map(|is| &is.fields) {
+        let fields = |spec: &InputSpec| spec.description.as_ref().map(|about| about.fields.clone());
+        let (was, mut is) = (fields(self), fields(now));
+        // Runs of earlier versions do not say what columns are called.
+        for (was, is) in
+            was.iter().flatten().zip(is.iter_mut().flatten()).filter(|(was, _)| was.columns.is_empty())
+        {
+            is.columns.clone_from(&was.columns);
+        }
+        if was != is {
             return differs(
                 "columns or vocabulary were",
                 "others".into(),

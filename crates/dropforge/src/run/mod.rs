@@ -3,6 +3,7 @@
 mod augment;
 mod calls;
 mod checkpoint;
+mod checksums;
 mod chosen;
 mod commit;
 mod compare;

@@ -1,10 +1,11 @@
 //! A run as one file: its weights as safetensors, which other programs read, and beside them as texts what is needed to use
 //! them: the programs, what inputs look like, and what outputs mean.
 
+use super::checksums;
 use super::disk;
 use super::manifest::Manifest;
 use super::run_dir::{CONSTANTS, EVALUATE, MANIFEST, MODEL, PREDICT, read_latest};
-use super::safetensors::{TensorFile, write_with};
+use super::safetensors::{TensorFile, write_arrays};
 use super::stored::{MOST_TEXT, Stored};
 use super::trained::{fits, load_programs};
 use crate::file::{self, FileKind};
@@ -67,6 +68,7 @@ pub fn pack(run: impl AsRef<Path>, file: impl AsRef<Path>) -> Result<()> {
     let (run, path) = (run.as_ref(), file.as_ref());
     let none = || Error::file(format!("{}: the run has no checkpoint yet", run.display()));
     let read = |checkpoint: &Path| {
+        checksums::check(checkpoint)?;
         let mut texts = BTreeMap::new();
         for name in [MANIFEST, PREDICT, EVALUATE] {
             if let Some(text) = disk::read_text_if_any(&checkpoint.join(name), MOST_TEXT)? {
@@ -92,9 +94,7 @@ pub fn pack(run: impl AsRef<Path>, file: impl AsRef<Path>) -> Result<()> {
     let types: Vec<ValueType> = arrays.values().map(Array::ty).collect();
     let tensors: Vec<(&str, &ValueType)> = arrays.keys().map(String::as_str).zip(&types).collect();
     let elements: Vec<&Array> = arrays.values().collect();
-    file::write(path, FileKind::PackedRun, |out| {
-        write_with(out, &texts, &tensors, |index| Ok(elements[index].clone()))
-    })
+    file::write(path, FileKind::PackedRun, |out| write_arrays(out, &texts, &tensors, &elements))
 }
 
 /// Whether what is to be packed can be opened: a file that cannot must not take the place of one that can.

@@ -1,14 +1,15 @@
 //! The host's part of a checkpoint as text.
 
+use super::checksums::{self, Sums};
 use super::config::toml_message;
 use crate::train::state::{FORMAT, State};
 use crate::{Error, ErrorKind, Result};
-use flate2::Crc;
 
-/// As TOML.
-pub(crate) fn to_text(state: &State) -> Result<String> {
+/// As TOML, with the checksums of the other texts of its checkpoint.
+pub(super) fn to_text(state: &State, sums: &Sums) -> Result<String> {
     let state = State { spent: state.spent(), ..state.clone() };
     let text = toml::to_string(&state).map_err(|error| Error::file(format!("state: {error}")))?;
+    let text = format!("{}{text}", sums.lines());
     Ok(format!("{SUM}{:08x}\n{text}", sum(&text)))
 }
 
@@ -16,9 +17,7 @@ pub(crate) fn to_text(state: &State) -> Result<String> {
 const SUM: &str = "# The state of a training. Its CRC-32: ";
 
 fn sum(text: &str) -> u32 {
-    let mut crc = Crc::new();
-    crc.update(text.as_bytes());
-    crc.sum()
+    checksums::sum(text.as_bytes())
 }
 
 /// From TOML.
@@ -30,7 +29,7 @@ pub(crate) fn parse(text: &str) -> Result<State> {
     if let Some((said, rest)) = text.strip_prefix(SUM).map(|text| text.split_once('\n').unwrap_or((text, "")))
         && said.trim() != format!("{:08x}", sum(rest))
     {
-        return Err(Error::file("is damaged or has been changed: its checksum is another one"));
+        return Err(checksums::differs());
     }
     let failed = |error: &toml::de::Error| Error::of(ErrorKind::File, toml_message(text, error));
     let Layout { format } = toml::from_str(text).map_err(|error| failed(&error))?;
@@ -66,7 +65,7 @@ mod tests {
             metrics: Figures::share("accuracy", 0.1).and(Figures::number("own", f64::INFINITY)),
             validation: None,
         });
-        assert_eq!(parse(&to_text(&state).unwrap()).unwrap(), state);
+        assert_eq!(parse(&to_text(&state, &Sums::default()).unwrap()).unwrap(), state);
         let other = State::new(7, 32);
         let message = other.check_continues(&state).unwrap_err().to_string();
         assert!(message.contains("seed 18446744073709551615") && message.contains('7'), "{message}");

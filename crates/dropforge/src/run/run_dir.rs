@@ -12,7 +12,7 @@
 //!   checkpoint-000012/       appears by one rename, when all its files are on the disk
 //!     model.safetensors      weights and running statistics
 //!     optimizer.safetensors  moments, step counts, state of the random numbers
-//!     state.toml             position in the data, sums of the metrics, finished epochs
+//!     state.toml             position in the data, sums of the metrics, finished epochs; checksums of the texts
 //!     metrics.csv            the table of the epochs until then
 //!     run.toml               the same as beside the checkpoint
 //!     predict.txt            the network as a program, for any batch size

@@ -3,6 +3,7 @@
 //! Other tools read the files: `safetensors.torch.load_file("model.safetensors")` in Python.
 
 use super::calls::{self, OpenFile};
+use super::checksums;
 use super::disk;
 use crate::{Error, Result};
 use dropforge_ir::{Array, DType, Data, ValueType};
@@ -12,6 +13,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Enough for the names of a hundred thousand tensors.
@@ -19,23 +21,63 @@ const MOST_HEADER_BYTES: u64 = 16 << 20;
 /// Where texts stand among the tensors.
 const METADATA: &str = "__metadata__";
 
+/// Where the checksums stand among the texts: eight digits for each tensor in the order of the file, and eight for the header itself,
+/// with zeros in their place.
+const SUMS: &str = "dropforge.checksums";
+
 /// Writes tensors, in this order. `elements` is asked for one after another, so that only one has to be on the host.
 pub(crate) fn write(
     out: &mut dyn Write,
     tensors: &[(&str, &ValueType)],
     elements: impl FnMut(usize) -> Result<Array>,
 ) -> Result<()> {
-    write_with(out, &BTreeMap::new(), tensors, elements)
+    let header = header(&BTreeMap::new(), tensors, false)?;
+    write_header(out, &header)?;
+    write_elements(out, tensors, elements, |_| {})
 }
 
-/// As [`write`], with texts by name, which the format calls metadata.
-pub(crate) fn write_with(
+/// As [`write`], with texts by name, which the format calls metadata, and with checksums, which whoever reads the file looks at. They
+/// are known at the end, and written to their place then.
+pub(super) fn write_summed(
+    out: &mut dyn disk::Seekable,
+    texts: &BTreeMap<String, String>,
+    tensors: &[(&str, &ValueType)],
+    elements: impl FnMut(usize) -> Result<Array>,
+) -> Result<()> {
+    let mut header = header(texts, tensors, true)?;
+    write_header(out, &header)?;
+    let mut sums = Vec::with_capacity(tensors.len() + 1);
+    write_elements(out, tensors, elements, |bytes| sums.push(checksums::sum(bytes)))?;
+    fill_sums(&mut header, sums);
+    let failed = |error: std::io::Error| Error::io("cannot write", error);
+    out.seek(SeekFrom::Start(0)).map_err(failed)?;
+    write_header(out, &header)
+}
+
+/// As [`write_summed`], of what lies on the host already, also to where nothing can be written twice.
+pub(super) fn write_arrays(
     out: &mut dyn Write,
     texts: &BTreeMap<String, String>,
     tensors: &[(&str, &ValueType)],
-    mut elements: impl FnMut(usize) -> Result<Array>,
+    arrays: &[&Array],
 ) -> Result<()> {
+    let mut header = header(texts, tensors, true)?;
+    fill_sums(&mut header, arrays.iter().map(|array| checksums::sum(array.data().bytes())).collect());
+    write_header(out, &header)?;
+    write_elements(out, tensors, |index| Ok(arrays[index].clone()), |_| {})
+}
+
+/// The header, with zeros for the checksums if there are to be any.
+fn header(
+    texts: &BTreeMap<String, String>,
+    tensors: &[(&str, &ValueType)],
+    is_summed: bool,
+) -> Result<Vec<u8>> {
     let mut header = Map::new();
+    let mut texts = texts.clone();
+    if is_summed {
+        texts.insert(SUMS.into(), "0".repeat(8 * (tensors.len() + 1)));
+    }
     if !texts.is_empty() {
         header.insert(METADATA.into(), json!(texts));
     }
@@ -55,17 +97,63 @@ pub(crate) fn write_with(
     }
     // Tensors begin at a multiple of 8 bytes, as the format's own writer has it.
     header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
+    Ok(header.into_bytes())
+}
+
+fn write_header(out: &mut (impl Write + ?Sized), header: &[u8]) -> Result<()> {
     let failed = |error: std::io::Error| Error::io("cannot write", error);
     out.write_all(&(header.len() as u64).to_le_bytes()).map_err(failed)?;
-    out.write_all(header.as_bytes()).map_err(failed)?;
+    out.write_all(header).map_err(failed)
+}
+
+fn write_elements(
+    out: &mut (impl Write + ?Sized),
+    tensors: &[(&str, &ValueType)],
+    mut elements: impl FnMut(usize) -> Result<Array>,
+    mut each: impl FnMut(&[u8]),
+) -> Result<()> {
     for (index, (name, ty)) in tensors.iter().enumerate() {
         let array = elements(index)?;
         if array.ty() != **ty {
             return Err(Error::file(format!("{name} should be {ty}, got {}", array.ty())));
         }
-        out.write_all(array.data().bytes()).map_err(failed)?;
+        let bytes = array.data().bytes();
+        out.write_all(bytes).map_err(|error| Error::io("cannot write", error))?;
+        each(bytes);
     }
     Ok(())
+}
+
+/// Where the digits of the checksums stand in a header, if it has any.
+fn place_of_sums(header: &[u8]) -> Option<Range<usize>> {
+    let begin = format!("\"{SUMS}\":\"");
+    let start = header.windows(begin.len()).position(|window| window == begin.as_bytes())? + begin.len();
+    let length = header[start..].iter().position(|byte| !byte.is_ascii_hexdigit())?;
+    Some(start..start + length)
+}
+
+/// Puts the checksums of the tensors, and that of the header, where zeros stand.
+fn fill_sums(header: &mut [u8], mut sums: Vec<u32>) {
+    sums.push(checksums::sum(header));
+    if let Some(place) = place_of_sums(header) {
+        let digits: String = sums.iter().map(|sum| format!("{sum:08x}")).collect();
+        header[place].copy_from_slice(digits.as_bytes());
+    }
+}
+
+/// The checksums of the tensors that a header has, in the order of the file, if it has any and is whole.
+fn read_sums(header: &mut [u8], tensors: usize) -> Result<Option<Vec<u32>>> {
+    let Some(place) = place_of_sums(header) else { return Ok(None) };
+    let digits = std::str::from_utf8(&header[place.clone()]).unwrap_or_default().to_string();
+    let sums = digits.as_bytes().chunks(8).map(|digits| {
+        std::str::from_utf8(digits).ok().and_then(|digits| u32::from_str_radix(digits, 16).ok())
+    });
+    let mut sums: Vec<u32> = sums.collect::<Option<_>>().unwrap_or_default();
+    header[place].fill(b'0');
+    match digits.len() == 8 * (tensors + 1) && sums.pop() == Some(checksums::sum(header)) {
+        true => Ok(Some(sums)),
+        false => Err(checksums::differs()),
+    }
 }
 
 /// Reads all tensors of a file. 64-bit numbers are narrowed to 32 bits, which is what the library computes in.
@@ -147,9 +235,19 @@ impl TensorFile {
                 return Err(Error::file(format!("there is no memory for its {len} bytes")));
             }
             Read::by_ref(file).take(len).read_to_end(&mut bytes).map_err(failed)?;
+            if entry.sum.is_some_and(|sum| sum != checksums::sum(&bytes)) {
+                return Err(checksums::differs());
+            }
             entry.array(&bytes)
         };
         read().map_err(|error| error.context(format_args!("{}: {name}", path.display())))
+    }
+
+    /// Refuses a file of which a tensor has another checksum than it should; without checksums nothing is read.
+    pub fn check(&mut self) -> Result<()> {
+        let summed = self.entries.iter().filter(|(_, entry)| entry.sum.is_some());
+        let names: Vec<String> = summed.map(|(name, _)| name.clone()).collect();
+        names.iter().try_for_each(|name| self.read(name).map(drop))
     }
 
     /// Reads all tensors.
@@ -176,19 +274,21 @@ fn read_header(file: &mut OpenFile) -> Result<(u64, Header)> {
     if header_bytes > MOST_HEADER_BYTES || header_bytes + 8 > size {
         return Err(Error::file("no safetensors file, or truncated: its header does not fit into it"));
     }
-    let mut header = vec![0; header_bytes as usize];
-    file.read_exact(&mut header).map_err(failed)?;
-    let header: Header = serde_json::from_slice(&header)
+    let mut bytes = vec![0; header_bytes as usize];
+    file.read_exact(&mut bytes).map_err(failed)?;
+    let mut header: Header = serde_json::from_slice(&bytes)
         .map_err(|error| Error::file(format!("no safetensors file: its header is no such JSON ({error})")))?;
     let start = header_bytes + 8;
-    let mut in_order: Vec<(&String, &Entry)> = header.entries.iter().collect();
+    let sums = read_sums(&mut bytes, header.entries.len())?;
+    let mut in_order: Vec<(&String, &mut Entry)> = header.entries.iter_mut().collect();
     in_order.sort_by_key(|(_, entry)| (entry.start, entry.end));
     let mut at = 0;
-    for (name, entry) in in_order {
+    for (number, (name, entry)) in in_order.into_iter().enumerate() {
         if entry.start != at || entry.end < entry.start || entry.end > size - start {
             return Err(Error::file(format!("truncated or damaged: {name} is not where the header says")));
         }
         at = entry.end;
+        entry.sum = sums.as_ref().and_then(|sums| sums.get(number).copied());
     }
     if at != size - start {
         return Err(Error::file("damaged: there are bytes after the last tensor"));
@@ -221,7 +321,7 @@ impl<'de> Deserialize<'de> for Header {
                     }
                     let stored: StoredEntry = map.next_value()?;
                     let [start, end] = stored.data_offsets;
-                    let entry = Entry { dtype: stored.dtype, shape: stored.shape, start, end };
+                    let entry = Entry { dtype: stored.dtype, shape: stored.shape, start, end, sum: None };
                     if entries.insert(name.clone(), entry).is_some() {
                         return Err(serde::de::Error::custom(format!("{name} stands there twice")));
                     }
@@ -246,6 +346,8 @@ struct Entry {
     shape: Vec<usize>,
     start: u64,
     end: u64,
+    /// The checksum of its bytes, where the file has any.
+    sum: Option<u32>,
 }
 
 impl Entry {
@@ -335,6 +437,46 @@ mod tests {
         assert_eq!(read["f16"], arrays[3]);
         assert_eq!(read["bf16"], arrays[4]);
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_byte_that_has_changed_is_noticed() {
+        let (plain, arrays) = example();
+        let types: Vec<ValueType> = arrays.iter().map(Array::ty).collect();
+        let names = ["fc.weight", "step", "a", "f16", "bf16"];
+        let tensors: Vec<(&str, &ValueType)> = names.into_iter().zip(&types).collect();
+        let texts = BTreeMap::from([("note".to_string(), format!("\"{SUMS}\":\"12\""))]);
+        let mut summed = std::io::Cursor::new(Vec::new());
+        write_summed(&mut summed, &texts, &tensors, |i| Ok(arrays[i].clone())).unwrap();
+        let (summed, mut same) = (summed.into_inner(), Vec::new());
+        write_arrays(&mut same, &texts, &tensors, &arrays.iter().collect::<Vec<_>>()).unwrap();
+        assert_eq!(summed, same);
+        let read = |bytes: &[u8]| {
+            let path = file("safetensors-summed", bytes);
+            let all = TensorFile::open(&path).and_then(|mut file| {
+                let text = file.text("note").map(String::from);
+                Ok((text, file.read_all()?))
+            });
+            std::fs::remove_file(path).unwrap();
+            all
+        };
+        let whole = read(&summed).unwrap();
+        assert_eq!((whole.0.as_ref(), &whole.1), (texts.get("note"), &read(&plain).unwrap().1));
+        // Of the name of the checksums nothing is left to look at; all else is as it was or refused.
+        let mut refused = 0;
+        for at in 0..summed.len() {
+            let mut bytes = summed.clone();
+            bytes[at] ^= 1 << (at % 8);
+            match read(&bytes) {
+                Ok(all) => assert_eq!(all, whole, "{at}"),
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(refused + SUMS.len() >= summed.len() - 60, "{refused} of {}", summed.len());
+        let mut bytes = summed.clone();
+        *bytes.last_mut().unwrap() ^= 4;
+        let error = read(&bytes).unwrap_err().to_string();
+        assert!(error.contains("bf16") && error.contains("its checksum is another one"), "{error}");
     }
 
     #[test]

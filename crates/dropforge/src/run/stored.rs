@@ -1,9 +1,10 @@
 //! A network as a run holds it: what predicts and what measures, as programs for any batch size.
 
+use super::checksums::Sums;
 use super::disk;
 use super::manifest::{Classes, Layer, Manifest, Measures, StoredMetric};
 use super::run_dir::{CONSTANTS, EVALUATE, PREDICT};
-use super::safetensors::{TensorFile, write};
+use super::safetensors::{TensorFile, write_arrays};
 use crate::step::{Network, TracedProgram};
 #[cfg(feature = "onnx")]
 use crate::tensor::check::is_check;
@@ -151,15 +152,15 @@ impl Stored {
     }
 
     /// Writes the programs into a checkpoint.
-    pub fn write(&self, checkpoint: &Path) -> Result<()> {
+    pub fn write(&self, checkpoint: &Path, sums: &mut Sums) -> Result<()> {
         let mut constants: Vec<(String, &Array)> = Vec::new();
         if let Ok(template) = &self.predict.template {
             constants.extend(self.predict.constants.iter().map(|(name, array)| (name.clone(), array)));
-            disk::write_text(&checkpoint.join(PREDICT), &template.to_string())?;
+            sums.write(checkpoint, PREDICT, &template.to_string())?;
         }
         if let Some((StoredProgram { template: Ok(template), constants: more }, _)) = &self.evaluate {
             constants.extend(more.iter().map(|(name, array)| (format!("{MEASURING}{name}"), array)));
-            disk::write_text(&checkpoint.join(EVALUATE), &template.to_string())?;
+            sums.write(checkpoint, EVALUATE, &template.to_string())?;
         }
         if constants.is_empty() {
             return Ok(());
@@ -167,9 +168,10 @@ impl Stored {
         let types: Vec<ValueType> = constants.iter().map(|(_, array)| array.ty()).collect();
         let tensors: Vec<(&str, &ValueType)> =
             constants.iter().map(|(name, _)| name.as_str()).zip(&types).collect();
-        let mut contents =
-            |out: &mut dyn std::io::Write| write(out, &tensors, |index| Ok(constants[index].1.clone()));
-        disk::write_file(&checkpoint.join(CONSTANTS), &mut contents)
+        let arrays: Vec<&Array> = constants.iter().map(|(_, array)| *array).collect();
+        disk::write_file(&checkpoint.join(CONSTANTS), &mut |out| {
+            write_arrays(out, &BTreeMap::new(), &tensors, &arrays)
+        })
     }
 
     /// Reads the programs of a checkpoint; `None` where it has none that predicts.

@@ -2,6 +2,7 @@
 
 use super::calls;
 use super::checkpoint::load_model;
+use super::checksums;
 use super::chosen::Chosen;
 use super::evaluating::batches;
 use super::forward::{Forward, Weights};
@@ -133,6 +134,7 @@ impl Trained {
     /// With the weights of the newest checkpoint, or of another file.
     fn open_weights(run: &Path, weights: Option<PathBuf>, runtime: &Runtime) -> Result<Trained> {
         let newest = read_latest(run, |checkpoint| {
+            checksums::check(checkpoint)?;
             let Some(manifest) = Manifest::read(checkpoint)? else { return Ok(None) };
             let stored = Stored::read(checkpoint, &manifest)?;
             let model = weights.clone().unwrap_or_else(|| checkpoint.join(MODEL));

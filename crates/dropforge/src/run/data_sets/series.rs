@@ -3,7 +3,7 @@
 use super::{DataSet, InputSpec, OpenData, Opening, word};
 use crate::settings::{Described, Range, Table};
 use crate::{Error, Result, described};
-use dropforge_data::{Normalization, Series, Source, WindowOptions};
+use dropforge_data::{Field, Normalization, Series, Source, WindowOptions};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -32,14 +32,13 @@ described! {
 
 impl DataSet for TimeSeries {
     fn open(&self, opening: &Opening<'_>) -> Result<OpenData> {
-        let series = Series::open(&self.path, &self.ignore)?;
+        let (series, options) = self.read(opening.inputs)?;
         // The side to measure on has a window at least.
         let (at, last) =
             (series.rows() as f64 * TRAIN_PART, series.rows().saturating_sub(self.length + self.ahead));
         let (train, test) = series.split((at as usize).min(last))?;
         let by = opening.inputs.map(known).transpose()?.map_or_else(|| train.statistics(), Ok)?;
-        let mut data =
-            OpenData::new(train.windows(&self.options(), &by)?, test.windows(&self.options(), &by)?);
+        let mut data = OpenData::new(train.windows(&options, &by)?, test.windows(&options, &by)?);
         let (path, columns) = (self.path.display(), series.columns().join(", "));
         data.notes.push(match series.left_out() {
             [] => format!("{path}: {columns}"),
@@ -50,8 +49,8 @@ impl DataSet for TimeSeries {
 
     /// Normalised as the rows that the model was trained on.
     fn open_all(&self, _: &Opening<'_>, inputs: &InputSpec) -> Result<Arc<dyn Source>> {
-        let series = Series::open(&self.path, &self.ignore)?;
-        Ok(Arc::new(series.windows(&self.options(), &known(inputs)?)?))
+        let (series, options) = self.read(Some(inputs))?;
+        Ok(Arc::new(series.windows(&options, &known(inputs)?)?))
     }
 
     fn short_name(&self) -> String {
@@ -67,6 +66,28 @@ impl TimeSeries {
     fn options(&self) -> WindowOptions {
         let TimeSeries { length, ahead, step, ref target, .. } = *self;
         WindowOptions { length, ahead, step, targets: target.clone() }
+    }
+
+    /// The columns of a model by their names, and what it predicts of them, if there is one that says what they are called.
+    fn read(&self, inputs: Option<&InputSpec>) -> Result<(Series, WindowOptions)> {
+        let about = inputs.and_then(|inputs| inputs.description.as_ref());
+        let columns = |field: Option<&Field>| field.map_or(&[][..], |field| &field.columns).to_vec();
+        let (read, targets) =
+            (columns(about.and_then(|about| about.input())), columns(about.and_then(|about| about.target())));
+        let mut options = self.options();
+        if read.is_empty() {
+            return Ok((Series::open(&self.path, &self.ignore)?, options));
+        }
+        if options.targets.is_empty() {
+            options.targets = targets;
+        } else if !targets.is_empty() && options.targets != targets {
+            let (path, asked, targets) =
+                (self.path.display(), options.targets.join(", "), targets.join(", "));
+            return Err(Error::data(format!(
+                "{path}: the model predicts {targets}, not {asked}; leave target out"
+            )));
+        }
+        Ok((Series::open_columns(&self.path, &read)?, options))
     }
 }
 
@@ -96,6 +117,21 @@ mod tests {
         let again = spec.open(&Opening { inputs: Some(&data.inputs), ..Opening::default() }).unwrap();
         assert_eq!(again.inputs, data.inputs);
         let all = spec.open_all(&Opening::default(), &data.inputs).unwrap();
-        assert_eq!((all.len(), InputSpec::of(&*all)), (Some(195), data.inputs));
+        assert_eq!((all.len(), InputSpec::of(&*all)), (Some(195), data.inputs.clone()));
+        // In another order, among others, without saying again what is predicted: told by name.
+        let turned: String = (0..200).map(|i| format!("{},?,{i}\n", i * i)).collect();
+        folder.write("b.csv", format!("y,odd,x\n{turned}").as_bytes());
+        let open = |word: &str| folder.spec(word).open_all(&Opening::default(), &data.inputs);
+        let same = open("series:{}/b.csv?length=4&ahead=2").unwrap();
+        assert_eq!(same.description().fields, all.description().fields);
+        for field in ["input", "target"] {
+            let read = |source: &dyn Source| dropforge_data::read_one(source, 7).unwrap();
+            assert_eq!(read(&*same).get(field).unwrap(), read(&*all).get(field).unwrap());
+        }
+        let refused = open("series:{}/b.csv?target=x&length=4&ahead=2").err().unwrap().to_string();
+        assert!(refused.contains("the model predicts y, not x"), "{refused}");
+        folder.write("b.csv", b"z,x\n1,2\n");
+        let refused = open("series:{}/b.csv?length=4&ahead=2").err().unwrap().to_string();
+        assert!(refused.contains("no column `y`, only z, x"), "{refused}");
     }
 }

@@ -3,7 +3,7 @@
 use super::{DataSet, InputSpec, OpenData, Opening, word};
 use crate::settings::{Described, Range, Table as Settings};
 use crate::{Error, Result, described};
-use dropforge_data::{Source, Table, TableOptions};
+use dropforge_data::{Preparation, Source, Table, TableOptions};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -41,9 +41,23 @@ impl DataSet for CsvTable {
             Some(target) => Some(target.preparation.normalization().is_none()),
             None => opening.unscaled.then_some(true),
         };
-        let table = Table::open(&self.path, &TableOptions { unscaled, ..self.options() })?;
-        let (train, test) = table.split(TRAIN_PART, SEED)?;
+        let options = TableOptions { unscaled, ..self.options() };
+        let about = opening.inputs.and_then(|inputs| inputs.description.as_ref());
+        let about = about.filter(|about| {
+            about.input().is_some_and(|input| matches!(input.preparation, Preparation::Table { .. }))
+        });
+        let Some(about) = about else {
+            let table = Table::open(&self.path, &options)?;
+            let (train, test) = table.split(TRAIN_PART, SEED)?;
+            let mut data = OpenData::new(train, test);
+            data.taken_as = Some(table.taken_as());
+            return Ok(data);
+        };
+        let table = Table::open_like(&self.path, &options, about)?;
+        let (train, test) = table.split_as(TRAIN_PART, SEED, about)?;
         let mut data = OpenData::new(train, test);
+        // What the rows are now, so that whoever goes on training sees that they have changed.
+        data.inputs = InputSpec::of(&table.split(TRAIN_PART, SEED)?.0);
         data.taken_as = Some(table.taken_as());
         Ok(data)
     }
@@ -106,6 +120,23 @@ mod tests {
                 .contains("the target `colour` is one of 2 classes; numbers: number"),
             "{:?}",
             data.taken_as
+        );
+        // The same one in another order, with a column more, is the same.
+        let known = open("?target=colour&ignore=price");
+        let rows: String = (0..40).map(|i| format!("{},?,{i}\n", ["red", "blue"][i % 2])).collect();
+        folder.write("t.csv", format!("colour,new,number\n{rows}").as_bytes());
+        let spec = folder.spec("table:{}/t.csv?target=colour");
+        let again = spec.open(&Opening { inputs: Some(&known.inputs), ..Opening::default() }).unwrap();
+        assert_eq!(again.inputs, known.inputs);
+        for index in 0..6 {
+            let read = |data: &OpenData| dropforge_data::read_one(&*data.test, index).unwrap();
+            assert_eq!(read(&again).get("input").unwrap(), read(&known).get("input").unwrap());
+        }
+        let missing = folder.spec("table:{}/t.csv?target=color");
+        let missing = missing.open_all(&Opening::default(), &known.inputs).err().unwrap().to_string();
+        assert!(
+            missing.contains("no column `color`, only colour, new, number; it is the target"),
+            "{missing}"
         );
         // Another table is read by the columns of the run, whole.
         folder.write("u.csv", b"colour,price,number\nred,0,1\nred,0,2\ngreen,0,3\n");

@@ -9,7 +9,7 @@ use crate::pool::Pool;
 use crate::simd::Level;
 use dropforge_ir::{Array, DType, Data, Error, Result, ValueType};
 use dropforge_runtime::profile::Peak;
-use dropforge_runtime::{Binding, Buffer, BufferRef, Choices, Device, Loaded};
+use dropforge_runtime::{Binding, Buffer, BufferRef, Choices, Device, Loaded, wrong_size};
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -198,6 +198,16 @@ impl Buffer for CpuBuffer {
         Data::from_bytes(self.ty.dtype, bytes)
             .and_then(|data| Array::new(self.ty.shape.clone(), data))
             .ok_or_else(|| Error::new("read", format!("the buffer does not hold {}", self.ty)))
+    }
+
+    fn read_into(&self, bytes: &mut [u8]) -> Result<()> {
+        if bytes.len() != self.ty.bytes() {
+            return Err(wrong_size(self.ty.bytes(), bytes.len()));
+        }
+        let _guard = self.shared.lock();
+        // SAFETY: the lock is held, so nobody writes.
+        bytes.copy_from_slice(unsafe { &(&*self.memory.get()).as_bytes()[..self.ty.bytes()] });
+        Ok(())
     }
 
     fn write(&self, array: &Array) -> Result<()> {

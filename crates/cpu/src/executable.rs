@@ -32,6 +32,10 @@ pub(crate) struct CpuExecutable {
     hypers: AlignedBuffer,
     /// Where each buffer of the plan lies in the current run.
     pointers: Vec<Pointer>,
+    /// Where the inputs of the current run lie.
+    inputs: Vec<Pointer>,
+    /// By output, buffers of earlier runs, which serve again when nobody else holds them; small ones only.
+    outputs: Vec<Vec<Arc<CpuBuffer>>>,
     /// Per kernel, the time spent in it; empty unless profiling.
     times: Vec<Duration>,
     profiled_runs: u32,
@@ -73,6 +77,8 @@ impl CpuExecutable {
             constants,
             hypers: allocate(plan.program.hypers.len() * HYPER_STRIDE, "hyperparameters")?,
             pointers: vec![Pointer(std::ptr::null_mut()); plan.buffers.len()],
+            inputs: Vec::with_capacity(plan.program.inputs.len()),
+            outputs: plan.program.outputs.iter().map(|_| Vec::new()).collect(),
             times: Vec::new(),
             profiled_runs: 0,
             plan,
@@ -101,6 +107,12 @@ pub(crate) const SPARE: usize = 64;
 /// Bytes between hyperparameters.
 const HYPER_STRIDE: usize = size_of::<f32>();
 
+/// Bytes of an output up to which its memory is kept for later runs: losses, norms, checks. What is larger is given back to the system
+/// when nobody needs it.
+const KEPT_BYTES: usize = 4096;
+/// Buffers that are kept for an output: whoever reads losses late holds a few.
+const KEPT_BUFFERS: usize = 8;
+
 /// The constants of a plan in memory.
 pub(crate) fn constants(plan: &Plan) -> Result<Vec<AlignedBuffer>> {
     let place = |literal: &Literal| {
@@ -118,6 +130,24 @@ pub(crate) fn allocate(bytes: usize, what: &str) -> Result<AlignedBuffer> {
 }
 
 impl CpuExecutable {
+    /// Memory for an output: that of an earlier run, or new memory.
+    fn output(&mut self, port: usize) -> Result<Arc<CpuBuffer>> {
+        let ty = self.plan.program.ty(self.plan.program.outputs[port].value);
+        let kept = &mut self.outputs[port];
+        // Nobody else holds it, so nobody can take hold of it meanwhile.
+        if let Some(free) =
+            kept.iter_mut().find_map(|buffer| Arc::get_mut(buffer).is_some().then_some(buffer))
+        {
+            free.renew_version();
+            return Ok(Arc::clone(free));
+        }
+        let buffer = CpuBuffer::zeroed(&self.shared, ty)?;
+        if ty.bytes() <= KEPT_BYTES && kept.len() < KEPT_BUFFERS {
+            kept.push(Arc::clone(&buffer));
+        }
+        Ok(buffer)
+    }
+
     fn run_kernel(&self, index: usize) {
         // SAFETY: the device's lock is held, operands have been packed before the first kernel, the pointers are those of this run, and the scratch space is as large as the
         // largest call asks for.
@@ -130,16 +160,17 @@ impl CpuExecutable {
 
 impl Loaded for CpuExecutable {
     fn run(&mut self, arguments: &Arguments<'_>) -> Result<Vec<BufferRef>> {
-        let program = &self.plan.program;
-        let mut outputs = Vec::with_capacity(program.outputs.len());
-        for port in &program.outputs {
-            outputs.push(CpuBuffer::zeroed(&self.shared, program.ty(port.value))?);
-        }
+        let mut outputs = Vec::with_capacity(self.plan.program.outputs.len());
+        self.run_into(arguments, &mut outputs)?;
+        Ok(outputs)
+    }
+
+    fn run_into(&mut self, arguments: &Arguments<'_>, outputs: &mut Vec<BufferRef>) -> Result<()> {
         // Copies of inputs from other devices, kept until the end of the run.
         let mut foreign = Vec::new();
-        let mut input_pointers = Vec::with_capacity(arguments.inputs().len());
+        self.inputs.clear();
         for input in arguments.inputs() {
-            input_pointers.push(match input {
+            self.inputs.push(Pointer(match input {
                 // Kernels read what is the same everywhere ahead of their loops, even if these never run.
                 Argument::Host(array) if array.data().is_empty() => self.spare.as_mut_ptr().cast(),
                 Argument::Host(array) => array.data().bytes().as_ptr().cast_mut(),
@@ -150,15 +181,22 @@ impl Loaded for CpuExecutable {
                         foreign[foreign.len() - 1].data().bytes().as_ptr().cast_mut()
                     }
                 },
-            });
+            }));
         }
         for (pointer, info) in self.pointers.iter_mut().zip(&self.plan.buffers) {
-            match info.place {
-                // Inputs are never written: no kernel stores into a leaf.
-                Place::Input(port) => *pointer = Pointer(input_pointers[port]),
-                Place::Output(port) => *pointer = Pointer(outputs[port].pointer()),
-                _ => {}
+            // Inputs are never written: no kernel stores into a leaf.
+            if let Place::Input(port) = info.place {
+                *pointer = self.inputs[port];
             }
+        }
+        for port in 0..self.outputs.len() {
+            let output = self.output(port)?;
+            for (pointer, info) in self.pointers.iter_mut().zip(&self.plan.buffers) {
+                if info.place == Place::Output(port) {
+                    *pointer = Pointer(output.pointer());
+                }
+            }
+            outputs.push(output);
         }
         for (port, &hyper) in arguments.hypers().iter().enumerate() {
             self.hypers[port] = hyper;
@@ -187,7 +225,7 @@ impl Loaded for CpuExecutable {
             }
         }
         drop(guard);
-        Ok(outputs.into_iter().map(|output| output as BufferRef).collect())
+        Ok(())
     }
 
     fn peak_bytes(&self) -> usize {

@@ -145,6 +145,11 @@ impl Array {
         &mut self.data
     }
 
+    /// Shape and elements.
+    pub fn into_parts(self) -> (Shape, Data) {
+        (self.shape, self.data)
+    }
+
     /// The elements without the shape.
     pub fn into_data(self) -> Data {
         self.data

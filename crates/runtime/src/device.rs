@@ -23,6 +23,19 @@ pub trait Buffer: Send + Sync {
     /// If the device fails.
     fn read(&self) -> Result<Array>;
 
+    /// As [`Buffer::read`], into memory of the caller, which is as large: for what is read in every step.
+    ///
+    /// # Errors
+    /// As [`Buffer::read`], or the memory has another size.
+    fn read_into(&self, bytes: &mut [u8]) -> Result<()> {
+        let array = self.read()?;
+        match array.data().bytes() {
+            read if read.len() == bytes.len() => bytes.copy_from_slice(read),
+            read => return Err(wrong_size(read.len(), bytes.len())),
+        }
+        Ok(())
+    }
+
     /// Replaces the elements.
     ///
     /// # Errors
@@ -71,6 +84,15 @@ pub trait Loaded: Send {
     /// If an input lies on a device that it cannot be read from, or the device fails. States are then unchanged or their
     /// contents lost, never half a step that looks whole.
     fn run(&mut self, arguments: &Arguments<'_>) -> Result<Vec<BufferRef>>;
+
+    /// As [`Loaded::run`], with the outputs in a list of the caller that was empty, so that a step need not take memory for it.
+    ///
+    /// # Errors
+    /// As [`Loaded::run`].
+    fn run_into(&mut self, arguments: &Arguments<'_>, outputs: &mut Vec<BufferRef>) -> Result<()> {
+        outputs.extend(self.run(arguments)?);
+        Ok(())
+    }
 
     /// Bytes of intermediate values at the fullest moment of a run.
     fn peak_bytes(&self) -> usize;
@@ -153,6 +175,11 @@ pub trait Device: Send + Sync {
     /// # Errors
     /// If a state belongs to another device, or the device lacks memory or something that the plan needs.
     fn load(&self, binding: &Binding<'_>, choices: &mut Choices) -> Result<Box<dyn Loaded>>;
+}
+
+/// Says that memory to read a buffer into is not as large as that.
+pub fn wrong_size(buffer: usize, memory: usize) -> Error {
+    Error::new("read", format!("the buffer has {buffer} bytes, the memory to read it into {memory}"))
 }
 
 /// The buffer as one of a sort, if it is.

@@ -34,6 +34,20 @@ impl Executable {
         self.loaded.run(&Arguments::new(&self.plan.program, inputs, hypers)?)
     }
 
+    /// As [`Executable::run`], with the outputs in a list of the caller, which is emptied first: its memory serves again.
+    ///
+    /// # Errors
+    /// As [`Executable::run`].
+    pub fn run_into(
+        &mut self,
+        inputs: &[Argument<'_>],
+        hypers: &[f32],
+        outputs: &mut Vec<BufferRef>,
+    ) -> Result<()> {
+        outputs.clear();
+        self.loaded.run_into(&Arguments::new(&self.plan.program, inputs, hypers)?, outputs)
+    }
+
     /// Bytes of intermediate values at the fullest moment of a step.
     pub fn peak_bytes(&self) -> usize {
         self.loaded.peak_bytes()

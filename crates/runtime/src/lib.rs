@@ -14,7 +14,7 @@ pub mod simulate;
 mod statistics;
 
 pub use binding::{Arguments, Binding};
-pub use device::{Argument, Buffer, BufferRef, Choices, Device, Loaded, own};
+pub use device::{Argument, Buffer, BufferRef, Choices, Device, Loaded, own, wrong_size};
 pub use executable::Executable;
 pub use pipeline::{Options, compile, load, load_with};
 pub use statistics::MemoryStatistics;

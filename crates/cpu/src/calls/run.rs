@@ -326,12 +326,18 @@ impl Call {
         let target = |length: usize| unsafe { std::slice::from_raw_parts_mut(result(0).cast::<T>(), length) };
         match self {
             Call::Concat { outer, lengths, .. } => {
-                let parts: Vec<(&[T], usize)> = lengths
-                    .iter()
-                    .enumerate()
-                    .map(|(index, &length)| (source(index, outer * length), length))
-                    .collect();
-                concat(*outer, &parts, target(outer * lengths.iter().sum::<usize>()), &shared.pool);
+                let part = |(index, &length): (usize, &usize)| (source(index, outer * length), length);
+                let parts = lengths.iter().enumerate().map(part);
+                let target = target(outer * lengths.iter().sum::<usize>());
+                // A step takes no memory for a few.
+                let mut few: [(&[T], usize); 8] = [(&[], 0); 8];
+                match few.get_mut(..lengths.len()) {
+                    Some(few) => {
+                        few.iter_mut().zip(parts).for_each(|(place, part)| *place = part);
+                        concat(*outer, few, target, &shared.pool);
+                    }
+                    None => concat(*outer, &parts.collect::<Vec<_>>(), target, &shared.pool),
+                }
             }
             Call::Pad { padding, value, from, to, .. } => {
                 pad(padding, source(0, *from), T::from_bits(*value), target(*to), &shared.pool);

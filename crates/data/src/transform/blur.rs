@@ -1,5 +1,6 @@
 //! Images out of focus, and too much in it.
 
+use super::room::{with_copy, with_room};
 use super::{Image, Transform};
 use crate::random::Random;
 
@@ -44,8 +45,18 @@ impl Transform for Sharpen {
 
 /// Blurs over `2 · reach + 1` pixels each way.
 pub(super) fn blur(image: &mut Image, reach: usize, deviation: f32) {
-    let bell: Vec<f32> =
-        (0..=2 * reach).map(|i| (-0.5 * ((i as f32 - reach as f32) / deviation).powi(2)).exp()).collect();
+    let count = 2 * reach + 1;
+    with_room(count + image.height * image.width, |room| {
+        let (bell, rows) = room.split_at_mut(count);
+        for (i, weight) in bell.iter_mut().enumerate() {
+            *weight = (-0.5 * ((i as f32 - reach as f32) / deviation).powi(2)).exp();
+        }
+        blur_by(image, reach, bell, rows);
+    });
+}
+
+/// With these weights, and room for a plane.
+fn blur_by(image: &mut Image, reach: usize, bell: &[f32], rows: &mut [f32]) {
     let sum: f32 = bell.iter().sum();
     let (height, width) = (image.height, image.width);
     let mirrored = |at: isize, extent: usize| {
@@ -53,18 +64,16 @@ pub(super) fn blur(image: &mut Image, reach: usize, deviation: f32) {
         let at = at.rem_euclid(period);
         if extent == 1 { 0 } else { at.min(period - at) as usize }
     };
-    let mut rows = vec![0.0; height * width];
     for plane in image.planes() {
         for (place, out) in rows.iter_mut().enumerate() {
             let (y, x) = (place / width, (place % width) as isize - reach as isize);
             let row = &plane[y * width..][..width];
-            *out =
-                (0..).zip(&bell).map(|(i, weight)| weight * row[mirrored(x + i, width)]).sum::<f32>() / sum;
+            *out = (0..).zip(bell).map(|(i, weight)| weight * row[mirrored(x + i, width)]).sum::<f32>() / sum;
         }
         for (place, out) in plane.iter_mut().enumerate() {
             let (x, y) = (place % width, (place / width) as isize - reach as isize);
             let column =
-                (0..).zip(&bell).map(|(i, weight)| weight * rows[mirrored(y + i, height) * width + x]);
+                (0..).zip(bell).map(|(i, weight)| weight * rows[mirrored(y + i, height) * width + x]);
             *out = column.sum::<f32>() / sum;
         }
     }
@@ -76,15 +85,16 @@ pub(super) fn sharpen(image: &mut Image, factor: f32) {
         return;
     }
     for plane in image.planes() {
-        let before = plane.to_vec();
-        for y in 1..height - 1 {
-            for x in 1..width - 1 {
-                let around: f32 = (0..9).map(|i| before[(y + i / 3 - 1) * width + x + i % 3 - 1]).sum();
-                let middle = before[y * width + x];
-                let mean = (around + 4.0 * middle) / 13.0;
-                plane[y * width + x] = mean + factor * (middle - mean);
+        with_copy(plane, |plane, before| {
+            for y in 1..height - 1 {
+                for x in 1..width - 1 {
+                    let around: f32 = (0..9).map(|i| before[(y + i / 3 - 1) * width + x + i % 3 - 1]).sum();
+                    let middle = before[y * width + x];
+                    let mean = (around + 4.0 * middle) / 13.0;
+                    plane[y * width + x] = mean + factor * (middle - mean);
+                }
             }
-        }
+        });
         plane.iter_mut().for_each(|x| *x = x.clamp(0.0, 1.0));
     }
 }

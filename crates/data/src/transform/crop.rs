@@ -1,5 +1,6 @@
 //! Parts of images, at random places.
 
+use super::room::with_copy;
 use super::{Drawn, Image};
 use crate::random::Random;
 
@@ -35,15 +36,16 @@ impl Drawn for RandomCrop {
         let (down, right) = (numbers[0] as isize, numbers[1] as isize);
         let (height, width) = (image.height, image.width);
         for plane in image.planes() {
-            let before = plane.to_vec();
-            for (y, row) in plane.chunks_exact_mut(width).enumerate() {
-                row.fill(0.0);
-                let Some(from) = y.checked_add_signed(-down).filter(|&y| y < height) else { continue };
-                let from = &before[from * width..][..width];
-                let count = width - right.unsigned_abs();
-                let (to_start, from_start) = (right.max(0) as usize, (-right).max(0) as usize);
-                row[to_start..to_start + count].copy_from_slice(&from[from_start..from_start + count]);
-            }
+            with_copy(plane, |plane, before| {
+                for (y, row) in plane.chunks_exact_mut(width).enumerate() {
+                    row.fill(0.0);
+                    let Some(from) = y.checked_add_signed(-down).filter(|&y| y < height) else { continue };
+                    let from = &before[from * width..][..width];
+                    let count = width - right.unsigned_abs();
+                    let (to_start, from_start) = (right.max(0) as usize, (-right).max(0) as usize);
+                    row[to_start..to_start + count].copy_from_slice(&from[from_start..from_start + count]);
+                }
+            });
         }
     }
 }

@@ -14,6 +14,7 @@ mod noise;
 mod perspective;
 mod policy;
 mod posterise;
+mod room;
 mod rotate;
 mod solarise;
 
@@ -62,20 +63,22 @@ impl Image<'_> {
     pub(crate) fn sample_from(&mut self, from: impl Fn(f32, f32) -> (f32, f32)) {
         let (height, width) = (self.height, self.width);
         for plane in self.planes() {
-            let before = plane.to_vec();
-            let at = |x: f32, y: f32| {
-                let inside = x >= 0.0 && y >= 0.0 && x < width as f32 && y < height as f32;
-                if inside { before[y as usize * width + x as usize] } else { 0.0 }
-            };
-            for (place, pixel) in plane.iter_mut().enumerate() {
-                let (x, y) = from((place % width) as f32 + 0.5, (place / width) as f32 + 0.5);
-                // From middles to corners of the four pixels around.
-                let (left, top) = ((x - 0.5).floor(), (y - 0.5).floor());
-                let (right_part, below_part) = (x - 0.5 - left, y - 0.5 - top);
-                let above = at(left, top) * (1.0 - right_part) + at(left + 1.0, top) * right_part;
-                let below = at(left, top + 1.0) * (1.0 - right_part) + at(left + 1.0, top + 1.0) * right_part;
-                *pixel = above * (1.0 - below_part) + below * below_part;
-            }
+            room::with_copy(plane, |plane, before| {
+                let at = |x: f32, y: f32| {
+                    let inside = x >= 0.0 && y >= 0.0 && x < width as f32 && y < height as f32;
+                    if inside { before[y as usize * width + x as usize] } else { 0.0 }
+                };
+                for (place, pixel) in plane.iter_mut().enumerate() {
+                    let (x, y) = from((place % width) as f32 + 0.5, (place / width) as f32 + 0.5);
+                    // From middles to corners of the four pixels around.
+                    let (left, top) = ((x - 0.5).floor(), (y - 0.5).floor());
+                    let (right_part, below_part) = (x - 0.5 - left, y - 0.5 - top);
+                    let above = at(left, top) * (1.0 - right_part) + at(left + 1.0, top) * right_part;
+                    let below =
+                        at(left, top + 1.0) * (1.0 - right_part) + at(left + 1.0, top + 1.0) * right_part;
+                    *pixel = above * (1.0 - below_part) + below * below_part;
+                }
+            });
         }
     }
 }

@@ -20,10 +20,10 @@ struct Moments {
 }
 
 impl Moments {
-    fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
+    fn hyperparameters(&self) -> [(&'static str, f64); 8] {
         let [beta1, beta2] = self.betas;
         let decay = if self.decoupled { 1.0 - self.lr * self.weight_decay } else { self.weight_decay };
-        vec![
+        [
             ("lr", self.lr),
             (if self.decoupled { "weight_kept" } else { "weight_decay" }, decay),
             ("one_minus_beta1", 1.0 - beta1),
@@ -139,7 +139,11 @@ macro_rules! adam {
 
         impl Optimizer for $name {
             fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
-                self.moments().hyperparameters()
+                self.moments().hyperparameters().into()
+            }
+
+            fn read_hyperparameters(&self, values: &mut Vec<(&'static str, f64)>) {
+                values.extend(self.moments().hyperparameters());
             }
 
             fn update(&self, scope: &Scope, parameters: &[Parameter]) {

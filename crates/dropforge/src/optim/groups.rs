@@ -373,15 +373,18 @@ impl Updates {
     /// The runtime scalars of all groups under the names that the step knows, as they are now.
     pub fn hyperparameters(&self) -> Vec<(String, f64)> {
         let mut all = Vec::new();
-        self.read_hyperparameters(&mut all);
+        self.read_hyperparameters(&mut all, &mut Vec::new());
         all
     }
 
     /// As [`Updates::hyperparameters`], over what an earlier call gave: the names are the same in every step.
-    pub fn read_hyperparameters(&self, all: &mut Vec<(String, f64)>) {
+    /// `values` is memory to work in.
+    pub fn read_hyperparameters(&self, all: &mut Vec<(String, f64)>, values: &mut Vec<(&'static str, f64)>) {
         let mut at = 0;
         for group in &self.groups {
-            for (name, value) in group.optimizer.hyperparameters() {
+            values.clear();
+            group.optimizer.read_hyperparameters(values);
+            for &(name, value) in &*values {
                 match all.get_mut(at) {
                     Some((_, old)) => *old = value,
                     None => all.push((group.full_name(name), value)),

@@ -73,14 +73,19 @@ impl Sgd {
 
 impl Optimizer for Sgd {
     fn hyperparameters(&self) -> Vec<(&'static str, f64)> {
-        let mut values = vec![("lr", self.lr), ("weight_decay", self.weight_decay)];
+        let mut values = Vec::new();
+        self.read_hyperparameters(&mut values);
+        values
+    }
+
+    fn read_hyperparameters(&self, values: &mut Vec<(&'static str, f64)>) {
+        values.extend([("lr", self.lr), ("weight_decay", self.weight_decay)]);
         if self.momentum != 0.0 {
             values.push(("momentum", self.momentum));
         }
         if self.dampening != 0.0 {
             values.push(("undampened", 1.0 - self.dampening));
         }
-        values
     }
 
     fn update(&self, scope: &Scope, parameters: &[Parameter]) {

@@ -72,9 +72,11 @@ impl Step {
         let traced = self.trace_for(samples)?;
         let mut inputs = Vec::new();
         for port in &traced.program.inputs {
-            let array = match Input::of(&batch.get(&port.name), self.runtime())? {
-                Input::Host(array) => Numbers::from(&*array),
-                Input::Device(buffer) => Numbers::from(&buffer.read()?),
+            let input = Input::of(&batch.get(&port.name), self.runtime())?;
+            let array = match (input.on_host(), &input) {
+                (Some(array), _) => Numbers::from(array),
+                (None, Input::Device(buffer)) => Numbers::from(&buffer.read()?),
+                (None, _) => return Err(Error::program(format!("there is no input {}", port.name))),
             };
             inputs.push(array);
         }

@@ -1,5 +1,6 @@
 //! What a step takes: named tensors.
 
+use super::input::Given;
 use crate::error::{Error, Result};
 use crate::nn::trace::own_port;
 use crate::tensor::node::{Place, poison};
@@ -139,11 +140,6 @@ impl Batch {
     /// If fields differ in it, or one has no axis to count; the message names them.
     pub fn samples(&self) -> Result<usize> {
         Fields::of(self).map(|(_, samples)| samples)
-    }
-
-    /// The fields without their names.
-    pub(crate) fn into_tensors(self) -> impl Iterator<Item = Tensor> {
-        self.fields.into_iter().map(|field| field.value)
     }
 
     pub(crate) fn fields(&self) -> &[Field] {
@@ -296,12 +292,12 @@ impl Fields {
 
     /// The samples of a batch whose fields at `needed` places are there and fit; where each of them is in the batch goes
     /// to `found`.
-    pub fn check(&self, batch: &Batch, needed: &[usize], found: &mut Vec<usize>) -> Result<usize> {
+    pub fn check(&self, batch: &impl Given, needed: &[usize], found: &mut Vec<usize>) -> Result<usize> {
         found.clear();
-        let mut samples: Option<(usize, &FieldType)> = None;
+        let mut samples: Option<usize> = None;
         for &place in needed {
             let field = &self.0[place];
-            let Some(index) = batch.fields.iter().position(|given| given.name == field.name) else {
+            let Some(index) = batch.names().position(|given| given == field.name) else {
                 let given: Vec<&str> = batch.names().collect();
                 return Err(Error::data(format!(
                     "the batch has no field \"{}\"; it has {}",
@@ -310,39 +306,30 @@ impl Fields {
                 )));
             };
             found.push(index);
-            let value = &batch.fields[index].value;
-            if let Some(error) = value.error() {
-                return Err(error);
-            }
-            let ty = value.ty();
-            let misfit = || {
+            let (dtype, shape) = batch.ty(index)?;
+            let misfit = |wanted: String| {
                 let what = described(&field.name);
-                Error::data(format!("{what} must be {}, got {ty}", field.wanted()))
+                let ty = ValueType::new(dtype, shape.clone());
+                Error::data(format!("{what} must be {wanted}, got {ty}"))
             };
             if field.shared {
-                if *ty != field.ty {
-                    return Err(misfit());
+                if dtype != field.ty.dtype || *shape != field.ty.shape {
+                    return Err(misfit(field.wanted()));
                 }
                 continue;
             }
-            let fits = ty.dtype == field.ty.dtype
-                && ty.shape.split_first().is_some_and(|(_, sample)| *sample == *field.ty.shape);
+            let fits = dtype == field.ty.dtype
+                && shape.split_first().is_some_and(|(_, sample)| *sample == *field.ty.shape);
             if !fits {
-                return Err(misfit());
+                return Err(misfit(field.wanted()));
             }
-            let len = ty.shape[0];
+            let len = shape[0];
             match samples {
-                Some((known, _)) if known != len => {
-                    let expected = field.batched(known);
-                    return Err(Error::data(format!(
-                        "{} must be {expected}, got {ty}",
-                        described(&field.name)
-                    )));
-                }
-                _ => samples = Some((len, field)),
+                Some(known) if known != len => return Err(misfit(field.batched(known).to_string())),
+                _ => samples = Some(len),
             }
         }
-        Ok(samples.map_or(0, |(len, _)| len))
+        Ok(samples.unwrap_or(0))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::batch::Fields;
 use super::change::Changes;
+use super::input::Input;
 use super::precision::Precision;
 use super::states::States;
 use super::task::{Objective, Task};
@@ -64,6 +65,18 @@ pub(crate) struct Compiled {
     unseen: VecDeque<Vec<BufferRef>>,
     /// How many runs may go on before their checks are looked at.
     late: usize,
+    /// Lists of a run, whose memory serves again.
+    pub memory: RunMemory,
+}
+
+/// Lists that a run fills, empty between runs.
+#[derive(Default)]
+pub(crate) struct RunMemory {
+    pub inputs: Vec<Input<'static>>,
+    pub arguments: Vec<Argument<'static>>,
+    pub hypers: Vec<f32>,
+    /// Outputs that checks were looked at in.
+    pub found: Vec<Vec<BufferRef>>,
 }
 
 /// What the programs of a step are made of.
@@ -319,6 +332,7 @@ impl Traced {
             checks: self.checks.clone(),
             unseen: VecDeque::new(),
             late: if device.is_gpu() { LATE } else { 0 },
+            memory: RunMemory::default(),
         })
     }
 }
@@ -329,7 +343,7 @@ impl Traced {
 /// The first that does not.
 pub(crate) fn verify<'a>(checks: impl IntoIterator<Item = (&'a IndexCheck, &'a BufferRef)>) -> Result<()> {
     for (check, found) in checks {
-        check.verify(&found.read()?).map_err(|error| Error::from(error).with_kind(ErrorKind::Data))?;
+        check.verify(found).map_err(|error| Error::from(error).with_kind(ErrorKind::Data))?;
     }
     Ok(())
 }
@@ -345,12 +359,29 @@ impl Compiled {
     /// # Errors
     /// An index was outside of what it picks from, or the device fails.
     pub fn run(&mut self, arguments: &[Argument<'_>], hypers: &[f32]) -> Result<Vec<BufferRef>> {
-        let mut outputs = self.executable.run(arguments, hypers)?;
+        let mut outputs = Vec::new();
+        self.run_into(arguments, hypers, &mut outputs)?;
+        Ok(outputs)
+    }
+
+    /// As [`Compiled::run`], with the outputs in place of what is in a list.
+    ///
+    /// # Errors
+    /// As [`Compiled::run`].
+    pub fn run_into(
+        &mut self,
+        arguments: &[Argument<'_>],
+        hypers: &[f32],
+        outputs: &mut Vec<BufferRef>,
+    ) -> Result<()> {
+        self.executable.run_into(arguments, hypers, outputs)?;
         if !self.checks.is_empty() {
-            self.unseen.push_back(outputs.split_off(self.outputs.len()));
+            let mut found = self.memory.found.pop().unwrap_or_default();
+            found.extend(outputs.drain(self.outputs.len()..));
+            self.unseen.push_back(found);
             self.look(self.late)?;
         }
-        Ok(outputs)
+        Ok(())
     }
 
     /// The checks of the last run, if nobody has looked at them yet.
@@ -365,8 +396,10 @@ impl Compiled {
     /// As [`Compiled::run`].
     pub fn look(&mut self, but: usize) -> Result<()> {
         while self.unseen.len() > but {
-            let Some(found) = self.unseen.pop_front() else { break };
+            let Some(mut found) = self.unseen.pop_front() else { break };
             verify(self.checks.iter().zip(&found))?;
+            found.clear();
+            self.memory.found.push(found);
         }
         Ok(())
     }
@@ -378,19 +411,19 @@ impl Compiled {
 
     /// The values of its runtime scalars: the user's, the optimizer's, or the defaults.
     pub fn hypers(&self, chosen: &BTreeMap<String, f64>, settings: &[(String, f64)]) -> Vec<f32> {
-        hyper_values(&self.hypers, chosen, settings)
+        hyper_values(&self.hypers, chosen, settings).collect()
     }
 }
 
 /// The values of runtime scalars: the user's, the optimizer's, or the defaults.
-pub(super) fn hyper_values(
-    hypers: &[(String, f64)],
-    chosen: &BTreeMap<String, f64>,
-    settings: &[(String, f64)],
-) -> Vec<f32> {
-    let value = |(name, default): &(String, f64)| {
+pub(super) fn hyper_values<'a>(
+    hypers: &'a [(String, f64)],
+    chosen: &'a BTreeMap<String, f64>,
+    settings: &'a [(String, f64)],
+) -> impl Iterator<Item = f32> + 'a {
+    let value = move |(name, default): &(String, f64)| {
         let set = settings.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
         chosen.get(name).copied().or(set).unwrap_or(*default) as f32
     };
-    hypers.iter().map(value).collect()
+    hypers.iter().map(value)
 }

@@ -1,6 +1,7 @@
 //! What a network is worth on some data.
 
 use super::batch::Batch;
+use super::input::Given;
 use super::network::Network;
 use crate::error::Result;
 use crate::metric::Figures;
@@ -97,6 +98,11 @@ impl Evaluating<'_> {
     pub fn add(&mut self, batch: impl Into<Batch>) -> Result<&mut Self> {
         self.network.measure(&batch.into())?;
         Ok(self)
+    }
+
+    /// As [`Evaluating::add`], of a batch whose memory goes back to its loader.
+    pub(crate) fn add_given(&mut self, batch: &impl Given) -> Result<()> {
+        self.network.measure(batch)
     }
 
     /// The figures over all batches so far.

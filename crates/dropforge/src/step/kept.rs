@@ -16,8 +16,8 @@ pub(super) struct Kept {
 
 impl Kept {
     /// Takes the outputs of a program that evaluates. Those of the batch before are read while the device computes.
-    pub fn add(&mut self, compiled: &Compiled, outputs: Vec<BufferRef>) -> Result<()> {
-        let named = compiled.outputs.iter().zip(outputs).filter(|(name, _)| *name != LOSS);
+    pub fn add(&mut self, compiled: &Compiled, outputs: &mut Vec<BufferRef>) -> Result<()> {
+        let named = compiled.outputs.iter().zip(outputs.drain(..)).filter(|(name, _)| *name != LOSS);
         let now = named.map(|(name, buffer)| (name.clone(), buffer)).collect();
         for (name, buffer) in std::mem::replace(&mut self.last, now) {
             self.read.entry(name).or_default().extend(numbers(&buffer.read()?));

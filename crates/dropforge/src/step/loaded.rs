@@ -1,8 +1,10 @@
 //! Batches of a loader as batches of a step, in the same memory.
 
 use super::batch::Batch;
+use super::input::{Given, Input};
+use crate::error::{Error, Result};
 use crate::nn::trace::own_port;
-use crate::tensor::Tensor;
+use crate::tensor::{Runtime, Tensor};
 use dropforge_data::transform::NUMBERS;
 use dropforge_data::{Description, INPUT, TARGET, Values};
 use dropforge_ir::{Array, DType, Data, F16, Shape, ValueType};
@@ -33,17 +35,75 @@ impl Batch {
             all.with(name(&field.name), own_port(ValueType::new(data_type(field.dtype), shape)))
         })
     }
+}
 
-    /// The memory of the loader's batch that this was made of, to be read into again; `None` if something else holds on to
-    /// it.
-    pub(crate) fn into_spare(
-        self,
-        description: &Arc<Description>,
-        index: usize,
-    ) -> Option<dropforge_data::HostBatch> {
-        let memory = |tensor: Tensor| values(tensor.into_data()?.into_data());
-        let arrays = self.into_tensors().map(memory).collect::<Option<Vec<Values>>>()?;
-        Some(dropforge_data::HostBatch::spare(description.clone(), arrays, index))
+/// Batches of a loader for a program, one after another, in the same memory, which goes back to the loader.
+#[derive(Default)]
+pub(crate) struct Feed {
+    description: Option<Arc<Description>>,
+    /// The fields of the batch that is in it.
+    arrays: Vec<Array>,
+    /// Their shapes while none is.
+    shapes: Vec<Shape>,
+    /// Where the loader had them.
+    list: Vec<Values>,
+    index: usize,
+}
+
+impl Feed {
+    /// Takes a batch, in place of the one before.
+    pub fn fill(&mut self, batch: dropforge_data::HostBatch) -> Result<()> {
+        let (len, index, description) = (batch.len(), batch.index(), batch.description().clone());
+        self.list = batch.into_arrays();
+        self.arrays.clear();
+        let mut shapes = self.shapes.drain(..);
+        for (field, values) in description.fields.iter().zip(self.list.drain(..)) {
+            let is_same = |shape: &Shape| {
+                shape.split_first().is_some_and(|(first, rest)| *first == len && *rest == *field.shape)
+            };
+            let shape = match shapes.next().filter(is_same) {
+                Some(shape) => shape,
+                None => std::iter::once(len).chain(field.shape.iter().copied()).collect(),
+            };
+            let whole = Array::new(shape, elements(values));
+            self.arrays.push(whole.ok_or_else(|| Error::data("a batch has samples that are not whole"))?);
+        }
+        drop(shapes);
+        (self.description, self.index) = (Some(description), index);
+        Ok(())
+    }
+
+    /// The memory of the batch, to be read into again.
+    pub fn take_back(&mut self) -> Option<dropforge_data::HostBatch> {
+        let description = self.description.take()?;
+        let mut list = std::mem::take(&mut self.list);
+        for array in self.arrays.drain(..) {
+            let (shape, data) = array.into_parts();
+            self.shapes.push(shape);
+            list.push(values(data)?);
+        }
+        Some(dropforge_data::HostBatch::spare(description, list, self.index))
+    }
+
+    /// The batch as tensors that stay.
+    pub fn to_batch(&self) -> Batch {
+        let fields = self.description.iter().flat_map(|about| &about.fields).zip(&self.arrays);
+        fields.fold(Batch::new(), |all, (field, array)| all.with(name(&field.name), array))
+    }
+}
+
+impl Given for Feed {
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.description.iter().flat_map(|about| &about.fields).map(|field| field.name.as_str())
+    }
+
+    fn ty(&self, place: usize) -> Result<(DType, &Shape)> {
+        let array = &self.arrays[place];
+        Ok((array.data().dtype(), array.shape()))
+    }
+
+    fn input(&self, place: usize, _: &Runtime) -> Result<Input<'_>> {
+        Ok(Input::Lent(&self.arrays[place]))
     }
 }
 
@@ -102,16 +162,25 @@ mod tests {
         let (data, _) = dropforge_data::digits(20, 1, 1);
         let options = dropforge_data::LoaderOptions { batch: 8, ..Default::default() };
         let loader = dropforge_data::Loader::new(Arc::new(data), options).unwrap();
-        let loaded = loader.epoch(0, 0).next().unwrap().unwrap();
-        let (description, expected) = (loaded.description().clone(), loaded.clone());
-        let batch = Batch::from(loaded);
-        assert_eq!(batch.samples().unwrap(), 8);
-        assert_eq!(batch.get("input").shape().to_vec(), [8, 1, 28, 28]);
-        let held = batch.get("input");
-        assert!(batch.clone().into_spare(&description, 0).is_none(), "two batches share the memory");
-        assert!(batch.into_spare(&description, 0).is_none(), "a tensor holds on to it");
-        drop(held);
-        let spare = Batch::from(expected.clone()).into_spare(&description, 3).unwrap();
-        assert_eq!(spare.into_arrays(), expected.into_arrays());
+        let batches: Vec<_> = loader.epoch(0, 0).map(|batch| batch.unwrap()).collect();
+        let mut feed = Feed::default();
+        for batch in batches {
+            let (index, len, pointer) = (batch.index(), batch.len(), address(batch.get("input").unwrap()));
+            let same = Batch::from(batch.clone());
+            let expected = batch.clone().into_arrays();
+            feed.fill(batch).unwrap();
+            assert_eq!(feed.ty(0).unwrap().1[..], [len, 1, 28, 28]);
+            assert_eq!(feed.names().collect::<Vec<_>>(), same.names().collect::<Vec<_>>());
+            let target = |batch: &Batch| batch.get("target").to_array().unwrap();
+            assert_eq!(target(&feed.to_batch()), target(&same));
+            let back = feed.take_back().unwrap();
+            assert_eq!((back.index(), address(back.get("input").unwrap())), (index, pointer));
+            assert_eq!(back.into_arrays(), expected);
+            assert!(feed.take_back().is_none());
+        }
+    }
+
+    fn address(values: &Values) -> *const f32 {
+        values.slice::<f32>().unwrap().as_ptr()
     }
 }

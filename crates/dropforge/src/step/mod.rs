@@ -44,6 +44,7 @@ pub use training::{Step, compile};
 pub(crate) use build::verify;
 pub(crate) use change::Changes;
 pub(crate) use evaluation::Quality;
+pub(crate) use loaded::Feed;
 
 pub(crate) use task::PREDICTION;
 pub(crate) use traced::TracedProgram;

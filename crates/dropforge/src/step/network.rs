@@ -4,7 +4,7 @@ use super::Compilation;
 use super::batch::{Batch, Fields, IntoSample, TARGET};
 use super::build::{Compiled, Recipe, Traced, hyper_values, trace_evaluate, trace_predict};
 use super::evaluation::Evaluation;
-use super::input::Input;
+use super::input::{Given, Input, emptied};
 use super::kept::Kept;
 use super::precision::Precision;
 use super::programs::Programs;
@@ -62,6 +62,8 @@ pub struct Network {
     units: Option<Normalization>,
     /// What the evaluation has kept of its batches.
     kept: Kept,
+    /// A list of its outputs, whose memory serves again.
+    measured_outputs: Vec<BufferRef>,
     /// The place of a field with class indices, and how many classes there are.
     classes: Option<(usize, usize)>,
     /// Runtime scalars that the user set, by name.
@@ -209,6 +211,7 @@ impl NetworkBuilder {
             units: self.units,
             slots: Vec::new(),
             kept: Kept::default(),
+            measured_outputs: Vec::new(),
             classes: None,
             chosen: BTreeMap::new(),
             fields,
@@ -311,46 +314,56 @@ impl Network {
     }
 
     /// The number of samples of a batch to train on whose fields are there and fit.
-    pub(super) fn check_training(&mut self, batch: &Batch) -> Result<usize> {
+    pub(super) fn check_training(&mut self, batch: &impl Given) -> Result<usize> {
         some(self.fields.check(batch, &self.all, &mut self.found)?)
     }
 
     /// The number of samples of a batch to evaluate whose fields are there and fit.
-    pub(super) fn check(&mut self, batch: &Batch) -> Result<usize> {
+    pub(super) fn check(&mut self, batch: &impl Given) -> Result<usize> {
         some(self.fields.check(batch, &self.measured, &mut self.found)?)
     }
 
-    /// Runs a program on a batch that has just been [checked](Network::check).
+    /// Runs a program on a batch that has just been [checked](Network::check); its outputs take the place of what is in `outputs`.
     pub(super) fn run(
         &self,
         compiled: &mut Compiled,
-        batch: &Batch,
+        batch: &impl Given,
         settings: &[(String, f64)],
         samples: usize,
-    ) -> Result<Vec<BufferRef>> {
-        let mut inputs = Vec::with_capacity(compiled.inputs.len());
+        outputs: &mut Vec<BufferRef>,
+    ) -> Result<()> {
+        let mut memory = std::mem::take(&mut compiled.memory);
+        compiled.memory.found = std::mem::take(&mut memory.found);
+        let mut inputs: Vec<Input<'_>> = emptied(memory.inputs);
         for &place in &compiled.inputs {
-            let input = Input::of(&batch.fields()[self.found[place]].value, &self.runtime)?;
-            if let (Some((target, classes)), Input::Host(values)) = (self.classes, &input)
+            let input = batch.input(self.found[place], &self.runtime)?;
+            if let (Some((target, classes)), Some(values)) = (self.classes, input.on_host())
                 && target == place
             {
                 check_classes(values, classes, samples)?;
             }
-            if let Input::Host(values) = &input
+            if let Some(values) = input.on_host()
                 && self.fields.at(place).name == TARGET
             {
                 check_targets(values, self.task.targets(), samples)?;
             }
             inputs.push(input);
         }
-        let arguments: Vec<Argument<'_>> = inputs.iter().map(Input::argument).collect();
-        let hypers = compiled.hypers(&self.chosen, settings);
-        compiled.run(&arguments, &hypers)
+        let mut arguments: Vec<Argument<'_>> = emptied(memory.arguments);
+        arguments.extend(inputs.iter().map(Input::argument));
+        memory.hypers.clear();
+        memory.hypers.extend(hyper_values(&compiled.hypers, &self.chosen, settings));
+        let done = compiled.run_into(&arguments, &memory.hypers, outputs);
+        memory.arguments = emptied(arguments);
+        memory.inputs = emptied(inputs);
+        memory.found = std::mem::take(&mut compiled.memory.found);
+        compiled.memory = memory;
+        done
     }
 
     /// The values of runtime scalars: those that were chosen, the optimizer's, or the defaults.
     pub(super) fn hypers(&self, hypers: &[(String, f64)], settings: &[(String, f64)]) -> Vec<f32> {
-        hyper_values(hypers, &self.chosen, settings)
+        hyper_values(hypers, &self.chosen, settings).collect()
     }
 
     /// What the programs of this network are made of.
@@ -372,7 +385,7 @@ impl Network {
     }
 
     /// Adds a batch to an evaluation.
-    pub(super) fn measure(&mut self, batch: &Batch) -> Result<()> {
+    pub(super) fn measure(&mut self, batch: &impl Given) -> Result<()> {
         let samples = self.check(batch)?;
         let mut compiled = match self.evaluate.take(samples) {
             Some(compiled) => compiled,
@@ -382,9 +395,12 @@ impl Network {
                 self.load(&traced, "evaluate", samples, started)?
             }
         };
-        let done = self.run(&mut compiled, batch, &[], samples);
-        let kept = done.and_then(|outputs| self.kept.add(&compiled, outputs));
+        let mut outputs = std::mem::take(&mut self.measured_outputs);
+        let done = self.run(&mut compiled, batch, &[], samples, &mut outputs);
+        let kept = done.and_then(|()| self.kept.add(&compiled, &mut outputs));
         self.evaluate.insert(samples, compiled);
+        outputs.clear();
+        self.measured_outputs = outputs;
         kept
     }
 

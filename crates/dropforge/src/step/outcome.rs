@@ -3,7 +3,7 @@
 use super::build::verify;
 use crate::error::{Error, Result};
 use crate::tensor::check::IndexCheck;
-use dropforge_ir::Data;
+use dropforge_ir::{DType, ValueType};
 use dropforge_runtime::BufferRef;
 
 /// What a training step gave. Reading waits for the step; not reading costs nothing.
@@ -40,8 +40,10 @@ impl Outcome {
 }
 
 fn scalar(buffer: &BufferRef) -> Result<f32> {
-    match buffer.read()?.data() {
-        Data::F32(values) if !values.is_empty() => Ok(values[0]),
-        _ => Err(Error::program("the program gave no float where one was expected")),
+    if *buffer.ty() != ValueType::scalar(DType::F32) {
+        return Err(Error::program("the program gave no float where one was expected"));
     }
+    let mut bytes = [0; 4];
+    buffer.read_into(&mut bytes)?;
+    Ok(f32::from_ne_bytes(bytes))
 }

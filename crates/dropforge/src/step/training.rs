@@ -6,6 +6,7 @@ use super::builder::StepBuilder;
 use super::change::Changes;
 use super::check::written_states_are_used;
 use super::evaluation::{Evaluating, Evaluation};
+use super::input::Given;
 use super::network::{Network, gone};
 use super::outcome::Outcome;
 use super::programs::Programs;
@@ -47,6 +48,9 @@ pub struct Step {
     settings: Vec<(String, f64)>,
     /// The gradients of the last step by name, where they are kept.
     gradients: Vec<(String, BufferRef)>,
+    /// Lists of a step, whose memory serves again.
+    outputs: Vec<BufferRef>,
+    values: Vec<(&'static str, f64)>,
 }
 
 /// Compiles a training step of layers and a loss for batches like `example`; see [`StepBuilder`] for the choices, and for
@@ -72,7 +76,9 @@ impl Step {
     ) -> Result<Step> {
         let (train_metrics, settings, gradients) = (Vec::new(), Vec::new(), Vec::new());
         let train = Programs::default();
-        let mut step = Step { network, updates, changes, train_metrics, train, settings, gradients };
+        let (outputs, values) = (Vec::new(), Vec::new());
+        let mut step =
+            Step { network, updates, changes, train_metrics, train, settings, gradients, outputs, values };
         let started = Instant::now();
         let train = step.trace(samples)?;
         written_states_are_used(&train, &step.network.trace_evaluate(samples)?)?;
@@ -94,23 +100,25 @@ impl Step {
         self.train_on(&batch.into())
     }
 
-    pub(crate) fn train_on(&mut self, batch: &Batch) -> Result<Outcome> {
+    pub(crate) fn train_on(&mut self, batch: &impl Given) -> Result<Outcome> {
         let samples = self.network.check_training(batch)?;
         self.load(samples)?;
-        self.updates.read_hyperparameters(&mut self.settings);
+        self.updates.read_hyperparameters(&mut self.settings, &mut self.values);
         let compiled = self.train.get(samples).ok_or_else(gone)?;
-        let outputs = self.network.run(compiled, batch, &self.settings, samples)?;
-        let output = |name| compiled.output(name).and_then(|index| outputs.get(index)).cloned();
-        let named = compiled.outputs.iter().zip(&outputs);
+        self.network.run(compiled, batch, &self.settings, samples, &mut self.outputs)?;
+        let output = |name| compiled.output(name).and_then(|index| self.outputs.get(index)).cloned();
+        let named = compiled.outputs.iter().zip(&self.outputs);
         let kept =
             named.filter_map(|(name, output)| Some((name.strip_prefix(GRADIENT)?.into(), output.clone())));
         self.gradients = kept.collect();
-        Ok(Outcome {
+        let outcome = Outcome {
             loss: output(LOSS).ok_or_else(|| Error::program("the program gave no loss"))?,
             gradient_norm: output(NORM),
             samples,
             checks: compiled.unseen(),
-        })
+        };
+        self.outputs.clear();
+        Ok(outcome)
     }
 
     /// Loss and metrics of one batch, without training; see [`Network::evaluate`].
@@ -469,7 +477,7 @@ impl Step {
     }
 
     /// The number of samples of a batch that fits.
-    pub(super) fn check_batch(&mut self, batch: &Batch) -> Result<usize> {
+    pub(super) fn check_batch(&mut self, batch: &impl Given) -> Result<usize> {
         self.network.check_training(batch)
     }
 

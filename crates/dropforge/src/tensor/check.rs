@@ -7,9 +7,9 @@
 use super::Tensor;
 use super::node::{Action, Application, Place, Source, attach, fail, most_specific};
 use dropforge_ir::{
-    Array, BinaryKind, CompareKind, DType, Data, Error, Op, Origin, Program, ReduceKind, Result, Value,
-    ValueType,
+    BinaryKind, CompareKind, DType, Data, Error, Op, Origin, Program, ReduceKind, Result, Value, ValueType,
 };
+use dropforge_runtime::BufferRef;
 use std::panic::Location;
 
 /// What indices have to be.
@@ -51,10 +51,16 @@ impl IndexCheck {
     ///
     /// # Errors
     /// Names the first index outside, its position and the limit.
-    pub fn verify(&self, found: &Array) -> Result<()> {
-        match found.as_i32() {
-            Some(&[position, index]) if position != i32::MAX => Err(self.error(index, position as usize)),
-            _ => Ok(()),
+    pub fn verify(&self, found: &BufferRef) -> Result<()> {
+        if found.ty().dtype != DType::I32 || *found.ty().shape != [2] {
+            return Ok(());
+        }
+        let mut bytes = [0; 8];
+        found.read_into(&mut bytes)?;
+        let [a, b, c, d, index @ ..] = bytes;
+        match (i32::from_ne_bytes([a, b, c, d]), i32::from_ne_bytes(index)) {
+            (i32::MAX, _) => Ok(()),
+            (position, index) => Err(self.error(index, position as usize)),
         }
     }
 

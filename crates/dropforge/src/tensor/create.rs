@@ -104,11 +104,6 @@ impl Tensor {
         Tensor { node: Arc::new(node), tag: None }
     }
 
-    /// The elements on the host, without copying; `None` where they do not lie there or something else holds on to them.
-    pub(crate) fn into_data(self) -> Option<Array> {
-        Arc::into_inner(Arc::into_inner(self.node)?.into_data()?)
-    }
-
     /// Elements that lie on a device.
     pub(crate) fn placed(value: Placed, place: Place) -> Tensor {
         let node = Node::new(value.buffer.ty().clone(), place, Source::Placed(value));

@@ -142,14 +142,6 @@ impl Node {
         }
     }
 
-    /// The elements on the host, if they lie there.
-    pub fn into_data(self) -> Option<Arc<Array>> {
-        match self.source.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Source::Data(array) => Some(array),
-            _ => None,
-        }
-    }
-
     /// Length of the chain that waits below and including this node.
     pub fn waiting(&self) -> u32 {
         match &*self.lock() {

@@ -15,7 +15,7 @@ use crate::nn::Layer;
 use crate::optim::Optimizer;
 use crate::schedule::{Moment, Schedule};
 use crate::settings::Value;
-use crate::step::{Batch, Changes, Choices, Evaluation, Step, StepBuilder, Task};
+use crate::step::{Batch, Changes, Choices, Evaluation, Feed, Step, StepBuilder, Task};
 use crate::{Error, ErrorKind, Result, Tensor};
 use dropforge_data::{Description, Epoch, Loader, LoaderOptions, Source};
 use std::collections::BTreeMap;
@@ -350,6 +350,7 @@ impl Trainer {
         let mut started = Instant::now();
         let seconds = self.state.seconds;
         let mut since = started;
+        let mut feed = Feed::default();
         loop {
             let Some(batch) = epoch.next() else { return Ok(true) };
             let phases = &mut self.seen.phases;
@@ -367,15 +368,14 @@ impl Trainer {
                     .map_err(|error| error.context(format_args!("group_schedule of {group}")))?;
                 self.step.set_group_rate_factor(group, factor)?;
             }
-            let (description, index) = (batch.description().clone(), batch.index());
-            let batch = Batch::from(batch);
+            feed.fill(batch)?;
             let before = if self.detect_anomaly { Some(self.step.copy_states()?) } else { None };
-            let outcome = self.step.train_on(&batch)?;
+            let outcome = self.step.train_on(&feed)?;
             if let Some(before) = before {
-                anomaly::check(&mut self.step, &batch, &before, &outcome, self.state.step + 1)?;
+                anomaly::check(&mut self.step, &feed.to_batch(), &before, &outcome, self.state.step + 1)?;
             }
             // The device has copied what it needs.
-            if let Some(spare) = batch.into_spare(&description, index) {
+            if let Some(spare) = feed.take_back() {
                 epoch.recycle(spare);
             }
             self.state.batch += 1;
@@ -485,11 +485,16 @@ impl Trainer {
         let loader = Loader::new(test, options)?;
         self.step.on_averages(|step| {
             let mut evaluation = step.start_evaluation()?;
-            for batch in loader.epoch(0, 0) {
+            let (mut epoch, mut feed) = (loader.epoch(0, 0), Feed::default());
+            while let Some(batch) = epoch.next() {
                 if flag.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
                     return Ok(None);
                 }
-                evaluation.add(batch?)?;
+                feed.fill(batch?)?;
+                evaluation.add_given(&feed)?;
+                if let Some(spare) = feed.take_back() {
+                    epoch.recycle(spare);
+                }
             }
             evaluation.finish().map(Some)
         })

@@ -32,8 +32,9 @@ pub(crate) struct CpuExecutable {
     hypers: AlignedBuffer,
     /// Where each buffer of the plan lies in the current run.
     pointers: Vec<Pointer>,
-    /// Where the inputs of the current run lie.
+    /// Where the inputs and the outputs of the current run lie.
     inputs: Vec<Pointer>,
+    written: Vec<Pointer>,
     /// By output, buffers of earlier runs, which serve again when nobody else holds them; small ones only.
     outputs: Vec<Vec<Arc<CpuBuffer>>>,
     /// Per kernel, the time spent in it; empty unless profiling.
@@ -78,6 +79,7 @@ impl CpuExecutable {
             hypers: allocate(plan.program.hypers.len() * HYPER_STRIDE, "hyperparameters")?,
             pointers: vec![Pointer(std::ptr::null_mut()); plan.buffers.len()],
             inputs: Vec::with_capacity(plan.program.inputs.len()),
+            written: Vec::with_capacity(plan.program.outputs.len()),
             outputs: plan.program.outputs.iter().map(|_| Vec::new()).collect(),
             times: Vec::new(),
             profiled_runs: 0,
@@ -183,20 +185,19 @@ impl Loaded for CpuExecutable {
                 },
             }));
         }
-        for (pointer, info) in self.pointers.iter_mut().zip(&self.plan.buffers) {
-            // Inputs are never written: no kernel stores into a leaf.
-            if let Place::Input(port) = info.place {
-                *pointer = self.inputs[port];
-            }
-        }
+        self.written.clear();
         for port in 0..self.outputs.len() {
             let output = self.output(port)?;
-            for (pointer, info) in self.pointers.iter_mut().zip(&self.plan.buffers) {
-                if info.place == Place::Output(port) {
-                    *pointer = Pointer(output.pointer());
-                }
-            }
+            self.written.push(Pointer(output.pointer()));
             outputs.push(output);
+        }
+        for (pointer, info) in self.pointers.iter_mut().zip(&self.plan.buffers) {
+            match info.place {
+                // Inputs are never written: no kernel stores into a leaf.
+                Place::Input(port) => *pointer = self.inputs[port],
+                Place::Output(port) => *pointer = self.written[port],
+                _ => {}
+            }
         }
         for (port, &hyper) in arguments.hypers().iter().enumerate() {
             self.hypers[port] = hyper;

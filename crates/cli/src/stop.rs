@@ -4,6 +4,8 @@ use dropforge::run::STOP;
 use dropforge::train::{Callback, Control};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often it is looked for.
@@ -17,15 +19,17 @@ pub fn ask(run: &Path) -> io::Result<()> {
 /// Ends training when somebody asks for it.
 pub struct Watch {
     file: PathBuf,
+    /// Set as if the user had asked for it here.
+    asked: Arc<AtomicBool>,
     looked: Instant,
 }
 
 impl Watch {
     /// Of the run in this folder; wishes of before are forgotten.
-    pub fn new(run: &Path) -> Watch {
+    pub fn new(run: &Path, asked: &Arc<AtomicBool>) -> Watch {
         let file = run.join(STOP);
         let _ = std::fs::remove_file(&file);
-        Watch { file, looked: Instant::now() }
+        Watch { file, asked: asked.clone(), looked: Instant::now() }
     }
 }
 
@@ -39,6 +43,7 @@ impl Callback for Watch {
             self.looked = Instant::now();
             if self.file.exists() {
                 let _ = std::fs::remove_file(&self.file);
+                self.asked.store(true, Ordering::Relaxed);
                 control.stop("somebody asked for it in the dashboard");
             }
         }

@@ -95,7 +95,7 @@ pub fn run(args: &Train) -> Outcome {
     if args.trace.is_some() {
         fit = fit.callback(&mut timeline);
     }
-    let fitted = fit.callback(stop::Watch::new(&path)).stop_flag(&asked).callback(&mut screen).run();
+    let fitted = fit.callback(stop::Watch::new(&path, &asked)).stop_flag(&asked).callback(&mut screen).run();
     let fitted = match fitted {
         Ok(fitted) => fitted,
         Err(error) => {

@@ -280,6 +280,7 @@ impl TrainerBuilder {
             setup: self.setup,
             planned: None,
             figures: Expected::default(),
+            interrupted: false,
         })
     }
 

@@ -281,6 +281,7 @@ pub struct Control<'a> {
     pub(super) stop: &'a mut Option<Stop>,
     pub(super) skips_validations: bool,
     pub(super) figures: &'a Expected,
+    pub(super) interrupted: bool,
     pub(super) save: bool,
     pub(super) best: bool,
 }
@@ -310,6 +311,12 @@ impl Control<'_> {
     /// The last finished epoch.
     pub fn report(&self) -> Option<&EpochReport> {
         self.state.history.last()
+    }
+
+    /// Whether somebody has asked the fit to end, by the flag of [`Fit::stop_flag`](super::Fit::stop_flag); known in
+    /// [`Callback::on_fit_end`].
+    pub fn was_interrupted(&self) -> bool {
+        self.interrupted
     }
 
     /// Whether an epoch was not measured because only some are: see [`Fit::validate_epochs`](super::Fit::validate_epochs).

@@ -55,9 +55,14 @@ pub(super) struct Limits {
 }
 
 impl Limits {
+    /// Whether somebody has asked for an end.
+    fn is_flagged(&self) -> bool {
+        self.flag().is_some_and(|flag| flag.load(Ordering::Relaxed))
+    }
+
     /// Why training ends after this many steps; `None` if it goes on.
     pub fn reached(&self, steps: u64) -> Option<Stop> {
-        if self.flag().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+        if self.is_flagged() {
             return Some(Stop { why: "it was asked to stop".into(), limit: None });
         }
         if let Some(limit) = self.steps.filter(|&limit| steps >= limit) {
@@ -248,7 +253,7 @@ fn run(
     limits: &Limits,
     callbacks: &mut Callbacks<'_>,
 ) -> Result<Fitted> {
-    trainer.stop = None;
+    (trainer.stop, trainer.interrupted) = (None, false);
     callbacks.distinct()?;
     trainer.restore(callbacks)?;
     callbacks.tell_folder();
@@ -281,6 +286,7 @@ fn run(
     if unsaved || trainer.steps() == 0 {
         trainer.save_with(callbacks)?;
     }
+    trainer.interrupted = limits.is_flagged();
     trainer.event(callbacks, |callback, control| callback.on_fit_end(control))?;
     let (stopped, limit) = stopped.map_or((None, None), |stop| (Some(stop.why), stop.limit));
     Ok(Fitted { last: trainer.history().last().cloned(), stopped, limit })

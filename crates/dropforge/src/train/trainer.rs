@@ -67,6 +67,8 @@ pub struct Trainer {
     pub(super) planned: Option<u64>,
     /// The figures that epochs are going to have, where they are known.
     pub(super) figures: Expected,
+    /// Whether somebody has asked the fit to end.
+    pub(super) interrupted: bool,
 }
 
 impl Trainer {
@@ -254,6 +256,7 @@ impl Trainer {
             stop: &mut self.stop,
             skips_validations: self.skips_validations,
             figures: &self.figures,
+            interrupted: self.interrupted,
             save: false,
             best: false,
         };
@@ -413,6 +416,7 @@ impl Trainer {
             stop: &mut self.stop,
             skips_validations: self.skips_validations,
             figures: &self.figures,
+            interrupted: self.interrupted,
             save: false,
             best: false,
         };

@@ -13,6 +13,7 @@ use crate::train::{Callback, Control, EpochReport, Snapshot};
 use crate::{Data, Result, described};
 use dropforge_data::{INPUT, Loader, LoaderOptions, Source, Values};
 use events::Events;
+use settings::Ended;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,6 +31,10 @@ pub struct TensorBoard {
     samples: Option<Arc<dyn Source>>,
     /// Whether the settings have been written.
     told: bool,
+    /// Tags of the figures that epochs will have.
+    figures: Vec<String>,
+    /// When the fit began, in seconds since 1970.
+    began: f64,
 }
 
 /// Writes event files for TensorBoard into a folder, which is made: the loss and the rate every 20 steps, the figures of each
@@ -52,15 +57,31 @@ pub struct TensorBoard {
 /// # Ok::<(), dropforge::Error>(())
 /// ```
 pub fn tensorboard(folder: impl Into<String>) -> TensorBoard {
-    let (run, file, samples) = (None, None, None);
-    TensorBoard { folder: Some(folder.into()), every: 20, histograms: true, run, file, samples, told: false }
+    TensorBoard {
+        folder: Some(folder.into()),
+        every: 20,
+        histograms: true,
+        run: None,
+        file: None,
+        samples: None,
+        told: false,
+        figures: Vec::new(),
+        began: 0.0,
+    }
 }
 
 described! {
-    TensorBoard = "tensorboard", "writes event files that TensorBoard shows", { run: None, file: None, samples: None, told: false };
+    TensorBoard = "tensorboard", "writes event files that TensorBoard shows",
+        { run: None, file: None, samples: None, told: false, figures: Vec::new(), began: 0.0 };
     folder: Option<String>, Some(None), Range::ANY, "folder for the files, `tensorboard` in that of the run by default";
     every: u64, Some(20), (1..).into(), "steps between two losses", may change;
     histograms: bool, Some(true), Range::ANY, "whether histograms of the parameters are written after each epoch", may change;
+}
+
+/// The tag of a figure: `val_loss` as `loss/val`, so that the curves of training and validation stand in one group.
+fn tag(name: &str) -> String {
+    let (of, figure) = name.split_once('_').unwrap_or(("", name));
+    format!("{figure}/{of}")
 }
 
 impl TensorBoard {
@@ -73,6 +94,14 @@ impl TensorBoard {
             self.file = Some(Events::create(&folder)?);
         }
         Ok(self.file.as_mut())
+    }
+
+    /// Writes how a training ended whose settings have been written.
+    fn write_end(&mut self, ended: Ended) -> Result<()> {
+        match &mut self.file {
+            Some(events) if self.told => settings::write_end(events, ended).and_then(|()| events.flush()),
+            _ => Ok(()),
+        }
     }
 
     fn write_pictures(&mut self, step: u64) -> Result<()> {
@@ -103,6 +132,8 @@ impl Callback for TensorBoard {
     }
 
     fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
+        self.began = events::now();
+        self.figures = control.figures().iter().map(|name| tag(name)).collect();
         let step = control.progress().step;
         self.write_pictures(step)?;
         // A network that cannot be traced for one sample has none.
@@ -133,11 +164,12 @@ impl Callback for TensorBoard {
             return Ok(());
         }
         let (step, table) = (snapshot.steps(), snapshot.setup.settings.clone());
+        let (figures, began) = (self.figures.clone(), self.began);
         let Some(events) = self.open()? else { return Ok(()) };
         // Indented text is shown as it is.
         let text: String = table.to_string().lines().map(|line| format!("    {line}\n")).collect();
         events.text("settings", &text, step)?;
-        settings::write(events, &table)?;
+        settings::write(events, &table, &figures, began)?;
         events.flush()
     }
 
@@ -146,10 +178,8 @@ impl Callback for TensorBoard {
         let Some(events) = self.open()? else { return Ok(()) };
         events.scalar("lr", report.lr, report.step)?;
         for name in report.names() {
-            // As `loss/train`, so that both curves stand in one group.
-            let (of, figure) = name.split_once('_').unwrap_or(("", &name));
             if let Some(value) = report.get(&name) {
-                events.scalar(&format!("{figure}/{of}"), value, report.step)?;
+                events.scalar(&tag(&name), value, report.step)?;
             }
         }
         if histograms {
@@ -166,6 +196,15 @@ impl Callback for TensorBoard {
             }
         }
         events.flush()
+    }
+
+    fn on_fit_end(&mut self, control: &mut Control<'_>) -> Result<()> {
+        self.write_end(if control.was_interrupted() { Ended::Stopped } else { Ended::Whole })
+    }
+
+    fn on_error(&mut self, _: &crate::Error) {
+        // The error that ended training is the one to be told.
+        let _ = self.write_end(Ended::Failed);
     }
 
     fn in_run(&mut self, folder: &Path) {

@@ -141,7 +141,9 @@ impl StatusLine {
     /// Removes the line, so that others can be printed.
     pub fn clear(&mut self) {
         if self.shown > 0 {
-            let _ = write!(io::stderr().lock(), "\r{:1$}\r", "", self.shown);
+            // Behind it may stand what the terminal shows of Ctrl-C.
+            let rest = if cfg!(unix) { "\x1b[K" } else { "" };
+            let _ = write!(io::stderr().lock(), "\r{:1$}\r{rest}", "", self.shown);
             self.shown = 0;
         }
     }

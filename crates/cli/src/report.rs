@@ -5,9 +5,11 @@ use crate::data::for_testing;
 use crate::output::{Outcome, OutputFile, Stop, line};
 use crate::{machine, train};
 use dropforge::Runtime;
+use dropforge::data::{TARGET, Values};
 use dropforge::file::FileKind;
 use dropforge::run::{
-    DataSpec, OpenData, Opening, REPORT, RunConfig, Trained, config_of, history, layer_records, read_split,
+    DataSpec, OpenData, Opening, REPORT, RunConfig, StepRecords, Trained, config_of, history, layer_records,
+    read_split, step_records,
 };
 use dropforge::step::Batch;
 use dropforge::train::Trainer;
@@ -22,6 +24,8 @@ const OF_STEP: [&str; 4] = ["network", "kernels", "memory", "blocks"];
 /// How long steps are timed for the profile, at most so many beside the first.
 const TIMED: Duration = Duration::from_secs(2);
 const MOST_STEPS: usize = 20;
+/// How long training samples are read to count their classes.
+const COUNTED: Duration = Duration::from_secs(5);
 
 pub fn run(args: &Report) -> Outcome {
     let out = match &args.out {
@@ -75,6 +79,7 @@ fn read(run: &Path, data: &DataArgs, machine: &Machine, wanted: impl Fn(&[&str])
         name,
         history: if is_packed { None } else { Some(history(run)?) },
         config: config.as_ref().map(RunConfig::to_text).transpose()?,
+        steps: if is_packed { StepRecords::default() } else { step_records(run)? },
         layers: if is_packed { Vec::new() } else { layer_records(run)? },
         ..Parts::default()
     };
@@ -152,7 +157,30 @@ fn of_step(config: &RunConfig, data: &OpenData, runtime: &Runtime, parts: &mut P
     parts.summary = Some(step.network().summary().clone());
     parts.listing = step.explain().pop().map(|(_, listing)| listing);
     parts.memory = step.memory_blocks();
+    match trained_classes(data, &trainer) {
+        Some(counts) => parts.trained_classes = counts,
+        None if data.inputs.classes.is_empty() => {}
+        None => parts
+            .notes
+            .push("The classes of the training samples are not counted: reading them takes long.".into()),
+    }
     Ok(())
+}
+
+/// Samples of each class that were trained on; `None` where the targets are no classes, or reading all of them takes long.
+fn trained_classes(data: &OpenData, trainer: &Trainer) -> Option<Vec<u64>> {
+    let classes = data.inputs.classes.len();
+    let loader = trainer.batches(&data.train).ok().filter(|_| classes > 0)?;
+    let started = Instant::now();
+    let mut counts = vec![0; classes];
+    for batch in loader.epoch(0, 0) {
+        let batch = batch.ok().filter(|_| started.elapsed() < COUNTED)?;
+        let Some(Values::I32(targets)) = batch.get(TARGET) else { return None };
+        for &class in targets {
+            *counts.get_mut(usize::try_from(class).ok()?)? += 1;
+        }
+    }
+    Some(counts)
 }
 
 /// Makes a few steps, of which nothing is kept, to see how long kernels take. What cannot be trained on any more is no error here.

@@ -2,7 +2,7 @@
 
 use crate::args::{Runs, RunsAction};
 use crate::output::{Outcome, count, duration, line, note};
-use dropforge::run::{RunConfig, RunDir, config_of, history, holds_run, is_training};
+use dropforge::run::{RunConfig, RunDir, StepRecords, config_of, history, holds_run, is_training};
 use dropforge::settings::{Context, SettingType, Value, unknown};
 use dropforge::train::{EpochReport, Monitor};
 use serde_json::{Map, json};
@@ -21,6 +21,8 @@ pub struct Listed {
     pub planned: Option<u64>,
     pub epochs: Vec<EpochReport>,
     pub steps: u64,
+    /// What happened within epochs.
+    pub records: StepRecords,
     /// When it was saved last, in seconds since 1970.
     pub saved: Option<u64>,
     /// Whether a process trains it now.
@@ -165,7 +167,17 @@ impl Listed {
             steps: history.steps,
             saved: history.saved,
             training: is_training(path),
+            records: StepRecords::default(),
         })
+    }
+
+    /// With what happened within its epochs, which tells while it is trained where it is.
+    pub fn with_records(mut self, records: StepRecords) -> Listed {
+        if let Some(last) = records.points.last().filter(|_| self.training) {
+            self.steps = self.steps.max(last.step);
+        }
+        self.records = records;
+        self
     }
 
     /// A number by the name of its column.

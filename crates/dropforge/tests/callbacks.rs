@@ -553,3 +553,99 @@ fn averages_are_what_a_run_is_used_with() {
         }
     }
 }
+
+/// Hears of validations, by step; fails at one of them, as if the process ended there.
+#[derive(Default)]
+struct Hears {
+    steps: Vec<u64>,
+    fails_at: Option<u64>,
+}
+
+impl Callback for Hears {
+    fn name(&self) -> String {
+        "hears".into()
+    }
+
+    fn on_step_end(&mut self, control: &mut Control<'_>) -> Result<()> {
+        if Some(control.progress().step) == self.fails_at {
+            control.request_save();
+        }
+        Ok(())
+    }
+
+    fn on_validation_end(&mut self, validation: &Evaluation, control: &mut Control<'_>) -> Result<()> {
+        let step = control.progress().step;
+        let report = control.within_epoch().or(control.report()).unwrap();
+        assert_eq!((report.step, report.validation.as_ref()), (step, Some(validation)));
+        self.steps.push(step);
+        if Some(step) == self.fails_at { Err(Error::new("killed")) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn validations_within_epochs_are_recorded_acted_on_and_resumed() {
+    let (data, folder) = (points(), Folder::new("within"));
+    let still = || {
+        let net = seq![dense(3)];
+        Trainer::new(net, cross_entropy(), Sgd::new(1e-9)).batch(8).compile(&points()).unwrap()
+    };
+    // Nothing becomes better by so much: the first one stays the best, and the third in a row is one too many.
+    let stopping = || early_stopping(lowest("val_loss")).patience(3).min_delta(0.1);
+    let plateau = || reduce_on_plateau(lowest("train_loss")).patience(0);
+    let fit = |trainer: &mut Trainer, run: &PathBuf, hears: &mut Hears| {
+        let fit = trainer.fit(&data).validate(&data).validate_every(2).epochs(3).save(run);
+        let best = keep_best(lowest("val_loss"));
+        fit.callback(best).callback(hears).callback(stopping()).callback(plateau()).run()
+    };
+    let (mut trainer, mut hears) = (still(), Hears::default());
+    let fitted = fit(&mut trainer, &folder.0, &mut hears).unwrap();
+    assert_eq!(hears.steps, [2, 4, 6, 7]);
+    let why = fitted.stopped.unwrap();
+    assert!(why.contains("after step 2 (") && why.ends_with("3 validations ago"), "{why}");
+    let records = dropforge::run::step_records(&folder.0).unwrap();
+    let recorded: Vec<(u64, bool)> =
+        records.validations.iter().map(|one| (one.step, one.ends_epoch)).collect();
+    assert_eq!(recorded, [(2, false), (4, false), (6, false), (7, true)]);
+    let last = records.points.last().unwrap();
+    assert!(last.step == 7 && last.loss > 0.0 && last.lr == Some(1e-9), "{last:?}");
+
+    // One that ended between a checkpoint and its validation hears of that validation when it goes on.
+    let ended = Folder::new("ended-within");
+    let mut hears = Hears { fails_at: Some(4), ..Hears::default() };
+    assert_eq!(fit(&mut still(), &ended.0, &mut hears).unwrap_err().to_string(), "killed");
+    let (mut resumed, mut hears) = (still(), Hears::default());
+    assert!(resumed.resume(&ended.0).unwrap());
+    let fitted = fit(&mut resumed, &ended.0, &mut hears).unwrap();
+    assert_eq!(hears.steps, [4, 6, 7]);
+    assert_eq!((fitted.stopped.unwrap(), resumed.steps()), (why, 7));
+    for state in trainer.step().states().iter() {
+        let same = resumed.step().states().read(state.name()).unwrap() == state.read().unwrap();
+        assert!(same, "{}", state.name());
+    }
+    let again = dropforge::run::step_records(&ended.0).unwrap();
+    assert_eq!(again.validations.len(), 4);
+}
+
+#[test]
+fn what_was_validated_is_in_the_run_at_once() {
+    struct Looks(PathBuf, u64);
+    impl Callback for Looks {
+        fn name(&self) -> String {
+            "looks".into()
+        }
+
+        fn on_validation_end(&mut self, measured: &Evaluation, _: &mut Control<'_>) -> Result<()> {
+            let history = dropforge::run::history(&self.0)?;
+            let last = history.epochs.last().unwrap().validation.clone().unwrap();
+            assert_eq!((last.loss, last.samples), (measured.loss, measured.samples));
+            let table = std::fs::read_to_string(self.0.join("metrics.csv")).unwrap();
+            assert!(table.lines().last().unwrap().contains(&format!(",{},", measured.loss)), "{table}");
+            self.1 += 1;
+            Ok(())
+        }
+    }
+    let (data, folder) = (points(), Folder::new("at-once"));
+    let mut looks = Looks(folder.0.clone(), 0);
+    trainer().fit(&data).validate(&data).epochs(2).save(&folder.0).callback(&mut looks).run().unwrap();
+    assert_eq!(looks.1, 2);
+}

@@ -4,15 +4,17 @@ use crate::Parts;
 use crate::layers;
 use crate::predictions::{Outcomes, Predictions, best};
 use dropforge::metric::{average_precision_of, precision_recall_curve, roc_auc, roc_curve};
+use dropforge::run::StepPoint;
 use dropforge::train::EpochReport;
 use dropforge_plot::{Block, Blocks, Chart, LayerBox, Layers, Matrix, Series, Strips, number};
 
 /// What can be drawn, beside the name of any metric that was measured, and `weights:NAME` and `gradients:NAME` for histograms of
 /// a parameter.
-pub const FIGURES: [&str; 18] = [
+pub const FIGURES: [&str; 19] = [
     "loss",
     "lr",
     "speed",
+    "waiting",
     "confusion",
     "roc",
     "pr",
@@ -98,6 +100,7 @@ fn shows(what: &str) -> &'static str {
             "it shows the compiled step, which needs the data and layers of the run"
         }
         "network" => "it shows the table of layers, which the run does not have",
+        "waiting" => "it shows what was recorded within epochs, and there is nothing of that",
         _ => "it shows epochs, and none is finished",
     }
 }
@@ -106,7 +109,25 @@ fn shows(what: &str) -> &'static str {
 pub(crate) fn draw(parts: &Parts, what: &str) -> Option<Figure> {
     let predictions = parts.predictions.as_ref();
     let chart = match what {
-        "loss" => over_epochs(epochs(parts), "loss", "Loss"),
+        "loss" => over_time(parts, "loss", "Loss"),
+        "lr" if has_steps(parts) => {
+            let points = thinned(&parts.steps.points);
+            let rates = points.filter_map(|point| Some((point.step as f64, point.lr?)));
+            Chart::new("Learning rate").x("step").whole_x().y("rate").add(Series::line("rate", rates))
+        }
+        "speed" if has_steps(parts) => {
+            let speeds = thinned(&parts.steps.points).map(|point| (point.step as f64, point.samples_per_s));
+            let chart = Chart::new("Speed").x("step").whole_x().y("samples per second");
+            marked(parts, "speed", chart.add(Series::line("samples per second", speeds)))
+        }
+        "waiting" => {
+            let shares = thinned(&parts.steps.points).map(|point| (point.step as f64, point.waiting));
+            Chart::new("Waiting for data")
+                .x("step")
+                .whole_x()
+                .y("part of the time")
+                .add(Series::line("waiting", shares))
+        }
         "lr" => {
             let rates = epochs(parts).iter().map(|report| (report.epoch as f64, report.lr));
             Chart::new("Learning rate").x("epoch").whole_x().y("rate").add(Series::line("rate", rates))
@@ -127,7 +148,7 @@ pub(crate) fn draw(parts: &Parts, what: &str) -> Option<Figure> {
         "residuals" => residuals(predictions?)?,
         "errors" => errors(predictions?)?,
         "qq" => quantiles(predictions?)?,
-        "classes" => class_counts(predictions?)?,
+        "classes" => class_counts(predictions?, &parts.trained_classes)?,
         "memory" => memory(parts),
         "network" => return network(parts),
         "kernels" => kernels(parts),
@@ -135,9 +156,7 @@ pub(crate) fn draw(parts: &Parts, what: &str) -> Option<Figure> {
         "gradients" => layers::gradients(parts),
         "updates" => layers::updates(parts),
         name if name.contains(':') => return layers::histograms(parts, name).map(Figure::Strips),
-        name if metric_names(epochs(parts)).iter().any(|known| known == name) => {
-            over_epochs(epochs(parts), name, name)
-        }
+        name if metric_names(epochs(parts)).iter().any(|known| known == name) => over_time(parts, name, name),
         _ => return None,
     };
     (!chart.is_empty()).then_some(Figure::Chart(chart))
@@ -159,6 +178,60 @@ pub(crate) fn metric_names(epochs: &[EpochReport]) -> Vec<String> {
         }
     }
     names
+}
+
+/// Whether something was recorded within epochs.
+fn has_steps(parts: &Parts) -> bool {
+    !parts.steps.points.is_empty()
+}
+
+/// Of very many points some that are spread over all, the last one included.
+fn thinned(points: &[StepPoint]) -> impl Iterator<Item = &StepPoint> {
+    let every = points.len().div_ceil(MOST_POINTS).max(1);
+    points.iter().rev().step_by(every).collect::<Vec<_>>().into_iter().rev()
+}
+
+/// Adds what stood out, if something did.
+fn marked(parts: &Parts, figure: &str, chart: Chart) -> Chart {
+    let own = parts.steps.marks.iter().filter(|mark| mark.figure == figure);
+    let points: Vec<(f64, f64)> = match figure {
+        // A mark has steps per second, the chart has samples: it stands where the curve is.
+        "speed" => own
+            .filter_map(|mark| {
+                let at = parts.steps.points.iter().find(|point| point.step >= mark.step)?;
+                Some((mark.step as f64, at.samples_per_s))
+            })
+            .collect(),
+        _ => own.map(|mark| (mark.step as f64, mark.value)).collect(),
+    };
+    if points.is_empty() { chart } else { chart.add(Series::points("stood out", points)) }
+}
+
+/// A figure over epochs, or over steps where something was recorded within epochs: the loss always, metrics where they were validated
+/// there.
+fn over_time(parts: &Parts, name: &str, title: &str) -> Chart {
+    let within = parts.steps.validations.iter().any(|validation| !validation.ends_epoch);
+    if !within && !(name == "loss" && has_steps(parts)) {
+        return over_epochs(epochs(parts), name, title);
+    }
+    let mut chart = Chart::new(title).x("step").whole_x().y(name);
+    if name == "loss" && has_steps(parts) {
+        let points = thinned(&parts.steps.points).map(|point| (point.step as f64, point.loss));
+        chart = marked(parts, "loss", chart.add(Series::line("training, within epochs", points)));
+    }
+    let of_epochs = |prefix: &str| -> Vec<(f64, f64)> {
+        let get = |report: &EpochReport| Some((report.step as f64, report.get(&format!("{prefix}{name}"))?));
+        epochs(parts).iter().filter_map(get).collect()
+    };
+    let mut validation = of_epochs("val_");
+    let within = parts.steps.validations.iter().filter(|validation| !validation.ends_epoch);
+    validation.extend(within.filter_map(|one| Some((one.step as f64, one.measured.get(name)?))));
+    validation.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let series = [("training, mean of the epoch", of_epochs("train_")), ("validation", validation)];
+    series
+        .into_iter()
+        .filter(|(_, points)| !points.is_empty())
+        .fold(chart, |chart, (name, points)| chart.add(Series::line(name, points)))
 }
 
 fn over_epochs(epochs: &[EpochReport], name: &str, title: &str) -> Chart {
@@ -260,13 +333,18 @@ fn calibration(predictions: &Predictions) -> Option<Chart> {
     )
 }
 
-fn class_counts(predictions: &Predictions) -> Option<Chart> {
+fn class_counts(predictions: &Predictions, trained: &[u64]) -> Option<Chart> {
     let (_, truth, classes) = classes(predictions)?;
     let mut counts = vec![0.0; classes];
     truth.iter().filter(|class| **class < classes).for_each(|&class| counts[class] += 1.0);
     let bars = counts.iter().enumerate().map(|(class, &count)| (class as f64, count));
     let chart = Chart::new("Samples of each class").y("samples").x_names(predictions.classes.iter().cloned());
-    Some(chart.add(Series::bars("samples", bars)))
+    let chart = chart.add(Series::bars("measured", bars));
+    if trained.is_empty() {
+        return Some(chart);
+    }
+    let trained = trained.iter().enumerate().map(|(class, &count)| (class as f64, count as f64));
+    Some(chart.add(Series::points("trained on", trained)))
 }
 
 /// Targets with predictions, at most so many.

@@ -14,7 +14,7 @@ pub use figures::{FIGURES, figure};
 pub use page::page;
 pub use predictions::{Mistake, Outcomes, Predictions};
 
-use dropforge::run::{Environment, History};
+use dropforge::run::{Environment, History, StepRecords};
 use dropforge::step::Summary;
 
 /// What a report is made of.
@@ -24,8 +24,12 @@ pub struct Parts {
     pub name: String,
     /// The finished epochs.
     pub history: Option<History>,
+    /// What happened within epochs.
+    pub steps: StepRecords,
     /// What the run was started with, as TOML.
     pub config: Option<String>,
+    /// Samples of each class that were trained on, in the order of the classes of the predictions; empty where they are not known.
+    pub trained_classes: Vec<u64>,
     /// What trained it.
     pub environment: Option<Environment>,
     /// What the network predicts for samples that it was not trained on.

@@ -4,8 +4,10 @@ use crate::Parts;
 use crate::figures::{draw, epochs, metric_names};
 use crate::layers;
 use crate::picture;
+use dropforge::run::StepMark;
 use dropforge::train::EpochReport;
 use dropforge_plot::{STYLE, escape, number};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// How the page looks; charts bring their own rules.
@@ -59,8 +61,10 @@ pub fn page(parts: &Parts) -> String {
         let _ = writeln!(out, "<p>{}</p>", escape(note));
     }
     let metrics = metric_names(epochs(parts));
-    let curves = ["loss"].into_iter().chain(metrics.iter().map(String::as_str)).chain(["lr", "speed"]);
+    let curves =
+        ["loss"].into_iter().chain(metrics.iter().map(String::as_str)).chain(["lr", "speed", "waiting"]);
     figures(parts, "Training and validation", curves, &mut out);
+    marks(parts, &mut out);
     let measured =
         ["confusion", "roc", "pr", "calibration", "scatter", "residuals", "errors", "qq", "classes"];
     figures(parts, "Predictions for samples that were not trained on", measured, &mut out);
@@ -194,6 +198,29 @@ fn mistakes(parts: &Parts, out: &mut String) {
     *out += "</div>\n";
 }
 
+/// What stood out while training, by figure and epoch.
+fn marks(parts: &Parts, out: &mut String) {
+    const MOST: usize = 50;
+    let mut lines: BTreeMap<(u64, &str), (&StepMark, u64)> = BTreeMap::new();
+    for mark in &parts.steps.marks {
+        let line = lines.entry((mark.epoch, &mark.figure)).or_insert((mark, 0));
+        line.1 = line.1.max(mark.count);
+    }
+    if lines.is_empty() {
+        return;
+    }
+    *out += "<h2>What stood out</h2>\n<div class=\"wide\"><table>\n\
+             <tr><th>epoch</th><th>step</th><th>times</th><th>what, the first time</th></tr>\n";
+    for (mark, times) in lines.values().take(MOST) {
+        let (epoch, step, text) = (mark.epoch, mark.step, escape(&mark.text));
+        let _ = writeln!(out, "<tr><td>{epoch}</td><td>{step}</td><td>{times}</td><td>{text}</td></tr>");
+    }
+    *out += "</table></div>\n";
+    if lines.len() > MOST {
+        let _ = writeln!(out, "<p>and {} more</p>", lines.len() - MOST);
+    }
+}
+
 fn table_of_epochs(epochs: &[EpochReport], out: &mut String) {
     if epochs.is_empty() {
         return;
@@ -222,12 +249,18 @@ fn sources(parts: &Parts, out: &mut String) {
     if let Some(environment) = &parts.environment {
         *out += "<h2>Where it was made</h2>\n<table>\n";
         let commit = environment.commit.as_ref().map(ToString::to_string).unwrap_or_default();
+        let threads = environment.threads().map(|threads| threads.to_string()).unwrap_or_default();
+        let memory = environment.memory.map(|bytes| format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64));
+        let (memory, date) = (memory.unwrap_or_default(), environment.saved_on());
         let rows = [
+            ("saved", &date),
             ("dropforge", &environment.library),
             ("commit", &commit),
             ("device", &environment.device),
             ("system", &environment.system),
             ("processor", &environment.processor),
+            ("threads", &threads),
+            ("memory", &memory),
         ];
         for (of, said) in rows.into_iter().filter(|(_, said)| !said.is_empty()) {
             let _ = writeln!(out, "<tr><td>{of}</td><td>{}</td></tr>", escape(said));

@@ -22,6 +22,10 @@ pub fn text(runs: &[Listed]) -> String {
             let _ = writeln!(out, "dropforge_{name}{{run=\"{}\"}} {value}", label(&run.name));
         }
     }
+    out += "# HELP dropforge_step_loss Loss of the last steps.\n# TYPE dropforge_step_loss gauge\n";
+    for (run, point) in runs.iter().filter_map(|run| Some((run, run.records.points.last()?))) {
+        let _ = writeln!(out, "dropforge_step_loss{{run=\"{}\"}} {}", label(&run.name), point.loss);
+    }
     out += "# HELP dropforge_figure A figure of the last finished epoch.\n# TYPE dropforge_figure gauge\n";
     for run in runs {
         let Some(last) = run.epochs.last() else { continue };

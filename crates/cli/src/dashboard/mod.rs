@@ -11,17 +11,19 @@ use crate::output::{Outcome, line};
 use crate::runs::{Listed, list};
 use crate::stop;
 use dropforge::metric::Unit;
+use dropforge::run::{STEPS, StepRecords, step_records};
 use http::{Request, Response};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, RandomState};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const PAGE: &str = include_str!("page.html");
 /// How often the folder is looked at while somebody watches.
@@ -123,7 +125,7 @@ fn answer(request: &Request, folder: &Path) -> Response {
             Ok(runs) => Response::json(&Value::from(runs)),
             Err(message) => Response::text(500, &message),
         },
-        ("GET", "/metrics") => match list(folder) {
+        ("GET", "/metrics") => match recorded(folder) {
             Ok(runs) => Response::text(200, &metrics::text(&runs)),
             Err(_) => Response::text(500, "the folder of the runs cannot be read"),
         },
@@ -150,8 +152,75 @@ fn answer(request: &Request, folder: &Path) -> Response {
 
 /// The runs with all their epochs.
 fn runs(folder: &Path) -> Result<Vec<Value>, String> {
-    let runs = list(folder).map_err(|_| "the folder of the runs cannot be read".to_string())?;
+    let runs = recorded(folder).map_err(|_| "the folder of the runs cannot be read".to_string())?;
     Ok(runs.iter().map(with_epochs).collect())
+}
+
+/// The runs of a folder with what happened within their epochs. A file that has not changed is not read again.
+fn recorded(folder: &Path) -> Outcome<Vec<Listed>> {
+    type Known = HashMap<PathBuf, (u64, SystemTime, StepRecords)>;
+    static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
+    let runs = list(folder)?;
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = known.get_or_insert_default();
+    Ok(runs
+        .into_iter()
+        .map(|run| {
+            let found = std::fs::metadata(run.path.join(STEPS)).ok();
+            let state = found.and_then(|found| Some((found.len(), found.modified().ok()?)));
+            let Some((len, modified)) = state else { return run };
+            let fresh = |known: &&(u64, SystemTime, StepRecords)| (known.0, known.1) == (len, modified);
+            if let Some((_, _, records)) = known.get(&run.path).filter(fresh) {
+                return run.with_records(records.clone());
+            }
+            // A file that is damaged or half written is no reason to show nothing of the run.
+            let records = thinned(step_records(&run.path).unwrap_or_default());
+            known.insert(run.path.clone(), (len, modified, records.clone()));
+            run.with_records(records)
+        })
+        .collect())
+}
+
+/// As many points as a chart shows; the last one stays.
+fn thinned(mut records: StepRecords) -> StepRecords {
+    const MOST: usize = 600;
+    let every = records.points.len().div_ceil(MOST).max(1);
+    let last = records.points.len().wrapping_sub(1);
+    let mut index = 0;
+    records.points.retain(|_| {
+        index += 1;
+        last.wrapping_sub(index - 1).is_multiple_of(every)
+    });
+    records
+}
+
+/// Where a batch lies on an axis of epochs. Of an epoch of unknown length only its place in order is known.
+fn place(epoch: u64, batch: usize, batches: usize) -> f64 {
+    let part = if batches > 0 { batch as f64 / batches as f64 } else { 1.0 - 1.0 / (1.0 + batch as f64) };
+    epoch.saturating_sub(1) as f64 + part.min(1.0)
+}
+
+/// What happened within epochs: points with `epoch` as a number with a fraction, validations, and what stood out.
+fn within(records: &StepRecords) -> (Value, Value) {
+    let points = records.points.iter().map(|point| {
+        json!({
+            "epoch": place(point.epoch, point.batch, point.batches), "step": point.step, "train_loss": point.loss,
+            "lr": point.lr, "samples_per_s": point.samples_per_s, "waiting": point.waiting,
+        })
+    });
+    let validations = records.validations.iter().filter(|one| !one.ends_epoch).map(|one| {
+        let mut figures = serde_json::Map::new();
+        let shown = one.measured.metrics.iter().filter(|value| value.unit != Unit::Detail);
+        figures.extend(shown.map(|value| (format!("val_{}", value.name), json!(value.value))));
+        figures.insert("val_loss".into(), json!(one.measured.loss));
+        figures.insert("epoch".into(), json!(place(one.epoch, one.batch, one.batches)));
+        figures.insert("step".into(), json!(one.step));
+        Value::Object(figures)
+    });
+    let marks = records.marks.iter().map(|mark| {
+        json!({ "epoch": mark.epoch, "step": mark.step, "figure": mark.figure, "text": mark.text, "count": mark.count })
+    });
+    (points.chain(validations).collect(), marks.collect())
 }
 
 fn with_epochs(run: &Listed) -> Value {
@@ -167,6 +236,7 @@ fn with_epochs(run: &Listed) -> Value {
         Value::Object(figures)
     });
     value["history"] = epochs.collect();
+    (value["within"], value["marks"]) = within(&run.records);
     value
 }
 

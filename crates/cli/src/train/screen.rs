@@ -11,6 +11,7 @@ use dropforge::run::{OpenData, RunConfig};
 use dropforge::step::Evaluation;
 use dropforge::train::{Callback, Control, EpochReport, Mark, Marks, Progress, Trainer};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -58,6 +59,8 @@ pub struct Screen<'a> {
     quiet: bool,
     bar: Option<ProgressBar>,
     marks: Marks,
+    /// What stood out in the epoch that goes on: of each figure the first, and how many there were.
+    marked: BTreeMap<&'static str, (Mark, u64)>,
     /// Why nothing can be printed any more.
     pub stop: Option<Stop>,
     /// Whether the reader of the output has gone.
@@ -77,9 +80,7 @@ impl Callback for Screen<'_> {
         let bar = self.bar.get_or_insert_with(|| ProgressBar::new(!self.json && !self.quiet));
         bar.update(|| shown(&control.progress(), self.config));
         if let Some(mark) = self.marks.look(&control.progress()).filter(|_| !self.quiet) {
-            self.bar = None;
-            let printed = print_mark(self.json, &mark);
-            self.printed(printed, control);
+            self.mark(mark, control);
         }
         Ok(())
     }
@@ -107,9 +108,17 @@ impl Callback for Screen<'_> {
         if self.quiet {
             return Ok(());
         }
+        self.say_marks(control);
         let waited = control.progress().phases.data;
         let printed = print_epoch(self.json, self.config, report, waited);
         self.printed(printed, control);
+        Ok(())
+    }
+
+    fn on_fit_end(&mut self, control: &mut Control<'_>) -> dropforge::Result<()> {
+        // What is said of the end must not stand behind the bar.
+        self.bar = None;
+        self.say_marks(control);
         Ok(())
     }
 
@@ -121,7 +130,34 @@ impl Callback for Screen<'_> {
 impl<'a> Screen<'a> {
     /// Of a training; `unread` says that the reader of the output has gone already.
     pub fn new(config: &'a RunConfig, json: bool, quiet: bool, unread: bool) -> Screen<'a> {
-        Screen { config, json, quiet, bar: None, marks: Marks::default(), stop: None, unread }
+        let (marks, marked) = (Marks::default(), BTreeMap::new());
+        Screen { config, json, quiet, bar: None, marks, marked, stop: None, unread }
+    }
+
+    /// Something stands out. Programs hear of each; people of a speed that falls at once, of the rest when the epoch is over, so that
+    /// there is one line of a figure and an epoch.
+    fn mark(&mut self, mark: Mark, control: &mut Control<'_>) {
+        let figure = mark.figure;
+        let is_first = !self.marked.contains_key(figure);
+        if self.json || (figure == "speed" && is_first) {
+            self.bar = None;
+            let printed = print_mark(self.json, &mark);
+            self.printed(printed, control);
+        }
+        self.marked.entry(figure).or_insert((mark, 0)).1 += 1;
+    }
+
+    /// Says what stood out in the epoch and has not been said.
+    fn say_marks(&mut self, control: &mut Control<'_>) {
+        let marked = std::mem::take(&mut self.marked);
+        if self.json || self.quiet {
+            return;
+        }
+        // Those of the speed have been said.
+        for (mark, times) in marked.into_values().filter(|(mark, _)| mark.figure != "speed") {
+            let printed = print_marks(&mark, times);
+            self.printed(printed, control);
+        }
     }
 
     /// What becomes of training after a line was printed, or was not.
@@ -148,6 +184,15 @@ fn print_mark(json: bool, mark: &Mark) -> Outcome {
         }));
     }
     note(&mark.to_string());
+    Ok(())
+}
+
+/// What stood out in an epoch, so many times.
+fn print_marks(mark: &Mark, times: u64) -> Outcome {
+    match times {
+        1 => note(&mark.to_string()),
+        _ => note(&format!("{mark}; {times} times in this epoch")),
+    }
     Ok(())
 }
 
@@ -187,7 +232,7 @@ pub fn say_stopped(
 fn shown(progress: &Progress<'_>, config: &RunConfig) -> Shown {
     let Progress { epoch, batch, batches, loss, samples_per_s, phases, .. } = *progress;
     let metrics = progress.metrics().unwrap_or_default();
-    let metrics = metrics.shown().map(|value| format!("  {value}")).collect();
+    let metrics = metrics.shown().map(ToString::to_string).collect();
     let left = seconds_left(progress, config.epochs, config.batch);
     let waiting = phases.data / phases.seconds().max(1e-9);
     Shown { epoch, epochs: config.epochs, batch, batches, loss, metrics, samples_per_s, waiting, left }

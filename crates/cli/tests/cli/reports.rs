@@ -55,6 +55,18 @@ fn runs_are_listed_compared_reported_and_removed() {
     let text = folder.succeed("eval untrained/matrix");
     assert!(text.contains("was taken for:") && !text.contains('%'), "{text}");
 
+    // A run that was stopped in its first epoch has curves, and a warm-up is seen.
+    folder
+        .succeed(&format!("{TRAIN} --epochs 9 --max-steps 4 --warmup 2 --validate-every 2 --out first/run"));
+    let lines = String::from_utf8(folder.read("first/run/steps.jsonl")).unwrap();
+    assert!(
+        lines.contains("{\"point\":{\"step\":4,") && lines.contains("{\"validation\":{\"step\":2,"),
+        "{lines}"
+    );
+    let chart = folder.succeed("plot first/run --what loss");
+    assert!(chart.contains("training, within epochs") && chart.contains("validation"), "{chart}");
+    assert!(folder.succeed("plot first/run --what lr").contains("step"));
+
     // The page holds all that there is, and asks for nothing outside.
     folder.succeed("report runs/one");
     let page = String::from_utf8(folder.read("runs/one/report.html")).unwrap();

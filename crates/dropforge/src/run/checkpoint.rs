@@ -127,10 +127,10 @@ pub(super) fn save_imported(
     })
 }
 
-/// Keeps the weights as the best of a run, with the figures of the last epoch.
+/// Keeps the weights as the best of a run, with the figures that made them the best.
 pub(super) fn save_best(run: &RunDir, snapshot: &Snapshot<'_>) -> Result<()> {
     let states = snapshot.network().states();
-    let about = snapshot.history().last().map_or_else(BTreeMap::new, |report| {
+    let about = snapshot.report().map_or_else(BTreeMap::new, |report| {
         let figures = report.names().into_iter().filter_map(|name| Some((report.get(&name)?, name)));
         let epoch = ("epoch".to_string(), report.epoch.to_string());
         std::iter::once(epoch).chain(figures.map(|(figure, name)| (name, figure.to_string()))).collect()

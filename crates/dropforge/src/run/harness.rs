@@ -3,7 +3,7 @@
 
 use super::calls::faults::{self, EXIT, Fault};
 use super::run_dir::LOCK;
-use super::{RunDir, holds_run, read_safetensors, read_split};
+use super::{RunDir, holds_run, read_safetensors, read_split, step_records};
 use crate::loss::cross_entropy;
 use crate::nn::{batch_norm, dense, relu};
 use crate::optim::Sgd;
@@ -57,7 +57,7 @@ fn folder(name: &str) -> PathBuf {
 enum Way {
     /// Epoch after epoch, with a checkpoint asked for after each.
     Epochs,
-    /// As the tool does: with validation, the best weights, the split of the files, and the last two checkpoints.
+    /// As the tool does: with validation, in the middle of epochs too, the best weights, the split of the files, and the last two checkpoints.
     Fit,
 }
 
@@ -96,7 +96,7 @@ fn train(way: Way, path: &Path, data: &Dataset, mut saved: impl FnMut(u64)) -> R
         RunDir::open(path)?.write_split(&split())?;
         trainer.resume(path)?;
         saved(trainer.epochs());
-        let fit = trainer.fit(data).validate(data).epochs(EPOCHS).save(path);
+        let fit = trainer.fit(data).validate(data).validate_every(2).epochs(EPOCHS).save(path);
         let fit = fit.callback(keep_best(lowest("val_loss")).last(2));
         return fit.each_epoch(|report| saved(report.epoch)).run().map(|_| ());
     }
@@ -147,6 +147,7 @@ fn check(way: Way, path: &Path, at_least: u64, whole: &BTreeMap<String, Vec<u8>>
             assert!(same, "{what}: {name} is not the newest checkpoint's");
         }
         read_safetensors(path.join("model.safetensors")).unwrap();
+        step_records(path).unwrap_or_else(|error| panic!("{what}: {error}"));
         fs::read_to_string(path.join("metrics.csv")).unwrap().lines().count() as u64 - 1
     };
     let epochs = consistent();

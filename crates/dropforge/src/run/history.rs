@@ -1,7 +1,7 @@
 //! The finished epochs of a run on disk.
 
 use super::run_dir::{MANIFEST, STATE, latest_checkpoint, read_latest};
-use super::{calls, disk, position};
+use super::{calls, disk, position, step_record};
 use crate::Result;
 use crate::train::EpochReport;
 use std::path::Path;
@@ -34,9 +34,9 @@ pub fn history(run: impl AsRef<Path>) -> Result<History> {
     let written =
         latest_checkpoint(run)?.and_then(|path| calls::open(&path.join(MANIFEST)).ok()?.modified().ok());
     let saved = written.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-    Ok(History {
-        steps: state.as_ref().map_or(0, |state| state.step),
-        epochs: state.map(|state| state.history).unwrap_or_default(),
-        saved: saved.map(|since| since.as_secs()),
-    })
+    let steps = state.as_ref().map_or(0, |state| state.step);
+    let mut epochs = state.map(|state| state.history).unwrap_or_default();
+    // Everything is saved before the validation.
+    step_record::complete(run, &mut epochs);
+    Ok(History { steps, epochs, saved: saved.map(|since| since.as_secs()) })
 }

@@ -10,6 +10,7 @@ use crate::{DType, Error, Result, Runtime, ValueType};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Bytes that it has at most.
 const MOST_BYTES: u64 = 16 << 20;
@@ -191,6 +192,12 @@ pub struct Environment {
     /// Name of the processor, where the system says it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub processor: String,
+    /// Bytes of memory that the machine has, where the system says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// When it was, in seconds since 1970; `None` in runs of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<u64>,
     /// The program and what it was told.
     pub command: Vec<String>,
     /// The commit of the folder that it was started in, where that is a Git repository.
@@ -207,14 +214,24 @@ impl Environment {
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             processor: processor().unwrap_or_default(),
             commit: commit().cloned(),
+            memory: memory(),
+            date: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs()),
             command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
         }
     }
 
     /// Threads of the CPU, which its name tells: `cpu (2 threads, avx512)`; `None` on another device.
-    pub(super) fn threads(&self) -> Option<usize> {
+    pub fn threads(&self) -> Option<usize> {
         let (number, _) = self.device.strip_prefix("cpu (")?.split_once(" thread")?;
         number.parse().ok()
+    }
+
+    /// When it was as a date and a time of day, in UTC: `2026-03-01 14:05 UTC`; empty where that is not known.
+    pub fn saved_on(&self) -> String {
+        let Some(date) = self.date else { return String::new() };
+        let (year, month, day) = civil(date / 86_400);
+        let minutes = date % 86_400 / 60;
+        format!("{year}-{month:02}-{day:02} {:02}:{:02} UTC", minutes / 60, minutes % 60)
     }
 
     /// What differs from another environment and may change bits, one line each.
@@ -231,6 +248,34 @@ impl Environment {
             })
             .collect()
     }
+}
+
+/// Year, month and day of so many days after the first of January 1970, in the Gregorian calendar.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let is_leap =
+        |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let (mut year, mut left) = (1970, days);
+    while left >= 365 + u64::from(is_leap(year)) {
+        left -= 365 + u64::from(is_leap(year));
+        year += 1;
+    }
+    let february = 28 + u64::from(is_leap(year));
+    let mut month = 1;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if left < length {
+            break;
+        }
+        left -= length;
+        month += 1;
+    }
+    (year, month, left + 1)
+}
+
+/// Bytes of memory, where the system says so in a file (Linux).
+fn memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
 /// The name of the processor, where the system says so in a file (Linux).

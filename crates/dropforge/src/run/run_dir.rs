@@ -7,6 +7,7 @@
 //!   model.safetensors        the newest weights once more, for other programs
 //!   best.safetensors         the weights of the best epoch, if training keeps them
 //!   split.toml               which files are trained on and which are for testing, of folders of images
+//!   steps.jsonl              losses, rates and validations within epochs, and what stood out
 //!   layers.jsonl             norms and histograms of the layers, if somebody wants them
 //!   run.toml                 what inputs look like, what outputs mean, what trained the network
 //!   checkpoint-000012/       appears by one rename, when all its files are on the disk
@@ -72,6 +73,9 @@ pub const TENSORBOARD: &str = "tensorboard";
 
 /// File of a run with norms and histograms of its layers, where somebody wanted them.
 pub const LAYERS: &str = "layers.jsonl";
+
+/// File of a run with what happened within its epochs.
+pub const STEPS: &str = "steps.jsonl";
 
 /// File of a run that says which files are trained on and which are for testing.
 pub(crate) const SPLIT: &str = "split.toml";
@@ -197,7 +201,7 @@ impl RunDir {
         }
         self.remove_events()?;
         // The configuration last, so that what a stopped removal leaves is known as a run.
-        for name in COPIES.into_iter().chain([BEST, SPLIT, REPORT, LAYERS, STOP, CONFIG, LOCK]) {
+        for name in COPIES.into_iter().chain([BEST, SPLIT, REPORT, LAYERS, STEPS, STOP, CONFIG, LOCK]) {
             match calls::remove_file(&self.path.join(name)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(disk::cannot("remove", &self.path.join(name), &error));
@@ -259,7 +263,7 @@ impl RunDir {
 
     /// Removes what another training has left beside its checkpoints.
     fn remove_others(&self) -> Result<()> {
-        for name in [CONFIG, BEST, SPLIT] {
+        for name in [CONFIG, BEST, SPLIT, STEPS] {
             match calls::remove_file(&self.path.join(name)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(disk::cannot("remove", &self.path.join(name), &error));
@@ -282,7 +286,7 @@ impl RunDir {
     fn repair(&self) -> Result<()> {
         for name in disk::names(&self.path)? {
             match disk::unmarked(&name) {
-                Some(of @ (CONFIG | MODEL | METRICS | MANIFEST | BEST | SPLIT)) => {
+                Some(of @ (CONFIG | MODEL | METRICS | MANIFEST | BEST | SPLIT | STEPS)) => {
                     disk::remove_unfinished(&self.path, of, None)?
                 }
                 Some(of) if checkpoint_number(of).is_some() => {
@@ -406,7 +410,7 @@ pub(crate) fn read_config_if_any(run: &Path) -> Result<Option<String>> {
 
 /// Whether what stands beside the newest checkpoint belongs to an older one of another training, which a process that ended has
 /// not removed yet.
-fn is_half_replaced(run: &Path) -> Result<bool> {
+pub(super) fn is_half_replaced(run: &Path) -> Result<bool> {
     let mut all = checkpoints(run)?;
     let newest = all.pop();
     Ok(!all.is_empty()

@@ -4,10 +4,13 @@ use super::InputSpec;
 use super::compare::same_precision;
 use super::config::check_settings;
 use super::manifest::Manifest;
-use super::run_dir::{RunDir, read_latest};
+use super::run_dir::{METRICS, RunDir, read_latest};
+use super::step_record::StepRecorder;
 use super::stored::Stored;
-use super::{checkpoint, program_config};
-use crate::train::{Callback, Control, Fit, Snapshot, Trainer};
+use super::{checkpoint, disk, program_config};
+use crate::step::Evaluation;
+use crate::train::report::table;
+use crate::train::{Callback, Control, EpochReport, Fit, Snapshot, Trainer};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -29,6 +32,8 @@ struct Saver {
     programs: Option<Stored>,
     /// Whether another run may be there, of which the first checkpoint takes the place.
     over: bool,
+    /// What happens within epochs.
+    steps: StepRecorder,
 }
 
 impl Callback for Saver {
@@ -39,11 +44,45 @@ impl Callback for Saver {
     /// The folder is opened first of all, so that no training is lost because it cannot be.
     fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
         self.last = Instant::now();
+        self.steps.begin(control);
         self.opened()?;
         if self.over { Ok(()) } else { checkpoint::check_own(&self.folder, control.state) }
     }
 
+    fn on_epoch_start(&mut self, control: &mut Control<'_>) -> Result<()> {
+        self.steps.begin(control);
+        Ok(())
+    }
+
+    /// What was measured is there at once: in the record of the steps, and after an epoch in the table, too. The checkpoint stays
+    /// as it is, so that who goes on from it measures again.
+    fn on_validation_end(&mut self, measured: &Evaluation, control: &mut Control<'_>) -> Result<()> {
+        self.steps.validation(measured, control)?;
+        if self.programs.is_none() {
+            return Ok(());
+        }
+        self.steps.write()?;
+        match control.progress().batch {
+            0 => disk::replace_text(&self.folder.join(METRICS), &table(control.history())),
+            _ => Ok(()),
+        }
+    }
+
+    fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
+        self.steps.end_epoch(report, control)?;
+        self.write_steps()
+    }
+
+    fn on_fit_end(&mut self, control: &mut Control<'_>) -> Result<()> {
+        self.steps.end(control)?;
+        self.write_steps()
+    }
+
     fn on_step_end(&mut self, control: &mut Control<'_>) -> Result<()> {
+        self.steps.step(control)?;
+        if self.programs.is_some() {
+            self.steps.write_late()?;
+        }
         let first = self.programs.is_none() && self.every < Duration::MAX;
         let every = if first { self.every.min(FIRST) } else { self.every };
         if self.last.elapsed() >= every {
@@ -68,6 +107,7 @@ impl Callback for Saver {
             self.over = false;
             program_config::write(run, snapshot)?;
         }
+        self.write_steps()?;
         self.last = Instant::now();
         Ok(())
     }
@@ -84,7 +124,13 @@ impl Callback for Saver {
 impl Saver {
     fn new(folder: &Path, run: Option<RunDir>, every: Duration, over: bool) -> Saver {
         let (folder, last) = (folder.to_path_buf(), Instant::now());
-        Saver { folder, run, every, last, programs: None, over }
+        let steps = StepRecorder::new(&folder);
+        Saver { folder, run, every, last, programs: None, over, steps }
+    }
+
+    /// Writes what is recorded within epochs, once there is a checkpoint: until then the folder may be another training's.
+    fn write_steps(&mut self) -> Result<()> {
+        if self.programs.is_some() { self.steps.write() } else { Ok(()) }
     }
 
     fn opened(&mut self) -> Result<&RunDir> {

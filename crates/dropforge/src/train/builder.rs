@@ -281,6 +281,8 @@ impl TrainerBuilder {
             planned: None,
             figures: Expected::default(),
             interrupted: false,
+            validates_within: false,
+            within: None,
         })
     }
 

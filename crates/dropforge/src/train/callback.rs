@@ -77,7 +77,8 @@ pub trait Callback {
         Ok(())
     }
 
-    /// After a validation, which [`Control::report`] then holds.
+    /// After a validation: of a whole epoch, which [`Control::report`] then holds, or in the middle of one
+    /// ([`Control::within_epoch`]).
     ///
     /// # Errors
     /// As [`Callback::on_fit_start`].
@@ -282,6 +283,9 @@ pub struct Control<'a> {
     pub(super) skips_validations: bool,
     pub(super) figures: &'a Expected,
     pub(super) interrupted: bool,
+    pub(super) planned: Option<u64>,
+    pub(super) within: Option<&'a EpochReport>,
+    pub(super) validates_within: bool,
     pub(super) save: bool,
     pub(super) best: bool,
 }
@@ -311,6 +315,23 @@ impl Control<'_> {
     /// The last finished epoch.
     pub fn report(&self) -> Option<&EpochReport> {
         self.state.history.last()
+    }
+
+    /// What a validation in the middle of an epoch has measured, with its step and rate, in
+    /// [`Callback::on_validation_end`]; `None` after a whole epoch, whose [`Control::report`] holds it. The figures of training
+    /// are not part of it.
+    pub fn within_epoch(&self) -> Option<&EpochReport> {
+        self.within
+    }
+
+    /// Whether the network is measured in the middle of epochs, too; see [`Fit::validate_every`](super::Fit::validate_every).
+    pub fn validates_within(&self) -> bool {
+        self.validates_within
+    }
+
+    /// Epochs that the run is to have in the end, where there is a fit that says so.
+    pub fn planned(&self) -> Option<u64> {
+        self.planned
     }
 
     /// Whether somebody has asked the fit to end, by the flag of [`Fit::stop_flag`](super::Fit::stop_flag); known in
@@ -412,6 +433,7 @@ pub struct Snapshot<'a> {
     pub(crate) setup: &'a Setup,
     /// How many checkpoints are to stay, this one included.
     pub(crate) keeps: usize,
+    pub(crate) within: Option<&'a EpochReport>,
 }
 
 impl Snapshot<'_> {
@@ -423,6 +445,11 @@ impl Snapshot<'_> {
     /// The finished epochs.
     pub fn history(&self) -> &[EpochReport] {
         &self.state.history
+    }
+
+    /// What was measured last: in the middle of an epoch, if callbacks hear of that now, else of the last finished epoch.
+    pub fn report(&self) -> Option<&EpochReport> {
+        self.within.or_else(|| self.history().last())
     }
 
     /// Steps that have been made.

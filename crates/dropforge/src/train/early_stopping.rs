@@ -2,8 +2,9 @@
 
 use super::callback::{Callback, Control};
 use super::monitor::{Best, Monitor, lowest, watches_a_figure};
-use super::report::EpochReport;
+use super::report::{EpochReport, VALIDATION};
 use crate::settings::{Described, Range, Table};
+use crate::step::Evaluation;
 use crate::{Result, described};
 
 /// Ends training when a figure no longer becomes better. See [`early_stopping`].
@@ -36,7 +37,8 @@ pub fn early_stopping(monitor: Monitor) -> EarlyStopping {
 }
 
 impl EarlyStopping {
-    /// How many epochs may be no better, of those that are measured. Default 3.
+    /// How many epochs may be no better, of those that are measured; how many validations, where
+    /// [they come in the middle of epochs](super::Fit::validate_every). Default 3.
     #[must_use]
     pub fn patience(mut self, epochs: u64) -> EarlyStopping {
         self.patience = epochs;
@@ -51,13 +53,16 @@ impl EarlyStopping {
     }
 
     fn check(&self, control: &mut Control<'_>) {
-        let Best { value, epoch, waited } = &self.best;
+        let Best { value, epoch, step, waited } = &self.best;
         if *waited >= self.patience.max(1)
             && let Some(value) = value
         {
             let name = self.monitor.name();
-            let ago = if *waited == 1 { "1 epoch".to_string() } else { format!("{waited} epochs") };
-            control.stop_by("patience", format!("{name} was best in epoch {epoch} ({value:.4}), {ago} ago"));
+            let by_steps = control.validates_within() && name.starts_with(VALIDATION);
+            let (of, at, unit) =
+                if by_steps { ("after step", step, "validation") } else { ("in epoch", epoch, "epoch") };
+            let ago = if *waited == 1 { format!("1 {unit}") } else { format!("{waited} {unit}s") };
+            control.stop_by("patience", format!("{name} was best {of} {at} ({value:.4}), {ago} ago"));
         }
     }
 }
@@ -69,6 +74,13 @@ impl Callback for EarlyStopping {
     fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
         self.monitor.check(control)?;
         self.check(control);
+        Ok(())
+    }
+
+    fn on_validation_end(&mut self, _: &Evaluation, control: &mut Control<'_>) -> Result<()> {
+        if self.monitor.watch_within(&mut self.best, control, self.min_delta)?.is_some() {
+            self.check(control);
+        }
         Ok(())
     }
 

@@ -135,7 +135,8 @@ impl<'a> Fit<'a> {
     }
 
     /// Also measures the network on the samples of [`Fit::validate`] after every so many steps, for epochs that are long:
-    /// callbacks hear of it. The end of an epoch is measured anyway.
+    /// callbacks hear of it, and those that watch a figure of the validation act on each, so that their patience counts
+    /// validations. The end of an epoch is measured anyway.
     #[must_use]
     pub fn validate_every(mut self, steps: u64) -> Self {
         self.validate_every = Some(steps.max(1));
@@ -217,11 +218,12 @@ impl<'a> Fit<'a> {
         let own = own.iter_mut().map(|callback| &mut **callback as &mut dyn Callback);
         let mut callbacks = Callbacks::new(all.chain(own).collect());
         trainer.skips_validations = validation.is_some() && validate_epochs > 1;
+        trainer.validates_within = limits.validation.is_some();
         let measured = Validations { source: validation, every: validate_epochs, last: epochs };
         let fitted = run(trainer, train, &measured, epochs, &limits, &mut callbacks);
         trainer.state.spent = trainer.state.spent();
         trainer.state.since = None;
-        trainer.skips_validations = false;
+        (trainer.skips_validations, trainer.validates_within) = (false, false);
         if let Err(error) = &fitted {
             callbacks.failed(error);
         }

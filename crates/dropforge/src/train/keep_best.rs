@@ -4,6 +4,7 @@ use super::callback::{Callback, Control};
 use super::monitor::{Best, Monitor, lowest, watches_a_figure};
 use super::report::EpochReport;
 use crate::settings::{Described, Range, Table};
+use crate::step::Evaluation;
 use crate::{Result, described};
 
 /// Keeps the weights of the best epoch. See [`keep_best`].
@@ -52,6 +53,13 @@ impl Callback for KeepBest {
 
     fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
         self.monitor.check(control)
+    }
+
+    fn on_validation_end(&mut self, _: &Evaluation, control: &mut Control<'_>) -> Result<()> {
+        if self.monitor.watch_within(&mut self.best, control, 0.0)? == Some(true) {
+            control.request_best();
+        }
+        Ok(())
     }
 
     fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {

@@ -34,7 +34,10 @@ pub(crate) struct Best {
     /// The figure and the epoch it is of; none before the first.
     pub value: Option<f64>,
     pub epoch: u64,
-    /// Epochs since then.
+    /// The step after which it was measured; 0 in runs of earlier versions.
+    #[serde(default)]
+    pub step: u64,
+    /// Epochs, or validations where those come in the middle of epochs, since then.
     pub waited: u64,
 }
 
@@ -92,6 +95,20 @@ impl Monitor {
         if self.waits(report, control) { Ok(None) } else { self.update(best, report, least).map(Some) }
     }
 
+    /// Takes a validation in the middle of an epoch into account; `None` after a whole epoch, of which callbacks hear by its end, and
+    /// where the figure is not the validation's.
+    pub(crate) fn watch_within(
+        &self,
+        best: &mut Best,
+        control: &Control<'_>,
+        least: f64,
+    ) -> Result<Option<bool>> {
+        match control.within_epoch().filter(|_| self.name.starts_with(VALIDATION)) {
+            Some(report) => self.update(best, report, least).map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Whether an epoch has not been measured because only some are, so that it says nothing.
     fn waits(&self, report: &EpochReport, control: &Control<'_>) -> bool {
         control.is_unmeasured(report) && self.name.starts_with(VALIDATION)
@@ -133,7 +150,7 @@ impl Monitor {
             Some(old) => figure < old - least,
         };
         if better {
-            *best = Best { value: Some(figure), epoch: report.epoch, waited: 0 };
+            *best = Best { value: Some(figure), epoch: report.epoch, step: report.step, waited: 0 };
         } else {
             best.waited += 1;
         }

@@ -4,6 +4,7 @@ use super::callback::{Callback, Control};
 use super::monitor::{Best, Monitor, lowest, watches_a_figure};
 use super::report::EpochReport;
 use crate::settings::{Described, Range, Table};
+use crate::step::Evaluation;
 use crate::{Result, described};
 
 /// Lowers the learning rate when a figure no longer becomes better. See [`reduce_on_plateau`].
@@ -59,6 +60,20 @@ impl ReduceOnPlateau {
     }
 }
 
+impl ReduceOnPlateau {
+    /// Lowers the rate if the figure has not become better for too long.
+    fn lower(&mut self, control: &mut Control<'_>) -> Result<()> {
+        if self.best.waited <= self.patience {
+            return Ok(());
+        }
+        self.best.waited = 0;
+        match control.learning_rate() {
+            Some(lr) => control.set_learning_rate((lr * self.factor).max(self.least.min(lr))),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Callback for ReduceOnPlateau {
     watches_a_figure!();
 
@@ -66,15 +81,18 @@ impl Callback for ReduceOnPlateau {
         self.monitor.check(control)
     }
 
-    fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
-        let better = self.monitor.watch(&mut self.best, report, control, 0.0)?;
-        if better.is_some() && self.best.waited > self.patience {
-            self.best.waited = 0;
-            if let Some(lr) = control.learning_rate() {
-                control.set_learning_rate((lr * self.factor).max(self.least.min(lr)))?;
-            }
+    fn on_validation_end(&mut self, _: &Evaluation, control: &mut Control<'_>) -> Result<()> {
+        match self.monitor.watch_within(&mut self.best, control, 0.0)? {
+            Some(_) => self.lower(control),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
+        match self.monitor.watch(&mut self.best, report, control, 0.0)? {
+            Some(_) => self.lower(control),
+            None => Ok(()),
+        }
     }
 }
 

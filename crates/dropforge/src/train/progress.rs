@@ -31,6 +31,10 @@ pub struct Progress<'a> {
     pub gradient_norm: Option<f64>,
     /// Where the time went since training went on.
     pub phases: Phases,
+    /// Losses times samples, samples and seconds of this epoch since training went on.
+    pub(crate) sums: (f64, u64, f64),
+    /// What the schedule multiplied the rate of the last step with.
+    factor: f64,
     measured: &'a Step,
 }
 
@@ -46,8 +50,16 @@ impl<'a> Progress<'a> {
             last_loss: seen.last_loss.unwrap_or(f64::NAN),
             gradient_norm: seen.gradient_norm,
             phases: seen.phases,
+            sums: (seen.loss, seen.samples, seen.seconds),
+            factor: seen.rate_factor,
             measured: step,
         }
+    }
+
+    /// Learning rate of the last step as the schedule has it, of those parameters that are in no group; `None` if the optimizer
+    /// has none.
+    pub fn learning_rate(&self) -> Option<f64> {
+        Some(self.measured.learning_rate()? * self.factor)
     }
 
     /// The metrics over the batches of this epoch so far. Reading waits for the last step: now and then is often enough.
@@ -83,6 +95,8 @@ impl Phases {
 /// What has been read of the losses since training went on.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
+    /// What the schedule multiplied the rate of the last step with.
+    pub rate_factor: f64,
     /// Losses times samples.
     pub loss: f64,
     pub samples: u64,

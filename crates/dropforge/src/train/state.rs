@@ -38,6 +38,9 @@ pub(crate) struct State {
     /// Epochs of which the callbacks have heard the end; none in runs of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<u64>,
+    /// The last step after which the network was measured in the middle of an epoch, and the callbacks heard of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validated: Option<u64>,
     /// What tells this training from any other, however alike; empty in runs of earlier versions.
     #[serde(default)]
     pub identity: String,
@@ -93,6 +96,7 @@ impl State {
             spent: 0.0,
             since: None,
             ended: Some(0),
+            validated: None,
             identity: identity(),
             settings: Table::new(),
             data: None,

@@ -11,6 +11,7 @@ use super::setup::Setup;
 use super::source::IntoSource;
 use super::state::{FROZEN, State};
 use crate::loss::Loss;
+use crate::metric::Figures;
 use crate::nn::Layer;
 use crate::optim::Optimizer;
 use crate::schedule::{Moment, Schedule};
@@ -69,6 +70,10 @@ pub struct Trainer {
     pub(super) figures: Expected,
     /// Whether somebody has asked the fit to end.
     pub(super) interrupted: bool,
+    /// Whether the network is measured in the middle of epochs, too.
+    pub(super) validates_within: bool,
+    /// What was measured in the middle of an epoch, as long as callbacks hear of it.
+    pub(super) within: Option<EpochReport>,
 }
 
 impl Trainer {
@@ -257,6 +262,9 @@ impl Trainer {
             skips_validations: self.skips_validations,
             figures: &self.figures,
             interrupted: self.interrupted,
+            planned: self.planned,
+            within: self.within.as_ref(),
+            validates_within: self.validates_within,
             save: false,
             best: false,
         };
@@ -283,7 +291,7 @@ impl Trainer {
 
     fn snapshot_keeping(&self, keeps: usize) -> Snapshot<'_> {
         let (step, state, description) = (&self.step, &self.state, &self.description);
-        Snapshot { step, state, description, setup: &self.setup, keeps }
+        Snapshot { step, state, description, setup: &self.setup, keeps, within: self.within.as_ref() }
     }
 
     /// Trains to the end of the epoch, or until a limit or a callback ends it: then there is no report.
@@ -350,6 +358,16 @@ impl Trainer {
         watch: &mut dyn FnMut(&Progress<'_>) -> Result<()>,
         limits: &Limits,
     ) -> Result<bool> {
+        let State { step, batch, batches, validated, .. } = self.state;
+        // A checkpoint is written before the validation of its step, which is still to come then.
+        if let Some((every, source)) = &limits.validation
+            && batch > 0
+            && batch != batches
+            && step.is_multiple_of(*every)
+            && validated != Some(step)
+        {
+            self.validate_within(source.clone(), limits, callbacks)?;
+        }
         let mut started = Instant::now();
         let seconds = self.state.seconds;
         let mut since = started;
@@ -363,9 +381,9 @@ impl Trainer {
             }
             let batch = batch?;
             let moment = self.moment();
-            self.step.set_rate_factor(
-                factor_at(&self.schedule, &moment).map_err(|error| error.context("schedule"))?,
-            )?;
+            self.seen.rate_factor =
+                factor_at(&self.schedule, &moment).map_err(|error| error.context("schedule"))?;
+            self.step.set_rate_factor(self.seen.rate_factor)?;
             for (group, schedule) in &self.group_schedules {
                 let factor = factor_at(schedule, &moment)
                     .map_err(|error| error.context(format_args!("group_schedule of {group}")))?;
@@ -399,13 +417,41 @@ impl Trainer {
                 && self.state.step.is_multiple_of(*every)
                 && self.state.batch != self.state.batches
             {
+                // A step whose loss is not finite is not kept.
+                outcomes.read_all(&mut self.seen)?;
                 // Whoever asked for an end meanwhile is heard before the next step.
-                let Some(measured) = self.evaluate_until(source.clone(), limits.flag())? else { continue };
-                started += Duration::from_secs_f64(measured.seconds.max(0.0));
-                self.event(callbacks, |callback, control| callback.on_validation_end(&measured, control))?;
+                let measured = self.validate_within(source.clone(), limits, callbacks)?;
+                let Some(seconds) = measured else { continue };
+                started += Duration::from_secs_f64(seconds.max(0.0));
                 since = Instant::now();
             }
         }
+    }
+
+    /// A validation in the middle of an epoch; gives the seconds that it took, or `None` where somebody asked for an end meanwhile.
+    fn validate_within(
+        &mut self,
+        source: Arc<dyn Source>,
+        limits: &Limits,
+        callbacks: &mut Callbacks<'_>,
+    ) -> Result<Option<f64>> {
+        let Some(measured) = self.evaluate_until(source, limits.flag())? else { return Ok(None) };
+        let State { step, epoch, .. } = self.state;
+        // What callbacks save now has it behind it.
+        self.state.validated = Some(step);
+        self.within = Some(EpochReport {
+            epoch: epoch + 1,
+            step,
+            lr: self.step.learning_rate().unwrap_or(0.0) * self.seen.rate_factor,
+            loss: f64::NAN,
+            samples_per_s: 0.0,
+            seconds: 0.0,
+            metrics: Figures::default(),
+            validation: Some(measured.clone()),
+        });
+        let heard = self.event(callbacks, |callback, control| callback.on_validation_end(&measured, control));
+        self.within = None;
+        heard.map(|()| Some(measured.seconds))
     }
 
     fn after_step(&mut self, outcomes: &mut Outcomes, callbacks: &mut Callbacks<'_>) -> Result<()> {
@@ -417,6 +463,9 @@ impl Trainer {
             skips_validations: self.skips_validations,
             figures: &self.figures,
             interrupted: self.interrupted,
+            planned: self.planned,
+            within: self.within.as_ref(),
+            validates_within: self.validates_within,
             save: false,
             best: false,
         };

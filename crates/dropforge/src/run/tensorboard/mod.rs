@@ -9,6 +9,8 @@ use super::picture::png;
 use super::run_dir::TENSORBOARD;
 use crate::nn::StateKind;
 use crate::settings::{Described, Range, Table};
+use crate::step::Evaluation;
+use crate::train::report::VALIDATION;
 use crate::train::{Callback, Control, EpochReport, Snapshot};
 use crate::{Data, Result, described};
 use dropforge_data::{INPUT, Loader, LoaderOptions, Source, Values};
@@ -37,8 +39,8 @@ pub struct TensorBoard {
     began: f64,
 }
 
-/// Writes event files for TensorBoard into a folder, which is made: the loss and the rate every 20 steps, the figures of each
-/// epoch, histograms of the parameters and, where [they are kept](crate::train::TrainerBuilder::keep_gradients), of the gradients;
+/// Writes event files for TensorBoard into a folder, which is made: the loss, the rate and the speed every 20 steps, the figures of each
+/// epoch and of each validation, histograms of the parameters and, where [they are kept](crate::train::TrainerBuilder::keep_gradients), of the gradients;
 /// the graph of the network, the first samples that are validated on if they are pictures, and the settings as text and as
 /// hyperparameters. Each start adds a file; `tensorboard --logdir
 /// FOLDER` shows them together.
@@ -146,6 +148,7 @@ impl Callback for TensorBoard {
     fn on_step_end(&mut self, control: &mut Control<'_>) -> Result<()> {
         let progress = control.progress();
         let (step, loss, speed) = (progress.step, progress.loss, progress.samples_per_s);
+        let lr = progress.learning_rate();
         if step % self.every == 0
             && let Some(events) = self.open()?
         {
@@ -154,8 +157,22 @@ impl Callback for TensorBoard {
                 events.scalar("step/loss", loss, step)?;
             }
             events.scalar("step/samples_per_s", speed, step)?;
+            if let Some(lr) = lr {
+                events.scalar("step/lr", lr, step)?;
+            }
         }
         Ok(())
+    }
+
+    /// The figures of a validation in the middle of an epoch; those of a whole one come with its report.
+    fn on_validation_end(&mut self, _: &Evaluation, control: &mut Control<'_>) -> Result<()> {
+        let Some(report) = control.within_epoch().cloned() else { return Ok(()) };
+        let Some(events) = self.open()? else { return Ok(()) };
+        let validation = report.names().into_iter().filter(|name| name.starts_with(VALIDATION));
+        for (value, name) in validation.filter_map(|name| Some((report.get(&name)?, name))) {
+            events.scalar(&tag(&name), value, report.step)?;
+        }
+        events.flush()
     }
 
     /// The settings, which only a snapshot knows.

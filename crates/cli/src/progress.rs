@@ -118,7 +118,7 @@ mod tests {
         );
         let narrow = text(&shown, 70);
         assert_eq!(narrow.chars().count(), 70);
-        assert!(narrow.starts_with("epoch 2/5 █░ loss") && narrow.ends_with(end), "{narrow}");
+        assert!(narrow.starts_with("epoch 2/5 █░░ loss") && narrow.ends_with(end), "{narrow}");
         let many = ["accuracy 90.00 %", "f1 90.00 %", "auc 0.9000", "kappa 0.9000"].map(String::from).into();
         let many = Shown { metrics: many, ..shown };
         let line = text(&many, 99);

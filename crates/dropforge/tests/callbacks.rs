@@ -607,6 +607,8 @@ fn validations_within_epochs_are_recorded_acted_on_and_resumed() {
         records.validations.iter().map(|one| (one.step, one.ends_epoch)).collect();
     assert_eq!(recorded, [(2, false), (4, false), (6, false), (7, true)]);
     let last = records.points.last().unwrap();
+    let speeds: Vec<f64> = records.points.iter().map(|point| point.samples_per_s).collect();
+    assert!(speeds.iter().all(|speed| (1.0..1e9).contains(speed)), "{speeds:?}");
     assert!(last.step == 7 && last.loss > 0.0 && last.lr == Some(1e-9), "{last:?}");
 
     // One that ended between a checkpoint and its validation hears of that validation when it goes on.

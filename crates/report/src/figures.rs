@@ -227,7 +227,7 @@ fn over_time(parts: &Parts, name: &str, title: &str) -> Chart {
     let within = parts.steps.validations.iter().filter(|validation| !validation.ends_epoch);
     validation.extend(within.filter_map(|one| Some((one.step as f64, one.measured.get(name)?))));
     validation.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let series = [("training, mean of the epoch", of_epochs("train_")), ("validation", validation)];
+    let series = [("training, epoch mean", of_epochs("train_")), ("validation", validation)];
     series
         .into_iter()
         .filter(|(_, points)| !points.is_empty())

@@ -4,7 +4,8 @@ use super::run_dir::{STEPS, is_half_replaced};
 use super::{calls, disk};
 use crate::metric::{Better, Figure, Figures, Unit};
 use crate::step::Evaluation;
-use crate::train::{Control, EpochReport, Mark, Marks, Phases, Progress};
+use crate::train::progress::Seen;
+use crate::train::{Control, EpochReport, Mark, Marks, Progress};
 use crate::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ const MOST_IN_EPOCH: u64 = 200;
 const MOST_IN_RUN: u64 = 20_000;
 /// Between two points of an epoch of which nobody knows how long it is.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Between any two points but those at the end of an epoch: a hundred times what one takes.
+const LEAST_PAUSE: Duration = Duration::from_micros(500);
 /// How long lines wait until they are written.
 const WRITE: Duration = Duration::from_secs(1);
 /// Marks of one figure that an epoch keeps, beside the last, which has their count.
@@ -180,21 +183,13 @@ pub(super) struct StepRecorder {
     lines: String,
     written: Instant,
     pointed: Instant,
-    /// What was known at the last point.
-    last: Sums,
+    /// The epoch of the last point, and what was known then.
+    last: (u64, Seen),
+    /// Samples per second and part of the time that was spent waiting for data, at the last point.
+    pace: (f64, f64),
     marks: Marks,
     /// Marks of the epoch that goes on, by their figure, and whether the last one is written.
     marked: BTreeMap<&'static str, (StepMark, bool)>,
-}
-
-/// Sums since an epoch began, or went on.
-#[derive(Clone, Copy, Default)]
-struct Sums {
-    epoch: u64,
-    loss: f64,
-    samples: u64,
-    seconds: f64,
-    phases: Phases,
 }
 
 impl StepRecorder {
@@ -207,7 +202,8 @@ impl StepRecorder {
             lines: String::new(),
             written: now,
             pointed: now,
-            last: Sums::default(),
+            last: (0, Seen::default()),
+            pace: (0.0, 0.0),
             marks: Marks::default(),
             marked: BTreeMap::new(),
         }
@@ -230,7 +226,10 @@ impl StepRecorder {
         let most = (MOST_IN_RUN / planned).clamp(2, MOST_IN_EPOCH);
         let due = match progress.batches as u64 {
             0 => self.pointed.elapsed() >= PAUSE,
-            batches => (progress.batch as u64).is_multiple_of(batches.div_ceil(most)),
+            batches => {
+                (progress.batch as u64).is_multiple_of(batches.div_ceil(most))
+                    && self.pointed.elapsed() >= LEAST_PAUSE
+            }
         };
         if due { self.point(&progress, progress.epoch, progress.batch) } else { Ok(()) }
     }
@@ -268,29 +267,32 @@ impl StepRecorder {
     }
 
     fn point(&mut self, progress: &Progress<'_>, epoch: u64, batch: usize) -> Result<()> {
-        let (loss, samples, seconds) = progress.sums;
-        let now = Sums { epoch, loss, samples, seconds, phases: progress.phases };
-        let goes_on =
-            self.last.epoch == epoch && self.last.samples <= samples && self.last.seconds <= seconds;
-        let last = if goes_on { self.last } else { Sums::default() };
+        let seen = progress.seen;
+        let goes_on = self.last.0 == epoch && self.last.1.made <= seen.made;
+        let last = if goes_on { self.last.1 } else { Seen::default() };
         // Losses are read a few steps late.
-        if samples == last.samples {
+        if seen.samples == last.samples {
             return Ok(());
         }
         self.pointed = Instant::now();
-        self.last = now;
-        let seconds = (now.seconds - last.seconds).max(1e-9);
-        let fresh = (samples - last.samples) as f64;
-        let taken = (now.phases.seconds() - last.phases.seconds()).max(1e-9);
+        self.last = (epoch, seen);
+        // At the end of an epoch late losses are read, and no step may have been made since the point before.
+        if seen.made > last.made {
+            let (now, then) = (seen.phases, last.phases);
+            let taken = (now.seconds() - then.seconds()).max(1e-9);
+            let speed = (seen.made - last.made) as f64 / (seen.seconds - last.seconds).max(1e-9);
+            self.pace = (speed, ((now.data - then.data) / taken).clamp(0.0, 1.0));
+        }
+        let (samples_per_s, waiting) = self.pace;
         self.add(&Line::Point(StepPoint {
             step: progress.step,
             epoch,
             batch,
             batches: progress.batches,
-            loss: (now.loss - last.loss) / fresh,
+            loss: (seen.loss - last.loss) / (seen.samples - last.samples) as f64,
             lr: progress.learning_rate().filter(|lr| lr.is_finite()),
-            samples_per_s: fresh / seconds,
-            waiting: ((now.phases.data - last.phases.data) / taken).clamp(0.0, 1.0),
+            samples_per_s,
+            waiting,
         }))
     }
 

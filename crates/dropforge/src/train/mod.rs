@@ -11,7 +11,7 @@ mod lr_find;
 mod marks;
 pub(crate) mod monitor;
 mod plateau;
-mod progress;
+pub(crate) mod progress;
 pub(crate) mod report;
 mod setup;
 pub(crate) mod source;

@@ -31,8 +31,8 @@ pub struct Progress<'a> {
     pub gradient_norm: Option<f64>,
     /// Where the time went since training went on.
     pub phases: Phases,
-    /// Losses times samples, samples and seconds of this epoch since training went on.
-    pub(crate) sums: (f64, u64, f64),
+    /// What has been read of this epoch since training went on.
+    pub(crate) seen: Seen,
     /// What the schedule multiplied the rate of the last step with.
     factor: f64,
     measured: &'a Step,
@@ -50,7 +50,7 @@ impl<'a> Progress<'a> {
             last_loss: seen.last_loss.unwrap_or(f64::NAN),
             gradient_norm: seen.gradient_norm,
             phases: seen.phases,
-            sums: (seen.loss, seen.samples, seen.seconds),
+            seen: *seen,
             factor: seen.rate_factor,
             measured: step,
         }
@@ -94,12 +94,14 @@ impl Phases {
 
 /// What has been read of the losses since training went on.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// What the schedule multiplied the rate of the last step with.
     pub rate_factor: f64,
     /// Losses times samples.
     pub loss: f64,
     pub samples: u64,
+    /// Samples of all steps that were made, those included whose loss has not been read.
+    pub made: u64,
     pub seconds: f64,
     /// Loss and norm of the gradients of the last step that was read.
     pub last_loss: Option<f64>,

@@ -401,6 +401,7 @@ impl Trainer {
             }
             self.state.batch += 1;
             self.state.step += 1;
+            self.seen.made += outcome.samples() as u64;
             outcomes.push(outcome, self.state.step);
             outcomes.read_late(&mut self.seen)?;
             self.seen.phases.step += lap(&mut since);

@@ -17,14 +17,16 @@ pub struct Testing {
     pub spec: DataSpec,
     /// The samples.
     pub source: Arc<dyn Source>,
+    /// What figures of them are called: `validation` of samples that training measured itself on, else `test`.
+    pub part: &'static str,
     /// What passes over samples that cannot be read, if that is wanted.
     skipping: Option<Arc<SkipUnreadable>>,
 }
 
 impl Testing {
-    fn new(spec: DataSpec, source: Arc<dyn Source>, skip_corrupt: bool) -> Testing {
+    fn new(spec: DataSpec, source: Arc<dyn Source>, part: &'static str, skip_corrupt: bool) -> Testing {
         let skipping = skip_corrupt.then(|| Arc::new(skip_unreadable(source.clone())));
-        Testing { spec, source, skipping }
+        Testing { spec, source, part, skipping }
     }
 
     /// The samples to measure on. As in training, the next one that can be read takes the place of one that cannot be, if that is to
@@ -120,14 +122,23 @@ fn opened(
     if own != Some(spec.absolute()?.to_string().as_str()) {
         let source = spec.open_all(&Opening { skip_corrupt, ..Opening::of(size) }, inputs)?;
         note_unknown(&*source);
-        return Ok(Testing::new(spec, source, skip_corrupt));
+        return Ok(Testing::new(spec, source, "test", skip_corrupt));
     }
     let (noted, inputs) = (read_split(run)?, Some(trained.inputs()));
     let open = spec.open(&Opening { noted: noted.as_ref(), skip_corrupt, inputs, ..Opening::of(size) })?;
     open.notes.iter().for_each(|text| note(text));
-    let source = open.kept.unwrap_or(open.test);
+    if noted.is_none() && open.split.is_some() {
+        note(
+            "the run does not say which files it was trained on, as those of early versions: files are on the side that \
+             they would be on today, so that some may have been trained on",
+        );
+    }
+    let (source, part) = match open.kept {
+        Some(kept) => (kept, "test"),
+        None => (open.test, "validation"),
+    };
     note_unknown(&*source);
-    Ok(Testing::new(spec, source, skip_corrupt))
+    Ok(Testing::new(spec, source, part, skip_corrupt))
 }
 
 /// Says, once for each column of a table, that it has categories that the model does not know.

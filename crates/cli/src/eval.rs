@@ -35,16 +35,18 @@ pub fn run(args: &Eval) -> Outcome {
     testing.note_skipped();
     if args.json {
         let mut event = json!({
-            "run": args.run.display().to_string(), "data": spec.to_string(), "test_samples": measured.samples,
+            "run": args.run.display().to_string(), "data": spec.to_string(), "part": testing.part,
+            "test_samples": measured.samples,
             "test_loss": measured.loss, "seconds": measured.seconds, "samples_per_s": measured.samples_per_s(),
         });
         add_metrics(&mut event, "test", &measured.metrics);
         return line(event);
     }
-    let metrics: String = measured.metrics.shown().map(|value| format!("test {value}, ")).collect();
+    let part = testing.part;
+    let metrics: String = measured.metrics.shown().map(|value| format!("{part} {value}, ")).collect();
     confusion::print(&measured.metrics, trained.classes())?;
     line(format_args!(
-        "{} on {spec}: {metrics}test loss {:.4} on {} samples, {} samples/s",
+        "{} on {spec}: {metrics}{part} loss {:.4} on {} samples, {} samples/s",
         args.run.display(),
         measured.loss,
         count(measured.samples),

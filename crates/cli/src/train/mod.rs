@@ -10,7 +10,7 @@ use crate::machine;
 use crate::output::{Outcome, OutputFile, Stop, line, note};
 use crate::stop;
 use crate::trace::{self, Timeline};
-use dropforge::data::Source;
+use dropforge::data::{FileSplit, Source};
 use dropforge::file::FileKind;
 use dropforge::loss::Targets;
 use dropforge::run::{
@@ -337,7 +337,10 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
     if config.augment_on == AugmentOn::Auto {
         config.augment_on = old.augment_on;
     }
-    old.check_continues(&config).map_err(|error| error.context("--resume"))?;
+    // Files may have moved: whether they are the same is seen once they are listed.
+    let has_moved = old.data != config.data && DataSpec::parse(&old.data)?.is_like(&DataSpec::parse(&config.data)?)?;
+    let there = if has_moved { RunConfig { data: config.data.clone(), ..old.clone() } } else { old.clone() };
+    there.check_continues(&config).map_err(|error| error.context("--resume"))?;
     let size = args.data.size.map(|size| size as usize);
     let was = config.inputs.shape.last().copied().unwrap_or(IMAGE_SIZE);
     if let Some(size) = size.filter(|&size| size != was) {
@@ -360,23 +363,32 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
     machine.threads = machine.threads.or(threads);
     let runtime = machine::open(&machine, &config.device)?;
     differences(path, &runtime)?.iter().for_each(|line| note(line));
-    if changes {
-        run.write_config(&config.to_text()?)?;
-    }
     let spec = DataSpec::parse(&config.data)?;
     if args.data.download {
         spec.download()?;
     }
     // Every file stays where it was.
+    let noted = read_split(path)?;
     let mut data = spec.open(&Opening {
         size: was,
-        noted: read_split(path)?.as_ref(),
+        noted: noted.as_ref(),
         skip_corrupt: config.skip_corrupt,
         inputs: Some(&config.inputs),
         ..Opening::default()
     })?;
+    if has_moved && !noted.as_ref().zip(data.split.as_ref()).is_some_and(|(was, is)| same_files(was, is)) {
+        return Err(format!(
+            "--resume: {} does not hold the files that the run was trained on, those of {}; use the same data, or start \
+             another run",
+            config.data, old.data
+        )
+        .into());
+    }
     note_split(&run, &data)?;
     config.inputs.check_continues(&data.inputs).map_err(|error| error.context("--resume"))?;
+    if changes {
+        run.write_config(&config.to_text()?)?;
+    }
     config.limit(&mut data)?;
     let Training { mut trainer, train, callbacks } = Training::of(&config, &data, &runtime, args)?;
     let mut read = true;
@@ -412,6 +424,16 @@ fn idle_schedule(config: &RunConfig, trainer: &Trainer) -> Option<String> {
             config.epochs
         )
     })
+}
+
+/// Whether the same files are on the same sides.
+fn same_files(was: &FileSplit, is: &FileSplit) -> bool {
+    let sorted = |names: &[String]| {
+        let mut names = names.to_vec();
+        names.sort();
+        names
+    };
+    sorted(&was.train) == sorted(&is.train) && sorted(&was.test) == sorted(&is.test)
 }
 
 /// Notes in a run which files are for training and which for testing.

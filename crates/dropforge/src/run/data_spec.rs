@@ -51,6 +51,18 @@ impl DataSpec {
         self.table.clone()
     }
 
+    /// Whether both are read alike, perhaps from other places.
+    pub fn is_like(&self, other: &DataSpec) -> Result<bool> {
+        let elsewhere = |spec: &DataSpec| -> Result<Table> {
+            let mut table = spec.table.clone();
+            spec.settings()?.iter().filter(|setting| setting.is_path).for_each(|setting| {
+                table.remove(setting.name);
+            });
+            Ok(table)
+        };
+        Ok(elsewhere(self)? == elsewhere(other)?)
+    }
+
     /// The same data set with its files from the root, so that the name means the same wherever it is used.
     ///
     /// # Errors

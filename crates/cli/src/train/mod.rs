@@ -338,7 +338,8 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
         config.augment_on = old.augment_on;
     }
     // Files may have moved: whether they are the same is seen once they are listed.
-    let has_moved = old.data != config.data && DataSpec::parse(&old.data)?.is_like(&DataSpec::parse(&config.data)?)?;
+    let has_moved =
+        old.data != config.data && DataSpec::parse(&old.data)?.is_like(&DataSpec::parse(&config.data)?)?;
     let there = if has_moved { RunConfig { data: config.data.clone(), ..old.clone() } } else { old.clone() };
     there.check_continues(&config).map_err(|error| error.context("--resume"))?;
     let size = args.data.size.map(|size| size as usize);

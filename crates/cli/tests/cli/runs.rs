@@ -149,17 +149,17 @@ fn files_stay_on_their_side_of_the_split() {
     assert!(second.iter().all(|name| now.contains(name)) && first.iter().all(|name| then.contains(name)));
     assert_eq!(now.len() + then.len(), 25);
     // The same files elsewhere are the same data; others are not, and nothing of them is noted.
-    std::fs::rename(folder.path("pictures"), folder.path("moved")).unwrap();
+    std::fs::rename(folder.path().join("pictures"), folder.path().join("moved")).unwrap();
     folder.succeed("train --resume run --epochs 3 --data folder:moved");
-    std::fs::rename(folder.path("moved"), folder.path("other")).unwrap();
-    std::fs::remove_file(folder.path("other/red/99.png")).unwrap();
+    std::fs::rename(folder.path().join("moved"), folder.path().join("other")).unwrap();
+    std::fs::remove_file(folder.path().join("other/red/99.png")).unwrap();
     let config = folder.read("run/config.toml");
     let refused = folder.fail("train --resume run --epochs 4 --data folder:other");
     assert!(refused.contains("does not hold the files that the run was trained on"), "{refused}");
     assert_eq!(folder.read("run/config.toml"), config);
     // Of a run that does not say which files it was trained on, that is said.
-    std::fs::rename(folder.path("other"), folder.path("moved")).unwrap();
-    std::fs::remove_file(folder.path("run/split.toml")).unwrap();
+    std::fs::rename(folder.path().join("other"), folder.path().join("moved")).unwrap();
+    std::fs::remove_file(folder.path().join("run/split.toml")).unwrap();
     let measured = folder.run("eval run");
     let (out, said) = (String::from_utf8_lossy(&measured.stdout), String::from_utf8_lossy(&measured.stderr));
     assert!(out.contains("validation accuracy") && said.contains("does not say which files"), "{out}{said}");

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::{Description, Error, Request, Result, Sample, Source, TARGET};
+use crate::{Description, Error, Request, Result, Sample, Source, Stream, TARGET};
 
 /// Passes everything on that an adaptor does not change.
 macro_rules! pass_on {
@@ -161,7 +161,7 @@ pub struct SkipUnreadable {
     first: Arc<OnceLock<String>>,
 }
 
-/// The same samples, with the next readable one in the place of one that cannot be read.
+/// The same samples, with the next readable one in the place of one that cannot be read; a stream is shorter by those.
 /// [`skipped`](SkipUnreadable::skipped) says how often that was so.
 pub fn skip_unreadable(source: Arc<dyn Source>) -> SkipUnreadable {
     SkipUnreadable { source, skipped: Arc::default(), first: Arc::default() }
@@ -176,6 +176,29 @@ impl SkipUnreadable {
     /// What was wrong with the first of them.
     pub fn first_error(&self) -> Option<&str> {
         self.first.get().map(String::as_str)
+    }
+
+    fn note(&self, error: &Error) {
+        self.first.get_or_init(|| error.to_string());
+        self.skipped.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A stream that goes on behind what cannot be read.
+struct SkippingStream {
+    stream: Box<dyn Stream>,
+    noted: SkipUnreadable,
+}
+
+impl Stream for SkippingStream {
+    fn next(&mut self, sample: &mut Sample) -> Result<bool> {
+        for _ in 1..MOST_SKIPPED {
+            match self.stream.next(sample) {
+                Err(error) => self.noted.note(&error),
+                there => return there,
+            }
+        }
+        self.stream.next(sample)
     }
 }
 
@@ -196,13 +219,15 @@ impl Source for SkipUnreadable {
             match self.source.read(&Request { index, ..*request }, sample) {
                 Ok(()) => return Ok(()),
                 Err(error) if step + 1 == MOST_SKIPPED.min(len) => return Err(error),
-                Err(error) => {
-                    self.first.get_or_init(|| error.to_string());
-                    self.skipped.fetch_add(1, Ordering::Relaxed);
-                }
+                Err(error) => self.note(&error),
             }
         }
         Err(Error::new(format!("{}: there are no samples", self.description().name)))
+    }
+
+    fn stream(&self, epoch: u64, seed: u64) -> Result<Box<dyn Stream>> {
+        let stream = self.source.stream(epoch, seed)?;
+        Ok(Box::new(SkippingStream { stream, noted: self.clone() }))
     }
 
     fn class(&self, index: usize) -> Option<i32> {
@@ -277,6 +302,68 @@ mod tests {
         let skipping = skip_unreadable(holes);
         assert_eq!(read_one(&skipping, 1).unwrap().get("input"), Some(&Values::F32(vec![2.0])));
         assert_eq!((skipping.skipped(), skipping.first_error()), (1, Some("damaged")));
+    }
+
+    /// A stream of 0, something damaged, 2; and one that is damaged for ever.
+    struct Gaps(Description, bool);
+
+    struct GapsStream(usize, bool);
+
+    impl Source for Gaps {
+        fn description(&self) -> &Description {
+            &self.0
+        }
+        fn len(&self) -> Option<usize> {
+            None
+        }
+        fn read(&self, _: &Request, _: &mut Sample) -> Result<()> {
+            Err(Error::new("is a stream"))
+        }
+        fn stream(&self, _: u64, _: u64) -> Result<Box<dyn Stream>> {
+            Ok(Box::new(GapsStream(0, self.1)))
+        }
+    }
+
+    impl Stream for GapsStream {
+        fn next(&mut self, sample: &mut Sample) -> Result<bool> {
+            let now = self.0;
+            self.0 += 1;
+            match now {
+                _ if self.1 => Err(Error::new("damaged")),
+                1 => Err(Error::new("damaged")),
+                0 | 2 => sample.write("input", &[now as f32]).map(|()| true),
+                _ => Ok(false),
+            }
+        }
+    }
+
+    #[test]
+    fn streams_go_on_behind_what_cannot_be_read() {
+        let description = || from_fn(3, |_| ([0.0f32],)).description().clone();
+        let skipping = skip_unreadable(Arc::new(Gaps(description(), false)));
+        let options = crate::LoaderOptions { shuffle: false, ..Default::default() };
+        let loader = crate::Loader::new(Arc::new(skipping.clone()), options.clone()).unwrap();
+        let batch = loader.epoch(0, 0).next().unwrap().unwrap();
+        assert_eq!(batch.get("input"), Some(&Values::F32(vec![0.0, 2.0])));
+        assert_eq!(skipping.skipped(), 1);
+        let broken = skip_unreadable(Arc::new(Gaps(description(), true)));
+        let loader = crate::Loader::new(Arc::new(broken), options).unwrap();
+        assert!(message(loader.epoch(0, 0).next().unwrap()).contains("damaged"));
+    }
+
+    #[test]
+    fn a_stream_without_samples_is_an_error() {
+        let stream = from_iter(|epoch| (0..if epoch < 2 { 3 } else { 0 }).map(|i| ([i as f32], 0))).unwrap();
+        let first = |options: crate::LoaderOptions, epoch: u64| {
+            crate::Loader::new(Arc::new(stream.clone()), options).unwrap().epoch(epoch, 0).next().unwrap()
+        };
+        for prefetch in [0, 2] {
+            let options = || crate::LoaderOptions { prefetch, ..Default::default() };
+            assert_eq!(first(options(), 1).unwrap().len(), 3);
+            assert!(message(first(options(), 2)).contains("there are no samples in epoch 3"));
+            let whole = crate::LoaderOptions { drop_last: true, batch: 4, ..options() };
+            assert!(message(first(whole, 0)).contains("3 samples make no full batch of 4"));
+        }
     }
 
     /// Sample 1 of 3 cannot be read.

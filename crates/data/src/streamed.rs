@@ -26,6 +26,7 @@ pub(crate) struct Streamed {
     /// Samples read so far.
     read: usize,
     ended: bool,
+    epoch: u64,
 }
 
 impl Streamed {
@@ -51,6 +52,7 @@ impl Streamed {
             capacity,
             read: 0,
             ended: false,
+            epoch,
         };
         // Read all the same: where a batch begins depends on what came before it.
         let mut memory = HostBatch::empty(description);
@@ -63,7 +65,8 @@ impl Streamed {
         Ok(streamed)
     }
 
-    /// The next batch, in this memory; `None` when there is none.
+    /// The next batch, in this memory; `None` when there is none. That there is no first one is an error: nothing would be
+    /// learnt, and nothing would say so.
     pub fn batch(&mut self, index: usize, mut batch: HostBatch) -> Result<Option<HostBatch>> {
         let layout = self.layout.clone();
         batch.index = index;
@@ -77,6 +80,19 @@ impl Streamed {
             len += 1;
         }
         batch.resize(len, &layout);
+        if index == 0 && len == 0 {
+            let (name, epoch) = (&batch.description.name, self.epoch + 1);
+            return Err(Error::new(format!(
+                "{name}: there are no samples in epoch {epoch}; the stream has to begin anew each time it is opened"
+            )));
+        }
+        if index == 0 && len < self.batch && self.drop_last {
+            return Err(Error::new(format!(
+                "{}: {len} samples make no full batch of {}, and drop_last leaves out the rest; use a smaller batch or \
+                 keep the last one",
+                batch.description.name, self.batch
+            )));
+        }
         Ok((len > 0 && (len == self.batch || !self.drop_last)).then_some(batch))
     }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::passing::passing;
 use super::{Image, TRANSFORM_STREAM, Transform, image_shape};
 use crate::random::Random;
-use crate::{Description, ElementType, Error, Field, Request, Result, Sample, Source};
+use crate::{Description, ElementType, Error, Field, Request, Result, Sample, Source, Stream};
 
 /// The field with the numbers that decide the changes of a sample; see [`with_numbers`].
 pub const NUMBERS: &str = "change";
@@ -78,13 +79,12 @@ impl Source for WithNumbers {
 
     fn read(&self, request: &Request, sample: &mut Sample) -> Result<()> {
         self.source.read(request, sample)?;
-        let mut rest = sample.get::<f32>(NUMBERS)?;
-        for (number, change) in (0..).zip(self.changes.iter()) {
-            let (numbers, others) = rest.split_at_mut(change.numbers());
-            change.draw(self.shape, &mut request.random(TRANSFORM_STREAM + number), numbers);
-            rest = others;
-        }
-        Ok(())
+        self.draw(request, sample)
+    }
+
+    fn stream(&self, epoch: u64, seed: u64) -> Result<Box<dyn Stream>> {
+        let own = self.clone();
+        passing(&*self.source, epoch, seed, move |request, sample| own.draw(request, sample))
     }
 
     fn class(&self, index: usize) -> Option<i32> {
@@ -97,6 +97,18 @@ impl Source for WithNumbers {
 
     fn data_name(&self) -> Option<String> {
         self.source.data_name()
+    }
+}
+
+impl WithNumbers {
+    fn draw(&self, request: &Request, sample: &mut Sample) -> Result<()> {
+        let mut rest = sample.get::<f32>(NUMBERS)?;
+        for (number, change) in (0..).zip(self.changes.iter()) {
+            let (numbers, others) = rest.split_at_mut(change.numbers());
+            change.draw(self.shape, &mut request.random(TRANSFORM_STREAM + number), numbers);
+            rest = others;
+        }
+        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ mod equalise;
 mod erase;
 mod flip;
 mod noise;
+mod passing;
 mod perspective;
 mod policy;
 mod posterise;
@@ -38,7 +39,7 @@ pub use solarise::Solarise;
 use std::sync::Arc;
 
 use crate::random::Random;
-use crate::{Description, ElementType, Error, INPUT, Normalization, Request, Result, Sample, Source};
+use crate::{Description, ElementType, Error, INPUT, Normalization, Request, Result, Sample, Source, Stream};
 
 /// An image while it is changed: planes of numbers from 0 to 1, row by row.
 pub struct Image<'a> {
@@ -150,6 +151,25 @@ impl Source for Augmented {
 
     fn read(&self, request: &Request, sample: &mut Sample) -> Result<()> {
         self.source.read(request, sample)?;
+        self.change(request, sample)
+    }
+
+    fn stream(&self, epoch: u64, seed: u64) -> Result<Box<dyn Stream>> {
+        let own = self.clone();
+        passing::passing(&*self.source, epoch, seed, move |request, sample| own.change(request, sample))
+    }
+
+    fn class(&self, index: usize) -> Option<i32> {
+        self.source.class(index)
+    }
+
+    fn origin(&self, index: usize) -> Option<String> {
+        self.source.origin(index)
+    }
+}
+
+impl Augmented {
+    fn change(&self, request: &Request, sample: &mut Sample) -> Result<()> {
         let [channels, height, width] = self.shape;
         let pixels = sample.get::<f32>(INPUT)?;
         if let Some(normalization) = &self.normalization {
@@ -167,21 +187,70 @@ impl Source for Augmented {
             None => Ok(()),
         }
     }
-
-    fn class(&self, index: usize) -> Option<i32> {
-        self.source.class(index)
-    }
-
-    fn origin(&self, index: usize) -> Option<String> {
-        self.source.origin(index)
-    }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
     use crate::testing::message;
-    use crate::{HostBatch, Loader, LoaderOptions, digits, from_records};
+    use crate::{Field, HostBatch, Loader, LoaderOptions, digits, from_records};
+
+    /// As samples with numbers are, on either way of changing them.
+    #[test]
+    fn streams_are_changed_as_samples_are() {
+        let pixels = |i: usize| (0..16).map(move |pixel| ((pixel * 7 + i * 3) % 16) as f32 / 16.0);
+        let image = Field::numbers(INPUT, ElementType::F32, &[1, 4, 4]);
+        let description = Description::new("images").with(image);
+        let all = crate::Dataset::new(
+            description.clone(),
+            vec![crate::Values::F32((0..6).flat_map(pixels).collect())],
+        );
+        let all: Arc<dyn Source> = Arc::new(all.unwrap());
+        let stream: Arc<dyn Source> = Arc::new(Flowing(description));
+        let options = LoaderOptions { batch: 6, shuffle: false, ..Default::default() };
+        let first = |source: Arc<dyn Source>| {
+            Loader::new(source, options.clone()).unwrap().epoch(3, 0).next().unwrap().unwrap()
+        };
+        let augmented = |source: &Arc<dyn Source>| {
+            first(Arc::new(augment(source.clone(), vec![Box::new(RandomCrop::new(2))]).unwrap()))
+        };
+        let (kept, flowed) = (augmented(&all), augmented(&stream));
+        assert_eq!(kept.get(INPUT), flowed.get(INPUT));
+        assert_ne!(kept.get(INPUT), first(all.clone()).get(INPUT));
+        let numbered = |source: &Arc<dyn Source>| {
+            first(Arc::new(with_numbers(source.clone(), vec![Arc::new(RandomCrop::new(2))]).unwrap()))
+        };
+        assert_eq!(numbered(&all).get(NUMBERS), numbered(&stream).get(NUMBERS));
+    }
+
+    /// Six images, one after another.
+    struct Flowing(Description);
+
+    struct Flow(usize);
+
+    impl Source for Flowing {
+        fn description(&self) -> &Description {
+            &self.0
+        }
+        fn len(&self) -> Option<usize> {
+            None
+        }
+        fn read(&self, _: &Request, _: &mut Sample) -> Result<()> {
+            Err(Error::new("is a stream"))
+        }
+        fn stream(&self, _: u64, _: u64) -> Result<Box<dyn Stream>> {
+            Ok(Box::new(Flow(0)))
+        }
+    }
+
+    impl Stream for Flow {
+        fn next(&mut self, sample: &mut Sample) -> Result<bool> {
+            let now = self.0;
+            self.0 += 1;
+            let pixels: Vec<f32> = (0..16).map(|pixel| ((pixel * 7 + now * 3) % 16) as f32 / 16.0).collect();
+            if now < 6 { sample.write(INPUT, &pixels).map(|()| true) } else { Ok(false) }
+        }
+    }
 
     /// What becomes of the image `0, 1/n, 2/n, ..` by the random numbers of a seed.
     pub fn changed(transform: &dyn Transform, [channels, height, width]: [usize; 3], seed: u64) -> Vec<f32> {

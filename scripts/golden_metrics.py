@@ -5,7 +5,8 @@ Run it from anywhere after changing a case:  python3 scripts/golden_metrics.py
 It needs scikit-learn; the tests that read the files need neither it nor Python.
 
 A file holds the cases of one kind of data: `CASE.x` (scores, logits or predictions) and `CASE.target`, and for each metric
-`CASE.NAME`, a lone number that may be nan. A name may have settings behind it, as in `f1:average=macro`.
+`CASE.NAME`, a lone number that may be nan. A name may have settings behind it, as in `f1:average=macro`, and a figure of the
+metric other than its own, as in `f1:average=per_class/f1_2`.
 """
 
 import warnings
@@ -36,6 +37,7 @@ def specificity(truth, said, average, classes):
     occurs = support + table[:, :, 1].sum(1) > 0
     return {
         "binary": share[1],
+        None: share,
         "macro": share[occurs].mean(),
         "micro": right.sum() / (right + wrong).sum(),
         "weighted": (share * support).sum() / support.sum(),
@@ -48,6 +50,11 @@ def of_labels(truth, said, classes):
         for name, function in [("precision", sk.precision_score), ("recall", sk.recall_score), ("f1", sk.f1_score)]:
             found[f"{name}:average={average}"] = function(truth, said, average=average, zero_division=0)
         found[f"specificity:average={average}"] = specificity(truth, said, average, classes)
+    for name, function in [("precision", sk.precision_score), ("recall", sk.recall_score), ("f1", sk.f1_score)]:
+        each = function(truth, said, average=None, labels=range(classes), zero_division=0)
+        found |= {f"{name}:average=per_class/{name}_{number}": value for number, value in enumerate(each)}
+    each = enumerate(specificity(truth, said, None, classes))
+    found |= {f"specificity:average=per_class/specificity_{number}": value for number, value in each}
     # Without a choice: the second of two classes, else the mean.
     usual = "binary" if classes == 2 else "macro"
     for name in ["precision", "recall", "f1", "specificity"]:
@@ -55,8 +62,9 @@ def of_labels(truth, said, classes):
     found["accuracy"] = sk.accuracy_score(truth, said)
     found["balanced_accuracy"] = sk.balanced_accuracy_score(truth, said)
     kappa = attempt(lambda: sk.cohen_kappa_score(truth, said))
-    # Where one label is all there is, scikit-learn divides 0 by 0.
-    found["kappa"] = 0.0 if np.isnan(kappa) else kappa
+    # Where one label is all there is, scikit-learn divides 0 by 0, and the library says 0: a test of its own holds that.
+    if not np.isnan(kappa):
+        found["kappa"] = kappa
     found["mcc"] = sk.matthews_corrcoef(truth, said)
     return found
 

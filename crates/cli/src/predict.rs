@@ -51,7 +51,7 @@ pub fn run(args: &Predict) -> Outcome {
         if read.is_empty() {
             continue;
         }
-        for (path, probabilities) in read.iter().zip(trained.probabilities(pixels)?) {
+        for (path, probabilities) in read.iter().zip(trained.rows_of(&trained.predict(pixels)?)?) {
             if args.csv {
                 table.row(path, &probabilities)?;
             } else {
@@ -103,6 +103,13 @@ fn collect(path: &Path, images: &mut Vec<PathBuf>) -> Outcome {
 }
 
 fn print(json: bool, trained: &Trained, path: &str, probabilities: &[f32]) -> Outcome {
+    if trained.classes().is_empty() {
+        let numbers: Vec<String> = probabilities.iter().map(f32::to_string).collect();
+        return match json {
+            true => line(json!({ "image": path, "values": probabilities })),
+            false => line(format_args!("{path}: {}", numbers.join(" "))),
+        };
+    }
     let best = trained.best(probabilities)?;
     if !json {
         return line(format_args!("{path}: {} ({:.2} %)", best.class, best.probability * 100.0));

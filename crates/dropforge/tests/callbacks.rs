@@ -1,12 +1,14 @@
 //! Fits with everything that goes with them: limits, callbacks and what they remember.
 
 use dropforge::data::{Dataset, Description, from_fn};
-use dropforge::metric::{Figures, Measured, Metric, auc, average_precision};
+use dropforge::metric::{Figures, Measured, Metric, auc, average_precision, confusion_matrix, top_k};
 use dropforge::optim::{Averaged, group};
 use dropforge::prelude::*;
 use dropforge::settings::{Context, SettingType, Value};
 use dropforge::step::Evaluation;
-use dropforge::train::{Callback, Control, EpochReport, Monitor, Snapshot, keep_best, reduce_on_plateau};
+use dropforge::train::{
+    Callback, Control, EpochReport, Fit, Fitted, Monitor, Snapshot, TrainerBuilder, keep_best, reduce_on_plateau, unfreeze,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -453,7 +455,8 @@ fn what_is_measured_in_validations_alone_can_be_watched() {
         let trainer = Trainer::new(net, cross_entropy(), Adam::new(0.03)).batch(8);
         let trainer = trainer.metric(auc()).metric(average_precision()).metric(Spread);
         let mut trainer = trainer.compile(&data).unwrap();
-        let fit = trainer.fit(&data).epochs(2).callback(callback);
+        let folder = Folder::new("watched");
+        let fit = trainer.fit(&data).epochs(2).callback(callback).save(&folder.0);
         if validates { fit.validate(&data).run() } else { fit.run() }.map(|fitted| fitted.last.unwrap())
     };
     let of = |name: &str| -> Monitor { Monitor::read(&Value::String(name.into()), &Context::NONE).unwrap() };
@@ -650,4 +653,83 @@ fn what_was_validated_is_in_the_run_at_once() {
     let mut looks = Looks(folder.0.clone(), 0);
     trainer().fit(&data).validate(&data).epochs(2).save(&folder.0).callback(&mut looks).run().unwrap();
     assert_eq!(looks.1, 2);
+}
+
+/// What could have no effect is an error before the first step, or said at the end.
+#[test]
+fn settings_without_effect_are_named() {
+    let data = points();
+    let refused = |fit: &dyn Fn(Fit<'_>) -> Fit<'_>, what: &str| {
+        let mut trainer = trainer();
+        let error = fit(trainer.fit(&data).epochs(2)).run().unwrap_err().to_string();
+        assert!(error.contains(what) && trainer.steps() == 0, "{error}");
+    };
+    refused(&|fit| fit.callback(keep_best(lowest("train_loss"))), "nothing is saved; add .save(folder)");
+    refused(&|fit| fit.validate_every(3), "nothing is validated");
+    refused(&|fit| fit.validate(&data).validate_every(0), "validate_every: it must be 1 or more");
+    refused(&|fit| fit.validate(&data).validate_epochs(0), "validate_epochs: it must be 1 or more");
+    refused(&|fit| fit.callback(unfreeze("frist", 1)), "did you mean `first`?");
+    let net = || seq!["first" => dense(4), "last" => dense(3)];
+    let build = || Trainer::new(net(), cross_entropy(), Adam::new(0.03)).batch(8);
+    let mut open = build().group(group("first.*").lr_factor(0.1)).compile(&data).unwrap();
+    let error = open.fit(&data).epochs(2).callback(unfreeze("first", 1)).run().unwrap_err().to_string();
+    assert!(error.contains("the group first is trained from the start"), "{error}");
+
+    let noted = |fitted: Fitted, what: &str| {
+        assert!(fitted.notes.iter().any(|note| note.contains(what)), "{:?}", fitted.notes);
+        assert!(fitted.to_string().contains("; note: "), "{fitted}");
+    };
+    noted(trainer().fit(&data).epochs(2).callback(unfreeze("first", 2)).run().unwrap(), "first stays frozen");
+    noted(trainer().fit(&data).epochs(0).run().unwrap(), "0 epochs");
+    let fit = |builder: TrainerBuilder, epochs: u64| {
+        builder.compile(&data).unwrap().fit(&data).epochs(epochs).run().unwrap()
+    };
+    noted(fit(build().accumulate(50), 1), "gradients of 50 batches, and the fit has 7 in all");
+    noted(fit(build().schedule(Schedule::cosine(2.0)), 4), "its end after epoch 2");
+    noted(
+        fit(build().schedule(Schedule::constant().warmup(3.0)), 2),
+        "warms up for 3 epochs, and the fit has 2",
+    );
+    // What is as it is meant to be says nothing.
+    for builder in [
+        build().accumulate(7),
+        build().schedule(Schedule::cosine(2.0)),
+        build().schedule(Schedule::constant().warmup(2.0)),
+    ] {
+        assert!(fit(builder, 2).notes.is_empty());
+    }
+}
+
+#[test]
+fn a_validation_loss_that_is_no_number_stops() {
+    let data = points();
+    // A field that is no number only where nothing is trained.
+    let loss = |scores: &Tensor, classes: &Tensor| cross_entropy().loss(scores, classes);
+    let net = |scope: &Scope, x: &Tensor| {
+        let y = scope.layer("net", &dense(3), x);
+        if scope.is_training() { y } else { y * f32::NAN }
+    };
+    let build = || Trainer::new(net, loss, Adam::new(0.03)).batch(8).compile(&data).unwrap();
+    let stopping = early_stopping(lowest("val_loss")).patience(3);
+    let fitted = build().fit(&data).validate(&data).epochs(9).callback(stopping).run().unwrap();
+    assert_eq!(fitted.last.as_ref().unwrap().epoch, 1);
+    assert!(fitted.stopped.as_ref().unwrap().starts_with("val_loss is NaN after epoch 1"), "{fitted}");
+    // Without anybody who watches it is noted.
+    let fitted = build().fit(&data).validate(&data).epochs(2).run().unwrap();
+    assert_eq!(fitted.notes, ["the validation loss is NaN from epoch 1 on"]);
+    let message =
+        build().fit(&data).callback(early_stopping(lowest("val_los"))).run().unwrap_err().to_string();
+    assert!(message.contains("nothing is validated"), "{message}");
+}
+
+#[test]
+fn cells_of_a_matrix_are_not_listed() {
+    let data = points();
+    let net =
+        Trainer::new(dense(3), cross_entropy(), Adam::new(0.03)).metric(confusion_matrix()).metric(top_k(2));
+    let mut trainer = net.compile(&data).unwrap();
+    let stopping = early_stopping(highest("val_acuracy"));
+    let message = trainer.fit(&data).validate(&data).callback(stopping).run().unwrap_err().to_string();
+    assert!(message.contains("`val_confusion_matrix`") && message.contains("`val_top_2`"), "{message}");
+    assert!(!message.contains("confusion_0_1"), "{message}");
 }

@@ -1,12 +1,13 @@
 //! Runs from the outside: whatever program saved one, it opens anywhere, and nothing of anybody's is lost.
 
 use dropforge::data::{Dataset, Description, from_named_records};
-use dropforge::metric::{Figures, Measured, Metric, accuracy, confusion_matrix, mean};
+use dropforge::metric::{Average, Figures, Measured, Metric, accuracy, confusion_matrix, f1, mean};
 use dropforge::models::{GptOptions, gpt, lenet, resnet};
+use dropforge::nn::Sequential;
 use dropforge::prelude::*;
 use dropforge::run::{LoadOptions, RunConfig, RunDir, read_safetensors, unnamed_parts};
 use dropforge::step::{Batch, Evaluation, Meter, Objective};
-use dropforge::train::keep_best;
+use dropforge::train::{TrainerBuilder, keep_best};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -438,7 +439,7 @@ fn a_run_does_not_go_on_with_other_settings() {
     let data = points(NAMES);
     let build = |lr: f64| Trainer::new(dense(3), cross_entropy(), Adam::new(lr)).batch(8).seed(4);
     build(0.03).compile(&data).unwrap().save(folder.join("run")).unwrap();
-    let refused = |builder: dropforge::train::TrainerBuilder| {
+    let refused = |builder: TrainerBuilder| {
         builder.compile(&data).unwrap().resume(folder.join("run")).unwrap_err().to_string()
     };
     let message = refused(build(0.01));
@@ -455,6 +456,56 @@ fn a_run_does_not_go_on_with_other_settings() {
     let message =
         build(0.03).drop_last(true).compile(&data).unwrap().resume(folder.join("said")).unwrap_err();
     assert!(message.to_string().contains("`drop_last` was false"), "{message}");
+}
+
+/// Layers without parameters, the order of samples, and what is measured: no tensor tells them.
+#[test]
+fn a_run_does_not_go_on_as_another_network() {
+    let folder = Folder::new("another");
+    let data = points(NAMES);
+    let build = |net: Sequential| Trainer::new(net, cross_entropy(), Adam::new(0.03)).batch(8).seed(4);
+    let usual = || build(seq![dense(4), relu(), dropout(0.1), dense(3)]);
+    usual().compile(&data).unwrap().save(folder.join("run")).unwrap();
+    let resume =
+        |run: &str, builder: TrainerBuilder| builder.compile(&data).unwrap().resume(folder.join(run));
+    assert!(resume("run", usual()).unwrap());
+    let refused = |run: &str, builder: TrainerBuilder, parts: &[&str]| {
+        let message = resume(run, builder).unwrap_err().to_string();
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+    };
+    refused(
+        "run",
+        build(seq![dense(4), tanh(), dropout(0.1), dense(3)]),
+        &["`model.layers.1", "relu", "tanh"],
+    );
+    refused(
+        "run",
+        build(seq![dense(4), relu(), dropout(0.9), dense(3)]),
+        &["`model.layers.2.", "0.1", "0.9"],
+    );
+    refused("run", usual().shuffle(false), &["`shuffle` was true"]);
+    refused("run", usual().metric(f1()), &["metrics differ", "measures accuracy, this training f1"]);
+    // Of what a function does nobody knows.
+    let own = || seq![dense(4), |_: &Scope, x: &Tensor| x.relu(), dropout(0.2), dense(3)];
+    assert!(resume("run", build(own())).unwrap());
+    usual().metric(f1()).compile(&data).unwrap().save(folder.join("f1")).unwrap();
+    refused(
+        "f1",
+        usual().metric(f1().average(Average::Weighted)),
+        &["the metrics differ", "`metrics.0.average`"],
+    );
+    refused("f1", usual().metric(f1()).metric(accuracy()), &["the metrics differ"]);
+    // Runs of earlier versions do not say.
+    let state = fs::read_dir(folder.join("run")).unwrap().flatten().map(|entry| entry.path());
+    let state = state
+        .filter(|path| path.is_dir())
+        .find_map(|path| Some(path.join("state.toml")).filter(|p| p.exists()));
+    let state = state.unwrap();
+    let mut text: toml::Table = toml::from_str(&fs::read_to_string(&state).unwrap()).unwrap();
+    let settings = text["settings"].as_table_mut().unwrap();
+    settings.retain(|name, _| !["model", "metrics", "shuffle"].contains(&name));
+    fs::write(&state, toml::to_string(&text).unwrap()).unwrap();
+    assert!(resume("run", usual().shuffle(false)).unwrap());
 }
 
 #[test]

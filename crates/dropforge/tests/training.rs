@@ -1,12 +1,16 @@
 //! Training from the outside: what is learned, the same bits twice, and going on after being stopped.
 
-use dropforge::data::{Corpus, Dataset, Description, from_iter};
+use dropforge::data::{self, Corpus, Dataset, Description, from_iter, from_records};
+use dropforge::loss::bce_with_logits;
 use dropforge::models::{GptOptions, gpt};
 use dropforge::prelude::*;
 use dropforge::run::{RunDir, read_safetensors};
 use dropforge::schedule::Moment;
+use dropforge::step::{Batch, Objective};
+use dropforge::train::Fit;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 struct Folder(PathBuf);
@@ -173,7 +177,7 @@ fn what_does_not_belong_together_is_refused() {
     let folder = Folder::new("refused");
     let data = points();
     let mut trainer = trainer(1);
-    assert!(trainer.resume(&folder.0).unwrap_err().to_string().contains("cannot list"));
+    assert!(trainer.resume(&folder.0).unwrap_err().to_string().contains("there is no such run"));
     trainer.epoch(&data).unwrap();
     trainer.save(&folder.0).unwrap();
     let build = |outputs, batch, seed| {
@@ -286,4 +290,114 @@ fn a_schedule_without_a_length_lasts_for_the_fit() {
     assert!((rates[0] - 0.1 * 5.0 / 8.0).abs() < 1e-6 && (rates[1] - 0.1 / 8.0).abs() < 1e-6, "{rates:?}");
     let error = build().epoch(&data).unwrap_err().to_string();
     assert!(error.contains("schedule: ") && error.contains("`length`"), "{error}");
+}
+
+/// Four points by their sign, with these names for the classes "low" and "high".
+fn signs(names: [&str; 2], numbers: [i32; 2]) -> Dataset {
+    let at = |i: usize| (i as f32 - 15.5) / 8.0;
+    let classes: Vec<i32> = (0..32).map(|i| numbers[usize::from(at(i) > 0.0)]).collect();
+    Dataset::from_f32(Description::classes("signs", &[1], names), (0..32).map(at).collect(), classes).unwrap()
+}
+
+#[test]
+fn classes_are_measured_by_their_names() {
+    let data = signs(["lo", "hi"], [0, 1]);
+    let turned = signs(["hi", "lo"], [1, 0]);
+    let build = || Trainer::new(dense(2), cross_entropy(), Adam::new(0.1)).batch(8).compile(&data).unwrap();
+    let mut trainer = build();
+    trainer.fit(&data).validate(&turned).epochs(5).run().unwrap();
+    let (usual, renamed) = (trainer.evaluate(&data).unwrap(), trainer.evaluate(&turned).unwrap());
+    assert!(usual.get("accuracy").unwrap() > 0.9);
+    assert_eq!((usual.loss, usual.get("accuracy")), (renamed.loss, renamed.get("accuracy")));
+    let last = trainer.history().last().unwrap();
+    assert_eq!(last.get("val_accuracy"), usual.get("accuracy"));
+    assert_eq!(
+        trainer.predict_all(&turned).unwrap().1.to_vec::<i32>().unwrap(),
+        trainer.predict_all(&data).unwrap().1.to_vec::<i32>().unwrap()
+    );
+    // What is trained on with other data, too.
+    let (mut one, mut other) = (build(), build());
+    assert_eq!(one.epoch(&data).unwrap().loss, other.epoch(&turned).unwrap().loss);
+    let unknown = signs(["lo", "high"], [0, 1]);
+    let message = trainer.evaluate(&unknown).unwrap_err().to_string();
+    assert!(message.contains("classes lo, hi; it does not know high"), "{message}");
+}
+
+#[test]
+fn validation_data_are_looked_at_before_the_first_step() {
+    let data = points();
+    let named = |names: [&str; 3], features: usize| {
+        let description = Description::classes("others", &[features], names);
+        Dataset::from_f32(description, vec![0.5; 4 * features], vec![0; 4]).unwrap()
+    };
+    let refused = |validation: &dyn Fn(Fit<'_>) -> Fit<'_>, what: &str| {
+        let mut trainer = trainer(1);
+        let message = validation(trainer.fit(&data)).run().unwrap_err().to_string();
+        assert!(message.starts_with("the validation data: ") && message.contains(what), "{message}");
+        assert_eq!(trainer.steps(), 0);
+    };
+    refused(&|fit| fit.validate(&named(["a", "b", "c"], 3)), "[3], in training it is f32[2]");
+    refused(&|fit| fit.validate(&named(["a", "b", "d"], 2)), "does not know d");
+    let none = data::subset(Arc::new(data.clone()), vec![]).unwrap();
+    refused(&|fit| fit.validate(&none), "there are no samples");
+    let inputs = from_records([([0.0f32, 1.0],)]).unwrap();
+    refused(&|fit| fit.validate(&inputs), "no field \"target\"");
+}
+
+#[test]
+fn a_stream_that_has_ended_is_an_error() {
+    let samples = |epoch: u64| (0..if epoch < 1 { 10 } else { 0 }).map(|i| ([i as f32], i % 2));
+    let stream = from_iter(samples).unwrap();
+    let build = || Trainer::new(dense(2), cross_entropy(), Sgd::new(0.1)).batch(4).compile(&stream).unwrap();
+    let mut trainer = build();
+    let message = trainer.fit(&stream).epochs(2).run().unwrap_err().to_string();
+    assert!(message.contains("there are no samples in epoch 2") && trainer.epochs() == 1, "{message}");
+}
+
+#[test]
+fn several_questions_have_a_probability_each() {
+    let folder = Folder::new("questions");
+    let data = from_records((0..20).map(|i| ([i as f32 / 20.0], [1.0f32, 0.0, 1.0]))).unwrap();
+    let mut trainer =
+        Trainer::new(dense(3), bce_with_logits(), Adam::new(0.3)).batch(10).compile(&data).unwrap();
+    trainer.fit(&data).epochs(30).save(&folder.0).run().unwrap();
+    let trained = Trained::open(&folder.0, &Runtime::shared().unwrap()).unwrap();
+    let rows = trained.probabilities(vec![0.5f32]).unwrap();
+    assert!(rows[0][0] > 0.8 && rows[0][1] < 0.2 && rows[0][2] > 0.8, "{rows:?}");
+    let scores = trained.predict(vec![0.5f32]).unwrap().to_vec::<f32>().unwrap();
+    assert_eq!(rows[0][0], 1.0 / (1.0 + (-scores[0]).exp()));
+    assert_eq!(trained.probability(0.0), Some(0.5));
+    // As a data set is predicted.
+    trained
+        .predict_all(&data, 10, |row, values| {
+            if row == 10 {
+                assert_eq!(values, rows[0]);
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_prediction_that_needs_no_input_has_as_many_samples_as_its_batch() {
+    let folder = Folder::new("generated");
+    let data = from_records((0..16).map(|i| ([i as f32 / 16.0, 1.0],))).unwrap();
+    let task = |scope: &Scope, batch: &Batch| {
+        let real = batch.get("input");
+        let noise = scope.normal([real.shape()[0], 2]);
+        let made = scope.layer("generator", &dense(2), &noise);
+        Objective::new((made.mean(0) - real.mean(0)).square().mean(..)).prediction(&made)
+    };
+    let mut trainer = Trainer::of(task, Adam::new(0.1)).batch(8).compile(&data).unwrap();
+    trainer.fit(&data).epochs(1).save(&folder.0).run().unwrap();
+    let made = trainer.predict(&Tensor::zeros([5, 2])).unwrap();
+    assert_eq!(made.shape().to_vec(), [5, 2]);
+    assert!(made.to_vec::<f32>().unwrap().iter().all(|x| x.is_finite()));
+    let trained = Trained::open(&folder.0, &Runtime::shared().unwrap()).unwrap();
+    let said = trained.predict(vec![0.0f32, 1.0]).unwrap_err().to_string();
+    assert!(said.contains("needs no field of the data"), "{said}");
+    let none: [(&str, Vec<f32>); 0] = [];
+    assert!(trained.outputs(none).unwrap_err().to_string().contains("needs no field of the data"));
+    let said = dropforge::run::pack(&folder.0, folder.0.with_extension("packed")).unwrap_err().to_string();
+    assert!(said.contains("draws random numbers when it predicts"), "{said}");
 }

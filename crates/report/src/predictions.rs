@@ -61,9 +61,9 @@ impl Predictions {
     /// The samples do not fit the run or cannot be read, or what the network gives is neither a score for each class of a
     /// sample nor numbers like the targets.
     pub fn of(trained: &Trained, samples: &impl IntoSource) -> Result<Predictions> {
+        // Runs of earlier versions say it by their configuration only.
         let loss = trained.config().and_then(|config| config.loss.as_ref());
         let loss = loss.map(|loss| loss.build()).transpose()?;
-        // Runs of earlier versions say it by their loss alone.
         let probability = |output: f32| {
             trained.probability(output).or_else(|| loss.as_ref().and_then(|loss| loss.probability(output)))
         };

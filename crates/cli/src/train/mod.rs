@@ -123,6 +123,10 @@ pub fn run(args: &Train) -> Outcome {
     if args.quiet {
         return Ok(());
     }
+    // A part of a training, as sweeps make them, is not as long as its settings say on purpose.
+    if args.until_epoch.is_none() {
+        fitted.notes.iter().for_each(|text| note(text));
+    }
     if let Some(why) = fitted.stopped {
         say_stopped(args.json, &why, fitted.limit, &trainer, &path)?;
     }

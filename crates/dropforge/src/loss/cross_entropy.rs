@@ -88,6 +88,10 @@ impl CrossEntropy {
             let advice = if target.dtype() != DType::I32 && *target.shape() == scores.shape().without(&[axis])
             {
                 "; cast the classes to i32"
+            } else if target.shape() == scores.shape() && target.dtype().is_float() {
+                "; probabilities or one-hot targets are for categorical_cross_entropy"
+            } else if target.rank() == scores.rank() && target.shape().get(1) == Some(&1) {
+                "; give the class of each sample as i32[batch], as a table does with `classes=yes`, or take a loss of numbers such as mse"
             } else if target.rank() == 1 && scores.rank() > 2 {
                 "; is there a `flatten` missing before the last layer?"
             } else {

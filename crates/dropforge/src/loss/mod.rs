@@ -33,7 +33,7 @@ pub use regression::{
 };
 
 pub use targets::Targets;
-pub(crate) use targets::of;
+pub(crate) use targets::{first_no_label, of};
 
 use crate::settings::Table;
 use crate::tensor::{Tag, Tensor};

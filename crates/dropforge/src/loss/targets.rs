@@ -41,6 +41,11 @@ impl Targets {
         matches!(self, Targets::YesNo | Targets::Signs)
     }
 
+    /// Whether such targets say yes or no, if some of them only to a part.
+    pub(crate) fn say_yes_or_no(self) -> bool {
+        matches!(self, Targets::YesNo | Targets::Signs | Targets::Probabilities)
+    }
+
     fn holds(self, target: f64) -> bool {
         match self {
             Targets::Any => true,
@@ -60,6 +65,13 @@ impl Targets {
         let position = values.iter().position(outside)?;
         Some((position, f64::from(values[position])))
     }
+}
+
+/// The position and value of the first number that says neither yes (1) nor no (0, or −1).
+pub(crate) fn first_no_label(targets: &Array) -> Option<(usize, f64)> {
+    let Data::F32(values) = targets.data() else { return None };
+    let position = values.iter().position(|value| ![0.0, 1.0, -1.0].contains(value))?;
+    Some((position, f64::from(values[position])))
 }
 
 /// The loss of a prediction and a target. Where it is of yes and no, one output tells class 1 of two from class 0.

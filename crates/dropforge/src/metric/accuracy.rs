@@ -56,6 +56,10 @@ impl Metric for Accuracy {
         Some(Better::Higher)
     }
 
+    fn takes_labels(&self) -> bool {
+        true
+    }
+
     fn config(&self) -> Result<Table> {
         self.write_named()
     }

@@ -17,7 +17,7 @@ pub enum Average {
     Micro,
     /// The mean over the classes, each as often as it occurs among the targets.
     Weighted,
-    /// As `Macro`, and the number of each class beside it, as `f1_0`, `f1_1`, ..
+    /// As `Macro`, under the name `f1_per_class`, and the number of each class beside it, as `f1_0`, `f1_1`, ..
     PerClass,
 }
 
@@ -38,7 +38,7 @@ impl Average {
     /// What a metric with this average is called, so that several may stand beside each other.
     pub(super) fn name(self, metric: &str) -> String {
         match self {
-            Average::Auto | Average::PerClass => metric.into(),
+            Average::Auto => metric.into(),
             _ => format!("{metric}_{}", self.word()),
         }
     }

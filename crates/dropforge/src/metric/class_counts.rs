@@ -74,10 +74,21 @@ fn share((above, below): (f64, f64)) -> f64 {
     if below > 0.0 { above / below } else { 0.0 }
 }
 
+/// What a metric with this threshold is called, so that several may stand beside each other.
+fn at(name: String, threshold: f32) -> String {
+    if threshold == 0.0 { name } else { format!("{name}_at_{threshold}") }
+}
+
 /// One number, and those of the classes if they were asked for, from what a class counts over what it is counted of.
-fn averaged(metric: &str, average: Average, sums: &[Vec<f64>], of: fn(Counts) -> (f64, f64)) -> Figures {
+fn averaged(
+    metric: &str,
+    average: Average,
+    threshold: f32,
+    sums: &[Vec<f64>],
+    of: fn(Counts) -> (f64, f64),
+) -> Figures {
     let classes = counts(sums);
-    let name = average.name(metric);
+    let name = at(average.name(metric), threshold);
     let is_empty = classes.first().is_none_or(|class| class.all == 0.0);
     // Without samples the same figures, so that their names are known before there are any.
     let each = || classes.iter().map(|class| if is_empty { f64::NAN } else { share(of(*class)) });
@@ -102,6 +113,7 @@ fn averaged(metric: &str, average: Average, sums: &[Vec<f64>], of: fn(Counts) ->
     };
     let mut values = Figures::share(name, number);
     if average == Average::PerClass {
+        let metric = at(metric.into(), threshold);
         for (class, value) in each().enumerate() {
             values = values.and(Figures::detail(format!("{metric}_{class}"), value));
         }
@@ -152,7 +164,7 @@ macro_rules! averaged_metric {
 
         impl Metric for $type {
             fn name(&self) -> String {
-                self.average.name($name)
+                at(self.average.name($name), self.threshold)
             }
 
             fn update(&self, batch: &Measured<'_>) -> Vec<Tensor> {
@@ -160,11 +172,15 @@ macro_rules! averaged_metric {
             }
 
             fn compute(&self, sums: &[Vec<f64>]) -> Figures {
-                averaged($name, self.average, sums, $of)
+                averaged($name, self.average, self.threshold, sums, $of)
             }
 
             fn better(&self) -> Option<Better> {
                 Some(Better::Higher)
+            }
+
+            fn takes_labels(&self) -> bool {
+                true
             }
 
             fn config(&self) -> Result<Table> {
@@ -228,7 +244,7 @@ macro_rules! agreement_metric {
 
         impl Metric for $type {
             fn name(&self) -> String {
-                $name.into()
+                at($name.into(), self.threshold)
             }
 
             fn update(&self, batch: &Measured<'_>) -> Vec<Tensor> {
@@ -237,11 +253,15 @@ macro_rules! agreement_metric {
 
             fn compute(&self, sums: &[Vec<f64>]) -> Figures {
                 let compute: fn(&[Counts]) -> f64 = $compute;
-                $make($name, compute(&counts(sums)))
+                $make(self.name(), compute(&counts(sums)))
             }
 
             fn better(&self) -> Option<Better> {
                 Some(Better::Higher)
+            }
+
+            fn takes_labels(&self) -> bool {
+                true
             }
 
             fn config(&self) -> Result<Table> {
@@ -265,7 +285,7 @@ agreement_metric! {
         };
     /// Cohen's kappa: agreement beyond what chance gives, (p - e) / (1 - e), for the share p that is right and the share e
     /// that would be if what is said had nothing to do with what is true. scikit-learn's `cohen_kappa_score`; 0 where chance
-    /// would always be right.
+    /// would always be right, of which that says NaN.
     Kappa, kappa, "kappa", "Cohen's kappa: agreement beyond what chance gives",
         Figures::number, |classes| {
             let all = classes.first().map_or(0.0, |class| class.all);

@@ -76,6 +76,10 @@ impl Metric for ConfusionMatrix {
         Some(Better::Higher)
     }
 
+    fn takes_labels(&self) -> bool {
+        true
+    }
+
     fn config(&self) -> Result<Table> {
         self.write_named()
     }

@@ -39,12 +39,13 @@ pub use ratio::{Ratio, mean, ratio};
 pub use text::{Perplexity, TokenAccuracy, perplexity, token_accuracy};
 pub use top_k::{TopK, top_k};
 
-pub(crate) use sums::{MeanLoss, Slot, SumState, Use, numbers, trace};
+pub(crate) use sums::{MeanLoss, Slot, SumState, Use, measured_by, numbers, trace};
 
+use crate::loss::{Targets, first_no_label};
 use crate::settings::Table;
 use crate::tensor::Tensor;
 use crate::{Error, Result};
-use dropforge_ir::{DType, Literal};
+use dropforge_ir::{Array, DType, Literal};
 use std::sync::Arc;
 
 /// What a metric is computed from: the tensors of one batch while a step is traced.
@@ -132,6 +133,12 @@ pub trait Metric: Send + Sync {
         None
     }
 
+    /// Whether it is about classes, so that targets that are floats must each say yes (1) or no (0): steps refuse others, unless the
+    /// loss is one of probabilities. Default `false`.
+    fn takes_labels(&self) -> bool {
+        false
+    }
+
     /// Whether [`Metric::compute`] is the quotient of two sums of one number each and nothing more. A run holds the traced part of
     /// every metric; of those that are no quotient and that no file can name, whoever opens the run has to bring the rest
     /// along. Default `false`.
@@ -174,6 +181,10 @@ macro_rules! pointer_metric {
                 (**self).better()
             }
 
+            fn takes_labels(&self) -> bool {
+                (**self).takes_labels()
+            }
+
             fn is_quotient(&self) -> bool {
                 (**self).is_quotient()
             }
@@ -185,6 +196,26 @@ macro_rules! pointer_metric {
     )*};
 }
 pointer_metric!(Box<dyn Metric>, Arc<dyn Metric>);
+
+/// Refuses targets that say neither yes nor no where a metric of classes is measured; `targets` is what the loss needs.
+pub(crate) fn check_labels<'a>(
+    metrics: impl IntoIterator<Item = &'a dyn Metric>,
+    targets: Targets,
+    values: &Array,
+    samples: usize,
+) -> Result<()> {
+    if targets.say_yes_or_no() {
+        return Ok(());
+    }
+    let Some(metric) = metrics.into_iter().find(|metric| metric.takes_labels()) else { return Ok(()) };
+    let Some((position, value)) = first_no_label(values) else { return Ok(()) };
+    let sample = position / (values.data().len() / samples.max(1)).max(1);
+    Err(Error::data(format!(
+        "the target of sample {sample} is {value}, and the metric {} is about classes: it needs class indices i32, or targets of 1 \
+         (yes) and 0 (no); for numbers there are mae, rmse, r2 and others",
+        metric.name()
+    )))
+}
 
 /// The numbers of a metric from its sums, with what it says of which are better.
 pub(crate) fn finish(metric: &dyn Metric, sums: &[Vec<f64>]) -> Figures {

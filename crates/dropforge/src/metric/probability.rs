@@ -59,7 +59,9 @@ macro_rules! probability_metric {
 
         impl Metric for $type {
             fn name(&self) -> String {
-                $name.into()
+                let name = $name.to_string();
+                $(let name = if self.$field == $default { name } else { format!("{name}_{}_{}", self.$field, $key) };)?
+                name
             }
 
             fn update(&self, batch: &Measured<'_>) -> Vec<Tensor> {
@@ -74,11 +76,15 @@ macro_rules! probability_metric {
             }
 
             fn compute(&self, $sums: &[Vec<f64>]) -> Figures {
-                Figures::number($name, $compute)
+                Figures::number(self.name(), $compute)
             }
 
             fn better(&self) -> Option<Better> {
                 Some(Better::Lower)
+            }
+
+            fn takes_labels(&self) -> bool {
+                true
             }
 
             fn config(&self) -> Result<Table> {

@@ -111,6 +111,10 @@ macro_rules! ranking_metric {
                 Some(Better::Higher)
             }
 
+            fn takes_labels(&self) -> bool {
+                true
+            }
+
             fn config(&self) -> Result<Table> {
                 self.write_named()
             }

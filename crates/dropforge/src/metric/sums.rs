@@ -33,6 +33,12 @@ impl Use {
     }
 }
 
+/// The metric that a state of training sums up, by the name of the state; `None` for other states, and for the mean loss.
+pub(crate) fn measured_by(state: &str) -> Option<&str> {
+    let (metric, _) = state.strip_prefix("metric.train.")?.rsplit_once('.')?;
+    metric.rsplit_once('.').map(|(metric, _)| metric).filter(|metric| *metric != "loss")
+}
+
 /// A metric with the names of the states that hold its sums.
 #[derive(Clone)]
 pub(crate) struct Slot {

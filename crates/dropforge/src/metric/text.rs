@@ -59,7 +59,7 @@ macro_rules! token_metric {
 
         impl Metric for $type {
             fn name(&self) -> String {
-                $name.into()
+                self.ignore.map_or_else(|| $name.into(), |token| format!("{}_without_{token}", $name))
             }
 
             fn update(&self, batch: &Measured<'_>) -> Vec<Tensor> {
@@ -74,11 +74,16 @@ macro_rules! token_metric {
 
             fn compute(&self, sums: &[Vec<f64>]) -> Figures {
                 let $of = quotient(sums);
-                $compute
+                let (value, make): (f64, fn(String, f64) -> Figures) = $compute;
+                make(self.name(), value)
             }
 
             fn better(&self) -> Option<Better> {
                 Some(Better::$better)
+            }
+
+            fn takes_labels(&self) -> bool {
+                true
             }
 
             fn config(&self) -> Result<Table> {
@@ -101,9 +106,9 @@ token_metric! {
             let losses = -Tensor::select(&own, scores.log_softmax(-1), 0.0).sum(1);
             Tensor::select(&counts, losses, 0.0).sum(..)
         },
-        |mean| Figures::number("perplexity", mean.exp()), Lower;
+        |mean| (mean.exp(), Figures::number), Lower;
     /// The share of tokens that have the highest score. Scores are `[batch, tokens, ..]`, targets i32 `[batch, ..]`.
     TokenAccuracy, token_accuracy, "token_accuracy", "the share of tokens that have the highest score",
         |scores, target, counts| scores.argmax(1).eq(&target).logical_and(&counts).cast(DType::I32).sum(..),
-        |share| Figures::share("token_accuracy", share), Higher;
+        |share| (share, Figures::share), Higher;
 }

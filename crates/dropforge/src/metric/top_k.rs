@@ -15,7 +15,8 @@ pub struct TopK {
 }
 
 /// The share of predictions whose true class is among the `count` best scores `[batch, classes, ..]`: scikit-learn's
-/// `top_k_accuracy_score`. Of equal scores those of later classes go before.
+/// `top_k_accuracy_score`. Of equal scores those of later classes go before. More than there are classes is an error of whoever
+/// compiles the step.
 pub fn top_k(count: usize) -> TopK {
     TopK { count }
 }
@@ -34,6 +35,11 @@ impl Metric for TopK {
             }
             Err(failed) => return vec![failed],
         };
+        if self.count > classes {
+            let message =
+                format!("the {} best of {classes} classes are always all of them; take fewer", self.count);
+            return vec![fail("top_k", message, &[batch.prediction, batch.target])];
+        }
         let own = target.one_hot(classes).gt(0.5);
         let score = Tensor::select(&own, &scores, 0.0).sum_keep(1);
         let numbers = Tensor::arange(0, classes as i32).reshape([1, classes as isize]);
@@ -51,6 +57,10 @@ impl Metric for TopK {
 
     fn better(&self) -> Option<Better> {
         Some(Better::Higher)
+    }
+
+    fn takes_labels(&self) -> bool {
+        true
     }
 
     fn config(&self) -> Result<Table> {

@@ -141,7 +141,10 @@ impl Layer for InstanceNorm {
     fn forward(&self, scope: &Scope, x: &Tensor) -> Tensor {
         scope.run(self, self.site, x, |scope, x| {
             if x.rank() >= 3 && x.shape()[2..].iter().product::<usize>() < 2 && scope.is_training() {
-                let message = format!("needs more than one value per channel in training, got {}", x.shape());
+                let message = format!(
+                    "needs more than one value per channel in training, got {}: one alone has no deviation",
+                    x.shape()
+                );
                 return scope.fail("instance_norm", message, x);
             }
             let channels = x.shape().get(1).copied().unwrap_or(1);

@@ -74,6 +74,7 @@ pub use scope::Scope;
 pub(crate) use scope::{SEED, STEP};
 pub use sequential::{Sequential, sequential};
 pub use tied::{Tied, tied};
+pub(crate) use trace::Held;
 pub use trace::{Mode, StateKind};
 pub use transformer::{TransformerDecoder, TransformerEncoder, transformer_decoder, transformer_encoder};
 pub use transposed::{

@@ -22,7 +22,8 @@ pub struct BatchNorm {
 ///
 /// In training: y = (x − mean) / √(biased variance + eps) · weight + bias with the statistics of the batch, which are
 /// also recorded: running = (1 − momentum)·running + momentum·batch, the variance unbiased. In evaluation the recorded
-/// ones are used. Parameters `weight` (ones) and `bias` (zeros), states `running_mean` (zeros) and `running_var` (ones), all
+/// ones are used, as they are in training where [`Group::frozen_statistics`](crate::optim::Group::frozen_statistics) holds
+/// them. Parameters `weight` (ones) and `bias` (zeros), states `running_mean` (zeros) and `running_var` (ones), all
 /// `[channels]`. Defaults: momentum 0.1, eps 1e-5.
 ///
 /// ```
@@ -78,12 +79,11 @@ impl Layer for BatchNorm {
             let others: Vec<isize> = (0..x.rank() as isize).filter(|&axis| axis != 1).collect();
             let mut along = vec![1; x.rank()];
             along[1] = channels;
-            let (mean, variance) = if scope.is_training() {
+            let (mean, variance) = if scope.is_training() && !scope.is_held("running_mean") {
                 let count: usize = x.shape().without(&[1]).elements();
                 if count < 2 {
                     let message = format!(
-                        "needs more than one value per channel in training, got {}; use another batch size or drop the \
-                         short last batch",
+                        "needs more than one value per channel in training, got {}: one alone has no deviation",
                         x.shape()
                     );
                     return scope.fail("batch_norm", message, x);

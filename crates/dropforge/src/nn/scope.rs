@@ -2,7 +2,7 @@
 
 use super::layer::Layer;
 use super::reparametrised::WeightRule;
-use super::trace::{Mode, StateKind, Trace};
+use super::trace::{Held, Mode, StateKind, Trace};
 use crate::init::Init;
 use crate::tensor::node::{Place, apply, fail, poison};
 use crate::tensor::{IntoShape, Tag, Tensor};
@@ -53,8 +53,16 @@ impl Scope {
         Scope { trace, path: "".into(), site: None, shared: false, group: "".into(), weight: None }
     }
 
-    /// The scope of a part called `name`. Names of neighbours must differ, and hold no dot.
+    /// The scope of a part called `name`. Names of neighbours must differ; one that is empty, or holds a dot, which parts paths, or a
+    /// `*` or `?`, which patterns of paths take for others, is an error of whoever compiles the network.
+    #[track_caller]
     pub fn enter(&self, name: &str) -> Scope {
+        if name.is_empty() || name.contains(['.', '*', '?']) {
+            let message =
+                format!("\"{name}\" cannot be the name of a part: give it one without `.`, `*` and `?`");
+            let place = self.place(Location::caller());
+            self.trace.borrow_mut().fail(Error::new("scope", message).at(&place.origin()));
+        }
         Scope { path: self.full_name(name).into(), weight: None, ..self.clone() }
     }
 
@@ -137,6 +145,19 @@ impl Scope {
     pub fn state(&self, name: &str, shape: impl IntoShape, init: Init) -> Tensor {
         let ty = ValueType::new(DType::F32, shape.into_shape());
         self.declare(self.full_name(name), StateKind::Statistic, ty, init)
+    }
+
+    /// Whether a state of this scope, by its name, keeps what it holds though a training step is traced:
+    /// [`Group::frozen_statistics`](crate::optim::Group::frozen_statistics). A layer goes by it then as it does in evaluation; to
+    /// write it does nothing.
+    pub fn is_held(&self, state: &str) -> bool {
+        let held = self.trace.borrow().held.clone();
+        held.is_some_and(|held| held(&self.full_name(state)))
+    }
+
+    /// Leaves these running statistics alone.
+    pub(crate) fn hold(&self, held: Option<Held>) {
+        self.trace.borrow_mut().held = held;
     }
 
     /// A state of any element type and kind under its full name, for optimizers.

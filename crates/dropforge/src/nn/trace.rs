@@ -55,9 +55,14 @@ pub(crate) struct Passed {
     pub reads: Vec<usize>,
 }
 
+/// Says of the full name of a running statistic whether it stays as it is in training.
+pub(crate) type Held = Arc<dyn Fn(&str) -> bool>;
+
 /// Everything that one tracing collects.
 pub(crate) struct Trace {
     pub mode: Mode,
+    /// Which running statistics training leaves alone; `None` for none.
+    pub held: Option<Held>,
     pub states: Vec<Declared>,
     pub hypers: Vec<(String, f64, Tensor)>,
     pub layers: Vec<Passed>,
@@ -79,6 +84,7 @@ impl Trace {
     pub fn new(mode: Mode) -> Trace {
         Trace {
             mode,
+            held: None,
             states: Vec::new(),
             hypers: Vec::new(),
             layers: Vec::new(),
@@ -163,6 +169,11 @@ impl Trace {
         let again = self.shared.iter().any(|shared| Arc::ptr_eq(&shared.node, &state.node));
         if declared.write.is_some() && !again {
             return Err(Error::new("write_state", format!("state {name} is written twice in one step")));
+        }
+        if declared.kind == StateKind::Statistic
+            && self.held.as_ref().is_some_and(|held| held(&declared.name))
+        {
+            return Ok(());
         }
         // Evaluation writes nothing but its own sums.
         if self.mode == Mode::Train || declared.kind == StateKind::Evaluation {

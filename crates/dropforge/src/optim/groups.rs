@@ -3,9 +3,10 @@
 use super::loss_scale::LossScale;
 use super::{Optimizer, Parameter, accumulate, clip};
 use crate::error::{Error, ErrorKind, Result};
-use crate::nn::Scope;
+use crate::nn::{Held, Scope};
 use crate::settings::{Table, Value, unknown};
 use crate::tensor::{Tensor, gradients};
+use std::sync::Arc;
 
 /// Parameters that are trained in a way of their own, by a pattern of their paths. See [`group`].
 pub struct Group {
@@ -14,6 +15,7 @@ pub struct Group {
     rate: Rate,
     settings: Vec<(String, Value)>,
     frozen: bool,
+    frozen_statistics: bool,
     optimizer: Option<Box<dyn Optimizer>>,
 }
 
@@ -44,7 +46,15 @@ pub fn group(pattern: impl Into<String>) -> Group {
     let pattern = pattern.into();
     let name = pattern.trim_matches(['*', '?', '.']);
     let name = if name.is_empty() { "all".into() } else { name.replace(['*', '?'], "_") };
-    Group { pattern, name, rate: Rate::Factor(1.0), settings: Vec::new(), frozen: false, optimizer: None }
+    Group {
+        pattern,
+        name,
+        rate: Rate::Factor(1.0),
+        settings: Vec::new(),
+        frozen: false,
+        frozen_statistics: false,
+        optimizer: None,
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -111,6 +121,31 @@ impl Group {
         Ok(self)
     }
 
+    /// Keeps the running statistics of layers that the pattern fits as they are, and has batch norms go by them in training, too, as
+    /// in evaluation: torchvision's `FrozenBatchNorm2d`, if the group is also [frozen](Group::frozen). So they stay where the
+    /// group is trained again. Default: they follow what is trained on, whether the weights are trained or not.
+    ///
+    /// ```
+    /// use dropforge::optim::group;
+    /// use dropforge::prelude::*;
+    ///
+    /// let (x, y) = (Tensor::ones([4, 3]), Tensor::ones([4, 2]));
+    /// let net = seq!["trunk" => seq![dense(8), batch_norm()], "head" => dense(2)];
+    /// let mut step = StepBuilder::new(net, mse(), Adam::new(1e-2))
+    ///     .group(group("trunk.*").frozen().frozen_statistics())
+    ///     .compile_for((&x, &y))?;
+    /// let before = step.states().read("trunk.1.running_mean")?;
+    /// step.run((&x, &y))?;
+    /// assert_eq!(step.states().read("trunk.1.running_mean")?, before);
+    /// # Ok::<(), dropforge::Error>(())
+    /// ```
+    #[doc(alias = "FrozenBatchNorm2d")]
+    #[must_use]
+    pub fn frozen_statistics(mut self) -> Group {
+        self.frozen_statistics = true;
+        self
+    }
+
     /// The group as a file has it.
     ///
     /// # Errors
@@ -135,6 +170,9 @@ impl Group {
         }
         if self.frozen {
             table.insert("frozen".into(), true.into());
+        }
+        if self.frozen_statistics {
+            table.insert("frozen_statistics".into(), true.into());
         }
         if let Some(optimizer) = &self.optimizer {
             table.insert("optimizer".into(), Value::Table(optimizer.config()?));
@@ -213,6 +251,7 @@ struct Member {
     /// What a schedule of its own multiplies its rate with.
     factor: Option<f64>,
     frozen: bool,
+    frozen_statistics: bool,
 }
 
 fn lr_of(optimizer: &dyn Optimizer) -> Option<f64> {
@@ -241,7 +280,7 @@ impl Updates {
         let lr = lr_of(&*optimizer);
         let mut members: Vec<Member> = Vec::new();
         for group in groups {
-            let Group { pattern, name, rate, settings, frozen, optimizer: own } = group;
+            let Group { pattern, name, rate, settings, frozen, frozen_statistics, optimizer: own } = group;
             if members.iter().any(|other| other.name == name) {
                 return Err(invalid(format!("two groups are called {name}"))
                     .advice("name one with Group::name", "give one of them a `name`"));
@@ -264,6 +303,7 @@ impl Updates {
                 lr: None,
                 factor: None,
                 frozen,
+                frozen_statistics,
             };
             let named = |error: Error, name: &str| error.context(format_args!("group {name}"));
             for (setting, value) in settings {
@@ -286,6 +326,7 @@ impl Updates {
             lr,
             factor: None,
             frozen: false,
+            frozen_statistics: false,
         };
         members.push(rest);
         Ok(Updates {
@@ -457,6 +498,26 @@ impl Updates {
             }
         }
         Ok(())
+    }
+
+    /// Which running statistics stay as they are, by their full names: those of which the first group that fits says so.
+    pub fn held_statistics(&self) -> Option<Held> {
+        if !self.groups.iter().any(|group| group.frozen_statistics) {
+            return None;
+        }
+        let groups: Vec<(String, bool)> = self
+            .groups
+            .iter()
+            .filter_map(|group| Some((group.pattern.clone()?, group.frozen_statistics)))
+            .collect();
+        Some(Arc::new(move |name| {
+            groups.iter().find(|(pattern, _)| fits(pattern, name)).is_some_and(|(_, held)| *held)
+        }))
+    }
+
+    /// Whether a group is frozen.
+    pub fn is_frozen(&self, group: &str) -> Result<bool> {
+        self.find(group).map(|member| member.frozen)
     }
 
     /// Freezes a group or trains it again; gives whether that is a change.

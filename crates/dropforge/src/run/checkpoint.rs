@@ -3,10 +3,13 @@
 use super::checksums::{self, MOST_STATE, Sums};
 use super::chosen::Chosen;
 use super::manifest::{Manifest, Training, Yes};
-use super::run_dir::{BEST, CHOICES, MANIFEST, METRICS, MODEL, OPTIMIZER, RunDir, STATE, read_latest};
+use super::run_dir::{
+    BEST, CHOICES, MANIFEST, METRICS, MODEL, OPTIMIZER, RunDir, STATE, no_checkpoint, read_latest,
+};
 use super::safetensors::{self, TensorFile};
 use super::stored::Stored;
 use super::{Environment, InputSpec, disk, position};
+use crate::metric::measured_by;
 use crate::models::current_name;
 use crate::nn::StateKind;
 use crate::step::{Network, State as DeviceState, States};
@@ -15,7 +18,7 @@ use crate::train::report::table;
 use crate::train::state::State;
 use crate::{Error, Result};
 use dropforge_ir::{Array, ValueType};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 /// What stands before the name of a parameter whose average is in the network, where training goes on from the parameter itself.
@@ -226,13 +229,31 @@ pub(super) fn load_model(run: &Path, network: &mut Network) -> Result<()> {
         Ok((model, Chosen::read(&folder.join(CHOICES))?))
     };
     let Some((model, chosen)) = read_latest(run, read)? else {
-        return Err(Error::file(format!("{}: the run has no checkpoint yet", run.display())));
+        return Err(no_checkpoint(run));
     };
     write_all(network.states(), model)?;
     if let Some(choices) = chosen.as_ref().and_then(|chosen| chosen.for_device_of(network)) {
         network.set_choices(choices);
     }
     Ok(())
+}
+
+/// Metrics are known by the states that hold their sums.
+fn same_metrics<'a>(saved: impl Iterator<Item = &'a str>, now: impl Iterator<Item = &'a str>) -> Result<()> {
+    let [then, now]: [BTreeSet<&str>; 2] =
+        [saved.filter_map(measured_by).collect(), now.filter_map(measured_by).collect()];
+    if then == now {
+        return Ok(());
+    }
+    let shown = |names: &BTreeSet<&str>| match names.is_empty() {
+        true => "no metric".to_string(),
+        false => names.iter().copied().collect::<Vec<_>>().join(", "),
+    };
+    Err(Error::setting(format!(
+        "the metrics differ: the run measures {}, this training {}; measure the same, or start another run",
+        shown(&then),
+        shown(&now)
+    )))
 }
 
 fn write_all(states: &States, arrays: impl IntoIterator<Item = (String, Array)>) -> Result<()> {
@@ -253,6 +274,7 @@ fn read_fitting(
     // A parameter of which the network's file has the average.
     let trained = |name: &str| states.get(name.strip_prefix(TRAINED)?).filter(|state| is_model(state.kind()));
     let fits = || {
+        same_metrics(file.types().map(|(name, _)| name), names.iter().copied())?;
         let more = file.types().filter_map(|(name, _)| Some((name, trained(name)?.ty())));
         for (name, there) in wanted.iter().copied().chain(more) {
             match file.ty(name) {

@@ -457,6 +457,7 @@ pub fn optimizer_path(settings: &Table, setting: &str) -> String {
 /// function for it, is its default.
 pub(super) fn check_settings(old: &Table, new: &Table) -> Result<()> {
     let declaration = RunConfig::declaration();
+    let (old, new) = (&comparable(old, new), &comparable(new, old));
     let filled = |table: &Table, other: &Table| {
         let mut table = table.clone();
         for setting in declaration.settings.iter().filter(|setting| other.contains_key(setting.name)) {
@@ -471,14 +472,29 @@ pub(super) fn check_settings(old: &Table, new: &Table) -> Result<()> {
         if !may_change(&path, new) {
             let shown =
                 |value: Option<&Value>| value.map_or_else(|| "nothing".to_string(), ToString::to_string);
+            let what = if path.starts_with("metrics") { "the metrics differ: " } else { "" };
             return Err(Error::setting(format!(
-                "`{path}` was {} when the run was started and cannot become {}; leave it, or start another run",
+                "{what}`{path}` was {} when the run was started and cannot become {}; leave it, or start another run",
                 shown(old),
                 shown(now)
             )));
         }
     }
     Ok(())
+}
+
+/// Settings without those that only one of two trainings says and that are no default either: what a program's own function
+/// does, and what earlier versions did not keep. Layers say all settings that this version has.
+fn comparable(table: &Table, other: &Table) -> Table {
+    const BOTH: [&str; 3] = ["model", "metrics", "shuffle"];
+    let mut table = table.clone();
+    table.retain(|name, _| !BOTH.contains(&name) || other.contains_key(name));
+    if let Some(layers) = table.get_mut("model").and_then(|model| model.get_mut("layers"))
+        && let Ok(whole) = <Box<dyn crate::nn::Layer>>::read(layers, &context()).and_then(|net| net.config())
+    {
+        *layers = whole;
+    }
+    table
 }
 
 /// Whether the setting at this path of a configuration may change from one start to the next: itself, or what it is a part of.

@@ -5,6 +5,7 @@ use crate::loss::{Loss, bce, bce_with_logits, cross_entropy, mse, nll};
 use crate::metric::Metric;
 use crate::step::{Batch, Evaluation, Meter};
 use crate::train::IntoSource;
+use crate::train::alike::{map_classes, no_class, some};
 use crate::{Error, Result, Tensor};
 use dropforge_data::{ElementType, Loader, LoaderOptions, Source, TARGET};
 use dropforge_ir::{Array, Data};
@@ -285,11 +286,6 @@ pub(super) fn batches(
     }))
 }
 
-/// Says that a class is none of this many.
-pub(super) fn no_class(class: i32, count: usize) -> String {
-    format!("there is no class {class}: {count} are known, numbered from 0")
-}
-
 /// Classes by the numbers of the run.
 fn named(targets: &Array, order: &[i32]) -> Result<Array> {
     let number = |&class: &i32| {
@@ -299,47 +295,4 @@ fn named(targets: &Array, order: &[i32]) -> Result<Array> {
     let Some(classes) = targets.as_i32() else { return Ok(targets.clone()) };
     let classes = classes.iter().map(number).collect::<Result<Vec<i32>>>()?;
     Array::new(targets.shape().clone(), Data::I32(classes)).ok_or_else(|| Error::data("a target is missing"))
-}
-
-/// For each class the number that the run has for it.
-fn map_classes(names: &[String], known: &[String]) -> Result<Vec<i32>> {
-    let number = |name: &String| known.iter().position(|known| known == name);
-    let unknown: Vec<&str> = names.iter().filter(|name| number(name).is_none()).map(String::as_str).collect();
-    if !unknown.is_empty() {
-        return Err(Error::data(format!(
-            "the run was trained on the classes {}; it does not know {}: give the folders those names",
-            some(known.iter().map(String::as_str)),
-            some(unknown.into_iter())
-        )));
-    }
-    Ok(names.iter().filter_map(|name| number(name).map(|number| number as i32)).collect())
-}
-
-/// The first of some names.
-fn some<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
-    const SHOWN: usize = 8;
-    let more = names.len().saturating_sub(SHOWN);
-    let shown: Vec<&str> = names.take(SHOWN).collect();
-    if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names(names: &[&str]) -> Vec<String> {
-        names.iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn classes_are_told_by_their_names() {
-        let known = names(&["blue", "red", "green"]);
-        assert_eq!(map_classes(&names(&["blue", "red", "green"]), &known).unwrap(), [0, 1, 2]);
-        assert_eq!(map_classes(&names(&["green", "blue"]), &known).unwrap(), [2, 0]);
-        let message = map_classes(&names(&["Red", "blue"]), &known).unwrap_err().to_string();
-        assert!(message.contains("blue, red, green") && message.contains("does not know Red"), "{message}");
-        let many: Vec<String> = (0..20).map(|i| i.to_string()).collect();
-        let message = map_classes(&names(&["x"]), &many).unwrap_err().to_string();
-        assert!(message.contains("7 and 12 more"), "{message}");
-    }
 }

@@ -265,7 +265,7 @@ impl Forward {
                 return Err(Error::data(format!("{what} must be {}[{wanted}], got {ty}", sample.dtype)));
             }
         }
-        let batch = batch.ok_or_else(|| Error::file("the network has no inputs"))?;
+        let batch = batch.ok_or_else(no_inputs)?;
         if batch == 0 {
             let empty = |(_, ty): &(String, ValueType)| {
                 let shape: Shape = std::iter::once(0).chain(ty.shape.iter().skip(1).copied()).collect();
@@ -313,6 +313,14 @@ impl Forward {
         // What is in it is whole at every moment, so it is usable after a panic elsewhere.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The error for a network that predicts from nothing but its own random numbers.
+pub(super) fn no_inputs() -> Error {
+    Error::file(
+        "what the network predicts needs no field of the data, so that nothing says how many samples are wanted; have its function \
+         take the random numbers as a field of the batch",
+    )
 }
 
 impl Idle {

@@ -23,6 +23,7 @@ pub struct GroupSpec {
     weight_decay: Option<f64>,
     settings: Option<Table>,
     frozen: bool,
+    frozen_statistics: bool,
     optimizer: Option<Part<dyn Optimizer>>,
     schedule: Option<Schedule>,
 }
@@ -43,6 +44,7 @@ described! {
     weight_decay: Option<f64>, Some(None), (0.0..).into(), "a weight decay of its own";
     settings: Option<Table>, Some(None), Range::ANY, "other settings of the optimizer with values of their own";
     frozen: bool, Some(false), Range::ANY, "whether these are not trained at all";
+    frozen_statistics: bool, Some(false), Range::ANY, "whether batch norms keep their running statistics and go by them";
     optimizer: Option<Part<dyn Optimizer>>, Some(None), Range::ANY, "another optimizer";
     schedule: Option<Schedule>, Some(None), Range::ANY, "how the learning rate changes, if otherwise than that of all others";
 }
@@ -80,6 +82,9 @@ impl GroupSpec {
         }
         if self.frozen {
             made = made.frozen();
+        }
+        if self.frozen_statistics {
+            made = made.frozen_statistics();
         }
         if let Some(optimizer) = &self.optimizer {
             made = made.optimizer(optimizer.build()?);
@@ -129,8 +134,14 @@ mod tests {
         .unwrap();
         assert_eq!(config.groups.len(), 2);
         // Whatever a program can say of a group.
-        let said =
-            group("c.*").name("start").setting("momentum", 0.5).weight_decay(0.1).lr(0.2).config().unwrap();
+        let said = group("c.*")
+            .name("start")
+            .frozen_statistics()
+            .setting("momentum", 0.5)
+            .weight_decay(0.1)
+            .lr(0.2)
+            .config()
+            .unwrap();
         let text =
             toml::to_string(&Table::from_iter([("groups".to_string(), vec![said.clone()].into())])).unwrap();
         let read = RunConfig::parse(&text).unwrap().groups.remove(0).build().unwrap();

@@ -67,7 +67,26 @@ pub(super) enum Yes {
     Probability,
 }
 
+/// The key for it in the metadata of an ONNX file.
+#[cfg(feature = "onnx")]
+pub(super) const YES: &str = "yes";
+
 impl Yes {
+    /// What files call it.
+    #[cfg(feature = "onnx")]
+    pub fn word(self) -> &'static str {
+        match self {
+            Yes::Logit => "logit",
+            Yes::Probability => "probability",
+        }
+    }
+
+    /// What files call so.
+    #[cfg(feature = "onnx")]
+    pub fn from_word(word: &str) -> Option<Yes> {
+        [Yes::Logit, Yes::Probability].into_iter().find(|yes| yes.word() == word)
+    }
+
     /// How the outputs of a loss of yes and no say it; `None` for other losses.
     pub fn of(probability: impl Fn(f32) -> Option<f32>) -> Option<Yes> {
         Some(if probability(0.0)? == 0.0 { Yes::Probability } else { Yes::Logit })

@@ -1,6 +1,5 @@
 //! Measuring a trained network by the program of its own loss and metrics that its run holds.
 
-use super::evaluating::no_class;
 use super::forward::{Buffers, KEPT_SIZES, Weights, place};
 use super::manifest::{Measures, StoredMetric};
 use super::registry::build;
@@ -204,7 +203,7 @@ impl Measuring {
                     all.iter().find(|class| !usize::try_from(**class).is_ok_and(|class| class < *count))
                 })
             {
-                return Err(Error::data(no_class(outside, *count)));
+                return Err(Error::data(crate::train::alike::no_class(outside, *count)));
             }
         }
         if !session.programs.contains_key(&samples) {

@@ -1,6 +1,7 @@
 //! ONNX files from trained networks.
 
-use super::forward::Forward;
+use super::forward::{Forward, no_inputs};
+use super::manifest::{YES, Yes};
 use super::stored::{StoredProgram, predicting};
 use super::{InputSpec, Trained};
 use crate::file::{self, FileKind};
@@ -15,7 +16,8 @@ use std::path::Path;
 /// How a network is written as an ONNX file.
 ///
 /// The network is that of predictions, for any batch size; initialisers have the names of the parameters. The metadata of the
-/// file say what inputs and outputs mean: `classes`, `mean` and `std`, each a JSON list.
+/// file say what inputs and outputs mean: `classes`, `mean` and `std`, each a JSON list, and `yes`, where each output says how
+/// probable a yes is, by its sigmoid (`logit`) or as it is (`probability`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct OnnxOptions {
     opset: i64,
@@ -62,7 +64,7 @@ impl OnnxOptions {
         self
     }
 
-    fn of(&self, inputs: Option<&InputSpec>) -> ExportOptions {
+    fn of(&self, inputs: Option<&InputSpec>, yes: Option<Yes>) -> ExportOptions {
         let mut metadata = Vec::new();
         if let Some(inputs) = inputs {
             if !inputs.classes.is_empty() {
@@ -74,6 +76,9 @@ impl OnnxOptions {
             }
             if inputs.digits {
                 metadata.push(("digits".to_string(), "true".to_string()));
+            }
+            if let Some(yes) = yes {
+                metadata.push((YES.to_string(), yes.word().to_string()));
             }
             metadata.push(("preprocessing".to_string(), self.raw.name().to_string()));
         }
@@ -121,7 +126,7 @@ impl Trained {
     /// [`file::write`].
     pub fn save_onnx(&self, file: impl AsRef<Path>, options: &OnnxOptions) -> Result<()> {
         let path = file.as_ref();
-        let bytes = self.forward().onnx(&options.of(Some(self.inputs())));
+        let bytes = self.forward().onnx(&options.of(Some(self.inputs()), self.yes()));
         write(path, &bytes.map_err(|error| error.context(path.display()))?)
     }
 }
@@ -137,8 +142,8 @@ impl Network {
             let state = self.states().get(name);
             state.ok_or_else(|| Error::file(format!("the network has no {name}")))?.read()
         };
-        let bytes =
-            predicting(self).and_then(|(program, hypers)| program.onnx(&hypers, read, &options.of(None)));
+        let bytes = predicting(self)
+            .and_then(|(program, hypers)| program.onnx(&hypers, read, &options.of(None, None)));
         write(path, &bytes.map_err(|error| error.context(path.display()))?)
     }
 }
@@ -158,6 +163,9 @@ impl StoredProgram {
         options: &ExportOptions,
     ) -> Result<Vec<u8>> {
         let [mut small, mut large] = self.two_sizes()?;
+        if small.1.inputs.is_empty() {
+            return Err(no_inputs());
+        }
         // What looks whether indices are inside is no output of the network.
         for (_, program) in [&mut small, &mut large] {
             program.outputs.retain(|output| !output.name.starts_with("check."));

@@ -3,10 +3,10 @@
 use super::calls;
 use super::checkpoint::save_imported;
 use super::forward::{Forward, Weights};
-use super::manifest::{Manifest, Training};
+use super::manifest::{Manifest, Training, YES, Yes};
 use super::run_dir::RunDir;
 use super::stored::{SIZES, Stored};
-use super::{Environment, InputSpec, Trained, disk};
+use super::{Environment, InputSpec, Trained};
 use crate::step::{Choices, PREDICTION};
 use crate::{Error, Result, Runtime};
 use dropforge_data::INPUT;
@@ -75,6 +75,7 @@ struct Parts {
     weights: BTreeMap<String, Array>,
     inputs: InputSpec,
     sample: ValueType,
+    yes: Option<Yes>,
 }
 
 impl Trained {
@@ -88,7 +89,7 @@ impl Trained {
     pub fn open_onnx(file: impl AsRef<Path>, options: &OnnxImport, runtime: &Runtime) -> Result<Trained> {
         let path = file.as_ref();
         let open = || {
-            let Parts { stored, mut weights, inputs, .. } = read(path, options)?;
+            let Parts { stored, mut weights, inputs, yes, .. } = read(path, options)?;
             let take = |name: &str, _: &ValueType| {
                 weights.remove(name).ok_or_else(|| Error::file(format!("has no tensor {name}")))
             };
@@ -96,7 +97,7 @@ impl Trained {
             let (template, program) = predict.checked(|_| false)?;
             let all = Weights::of(&[(&program, &predict)], hypers, runtime, Choices::new(), take)?;
             let forward = Forward::from_text(template.clone(), &program, BTreeMap::new(), Arc::new(all))?;
-            Ok(Trained::of(inputs, forward))
+            Ok(Trained::of(inputs, forward, yes))
         };
         open().map_err(|error: Error| error.context(path.display()))
     }
@@ -123,13 +124,15 @@ pub fn import_onnx(
     }
     let mut about =
         Manifest::new(imported.sample.dtype, imported.inputs, Training::default(), Environment::now(runtime));
+    about.yes = imported.yes;
     imported.stored.describe(&mut about);
     save_imported(&run, &about, &imported.stored, &imported.weights)
 }
 
 fn read(path: &Path, options: &OnnxImport) -> Result<Parts> {
     let mut bytes = Vec::new();
-    let mut file = calls::open(path).map_err(|error| disk::cannot("read", path, &error))?;
+    // Whoever calls names the file.
+    let mut file = calls::open(path).map_err(|error| Error::io("cannot read it", error))?;
     let failed = |error: std::io::Error| Error::io("cannot read", error);
     if file.len().map_err(failed)? > MOST_BYTES {
         return Err(Error::file("is larger than the 2 GiB that the format allows"));
@@ -197,7 +200,8 @@ fn read(path: &Path, options: &OnnxImport) -> Result<Parts> {
     if let (Some(names), Some(output)) = (&options.classes, program.outputs.first()) {
         check_classes(names, program.ty(output.value))?;
     }
-    Ok(Parts { stored: Stored::imported(template), weights, inputs, sample })
+    let yes = metadata(YES).and_then(Yes::from_word);
+    Ok(Parts { stored: Stored::imported(template), weights, inputs, sample, yes })
 }
 
 /// Refuses names of classes that cannot be those of the network's outputs.
@@ -461,6 +465,36 @@ mod tests {
             let measured = trained.evaluate_by(&data, 4, meter).unwrap();
             assert_eq!(measured.get("accuracy"), Some(right), "{name}");
             assert!((measured.get("log_loss").unwrap() - loss / 6.0).abs() < 1e-4, "{name}");
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    /// What outputs say of a yes comes along: several have a probability each.
+    #[test]
+    fn questions_of_yes_and_no_stay_so() {
+        let folder = folder("questions");
+        let (run, file, again) = (folder.join("run"), folder.join("net.onnx"), folder.join("again"));
+        let runtime = Runtime::shared().unwrap();
+        let data = dropforge_data::from_records((0..8).map(|i| ([i as f32], [1.0f32, 0.0]))).unwrap();
+        for loss in [&crate::loss::bce_with_logits() as &dyn crate::loss::Loss, &crate::loss::bce()] {
+            let loss: Box<dyn crate::loss::Loss> =
+                crate::run::registry::build(&loss.config().unwrap().into()).unwrap();
+            let net = seq![dense(2), sigmoid()];
+            let mut trainer = Trainer::new(net, loss, Sgd::new(0.1)).compile(&data).unwrap();
+            trainer.save_over(&run).unwrap();
+            let trained = Trained::open(&run, &runtime).unwrap();
+            trained.save_onnx(&file, &OnnxOptions::new()).unwrap();
+            let opened = Trained::open_onnx(&file, &OnnxImport::new(), &runtime).unwrap();
+            import_onnx(&file, &again, &OnnxImport::new(), &runtime).unwrap();
+            let imported = Trained::open(&again, &runtime).unwrap();
+            let expected = trained.probabilities(vec![0.5f32]).unwrap();
+            assert!((expected[0][0] + expected[0][1] - 1.0).abs() > 1e-3, "{expected:?}");
+            for other in [opened, imported] {
+                assert_eq!(other.probability(0.25), trained.probability(0.25));
+                let found = other.probabilities(vec![0.5f32]).unwrap();
+                assert!(found[0].iter().zip(&expected[0]).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?}");
+            }
+            std::fs::remove_dir_all(&again).unwrap();
         }
         std::fs::remove_dir_all(folder).unwrap();
     }

@@ -4,13 +4,13 @@
 use super::checksums;
 use super::disk;
 use super::manifest::Manifest;
-use super::run_dir::{CONSTANTS, EVALUATE, MANIFEST, MODEL, PREDICT, read_latest};
+use super::run_dir::{CONSTANTS, EVALUATE, MANIFEST, MODEL, PREDICT, no_checkpoint, read_latest};
 use super::safetensors::{TensorFile, write_arrays};
 use super::stored::{MOST_TEXT, Stored};
 use super::trained::{fits, load_programs};
 use crate::file::{self, FileKind};
 use crate::step::Choices;
-use crate::{Error, Result, Runtime};
+use crate::{DType, Error, Result, Runtime};
 use dropforge_ir::text::Template;
 use dropforge_ir::{Array, ValueType};
 use std::collections::BTreeMap;
@@ -66,7 +66,7 @@ fn template(name: &str, text: &str) -> Result<Template> {
 /// with some batch sizes only, or the file cannot be written: see [`file::write`]. A file that was there is then as before.
 pub fn pack(run: impl AsRef<Path>, file: impl AsRef<Path>) -> Result<()> {
     let (run, path) = (run.as_ref(), file.as_ref());
-    let none = || Error::file(format!("{}: the run has no checkpoint yet", run.display()));
+    let none = || no_checkpoint(run);
     let read = |checkpoint: &Path| {
         checksums::check(checkpoint)?;
         let mut texts = BTreeMap::new();
@@ -114,6 +114,11 @@ fn check(texts: &BTreeMap<String, String>, arrays: &BTreeMap<String, Array>) -> 
         Some(array) => {
             Err(Error::file(format!("{name} is {} in the weights, but {ty} in the program", array.ty())))
         }
+        // What random numbers come from is in no file of weights.
+        None if ty.dtype == DType::U32 => Err(Error::file(
+            "the network draws random numbers when it predicts, and where they are is no weight that a file could hold; open the \
+             folder of the run instead",
+        )),
         None => Err(Error::file(format!("{name} is in the program, but not among the weights"))),
     };
     let (forward, _) = load_programs(stored, &Runtime::shared()?, Choices::new(), elements)?;

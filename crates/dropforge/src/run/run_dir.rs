@@ -119,6 +119,9 @@ impl RunDir {
     /// The folder holds something that no run made, cannot be made or written to, or another process trains in it.
     pub fn open(path: impl Into<PathBuf>) -> Result<RunDir> {
         let path = path.into();
+        if path.as_os_str().is_empty() {
+            return Err(Error::file("the folder of the run has no name; give one"));
+        }
         let is_new = match calls::look(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 calls::create_folders(&path).map_err(|error| disk::cannot("create", &path, &error))?;
@@ -452,6 +455,14 @@ pub(crate) fn read_config(run: &Path) -> Result<(PathBuf, String)> {
 }
 
 /// Says that a path is no folder of a run.
+/// The error for a folder without a checkpoint.
+pub(super) fn no_checkpoint(run: &Path) -> Error {
+    match calls::is_folder(run) {
+        true => Error::file(format!("{}: the run has no checkpoint yet", run.display())),
+        false => no_run(run),
+    }
+}
+
 pub(super) fn no_run(path: &Path) -> Error {
     if calls::is_file(path) {
         return Error::file(format!(
@@ -506,7 +517,7 @@ fn checkpoint_number(name: &str) -> Option<u64> {
 /// Whole checkpoints by number.
 pub(super) fn checkpoints(run: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let mut all = Vec::new();
-    if calls::is_file(run) {
+    if !calls::is_folder(run) {
         return Err(no_run(run));
     }
     for name in disk::names(run)? {

@@ -5,13 +5,15 @@ use super::checkpoint::load_model;
 use super::checksums;
 use super::chosen::Chosen;
 use super::evaluating::batches;
-use super::forward::{Forward, Weights};
+use super::forward::{Forward, Weights, no_inputs};
 use super::manifest::{self, Manifest, Yes};
 use super::measure::{Measuring, sums_of};
 use super::packed::Packed;
 use super::program_config::unnamed_parts;
 use super::raw::{IntoRaw, Raw};
-use super::run_dir::{BEST, CHOICES, EVALUATE, MODEL, OPTIMIZER, PREDICT, read_config_if_any, read_latest};
+use super::run_dir::{
+    BEST, CHOICES, EVALUATE, MODEL, OPTIMIZER, PREDICT, no_checkpoint, read_config_if_any, read_latest,
+};
 use super::safetensors::TensorFile;
 use super::stored::Stored;
 use super::{Environment, InputSpec, RunConfig};
@@ -271,6 +273,9 @@ impl Trained {
             if self.forward.outputs().is_empty() {
                 return Err(no_prediction());
             }
+            if self.forward.inputs().is_empty() {
+                return Err(no_inputs());
+            }
             let names: Vec<&str> = self.input_types().map(|(name, _)| name).collect();
             let names = names.join(", ");
             return Err(Error::data(format!("the network has the inputs {names}"))
@@ -458,7 +463,8 @@ impl Trained {
 
     /// The probability of each class from what the network predicts, `[samples, classes]`, or one output that tells the second
     /// of two classes from the first: the softmax or sigmoid of it, unless it is [probabilities](Trained::gives_probabilities)
-    /// already.
+    /// already. Where the loss is of yes and no, such as `bce_with_logits`, and there are no such classes, each output is a question
+    /// of its own, and what is given is how probable its yes is.
     ///
     /// # Errors
     /// The network gives no score per class.
@@ -477,6 +483,12 @@ impl Trained {
             self.check_numbers(&yes)?;
             return Ok(yes.into_iter().map(|yes| vec![1.0 - yes, yes]).collect());
         }
+        if let Some(yes) = self.yes {
+            let all: Vec<f32> =
+                scores.to_vec::<f32>()?.into_iter().map(|output| yes.probability(output)).collect();
+            self.check_numbers(&all)?;
+            return Ok(all.chunks(classes).map(<[f32]>::to_vec).collect());
+        }
         let is_given = self.gives_probabilities();
         let probabilities = |scores: &[f32]| -> Vec<f32> {
             if is_given {
@@ -491,6 +503,11 @@ impl Trained {
         // Infinite scores have no probabilities, either.
         rows.iter().try_for_each(|row| self.check_numbers(row))?;
         Ok(rows)
+    }
+
+    #[cfg(feature = "onnx")]
+    pub(super) fn yes(&self) -> Option<Yes> {
+        self.yes
     }
 
     /// Refuses what a network gives if some of it is NaN, from which nothing can be told.
@@ -512,6 +529,26 @@ impl Trained {
         Err(Error::data(format!("the outputs are no numbers: {why}")))
     }
 
+    /// What there is to say of each sample, from what the network predicts: the probability of each class; where there are none, how
+    /// probable each yes is, if the loss is of yes and no, else what a regression gives, in the units of the target.
+    ///
+    /// # Errors
+    /// The network gives no score per class, or numbers that are none.
+    pub fn rows_of(&self, scores: &Tensor) -> Result<Vec<Vec<f32>>> {
+        if !self.classes().is_empty() {
+            return self.probabilities_of(scores);
+        }
+        let samples = scores.shape().first().copied().unwrap_or(1).max(1);
+        let width = scores.ty().shape.elements() / samples;
+        let mut values = scores.to_vec::<f32>()?;
+        self.check_numbers(&values)?;
+        match self.yes {
+            Some(yes) => values.iter_mut().for_each(|value| *value = yes.probability(*value)),
+            None => self.restore(&mut values),
+        }
+        Ok(values.chunks(width.max(1)).map(<[f32]>::to_vec).collect())
+    }
+
     /// The probabilities of all samples of a source, so many at a time: `row` is given the number of each and its
     /// probabilities, or what a regression gives, in the units of the target; where the loss is of yes and no and there are no classes,
     /// how probable a yes is.
@@ -528,20 +565,7 @@ impl Trained {
         let mut number = 0;
         for batch in batches(source.source(), batch, &names)? {
             let scores = Tensor::from_array(self.first(&batch?.1)?);
-            let rows = match self.classes().is_empty() {
-                false => self.probabilities_of(&scores)?,
-                true => {
-                    let samples = scores.shape().first().copied().unwrap_or(1).max(1);
-                    let width = scores.ty().shape.elements() / samples;
-                    let mut values = scores.to_vec::<f32>()?;
-                    self.check_numbers(&values)?;
-                    match self.yes {
-                        Some(yes) => values.iter_mut().for_each(|value| *value = yes.probability(*value)),
-                        None => self.restore(&mut values),
-                    }
-                    values.chunks(width.max(1)).map(<[f32]>::to_vec).collect()
-                }
-            };
+            let rows = self.rows_of(&scores)?;
             for values in &rows {
                 row(number, values)?;
                 number += 1;
@@ -560,7 +584,7 @@ impl Trained {
     }
 
     #[cfg(feature = "onnx")]
-    pub(super) fn of(inputs: InputSpec, forward: Forward) -> Trained {
+    pub(super) fn of(inputs: InputSpec, forward: Forward, yes: Option<Yes>) -> Trained {
         let measuring = Err(FROM_FILE.into());
         Trained {
             inputs,
@@ -570,7 +594,7 @@ impl Trained {
             measuring,
             parameters: 0,
             layers: Vec::new(),
-            yes: None,
+            yes,
             imported: true,
         }
     }
@@ -617,10 +641,6 @@ fn no_prediction() -> Error {
     Error::file(
         "the network gives no prediction; its function should return Objective::new(loss).prediction(&prediction)",
     )
-}
-
-fn no_checkpoint(run: &Path) -> Error {
-    Error::file(format!("{}: the run has no checkpoint yet", run.display()))
 }
 
 fn latest_exists(run: &Path) -> Result<bool> {

@@ -233,6 +233,11 @@ impl Schedule {
         self.by_steps
     }
 
+    /// How long the rise from 0 takes at the start, in epochs or steps.
+    pub fn warmup_length(&self) -> f64 {
+        self.warmup
+    }
+
     /// The factor for the step that comes next.
     pub fn factor(&self, moment: &Moment) -> f64 {
         let (at, half_a_step) = match self.by_steps {

@@ -118,6 +118,7 @@ fn trace_step(recipe: &Recipe<'_>, samples: usize, training: Option<(&Updates, &
     let (updates, changes) = training.unzip();
     let over = if updates.is_some() { Use::Train } else { Use::Evaluate };
     let scope = Scope::root(if updates.is_some() { Mode::Train } else { Mode::Eval });
+    scope.hold(updates.and_then(Updates::held_statistics));
     let batch = recipe.fields.ports(samples);
     let objective = match changes.map(|changes| changes.apply(&scope, &batch)) {
         None => recipe.task.objective(&scope, &batch),
@@ -159,7 +160,13 @@ fn trace_step(recipe: &Recipe<'_>, samples: usize, training: Option<(&Updates, &
 
 fn scalar_loss(value: &Tensor) -> Tensor {
     if value.error().is_none() && *value.ty() != ValueType::scalar(DType::F32) {
-        let message = format!("must give one float, got {}; take its mean", value.ty());
+        let message = match value.dtype().is_float() {
+            true if value.dtype() == DType::F32 => {
+                format!("must give one float, got {}; take its mean", value.ty())
+            }
+            _ if value.rank() == 0 => format!("must give one f32, got {}; cast it to f32", value.ty()),
+            _ => format!("must give one f32, got {}; cast it to f32, and take its mean", value.ty()),
+        };
         return crate::tensor::node::fail("loss", message, &[value]);
     }
     value.clone()

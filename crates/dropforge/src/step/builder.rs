@@ -86,7 +86,7 @@ impl StepBuilder {
     }
 
     /// What products, convolutions and attention compute in. With f16 the loss is scaled dynamically, and the training metrics
-    /// have `skipped_steps`: steps that counted for nothing because a gradient left the range of f16. Default f32.
+    /// have `skipped_steps` (`train_skipped_steps` in the report of an epoch): steps that counted for nothing because a gradient left the range of f16. Default f32.
     #[must_use]
     pub fn precision(mut self, precision: Precision) -> StepBuilder {
         self.network = self.network.precision(precision);
@@ -242,6 +242,7 @@ impl StepBuilder {
         if samples == 0 {
             return Err(Error::data("a step cannot be compiled for an empty batch; give one with samples"));
         }
+        self.network.check_fields(&example)?;
         let positive = |what: &str, limit: Option<f64>| match limit {
             Some(limit) if limit.is_nan() || limit <= 0.0 => {
                 Err(Error::of(ErrorKind::Setting, format!("{what} is {limit}, it must be more than 0")))

@@ -4,9 +4,10 @@ use super::build::restored;
 use super::evaluation::Evaluation;
 use crate::error::Result;
 use crate::loss::{self, Loss};
-use crate::metric::{Figures, Measured, Metric, finish, numbers, usual};
+use crate::metric::{Figures, Measured, Metric, check_labels, finish, numbers, usual};
 use crate::tensor::{Runtime, Tensor};
 use dropforge_data::Normalization;
+use dropforge_ir::DType;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -89,6 +90,10 @@ impl Meter {
         let restored = self.units.as_ref().and_then(|units| restored(units, prediction, target));
         let (prediction, target) =
             restored.as_ref().map_or((prediction, target), |[prediction, target]| (prediction, target));
+        if target.dtype() == DType::F32 && self.metrics.iter().any(|(metric, _)| metric.takes_labels()) {
+            let metrics = self.metrics.iter().map(|(metric, _)| &**metric);
+            check_labels(metrics, self.loss.targets(), &target.to_array()?, samples)?;
+        }
         let mut measured = Measured::new(prediction, target);
         measured.probabilities |= self.probabilities;
         let sums = self.metrics.iter().map(|(metric, _)| (metric.update(&measured), metric.keep(&measured)));

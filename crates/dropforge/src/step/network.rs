@@ -13,7 +13,7 @@ use super::summary::Summary;
 use super::task::{Forward, PREDICTION, Supervised, Task};
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::{Loss, Targets};
-use crate::metric::{Figures, Metric, Slot, SumState, finish};
+use crate::metric::{Figures, Metric, Slot, SumState, check_labels, finish};
 use crate::nn::Layer;
 use crate::tensor::check::is_check;
 use crate::tensor::node::Place;
@@ -158,6 +158,19 @@ impl NetworkBuilder {
         self.task.targets()
     }
 
+    /// Refuses a batch to train on without a field that the task needs.
+    pub(super) fn check_fields(&self, example: &Batch) -> Result<()> {
+        let missing = self.task.fields().iter().find(|needed| example.names().all(|name| name != **needed));
+        missing.map_or(Ok(()), |missing| {
+            let there: Vec<&str> = example.names().collect();
+            Err(Error::data(format!(
+                "there is no field \"{missing}\", and layers with a loss are trained on an input and a target; there are {}. Name \
+                 the fields so, or train a function of the batch, which takes any fields: Trainer::of, StepBuilder::of",
+                there.join(", ")
+            )))
+        })
+    }
+
     /// The layers with their output shapes, for a batch of 1, and parameters. Nothing is computed and no memory is taken for
     /// parameters, however many there are.
     ///
@@ -277,7 +290,11 @@ impl Network {
         if self.outputs.is_empty() {
             return Err(self.no_prediction());
         }
-        let samples = self.fields.check(batch, &self.needed, &mut self.found)?;
+        let mut samples = self.fields.check(batch, &self.needed, &mut self.found)?;
+        if self.needed.iter().all(|&place| self.fields.at(place).shared) {
+            // What is made of random numbers alone needs no field; the batch says how many are wanted.
+            samples = batch.samples()?;
+        }
         if samples == 0 {
             let empty = |(name, ty): &(String, ValueType)| {
                 let shape = std::iter::once(0).chain(ty.shape.iter().skip(1).copied());
@@ -313,6 +330,11 @@ impl Network {
         self.measured.truncate(self.all.len() - last);
     }
 
+    /// The names of the fields that an evaluation takes.
+    pub(crate) fn measured_fields(&self) -> impl Iterator<Item = &str> {
+        self.measured.iter().map(|&place| &*self.fields.at(place).name)
+    }
+
     /// The number of samples of a batch to train on whose fields are there and fit.
     pub(super) fn check_training(&mut self, batch: &impl Given) -> Result<usize> {
         some(self.fields.check(batch, &self.all, &mut self.found)?)
@@ -346,6 +368,8 @@ impl Network {
                 && self.fields.at(place).name == TARGET
             {
                 check_targets(values, self.task.targets(), samples)?;
+                let metrics = self.metrics.iter().flatten().map(|metric| &**metric);
+                check_labels(metrics, self.task.targets(), values, samples)?;
             }
             inputs.push(input);
         }

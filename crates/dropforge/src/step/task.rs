@@ -118,6 +118,12 @@ pub trait Task: Send + Sync {
         self.objective(scope, batch).outputs
     }
 
+    /// The fields that it cannot be trained without, which are looked for before anything is traced. Default none: what it asks
+    /// for is found out.
+    fn fields(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// What the field `target` has to be. Default [`Targets::Any`].
     fn targets(&self) -> Targets {
         Targets::Any
@@ -154,6 +160,10 @@ pub(crate) struct Supervised {
 }
 
 impl Task for Supervised {
+    fn fields(&self) -> &'static [&'static str] {
+        &[INPUT, TARGET]
+    }
+
     fn targets(&self) -> Targets {
         self.loss.targets()
     }

@@ -329,6 +329,19 @@ impl Step {
         self.set_frozen(group, false)
     }
 
+    /// Of how many batches the gradients make one update.
+    pub(crate) fn accumulated(&self) -> usize {
+        self.updates.accumulate
+    }
+
+    /// Whether the parameters of a group are frozen.
+    ///
+    /// # Errors
+    /// If there is no such group.
+    pub fn is_frozen(&self, group: &str) -> Result<bool> {
+        self.updates.is_frozen(group)
+    }
+
     fn set_frozen(&mut self, group: &str, frozen: bool) -> Result<()> {
         if self.updates.freeze(group, frozen)? {
             for batch in self.train.clear() {

@@ -274,6 +274,8 @@ impl TrainerBuilder {
             seen: Seen::default(),
             stop: None,
             skips_validations: false,
+            saves: false,
+            notes: Vec::new(),
             callbacks: Vec::new(),
             remembered: BTreeMap::new(),
             description,

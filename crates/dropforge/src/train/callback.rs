@@ -283,9 +283,13 @@ pub struct Control<'a> {
     pub(super) skips_validations: bool,
     pub(super) figures: &'a Expected,
     pub(super) interrupted: bool,
+    /// Epochs that the fit is to have, where there is one.
     pub(super) planned: Option<u64>,
     pub(super) within: Option<&'a EpochReport>,
     pub(super) validates_within: bool,
+    /// Whether somebody saves.
+    pub(super) saves: bool,
+    pub(super) notes: &'a mut Vec<String>,
     pub(super) save: bool,
     pub(super) best: bool,
 }
@@ -300,6 +304,19 @@ impl Control<'_> {
     /// An epoch with the figures that those to come will have, whatever they will be; `None` where they are not known.
     pub(crate) fn expected(&self) -> Option<&EpochReport> {
         self.figures.report.as_ref()
+    }
+
+    /// Says something to whoever trains that is no reason to stop: see [`Fitted::notes`](super::Fitted::notes).
+    pub fn note(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        if !self.notes.contains(&text) {
+            self.notes.push(text);
+        }
+    }
+
+    /// Whether there are epochs to come.
+    pub(super) fn goes_on(&self) -> bool {
+        self.planned.is_some_and(|planned| planned > self.state.epoch)
     }
 
     /// How far the epoch is.

@@ -49,6 +49,11 @@ impl<'a> Callbacks<'a> {
         self.0.iter_mut().try_for_each(|callback| call(&mut **callback))
     }
 
+    /// Whether one of them saves.
+    pub fn save(&self) -> bool {
+        self.0.iter().any(|callback| callback.folder().is_some())
+    }
+
     /// Tells all of the folder that one of them saves to.
     pub fn tell_folder(&mut self) {
         let Some(folder) = self.0.iter().find_map(|callback| callback.folder().map(Path::to_path_buf)) else {

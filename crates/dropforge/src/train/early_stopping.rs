@@ -54,16 +54,19 @@ impl EarlyStopping {
 
     fn check(&self, control: &mut Control<'_>) {
         let Best { value, epoch, step, waited } = &self.best;
-        if *waited >= self.patience.max(1)
-            && let Some(value) = value
-        {
-            let name = self.monitor.name();
-            let by_steps = control.validates_within() && name.starts_with(VALIDATION);
-            let (of, at, unit) =
-                if by_steps { ("after step", step, "validation") } else { ("in epoch", epoch, "epoch") };
-            let ago = if *waited == 1 { format!("1 {unit}") } else { format!("{waited} {unit}s") };
-            control.stop_by("patience", format!("{name} was best {of} {at} ({value:.4}), {ago} ago"));
+        if *waited < self.patience.max(1) {
+            return;
         }
+        let name = self.monitor.name();
+        let by_steps = control.validates_within() && name.starts_with(VALIDATION);
+        let (of, at, unit) =
+            if by_steps { ("after step", step, "validation") } else { ("in epoch", epoch, "epoch") };
+        let time = if *waited == 1 { format!("1 {unit}") } else { format!("{waited} {unit}s") };
+        let why = match value {
+            Some(value) => format!("{name} was best {of} {at} ({value:.4}), {time} ago"),
+            None => format!("{name} has been NaN for {time}"),
+        };
+        control.stop_by("patience", why);
     }
 }
 
@@ -86,6 +89,14 @@ impl Callback for EarlyStopping {
 
     fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
         if self.monitor.watch(&mut self.best, report, control, self.min_delta)?.is_some() {
+            // A loss that is no number does not come back; other figures may, where a class turns up.
+            if self.monitor.is_of_a_loss() && self.monitor.figure(report)?.is_nan() {
+                let (name, epoch) = (self.monitor.name(), report.epoch);
+                control.stop(format!(
+                    "{name} is NaN after epoch {epoch}: the training diverges, or the data hold what is no number; train with \
+                     a lower rate"
+                ));
+            }
             self.check(control);
         }
         Ok(())

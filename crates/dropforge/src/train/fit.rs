@@ -5,7 +5,7 @@ use super::callbacks::Callbacks;
 use super::report::EpochReport;
 use super::source::IntoSource;
 use super::trainer::Trainer;
-use crate::Result;
+use crate::{Error, Result};
 use dropforge_data::Source;
 use std::fmt;
 use std::sync::Arc;
@@ -93,6 +93,9 @@ pub struct Fitted {
     /// The setting that ended it, `max_steps`, `max_time` or `patience`: as they count the whole run, it goes on only with
     /// a greater one.
     pub limit: Option<&'static str>,
+    /// What was not as its settings say, a line each: a schedule that had ended before the training, a validation loss that was no
+    /// number.
+    pub notes: Vec<String>,
 }
 
 impl fmt::Display for Fitted {
@@ -101,7 +104,8 @@ impl fmt::Display for Fitted {
             Some(report) => write!(f, "{report}")?,
             None => write!(f, "no epoch was finished")?,
         }
-        self.stopped.as_ref().map_or(Ok(()), |why| write!(f, "; stopped: {why}"))
+        self.stopped.as_ref().map_or(Ok(()), |why| write!(f, "; stopped: {why}"))?;
+        self.notes.iter().try_for_each(|note| write!(f, "; note: {note}"))
     }
 }
 
@@ -139,7 +143,7 @@ impl<'a> Fit<'a> {
     /// validations. The end of an epoch is measured anyway.
     #[must_use]
     pub fn validate_every(mut self, steps: u64) -> Self {
-        self.validate_every = Some(steps.max(1));
+        self.validate_every = Some(steps);
         self
     }
 
@@ -147,7 +151,7 @@ impl<'a> Fit<'a> {
     /// watch a figure of the validation wait for it. Default 1.
     #[must_use]
     pub fn validate_epochs(mut self, epochs: u64) -> Self {
-        self.validate_epochs = epochs.max(1);
+        self.validate_epochs = epochs;
         self
     }
 
@@ -189,7 +193,7 @@ impl<'a> Fit<'a> {
     ///
     /// # Errors
     /// A sample cannot be read, the loss is no longer finite, a callback fails, a checkpoint cannot be written, or the
-    /// device fails.
+    /// device fails; the validation data do not fit those trained on, or a setting could have no effect.
     pub fn run(self) -> Result<Fitted> {
         let Fit {
             trainer,
@@ -201,6 +205,15 @@ impl<'a> Fit<'a> {
             mut limits,
             callbacks: mut own,
         } = self;
+        let nothing = |what: &str, why: &str| Err(Error::setting(format!("{what}: {why}")));
+        if validate_every.is_some() && validation.is_none() {
+            return nothing("validate_every", "nothing is validated; give samples by .validate(&data)");
+        }
+        if validate_every == Some(0) || validate_epochs == 0 {
+            let what = if validate_epochs == 0 { "validate_epochs" } else { "validate_every" };
+            return nothing(what, "it must be 1 or more; leave it out to validate after each epoch only");
+        }
+        trainer.notes.clear();
         trainer.state.since = Some(Instant::now());
         let spent = Duration::try_from_secs_f64(trainer.state.spent).unwrap_or(Duration::MAX);
         limits.validation = validate_every.zip(validation.clone());
@@ -257,11 +270,16 @@ fn run(
 ) -> Result<Fitted> {
     (trainer.stop, trainer.interrupted) = (None, false);
     callbacks.distinct()?;
+    if let Some(samples) = &validations.source {
+        trainer.check_measurable(samples).map_err(|error| error.context("the validation data"))?;
+    }
     trainer.restore(callbacks)?;
     callbacks.tell_folder();
     if let Some(samples) = &validations.source {
         callbacks.tell_validation(samples);
     }
+    trainer.saves = callbacks.save();
+    trainer.note_what_has_no_effect(&train, epochs)?;
     trainer.know_figures(validations.source.is_some())?;
     trainer.event(callbacks, |callback, control| callback.on_fit_start(control))?;
     let mut unsaved = false;
@@ -291,7 +309,8 @@ fn run(
     trainer.interrupted = limits.is_flagged();
     trainer.event(callbacks, |callback, control| callback.on_fit_end(control))?;
     let (stopped, limit) = stopped.map_or((None, None), |stop| (Some(stop.why), stop.limit));
-    Ok(Fitted { last: trainer.history().last().cloned(), stopped, limit })
+    let notes = std::mem::take(&mut trainer.notes);
+    Ok(Fitted { last: trainer.history().last().cloned(), stopped, limit, notes })
 }
 
 /// Validation and the end of an epoch. If somebody asks for an end during the validation, neither has happened: the run begins
@@ -309,6 +328,10 @@ fn after_epoch(
             trainer.stop = limits.reached(trainer.steps());
             return Ok(());
         };
+        if measured.loss.is_nan() && trainer.notes.iter().all(|note| !note.starts_with("the validation loss"))
+        {
+            trainer.notes.push(format!("the validation loss is NaN from epoch {} on", trainer.epochs()));
+        }
         trainer.event(callbacks, |callback, control| callback.on_validation_end(&measured, control))?;
     }
     match trainer.history().last().cloned() {

@@ -5,7 +5,7 @@ use super::monitor::{Best, Monitor, lowest, watches_a_figure};
 use super::report::EpochReport;
 use crate::settings::{Described, Range, Table};
 use crate::step::Evaluation;
-use crate::{Result, described};
+use crate::{Error, Result, described};
 
 /// Keeps the weights of the best epoch. See [`keep_best`].
 #[derive(Clone, Debug)]
@@ -52,7 +52,13 @@ impl Callback for KeepBest {
     watches_a_figure!();
 
     fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
-        self.monitor.check(control)
+        self.monitor.check(control)?;
+        if control.goes_on() && !control.saves {
+            return Err(Error::setting(
+                "keep_best keeps the weights of the best epoch in a run, and nothing is saved; add .save(folder) to the fit",
+            ));
+        }
+        Ok(())
     }
 
     fn on_validation_end(&mut self, _: &Evaluation, control: &mut Control<'_>) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Training: epochs of a compiled step over data, and what happens beside it.
 
+pub(crate) mod alike;
 mod anomaly;
 mod builder;
 mod callback;
@@ -10,6 +11,7 @@ mod keep_best;
 mod lr_find;
 mod marks;
 pub(crate) mod monitor;
+mod notes;
 mod plateau;
 pub(crate) mod progress;
 pub(crate) mod report;

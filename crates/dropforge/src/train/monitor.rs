@@ -114,6 +114,11 @@ impl Monitor {
         control.is_unmeasured(report) && self.name.starts_with(VALIDATION)
     }
 
+    /// Whether it is the loss of training or validation.
+    pub(crate) fn is_of_a_loss(&self) -> bool {
+        [TRAIN, VALIDATION].iter().any(|of| self.name.strip_prefix(of) == Some("loss"))
+    }
+
     fn unknown(&self, known: &[String]) -> Error {
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         if self.name.starts_with("val_") && !known.iter().any(|name| name.starts_with("val_")) {
@@ -132,7 +137,7 @@ impl Monitor {
                 self.name
             ));
         }
-        unknown("there is no figure", &self.name, "there are", &known)
+        unknown("there is no figure", &self.name, "there are", &without_cells(&known))
     }
 
     /// The figure of an epoch.
@@ -156,6 +161,13 @@ impl Monitor {
         }
         Ok(better)
     }
+}
+
+/// Names without those of many figures of one metric, such as the cells of a confusion matrix. They are known all the same.
+fn without_cells<'a>(names: &[&'a str]) -> Vec<&'a str> {
+    let base = |name: &'a str| name.trim_end_matches(|c: char| c == '_' || c.is_ascii_digit());
+    let many = |of: &str| names.iter().filter(|name| base(name) == of && **name != of).count() > 3;
+    names.iter().copied().filter(|name| base(name) == *name || !many(base(name))).collect()
 }
 
 /// What callbacks that watch a figure have in common, inside of their `impl Callback`: a name by the figure, and the best so far as
@@ -203,10 +215,11 @@ impl SettingType for Monitor {
         let monitor = match text.split_once(' ') {
             Some(("lowest", name)) => lowest(name.trim()),
             Some(("highest", name)) => highest(name.trim()),
-            None if [TRAIN, VALIDATION].iter().any(|of| text.strip_prefix(of) == Some("loss")) => {
-                lowest(text)
+            None => {
+                let plain = Monitor { name: text, better: None };
+                let better = plain.is_of_a_loss().then_some(Better::Lower);
+                Monitor { better, ..plain }
             }
-            None => Monitor { name: text, better: None },
             Some(_) => {
                 return Err(Error::of(
                     ErrorKind::Setting,

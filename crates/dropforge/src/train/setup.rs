@@ -31,7 +31,10 @@ impl Setup {
 
     /// What decides the results of a training, whoever drives it.
     pub fn deciding(&self) -> Table {
-        const DECIDING: [&str; 9] = [
+        const DECIDING: [&str; 12] = [
+            "model",
+            "metrics",
+            "shuffle",
             "optimizer",
             "loss",
             "schedule",

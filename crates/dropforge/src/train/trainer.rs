@@ -1,5 +1,6 @@
 //! The trainer: epochs of a compiled step over a source of samples.
 
+use super::alike::alike;
 use super::anomaly;
 use super::builder::TrainerBuilder;
 use super::callback::{Callback, Control, Expected, Snapshot};
@@ -56,6 +57,10 @@ pub struct Trainer {
     pub(super) stop: Option<Stop>,
     /// Whether some epochs are not measured, on purpose.
     pub(super) skips_validations: bool,
+    /// Whether somebody saves in the fit that is going on.
+    pub(super) saves: bool,
+    /// What there is to say about the fit that is going on.
+    pub(super) notes: Vec<String>,
     /// Those that stay from fit to fit.
     pub(super) callbacks: Vec<Box<dyn Callback>>,
     /// What callbacks that are yet to come remembered in the checkpoint that was resumed.
@@ -254,7 +259,17 @@ impl Trainer {
         if callbacks.is_empty() {
             return Ok(());
         }
-        let mut control = Control {
+        let mut control = self.control();
+        callbacks.each(|callback| event(callback, &mut control))?;
+        let (save, best) = (control.save, control.best);
+        if best {
+            self.best_with(callbacks)?;
+        }
+        if save { self.save_with(callbacks) } else { Ok(()) }
+    }
+
+    fn control(&mut self) -> Control<'_> {
+        Control {
             step: &mut self.step,
             state: &mut self.state,
             seen: self.seen,
@@ -265,15 +280,11 @@ impl Trainer {
             planned: self.planned,
             within: self.within.as_ref(),
             validates_within: self.validates_within,
+            saves: self.saves,
+            notes: &mut self.notes,
             save: false,
             best: false,
-        };
-        callbacks.each(|callback| event(callback, &mut control))?;
-        let (save, best) = (control.save, control.best);
-        if best {
-            self.best_with(callbacks)?;
         }
-        if save { self.save_with(callbacks) } else { Ok(()) }
     }
 
     /// Has whoever saves keep everything.
@@ -456,20 +467,7 @@ impl Trainer {
     }
 
     fn after_step(&mut self, outcomes: &mut Outcomes, callbacks: &mut Callbacks<'_>) -> Result<()> {
-        let mut control = Control {
-            step: &mut self.step,
-            state: &mut self.state,
-            seen: self.seen,
-            stop: &mut self.stop,
-            skips_validations: self.skips_validations,
-            figures: &self.figures,
-            interrupted: self.interrupted,
-            planned: self.planned,
-            within: self.within.as_ref(),
-            validates_within: self.validates_within,
-            save: false,
-            best: false,
-        };
+        let mut control = self.control();
         callbacks.each(|callback| callback.on_step_end(&mut control))?;
         let (save, best) = (control.save, control.best);
         if best {
@@ -521,10 +519,12 @@ impl Trainer {
     }
 
     /// Measures the network on other samples, without training; by the averages of its weights, where the optimizer keeps some
-    /// ([`Averaged`](crate::optim::Averaged)). [`Trainer::epoch`] has an example.
+    /// ([`Averaged`](crate::optim::Averaged)). [`Trainer::epoch`] has an example. Classes are told by their names: their order may be
+    /// another one than that of the samples trained on.
     ///
     /// # Errors
-    /// A sample cannot be read or has another shape than those trained on, or the device fails.
+    /// A sample cannot be read or has another shape than those trained on, there is a class that is not among those trained on, or
+    /// the device fails.
     pub fn evaluate(&mut self, test: &impl IntoSource) -> Result<Evaluation> {
         Ok(self.evaluate_until(test.source(), None)?.expect("nobody can ask for an end"))
     }
@@ -535,8 +535,7 @@ impl Trainer {
         test: Arc<dyn Source>,
         flag: Option<&AtomicBool>,
     ) -> Result<Option<Evaluation>> {
-        let options = LoaderOptions { shuffle: false, drop_last: false, ..self.options.clone() };
-        let loader = Loader::new(test, options)?;
+        let loader = self.measuring_loader(test)?;
         self.step.on_averages(|step| {
             let mut evaluation = step.start_evaluation()?;
             let (mut epoch, mut feed) = (loader.epoch(0, 0), Feed::default());
@@ -588,14 +587,14 @@ impl Trainer {
         self.step.on_averages(|step| Ok(Tensor::from_array(step.predict(inputs)?.to_array()?)))
     }
 
-    /// What the network gives for all samples of a source, one after another, and their targets: for figures of your own.
+    /// What the network gives for all samples of a source, one after another, and their targets: for figures of your own. Classes
+    /// have the numbers of those trained on, by their names.
     ///
     /// # Errors
     /// There are no samples, one cannot be read or has another shape than those trained on, or the device fails.
     pub fn predict_all(&mut self, samples: &impl IntoSource) -> Result<(Tensor, Tensor)> {
-        let options = LoaderOptions { shuffle: false, drop_last: false, ..self.options.clone() };
         let (mut predictions, mut targets) = (Vec::new(), Vec::new());
-        let loader = Loader::new(samples.source(), options)?;
+        let loader = self.measuring_loader(samples.source())?;
         self.step.on_averages(|step| {
             for batch in loader.epoch(0, 0) {
                 let batch = Batch::from(batch?);
@@ -617,7 +616,29 @@ impl Trainer {
     }
 
     pub(super) fn loader(&self, train: Arc<dyn Source>) -> Result<Loader> {
+        let train = alike(&self.description, train)?;
         Ok(Loader::new(self.changes.numbered(train)?, self.options.clone())?)
+    }
+
+    /// What makes batches of all samples in order. Classes have the numbers of those trained on.
+    fn measuring_loader(&self, samples: Arc<dyn Source>) -> Result<Loader> {
+        let options = LoaderOptions { shuffle: false, drop_last: false, ..self.options.clone() };
+        Ok(Loader::new(alike(&self.description, samples)?, options)?)
+    }
+
+    /// Whether samples can be measured, as far as that can be told without reading them.
+    pub(super) fn check_measurable(&self, samples: &Arc<dyn Source>) -> Result<()> {
+        self.measuring_loader(samples.clone())?;
+        let description = samples.description();
+        let missing = self.step.network().measured_fields().find(|name| description.field(name).is_none());
+        missing.map_or(Ok(()), |name| {
+            let there: Vec<&str> = description.fields.iter().map(|field| field.name.as_str()).collect();
+            Err(Error::data(format!(
+                "{} has no field \"{name}\", which the network is measured with; it has {}",
+                description.name,
+                there.join(", ")
+            )))
+        })
     }
 
     /// Adds a callback that stays, in `epoch` as in every fit.

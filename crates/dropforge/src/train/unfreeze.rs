@@ -2,7 +2,7 @@
 
 use super::callback::{Callback, Control};
 use crate::settings::{Described, Range, Table};
-use crate::{Result, described};
+use crate::{Error, Result, described};
 
 /// Trains a frozen group of parameters after some epochs. See [`unfreeze`].
 #[derive(Clone, Debug)]
@@ -38,6 +38,26 @@ pub fn unfreeze(group: impl Into<String>, after: u64) -> Unfreeze {
 impl Callback for Unfreeze {
     fn name(&self) -> String {
         format!("unfreeze.{}", self.group)
+    }
+
+    fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
+        let Unfreeze { group, after } = self;
+        let frozen = control.step().is_frozen(group).map_err(|error| error.context("unfreeze"))?;
+        if control.history().len() as u64 > *after || !control.goes_on() {
+            return Ok(());
+        }
+        if !frozen {
+            return Err(Error::setting(format!(
+                "unfreeze: the group {group} is trained from the start; freeze it by Group::frozen, or leave out unfreeze"
+            )));
+        }
+        if control.planned.is_some_and(|planned| planned <= *after) {
+            let planned = control.planned.unwrap_or_default();
+            control.note(format!(
+                "the group {group} stays frozen: it is to be trained after {after} epochs, and the fit has {planned}"
+            ));
+        }
+        Ok(())
     }
 
     /// Only at that epoch, so that whoever freezes the group later has the last word. A checkpoint remembers the change.

@@ -126,7 +126,8 @@ fn losses_name_the_line_that_made_them() {
         "mse: prediction [4, 2] and target [4, 1] must have one shape; reshape one, in loss (LINE)";
     check(compile(dense(2), mse(), Sgd::new(0.1), (&x, &y)), expected, line!());
     let expected = "cross_entropy: needs scores f32[batch, classes, ..] and classes i32[batch, ..], got f32[4, 2] and \
-                    f32[4, 1], in loss (LINE)";
+                    f32[4, 1]; give the class of each sample as i32[batch], as a table does with `classes=yes`, or take a \
+                    loss of numbers such as mse, in loss (LINE)";
     check(compile(dense(2), cross_entropy(), Sgd::new(0.1), (&x, &y)), expected, line!());
     let per_sample = |y: &Tensor, t: &Tensor| (y - t).square();
     let error = compile(dense(2), per_sample, Sgd::new(0.1), (&x, &y)).err().unwrap().to_string();
@@ -306,4 +307,41 @@ fn usual_mistakes_are_named() {
         assert_eq!(*mistake, of);
         assert!(message.contains(part), "{mistake}: {message}");
     }
+}
+
+#[test]
+fn what_people_give_is_named() {
+    use dropforge::data::from_records;
+    let message = |compiled: Result<Trainer>| compiled.err().unwrap().to_string();
+    let inputs = from_records([([0.0f32, 1.0],)]).unwrap();
+    let missing = message(Trainer::new(dense(1), mse(), Sgd::new(0.1)).compile(&inputs));
+    assert!(missing.contains("no field \"target\"") && missing.contains("Trainer::of"), "{missing}");
+    assert!(!missing.contains("task.rs"), "{missing}");
+    let (x, y) = (Tensor::zeros([4, 2]), Tensor::from([0, 1, 2, 0]));
+    let step = |loss: Box<dyn Loss>, y: &Tensor| {
+        StepBuilder::new(dense(3), loss, Sgd::new(0.1)).compile_for((&x, y)).err().unwrap().to_string()
+    };
+    let counts = |_: &Tensor, y: &Tensor| y.sum(..);
+    assert!(step(Box::new(counts), &y).contains("must give one f32, got i32[]; cast it to f32"));
+    let hot = step(Box::new(cross_entropy()), &Tensor::zeros([4, 3]));
+    assert!(hot.contains("one-hot targets are for categorical_cross_entropy"), "{hot}");
+    let column = step(Box::new(cross_entropy()), &Tensor::zeros([4, 1]));
+    assert!(column.contains("`classes=yes`") && column.contains("i32[batch]"), "{column}");
+    for name in ["", "a.b", "*"] {
+        let net = |scope: &Scope, x: &Tensor| scope.layer(name, &dense(3), x);
+        let error = Network::compile(net, [4]).err().unwrap().to_string();
+        assert!(error.contains("cannot be the name of a part"), "{error}");
+    }
+    let nowhere = std::env::temp_dir().join("dropforge-no-such-run");
+    let runtime = Runtime::shared().unwrap();
+    let data = from_records([([0.0f32, 1.0], 0), ([1.0, 0.0], 1)]).unwrap();
+    let mut trainer = Trainer::new(dense(2), cross_entropy(), Sgd::new(0.1)).compile(&data).unwrap();
+    for error in [
+        Trained::open(&nowhere, &runtime).err().unwrap(),
+        dropforge::run::pack(&nowhere, nowhere.with_extension("packed")).unwrap_err(),
+        trainer.resume(&nowhere).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("there is no such run"), "{error}");
+    }
+    assert!(trainer.save("").unwrap_err().to_string().contains("has no name"));
 }

@@ -1,7 +1,7 @@
 //! Groups of parameters, accumulation and clipping, each against steps written out by hand.
 
 use crate::compare::assert_close;
-use dropforge::optim::group;
+use dropforge::optim::{Group, group};
 use dropforge::prelude::*;
 
 fn data(samples: usize) -> (Tensor, Tensor) {
@@ -286,4 +286,41 @@ fn settings_out_of_their_range_are_refused_before_the_first_step() {
     let own = StepBuilder::new(net(), mse(), Sgd::new(0.1)).group(group("head.*").optimizer(Adam::new(-1.0)));
     let error = own.compile_for((&x, &y)).err().unwrap().to_string();
     assert!(error.contains("group head:") && error.contains("`lr` is -1"), "{error}");
+}
+
+/// Statistics that are held are gone by as in evaluation, and stay where the weights are trained again.
+#[test]
+fn frozen_statistics_stay() {
+    let (x, y) = data(8);
+    let net =
+        || seq!["trunk" => seq![dense(4), batch_norm(), relu()], "own" => batch_norm(), "head" => dense(2)];
+    let build = |trunk: Group| {
+        StepBuilder::new(net(), mse(), Sgd::new(0.1)).group(trunk).compile_for((&x, &y)).unwrap()
+    };
+    let mut step = build(group("trunk.*").frozen().frozen_statistics());
+    let before =
+        ["trunk.1.running_mean", "trunk.1.running_var", "own.running_mean"].map(|name| floats(&step, name));
+    step.run((&x, &y)).unwrap();
+    let read = |step: &Step| {
+        ["trunk.1.running_mean", "trunk.1.running_var", "own.running_mean"].map(|name| floats(step, name))
+    };
+    let after = read(&step);
+    assert_eq!(after[..2], before[..2]);
+    // That of another group follows.
+    assert_ne!(after[2], before[2]);
+    step.unfreeze("trunk").unwrap();
+    step.run((&x, &y)).unwrap();
+    assert_eq!(read(&step)[..2], before[..2]);
+    // A step trains what an evaluation says, where nothing else is normalised by its batch.
+    let plain = || seq!["trunk" => seq![dense(4), batch_norm(), relu()], "head" => dense(2)];
+    let held = StepBuilder::new(plain(), mse(), Sgd::new(0.1)).group(group("trunk.*").frozen_statistics());
+    let mut held = held.compile_for((&x, &y)).unwrap();
+    let evaluated = held.evaluate((&x, &y)).unwrap().loss;
+    let trained = held.run((&x, &y)).unwrap().loss().unwrap();
+    assert!((f64::from(trained) - evaluated).abs() < 1e-6, "{trained} {evaluated}");
+    // One value per channel is enough then.
+    held.run((&x.slice(0, ..1), &y.slice(0, ..1))).unwrap();
+    let mut usual = build(group("trunk.*").frozen());
+    usual.run((&x, &y)).unwrap();
+    assert_ne!(read(&usual)[..2], before[..2]);
 }

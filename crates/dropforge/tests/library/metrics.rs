@@ -21,6 +21,28 @@ fn metric(text: &str) -> Arc<dyn Metric> {
     build::<dyn Metric>(&Value::Table(table)).unwrap().into()
 }
 
+/// `f1:average=per_class/f1_2` as a metric, and the name of the figure: its own unless there is another.
+fn figure(text: &str) -> (Arc<dyn Metric>, String) {
+    let (text, detail) = text.split_once('/').map_or((text, None), |(text, detail)| (text, Some(detail)));
+    let metric = metric(text);
+    let name = detail.map_or_else(|| metric.name(), String::from);
+    (metric, name)
+}
+
+/// The metrics of these texts, each once.
+fn metrics_of(expected: &[(String, f64)]) -> Vec<Arc<dyn Metric>> {
+    let mut all: Vec<Arc<dyn Metric>> = Vec::new();
+    for (text, _) in expected {
+        let (metric, _) = figure(text);
+        if all.iter().all(|other| other.config().unwrap() != metric.config().unwrap()) {
+            // Figures are found by names: no two settings may share one.
+            assert!(all.iter().all(|other| other.name() != metric.name()), "two metrics are called {text}");
+            all.push(metric);
+        }
+    }
+    all
+}
+
 /// The cases of a file: their names, each with the metrics and what they come to.
 fn cases(golden: &Golden) -> Vec<(String, Vec<(String, f64)>)> {
     let mut all: Vec<(String, Vec<(String, f64)>)> = Vec::new();
@@ -55,20 +77,15 @@ fn check(file: &str) {
     let golden = Golden::read(&format!("metrics/{file}"));
     for (case, expected) in cases(&golden) {
         let (x, target) = (golden.tensor(&format!("{case}.x")), golden.tensor(&format!("{case}.target")));
-        // One program measures all; metrics of one name come one after another.
-        let metrics: Vec<Arc<dyn Metric>> = expected.iter().map(|(name, _)| metric(name)).collect();
-        let mut meter = Meter::new(|x: &Tensor, _: &Tensor| x.sum(..) * 0.0).metrics(metrics.clone());
+        let metrics = metrics_of(&expected);
+        let mut meter = Meter::new(|x: &Tensor, _: &Tensor| x.sum(..) * 0.0).metrics(metrics);
         for (x, target) in batches(&x, &target) {
             meter.add(&x, &target, x.shape()[0]).unwrap_or_else(|error| panic!("{file} {case}: {error}"));
         }
         let measured = meter.finish().metrics;
-        for (name, value) in &expected {
-            let own =
-                metrics.iter().position(|found| found.config().unwrap() == metric(name).config().unwrap());
-            let own = measured.iter().filter(|value| value.name == metrics[own.unwrap()].name());
-            let nearest =
-                own.map(|found| found.value).min_by(|a, b| (a - value).abs().total_cmp(&(b - value).abs()));
-            assert_agrees(&format!("{file} {case} {name}"), nearest.unwrap(), *value);
+        for (text, value) in &expected {
+            let (_, name) = figure(text);
+            assert_agrees(&format!("{file} {case} {text}"), measured.get(&name).unwrap(), *value);
         }
     }
 }
@@ -94,19 +111,13 @@ fn a_step_measures_the_same() {
     for file in ["multiclass", "binary", "regression"] {
         let golden = Golden::read(&format!("metrics/{file}"));
         let (_, expected) = cases(&golden).into_iter().find(|(case, _)| case == "random").unwrap();
-        let mut names = BTreeSet::new();
-        let expected: Vec<(Arc<dyn Metric>, f64)> = expected
-            .iter()
-            .map(|(name, value)| (metric(name), *value))
-            .filter(|(metric, _)| names.insert(metric.name()))
-            .collect();
         let identity = |scope: &Scope, batch: &Batch| {
             let x = batch.get("input") * scope.parameter("factor", [1], Init::constant(1.0));
             Objective::new(x.square().mean(..)).prediction(&x).target(&batch.get("target"))
         };
         let (x, target) = (golden.tensor("random.x"), golden.tensor("random.target"));
         let builder = StepBuilder::of(identity, Sgd::new(0.0));
-        let builder = builder.metrics(expected.iter().map(|(metric, _)| metric.clone()));
+        let builder = builder.metrics(metrics_of(&expected));
         let mut step = builder.compile_for((&x, &target)).unwrap();
         // Twice: an evaluation begins anew.
         for _ in 0..2 {
@@ -115,23 +126,24 @@ fn a_step_measures_the_same() {
                 evaluation.add((&x, &target)).unwrap();
             }
             let measured = evaluation.finish().unwrap().metrics;
-            for (metric, value) in &expected {
-                assert_agrees(
-                    &format!("{file} {}", metric.name()),
-                    measured.get(&metric.name()).unwrap(),
-                    *value,
-                );
+            for (text, value) in &expected {
+                let (_, name) = figure(text);
+                assert_agrees(&format!("{file} {text}"), measured.get(&name).unwrap(), *value);
             }
         }
         // Over training steps all but those that keep something.
         step.run((&x, &target)).unwrap();
         let trained = step.metrics().unwrap().metrics;
-        for (metric, value) in &expected {
-            match trained.get(&metric.name()) {
-                Some(found) => assert_agrees(&metric.name(), found, *value),
-                None => assert!(
-                    ["auc", "average_precision", "r2", "pearson", "spearman"].contains(&&*metric.name())
-                ),
+        for (text, value) in &expected {
+            let (_, name) = figure(text);
+            match trained.get(&name) {
+                Some(found) => assert_agrees(text, found, *value),
+                None => {
+                    assert!(
+                        ["auc", "average_precision", "r2", "pearson", "spearman"].contains(&&*name),
+                        "{name}"
+                    );
+                }
             }
         }
     }
@@ -179,6 +191,8 @@ fn mistakes_say_what_is_right() {
     assert_eq!(error, "two metrics are called f1; leave one of them out");
     let error = compile(vec![metric("f1:average=binary")]);
     assert!(error.contains("is for two classes, there are 3") && error.contains("macro"), "{error}");
+    let error = compile(vec![metric("top_k:k=20")]);
+    assert!(error.contains("the 20 best of 3 classes"), "{error}");
     let error = compile(vec![metric("r2")]);
     assert!(error.contains("needs predictions and targets f32 of one shape"), "{error}");
     let zeros = Tensor::zeros([4, 2]);
@@ -186,6 +200,72 @@ fn mistakes_say_what_is_right() {
         StepBuilder::new(dense(3), |x: &Tensor, _: &Tensor| x.mean(..), Sgd::new(0.1)).metric(auc());
     let error = builder.compile_for((&x, &zeros)).err().unwrap().to_string();
     assert!(error.contains("one logit f32 for each target") && error.contains("[4, 3]"), "{error}");
+}
+
+/// Settings that change what a figure means stand in its name; defaults leave it alone.
+#[test]
+fn settings_stand_in_names() {
+    use dropforge::metric::{Average, calibration_error, kappa, perplexity, recall, specificity};
+    let names: Vec<String> = vec![
+        f1().name(),
+        f1().threshold(0.5).name(),
+        recall().average(Average::PerClass).name(),
+        specificity().average(Average::Macro).threshold(-1.5).name(),
+        kappa().threshold(0.5).name(),
+        calibration_error().name(),
+        calibration_error().bins(10).name(),
+        perplexity().ignore(3).name(),
+    ];
+    assert_eq!(
+        names,
+        [
+            "f1",
+            "f1_at_0.5",
+            "recall_per_class",
+            "specificity_macro_at_-1.5",
+            "kappa_at_0.5",
+            "calibration_error",
+            "calibration_error_10_bins",
+            "perplexity_without_3"
+        ]
+    );
+    let (x, y) = (Tensor::from([[0.2], [0.7], [0.9]]), Tensor::from([[0.0], [0.0], [1.0]]));
+    let builder = StepBuilder::new(dense(1), mse(), Sgd::new(0.0));
+    let both = builder.metric(f1()).metric(f1().threshold(0.5)).metric(f1().average(Average::PerClass));
+    let measured = both.compile_for((&x, &y)).unwrap().evaluate((&x, &y)).unwrap();
+    assert!(
+        ["f1", "f1_at_0.5", "f1_per_class", "f1_0", "f1_1"].iter().all(|name| measured.get(name).is_some())
+    );
+}
+
+/// Where chance is always right scikit-learn's kappa is 0 / 0; here it is 0.
+#[test]
+fn kappa_of_one_class_is_zero() {
+    let mut meter = Meter::new(cross_entropy()).metrics([metric("kappa")]);
+    meter.add(&Tensor::from([[9.0, 0.0], [9.0, 0.0]]), &Tensor::from([0, 0]), 2).unwrap();
+    assert_eq!(meter.finish().get("kappa"), Some(0.0));
+}
+
+/// What is about classes is not measured of numbers.
+#[test]
+fn metrics_of_classes_refuse_numbers() {
+    let (x, y) = (Tensor::zeros([4, 2]), Tensor::from([[0.0], [1.0], [2.5], [0.0]]));
+    for name in ["accuracy", "f1", "auc", "log_loss", "confusion_matrix"] {
+        let builder = StepBuilder::new(dense(1), mse(), Sgd::new(0.1)).metric(metric(name));
+        let mut step = builder.compile_for((&x, &y)).unwrap();
+        for error in [step.run((&x, &y)).err().unwrap(), step.evaluate((&x, &y)).err().unwrap()] {
+            let error = error.to_string();
+            assert!(error.contains(&format!("sample 2 is 2.5, and the metric {name}")), "{error}");
+        }
+        let mut meter = Meter::new(mse()).metrics([metric(name)]);
+        assert!(meter.add(&y, &y, 4).unwrap_err().to_string().contains("is about classes"));
+        // Of yes and no they are measured whatever the loss; a loss of probabilities takes parts of a yes.
+        let labels = Tensor::from([[0.0], [1.0], [1.0], [0.0]]);
+        step.run((&x, &labels)).unwrap();
+        let builder = StepBuilder::new(dense(1), dropforge::loss::bce_with_logits(), Sgd::new(0.1));
+        let mut step = builder.metric(metric(name)).compile_for((&x, &y)).unwrap();
+        step.run((&x, &Tensor::from([[0.1], [0.9], [0.9], [0.1]]))).unwrap();
+    }
 }
 
 /// Numbers that are no number, and nothing at all, come to no number instead of a panic.

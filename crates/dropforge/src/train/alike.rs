@@ -1,0 +1,143 @@
+//! Samples like those that were trained on: the same fields, and classes by the numbers that they had in training.
+
+use crate::{Error, Result};
+use dropforge_data::{Description, Request, Role, Sample, Source, Stream, TARGET};
+use std::sync::Arc;
+
+/// The samples with their classes as `trained` numbers them, which are told by their names.
+pub(super) fn alike(trained: &Description, samples: Arc<dyn Source>) -> Result<Arc<dyn Source>> {
+    let given = samples.description();
+    for field in &trained.fields {
+        let Some(now) = given.field(&field.name) else { continue };
+        if (now.dtype, &now.shape) != (field.dtype, &field.shape) {
+            return Err(Error::data(format!(
+                "{}: the field \"{}\" is {}{:?}, in training it is {}{:?}",
+                given.name, field.name, now.dtype, now.shape, field.dtype, field.shape
+            )));
+        }
+    }
+    let (Some(known), Some(target)) = (trained.class_names(), given.target()) else { return Ok(samples) };
+    let Some(names) = target.classes() else {
+        return Err(Error::data(format!(
+            "{} has values as targets, the network was trained on classes",
+            given.name
+        )));
+    };
+    if names == known {
+        return Ok(samples);
+    }
+    let numbers = map_classes(names, known).map_err(|error| error.context(&given.name))?;
+    let mut description = given.clone();
+    let place = description.fields.iter().position(|field| field.name == TARGET);
+    if let Some(place) = place {
+        description.fields[place].role = Role::Classes { names: known.to_vec() };
+    }
+    Ok(Arc::new(Renumbered { samples, description, numbers: numbers.into() }))
+}
+
+/// Samples whose classes have other numbers.
+struct Renumbered {
+    samples: Arc<dyn Source>,
+    description: Description,
+    numbers: Arc<[i32]>,
+}
+
+impl Source for Renumbered {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn len(&self) -> Option<usize> {
+        self.samples.len()
+    }
+
+    fn read(&self, request: &Request, sample: &mut Sample) -> dropforge_data::Result<()> {
+        self.samples.read(request, sample)?;
+        renumber(sample, &self.numbers)
+    }
+
+    fn stream(&self, epoch: u64, seed: u64) -> dropforge_data::Result<Box<dyn Stream>> {
+        let stream = self.samples.stream(epoch, seed)?;
+        Ok(Box::new(RenumberedStream { stream, numbers: self.numbers.clone() }))
+    }
+
+    fn class(&self, index: usize) -> Option<i32> {
+        let class = usize::try_from(self.samples.class(index)?).ok()?;
+        self.numbers.get(class).copied()
+    }
+
+    fn origin(&self, index: usize) -> Option<String> {
+        self.samples.origin(index)
+    }
+}
+
+struct RenumberedStream {
+    stream: Box<dyn Stream>,
+    numbers: Arc<[i32]>,
+}
+
+impl Stream for RenumberedStream {
+    fn next(&mut self, sample: &mut Sample) -> dropforge_data::Result<bool> {
+        let there = self.stream.next(sample)?;
+        if there {
+            renumber(sample, &self.numbers)?;
+        }
+        Ok(there)
+    }
+}
+
+fn renumber(sample: &mut Sample, numbers: &[i32]) -> dropforge_data::Result<()> {
+    for class in sample.get::<i32>(TARGET)? {
+        let number = usize::try_from(*class).ok().and_then(|class| numbers.get(class));
+        *class = *number.ok_or_else(|| dropforge_data::Error::new(no_class(*class, numbers.len())))?;
+    }
+    Ok(())
+}
+
+/// Says that a class is none of this many.
+pub(crate) fn no_class(class: i32, count: usize) -> String {
+    format!("there is no class {class}: {count} are known, numbered from 0")
+}
+
+/// For each class the number that the training had for it.
+pub(crate) fn map_classes(names: &[String], known: &[String]) -> Result<Vec<i32>> {
+    let number = |name: &String| known.iter().position(|known| known == name);
+    let unknown: Vec<&str> = names.iter().filter(|name| number(name).is_none()).map(String::as_str).collect();
+    if !unknown.is_empty() {
+        return Err(Error::data(format!(
+            "the network was trained on the classes {}; it does not know {}: give the classes those names (of images, the folders)",
+            some(known.iter().map(String::as_str)),
+            some(unknown.into_iter())
+        )));
+    }
+    Ok(names.iter().filter_map(|name| number(name).map(|number| number as i32)).collect())
+}
+
+/// The first of some names.
+pub(crate) fn some<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    const SHOWN: usize = 8;
+    let more = names.len().saturating_sub(SHOWN);
+    let shown: Vec<&str> = names.take(SHOWN).collect();
+    if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn classes_are_told_by_their_names() {
+        let known = names(&["blue", "red", "green"]);
+        assert_eq!(map_classes(&names(&["blue", "red", "green"]), &known).unwrap(), [0, 1, 2]);
+        assert_eq!(map_classes(&names(&["green", "blue"]), &known).unwrap(), [2, 0]);
+        let message = map_classes(&names(&["Red", "blue"]), &known).unwrap_err().to_string();
+        assert!(message.contains("blue, red, green") && message.contains("does not know Red"), "{message}");
+        let many: Vec<String> = (0..20).map(|i| i.to_string()).collect();
+        let message = map_classes(&names(&["x"]), &many).unwrap_err().to_string();
+        assert!(message.contains("7 and 12 more"), "{message}");
+    }
+}

@@ -75,15 +75,15 @@ fn share((above, below): (f64, f64)) -> f64 {
 }
 
 /// What a metric with this threshold is called, so that several may stand beside each other.
-fn at(name: String, threshold: f32) -> String {
-    if threshold == 0.0 { name } else { format!("{name}_at_{threshold}") }
+fn at(name: String, threshold: Option<f32>) -> String {
+    threshold.filter(|at| *at != 0.0).map_or_else(|| name.clone(), |at| format!("{name}_at_{at}"))
 }
 
 /// One number, and those of the classes if they were asked for, from what a class counts over what it is counted of.
 fn averaged(
     metric: &str,
     average: Average,
-    threshold: f32,
+    threshold: Option<f32>,
     sums: &[Vec<f64>],
     of: fn(Counts) -> (f64, f64),
 ) -> Figures {

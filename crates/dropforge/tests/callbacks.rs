@@ -7,7 +7,8 @@ use dropforge::prelude::*;
 use dropforge::settings::{Context, SettingType, Value};
 use dropforge::step::Evaluation;
 use dropforge::train::{
-    Callback, Control, EpochReport, Fit, Fitted, Monitor, Snapshot, TrainerBuilder, keep_best, reduce_on_plateau, unfreeze,
+    Callback, Control, EpochReport, Fit, Fitted, Monitor, Snapshot, TrainerBuilder, keep_best,
+    reduce_on_plateau, unfreeze,
 };
 use std::path::PathBuf;
 use std::sync::Arc;

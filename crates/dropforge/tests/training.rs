@@ -191,7 +191,7 @@ fn what_does_not_belong_together_is_refused() {
         Sgd::new(0.1),
     );
     for (mut other, parts) in [
-        (build(13, 8, 1), ["model.safetensors: 0.weight", "[12, 2]", "[13, 2]"]),
+        (build(13, 8, 1), ["`model.layers.0.units`", "12", "13"]),
         (build(12, 9, 1), ["state.toml", "batch 8", "9"]),
         (build(12, 8, 2), ["state.toml", "seed 1", "2"]),
         (

@@ -376,5 +376,5 @@ fn probabilities_are_told_from_scores() {
     // What was chosen stays.
     let step = StepBuilder::new(weighed(yes), bce(), Sgd::new(0.0)).metric(f1().threshold(0.99));
     let measured = step.compile_for((&x, &target)).unwrap().evaluate((&x, &target)).unwrap();
-    assert_eq!(measured.get("f1"), Some(0.0));
+    assert_eq!(measured.get("f1_at_0.99"), Some(0.0));
 }

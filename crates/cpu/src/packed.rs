@@ -117,7 +117,7 @@ impl Kept {
     /// What it takes, and where, so that what several kernels share counts once.
     pub(crate) fn place_and_bytes(&self) -> (*const (), usize) {
         // SAFETY: only the length is read, which never changes.
-        let bytes = unsafe { size_of_val(&*self.operand.elements()) };
+        let bytes = unsafe { size_of_val(self.operand.elements()) };
         (Arc::as_ptr(&self.operand).cast(), bytes)
     }
 }

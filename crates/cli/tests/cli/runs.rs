@@ -335,7 +335,14 @@ fn a_signal_ends_training_when_all_is_saved() {
     let folder = Folder::new("signal");
     folder.write("linear.toml", LINEAR);
     let line = "train --model linear.toml --data digits:300 --batch 7 --schedule constant --save-every 1000";
-    for (signal, begun) in [("INT", "epoch 1/"), ("HUP", "epoch 1/"), ("TERM", "\"event\":\"epoch\"")] {
+    // Whoever started the tests may ignore it, as `nohup` does; then so does every child.
+    let ignored = std::fs::read_to_string("/proc/self/status").ok().and_then(|status| {
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?.trim().to_string();
+        u64::from_str_radix(&mask, 16).ok()
+    });
+    let hangs_up = ignored.is_some_and(|mask| mask & 1 == 0);
+    let signals = [("INT", "epoch 1/"), ("HUP", "epoch 1/"), ("TERM", "\"event\":\"epoch\"")];
+    for (signal, begun) in signals.into_iter().filter(|(signal, _)| *signal != "HUP" || hangs_up) {
         let json = if begun.starts_with('"') { "--json" } else { "" };
         let mut command = folder.command(&format!("{line} --epochs 100000 --out {signal} {json}"));
         let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();

@@ -211,7 +211,14 @@ fn weights_that_are_no_numbers_are_said() {
     let mut weights = folder.read(&path);
     let len = weights.len();
     weights[len - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
-    folder.write(&path, weights);
+    folder.write(&path, &weights);
+    let damaged = folder.fail("weights show run");
+    assert!(damaged.contains("1.bias: is damaged or has been changed"), "{damaged}");
+    // A file of somebody else's has no sums of its bytes.
+    let sums = b"dropforge.checksums";
+    let at = weights.windows(sums.len()).position(|part| part == sums).unwrap();
+    weights[at..at + sums.len()].copy_from_slice(b"somebody.else's_own");
+    folder.write(&path, &weights);
     let text = folder.succeed("weights show run");
     assert!(text.contains(", 1 NaN") && text.contains(" to ") && !text.contains("mean NaN"), "{text}");
     let text = folder.succeed("weights diff good.safetensors run");

@@ -1,6 +1,6 @@
 //! What a step takes: named tensors.
 
-use super::input::Given;
+use super::input::Inputs;
 use crate::error::{Error, Result};
 use crate::nn::trace::own_port;
 use crate::tensor::node::{Place, poison};
@@ -292,7 +292,7 @@ impl Fields {
 
     /// The samples of a batch whose fields at `needed` places are there and fit; where each of them is in the batch goes
     /// to `found`.
-    pub fn check(&self, batch: &impl Given, needed: &[usize], found: &mut Vec<usize>) -> Result<usize> {
+    pub fn check(&self, batch: &impl Inputs, needed: &[usize], found: &mut Vec<usize>) -> Result<usize> {
         found.clear();
         let mut samples: Option<usize> = None;
         for &place in needed {

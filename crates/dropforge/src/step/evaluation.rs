@@ -1,7 +1,7 @@
 //! What a network is worth on some data.
 
 use super::batch::Batch;
-use super::input::Given;
+use super::input::Inputs;
 use super::network::Network;
 use crate::error::Result;
 use crate::metric::Figures;
@@ -101,7 +101,7 @@ impl Evaluating<'_> {
     }
 
     /// As [`Evaluating::add`], of a batch whose memory goes back to its loader.
-    pub(crate) fn add_given(&mut self, batch: &impl Given) -> Result<()> {
+    pub(crate) fn add_given(&mut self, batch: &impl Inputs) -> Result<()> {
         self.network.measure(batch)
     }
 

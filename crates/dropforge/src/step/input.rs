@@ -51,7 +51,7 @@ impl Input<'_> {
 }
 
 /// What a program can be run on: named fields, wherever their elements are.
-pub(crate) trait Given {
+pub(crate) trait Inputs {
     /// The names, in order.
     fn names(&self) -> impl Iterator<Item = &str>;
 
@@ -62,7 +62,7 @@ pub(crate) trait Given {
     fn input(&self, place: usize, runtime: &Runtime) -> Result<Input<'_>>;
 }
 
-impl Given for Batch {
+impl Inputs for Batch {
     fn names(&self) -> impl Iterator<Item = &str> {
         Batch::names(self)
     }

@@ -1,7 +1,7 @@
 //! Batches of a loader as batches of a step, in the same memory.
 
 use super::batch::Batch;
-use super::input::{Given, Input};
+use super::input::{Input, Inputs};
 use crate::error::{Error, Result};
 use crate::nn::trace::own_port;
 use crate::tensor::{Runtime, Tensor};
@@ -92,7 +92,7 @@ impl Feed {
     }
 }
 
-impl Given for Feed {
+impl Inputs for Feed {
     fn names(&self) -> impl Iterator<Item = &str> {
         self.description.iter().flat_map(|about| &about.fields).map(|field| field.name.as_str())
     }

@@ -4,7 +4,7 @@ use super::Compilation;
 use super::batch::{Batch, Fields, IntoSample, TARGET};
 use super::build::{Compiled, Recipe, Traced, hyper_values, trace_evaluate, trace_predict};
 use super::evaluation::Evaluation;
-use super::input::{Given, Input, emptied};
+use super::input::{Input, Inputs, emptied};
 use super::kept::Kept;
 use super::precision::Precision;
 use super::programs::Programs;
@@ -336,12 +336,12 @@ impl Network {
     }
 
     /// The number of samples of a batch to train on whose fields are there and fit.
-    pub(super) fn check_training(&mut self, batch: &impl Given) -> Result<usize> {
+    pub(super) fn check_training(&mut self, batch: &impl Inputs) -> Result<usize> {
         some(self.fields.check(batch, &self.all, &mut self.found)?)
     }
 
     /// The number of samples of a batch to evaluate whose fields are there and fit.
-    pub(super) fn check(&mut self, batch: &impl Given) -> Result<usize> {
+    pub(super) fn check(&mut self, batch: &impl Inputs) -> Result<usize> {
         some(self.fields.check(batch, &self.measured, &mut self.found)?)
     }
 
@@ -349,7 +349,7 @@ impl Network {
     pub(super) fn run(
         &self,
         compiled: &mut Compiled,
-        batch: &impl Given,
+        batch: &impl Inputs,
         settings: &[(String, f64)],
         samples: usize,
         outputs: &mut Vec<BufferRef>,
@@ -409,7 +409,7 @@ impl Network {
     }
 
     /// Adds a batch to an evaluation.
-    pub(super) fn measure(&mut self, batch: &impl Given) -> Result<()> {
+    pub(super) fn measure(&mut self, batch: &impl Inputs) -> Result<()> {
         let samples = self.check(batch)?;
         let mut compiled = match self.evaluate.take(samples) {
             Some(compiled) => compiled,

@@ -6,7 +6,7 @@ use super::builder::StepBuilder;
 use super::change::Changes;
 use super::check::written_states_are_used;
 use super::evaluation::{Evaluating, Evaluation};
-use super::input::Given;
+use super::input::Inputs;
 use super::network::{Network, gone};
 use super::outcome::Outcome;
 use super::programs::Programs;
@@ -100,7 +100,7 @@ impl Step {
         self.train_on(&batch.into())
     }
 
-    pub(crate) fn train_on(&mut self, batch: &impl Given) -> Result<Outcome> {
+    pub(crate) fn train_on(&mut self, batch: &impl Inputs) -> Result<Outcome> {
         let samples = self.network.check_training(batch)?;
         self.load(samples)?;
         self.updates.read_hyperparameters(&mut self.settings, &mut self.values);
@@ -490,7 +490,7 @@ impl Step {
     }
 
     /// The number of samples of a batch that fits.
-    pub(super) fn check_batch(&mut self, batch: &impl Given) -> Result<usize> {
+    pub(super) fn check_batch(&mut self, batch: &impl Inputs) -> Result<usize> {
         self.network.check_training(batch)
     }
 

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! NAME is one of tinycnn, tinycnn-adam, mlp, lenet, catsdogs, resnet18-b32, resnet18-b512 and gpt-char. Prints one
-//! line of JSON: the workload, the steps per second, the first loss and the last one; the adapter's name goes to standard
-//! error. `CUBECL_WGPU_DEFAULT_DEVICE` (say, `DiscreteGpu(0)` or `Cpu`) chooses among adapters.
+//! line of JSON: the workload, the steps per second, the first loss and the last one; the adapter's name goes to
+//! standard error. `CUBECL_WGPU_DEFAULT_DEVICE` (say, `DiscreteGpu(0)` or `Cpu`) chooses among adapters.
 //!
 //! As in `dropforge bench`, each step takes its batch from the host, every parameter trains, and the loss is read back
 //! every ten steps. The clock starts after at least five steps and two seconds, when burn has chosen its kernels.

@@ -1,5 +1,6 @@
-//! What watching costs: epochs of a small network in turns, with nothing beside them, with what stands out looked for after every
-//! step, and with event files for TensorBoard as well. `cargo run --release -p dropforge-cli --example overhead`
+//! What watching costs: epochs of a small network in turns, with nothing beside them, with what stands out looked for
+//! after every step, and with event files for TensorBoard as well.
+//! `cargo run --release -p dropforge-cli --example overhead`
 
 use dropforge::prelude::*;
 use dropforge::run::tensorboard;

@@ -76,7 +76,8 @@ pub struct Machine {
 
 #[derive(Args)]
 pub struct DataArgs {
-    /// `digits`, `mnist:DIR`, `folder:DIR` with one folder of images per class, `table:FILE?target=COLUMN`; `list data` has all
+    /// `digits`, `mnist:DIR`, `folder:DIR` with one folder of images per class, `table:FILE?target=COLUMN`; `list data`
+    /// has all
     #[arg(long, value_name = "DATA")]
     pub data: Option<String>,
     /// Fetch MNIST first if its files are not there
@@ -133,7 +134,8 @@ pub struct Train {
     /// Measure and save the plain mean of the weights from so many epochs on
     #[arg(long, value_name = "EPOCHS", allow_negative_numbers = true)]
     pub swa_start: Option<f64>,
-    /// What products, convolutions and attention compute in: f32, bf16, f16, or auto for what is fastest here [default: f32]
+    /// What products, convolutions and attention compute in: f32, bf16, f16, or auto for what is fastest here [default:
+    /// f32]
     #[arg(long, value_name = "NAME")]
     pub precision: Option<String>,
     /// What is measured, see `dropforge list metrics` [default: what suits the targets]
@@ -172,10 +174,12 @@ pub struct Train {
     /// Where initial weights, the order of samples and dropout come from [default: 0]
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,
-    /// The figure by which epochs are compared, such as val_f1: its best weights are kept for --best, and --patience watches it
+    /// The figure by which epochs are compared, such as val_f1: its best weights are kept for --best, and --patience
+    /// watches it
     #[arg(long, value_name = "FIGURE")]
     pub monitor: Option<String>,
-    /// Keep the weights of the best epoch by this figure, such as val_accuracy [default: that of --monitor, or val_loss], for --best
+    /// Keep the weights of the best epoch by this figure, such as val_accuracy [default: that of --monitor, or
+    /// val_loss], for --best
     #[arg(long, value_name = "FIGURE", num_args = 0..=1, default_missing_value = "")]
     pub keep_best: Option<String>,
     /// Stop when the figure of --monitor (or val_loss) has not become better for so many epochs
@@ -223,18 +227,19 @@ pub struct Train {
     /// One step of training and one of validation, to see that all fits; no run is written
     #[arg(long, conflicts_with_all = ["resume", "out", "dry_run"])]
     pub fast_dev_run: bool,
-    /// Print the settings as they are resolved, the layers, the memory of a step and the time that training will take; no run is
-    /// written
+    /// Print the settings as they are resolved, the layers, the memory of a step and the time that training will take;
+    /// no run is written
     #[arg(long, conflicts_with_all = ["resume", "out"])]
     pub dry_run: bool,
-    /// Look for numbers that are none after every step, and name the operation, layer and line that made the first; slow
+    /// Look for numbers that are none after every step, and name the operation, layer and line that made the first;
+    /// slow
     #[arg(long)]
     pub detect_anomaly: bool,
     /// Also write event files for TensorBoard, into the folder `tensorboard` of the run
     #[arg(long)]
     pub tensorboard: bool,
-    /// Also record norms and histograms of weights, gradients and updates of each layer in the run, at the end of each epoch or
-    /// after every so many steps; a report shows them
+    /// Also record norms and histograms of weights, gradients and updates of each layer in the run, at the end of each
+    /// epoch or after every so many steps; a report shows them
     #[arg(long, value_name = "STEPS", num_args = 0..=1, default_missing_value = "0")]
     pub record_layers: Option<u64>,
     /// Also write a trace of steps and kernels, which Chrome (chrome://tracing) and Perfetto show
@@ -314,7 +319,8 @@ pub struct Sample {
 
 #[derive(Args)]
 pub struct List {
-    /// layers, losses, optimizers, schedules, initialisers, models, metrics, callbacks, data, transforms, or settings; all without it
+    /// layers, losses, optimizers, schedules, initialisers, models, metrics, callbacks, data, transforms, or settings;
+    /// all without it
     #[arg(value_name = "KIND")]
     pub kind: Option<String>,
     /// Print one JSON object per line instead of text
@@ -330,7 +336,8 @@ pub struct Runs {
     /// Folder that holds runs
     #[arg(value_name = "DIR", default_value = "runs")]
     pub folder: PathBuf,
-    /// What to sort by: name, saved, epochs, steps, or a figure such as val_accuracy; a `-` in front turns the order around
+    /// What to sort by: name, saved, epochs, steps, or a figure such as val_accuracy; a `-` in front turns the order
+    /// around
     #[arg(long, value_name = "COLUMN", default_value = "name", allow_hyphen_values = true)]
     pub sort: String,
     /// Only runs whose setting has this value, such as optimizer.type=adam; may be given several times
@@ -377,8 +384,8 @@ pub enum RunsAction {
 
 #[derive(Args)]
 pub struct Sweep {
-    /// File that says what is tried: `args`, words for `dropforge train`; `monitor`, what is best; `[space]`, settings with a
-    /// list of values, or a range { low, high, log }
+    /// File that says what is tried: `args`, words for `dropforge train`; `monitor`, what is best; `[space]`, settings
+    /// with a list of values, or a range { low, high, log }
     #[arg(value_name = "SPACE.toml")]
     pub space: PathBuf,
     /// So many trials with values that are drawn, instead of all combinations
@@ -415,7 +422,8 @@ pub struct Dashboard {
     /// Address to listen on; one that others reach is only answered to who has the token
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     pub listen: IpAddr,
-    /// What others have to say, as `?token=` of the first address or `Authorization: Bearer` [default: drawn, where others may ask]
+    /// What others have to say, as `?token=` of the first address or `Authorization: Bearer` [default: drawn, where
+    /// others may ask]
     #[arg(long, value_name = "TEXT")]
     pub token: Option<String>,
     /// Port; 0 takes any that is free
@@ -442,8 +450,8 @@ pub struct Plot {
     /// Folder of the run
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
-    /// loss, lr, speed, confusion, roc, pr, calibration, scatter, residuals, errors, qq, classes, network, kernels, memory, blocks, a
-    /// metric; of recorded layers gradients, updates, weights:NAME and gradients:NAME
+    /// loss, lr, speed, confusion, roc, pr, calibration, scatter, residuals, errors, qq, classes, network, kernels,
+    /// memory, blocks, a metric; of recorded layers gradients, updates, weights:NAME and gradients:NAME
     #[arg(long, value_name = "FIGURE")]
     pub what: String,
     /// SVG file to write, or PNG where the command is built with --features png [default: SVG on standard output]
@@ -468,7 +476,8 @@ pub struct Eval {
     /// Pass over samples that cannot be read, and count them [default: as in training]
     #[arg(long)]
     pub skip_corrupt: bool,
-    /// Measure by this loss, see `dropforge list losses` [default: that of the training; of an imported network what suits the targets]
+    /// Measure by this loss, see `dropforge list losses` [default: that of the training; of an imported network what
+    /// suits the targets]
     #[arg(long, value_name = "NAME")]
     pub loss: Option<String>,
     /// Measure these, see `dropforge list metrics` [default: those of the training, or what suits the targets]
@@ -495,7 +504,8 @@ pub struct Predict {
     /// Take the best weights, which training with --keep-best has kept, instead of the last
     #[arg(long)]
     pub best: bool,
-    /// The test samples of a data set instead: a row of all probabilities for each, as CSV or, with --json, as JSON lines
+    /// The test samples of a data set instead: a row of all probabilities for each, as CSV or, with --json, as JSON
+    /// lines
     #[arg(long, value_name = "DATA", conflicts_with = "images")]
     pub data: Option<String>,
     #[command(flatten)]
@@ -687,7 +697,8 @@ pub struct Bench {
     /// Afterwards, take the time of each kernel and print it
     #[arg(long, conflicts_with = "json")]
     pub profile: bool,
-    /// Afterwards, take the time of each kernel and write it as a trace, which Chrome (chrome://tracing) and Perfetto show
+    /// Afterwards, take the time of each kernel and write it as a trace, which Chrome (chrome://tracing) and Perfetto
+    /// show
     #[arg(long, value_name = "FILE.json", conflicts_with = "inference")]
     pub trace: Option<PathBuf>,
     /// Scale gradients so that their global norm is at most this
@@ -697,7 +708,8 @@ pub struct Bench {
 
 #[derive(Args)]
 pub struct Explain {
-    /// A built-in model, a .toml or .json file that lists layers, or a run, packed or not: then its prediction is printed
+    /// A built-in model, a .toml or .json file that lists layers, or a run, packed or not: then its prediction is
+    /// printed
     #[arg(value_name = "MODEL or RUN", default_value = "lenet")]
     pub model: String,
     /// Of a run: print its evaluation, with loss and metrics, instead of its prediction

@@ -148,7 +148,8 @@ fn predictions(
     Ok(())
 }
 
-/// One batch of random inputs with their targets, the same each time; on a GPU it stays there, as those of the peers do.
+/// One batch of random inputs with their targets, the same each time; on a GPU it stays there, as those of the peers
+/// do.
 fn data(task: &Task, samples: usize, runtime: &Runtime) -> Outcome<Batch> {
     let (inputs, targets) = task.data(samples);
     runtime.evaluate(&[&inputs, &targets])?;

@@ -29,8 +29,8 @@ impl Testing {
         Testing { spec, source, part, skipping }
     }
 
-    /// The samples to measure on. As in training, the next one that can be read takes the place of one that cannot be, if that is to
-    /// be so.
+    /// The samples to measure on. As in training, the next one that can be read takes the place of one that cannot be,
+    /// if that is to be so.
     pub fn measured(&self) -> Arc<dyn Source> {
         self.skipping.as_ref().map_or_else(|| self.source.clone(), |skipping| skipping.clone())
     }
@@ -68,7 +68,8 @@ pub fn for_testing(trained: &Trained, run: &Path, args: &DataArgs, skip_corrupt:
     opened(trained, run, args, skip_corrupt, trained.inputs())
 }
 
-/// As [`for_testing`], to predict from: what other tables have in the column of the target, empty cells included, is not looked at.
+/// As [`for_testing`], to predict from: what other tables have in the column of the target, empty cells included, is
+/// not looked at.
 pub fn for_predicting(trained: &Trained, run: &Path, args: &DataArgs) -> Outcome<Testing> {
     let mut inputs = trained.inputs().clone();
     if let Some(description) = &mut inputs.description

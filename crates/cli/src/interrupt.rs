@@ -13,9 +13,9 @@ static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 /// What a process gives that Ctrl-C ends.
 const INTERRUPTED: i32 = 130;
 
-/// The flag, one for the process, that is set when the user or the system asks it to end (SIGINT, SIGTERM, and SIGHUP when
-/// its terminal is gone, but none that is ignored, as by `nohup`; on Windows Ctrl-C, Ctrl-Break, and that the window
-/// closes). Asking twice ends it at once.
+/// The flag, one for the process, that is set when the user or the system asks it to end (SIGINT, SIGTERM, and SIGHUP
+/// when its terminal is gone, but none that is ignored, as by `nohup`; on Windows Ctrl-C, Ctrl-Break, and that the
+/// window closes). Asking twice ends it at once.
 pub fn flag() -> Arc<AtomicBool> {
     let mut is_first = false;
     let flag = FLAG.get_or_init(|| {
@@ -31,8 +31,8 @@ pub fn flag() -> Arc<AtomicBool> {
     flag.clone()
 }
 
-/// Sets the flag when the process that leads this one asks for it, by a byte on standard input, or is gone, by its end. If it goes
-/// after it has asked, it was itself asked twice, and this process ends at once.
+/// Sets the flag when the process that leads this one asks for it, by a byte on standard input, or is gone, by its end.
+/// If it goes after it has asked, it was itself asked twice, and this process ends at once.
 pub fn follow(flag: &Arc<AtomicBool>) {
     let flag = flag.clone();
     thread::spawn(move || {
@@ -101,8 +101,8 @@ mod windows {
         fn SetConsoleCtrlHandler(handler: Option<unsafe extern "system" fn(u32) -> i32>, add: i32) -> i32;
     }
 
-    /// Says whether the event has been dealt with; if not, the handler before it ends the process. Windows calls it in a thread of
-    /// its own, so that it may do what any thread may.
+    /// Says whether the event has been dealt with; if not, the handler before it ends the process. Windows calls it in
+    /// a thread of its own, so that it may do what any thread may.
     unsafe extern "system" fn asked(event: u32) -> i32 {
         let Some(flag) = FLAG.get() else { return 0 };
         let first = !flag.swap(true, Ordering::SeqCst);
@@ -113,8 +113,8 @@ mod windows {
     }
 
     pub fn watch() {
-        // SAFETY: the handler has the signature that Windows asks for, stays for as long as the process, and touches nothing but an
-        // atomic behind a reference that is never dropped.
+        // SAFETY: the handler has the signature that Windows asks for, stays for as long as the process, and touches
+        // nothing but an atomic behind a reference that is never dropped.
         unsafe { SetConsoleCtrlHandler(Some(asked), 1) };
     }
 }

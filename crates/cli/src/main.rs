@@ -108,7 +108,8 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// A mistake in arguments as one line: what is wrong and what would be right; the rest of the message repeats the usage.
+/// A mistake in arguments as one line: what is wrong and what would be right; the rest of the message repeats the
+/// usage.
 fn mistake(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let said = text.split("\nUsage:").next().unwrap_or_default().split("\nFor more information").next();

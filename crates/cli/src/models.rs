@@ -21,8 +21,8 @@ pub fn is_list(text: &str) -> bool {
     matches!(extension.as_deref(), Some("toml" | "json"))
 }
 
-/// The model that a word stands for, with inputs of this shape or the usual ones. A list of layers does not say whether it takes
-/// numbers or tokens: what fits is taken.
+/// The model that a word stands for, with inputs of this shape or the usual ones. A list of layers does not say whether
+/// it takes numbers or tokens: what fits is taken.
 pub fn look(text: &str, input: Option<&str>, classes: usize) -> Outcome<Looked> {
     let model = ModelSpec::parse(text)?;
     let extents = match input {

@@ -73,8 +73,8 @@ impl Wrong {
     }
 }
 
-/// The images of a folder, those in folders below included, in the order of their names; or a single file, which is looked
-/// at when it is read.
+/// The images of a folder, those in folders below included, in the order of their names; or a single file, which is
+/// looked at when it is read.
 fn collect(path: &Path, images: &mut Vec<PathBuf>) -> Outcome {
     if !path.is_dir() {
         images.push(path.into());

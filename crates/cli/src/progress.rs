@@ -57,8 +57,8 @@ pub fn seconds_left(progress: &Progress<'_>, epochs: u64, batch: usize) -> f64 {
     samples / progress.samples_per_s.max(1e-9)
 }
 
-/// The line, of at most so many characters: metrics are left out first, the last one first, then the bar gets shorter, then the
-/// end is left out.
+/// The line, of at most so many characters: metrics are left out first, the last one first, then the bar gets shorter,
+/// then the end is left out.
 fn text(shown: &Shown, most: usize) -> String {
     let start = format!("epoch {}/{} ", shown.epoch, shown.epochs);
     let mut rest = String::new();

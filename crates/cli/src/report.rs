@@ -67,8 +67,8 @@ pub fn plot(args: &Plot) -> Outcome {
     }
 }
 
-/// What there is to know of a run. What cannot be found out is noted, not an error: the finished epochs are worth seeing
-/// even if the data are gone.
+/// What there is to know of a run. What cannot be found out is noted, not an error: the finished epochs are worth
+/// seeing even if the data are gone.
 fn read(run: &Path, data: &DataArgs, machine: &Machine, wanted: impl Fn(&[&str]) -> bool) -> Outcome<Parts> {
     let name =
         run.file_name().map_or_else(|| run.display().to_string(), |name| name.to_string_lossy().into());
@@ -167,7 +167,8 @@ fn of_step(config: &RunConfig, data: &OpenData, runtime: &Runtime, parts: &mut P
     Ok(())
 }
 
-/// Samples of each class that were trained on; `None` where the targets are no classes, or reading all of them takes long.
+/// Samples of each class that were trained on; `None` where the targets are no classes, or reading all of them takes
+/// long.
 fn trained_classes(data: &OpenData, trainer: &Trainer) -> Option<Vec<u64>> {
     let classes = data.inputs.classes.len();
     let loader = trainer.batches(&data.train).ok().filter(|_| classes > 0)?;
@@ -183,7 +184,8 @@ fn trained_classes(data: &OpenData, trainer: &Trainer) -> Option<Vec<u64>> {
     Some(counts)
 }
 
-/// Makes a few steps, of which nothing is kept, to see how long kernels take. What cannot be trained on any more is no error here.
+/// Makes a few steps, of which nothing is kept, to see how long kernels take. What cannot be trained on any more is no
+/// error here.
 fn time(data: &OpenData, trainer: &mut Trainer) -> Outcome {
     let loader = trainer.batches(&data.train).map_err(|error| error.to_string())?;
     let started = Instant::now();

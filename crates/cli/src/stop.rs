@@ -1,4 +1,5 @@
-//! The wish that a run in another process should end: a file in its folder, which whoever trains looks for now and then.
+//! The wish that a run in another process should end: a file in its folder, which whoever trains looks for now and
+//! then.
 
 use dropforge::run::STOP;
 use dropforge::train::{Callback, Control};

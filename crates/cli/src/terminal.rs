@@ -35,8 +35,8 @@ mod unix {
 
     pub fn columns() -> Option<usize> {
         let mut size = Size::default();
-        // SAFETY: the request writes a structure of this layout, which outlives the call; a file that is no terminal, or a
-        // system that does not know the request, gives an error and writes nothing.
+        // SAFETY: the request writes a structure of this layout, which outlives the call; a file that is no terminal,
+        // or a system that does not know the request, gives an error and writes nothing.
         let answer = unsafe { ioctl(STANDARD_ERROR, SIZE, &raw mut size) };
         (answer == 0 && size.columns > 0).then_some(size.columns.into())
     }

@@ -74,8 +74,8 @@ impl Callback for Timeline {
     }
 }
 
-/// Writes a trace: the kernels of one step, each as long as it takes in the mean, the memory of intermediate values meanwhile, and
-/// what the host did.
+/// Writes a trace: the kernels of one step, each as long as it takes in the mean, the memory of intermediate values
+/// meanwhile, and what the host did.
 pub fn write(
     file: &OutputFile<'_>,
     kernels: &[StepKernel],

@@ -1,4 +1,5 @@
-//! `train --tui`: training on a full screen of the terminal: curves, rates, memory, where the time goes. `q` ends it, saved.
+//! `train --tui`: training on a full screen of the terminal: curves, rates, memory, where the time goes. `q` ends it,
+//! saved.
 
 use crate::output::{Outcome, count, duration};
 use crate::progress::seconds_left;
@@ -22,7 +23,8 @@ const REDRAW: Duration = Duration::from_millis(100);
 const MOST_POINTS: usize = 600;
 /// Lines of what stands out.
 const MOST_NOTES: usize = 3;
-/// Fewer lines than this have no room for more than curves, fewer columns none for rates beside epochs or a whole line of progress.
+/// Fewer lines than this have no room for more than curves, fewer columns none for rates beside epochs or a whole line
+/// of progress.
 const FEW_LINES: u16 = 20;
 const FEW_COLUMNS: u16 = 60;
 /// Losses whose largest is more times the smallest than this are drawn by their logarithms.
@@ -289,7 +291,8 @@ fn show_curves(frame: &mut Frame<'_>, area: Rect, view: &View) {
     };
     let (x, y) = (ends(|point| point.0), ends(|point| point.1));
     let sets = vec![line(TRAINING, &training), line(VALIDATION, &validation)];
-    // What is which stands in the title: a legend would lie over the curves, and is left out where there is little room.
+    // What is which stands in the title: a legend would lie over the curves, and is left out where there is little
+    // room.
     let title = Line::from(vec![
         Span::raw("loss of "),
         Span::styled("training", Style::new().fg(TRAINING)),

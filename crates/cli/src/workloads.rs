@@ -1,5 +1,5 @@
-//! The standard workloads of `dropforge bench`: networks, optimizers, shapes and sizes of batches, the same as those of the
-//! peers they are compared with.
+//! The standard workloads of `dropforge bench`: networks, optimizers, shapes and sizes of batches, the same as those of
+//! the peers they are compared with.
 
 use dropforge::init::Init;
 use dropforge::loss::{Loss, cross_entropy, mse};
@@ -173,8 +173,8 @@ fn tabular(classes: usize) -> Sequential {
     hidden().push(hidden()).push(dense(classes))
 }
 
-/// Depthwise separable convolutions (Howard et al.: MobileNets, 2017) for small images: width 32 at the start, 512 at the
-/// end.
+/// Depthwise separable convolutions (Howard et al.: MobileNets, 2017) for small images: width 32 at the start, 512 at
+/// the end.
 fn mobilenet(classes: usize) -> Sequential {
     let mut net = seq![conv(32, 3).padding(1).bias(false), batch_norm(), relu()];
     let mut inputs = 32;
@@ -188,8 +188,8 @@ fn mobilenet(classes: usize) -> Sequential {
     net.push(global_avg_pool()).push(dense(classes))
 }
 
-/// 3×3 convolutions with batch norm in four stages that end in a pool each (Simonyan and Zisserman: Very deep convolutional
-/// networks, 2014), for small images.
+/// 3×3 convolutions with batch norm in four stages that end in a pool each (Simonyan and Zisserman: Very deep
+/// convolutional networks, 2014), for small images.
 fn vgg(classes: usize) -> Sequential {
     let mut net = sequential();
     for (channels, count) in [(64, 1), (128, 1), (256, 2), (512, 2)] {
@@ -201,8 +201,8 @@ fn vgg(classes: usize) -> Sequential {
     net.push(flatten()).push(dense(512)).push(relu()).push(dense(classes))
 }
 
-/// ResNet-50 (He et al.: Deep residual learning for image recognition, 2016), with the stride of a stage in its first 3×3
-/// convolution, for images of 224×224. 25.6 million parameters with 1000 classes.
+/// ResNet-50 (He et al.: Deep residual learning for image recognition, 2016), with the stride of a stage in its first
+/// 3×3 convolution, for images of 224×224. 25.6 million parameters with 1000 classes.
 fn resnet50(classes: usize) -> Sequential {
     let mut net =
         seq![unbiased(64, 7).stride(2).padding(3), batch_norm(), relu(), max_pool(3).stride(2).padding(1)];
@@ -234,8 +234,8 @@ fn bottleneck(channels: usize, stride: usize, changes: bool) -> Box<dyn Layer> {
     Box::new(around.shortcut(seq![unbiased(4 * channels, 1).stride(stride), batch_norm()]))
 }
 
-/// A convolution without bias that starts as torchvision's residual networks do: normal, with the variance 2 / fan out. A
-/// batch norm follows, so that smaller weights would learn faster.
+/// A convolution without bias that starts as torchvision's residual networks do: normal, with the variance 2 / fan out.
+/// A batch norm follows, so that smaller weights would learn faster.
 fn unbiased(channels: usize, kernel: usize) -> Conv {
     let fan_out = channels * kernel * kernel;
     conv(channels, kernel).bias(false).weight_init(Init::normal(0.0, (2.0 / fan_out as f32).sqrt()))

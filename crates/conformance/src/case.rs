@@ -12,11 +12,12 @@
 //! expect "y" = [0, nan, 2]
 //! ```
 //!
-//! Elements stand in a list or come from `uniform(seed, low, high)` or `integers(seed, low, high)` (both ends included),
-//! which take the words of Philox with key `(seed, 0)`; floats are rounded to their type. `state` and `hyper` lines give the other ports, `expect state` the
-//! states after the run. `differentiate "loss" by "x", "w"` appends gradients to the program, as outputs `gradient x` and
-//! `gradient w`; `not smooth` behind it says that finite differences make no sense. Everything else that a case does not
-//! name is an error, as is an output without an expectation.
+//! Elements stand in a list or come from `uniform(seed, low, high)` or `integers(seed, low, high)` (both ends
+//! included), which take the words of Philox with key `(seed, 0)`; floats are rounded to their type. `state` and
+//! `hyper` lines give the other ports, `expect state` the states after the run. `differentiate "loss" by "x", "w"`
+//! appends gradients to the program, as outputs `gradient x` and `gradient w`; `not smooth` behind it says that finite
+//! differences make no sense. Everything else that a case does not name is an error, as is an output without an
+//! expectation.
 
 use dropforge_ir::gradient::append_gradients;
 use dropforge_ir::interpret::Numbers;

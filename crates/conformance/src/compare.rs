@@ -2,8 +2,8 @@
 
 use dropforge_ir::interpret::Numbers;
 
-/// What is different between `got` and `expected`, or nothing. An element may differ by `tolerance` times the larger of 1
-/// and the expected value; infinities and NaN have to be the same, the sign of zero is not looked at.
+/// What is different between `got` and `expected`, or nothing. An element may differ by `tolerance` times the larger of
+/// 1 and the expected value; infinities and NaN have to be the same, the sign of zero is not looked at.
 pub fn compare(expected: &Numbers, got: &Numbers, tolerance: f64) -> Option<String> {
     if expected.ty() != got.ty() {
         return Some(format!("is {}, expected {}", got.ty(), expected.ty()));

@@ -23,9 +23,9 @@ pub fn check_gradients(case: &Case) -> Result<(), String> {
     compare_derivatives(given, gradients, 60, false).map(|_| ())
 }
 
-/// Compares the gradients of random programs with finite differences, in some elements of each array. Whole numbers, which
-/// may be compared exactly and so sit on kinks, elements where differences do not settle, and programs with halves, whose
-/// constants are too coarse, are left out.
+/// Compares the gradients of random programs with finite differences, in some elements of each array. Whole numbers,
+/// which may be compared exactly and so sit on kinks, elements where differences do not settle, and programs with
+/// halves, whose constants are too coarse, are left out.
 ///
 /// # Panics
 /// With the seed and the program, if a derivative differs or hardly any could be compared.

@@ -1,7 +1,7 @@
 //! Windows, slices and paddings of any geometry, huge ones included, on a device against the interpreter.
 //!
-//! What the shape rules refuse is refused; everything else must neither overflow nor read beside its arguments, whatever a model
-//! file says. Images are small, so that a geometry that is let through is quick to compute.
+//! What the shape rules refuse is refused; everything else must neither overflow nor read beside its arguments,
+//! whatever a model file says. Images are small, so that a geometry that is let through is quick to compute.
 
 use crate::compare::report;
 use crate::dice::Dice;
@@ -102,8 +102,8 @@ fn check(device: &dyn Device, op: &Op, types: &[ValueType], dice: &mut Dice) -> 
     Ok(())
 }
 
-/// A number of any size: mostly small, sometimes near a power of two, sometimes one whose multiples wrap around to small
-/// numbers.
+/// A number of any size: mostly small, sometimes near a power of two, sometimes one whose multiples wrap around to
+/// small numbers.
 fn any(dice: &mut Dice, usual: usize) -> usize {
     match dice.below(10) {
         0..6 => dice.between(0, usual),

@@ -31,8 +31,8 @@ pub fn check_random(device: &dyn Device, seeds: Range<u64>) {
     check_samples(device, seeds.map(|seed| (seed, generate(seed))));
 }
 
-/// As [`check_random`], for the programs with products, brought to mixed precision in this half type. Gives how many there
-/// were.
+/// As [`check_random`], for the programs with products, brought to mixed precision in this half type. Gives how many
+/// there were.
 ///
 /// # Panics
 /// As [`check_random`].

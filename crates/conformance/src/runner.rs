@@ -33,9 +33,9 @@ impl Exception {
     }
 }
 
-/// Runs every case of the repository on a device, or those whose names hold what the environment variable `DROPFORGE_CASES`
-/// says. Each runs twice from the same states, with inputs from the host and
-/// from the device, and has to give the same bits.
+/// Runs every case of the repository on a device, or those whose names hold what the environment variable
+/// `DROPFORGE_CASES` says. Each runs twice from the same states, with inputs from the host and from the device, and has
+/// to give the same bits.
 ///
 /// # Panics
 /// With a report, if a case fails, cannot be read, or an exception covers no case.
@@ -43,14 +43,14 @@ pub fn check_all(device: &dyn Device, exceptions: &[Exception]) {
     check(device, exceptions, None);
 }
 
-/// [`check_all`] for one of several ways in which a device prints the same kernels: a way by number, which takes another share of
-/// the cases than its neighbours do where [`thinned`] leaves some out.
+/// [`check_all`] for one of several ways in which a device prints the same kernels: a way by number, which takes
+/// another share of the cases than its neighbours do where [`thinned`] leaves some out.
 pub fn check_share(device: &dyn Device, way: usize) {
     check(device, &[], Some(way));
 }
 
-/// Every n-th of a list, from its element number `way` modulo n, where the environment variable `DROPFORGE_THIN` is n: for checks
-/// in which several ways go through the same list and each is slow. Without the variable, all of it.
+/// Every n-th of a list, from its element number `way` modulo n, where the environment variable `DROPFORGE_THIN` is n:
+/// for checks in which several ways go through the same list and each is slow. Without the variable, all of it.
 ///
 /// # Panics
 /// The variable is not a whole number from 1.
@@ -124,8 +124,8 @@ pub fn quietly<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String>
     })
 }
 
-/// Outputs and then states after two runs from the same states, the first with inputs on the host, the second with inputs
-/// on the device.
+/// Outputs and then states after two runs from the same states, the first with inputs on the host, the second with
+/// inputs on the device.
 pub fn run_twice(
     device: &dyn Device,
     program: &dropforge_ir::Program,

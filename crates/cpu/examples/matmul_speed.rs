@@ -1,5 +1,5 @@
-//! Measures matrix products and attention at the sizes of the example models, on one thread and on two; and predictions of dense
-//! layers with their weights as they come and packed before.
+//! Measures matrix products and attention at the sizes of the example models, on one thread and on two; and predictions
+//! of dense layers with their weights as they come and packed before.
 //!
 //! `cargo run --release -p dropforge-cpu --example matmul_speed [part of a name]`
 

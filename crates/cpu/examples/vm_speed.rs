@@ -1,7 +1,7 @@
 //! Times the block machine on the loop kernels that decide training speed.
 //!
-//! `cargo run --release -p dropforge-cpu --example vm_speed [threads [part of a name]]`. Other work on the machine disturbs it: every figure is
-//! the best of many runs.
+//! `cargo run --release -p dropforge-cpu --example vm_speed [threads [part of a name]]`. Other work on the machine
+//! disturbs it: every figure is the best of many runs.
 
 use dropforge_cpu::memory::AlignedBuffer;
 use dropforge_cpu::pool::Pool;

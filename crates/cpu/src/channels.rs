@@ -1,12 +1,12 @@
-//! Finds the loop kernels behind convolutions that these can do themselves, channel by channel: batch norms of fixed statistics,
-//! biases, ReLUs.
+//! Finds the loop kernels behind convolutions that these can do themselves, channel by channel: batch norms of fixed
+//! statistics, biases, ReLUs.
 
 use crate::conv::Channelwise;
 use dropforge_ir::{BinaryKind, DType, UnaryKind};
 use dropforge_plan::kernel::{Access, Domain, Instruction, LoopKernel, Register};
 
-/// A kernel that computes `(x − mean) · scale + shift` of each element of a convolution's result, with a number for each channel
-/// where there are some, and then perhaps a ReLU; operands by their position among the kernel's.
+/// A kernel that computes `(x − mean) · scale + shift` of each element of a convolution's result, with a number for
+/// each channel where there are some, and then perhaps a ReLU; operands by their position among the kernel's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OfChannels {
     mean: Option<Numbers>,
@@ -121,8 +121,8 @@ enum Place {
 }
 
 impl Place {
-    /// Whether steps along the axes of a domain, which is images of channels of planes with neighbouring axes joined or not, lead
-    /// from each such number to the next.
+    /// Whether steps along the axes of a domain, which is images of channels of planes with neighbouring axes joined or
+    /// not, lead from each such number to the next.
     fn fits(self, steps: &[i64], extents: &[usize], channels: usize, plane: usize) -> bool {
         let mut inside = 1;
         let mut fits = true;

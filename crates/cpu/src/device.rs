@@ -80,7 +80,8 @@ impl CpuDevice {
         Ok(CpuDevice { shared: Arc::new(Shared::new(threads, level)) })
     }
 
-    /// The CPU with products of bf16 as its instructions for them compute, if it has some, but without these: for tests.
+    /// The CPU with products of bf16 as its instructions for them compute, if it has some, but without these: for
+    /// tests.
     ///
     /// # Errors
     /// As [`CpuDevice::new`].
@@ -141,8 +142,8 @@ pub(crate) struct CpuBuffer {
     shared: Arc<Shared>,
 }
 
-// SAFETY: the memory is only touched by `read` and `write`, which hold the device's lock, and by executables, which hold
-// it for the whole run.
+// SAFETY: the memory is only touched by `read` and `write`, which hold the device's lock, and by executables, which
+// hold it for the whole run.
 unsafe impl Sync for CpuBuffer {}
 
 impl CpuBuffer {
@@ -164,8 +165,8 @@ impl CpuBuffer {
         unsafe { (*self.memory.get()).as_mut_ptr().cast() }
     }
 
-    /// A number that is another one after the contents were replaced. Contents and version change while the device's lock is
-    /// held.
+    /// A number that is another one after the contents were replaced. Contents and version change while the device's
+    /// lock is held.
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Relaxed)
     }

@@ -109,8 +109,8 @@ pub(crate) const SPARE: usize = 64;
 /// Bytes between hyperparameters.
 const HYPER_STRIDE: usize = size_of::<f32>();
 
-/// Bytes of an output up to which its memory is kept for later runs: losses, norms, checks. What is larger is given back to the system
-/// when nobody needs it.
+/// Bytes of an output up to which its memory is kept for later runs: losses, norms, checks. What is larger is given
+/// back to the system when nobody needs it.
 const KEPT_BYTES: usize = 4096;
 /// Buffers that are kept for an output: whoever reads losses late holds a few.
 const KEPT_BUFFERS: usize = 8;
@@ -151,8 +151,8 @@ impl CpuExecutable {
     }
 
     fn run_kernel(&self, index: usize) {
-        // SAFETY: the device's lock is held, operands have been packed before the first kernel, the pointers are those of this run, and the scratch space is as large as the
-        // largest call asks for.
+        // SAFETY: the device's lock is held, operands have been packed before the first kernel, the pointers are those
+        // of this run, and the scratch space is as large as the largest call asks for.
         unsafe {
             let packed = self.packed[index].as_ref().map(|kept| kept.elements());
             self.kernels.run(index, &self.pointers, packed, &self.scratch, &self.shared);

@@ -47,8 +47,8 @@ pub(crate) struct Kernels {
 }
 
 impl Kernels {
-    /// Decides everything that can be decided before the first run. `stays` says of which buffers the caller packs what products
-    /// need of them, by [`Call::pack_right`], and gives that to [`Kernels::run`].
+    /// Decides everything that can be decided before the first run. `stays` says of which buffers the caller packs what
+    /// products need of them, by [`Call::pack_right`], and gives that to [`Kernels::run`].
     ///
     /// # Errors
     /// If there is no memory for what a kernel keeps.
@@ -133,7 +133,8 @@ impl Kernels {
         }
     }
 
-    /// What the convolution with this number does with each channel of its result, and the operands that this speaks of.
+    /// What the convolution with this number does with each channel of its result, and the operands that this speaks
+    /// of.
     pub(crate) fn channels(&self, convolution: usize) -> Option<(&OfChannels, &[usize])> {
         match self.prepared.get(convolution + 1)? {
             Prepared::Epilogue { channels: Some(channels), operands, .. } => Some((channels, operands)),
@@ -141,11 +142,12 @@ impl Kernels {
         }
     }
 
-    /// Runs one kernel, by its number; `packed` is its second operand as [`Call::pack`] leaves it, if it was packed before.
+    /// Runs one kernel, by its number; `packed` is its second operand as [`Call::pack`] leaves it, if it was packed
+    /// before.
     ///
     /// # Safety
-    /// `pointers` say where each buffer of the plan lies: they have the sizes of their types and overlap only as the plan
-    /// allows; nobody else uses them. The scratch space has the bytes that [`Kernels::scratch_bytes`] says.
+    /// `pointers` say where each buffer of the plan lies: they have the sizes of their types and overlap only as the
+    /// plan allows; nobody else uses them. The scratch space has the bytes that [`Kernels::scratch_bytes`] says.
     pub(crate) unsafe fn run(
         &self,
         index: usize,
@@ -165,8 +167,8 @@ impl Kernels {
                 let Some((channels, operands)) = self.channels(index) else { return };
                 let operand = |operand: usize| pointers[operands[operand]].0;
                 let channelwise = channels.with(|number| operand(number).cast::<f32>().cast_const());
-                // SAFETY: as above. Nobody needs the convolution's own result; the place of the kernel's is not that of anything
-                // that the convolution reads, since the plan lets both run at the same time.
+                // SAFETY: as above. Nobody needs the convolution's own result; the place of the kernel's is not that of
+                // anything that the convolution reads, since the plan lets both run at the same time.
                 unsafe {
                     call.run_with(
                         &|arg| pointers[args[arg]].0,
@@ -185,8 +187,8 @@ impl Kernels {
                 };
                 let following =
                     epilogue.map(|(kernel, _, product)| Following { kernel, operand: &operand, product });
-                // SAFETY: as above; the scratch space is as large as the largest call asks for, and the plan says that the
-                // loop may follow element by element.
+                // SAFETY: as above; the scratch space is as large as the largest call asks for, and the plan says that
+                // the loop may follow element by element.
                 unsafe {
                     call.run_with(
                         &|arg| pointers[args[arg]].0,
@@ -207,8 +209,8 @@ impl Kernels {
     }
 }
 
-/// Lets convolutions compute the max-pools of their outputs, and the gradients of these, where they can and nobody else needs
-/// what comes in between. Returns the bytes of scratch space that this takes.
+/// Lets convolutions compute the max-pools of their outputs, and the gradients of these, where they can and nobody else
+/// needs what comes in between. Returns the bytes of scratch space that this takes.
 fn join_pools(plan: &Plan, prepared: &mut [Prepared], shared: &Shared) -> usize {
     let mut scratch_bytes = 0;
     for number in 0..prepared.len() {

@@ -1,8 +1,8 @@
-//! Operands as convolutions and products pack them: filters (a few also transformed for Winograd) and right sides, kept from run to
-//! run while nobody writes the states that they come from.
+//! Operands as convolutions and products pack them: filters (a few also transformed for Winograd) and right sides, kept
+//! from run to run while nobody writes the states that they come from.
 //!
-//! A packed operand lives beside the state's buffer, so that all programs over one set of weights, of whatever batch size, share
-//! it; it goes with the last program that reads it.
+//! A packed operand lives beside the state's buffer, so that all programs over one set of weights, of whatever batch
+//! size, share it; it goes with the last program that reads it.
 
 use crate::calls::Call;
 use crate::conv;
@@ -35,12 +35,14 @@ struct Contents {
     memory: AlignedBuffer,
 }
 
-// SAFETY: the contents are only touched while the device's lock is held, and written only before the kernels of a run start.
+// SAFETY: the contents are only touched while the device's lock is held, and written only before the kernels of a run
+// start.
 unsafe impl Sync for PackedOperand {}
 
 impl PackedOperand {
     /// # Safety
-    /// The lock of the state's device is held, and the reference is gone before that is given back or the operand renewed.
+    /// The lock of the state's device is held, and the reference is gone before that is given back or the operand
+    /// renewed.
     unsafe fn elements(&self) -> &[f32] {
         // SAFETY: the caller's promise.
         unsafe { &(*self.contents.get()).memory }
@@ -75,8 +77,8 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// What a call keeps of the buffer with this position in the plan's table: something if it packs such an operand, and the
-    /// buffer is a state that the program does not change.
+    /// What a call keeps of the buffer with this position in the plan's table: something if it packs such an operand,
+    /// and the buffer is a state that the program does not change.
     pub(crate) fn new(call: &Call, buffer: usize, plan: &Plan, states: &[Arc<CpuBuffer>]) -> Option<Kept> {
         let Place::State(state) = plan.buffers[buffer].place else { return None };
         if plan.program.states[state].write.is_some() {

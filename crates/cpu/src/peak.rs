@@ -47,7 +47,8 @@ fn best(pool: &Pool, job: impl Fn(usize) + Sync) -> f64 {
     best.max(1e-9)
 }
 
-/// Bytes per second, read and written, when every thread copies `bytes` of its own `rounds` times. `None` without memory.
+/// Bytes per second, read and written, when every thread copies `bytes` of its own `rounds` times. `None` without
+/// memory.
 fn copies(pool: &Pool, bytes: usize, rounds: usize) -> Option<f64> {
     let threads = pool.threads();
     let numbers = bytes / size_of::<f32>();

@@ -14,12 +14,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-/// How long a worker spins after its last job until it parks. The gaps between the kernels of a step are shorter; a wake-up
-/// from parking costs some 20 µs.
+/// How long a worker spins after its last job until it parks. The gaps between the kernels of a step are shorter; a
+/// wake-up from parking costs some 20 µs.
 const SPIN_FOR_JOB: Duration = Duration::from_micros(100);
-/// How long the submitting thread spins for the others until it parks. Shares are alike, so that it rarely comes to that,
-/// unless another process has taken the core of a worker: the worker can go on at once on the core that is then free.
-/// Spinning on instead made small networks two to five times slower beside a busy process.
+/// How long the submitting thread spins for the others until it parks. Shares are alike, so that it rarely comes to
+/// that, unless another process has taken the core of a worker: the worker can go on at once on the core that is then
+/// free. Spinning on instead made small networks two to five times slower beside a busy process.
 const SPIN_FOR_WORKERS: Duration = Duration::from_micros(50);
 /// Spins between two looks at the clock.
 const SPINS_PER_CLOCK: u32 = 64;

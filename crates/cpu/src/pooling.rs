@@ -94,7 +94,8 @@ impl PoolShape {
 /// The maximum of each window, and where it is: `row * width + column` in its input plane.
 ///
 /// The first of several maxima counts, and of numbers that are not a number (which beat all others) the last, as in
-/// PyTorch. A window that is all padding gives negative infinity and index -1. Without `indices` only the values are computed.
+/// PyTorch. A window that is all padding gives negative infinity and index -1. Without `indices` only the values are
+/// computed.
 ///
 /// # Panics
 /// Where a slice does not have the size that `shape` gives it; so do the functions below.
@@ -213,8 +214,8 @@ impl Kernel for Maxima<'_> {
     }
 }
 
-/// Maxima of the windows in row `y` of the output, and their positions if these are wanted: in vectors where windows lie
-/// inside the row, one or two pixels apart.
+/// Maxima of the windows in row `y` of the output, and their positions if these are wanted: in vectors where windows
+/// lie inside the row, one or two pixels apart.
 #[inline(always)]
 fn maxima_of_row<V: Vector, const POSITIONS: bool>(
     shape: &PoolShape,
@@ -271,8 +272,8 @@ fn maxima_of_row<V: Vector, const POSITIONS: bool>(
     }
 }
 
-/// The elements of a plane from `at` on, each `step`-th, and those that follow each of them if the step is 2. Beyond the plane
-/// there are zeros.
+/// The elements of a plane from `at` on, each `step`-th, and those that follow each of them if the step is 2. Beyond
+/// the plane there are zeros.
 #[inline(always)]
 fn neighbours<V: Vector>(plane: &[f32], at: usize, step: usize) -> [V; 2] {
     if step == 1 {

@@ -1,11 +1,11 @@
 //! Loops: the plan of a body, carried out once for each trip.
 //!
-//! A body is planned and prepared once, when its program is loaded. A trip sets the addresses of what changes from trip to trip,
-//! slices and carried values, and runs the body's kernels. Carried values go back and forth between two places. What a product
-//! multiplies by in every trip is packed once a run.
+//! A body is planned and prepared once, when its program is loaded. A trip sets the addresses of what changes from trip
+//! to trip, slices and carried values, and runs the body's kernels. Carried values go back and forth between two
+//! places. What a product multiplies by in every trip is packed once a run.
 //!
-//! Where the rows of a batch have nothing to do with each other, each thread takes some of them through all trips, by a plan for
-//! so many rows, and threads meet at the end of the loop instead of in every kernel.
+//! Where the rows of a batch have nothing to do with each other, each thread takes some of them through all trips, by a
+//! plan for so many rows, and threads meet at the end of the loop instead of in every kernel.
 
 use crate::calls::Scratch;
 use crate::device::Shared;
@@ -19,8 +19,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Rows below which a part of them is not worth a thread.
 const LEAST_ROWS: usize = 4;
-/// Most bytes that are the same for all rows and that each thread reads in every trip: what its own cache holds beside the
-/// rest. Of more, threads had better read a part each.
+/// Most bytes that are the same for all rows and that each thread reads in every trip: what its own cache holds beside
+/// the rest. Of more, threads had better read a part each.
 const MOST_COMMON_BYTES: usize = 2 << 20;
 
 /// A loop with everything that can be decided before it runs.
@@ -177,8 +177,8 @@ impl Scan {
     /// Runs all trips.
     ///
     /// # Safety
-    /// `arg` and `result` give memory of the sizes that the operation's types say; results overlap nothing; nobody else uses
-    /// the memory.
+    /// `arg` and `result` give memory of the sizes that the operation's types say; results overlap nothing; nobody else
+    /// uses the memory.
     pub(crate) unsafe fn run(
         &self,
         arg: &dyn Fn(usize) -> *mut u8,
@@ -271,8 +271,9 @@ impl Scan {
                 });
             }
             for (kernel, packed) in packed_of.iter().enumerate() {
-                // SAFETY: slices and the two places of carried values are apart from each other and from the arena; results
-                // overlap nothing by the caller's promise. The scratch space is as large as the kernels ask for.
+                // SAFETY: slices and the two places of carried values are apart from each other and from the arena;
+                // results overlap nothing by the caller's promise. The scratch space is as large as the kernels ask
+                // for.
                 unsafe { part.kernels.run(kernel, pointers, *packed, scratch, shared) };
             }
         }

@@ -39,7 +39,8 @@ fn random_programs_in_mixed_precision() {
     assert!(check_random_mixed(&pairs, DType::BF16, seeds()) > 0);
 }
 
-/// `cargo test --profile checked -p dropforge-cpu --test conformance geometries` runs it with overflow checks in the kernels.
+/// `cargo test --profile checked -p dropforge-cpu --test conformance geometries` runs it with overflow checks in the
+/// kernels.
 #[test]
 fn geometries() {
     let met = check_geometries(&CpuDevice::new(2).unwrap(), seeds_from_environment(0..4000));

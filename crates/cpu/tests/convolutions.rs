@@ -1,5 +1,5 @@
-//! Convolutions in programs, against the interpreter: loop kernels that run on their finished parts, and filters that stay packed
-//! from run to run until somebody writes them; and max-pools whose positions nobody reads.
+//! Convolutions in programs, against the interpreter: loop kernels that run on their finished parts, and filters that
+//! stay packed from run to run until somebody writes them; and max-pools whose positions nobody reads.
 
 use dropforge_cpu::CpuDevice;
 use dropforge_ir::{
@@ -175,7 +175,8 @@ fn convolutions_normalize_their_channels_on_the_way_to_memory() {
     }
 }
 
-/// A program that writes its own filters reads the new ones in the next run, and so does another one that only reads them.
+/// A program that writes its own filters reads the new ones in the next run, and so does another one that only reads
+/// them.
 #[test]
 fn filters_that_another_program_writes_are_packed_again() {
     let case = Case { kernel: 3, size: 12, ..cases()[4] };
@@ -204,8 +205,8 @@ fn filters_that_another_program_writes_are_packed_again() {
     assert!(ours.iter().zip(reference).all(|(a, b)| (a - b).abs() < 1e-3), "stale filters");
 }
 
-/// Programs of several batch sizes over the same states, each on a thread of its own, between writes of the filters: those that
-/// pack them alike share them.
+/// Programs of several batch sizes over the same states, each on a thread of its own, between writes of the filters:
+/// those that pack them alike share them.
 #[test]
 fn programs_share_packed_filters_and_follow_what_is_written() {
     for kernel in [1, 3] {

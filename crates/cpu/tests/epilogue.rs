@@ -1,5 +1,5 @@
-//! Loop kernels that run on the finished parts of a product, against the interpreter; and weights that stay packed from run to
-//! run until somebody writes them.
+//! Loop kernels that run on the finished parts of a product, against the interpreter; and weights that stay packed from
+//! run to run until somebody writes them.
 
 use dropforge_cpu::CpuDevice;
 use dropforge_ir::{Array, BinaryKind, DType, Data, Op, Program, UnaryKind, ValueType};

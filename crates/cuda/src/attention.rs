@@ -17,7 +17,8 @@ pub struct Attention {
     pub heads: usize,
     /// Heads of one of the batch.
     pub heads_each: usize,
-    /// Of queries, keys, values and the output's gradient, the steps from one of the batch, one head and one row to the next.
+    /// Of queries, keys, values and the output's gradient, the steps from one of the batch, one head and one row to the
+    /// next.
     pub steps: [[usize; 3]; 4],
     /// Queries of a head.
     pub queries: usize,
@@ -107,7 +108,8 @@ pub fn attention(plan: &Plan, kernel: &Kernel, printing: Printing) -> Option<Att
     (has_cores && of_arguments && of_results && fits && work >= LEAST_ATTENTION_WORK).then_some(attention)
 }
 
-/// The steps along the first three axes of an argument, if each row is one piece and begins where tensor cores can load from.
+/// The steps along the first three axes of an argument, if each row is one piece and begins where tensor cores can load
+/// from.
 fn row_steps(argument: &Argument) -> Option<[usize; 3]> {
     let whole = |step: i64| usize::try_from(step).ok().filter(|step| step.is_multiple_of(8));
     let [batch, head, row, one] = argument.strides[..] else { return None };

@@ -9,8 +9,8 @@ use dropforge_runtime::Buffer;
 use std::any::Any;
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// Elements on the device. Small outputs that went to the host with their step get memory of the device only when somebody asks
-/// for it there.
+/// Elements on the device. Small outputs that went to the host with their step get memory of the device only when
+/// somebody asks for it there.
 pub struct CudaBuffer {
     pub gpu: Arc<Gpu>,
     ty: ValueType,

@@ -37,7 +37,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// A store of code for an architecture, such as `sm_90`, by a compiler of this version; it keeps nothing without a folder.
+    /// A store of code for an architecture, such as `sm_90`, by a compiler of this version; it keeps nothing without a
+    /// folder.
     pub fn new(folder: Option<PathBuf>, architecture: String, version: (u32, u32)) -> Store {
         Store { folder: folder.map(|folder| folder.join("cuda")), architecture, version }
     }
@@ -78,8 +79,8 @@ fn read(file: &Path, key: &str) -> Option<Vec<u8>> {
     (image.len() == length && length > 0).then(|| image.to_vec())
 }
 
-/// Writes a file beside its place and moves it there, so that nobody sees half of it. A folder that cannot be written is no
-/// error.
+/// Writes a file beside its place and moves it there, so that nobody sees half of it. A folder that cannot be written
+/// is no error.
 fn keep(file: &Path, key: &str, image: &[u8]) {
     let Some(folder) = file.parent() else { return };
     let length = (image.len() as u64).to_le_bytes();

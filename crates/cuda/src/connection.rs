@@ -1,5 +1,5 @@
-//! A context of the driver with its one stream: memory, copies, events and launches. Whoever holds one of these keeps the
-//! connection.
+//! A context of the driver with its one stream: memory, copies, events and launches. Whoever holds one of these keeps
+//! the connection.
 
 use crate::driver::{
     Address, CAPTURE_THREAD_LOCAL, Context, Driver, Event, Function, GraphExec, Listed, Module, NON_BLOCKING,
@@ -118,8 +118,8 @@ impl Connection {
         let (source, target) = (from.0.range(from.1, bytes)?, to.0.range(to.1, bytes)?);
         self.enter()?;
         let stream = self.stream(captured);
-        // SAFETY: both ranges are alive until an event behind the copy, which whoever uses `from` again waits for; and as long
-        // as a graph that this is captured for.
+        // SAFETY: both ranges are alive until an event behind the copy, which whoever uses `from` again waits for; and
+        // as long as a graph that this is captured for.
         self.check(unsafe { (self.driver.functions.copy_up)(target, source, bytes as usize, stream) })
     }
 

@@ -1,7 +1,8 @@
 //! Which convolutions of a plan the library computes, and what goes on around it.
 //!
-//! Plans keep the planes of an image's channels one after another; tensor cores want the channels of a pixel side by side. So
-//! factors of halves are turned into scratch memory first and the result is turned back, each at the speed of memory.
+//! Plans keep the planes of an image's channels one after another; tensor cores want the channels of a pixel side by
+//! side. So factors of halves are turned into scratch memory first and the result is turned back, each at the speed of
+//! memory.
 
 use crate::cudnn::{Direction, Element, Shape};
 use crate::tuning::{
@@ -58,7 +59,8 @@ pub fn job(plan: &Plan, kernel: &Kernel, printing: Printing, turns: bool) -> Opt
     // The library pads both ends alike.
     let is_even = (0..2).all(|axis| output_of(axis) == Some(output[2 + axis]));
     let channels = [filter[0], filter[1]];
-    // A single tap with strides reads a part of the image, of which all would be turned; its gradient is written as a whole.
+    // A single tap with strides reads a part of the image, of which all would be turned; its gradient is written as a
+    // whole.
     let skips = filter[2] * filter[3] == 1 && window.stride != [1, 1] && direction != Direction::Input;
     let is_worth_it = match is_of_halves {
         true => channels.iter().all(|&channels| fits_cores(channels)) && !skips,
@@ -143,7 +145,8 @@ impl Job {
             workspace: 0,
             bytes: 0,
         };
-        // The gradient of the output first, so that the gradient of filters finds it where that of images, right before, left it.
+        // The gradient of the output first, so that the gradient of filters finds it where that of images, right
+        // before, left it.
         let order = if direction == Direction::Filter { [1, 0, 2] } else { [0, 1, 2] };
         for number in order {
             let [batch, channels, height, width] = extents[number];

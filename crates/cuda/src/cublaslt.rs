@@ -112,7 +112,8 @@ impl Library {
         // SAFETY: the place outlives the call.
         let status = unsafe { (self.functions.layout_create)(&raw mut layout, element, rows, columns, step) };
         check("describe a matrix", status)?;
-        // SAFETY: the layout was made above; the numbers have the sizes that the attributes ask for and outlive the calls.
+        // SAFETY: the layout was made above; the numbers have the sizes that the attributes ask for and outlive the
+        // calls.
         let (first, second) = unsafe {
             (
                 (self.functions.layout_set)(layout, BATCH, (&raw const batch).cast(), 4),
@@ -214,8 +215,8 @@ impl Product {
         connection.enter()?;
         let (one, zero) = (1f32, 0f32);
         let [layout_a, layout_b, layout_d] = self.layouts;
-        // SAFETY: description and layouts are alive; the memory is as long as the layouts say and alive, as for launches;
-        // products of one stream use the workspace one after another.
+        // SAFETY: description and layouts are alive; the memory is as long as the layouts say and alive, as for
+        // launches; products of one stream use the workspace one after another.
         check("multiply", unsafe {
             (functions.multiply)(
                 *handle,

@@ -131,8 +131,8 @@ impl Library {
         &self.functions.path
     }
 
-    /// A convolution that takes up to so many bytes to work in, ready to be started on any memory. Of the ways that give the same
-    /// bits each time, the one that the library takes for the fastest.
+    /// A convolution that takes up to so many bytes to work in, ready to be started on any memory. Of the ways that
+    /// give the same bits each time, the one that the library takes for the fastest.
     pub fn convolution(self: &Arc<Self>, shape: &Shape, most_bytes: usize) -> Outcome<Convolution> {
         self.connection.enter()?;
         let mut convolution = Convolution {
@@ -282,8 +282,8 @@ impl Convolution {
         let Convolution { x, filter, output, window, .. } = *self;
         // SAFETY: the stream lives as long as the connection.
         check("take a stream", unsafe { (f.set_stream)(handle.0, connection.stream(captured)) })?;
-        // SAFETY: the descriptions are alive; the memory is as long as they say and alive, as for launches, and so is the memory
-        // to work in, which what is started on one stream uses one after another.
+        // SAFETY: the descriptions are alive; the memory is as long as they say and alive, as for launches, and so is
+        // the memory to work in, which what is started on one stream uses one after another.
         let status = unsafe {
             match self.direction {
                 Direction::Forward => (f.forward)(

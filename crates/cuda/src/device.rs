@@ -49,8 +49,8 @@ pub fn devices() -> Result<Vec<CudaDescription>> {
 /// # When the device is lost
 ///
 /// After a fault of a kernel the driver refuses everything: from then on every call of the device, its buffers and its
-/// executables returns an error that names the program or buffer it was about. What lay on the device is gone; start a new
-/// process and continue from a checkpoint.
+/// executables returns an error that names the program or buffer it was about. What lay on the device is gone; start a
+/// new process and continue from a checkpoint.
 pub struct CudaDevice {
     gpu: Arc<Gpu>,
 }
@@ -59,8 +59,8 @@ impl CudaDevice {
     /// Opens the GPU at this position of [`devices`].
     ///
     /// # Errors
-    /// If there is no driver, no such GPU, or no compiler of CUDA C: one line that says what is missing, and where it was looked
-    /// for.
+    /// If there is no driver, no such GPU, or no compiler of CUDA C: one line that says what is missing, and where it
+    /// was looked for.
     pub fn new(position: usize) -> Result<CudaDevice> {
         Ok(CudaDevice { gpu: Gpu::open(position)? })
     }
@@ -104,7 +104,8 @@ impl CudaDevice {
             .collect()
     }
 
-    /// Compiles the kernels of programs side by side, which loading them one after another then finds in the cache folder.
+    /// Compiles the kernels of programs side by side, which loading them one after another then finds in the cache
+    /// folder.
     ///
     /// # Errors
     /// If a program is not valid. What cannot be compiled is an error where it is loaded.

@@ -34,7 +34,8 @@ pub struct Gpu {
     pub compiler: Compiler,
     store: Store,
     pub tuned: Mutex<Tuned<Pick>>,
-    /// The libraries of products and of convolutions, where they were found, once somebody wanted them: starting them takes a while.
+    /// The libraries of products and of convolutions, where they were found, once somebody wanted them: starting them
+    /// takes a while.
     products: OnceLock<Option<Arc<cublaslt::Library>>>,
     convolutions: OnceLock<Option<Arc<cudnn::Library>>>,
     /// Whether they are used.
@@ -232,8 +233,8 @@ impl Gpu {
         })
     }
 
-    /// Compiles the kernels of these texts that are not there yet, side by side. An error comes again where the kernel is
-    /// asked for.
+    /// Compiles the kernels of these texts that are not there yet, side by side. An error comes again where the kernel
+    /// is asked for.
     pub fn compile_ahead<'a>(&self, sources: impl Iterator<Item = &'a str>) {
         let mut missing: Vec<&str> = {
             let kernels = lock(&self.kernels);

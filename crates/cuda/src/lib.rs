@@ -1,9 +1,9 @@
 //! The CUDA device: plans carried out on NVIDIA GPUs, a whole step as one graph.
 //!
-//! Kernels are printed in WGSL by `dropforge-wgsl`, translated into CUDA C (`translate.rs`), compiled by NVRTC for the GPU at
-//! hand, and kept in files of the user's cache folder (`code.rs`). The launches of a program are captured once, as a graph over
-//! memory whose addresses do not change; a run copies the inputs there from pinned memory, starts the graph, and copies small
-//! outputs back, all on one stream. Nothing waits until somebody reads.
+//! Kernels are printed in WGSL by `dropforge-wgsl`, translated into CUDA C (`translate.rs`), compiled by NVRTC for the
+//! GPU at hand, and kept in files of the user's cache folder (`code.rs`). The launches of a program are captured once,
+//! as a graph over memory whose addresses do not change; a run copies the inputs there from pinned memory, starts the
+//! graph, and copies small outputs back, all on one stream. Nothing waits until somebody reads.
 //!
 //! Large products go to cuBLASLt where it is found (`cublaslt.rs`, `product.rs`), convolutions to cuDNN (`cudnn.rs`,
 //! `convolution.rs`), else to kernels like all others. Attention of halves has kernels of its own (`attention.rs`).

@@ -1,5 +1,5 @@
-//! Finding NVIDIA's libraries at run time: where the system's loader looks, where CUDA installs itself, and where Python
-//! packages keep theirs.
+//! Finding NVIDIA's libraries at run time: where the system's loader looks, where CUDA installs itself, and where
+//! Python packages keep theirs.
 
 use libloading::Library;
 use std::path::{Path, PathBuf};
@@ -226,7 +226,8 @@ macro_rules! functions {
             pub fn of(found: $crate::library::Found) -> std::result::Result<$name, String> {
                 let $crate::library::Found { library, path } = found;
                 $(
-                    // SAFETY: the type is that of the function in NVIDIA's headers, and the library is kept as long as the pointer.
+                    // SAFETY: the type is that of the function in NVIDIA's headers, and the library is kept as long as
+                    // the pointer.
                     let $field = unsafe { library.get::<unsafe extern "C" fn($($arg),*) -> $result>($symbol) };
                     let $field = *$field.map_err(|_| {
                         let symbol = String::from_utf8_lossy($symbol);

@@ -105,7 +105,8 @@ impl Compiler {
             return fail(status);
         }
         let result = (|| {
-            // SAFETY: the program was made above and is not yet destroyed; the options end with zeros and outlive the call.
+            // SAFETY: the program was made above and is not yet destroyed; the options end with zeros and outlive the
+            // call.
             let status =
                 unsafe { (self.functions.compile)(program, pointers.len() as c_int, pointers.as_ptr()) };
             if status != 0 {

@@ -48,8 +48,8 @@ fn factor(rows: Run, columns: Run, batch: Run) -> Option<(Matrix, bool)> {
     }
 }
 
-/// How the library computes a kernel of a plan, if it can, and there is enough to do. Its arguments come in the order of the
-/// library: what the plan calls the right factor is its first.
+/// How the library computes a kernel of a plan, if it can, and there is enough to do. Its arguments come in the order
+/// of the library: what the plan calls the right factor is its first.
 pub fn shape(plan: &Plan, kernel: &Kernel, printing: Printing) -> Option<Shape> {
     let Work::Call { op: Op::Dot { lhs_batch, rhs_batch, lhs_contract, rhs_contract }, args, results } =
         &kernel.work

@@ -1,8 +1,8 @@
 //! How a step's inputs get to the device and its small outputs back, while other steps are in flight.
 //!
-//! Each step in flight has a *slot*: pinned memory into which the inputs are written, pinned memory into which small outputs
-//! are copied, a graph of the step with both copies, and a mark in the stream behind it. There are a few slots; when all are in flight, the oldest is
-//! waited for, which also bounds how far the host runs ahead of the device.
+//! Each step in flight has a *slot*: pinned memory into which the inputs are written, pinned memory into which small
+//! outputs are copied, a graph of the step with both copies, and a mark in the stream behind it. There are a few slots;
+//! when all are in flight, the oldest is waited for, which also bounds how far the host runs ahead of the device.
 
 use crate::connection::{Mark, Outcome, Pinned, Replay};
 use crate::gpu::{Gpu, lock};

@@ -1,8 +1,9 @@
 //! From WGSL, as `dropforge-wgsl` prints it, to CUDA C.
 //!
-//! Expressions are the same in both, once types and functions of WGSL are there by their names (`prelude.cu`); what differs
-//! are declarations, which are rewritten token by token. Functions that reach buffers, parameters or workgroup memory become
-//! lambdas of the entry point, so that they see its parameters; the others become functions of the device.
+//! Expressions are the same in both, once types and functions of WGSL are there by their names (`prelude.cu`); what
+//! differs are declarations, which are rewritten token by token. Functions that reach buffers, parameters or workgroup
+//! memory become lambdas of the entry point, so that they see its parameters; the others become functions of the
+//! device.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -489,7 +490,8 @@ fn doubled(i: u32) -> f32 { return load(i) * 2.0; }
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
-        // What reaches buffers comes inside, behind what it calls; a function of this language is in the place of its namesake.
+        // What reaches buffers comes inside, behind what it calls; a function of this language is in the place of its
+        // namesake.
         let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} is not in\n{text}"));
         assert!(at("dropforge(") < at("const auto load = [&](u32 i)"));
         assert!(at("const auto load =") < at("const auto doubled ="));

@@ -18,8 +18,8 @@ pub const EARLY_READ_BYTES: u64 = 64 << 10;
 /// Bytes of the pinned memory through which reads and writes outside of steps go.
 pub const STAGING_BYTES: u64 = 8 << 20;
 
-/// Floating-point operations from which products and convolutions go to a library: for less, kernels that end with what follows the product
-/// take as long as the library and save a launch.
+/// Floating-point operations from which products and convolutions go to a library: for less, kernels that end with what
+/// follows the product take as long as the library and save a launch.
 pub const LEAST_LIBRARY_WORK: f64 = 2e8;
 
 /// Bytes that the library works in.
@@ -34,8 +34,8 @@ pub const LEAST_ATTENTION_WORK: f64 = 5e6;
 /// Most bytes that a convolution of the library works in.
 pub const CONVOLUTION_WORKSPACE_BYTES: usize = 512 << 20;
 
-/// Blocks that keep a GPU busy; columns of reductions are split up to this. With 512, those of batch norms reached half of what
-/// memory allows on an H200.
+/// Blocks that keep a GPU busy; columns of reductions are split up to this. With 512, those of batch norms reached half
+/// of what memory allows on an H200.
 pub const BUSY_GROUPS: usize = 2048;
 
 /// Positions of the result from which a convolution of f32 goes to the library: below, printed kernels were faster.

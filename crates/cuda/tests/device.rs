@@ -1,5 +1,5 @@
-//! The device against PyTorch and the interpreter, on a machine that has one; elsewhere a line says why nothing was run, and
-//! `DROPFORGE_CUDA=required` makes that a failure.
+//! The device against PyTorch and the interpreter, on a machine that has one; elsewhere a line says why nothing was
+//! run, and `DROPFORGE_CUDA=required` makes that a failure.
 
 #[allow(dead_code)]
 #[path = "../../wgpu/tests/support/shapes.rs"]

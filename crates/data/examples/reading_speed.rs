@@ -1,5 +1,5 @@
-//! How many pictures of a folder one thread decodes, scales, changes at random and normalises in a second, and what each part
-//! takes: `cargo run --release -p dropforge-data --example reading_speed -- FOLDER [SIZE]`.
+//! How many pictures of a folder one thread decodes, scales, changes at random and normalises in a second, and what
+//! each part takes: `cargo run --release -p dropforge-data --example reading_speed -- FOLDER [SIZE]`.
 //! `bench/reading.py` is the same with torchvision.
 
 use dropforge_data::transform::{Flip, RandomCrop, augment};

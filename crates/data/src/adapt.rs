@@ -62,8 +62,8 @@ pub struct Balanced {
     by_class: Arc<[Vec<usize>]>,
 }
 
-/// As many samples as there are, each drawn anew in every epoch: first a class, each as likely as the others, then one of
-/// its samples. Classes without samples are passed over.
+/// As many samples as there are, each drawn anew in every epoch: first a class, each as likely as the others, then one
+/// of its samples. Classes without samples are passed over.
 ///
 /// # Errors
 /// The source is a stream, has no classes, or a sample cannot be read to learn its class.
@@ -133,8 +133,8 @@ pub fn class_counts(source: &dyn Source) -> Result<Vec<usize>> {
     Ok(counts)
 }
 
-/// A weight for each class, for a loss that is to count all classes alike: `samples / (classes · samples of the class)`,
-/// as scikit-learn's `balanced`; 0 for a class without samples.
+/// A weight for each class, for a loss that is to count all classes alike:
+/// `samples / (classes · samples of the class)`, as scikit-learn's `balanced`; 0 for a class without samples.
 ///
 /// ```
 /// use dropforge_data::{class_weights, from_records};

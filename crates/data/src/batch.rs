@@ -21,8 +21,8 @@ impl HostBatch {
         HostBatch { description: description.clone(), arrays, len: 0, index: 0 }
     }
 
-    /// A batch of arrays that were taken out of one with [`HostBatch::into_arrays`], so that a loader can use their memory
-    /// again; their contents do not matter.
+    /// A batch of arrays that were taken out of one with [`HostBatch::into_arrays`], so that a loader can use their
+    /// memory again; their contents do not matter.
     pub fn spare(description: Arc<Description>, arrays: Vec<Values>, index: usize) -> HostBatch {
         HostBatch { description, arrays, len: 0, index }
     }

@@ -38,11 +38,12 @@ impl std::fmt::Display for CacheUse {
     }
 }
 
-/// The same samples, kept in memory from the first time on as long as all of them take at most `most_bytes`. What does not
-/// fit is read each time. What is kept stays: an epoch reads each sample once, so that one which was just read is
+/// The same samples, kept in memory from the first time on as long as all of them take at most `most_bytes`. What does
+/// not fit is read each time. What is kept stays: an epoch reads each sample once, so that one which was just read is
 /// needed last, and giving up the least recently used would give up what comes next.
 ///
-/// Only for sources that give the same sample each time; random changes ([`augment`](crate::transform::augment)) go around it.
+/// Only for sources that give the same sample each time; random changes ([`augment`](crate::transform::augment)) go
+/// around it.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -36,10 +36,10 @@ pub fn cifar10(dir: impl AsRef<Path>) -> Result<(Dataset, Dataset)> {
     Ok((train.called(&file::data_name("cifar10", dir)), test))
 }
 
-/// Reads CIFAR-100 (binary version) from a folder, as [`cifar10`] reads CIFAR-10: `train.bin` and `test.bin`, plain or gzip,
-/// whose records have a byte for the coarse label, one for the fine label, and the planes. Classes are the 100 fine
-/// labels, called as in `fine_label_names.txt` if that is there and else by their numbers; the means are 0.5071, 0.4865
-/// and 0.4409, the deviations 0.2673, 0.2564 and 0.2762.
+/// Reads CIFAR-100 (binary version) from a folder, as [`cifar10`] reads CIFAR-10: `train.bin` and `test.bin`, plain or
+/// gzip, whose records have a byte for the coarse label, one for the fine label, and the planes. Classes are the 100
+/// fine labels, called as in `fine_label_names.txt` if that is there and else by their numbers; the means are 0.5071,
+/// 0.4865 and 0.4409, the deviations 0.2673, 0.2564 and 0.2762.
 ///
 /// # Errors
 /// As for [`cifar10`].

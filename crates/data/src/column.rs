@@ -23,8 +23,8 @@ pub enum Column {
         /// Whether some were missing.
         missing: bool,
     },
-    /// One number for each text: 1 for that which stands there, else 0. All are 0 where it is missing or was not there in
-    /// training.
+    /// One number for each text: 1 for that which stands there, else 0. All are 0 where it is missing or was not there
+    /// in training.
     Category {
         /// The name in the first line.
         name: String,
@@ -49,7 +49,8 @@ impl Column {
         }
     }
 
-    /// Whether a value is one that was not there in training, so that it counts as missing: a text of a column of categories.
+    /// Whether a value is one that was not there in training, so that it counts as missing: a text of a column of
+    /// categories.
     pub fn is_unknown(&self, value: &str) -> bool {
         match self {
             Column::Number { .. } => false,
@@ -146,8 +147,8 @@ impl Kind {
     /// What a column is, by its values; those that are missing say nothing.
     ///
     /// # Errors
-    /// Most are numbers and some are not, and nothing speaks for categories that happen to be called by numbers: few different
-    /// numbers, beside texts that come again and again. Gives the position of the first that is none.
+    /// Most are numbers and some are not, and nothing speaks for categories that happen to be called by numbers: few
+    /// different numbers, beside texts that come again and again. Gives the position of the first that is none.
     pub fn of<'a>(values: impl Iterator<Item = &'a str>) -> std::result::Result<Kind, usize> {
         let (mut known, mut numbers) = (0usize, BTreeSet::new());
         let mut odd: BTreeMap<&str, usize> = BTreeMap::new();
@@ -204,7 +205,8 @@ pub(crate) fn parse_number(text: &str) -> std::result::Result<Option<f64>, ()> {
     text.parse::<f64>().ok().filter(|number| number.is_finite()).map(Some).ok_or(())
 }
 
-/// Whether nothing is known where this stands: nothing at all, `NA`, `N/A`, `NaN`, `null`, `none` in any case, `?` or `-`.
+/// Whether nothing is known where this stands: nothing at all, `NA`, `N/A`, `NaN`, `null`, `none` in any case, `?` or
+/// `-`.
 pub(crate) fn is_missing(text: &str) -> bool {
     let text = text.trim();
     matches!(text, "" | "?" | "-")

@@ -38,8 +38,8 @@ pub struct Field {
     /// How raw data becomes these numbers, so that later inputs get the same as those trained on.
     #[serde(default)]
     pub preparation: Preparation,
-    /// Names of the columns of a file that the numbers stand in, in order, where they come from such a file and the preparation
-    /// does not name them: later files are read by them. Empty by default.
+    /// Names of the columns of a file that the numbers stand in, in order, where they come from such a file and the
+    /// preparation does not name them: later files are read by them. Empty by default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
 }
@@ -123,9 +123,9 @@ impl Field {
 
 /// What every sample of a source looks like: its fields, in order.
 ///
-/// Most samples have an `input` and a `target`, which is what [`Description::classes`] and [`Description::values`] make;
-/// there may be any others, masks, pairs, several targets, weights. Written and read by `serde`, so that a trained model
-/// keeps what its data looked like.
+/// Most samples have an `input` and a `target`, which is what [`Description::classes`] and [`Description::values`]
+/// make; there may be any others, masks, pairs, several targets, weights. Written and read by `serde`, so that a
+/// trained model keeps what its data looked like.
 ///
 /// ```
 /// use dropforge_data::{ElementType, Description, Field};

@@ -4,8 +4,8 @@ use super::batch::read_one;
 use super::source::Source;
 use super::values::Values;
 
-/// What tells the samples of a source from others: how many there are, and a hash of the first one, the middle one and the last.
-/// `None` where that cannot be told: of streams, and where one of the three cannot be read.
+/// What tells the samples of a source from others: how many there are, and a hash of the first one, the middle one and
+/// the last. `None` where that cannot be told: of streams, and where one of the three cannot be read.
 pub fn digest(source: &dyn Source) -> Option<String> {
     let len = source.len()?;
     // FNV-1a: http://www.isthe.com/chongo/tech/comp/fnv/

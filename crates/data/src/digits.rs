@@ -36,12 +36,12 @@ const STYLE: Style = Style {
 /// Draws `train` and `test` digits, grey, `[1, 28, 28]`, classes 0 to 9 in equal parts and random order, normalised
 /// like MNIST: `(x / 255 − 0.1307) / 0.3081`.
 ///
-/// The usual sizes are [`DIGITS_TRAIN`] and [`DIGITS_TEST`]. With these, logistic regression reaches 89 to 90 % on the test
-/// images and LeNet-5 98.8 to 99.8 % after five epochs (SGD, momentum 0.9, learning rate 0.05, batch 128; two seeds of
-/// digits, five of weights); one LeNet-5 of each seed of digits read 84.5 and 88.3 % of the
-/// real MNIST test images. Images depend on the seed and on their place alone: they
-/// are the same on every platform and whatever the number of threads, a smaller set is the beginning of a larger one,
-/// and the test images are never those of training. The images are drawn on all cores, in a few microseconds each.
+/// The usual sizes are [`DIGITS_TRAIN`] and [`DIGITS_TEST`]. With these, logistic regression reaches 89 to 90 % on the
+/// test images and LeNet-5 98.8 to 99.8 % after five epochs (SGD, momentum 0.9, learning rate 0.05, batch 128; two
+/// seeds of digits, five of weights); one LeNet-5 of each seed of digits read 84.5 and 88.3 % of the real MNIST test
+/// images. Images depend on the seed and on their place alone: they are the same on every platform and whatever the
+/// number of threads, a smaller set is the beginning of a larger one, and the test images are never those of training.
+/// The images are drawn on all cores, in a few microseconds each.
 ///
 /// # Panics
 /// Only when so many images are asked for (784 bytes each) that they do not fit in memory.

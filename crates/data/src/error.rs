@@ -44,8 +44,8 @@ impl Error {
         error
     }
 
-    /// Whether a file or folder is what is wrong: it cannot be read, or does not hold what it should. Else it is samples, or how
-    /// they were asked for.
+    /// Whether a file or folder is what is wrong: it cannot be read, or does not hold what it should. Else it is
+    /// samples, or how they were asked for.
     pub fn is_about_file(&self) -> bool {
         self.0.of_file
     }

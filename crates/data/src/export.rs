@@ -7,7 +7,8 @@ use std::path::Path;
 use crate::{Error, INPUT, Result, Source, TARGET, read_one};
 
 /// Writes the images of a source (`input`, f32 of `[1 or 3, height, width]`) as PNG files, in a folder for each class:
-/// `DIR/CLASS/NUMBER.png`. Normalisation is undone, numbers outside 0 to 1 are cut off. Files of the same name are written over.
+/// `DIR/CLASS/NUMBER.png`. Normalisation is undone, numbers outside 0 to 1 are cut off. Files of the same name are
+/// written over.
 ///
 /// ```no_run
 /// let (train, _) = dropforge_data::digits(100, 0, 1);
@@ -16,7 +17,8 @@ use crate::{Error, INPUT, Result, Source, TARGET, read_one};
 /// ```
 ///
 /// # Errors
-/// The samples are no images with classes, or a stream; the name of a class is no name of a folder; or a file cannot be written.
+/// The samples are no images with classes, or a stream; the name of a class is no name of a folder; or a file cannot be
+/// written.
 pub fn save_pictures(source: &dyn Source, dir: impl AsRef<Path>) -> Result<()> {
     let (dir, description) = (dir.as_ref(), source.description());
     let failed = |reason: &str| Error::new(format!("{}: {reason}", description.name));

@@ -8,8 +8,8 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::{Error, Result};
 
-/// How much larger than its file packed contents may be, once they are large at all: a file of zeros packs by a thousand,
-/// data by far less.
+/// How much larger than its file packed contents may be, once they are large at all: a file of zeros packs by a
+/// thousand, data by far less.
 const MOST_PACKED: u64 = 200;
 const LARGE: u64 = 64 << 20;
 
@@ -125,8 +125,8 @@ pub(crate) fn check_folder(dir: &Path, advice: &str) -> Result<()> {
     }
 }
 
-/// The entries of a folder, sorted by name so that the order is the same everywhere. Names that are no UTF-8 are shown with
-/// replacement characters.
+/// The entries of a folder, sorted by name so that the order is the same everywhere. Names that are no UTF-8 are shown
+/// with replacement characters.
 pub(crate) fn list(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
     let failed = |cause| Error::io(dir, "list", cause);
     let mut entries = Vec::new();

@@ -14,13 +14,14 @@ use crate::{
     Description, Error, INPUT, Normalization, Preparation, Request, Result, Sample, Source, TARGET, file,
 };
 
-/// A data set of image files (PNG, JPEG, WebP, GIF, BMP) in one subfolder per class. Files are decoded each time they are read, so the set
-/// may be far larger than memory; give [`LoaderOptions::threads`](crate::LoaderOptions) more than one.
+/// A data set of image files (PNG, JPEG, WebP, GIF, BMP) in one subfolder per class. Files are decoded each time they
+/// are read, so the set may be far larger than memory; give [`LoaderOptions::threads`](crate::LoaderOptions) more than
+/// one.
 ///
-/// Classes are the subfolders in the order of their names; their images are all image files in them, at any depth,
-/// in the order of their names, told by the ending in any case or else by their first bytes. Hidden files and those that
-/// systems leave behind (`.DS_Store`, `Thumbs.db`) are passed over; [`left_out`](ImageFolder::left_out) says what else was
-/// not read. Each image is read as by [`read_image`](crate::read_image).
+/// Classes are the subfolders in the order of their names; their images are all image files in them, at any depth, in
+/// the order of their names, told by the ending in any case or else by their first bytes. Hidden files and those that
+/// systems leave behind (`.DS_Store`, `Thumbs.db`) are passed over; [`left_out`](ImageFolder::left_out) says what else
+/// was not read. Each image is read as by [`read_image`](crate::read_image).
 ///
 /// ```no_run
 /// use dropforge_data::{ImageFolder, Source};
@@ -87,8 +88,8 @@ impl fmt::Display for LeftOut {
     }
 }
 
-/// Which files are for training and which for testing, by their paths within the folder; a run keeps it, so that no file
-/// changes sides when others come or go.
+/// Which files are for training and which for testing, by their paths within the folder; a run keeps it, so that no
+/// file changes sides when others come or go.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileSplit {
@@ -99,7 +100,8 @@ pub struct FileSplit {
 }
 
 impl ImageFolder {
-    /// Lists the files; every image will be `[channels, height, width]`. Only files whose ending says nothing are opened.
+    /// Lists the files; every image will be `[channels, height, width]`. Only files whose ending says nothing are
+    /// opened.
     ///
     /// # Errors
     /// The folder is missing or cannot be listed, it has no subfolders, a subfolder has no images, or the shape is
@@ -189,7 +191,8 @@ impl ImageFolder {
     }
 
     /// Mean and deviation of each channel, from 0 to 1, over images spread evenly among all, `most` at most: what
-    /// [`normalized`](ImageFolder::normalized) takes. Of the images to train on, so that nothing is learned of the others.
+    /// [`normalized`](ImageFolder::normalized) takes. Of the images to train on, so that nothing is learned of the
+    /// others.
     ///
     /// # Errors
     /// An image cannot be read.
@@ -241,9 +244,9 @@ impl ImageFolder {
         self.files.len()
     }
 
-    /// Two parts without common images: about `fraction` of them and the rest, training and test. On which side a file is
-    /// depends on its name and `seed` alone, so that none changes sides when others come or go; only where a class would
-    /// be missing from a side, one file of it is moved there. Both parts keep the order and all class names.
+    /// Two parts without common images: about `fraction` of them and the rest, training and test. On which side a file
+    /// is depends on its name and `seed` alone, so that none changes sides when others come or go; only where a class
+    /// would be missing from a side, one file of it is moved there. Both parts keep the order and all class names.
     ///
     /// # Errors
     /// `fraction` is not between 0 and 1, or leaves a part without any image.
@@ -251,8 +254,8 @@ impl ImageFolder {
         self.split_by(fraction, seed, |_| None)
     }
 
-    /// As [`split`](ImageFolder::split), where files that a run has noted stay on their side; and what is different from
-    /// then, as one line each: files that are new, or missing.
+    /// As [`split`](ImageFolder::split), where files that a run has noted stay on their side; and what is different
+    /// from then, as one line each: files that are new, or missing.
     ///
     /// # Errors
     /// As for [`split`](ImageFolder::split).

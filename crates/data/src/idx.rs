@@ -22,8 +22,8 @@ const MOST_BYTES: usize = 1 << 30;
 /// extent as a big-endian `u32`, then the elements.
 ///
 /// # Errors
-/// The file is missing, has another magic number or element type, has extents of more than 1 GiB, or holds fewer or more
-/// bytes than its extents say.
+/// The file is missing, has another magic number or element type, has extents of more than 1 GiB, or holds fewer or
+/// more bytes than its extents say.
 pub fn read_idx(path: impl AsRef<Path>) -> Result<Idx> {
     read_idx_of(path.as_ref(), |_| Ok(()))
 }

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use crate::picture::{MOST_BYTES, Picture, Window};
 use crate::{Error, Result, file};
 
-/// Reads an image file (PNG, JPEG, WebP, GIF, BMP) as `channels × height × width` numbers from 0 to 1, row-major, not normalised.
+/// Reads an image file (PNG, JPEG, WebP, GIF, BMP) as `channels × height × width` numbers from 0 to 1, row-major, not
+/// normalised.
 ///
 /// `channels` is 1 (grey, by the weights 0.299, 0.587, 0.114) or 3 (red, green, blue). The largest centred part with
 /// the wanted proportions is taken and scaled, bilinear and without skipping pixels. What is transparent is put on
-/// white; of animations the first frame is read. 16-bit PNG is read as 8 bits, colour profiles do not matter. A picture that was noted in Exif to be turned or mirrored is set upright; what
-/// phones append behind a JPEG is passed over.
+/// white; of animations the first frame is read. 16-bit PNG is read as 8 bits, colour profiles do not matter. A picture
+/// that was noted in Exif to be turned or mirrored is set upright; what phones append behind a JPEG is passed over.
 ///
 /// ```no_run
 /// let pixels = dropforge_data::read_image("photo.jpg", 3, 64, 64)?;
@@ -20,9 +21,9 @@ use crate::{Error, Result, file};
 /// ```
 ///
 /// # Errors
-/// The file is missing, no regular file, no image of these kinds, damaged, truncated or above 2^27 pixels (2^25 if it is a
-/// progressive JPEG, WebP or GIF, or has more than 3 bytes a pixel); `channels` is neither 1 nor 3; or `height` or `width` is 0 or above
-/// 16,384.
+/// The file is missing, no regular file, no image of these kinds, damaged, truncated or above 2^27 pixels (2^25 if it
+/// is a progressive JPEG, WebP or GIF, or has more than 3 bytes a pixel); `channels` is neither 1 nor 3; or `height` or
+/// `width` is 0 or above 16,384.
 pub fn read_image(path: impl AsRef<Path>, channels: usize, height: usize, width: usize) -> Result<Vec<f32>> {
     check_shape(channels, height, width)?;
     let mut image = vec![0.0; channels * height * width];

@@ -1,9 +1,9 @@
 //! Data for training: sources of samples, readers for common files, built-in digits, and batches.
 //!
-//! A [`Source`] gives samples: named arrays of any element type, described by a [`Description`]. [`Dataset`] holds them in
-//! memory, [`ImageFolder`] decodes them from files, [`from_records`], [`from_fn`] and [`from_iter`] make them of what a
-//! program has, and any type of your own can be one. A [`Loader`] turns a source into batches, in an order that depends
-//! on a seed and the number of the epoch alone.
+//! A [`Source`] gives samples: named arrays of any element type, described by a [`Description`]. [`Dataset`] holds them
+//! in memory, [`ImageFolder`] decodes them from files, [`from_records`], [`from_fn`] and [`from_iter`] make them of
+//! what a program has, and any type of your own can be one. A [`Loader`] turns a source into batches, in an order that
+//! depends on a seed and the number of the epoch alone.
 //!
 //! | data | function |
 //! |---|---|

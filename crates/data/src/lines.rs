@@ -113,8 +113,8 @@ impl Lines {
         })
     }
 
-    /// What a column is taken as. Where it is plainly one of numbers and some value is none, the error ends in what `advice` says to
-    /// the name of the column and that value.
+    /// What a column is taken as. Where it is plainly one of numbers and some value is none, the error ends in what
+    /// `advice` says to the name of the column and that value.
     pub fn kind(&self, at: usize, advice: impl Fn(&str, &str) -> String) -> Result<Kind, String> {
         Kind::of(self.column(at)).map_err(|row| {
             let (line, value, column) = (self.line(row), self.value(row, at), &self.header[at]);

@@ -134,8 +134,8 @@ impl Loader {
         order
     }
 
-    /// The batches of an epoch from number `skip_batches` on; none when that is all of them or more. What is skipped of a
-    /// stream is read all the same.
+    /// The batches of an epoch from number `skip_batches` on; none when that is all of them or more. What is skipped of
+    /// a stream is read all the same.
     ///
     /// Reading starts at once, in the background. Dropping the epoch early stops it.
     pub fn epoch(&self, epoch: u64, skip_batches: usize) -> Epoch {

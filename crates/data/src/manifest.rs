@@ -14,12 +14,14 @@ const MOST_BYTES: usize = 1 << 28;
 /// Which columns, or keys of JSON, hold what; each is found by its usual names unless it is named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ManifestOptions {
-    /// The path of an image, from the root or from the folder of the list: `path`, `file`, `filename`, `image` unless named.
+    /// The path of an image, from the root or from the folder of the list: `path`, `file`, `filename`, `image` unless
+    /// named.
     pub image: Option<String>,
     /// The class: `class`, `label`, `target`, `category` unless named.
     pub class: Option<String>,
-    /// On which side an image is: `split`, `subset`, `part`, `set` unless named; there need be none. `train` and `training` are
-    /// trained on, any of `test`, `testing`, `val`, `valid`, `validation`, `eval` and `dev` measured on, in any case.
+    /// On which side an image is: `split`, `subset`, `part`, `set` unless named; there need be none. `train` and
+    /// `training` are trained on, any of `test`, `testing`, `val`, `valid`, `validation`, `eval` and `dev` measured on,
+    /// in any case.
     pub split: Option<String>,
 }
 
@@ -46,9 +48,9 @@ struct Entry {
 }
 
 impl Manifest {
-    /// Reads a list; every image will be `[channels, height, width]`. A file whose first character is `{` holds JSON lines, any
-    /// other one is a table whose first line names the columns. Classes are all that occur, in the order of their names.
-    /// Images are read as by [`ImageFolder`], and looked at first when they are read.
+    /// Reads a list; every image will be `[channels, height, width]`. A file whose first character is `{` holds JSON
+    /// lines, any other one is a table whose first line names the columns. Classes are all that occur, in the order of
+    /// their names. Images are read as by [`ImageFolder`], and looked at first when they are read.
     ///
     /// ```no_run
     /// use dropforge_data::{Manifest, ManifestOptions};
@@ -62,8 +64,8 @@ impl Manifest {
     /// ```
     ///
     /// # Errors
-    /// The list is missing, larger than 256 MiB or not UTF-8; a column is not there, a line lacks its path or class, names a file
-    /// that is not there or another side; or the sides have no images. The message names the line.
+    /// The list is missing, larger than 256 MiB or not UTF-8; a column is not there, a line lacks its path or class,
+    /// names a file that is not there or another side; or the sides have no images. The message names the line.
     pub fn open(
         path: impl AsRef<Path>,
         channels: usize,

@@ -19,8 +19,8 @@ use crate::{Dataset, Description, Error, Normalization, Preparation, Result, fil
 /// ```
 ///
 /// # Errors
-/// The folder or a file is missing, a file is not what it should be (see [`read_idx`](crate::read_idx)), images are not 28×28, the
-/// counts of images and labels differ, or a label is above 9.
+/// The folder or a file is missing, a file is not what it should be (see [`read_idx`](crate::read_idx)), images are not
+/// 28×28, the counts of images and labels differ, or a label is above 9.
 pub fn mnist(dir: impl AsRef<Path>) -> Result<(Dataset, Dataset)> {
     let names: Vec<String> = ('0'..='9').map(String::from).collect();
     let digits = |normalization| Preparation::Digit { normalization };
@@ -31,8 +31,8 @@ pub fn mnist(dir: impl AsRef<Path>) -> Result<(Dataset, Dataset)> {
     )
 }
 
-/// Reads Fashion-MNIST from a folder: files as of [`mnist()`], ten classes of clothes, normalised by the mean 0.2860 and the
-/// deviation 0.3530.
+/// Reads Fashion-MNIST from a folder: files as of [`mnist()`], ten classes of clothes, normalised by the mean 0.2860
+/// and the deviation 0.3530.
 ///
 /// # Errors
 /// As for [`mnist()`].
@@ -57,10 +57,10 @@ pub fn fashion_mnist(dir: impl AsRef<Path>) -> Result<(Dataset, Dataset)> {
     )
 }
 
-/// Reads a part of EMNIST from a folder: `balanced`, `byclass`, `bymerge`, `digits`, `letters` or `mnist`. Files are called
-/// `emnist-PART-train-images-idx3-ubyte` and so on, plain or gzip; their images are stored on their side and are set upright.
-/// Classes are the characters of `emnist-PART-mapping.txt` if that is there, and else numbers. Normalised by the mean 0.1736
-/// and the deviation 0.3317.
+/// Reads a part of EMNIST from a folder: `balanced`, `byclass`, `bymerge`, `digits`, `letters` or `mnist`. Files are
+/// called `emnist-PART-train-images-idx3-ubyte` and so on, plain or gzip; their images are stored on their side and are
+/// set upright. Classes are the characters of `emnist-PART-mapping.txt` if that is there, and else numbers. Normalised
+/// by the mean 0.1736 and the deviation 0.3317.
 ///
 /// # Errors
 /// As for [`mnist()`]; or there is no such part.

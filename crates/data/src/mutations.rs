@@ -1,4 +1,5 @@
-//! Every kind of file that is read, damaged in more than twenty thousand ways: no panic, no hang, no memory beyond a limit.
+//! Every kind of file that is read, damaged in more than twenty thousand ways: no panic, no hang, no memory beyond a
+//! limit.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -114,9 +114,9 @@ impl Normalization {
     }
 }
 
-/// Mean and deviation of each channel of the input (its first extent, if it has several) over samples that are spread evenly
-/// among all of a source, `most` at most, as they are read: for [`Normalization`] of what is not normalised yet. A channel
-/// without any deviation has 1.
+/// Mean and deviation of each channel of the input (its first extent, if it has several) over samples that are spread
+/// evenly among all of a source, `most` at most, as they are read: for [`Normalization`] of what is not normalised yet.
+/// A channel without any deviation has 1.
 ///
 /// ```
 /// use dropforge_data::{from_records, statistics};

@@ -1,7 +1,7 @@
 //! Decoding image files, and scaling what is in them.
 //!
-//! No file can ask for more memory than a picture of [`MOST_PIXELS`] takes, nor for a picture that its own length cannot
-//! hold. What is wrong with a file, a panic within its decoder included, is an error.
+//! No file can ask for more memory than a picture of [`MOST_PIXELS`] takes, nor for a picture that its own length
+//! cannot hold. What is wrong with a file, a panic within its decoder included, is an error.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -91,8 +91,8 @@ impl Picture {
         });
     }
 
-    /// One or three planes (grey, or red, green and blue) of a window, scaled as by [`scale`], without the whole picture in
-    /// numbers; `out` is as long as `size` and the planes say.
+    /// One or three planes (grey, or red, green and blue) of a window, scaled as by [`scale`], without the whole
+    /// picture in numbers; `out` is as long as `size` and the planes say.
     pub fn scale_into(&self, channels: usize, window: Window, size: (usize, usize), out: &mut [f32]) {
         let from = (self.width, self.height);
         match (self.channels, channels) {
@@ -228,8 +228,8 @@ fn decode_jpeg(bytes: &[u8]) -> std::result::Result<Picture, String> {
     let outline = outline(bytes)?;
     let bytes = &bytes[..outline.len];
     let turned = outline.exif.map_or_else(Orientation::default, |exif| Orientation::find(&bytes[exif]));
-    // The decoder is strict, because otherwise it fills up what is missing with grey, which must not be trained on; except
-    // about bytes between segments, which every other decoder passes over.
+    // The decoder is strict, because otherwise it fills up what is missing with grey, which must not be trained on;
+    // except about bytes between segments, which every other decoder passes over.
     let strict = match decode_jpeg_with(bytes, outline.progressive, true) {
         Err(reason) if reason.contains("Extra bytes between headers") => {
             decode_jpeg_with(bytes, outline.progressive, false)?
@@ -320,8 +320,8 @@ fn scale_rows(
     scaled
 }
 
-/// [`scale`] of bytes with their channels next to each other to planes of numbers from 0 to 1. Rows come first: whole runs of
-/// bytes, whatever the channels, so that little is left to do column by column.
+/// [`scale`] of bytes with their channels next to each other to planes of numbers from 0 to 1. Rows come first: whole
+/// runs of bytes, whatever the channels, so that little is left to do column by column.
 fn scale_bytes<const CHANNELS: usize>(
     bytes: &[u8],
     (width, height): (usize, usize),

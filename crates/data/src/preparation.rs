@@ -17,7 +17,8 @@ pub enum Preparation {
         /// Per channel.
         normalization: Normalization,
     },
-    /// An image file is decoded, its largest centred part scaled, and normalised: see [`read_image`](crate::read_image).
+    /// An image file is decoded, its largest centred part scaled, and normalised: see
+    /// [`read_image`](crate::read_image).
     Image {
         /// Per channel, of numbers from 0 to 1.
         normalization: Normalization,

@@ -9,8 +9,8 @@ thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What a call into a decoder gives, or what it said when it panicked. Nothing is printed meanwhile by this thread: a bad
-/// file is an error with its name, not a program's mistake.
+/// What a call into a decoder gives, or what it said when it panicked. Nothing is printed meanwhile by this thread: a
+/// bad file is an error with its name, not a program's mistake.
 pub(crate) fn quietly<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     // A thread that is panicking already must not touch the hook.

@@ -247,8 +247,8 @@ impl<F> Clone for FromFn<F> {
     }
 }
 
-/// A source of `len` samples that a function computes when they are read, from several threads at once. The first one is
-/// computed now, to see what samples look like. Random numbers should come from [`Request::random`].
+/// A source of `len` samples that a function computes when they are read, from several threads at once. The first one
+/// is computed now, to see what samples look like. Random numbers should come from [`Request::random`].
 ///
 /// ```
 /// use dropforge_data::from_fn;
@@ -308,8 +308,8 @@ impl<F> Clone for FromIter<F> {
     }
 }
 
-/// A source of samples that come one after another, as many as there are: a function of the epoch gives an iterator. The
-/// first sample of epoch 0 is taken now, to see what samples look like.
+/// A source of samples that come one after another, as many as there are: a function of the epoch gives an iterator.
+/// The first sample of epoch 0 is taken now, to see what samples look like.
 ///
 /// ```
 /// use dropforge_data::{Source, from_iter};

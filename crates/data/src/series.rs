@@ -82,12 +82,12 @@ impl Series {
         Ok(Series { name, columns, left_out: Vec::new(), values: Arc::new(values), first: 0, rows })
     }
 
-    /// Reads a CSV or TSV file, plain or gzip, whose first line names the columns. Columns without numbers, such as dates, are
-    /// left out, as are those that are named.
+    /// Reads a CSV or TSV file, plain or gzip, whose first line names the columns. Columns without numbers, such as
+    /// dates, are left out, as are those that are named.
     ///
     /// # Errors
-    /// The file cannot be read, lines have different numbers of values, there is no column of numbers, or a column of numbers has a
-    /// value that is missing or none; the message names line and column.
+    /// The file cannot be read, lines have different numbers of values, there is no column of numbers, or a column of
+    /// numbers has a value that is missing or none; the message names line and column.
     pub fn open(path: impl AsRef<Path>, ignore: &[String]) -> Result<Series> {
         Series::read(path.as_ref(), |lines| {
             let ignore =
@@ -102,8 +102,8 @@ impl Series {
         })
     }
 
-    /// As [`Series::open`], these columns alone and in this order, wherever they stand in the file: those that a model was trained
-    /// on. Others are not looked at.
+    /// As [`Series::open`], these columns alone and in this order, wherever they stand in the file: those that a model
+    /// was trained on. Others are not looked at.
     ///
     /// # Errors
     /// As for [`Series::open`], or a column is not there.
@@ -192,8 +192,8 @@ impl Series {
         Normalization::new(&mean, &std)
     }
 
-    /// Samples of so many rows, input f32 `[columns, length]`, and of those that follow, target f32 `[targets · ahead]`, one target
-    /// after another; both normalised column by column.
+    /// Samples of so many rows, input f32 `[columns, length]`, and of those that follow, target f32
+    /// `[targets · ahead]`, one target after another; both normalised column by column.
     ///
     /// # Errors
     /// There are too few rows, a column to predict does not exist, or the normalisation is for other columns.

@@ -55,13 +55,14 @@ struct Packed {
 }
 
 impl Manifest {
-    /// Reads which images lie in tar files, those to train on and, if they have files of their own, those to measure on; every
-    /// image will be `[channels, height, width]`. Archives are read from start to end once, their contents passed over; images are
-    /// then read from where they lie, in any order.
+    /// Reads which images lie in tar files, those to train on and, if they have files of their own, those to measure
+    /// on; every image will be `[channels, height, width]`. Archives are read from start to end once, their contents
+    /// passed over; images are then read from where they lie, in any order.
     ///
-    /// Members with one name up to the first dot are a sample: a picture, and its class in a member `.cls` (a number or a name) or
-    /// under `class`, `label`, `target` or `category` in a member `.json`; without either the class is the name of the folder in
-    /// the archive. Classes that are all numbers are numbered so, others in the order of their names.
+    /// Members with one name up to the first dot are a sample: a picture, and its class in a member `.cls` (a number or
+    /// a name) or under `class`, `label`, `target` or `category` in a member `.json`; without either the class is the
+    /// name of the folder in the archive. Classes that are all numbers are numbered so, others in the order of their
+    /// names.
     ///
     /// # Errors
     /// An archive is missing or damaged, a picture has no class, or there are no pictures.

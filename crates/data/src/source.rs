@@ -22,8 +22,8 @@ impl Request {
         Request { index, epoch: 0, seed: 0 }
     }
 
-    /// Random numbers that depend on the seed, the epoch, the sample and `stream` alone, so that what is made of them is
-    /// the same whatever the number of threads, and again after a run was resumed.
+    /// Random numbers that depend on the seed, the epoch, the sample and `stream` alone, so that what is made of them
+    /// is the same whatever the number of threads, and again after a run was resumed.
     pub fn random(&self, stream: u64) -> Random {
         Random::new(&[self.seed, SAMPLE_STREAM, self.epoch, self.index as u64, stream])
     }
@@ -35,9 +35,9 @@ const SAMPLE_STREAM: u64 = 0x7361_6d70_6c65_0001;
 /// Samples, read in any order and from several threads at once, or one after another where there is no order.
 ///
 /// A source decides how its samples come to be: in memory ([`Dataset`](crate::Dataset)), decoded from files
-/// ([`ImageFolder`](crate::ImageFolder)), or computed. [`from_records`](crate::from_records), [`from_fn`](crate::from_fn)
-/// and [`from_iter`](crate::from_iter) make one of what a program has. A [`Loader`](crate::Loader) puts samples into
-/// batches.
+/// ([`ImageFolder`](crate::ImageFolder)), or computed. [`from_records`](crate::from_records),
+/// [`from_fn`](crate::from_fn) and [`from_iter`](crate::from_iter) make one of what a program has. A
+/// [`Loader`](crate::Loader) puts samples into batches.
 ///
 /// ```
 /// use dropforge_data::{ElementType, Description, Field, Request, Result, Sample, Source};
@@ -97,20 +97,21 @@ pub trait Source: Send + Sync {
         None
     }
 
-    /// The file or place that a sample is from, for messages and for what a run notes of its data; `None` where there is
-    /// none.
+    /// The file or place that a sample is from, for messages and for what a run notes of its data; `None` where there
+    /// is none.
     fn origin(&self, index: usize) -> Option<String> {
         let _ = index;
         None
     }
 
-    /// What the command line calls the data set that this is the whole training part of, such as `mnist:/data/mnist`; `None`
-    /// where a program has put it together. A run notes it, so that it can be measured later without being told.
+    /// What the command line calls the data set that this is the whole training part of, such as `mnist:/data/mnist`;
+    /// `None` where a program has put it together. A run notes it, so that it can be measured later without being told.
     fn data_name(&self) -> Option<String> {
         None
     }
 
-    /// What stands in columns of categories of a table and was not there in training, so that it counts as missing. Default: nothing.
+    /// What stands in columns of categories of a table and was not there in training, so that it counts as missing.
+    /// Default: nothing.
     fn unknown_categories(&self) -> &[UnknownCategories] {
         &[]
     }

@@ -21,8 +21,8 @@ impl Split {
     }
 }
 
-/// About `fraction` of the samples of each class and the rest, training and test: both sides have the classes in the same
-/// proportions, and a class of two samples or more is on both.
+/// About `fraction` of the samples of each class and the rest, training and test: both sides have the classes in the
+/// same proportions, and a class of two samples or more is on both.
 ///
 /// ```
 /// use dropforge_data::{from_records, stratified_split};
@@ -49,8 +49,9 @@ pub fn stratified_split(source: &dyn Source, fraction: f64, seed: u64) -> Result
     both_sides(Split::of(&is_test))
 }
 
-/// About `fraction` of the samples and the rest, where samples of the same group (a patient, a place, a film) are on the same
-/// side: what is measured is then how the model does on groups that it has not seen. `groups` has one for each sample.
+/// About `fraction` of the samples and the rest, where samples of the same group (a patient, a place, a film) are on
+/// the same side: what is measured is then how the model does on groups that it has not seen. `groups` has one for each
+/// sample.
 ///
 /// # Errors
 /// `fraction` is not between 0 and 1, or there are fewer than two groups.
@@ -92,8 +93,8 @@ pub fn stratified_k_fold(source: &dyn Source, folds: usize, seed: u64) -> Result
     dealt(order.len(), folds, order)
 }
 
-/// As [`k_fold`], where samples of the same group are in the same part. Large groups are dealt first, each to the part that
-/// has the fewest samples.
+/// As [`k_fold`], where samples of the same group are in the same part. Large groups are dealt first, each to the part
+/// that has the fewest samples.
 ///
 /// # Errors
 /// There are fewer than two folds, or more folds than groups.

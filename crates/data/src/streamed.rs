@@ -65,8 +65,8 @@ impl Streamed {
         Ok(streamed)
     }
 
-    /// The next batch, in this memory; `None` when there is none. That there is no first one is an error: nothing would be
-    /// learnt, and nothing would say so.
+    /// The next batch, in this memory; `None` when there is none. That there is no first one is an error: nothing would
+    /// be learnt, and nothing would say so.
     pub fn batch(&mut self, index: usize, mut batch: HostBatch) -> Result<Option<HostBatch>> {
         let layout = self.layout.clone();
         batch.index = index;

@@ -31,8 +31,8 @@ pub struct TableOptions {
     pub categories: Vec<String>,
     /// Values that stand for a missing one, beside those that always do (see [`Table`]).
     pub missing: Vec<String>,
-    /// Whether a target of numbers stays as it stands, in place of being standardised: counts, or a yes or no for a loss of these.
-    /// Default `None`: only where it is 0 and 1, or −1 and 1, alone.
+    /// Whether a target of numbers stays as it stands, in place of being standardised: counts, or a yes or no for a
+    /// loss of these. Default `None`: only where it is 0 and 1, or −1 and 1, alone.
     pub unscaled: Option<bool>,
 }
 
@@ -46,9 +46,10 @@ impl TableOptions {
 /// A CSV or TSV file, plain or gzip, whose first line names the columns.
 ///
 /// The separator (comma, semicolon or tab) is found from the first line; quoted values may hold separators, line breaks
-/// and doubled quotes. A column whose values are all numbers is one of numbers, any other one of categories; a target of numbers
-/// is a regression, unless [`TableOptions::classes`] is set. Where nearly all are numbers and a few are not, that is an error that
-/// names the first of them. Empty values, `NA`, `N/A`, `NaN`, `null` and `none` in any case, `?` and `-` are missing.
+/// and doubled quotes. A column whose values are all numbers is one of numbers, any other one of categories; a target
+/// of numbers is a regression, unless [`TableOptions::classes`] is set. Where nearly all are numbers and a few are not,
+/// that is an error that names the first of them. Empty values, `NA`, `N/A`, `NaN`, `null` and `none` in any case, `?`
+/// and `-` are missing.
 ///
 /// ```
 /// use dropforge_data::{Source, Table, TableOptions};
@@ -84,15 +85,16 @@ impl Table {
     ///
     /// # Errors
     /// The file is missing, larger than 1 GiB or not UTF-8; lines have different numbers of values, a column is not
-    /// there, the target is missing in a row, a column has more than 1000 different texts, or some of its values are no numbers
-    /// while nearly all are; the message says where.
+    /// there, the target is missing in a row, a column has more than 1000 different texts, or some of its values are no
+    /// numbers while nearly all are; the message says where.
     pub fn open(path: impl AsRef<Path>, options: &TableOptions) -> Result<Table> {
         let path = path.as_ref();
         Table::parse(&path.display().to_string(), &read_text(path)?, options)
     }
 
-    /// As [`Table::open`], with the columns of a description in its order, wherever they stand in the file: those that a model was
-    /// trained on. Others are not looked at. The target is that of the description unless the options name another column.
+    /// As [`Table::open`], with the columns of a description in its order, wherever they stand in the file: those that
+    /// a model was trained on. Others are not looked at. The target is that of the description unless the options name
+    /// another column.
     ///
     /// # Errors
     /// As for [`Table::open`]; besides, the description is of no table, or a column of it is not there.
@@ -236,13 +238,13 @@ impl Table {
         )
     }
 
-    /// The rows of a file as a run has them that was trained on a table: the columns of its description by their names, in
-    /// whatever order they stand, with the means, deviations and categories of that. Other columns are passed over. A description
-    /// without a target gives inputs alone, to predict from.
+    /// The rows of a file as a run has them that was trained on a table: the columns of its description by their names,
+    /// in whatever order they stand, with the means, deviations and categories of that. Other columns are passed over.
+    /// A description without a target gives inputs alone, to predict from.
     ///
     /// # Errors
-    /// As for [`Table::open`]; besides, the description is of no table, a column of it or its target is not there, or a value is no
-    /// number or no class of it. The message names line and column.
+    /// As for [`Table::open`]; besides, the description is of no table, a column of it or its target is not there, or a
+    /// value is no number or no class of it. The message names line and column.
     pub fn open_as(
         path: impl AsRef<Path>,
         options: &TableOptions,
@@ -268,8 +270,8 @@ impl Table {
         self.samples(&all, self.description(&all))
     }
 
-    /// Rows to train on, `fraction` of them as chosen by `seed`, and the rest to measure on. Means, deviations and categories
-    /// are found from the rows to train on alone.
+    /// Rows to train on, `fraction` of them as chosen by `seed`, and the rest to measure on. Means, deviations and
+    /// categories are found from the rows to train on alone.
     ///
     /// # Errors
     /// `fraction` leaves a part empty, or a number is too large.
@@ -279,8 +281,8 @@ impl Table {
         Ok((self.samples(&train, description.clone())?, self.samples(&test, description)?))
     }
 
-    /// As [`Table::split`], with the means, deviations and categories of a description in place of those that are found: that of the
-    /// model which [`Table::open_like`] was told.
+    /// As [`Table::split`], with the means, deviations and categories of a description in place of those that are
+    /// found: that of the model which [`Table::open_like`] was told.
     ///
     /// # Errors
     /// As for [`Table::split`]; the description has other columns, or a value is no number or no class of it.
@@ -384,8 +386,9 @@ fn places_of(lines: &Lines, description: &Description) -> std::result::Result<Ve
     table_columns(description)?.iter().map(|column| lines.place(column.name())).collect()
 }
 
-/// Where the target of a description stands, whose inputs stand at `inputs`: in the column that the options name, or that of the
-/// description. Runs of earlier versions do not say what it is called; then it is the one column that no input is made of.
+/// Where the target of a description stands, whose inputs stand at `inputs`: in the column that the options name, or
+/// that of the description. Runs of earlier versions do not say what it is called; then it is the one column that no
+/// input is made of.
 fn target_of(
     lines: &Lines,
     options: &TableOptions,
@@ -416,7 +419,8 @@ fn target_of(
     }
 }
 
-/// Rows as samples of a description, whose input is made of the columns at `places`, and whose target stands at `target`.
+/// Rows as samples of a description, whose input is made of the columns at `places`, and whose target stands at
+/// `target`.
 fn samples(
     lines: &Lines,
     rows: impl Iterator<Item = usize> + Clone,
@@ -478,8 +482,8 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
 const TABLE_STREAM: u64 = 0x7461_626c_6500_0001;
 
 impl Field {
-    /// A row of a table as training saw its rows: values by the names of their columns, in any order. What is left out is
-    /// missing.
+    /// A row of a table as training saw its rows: values by the names of their columns, in any order. What is left out
+    /// is missing.
     ///
     /// # Errors
     /// The field is not made of a table, there is no such column, or a value is no number where numbers stand.
@@ -499,7 +503,8 @@ impl Field {
         Ok(out)
     }
 
-    /// The columns of categories in which a row of a table has a text that was not there in training, so that it counts as missing.
+    /// The columns of categories in which a row of a table has a text that was not there in training, so that it counts
+    /// as missing.
     pub fn unknown_categories<'a>(&'a self, row: &[(&str, &str)]) -> Vec<&'a str> {
         let Preparation::Table { columns } = &self.preparation else { return Vec::new() };
         let value = |column: &Column| {

@@ -75,7 +75,8 @@ fn an_epoch_takes_as_much_memory_however_many_batches_it_has() {
             taken(&few, 0, samples / 200);
             taken(&many, 0, samples / 8);
             let (few, many) = (taken(&few, 1, samples / 200), taken(&many, 1, samples / 8));
-            // A thousand batches instead of forty: smaller ones grow in fewer steps, threads start a little differently.
+            // A thousand batches instead of forty: smaller ones grow in fewer steps, threads start a little
+            // differently.
             assert!(many <= few + 30, "{name}, {threads} threads: {few} and {many}");
             assert!(few < 160, "{name}, {threads} threads: {few} times memory was taken");
         }

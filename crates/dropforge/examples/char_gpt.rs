@@ -1,4 +1,5 @@
-//! A small transformer learns the characters of a text, then writes: `cargo run --release --example char_gpt -- [FILE]`.
+//! A small transformer learns the characters of a text, then writes:
+//! `cargo run --release --example char_gpt -- [FILE]`.
 
 use dropforge::data::Corpus;
 use dropforge::models::{GptOptions, gpt};

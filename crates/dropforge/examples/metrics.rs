@@ -1,5 +1,5 @@
-//! The confusion matrix, precision and recall of each class, and a ROC curve as a picture, `roc.svg` in the folder for temporary
-//! files: `cargo run --release --example metrics`.
+//! The confusion matrix, precision and recall of each class, and a ROC curve as a picture, `roc.svg` in the folder for
+//! temporary files: `cargo run --release --example metrics`.
 
 use dropforge::metric::{Average::PerClass, confusion_matrix, precision, recall, roc_curve};
 use dropforge::plot::{Chart, Series};

@@ -1,4 +1,5 @@
-//! A network as an ONNX file, which other programs run, and back. `cargo run --release -p dropforge --features onnx --example onnx`
+//! A network as an ONNX file, which other programs run, and back.
+//! `cargo run --release -p dropforge --features onnx --example onnx`
 
 use dropforge::prelude::*;
 use dropforge::run::{OnnxImport, OnnxOptions};

@@ -1,5 +1,5 @@
-//! Writes each built-in model as an ONNX file, with inputs and what the model makes of them, in folders as the standard's own
-//! tests have them. `scripts/check-onnx` runs them through ONNX Runtime.
+//! Writes each built-in model as an ONNX file, with inputs and what the model makes of them, in folders as the
+//! standard's own tests have them. `scripts/check-onnx` runs them through ONNX Runtime.
 
 use dropforge::prelude::*;
 use dropforge::run::{ModelSpec, OnnxOptions};

@@ -1,5 +1,6 @@
 //! Samples of one's own, from a type that reads lazily and from plain vectors:
-//! `cargo run --release --example own_source`. Functions and iterators are sources too: `data::from_fn`, `data::from_iter`.
+//! `cargo run --release --example own_source`. Functions and iterators are sources too: `data::from_fn`,
+//! `data::from_iter`.
 
 use dropforge::data::{Description, Request, Sample, Source, from_records};
 use dropforge::prelude::*;

@@ -1,5 +1,5 @@
-//! From data to a saved run: `cargo run --release --example quickstart`. Afterwards `dropforge eval runs/quickstart` measures it
-//! and `dropforge predict runs/quickstart photo.png` uses it.
+//! From data to a saved run: `cargo run --release --example quickstart`. Afterwards `dropforge eval runs/quickstart`
+//! measures it and `dropforge predict runs/quickstart photo.png` uses it.
 
 use dropforge::prelude::*;
 

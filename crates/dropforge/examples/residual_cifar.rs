@@ -1,5 +1,5 @@
-//! A residual network with everything that a real training has: `cargo run --release --example residual_cifar [FOLDER]`, on
-//! CIFAR-10 in FOLDER or else on a few digits.
+//! A residual network with everything that a real training has:
+//! `cargo run --release --example residual_cifar [FOLDER]`, on CIFAR-10 in FOLDER or else on a few digits.
 
 use dropforge::data::transform::{Flip, RandomCrop, augment};
 use dropforge::prelude::*;

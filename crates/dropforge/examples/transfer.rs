@@ -1,5 +1,5 @@
-//! Published weights under a new head: the trunk is frozen for an epoch, then trained more slowly than the head, in batches that
-//! are gathered: `cargo run --release --example transfer`.
+//! Published weights under a new head: the trunk is frozen for an epoch, then trained more slowly than the head, in
+//! batches that are gathered: `cargo run --release --example transfer`.
 
 use dropforge::prelude::*;
 use dropforge::train::{Callback, Control, EpochReport};

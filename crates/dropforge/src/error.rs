@@ -99,17 +99,17 @@ impl Error {
         self
     }
 
-    /// The same error with what to do about it, where the words for that differ: methods for whoever writes a program, flags and
-    /// settings for whoever writes a command.
+    /// The same error with what to do about it, where the words for that differ: methods for whoever writes a program,
+    /// flags and settings for whoever writes a command.
     #[must_use]
     pub(crate) fn advice(mut self, program: impl Into<String>, command: impl Into<String>) -> Error {
         self.0.advice = Some([program.into(), command.into()]);
         self
     }
 
-    /// The line for whoever wrote a command or a file of settings: what there is to do about it names flags and settings, where
-    /// [`Display`](fmt::Display) names methods, and lines of a program are left out, since what a file describes is made in the
-    /// library. For commands of your own that take a configuration of [`run`](crate::run).
+    /// The line for whoever wrote a command or a file of settings: what there is to do about it names flags and
+    /// settings, where [`Display`](fmt::Display) names methods, and lines of a program are left out, since what a file
+    /// describes is made in the library. For commands of your own that take a configuration of [`run`](crate::run).
     pub fn for_command(&self) -> String {
         without_lines(&self.advised(1))
     }

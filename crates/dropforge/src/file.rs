@@ -1,8 +1,8 @@
-//! Files that people ask for by name: an ONNX file, a chart, weights. What a run writes into its own folder is another matter
-//! (`run/disk.rs`).
+//! Files that people ask for by name: an ONNX file, a chart, weights. What a run writes into its own folder is another
+//! matter (`run/disk.rs`).
 //!
-//! Nothing of a user's is replaced unless it is of the kind that is written: a file appears as a whole by one rename, a symbolic
-//! link stays and what it points to is written, and devices and pipes are written to.
+//! Nothing of a user's is replaced unless it is of the kind that is written: a file appears as a whole by one rename, a
+//! symbolic link stays and what it points to is written, and devices and pipes are written to.
 
 use crate::{Error, Result};
 use std::fs::{self, File, OpenOptions};
@@ -120,8 +120,8 @@ enum Target {
     Stream,
 }
 
-/// Whether [`write()`] would be refused, so that it is known before anything long is done: the folder is missing, the path is a folder, or
-/// holds something of another kind.
+/// Whether [`write()`] would be refused, so that it is known before anything long is done: the folder is missing, the
+/// path is a folder, or holds something of another kind.
 ///
 /// # Errors
 /// As [`write()`] but for those of the disk.
@@ -130,8 +130,8 @@ pub fn check(path: impl AsRef<Path>, kind: FileKind) -> Result<()> {
     target(path, kind).map(drop).map_err(|error| error.context(path.display()))
 }
 
-/// Writes a file that somebody asked for: as a whole or not at all. What a symbolic link points to is written, and the link stays; a
-/// device or a pipe is written to.
+/// Writes a file that somebody asked for: as a whole or not at all. What a symbolic link points to is written, and the
+/// link stays; a device or a pipe is written to.
 ///
 /// ```
 /// use dropforge::file::{self, FileKind};
@@ -145,8 +145,8 @@ pub fn check(path: impl AsRef<Path>, kind: FileKind) -> Result<()> {
 /// ```
 ///
 /// # Errors
-/// The folder is missing, the path is a folder or a file with something of another kind in it, `contents` fails, or the disk does. What
-/// was there is then unchanged.
+/// The folder is missing, the path is a folder or a file with something of another kind in it, `contents` fails, or the
+/// disk does. What was there is then unchanged.
 pub fn write(
     path: impl AsRef<Path>,
     kind: FileKind,
@@ -185,8 +185,8 @@ fn replace(
     }
     fill(file, contents)?.sync_all().map_err(failed("write"))?;
     fs::rename(unfinished, path).map_err(failed("replace"))?;
-    // Without this a power failure may undo the rename. The file is there by now: a folder that cannot be opened (on Windows, or
-    // without the right to read it) or synchronised (on some network file systems) is no failure.
+    // Without this a power failure may undo the rename. The file is there by now: a folder that cannot be opened (on
+    // Windows, or without the right to read it) or synchronised (on some network file systems) is no failure.
     let folder =
         path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
     if let Some(folder) = folder.filter(|_| cfg!(unix)) {

@@ -1,7 +1,8 @@
 //! Train neural networks where a whole training step is one compiled program.
 //!
-//! Layers are traced once. The step (forward, loss, backward, clipping, the optimizer's update) is differentiated, fused
-//! and planned as one program, and from then on each step is a single run on a device that keeps everything it needs.
+//! Layers are traced once. The step (forward, loss, backward, clipping, the optimizer's update) is differentiated,
+//! fused and planned as one program, and from then on each step is a single run on a device that keeps everything it
+//! needs.
 //!
 //! ```
 //! use dropforge::prelude::*;

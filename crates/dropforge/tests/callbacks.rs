@@ -498,7 +498,8 @@ fn bits(trainer: &Trainer) -> Vec<(String, Vec<u32>)> {
     training.map(|(name, array)| (name, bits(array))).collect()
 }
 
-/// Averages of weights are measured, kept and used in place of the weights, and training goes on from these as if there were none.
+/// Averages of weights are measured, kept and used in place of the weights, and training goes on from these as if there
+/// were none.
 #[test]
 fn averages_are_what_a_run_is_used_with() {
     let data = points();

@@ -36,8 +36,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Which damage is done; `DROPFORGE_SEEDS=10000..50000` does other. What a seed does depends on the run's files too, which hold
-/// times: a fault may show in one run of the test and not in the next.
+/// Which damage is done; `DROPFORGE_SEEDS=10000..50000` does other. What a seed does depends on the run's files too,
+/// which hold times: a fault may show in one run of the test and not in the next.
 const MUTATIONS: Range<u64> = 0..10_000;
 /// Bytes that opening a damaged run may take.
 const MOST_MEMORY: usize = 256 << 20;
@@ -136,8 +136,8 @@ fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads what has been damaged: it may be refused in one line, and must not panic, hang, or take memory that no file has. Gives
-/// whether it was taken.
+/// Reads what has been damaged: it may be refused in one line, and must not panic, hang, or take memory that no file
+/// has. Gives whether it was taken.
 fn survives(what: &dyn Fn() -> String, read: &mut dyn FnMut() -> Result<()>) -> bool {
     let before = LIVE.load(Relaxed);
     PEAK.store(before, Relaxed);

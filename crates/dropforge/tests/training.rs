@@ -390,7 +390,7 @@ fn a_prediction_that_needs_no_input_has_as_many_samples_as_its_batch() {
     };
     let mut trainer = Trainer::of(task, Adam::new(0.1)).batch(8).compile(&data).unwrap();
     trainer.fit(&data).epochs(1).save(&folder.0).run().unwrap();
-    let made = trainer.predict(&Tensor::zeros([5, 2])).unwrap();
+    let made = trainer.predict(Tensor::zeros([5, 2])).unwrap();
     assert_eq!(made.shape().to_vec(), [5, 2]);
     assert!(made.to_vec::<f32>().unwrap().iter().all(|x| x.is_finite()));
     let trained = Trained::open(&folder.0, &Runtime::shared().unwrap()).unwrap();

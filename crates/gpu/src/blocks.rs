@@ -1,9 +1,9 @@
 //! Which parts of the device's memory are taken: plain bookkeeping that never talks to the device.
 //!
-//! Memory comes from the device in *chunks*, and blocks are cut from them. Buffers that share a chunk share a binding, so
-//! chunks grow with what is held: few of them reach the parameters of a whole network. A block larger than a chunk gets
-//! one of its own. Sizes are rounded up to classes, so that a block that was freed fits the next one of about its size;
-//! the smallest free range that is large enough is taken, and freed ranges merge with their neighbours at once.
+//! Memory comes from the device in *chunks*, and blocks are cut from them. Buffers that share a chunk share a binding,
+//! so chunks grow with what is held: few of them reach the parameters of a whole network. A block larger than a chunk
+//! gets one of its own. Sizes are rounded up to classes, so that a block that was freed fits the next one of about its
+//! size; the smallest free range that is large enough is taken, and freed ranges merge with their neighbours at once.
 
 use crate::tuning::{ALIGNMENT, CHUNK_BYTES, KEPT_BYTES, LARGE_GRAIN};
 use std::collections::{BTreeMap, BTreeSet};

@@ -7,7 +7,8 @@ use dropforge_ir::UnaryKind;
 use dropforge_plan::kernel::{Instance, Instruction, LoopKernel};
 use dropforge_plan::plan::{Kernel, Plan, Work};
 
-/// For each kernel of a plan, whether it runs as part of the one before it, on a device whose kernels reach so many buffers.
+/// For each kernel of a plan, whether it runs as part of the one before it, on a device whose kernels reach so many
+/// buffers.
 pub fn fused(plan: &Plan, most_buffers: usize) -> Vec<bool> {
     (0..plan.kernels.len()).map(|number| number > 0 && is_fused(plan, number, most_buffers)).collect()
 }

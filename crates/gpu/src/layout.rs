@@ -1,9 +1,9 @@
 //! Where the values of a plan lie on the device.
 //!
-//! The plan places intermediate values by the bytes they have on the host. Here elements have other widths, bindings have
-//! a largest size, and inputs, outputs, hyperparameters and constants lie beside the intermediate values, so places are
-//! found anew, from the same lifetimes. Values that share a place in the plan while both are alive (a result that
-//! replaces an argument) share one here.
+//! The plan places intermediate values by the bytes they have on the host. Here elements have other widths, bindings
+//! have a largest size, and inputs, outputs, hyperparameters and constants lie beside the intermediate values, so
+//! places are found anew, from the same lifetimes. Values that share a place in the plan while both are alive (a result
+//! that replaces an argument) share one here.
 
 use crate::epilogue::unstored;
 use crate::tuning::ALIGNMENT;
@@ -58,8 +58,8 @@ struct Item {
 }
 
 impl Layout {
-    /// Finds places in chunks of at most `limit` bytes, where the kernels that `fused` marks run as part of the one before;
-    /// `width` says how wide elements are.
+    /// Finds places in chunks of at most `limit` bytes, where the kernels that `fused` marks run as part of the one
+    /// before; `width` says how wide elements are.
     ///
     /// # Errors
     /// If a value takes more than that; the message names it and the program.

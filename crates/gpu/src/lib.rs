@@ -1,9 +1,10 @@
 //! What all GPU devices share, whatever language their kernels are printed in and whoever launches them.
 //!
-//! A device brings a [`Backend`], which gets memory from its driver, and what only it can know: how kernels are printed,
-//! launched and timed. Here stand the heap that buffers are cut from ([`Heap`], [`Piece`]), where the values of a plan lie
-//! ([`Layout`]), which kernels run as the epilogue of the one before ([`epilogue`]), which of several kernels is fastest
-//! ([`tune`]), the steps in flight ([`Ring`]), and how the peak is measured ([`peak`]). Nothing in here talks to a driver.
+//! A device brings a [`Backend`], which gets memory from its driver, and what only it can know: how kernels are
+//! printed, launched and timed. Here stand the heap that buffers are cut from ([`Heap`], [`Piece`]), where the values
+//! of a plan lie ([`Layout`]), which kernels run as the epilogue of the one before ([`epilogue`]), which of several
+//! kernels is fastest ([`tune`]), the steps in flight ([`Ring`]), and how the peak is measured ([`peak`]). Nothing in
+//! here talks to a driver.
 
 mod backend;
 mod blocks;

@@ -18,8 +18,8 @@ pub trait InFlight: Sized {
     /// If the device fails.
     fn poll(gpu: &Self::Gpu, what: &str) -> Result<()>;
 
-    /// Waits until the device is done with the step, if it was started, and frees the memory for the next one; outputs that
-    /// somebody may still read move to the host. Gives whether the memory can be used again.
+    /// Waits until the device is done with the step, if it was started, and frees the memory for the next one; outputs
+    /// that somebody may still read move to the host. Gives whether the memory can be used again.
     ///
     /// # Errors
     /// If the device fails.
@@ -38,9 +38,9 @@ impl<S> Default for Ring<S> {
 }
 
 impl<S: InFlight> Ring<S> {
-    /// A slot that is ready to be written; `what` names the program in errors, `make` makes another one. Slots are made when
-    /// all others are in flight, so that a program that is always waited for has only one; when there are as many as may
-    /// be, the oldest is waited for.
+    /// A slot that is ready to be written; `what` names the program in errors, `make` makes another one. Slots are made
+    /// when all others are in flight, so that a program that is always waited for has only one; when there are as many
+    /// as may be, the oldest is waited for.
     ///
     /// # Errors
     /// If the device fails, or there is no memory for a slot.

@@ -1,15 +1,15 @@
 //! Choices among kernels that compute the same, found by timing them once.
 //!
 //! Before a program is loaded, those of its kernels that have a choice are sorted into classes (an operation, how its
-//! operands lie, sizes in steps). For a class seen for the first time, the candidates run for a moment on memory of their
-//! own, and the fastest is kept for this process and in a file of the user's cache folder, one for each adapter, driver and
-//! version of this crate. A program spends no more than a bounded time on this; classes left over take the choice by rule,
-//! and are timed when another program has them.
+//! operands lie, sizes in steps). For a class seen for the first time, the candidates run for a moment on memory of
+//! their own, and the fastest is kept for this process and in a file of the user's cache folder, one for each adapter,
+//! driver and version of this crate. A program spends no more than a bounded time on this; classes left over take the
+//! choice by rule, and are timed when another program has them.
 //!
-//! Tiles differ in the order in which sums are formed, so another choice may round differently. What a program was loaded
-//! with is told to whoever loads it, and what is given when it is loaded again comes first ([`Choices`]): runs keep it with
-//! their checkpoints. `DROPFORGE_CACHE=off` times nothing and takes every choice by rule; `DROPFORGE_CACHE=<folder>` keeps
-//! the file there, to be copied along.
+//! Tiles differ in the order in which sums are formed, so another choice may round differently. What a program was
+//! loaded with is told to whoever loads it, and what is given when it is loaded again comes first ([`Choices`]): runs
+//! keep it with their checkpoints. `DROPFORGE_CACHE=off` times nothing and takes every choice by rule;
+//! `DROPFORGE_CACHE=<folder>` keeps the file there, to be copied along.
 
 use crate::backend::lock;
 use crate::tuning::{
@@ -129,8 +129,8 @@ fn read<P: Pick>(file: &Path, header: &str) -> BTreeMap<String, P> {
         .collect()
 }
 
-/// The folder in which devices keep what they found out: `DROPFORGE_CACHE`, or one in the folder of this user's caches; none
-/// with `DROPFORGE_CACHE=off`, or where there is no such folder.
+/// The folder in which devices keep what they found out: `DROPFORGE_CACHE`, or one in the folder of this user's caches;
+/// none with `DROPFORGE_CACHE=off`, or where there is no such folder.
 pub fn folder() -> Option<PathBuf> {
     let asked = std::env::var_os("DROPFORGE_CACHE").filter(|asked| !asked.is_empty());
     match asked {
@@ -160,8 +160,8 @@ fn hash(text: &str) -> u64 {
 }
 
 /// Picks for the kernels of a program: what is given for their class, or else what the device knows of it, or else the
-/// choice by rule. The first kernel of a class decides for all of it, and what it decides is added to what is given, so that
-/// the same is picked whenever that is given again.
+/// choice by rule. The first kernel of a class decides for all of it, and what it decides is added to what is given, so
+/// that the same is picked whenever that is given again.
 pub struct Picker<'a, P> {
     given: &'a mut Choices,
     known: &'a dyn Fn(&str) -> Option<P>,
@@ -188,8 +188,9 @@ impl<'a, P: Pick> Picker<'a, P> {
     }
 }
 
-/// Times the classes of a plan that are neither given nor known yet, those with most work first. `tunable` says what there
-/// is to choose for a kernel, `fastest` times its candidates, and gives nothing where a kernel is too large to try.
+/// Times the classes of a plan that are neither given nor known yet, those with most work first. `tunable` says what
+/// there is to choose for a kernel, `fastest` times its candidates, and gives nothing where a kernel is too large to
+/// try.
 pub fn prepare<T: Tunable>(
     tuned: &Mutex<Tuned<T::Pick>>,
     plan: &Plan,
@@ -232,8 +233,8 @@ pub fn prepare<T: Tunable>(
     }
 }
 
-/// The candidate that takes the least time; the first, which is the one by rule, unless another is clearly faster. `time`
-/// gives the seconds of so many runs of one. `flops` is their work.
+/// The candidate that takes the least time; the first, which is the one by rule, unless another is clearly faster.
+/// `time` gives the seconds of so many runs of one. `flops` is their work.
 ///
 /// # Errors
 /// Those of `time`.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 /// How deep bodies may stand in each other in a text; what is read never nests deeper than the reader's stack.
 const MOST_BRACKETS: usize = 16;
 
-/// A program that an operation carries out many times. It has inputs and outputs, which go by position, and neither states nor
-/// hyperparameters. Two bodies are equal if their text is; where their nodes come from does not count.
+/// A program that an operation carries out many times. It has inputs and outputs, which go by position, and neither
+/// states nor hyperparameters. Two bodies are equal if their text is; where their nodes come from does not count.
 #[derive(Clone)]
 pub struct Body {
     program: Arc<Program>,

@@ -38,8 +38,8 @@ pub fn append_gradients(program: &mut Program, loss: Value, wrt: &[Value]) -> Re
         .collect()
 }
 
-/// Goes backwards through the first `count` nodes and adds up the gradients of their active arguments, from those that are
-/// there.
+/// Goes backwards through the first `count` nodes and adds up the gradients of their active arguments, from those that
+/// are there.
 fn accumulate(
     program: &mut Program,
     gradients: &mut [Option<Value>],
@@ -490,8 +490,8 @@ impl Rule<'_> {
         let (x, y) = (self.node.args[0], self.node.results[0]);
         match kind {
             ReduceKind::Sum => Ok(vec![Some(self.program.expand(g, &shape, axes)?)]),
-            // Equal extremes share the gradient evenly, as in PyTorch's amax and amin. They are counted in f32: there may be more
-            // of them than a half can hold.
+            // Equal extremes share the gradient evenly, as in PyTorch's amax and amin. They are counted in f32: there
+            // may be more of them than a half can hold.
             ReduceKind::Max | ReduceKind::Min => {
                 let dtype = self.program.dtype(x);
                 let [g] = self.widened([g])?;
@@ -509,8 +509,8 @@ impl Rule<'_> {
         }
     }
 
-    /// The product of the others: y / x where nothing is 0. Beside one 0 only its own is not 0, and with more none is. Halves are
-    /// multiplied in f32, whose range the products may leave.
+    /// The product of the others: y / x where nothing is 0. Beside one 0 only its own is not 0, and with more none is.
+    /// Halves are multiplied in f32, whose range the products may leave.
     fn product(&mut self, axes: &[usize], g: Value) -> Contributions {
         let (shape, dtype) = (self.shape(0), self.program.dtype(self.node.args[0]));
         let [x, g] = self.widened([self.node.args[0], g])?;
@@ -533,8 +533,8 @@ impl Rule<'_> {
         Ok(vec![Some(self.narrowed(gradient, dtype)?)])
     }
 
-    /// The softmax times the gradient. The softmax is made from what lies below the largest element: the result itself is
-    /// rounded at the magnitude of x. Where the largest is not finite, x stays as it is.
+    /// The softmax times the gradient. The softmax is made from what lies below the largest element: the result itself
+    /// is rounded at the magnitude of x. Where the largest is not finite, x stays as it is.
     fn logsumexp(&mut self, axes: &[usize], g: Value) -> Contributions {
         let (shape, dtype) = (self.shape(0), self.program.dtype(self.node.args[0]));
         let [x, g] = self.widened([self.node.args[0], g])?;
@@ -555,8 +555,8 @@ impl Rule<'_> {
         Ok(vec![Some(self.narrowed(product, dtype)?)])
     }
 
-    /// Halves as f32: a rule of several operations on halves would round after each, and leave their range on the way to
-    /// gradients that lie in it.
+    /// Halves as f32: a rule of several operations on halves would round after each, and leave their range on the way
+    /// to gradients that lie in it.
     fn widened<const N: usize>(&mut self, values: [Value; N]) -> Result<[Value; N]> {
         let mut wide = values;
         for value in &mut wide {

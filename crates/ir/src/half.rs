@@ -1,7 +1,7 @@
 //! Half precision: two formats of 16 bits, and their conversions.
 //!
-//! Numbers of these types are stored in 16 bits and computed with in wider ones. Rounding is to the nearest, ties to even;
-//! what is too large becomes infinite, what is small becomes subnormal, and a NaN stays one.
+//! Numbers of these types are stored in 16 bits and computed with in wider ones. Rounding is to the nearest, ties to
+//! even; what is too large becomes infinite, what is small becomes subnormal, and a NaN stays one.
 
 use std::fmt;
 
@@ -19,8 +19,8 @@ fn narrowed<const EXPONENT: u32, const FRACTION: u32>(x: f64) -> u16 {
     if exponent > bias {
         return sign | infinity;
     }
-    // Below the least normal number steps stay as large as they are there. Numbers so small that they round to zero either way
-    // lose all their bits.
+    // Below the least normal number steps stay as large as they are there. Numbers so small that they round to zero
+    // either way lose all their bits.
     let missing = (1 - bias - exponent).clamp(0, 63 - (52 - FRACTION as i32)) as u32;
     let significand = if exponent == -1023 { fraction } else { fraction | 1 << 52 };
     let dropped = 52 - FRACTION + missing;

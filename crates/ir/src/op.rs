@@ -29,7 +29,8 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// Functions of one element. All but `Not` (bool) take and give floats; `Negate`, `Absolute` and `Sign` take i32 too.
+    /// Functions of one element. All but `Not` (bool) take and give floats; `Negate`, `Absolute` and `Sign` take i32
+    /// too.
     UnaryKind {
         /// −x
         Negate = "neg",
@@ -127,8 +128,8 @@ kinds! {
 }
 
 kinds! {
-    /// Reductions over axes, of floats or i32. Over no elements they give 0, −∞, +∞ and 1 (the type's least and greatest
-    /// for integers).
+    /// Reductions over axes, of floats or i32. Over no elements they give 0, −∞, +∞ and 1 (the type's least and
+    /// greatest for integers).
     ReduceKind {
         /// sum of the elements
         Sum = "reduce_sum",
@@ -299,8 +300,8 @@ operations! {
     },
     /// `condition ? a : b` for each element; arguments condition (bool), a, b, all of one shape.
     Select = "select" {},
-    /// Conversion of each element. Float to integer truncates towards zero and saturates, NaN gives 0; integer to integer
-    /// wraps; to bool is `x != 0`; to f16 and bf16 rounds, integers by way of f32.
+    /// Conversion of each element. Float to integer truncates towards zero and saturates, NaN gives 0; integer to
+    /// integer wraps; to bool is `x != 0`; to f16 and bf16 rounds, integers by way of f32.
     Cast = "cast" {
         /// Type of the result.
         to: DType,
@@ -365,9 +366,9 @@ operations! {
         /// The searched axis; its extent is at least 1.
         axis: usize,
     },
-    /// Positions along one axis in the order of the elements there, as i32: `[.., i, ..]` is where the `i`-th smallest (or
-    /// largest) stands. Equal elements keep their order, −0 and 0 are equal, and NaN counts as larger than everything. Of
-    /// floats or i32.
+    /// Positions along one axis in the order of the elements there, as i32: `[.., i, ..]` is where the `i`-th smallest
+    /// (or largest) stands. Equal elements keep their order, −0 and 0 are equal, and NaN counts as larger than
+    /// everything. Of floats or i32.
     ArgSort = "argsort" {
         /// The sorted axis.
         axis: usize,
@@ -395,9 +396,10 @@ operations! {
     /// Sums products over contracted axes. Result axes: batch axes in the order given, then the left side's free axes,
     /// then the right side's.
     ///
-    /// The sums are f32 or wider, and a result of f16 or bf16 is rounded from them once. For a result of f32 from factors of
-    /// f16 or bf16 (a mixed product), cast the factors to f32: that loses nothing, plans read them as they lie without
-    /// carrying the casts out, and devices take their matrix units where they have some. Convolutions likewise.
+    /// The sums are f32 or wider, and a result of f16 or bf16 is rounded from them once. For a result of f32 from
+    /// factors of f16 or bf16 (a mixed product), cast the factors to f32: that loses nothing, plans read them as they
+    /// lie without carrying the casts out, and devices take their matrix units where they have some. Convolutions
+    /// likewise.
     Dot = "dot" {
         /// Batch axes of the left argument.
         lhs_batch: Vec<usize>,
@@ -428,7 +430,8 @@ operations! {
         kernel: [usize; 2],
     },
     /// Largest element of each window of x `[batch, channels, h, w]`, and where it stands: two results, values and
-    /// positions (i32, `row * w + column` in the plane of x). The first of equals; NaN counts as largest; padding never wins.
+    /// positions (i32, `row * w + column` in the plane of x). The first of equals; NaN counts as largest; padding never
+    /// wins.
     MaxPool = "max_pool" {
         /// The window.
         window: PoolWindow,
@@ -465,26 +468,28 @@ operations! {
         /// Extent of that axis.
         size: usize,
     },
-    /// Scaled dot-product attention. Arguments q `[b, h, t, d]`, k and v `[b, h, s, d]`; results: output `[b, h, t, d]` and
-    /// the logsumexp of the scaled scores `[b, h, t]`, which is f32 whatever the type of the others. A query that sees no key gives zeros and −∞.
+    /// Scaled dot-product attention. Arguments q `[b, h, t, d]`, k and v `[b, h, s, d]`; results: output `[b, h, t, d]`
+    /// and the logsumexp of the scaled scores `[b, h, t]`, which is f32 whatever the type of the others. A query that
+    /// sees no key gives zeros and −∞.
     Attention = "attention" {
         /// 1 if position t may only look at positions up to t (+ s − t), else 0.
         causal: usize,
         /// Factor on the scores.
         scale: Real,
     },
-    /// Gradients of `Attention` with respect to q, k and v: three results. Arguments: q, k, v, output, logsumexp, output
-    /// gradient.
+    /// Gradients of `Attention` with respect to q, k and v: three results. Arguments: q, k, v, output, logsumexp,
+    /// output gradient.
     AttentionGradient = "attention_gradient" {
         /// As in `Attention`.
         causal: usize,
         /// As in `Attention`.
         scale: Real,
     },
-    /// A loop with a fixed number of trips. Arguments are first the initial values of what is carried from trip to trip, then
-    /// arrays with one slice along axis 0 for each trip, then what is the same in all trips. The body is given the carried
-    /// values, the slices of its trip (without that axis) and the rest, and gives the new carried values and then what is
-    /// stacked. Results: the carried values after the last trip, then the stacked arrays, with the trips as axis 0.
+    /// A loop with a fixed number of trips. Arguments are first the initial values of what is carried from trip to
+    /// trip, then arrays with one slice along axis 0 for each trip, then what is the same in all trips. The body is
+    /// given the carried values, the slices of its trip (without that axis) and the rest, and gives the new carried
+    /// values and then what is stacked. Results: the carried values after the last trip, then the stacked arrays, with
+    /// the trips as axis 0.
     Scan = "scan" {
         /// What is done in each trip.
         body: Body,

@@ -261,8 +261,9 @@ impl Program {
         Ok(())
     }
 
-    /// Appends a node of any operation but a leaf; result types come from the shape rule. Strides, dilations and steps that
-    /// no second position takes are brought into the size of what they apply to, so that none is larger than its image.
+    /// Appends a node of any operation but a leaf; result types come from the shape rule. Strides, dilations and steps
+    /// that no second position takes are brought into the size of what they apply to, so that none is larger than its
+    /// image.
     ///
     /// # Errors
     /// If the arguments do not fit the operation.

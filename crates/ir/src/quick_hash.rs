@@ -1,5 +1,5 @@
-//! Maps and sets by small keys that nobody outside chooses, such as values and nodes: compilers look up very many of them, and the
-//! standard hasher, which withstands chosen keys, takes longer than what is done with what is found.
+//! Maps and sets by small keys that nobody outside chooses, such as values and nodes: compilers look up very many of
+//! them, and the standard hasher, which withstands chosen keys, takes longer than what is done with what is found.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};

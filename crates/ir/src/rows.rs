@@ -1,8 +1,8 @@
 //! Programs whose rows have nothing to do with each other, cut to some of the rows.
 //!
-//! The body of a recurrent network's loop treats each sequence of a batch alike: whatever it gives for one follows from what
-//! it is given for that one, and from what is the same for all. Threads that take some sequences each need not meet before
-//! the loop ends.
+//! The body of a recurrent network's loop treats each sequence of a batch alike: whatever it gives for one follows from
+//! what it is given for that one, and from what is the same for all. Threads that take some sequences each need not
+//! meet before the loop ends.
 
 use crate::error::{Error, Result};
 use crate::op::Op;
@@ -18,8 +18,8 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// The rows of a body, whose first `sliced` inputs have a part for each as their first axis, and so have its outputs.
-    /// `None` if a row may depend on another.
+    /// The rows of a body, whose first `sliced` inputs have a part for each as their first axis, and so have its
+    /// outputs. `None` if a row may depend on another.
     pub fn of(body: &Program, sliced: usize) -> Option<Rows> {
         let first = body.inputs.first().filter(|_| sliced > 0)?;
         let count = *body.shape(first.value).first()?;
@@ -190,7 +190,8 @@ impl Rows {
     fn is_sound(&self, p: &Program, node: &Node) -> bool {
         let has_rows = |value: &Value| self.axis(*value).is_some();
         match &node.op {
-            // What is asked for by row must be given so; the rows of an input are its first axis, which lie one after another.
+            // What is asked for by row must be given so; the rows of an input are its first axis, which lie one after
+            // another.
             Op::Input(_) => node.results.iter().all(|&value| self.axis(value).unwrap_or(0) == 0),
             // Repeated along the rows, or along other axes; if it is repeated, there is nothing to follow.
             Op::Broadcast { axes, .. } => match (self.axis(node.args[0]), self.axis(node.results[0])) {

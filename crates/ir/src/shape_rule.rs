@@ -5,14 +5,14 @@ use crate::op::{BinaryKind, ConvolutionWindow, Op, PoolWindow, UnaryKind};
 use crate::program::Program;
 use crate::types::{DType, Shape, ValueType};
 
-/// The most products that one operation may sum, over all its results: nothing can carry out more, and counts of them stay
-/// inside of `usize`.
+/// The most products that one operation may sum, over all its results: nothing can carry out more, and counts of them
+/// stay inside of `usize`.
 const MAX_PRODUCTS: usize = 1 << 60;
 
 /// The types of the results of `op` applied to arguments of these types.
 ///
-/// All extents, strides, paddings and counts of an operation are multiplied and added here, checked, before anything else
-/// does: devices rely on results, padded images and sums of products that are within the limits.
+/// All extents, strides, paddings and counts of an operation are multiplied and added here, checked, before anything
+/// else does: devices rely on results, padded images and sums of products that are within the limits.
 ///
 /// # Errors
 /// If the number, types or shapes of the arguments do not fit the operation; the message names both shapes.
@@ -28,8 +28,8 @@ pub fn infer(op: &Op, args: &[&ValueType]) -> Result<Vec<ValueType>> {
 }
 
 /// The operation with strides, dilations and steps that nothing takes brought to ones that are no larger than what they
-/// apply to. The arguments fit the operation. The meaning is the same: a window that is used once has no next position, a
-/// filter of one tap no second one, and a slice of one element no step.
+/// apply to. The arguments fit the operation. The meaning is the same: a window that is used once has no next position,
+/// a filter of one tap no second one, and a slice of one element no step.
 pub(crate) fn normalize(op: Op, args: &[&ValueType]) -> Op {
     let image = |arg: usize| [args[arg].shape[2], args[arg].shape[3]];
     match op {
@@ -593,8 +593,8 @@ fn check_plane(plane: [usize; 2]) -> std::result::Result<(), String> {
     }
 }
 
-/// That the product of these extents, the number of products that an operation sums, is within the limit. `what` names the
-/// arguments.
+/// That the product of these extents, the number of products that an operation sums, is within the limit. `what` names
+/// the arguments.
 fn check_products<'a>(
     extents: impl IntoIterator<Item = &'a usize>,
     what: impl FnOnce() -> String,

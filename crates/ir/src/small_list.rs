@@ -1,4 +1,5 @@
-//! Lists of a few elements, which lie in the list itself: a program has very many of them, and copies of it are made all the time.
+//! Lists of a few elements, which lie in the list itself: a program has very many of them, and copies of it are made
+//! all the time.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

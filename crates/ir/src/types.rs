@@ -91,8 +91,9 @@ impl Shape {
     /// The most axes a value may have: kernels keep their coordinates in arrays of this length.
     pub const MAX_RANK: usize = 16;
 
-    /// The most elements a value may have, an image with its padding included. Products of an extent, a stride or a number of
-    /// bytes with what kernels multiply it by (lanes, threads, the size of an element) then stay far inside of `isize`.
+    /// The most elements a value may have, an image with its padding included. Products of an extent, a stride or a
+    /// number of bytes with what kernels multiply it by (lanes, threads, the size of an element) then stay far inside
+    /// of `isize`.
     pub const MAX_ELEMENTS: usize = 1 << 40;
 
     /// The shape of a scalar.
@@ -118,8 +119,8 @@ impl Shape {
     /// That a value may have this shape. Whatever makes shapes asks this once, so that nothing behind it overflows.
     ///
     /// # Errors
-    /// Says which limit is passed: [`Shape::MAX_RANK`] axes, or [`Shape::MAX_ELEMENTS`] elements, where extents of 0 count as 1
-    /// since strides do not.
+    /// Says which limit is passed: [`Shape::MAX_RANK`] axes, or [`Shape::MAX_ELEMENTS`] elements, where extents of 0
+    /// count as 1 since strides do not.
     pub fn check(&self) -> Result<(), String> {
         if self.rank() > Shape::MAX_RANK {
             return Err(format!(

@@ -6,12 +6,13 @@
 //! 1. Values are numbered in the order in which nodes make them, and every value knows the node that makes it.
 //! 2. Every argument of a node is a result of an earlier node.
 //! 3. Result types are what the shape rule infers from the argument types; a constant has the type of its literal.
-//! 4. Leaves have no arguments and one result, of a shape within the limits of [`crate::Shape::check`]. The leaf of port `i` is made by exactly one node, which the port names as
-//!    its value; every input, state and hyperparameter has its leaf, used or not.
+//! 4. Leaves have no arguments and one result, of a shape within the limits of [`crate::Shape::check`]. The leaf of
+//!    port `i` is made by exactly one node, which the port names as its value; every input, state and hyperparameter
+//!    has its leaf, used or not.
 //! 5. A hyperparameter is an f32 scalar.
 //! 6. Names are unique among inputs, among states, among hyperparameters and among outputs.
-//! 7. Outputs and written values exist. A state is written at most once (there is one place for it), with a value of its
-//!    own type.
+//! 7. Outputs and written values exist. A state is written at most once (there is one place for it), with a value of
+//!    its own type.
 
 use crate::error::{Error, Result};
 use crate::op::Op;

@@ -1,5 +1,6 @@
-//! What the passes make of programs: each file in `cases/passes` holds a program, a line `---`, and the program that the
-//! passes are expected to make of it, brought to the half type that its folder is called after, if it lies in one. `DROPFORGE_UPDATE=1 cargo test -p dropforge-ir --test passes` rewrites the second half.
+//! What the passes make of programs: each file in `cases/passes` holds a program, a line `---`, and the program that
+//! the passes are expected to make of it, brought to the half type that its folder is called after, if it lies in one.
+//! `DROPFORGE_UPDATE=1 cargo test -p dropforge-ir --test passes` rewrites the second half.
 
 use dropforge_ir::interpret::run_arrays;
 use dropforge_ir::passes::optimize;

@@ -4,8 +4,9 @@
 //! cargo run -p dropforge-onnx --example node_tests -- FOLDER cases/onnx/node_tests.txt
 //! ```
 //!
-//! The second argument names a file with a line for each test: `pass NAME`, or `fail NAME: reason`. What passes there and fails
-//! here is an error; with `DROPFORGE_UPDATE=1` the file is written anew. `scripts/check-onnx` makes the folder.
+//! The second argument names a file with a line for each test: `pass NAME`, or `fail NAME: reason`. What passes there
+//! and fails here is an error; with `DROPFORGE_UPDATE=1` the file is written anew. `scripts/check-onnx` makes the
+//! folder.
 
 use dropforge_ir::interpret::{Numbers, Rounding, run};
 use dropforge_ir::{Array, DType};

@@ -23,8 +23,8 @@ pub(crate) fn failed(message: impl Into<String>) -> Error {
     Error::new("onnx", message)
 }
 
-/// Reads a file with one tensor, a `TensorProto`: its elements as programs compute with them, and the number of its type in
-/// the standard.
+/// Reads a file with one tensor, a `TensorProto`: its elements as programs compute with them, and the number of its
+/// type in the standard.
 ///
 /// # Errors
 /// The bytes are no tensor, or one of texts or of a type that programs do not have.

@@ -33,8 +33,8 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// Whether a result that is touched like `self` may lie where an argument touched like `argument` lies: each element
-    /// is read for the last time before it is overwritten.
+    /// Whether a result that is touched like `self` may lie where an argument touched like `argument` lies: each
+    /// element is read for the last time before it is overwritten.
     pub fn may_replace(&self, argument: &Walk) -> bool {
         self.order.is_some() && self.order == argument.order && argument.last_load <= self.store
     }
@@ -509,8 +509,8 @@ impl<'a> Emitter<'a> {
         Emitted { kernel: self.kernel, domain: Domain { rows, columns }, operands: self.operands, walks }
     }
 
-    /// Brings the columns into the order in which most of what is loaded lies in memory: a sum over all of a transposed value
-    /// is then one run, like that over any other.
+    /// Brings the columns into the order in which most of what is loaded lies in memory: a sum over all of a transposed
+    /// value is then one run, like that over any other.
     fn sort_columns(&mut self, extents: &mut [usize]) {
         let mut reductions = self.kernel.stages.iter().flat_map(|stage| &stage.reductions);
         if reductions.any(|reduce| reduce.kind == Reduction::ArgMax) {

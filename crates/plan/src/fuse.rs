@@ -1,10 +1,10 @@
 //! Fusion: which nodes share a kernel.
 //!
-//! Nodes are visited from the last to the first. A node that can be computed inside a loop kernel joins the kernels that
-//! use it: all of them merged into one where that is possible, each of them with a copy of its own where recomputing
-//! reads no more memory than loading the result would, otherwise the earliest that can take it. Visiting backwards
-//! delays work to where it is needed, so that what only the backward pass needs is not stored by the forward pass.
-//! Afterwards kernels over the same domain that read the same large value are merged.
+//! Nodes are visited from the last to the first. A node that can be computed inside a loop kernel joins the kernels
+//! that use it: all of them merged into one where that is possible, each of them with a copy of its own where
+//! recomputing reads no more memory than loading the result would, otherwise the earliest that can take it. Visiting
+//! backwards delays work to where it is needed, so that what only the backward pass needs is not stored by the forward
+//! pass. Afterwards kernels over the same domain that read the same large value are merged.
 
 use crate::kernel::Level;
 use crate::mixed::argument_view;
@@ -325,9 +325,9 @@ impl<'a> Fuser<'a> {
         self.add_unit(Unit::Group(group));
     }
 
-    /// Whether a node may become part of a unit at all. What is computed of fixed states, such as a batch norm's factor in
-    /// evaluation, stays apart from what is computed with it for many more elements: the latter can then follow a convolution
-    /// in the order of its elements.
+    /// Whether a node may become part of a unit at all. What is computed of fixed states, such as a batch norm's factor
+    /// in evaluation, stays apart from what is computed with it for many more elements: the latter can then follow a
+    /// convolution in the order of its elements.
     fn may_join(&self, id: NodeId, unit: usize) -> bool {
         self.group(unit).is_some_and(|group| {
             !self.is_fixed[id.index()] || self.elements(id) * 2 > group.domain.elements()
@@ -598,8 +598,8 @@ impl<'a> Fuser<'a> {
 
     /// Where a kernel in place of `units` fits into the order; `None` if it would wait for itself.
     ///
-    /// Looks from both ends at once, and is done when either end is: whatever comes after the kernel may reach far in a deep
-    /// network while next to nothing comes before it, and the other way round.
+    /// Looks from both ends at once, and is done when either end is: whatever comes after the kernel may reach far in a
+    /// deep network while next to nothing comes before it, and the other way round.
     fn place_for(&self, group: &Group, units: &[usize]) -> Option<Standing> {
         let last = units.iter().map(|&unit| self.topology.key(unit)).max()?;
         let mut behind = Search::default();

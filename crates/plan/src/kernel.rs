@@ -9,16 +9,17 @@
 //! 3. `row`: instructions once for every row.
 //!
 //! A domain instruction may read row registers of earlier stages: the value of its row. So a softmax is two stages
-//! (logsumexp; subtract, exp, store) and a layer norm is two stages (mean and variance; normalise, store) in one kernel.
+//! (logsumexp; subtract, exp, store) and a layer norm is two stages (mean and variance; normalise, store) in one
+//! kernel.
 //!
 //! A register is assigned by one instruction or reduction. A domain register lives within its stage only; a stage that
 //! needs what an earlier stage computed repeats the instruction with the same register, so that a device that
 //! still holds the value may skip the repetition and one that streams over long rows may recompute it. Row registers
 //! live until the end of the kernel.
 //!
-//! Values of f16 and bf16 live in F32 registers: a load widens them, a store rounds. Instructions compute in f32, and a result
-//! of half type is rounded by a cast behind the instruction or reduction that made it (left out where the result is a half
-//! anyway, as of a maximum), so that a fused kernel gives what its operations would give one by one.
+//! Values of f16 and bf16 live in F32 registers: a load widens them, a store rounds. Instructions compute in f32, and a
+//! result of half type is rounded by a cast behind the instruction or reduction that made it (left out where the result
+//! is a half anyway, as of a maximum), so that a fused kernel gives what its operations would give one by one.
 
 use dropforge_ir::{BinaryKind, CompareKind, DType, UnaryKind};
 
@@ -42,8 +43,8 @@ pub enum Level {
     Row,
 }
 
-/// Element type and level of a register. `U8` never occurs: bytes are widened to `U32` when loaded, as `F16` and `BF16` are
-/// to `F32`.
+/// Element type and level of a register. `U8` never occurs: bytes are widened to `U32` when loaded, as `F16` and `BF16`
+/// are to `F32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RegisterInfo {
     /// F32, I32, U32 or Bool.
@@ -147,8 +148,8 @@ pub enum Instruction {
         /// Taken where false.
         b: Register,
     },
-    /// Conversion to the type of `to`; `from` U8 was loaded as U32. A cast to U8 leaves the low byte in a U32 register. A
-    /// cast into F16 or BF16 is always from F32 and rounds to the nearest number of that type, in an F32 register.
+    /// Conversion to the type of `to`; `from` U8 was loaded as U32. A cast to U8 leaves the low byte in a U32 register.
+    /// A cast into F16 or BF16 is always from F32 and rounds to the nearest number of that type, in an F32 register.
     Cast {
         /// Target.
         to: Register,
@@ -217,7 +218,8 @@ pub enum Reduction {
     Min,
     /// Product.
     Product,
-    /// Column number (row-major over the column axes) of the largest, as I32; the first of equals, NaN counts as largest.
+    /// Column number (row-major over the column axes) of the largest, as I32; the first of equals, NaN counts as
+    /// largest.
     ArgMax,
     /// ln Σ e^x without overflow, in one pass.
     LogSumExp,
@@ -284,9 +286,10 @@ impl Domain {
     }
 }
 
-/// One application of a loop kernel: its extents, and its operands as positions in the plan's table of buffers. A kernel with
-/// several instances is the same computation over several sets of buffers (an optimizer over all its parameters, the sums of
-/// squares of all gradients); it then has at most one row axis and one column axis, so that extents are numbers of elements.
+/// One application of a loop kernel: its extents, and its operands as positions in the plan's table of buffers. A
+/// kernel with several instances is the same computation over several sets of buffers (an optimizer over all its
+/// parameters, the sums of squares of all gradients); it then has at most one row axis and one column axis, so that
+/// extents are numbers of elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
     /// The extents.

@@ -1,14 +1,14 @@
 //! Mixed products: factors of half precision, sums of f32.
 //!
-//! In a program these are a product (or convolution) of f32 whose arguments are casts from f16 or bf16. A cast to f32 loses
-//! nothing, so the operation reads what was cast instead, and the cast is not carried out for it: half the memory is read, and
-//! a device with matrix units for halves can use them.
+//! In a program these are a product (or convolution) of f32 whose arguments are casts from f16 or bf16. A cast to f32
+//! loses nothing, so the operation reads what was cast instead, and the cast is not carried out for it: half the memory
+//! is read, and a device with matrix units for halves can use them.
 
 use crate::view::{View, Views};
 use dropforge_ir::{DType, Op, Program, Value};
 
-/// How an argument of a library operation lies in memory: as its view says, or in the memory of the halves that were cast to
-/// it. `fits` says which views the operation can read.
+/// How an argument of a library operation lies in memory: as its view says, or in the memory of the halves that were
+/// cast to it. `fits` says which views the operation can read.
 pub fn argument_view(
     program: &Program,
     views: &Views,

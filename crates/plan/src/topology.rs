@@ -1,9 +1,9 @@
 //! An order in which every unit comes after what it waits for, kept while units join and wait for more.
 //!
-//! Whether one unit waits for another is asked for each node that is fused. Between units that stand in such an order only
-//! those in between can lie on the way, so that an answer mostly takes a few steps, however many units there are. The
-//! order is changed where it must be alone, as Pearce and Kelly do (*A dynamic topological sort algorithm for directed
-//! acyclic graphs*, 2006): what has to move goes right behind another unit.
+//! Whether one unit waits for another is asked for each node that is fused. Between units that stand in such an order
+//! only those in between can lie on the way, so that an answer mostly takes a few steps, however many units there are.
+//! The order is changed where it must be alone, as Pearce and Kelly do (*A dynamic topological sort algorithm for
+//! directed acyclic graphs*, 2006): what has to move goes right behind another unit.
 
 use std::collections::BTreeMap;
 
@@ -55,8 +55,8 @@ impl Topology {
         self.keys.push(key);
     }
 
-    /// Adds a unit, whose number is the next one, right before another one, in the place of several others, which go. Some
-    /// units move before it, in the order they have.
+    /// Adds a unit, whose number is the next one, right before another one, in the place of several others, which go.
+    /// Some units move before it, in the order they have.
     pub fn replace_before(&mut self, others: &[usize], reader: usize, mut moved: Vec<usize>) {
         moved.sort_unstable_by_key(|&unit| self.keys[unit]);
         for unit in others.iter().chain(&moved) {

@@ -12,7 +12,8 @@ pub const MAX_REPEATED_NODES: usize = 8;
 /// Alignment of every buffer in the arena, in bytes: a cache line.
 pub const ARENA_ALIGNMENT: usize = 64;
 
-/// Most bytes of intermediate values that a kernel may keep alive for longer in order to run together with an equal one.
+/// Most bytes of intermediate values that a kernel may keep alive for longer in order to run together with an equal
+/// one.
 pub const MERGED_BYTES: usize = 4 << 10;
 
 /// How many sets of equal kernels, the latest ones, a kernel is compared with to run together with one of them.

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 type Checked = std::result::Result<(), String>;
 
-/// Checks a plan: that its program is valid; that kernels reach only elements of their buffers, of the right type, and registers
-/// that hold something; that library operations have arguments and results of the right types; that nothing is read before it
-/// is written or after something else was written there; and that every state and output ends with its value.
+/// Checks a plan: that its program is valid; that kernels reach only elements of their buffers, of the right type, and
+/// registers that hold something; that library operations have arguments and results of the right types; that nothing
+/// is read before it is written or after something else was written there; and that every state and output ends with
+/// its value.
 ///
 /// # Errors
 /// The first thing that does not hold, with the kernel.
@@ -425,7 +426,8 @@ impl<'a> Memory<'a> {
                         format!("b{write} is written over {old}, which is read there")
                     })?;
                 }
-                // An epilogue runs while what the kernel before reads is still needed, and so does what is computed later.
+                // An epilogue runs while what the kernel before reads is still needed, and so does what is computed
+                // later.
                 for (last, reader, reads) in &self.kept {
                     let clash = reads.iter().find(|&&read| number <= *last && self.overlap(read, write));
                     check(clash.is_none(), || {
@@ -508,8 +510,8 @@ impl Memory<'_> {
     }
 }
 
-/// Whether each element is read for the last time before it is overwritten, if both lie in one place: both accesses walk over
-/// all elements alike, each once, and the read comes first.
+/// Whether each element is read for the last time before it is overwritten, if both lie in one place: both accesses
+/// walk over all elements alike, each once, and the read comes first.
 fn replaces(domain: &Domain, read: &Touch<'_>, write: &Touch<'_>, same_place: bool) -> bool {
     // Extents and steps of the axes along which an access moves.
     let walk = |touch: &Touch<'_>| {

@@ -68,8 +68,8 @@ fn a_dense_training_step() {
     }
     p.output("loss", loss);
     let plan = check(&p);
-    // Behind products: two activations, and the updates of three weights. Apart: the last bias, the loss and its mean, and two
-    // masked gradients with the updates of biases.
+    // Behind products: two activations, and the updates of three weights. Apart: the last bias, the loss and its mean,
+    // and two masked gradients with the updates of biases.
     let epilogues = plan.kernels.iter().filter(|kernel| kernel.is_epilogue).count();
     assert_eq!(epilogues, 5, "{:#?}", plan.kernels);
     assert!(loops(&plan) - epilogues <= 5, "{} loop kernels: {:#?}", loops(&plan), plan.kernels);
@@ -175,8 +175,8 @@ fn loops_that_keep_what_a_product_reads_may_be_its_epilogue() {
     assert!(!visits_in_another_order.contains(&true));
 }
 
-/// What forward and backward pass both need of a chain of cheap steps is computed twice, not stored, also where the chain meets
-/// its own argument again, as x·sigmoid(x·(x² + 1)) does.
+/// What forward and backward pass both need of a chain of cheap steps is computed twice, not stored, also where the
+/// chain meets its own argument again, as x·sigmoid(x·(x² + 1)) does.
 #[test]
 fn chains_of_one_value_are_repeated() {
     let mut p = Program::new("gated");

@@ -1,5 +1,6 @@
-//! What each stage of planning makes of programs: each file in `cases/plans` holds a line that names the stage, a program, a
-//! line `---`, and what is expected. `DROPFORGE_UPDATE=1 cargo test -p dropforge-plan --test stages` rewrites the second half.
+//! What each stage of planning makes of programs: each file in `cases/plans` holds a line that names the stage, a
+//! program, a line `---`, and what is expected. `DROPFORGE_UPDATE=1 cargo test -p dropforge-plan --test stages`
+//! rewrites the second half.
 //!
 //! | first line | what is shown |
 //! |---|---|

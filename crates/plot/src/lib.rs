@@ -1,7 +1,7 @@
 //! Charts as SVG text: lines, points, bars and matrices, readable in light, in dark and on paper.
 //!
-//! A chart is data and labels; it draws itself with `svg()` as a file of its own, or with `inline()` as a part of a page that has
-//! [`STYLE`] among its rules. Nothing refers to anything outside, and the same chart gives the same text.
+//! A chart is data and labels; it draws itself with `svg()` as a file of its own, or with `inline()` as a part of a
+//! page that has [`STYLE`] among its rules. Nothing refers to anything outside, and the same chart gives the same text.
 //!
 //! ```
 //! use dropforge_plot::{Chart, Series};

@@ -1,7 +1,7 @@
 //! Colours and lines, for light and dark.
 
-/// Rules of style for charts, those of a page or of an SVG file alone. Eight colours that people with any sort of colour vision
-/// can tell apart, each readable on its ground.
+/// Rules of style for charts, those of a page or of an SVG file alone. Eight colours that people with any sort of
+/// colour vision can tell apart, each readable on its ground.
 pub const STYLE: &str = "\
 :root{--ink:#1c2024;--soft:#60646c;--line:#d0d4da;--ground:#ffffff;--panel:#f6f7f9;--s0:#0b62c4;--s1:#c2410c;--s2:#0f766e;\
 --s3:#a21caf;--s4:#a16207;--s5:#4d7c0f;--s6:#be123c;--s7:#475569}

@@ -1,4 +1,5 @@
-//! Charts as they are, against files; `DROPFORGE_BLESS=1 cargo test -p dropforge-plot` writes these anew. Look at them then.
+//! Charts as they are, against files; `DROPFORGE_BLESS=1 cargo test -p dropforge-plot` writes these anew. Look at them
+//! then.
 
 use dropforge_plot::{
     Block, Blocks, Chart, Coordinate, LayerBox, Layers, Matrix, Parallel, Series, Strip, Strips,

@@ -8,8 +8,8 @@ use dropforge::run::StepPoint;
 use dropforge::train::EpochReport;
 use dropforge_plot::{Block, Blocks, Chart, LayerBox, Layers, Matrix, Series, Strips, number};
 
-/// What can be drawn, beside the name of any metric that was measured, and `weights:NAME` and `gradients:NAME` for histograms of
-/// a parameter.
+/// What can be drawn, beside the name of any metric that was measured, and `weights:NAME` and `gradients:NAME` for
+/// histograms of a parameter.
 pub const FIGURES: [&str; 19] = [
     "loss",
     "lr",
@@ -207,11 +207,11 @@ fn marked(parts: &Parts, figure: &str, chart: Chart) -> Chart {
     if points.is_empty() { chart } else { chart.add(Series::points("stood out", points)) }
 }
 
-/// A figure over epochs, or over steps where something was recorded within epochs: the loss always, metrics where they were validated
-/// there.
+/// A figure over epochs, or over steps where something was recorded within epochs: the loss always, metrics where they
+/// were validated there.
 fn over_time(parts: &Parts, name: &str, title: &str) -> Chart {
     let within = parts.steps.validations.iter().any(|validation| !validation.ends_epoch);
-    if !within && !(name == "loss" && has_steps(parts)) {
+    if !(within || name == "loss" && has_steps(parts)) {
         return over_epochs(epochs(parts), name, title);
     }
     let mut chart = Chart::new(title).x("step").whole_x().y(name);
@@ -416,8 +416,8 @@ fn normal_quantile(part: f64) -> f64 {
     (low + high) / 2.0
 }
 
-/// The part of a standard normal distribution below a number: the rational approximation 26.2.17 of Abramowitz and Stegun, which
-/// is right to 7.5e-8.
+/// The part of a standard normal distribution below a number: the rational approximation 26.2.17 of Abramowitz and
+/// Stegun, which is right to 7.5e-8.
 fn normal_part(x: f64) -> f64 {
     let t = 1.0 / (1.0 + 0.231_641_9 * x.abs());
     let factors = [1.330_274_429, -1.821_255_978, 1.781_477_937, -0.356_563_782, 0.319_381_530];

@@ -1,8 +1,8 @@
 //! Reports of training runs: one HTML file that needs nothing beside it, or single charts.
 //!
 //! What a report is made of is read by whoever wants one: the [`History`] of a run, what its network
-//! [predicts](Predictions) for samples that it was not trained on, and what the compiled step tells of itself. [`page`] puts it
-//! together; [`figure`] draws one part of it. What is not given is left out, and the page says so.
+//! [predicts](Predictions) for samples that it was not trained on, and what the compiled step tells of itself. [`page`]
+//! puts it together; [`figure`] draws one part of it. What is not given is left out, and the page says so.
 
 mod figures;
 mod layers;
@@ -28,7 +28,8 @@ pub struct Parts {
     pub steps: StepRecords,
     /// What the run was started with, as TOML.
     pub config: Option<String>,
-    /// Samples of each class that were trained on, in the order of the classes of the predictions; empty where they are not known.
+    /// Samples of each class that were trained on, in the order of the classes of the predictions; empty where they are
+    /// not known.
     pub trained_classes: Vec<u64>,
     /// What trained it.
     pub environment: Option<Environment>,

@@ -58,8 +58,8 @@ impl Predictions {
     /// Has a trained network predict these samples.
     ///
     /// # Errors
-    /// The samples do not fit the run or cannot be read, or what the network gives is neither a score for each class of a
-    /// sample nor numbers like the targets.
+    /// The samples do not fit the run or cannot be read, or what the network gives is neither a score for each class of
+    /// a sample nor numbers like the targets.
     pub fn of(trained: &Trained, samples: &impl IntoSource) -> Result<Predictions> {
         // Runs of earlier versions say it by their configuration only.
         let loss = trained.config().and_then(|config| config.loss.as_ref());

@@ -1,4 +1,5 @@
-//! What devices are given: plans with their states, and the arguments of a run, after the checks that all devices share.
+//! What devices are given: plans with their states, and the arguments of a run, after the checks that all devices
+//! share.
 
 use crate::device::{Argument, Buffer, BufferRef, own};
 use dropforge_ir::{Error, Program, Result};
@@ -13,7 +14,8 @@ pub struct Binding<'a> {
 }
 
 impl<'a> Binding<'a> {
-    /// Binds states to a plan, in the order of its program's. The plan is verified: devices carry it out with raw memory.
+    /// Binds states to a plan, in the order of its program's. The plan is verified: devices carry it out with raw
+    /// memory.
     ///
     /// # Errors
     /// If the plan is not valid, or the number or a type of the states differs.

@@ -72,8 +72,8 @@ impl Argument<'_> {
     }
 }
 
-/// What a device chose where kernels can be computed in several ways that differ in speed and rounding, such as tiles of
-/// products: a word for each class of kernels. Both mean something to this sort of device only.
+/// What a device chose where kernels can be computed in several ways that differ in speed and rounding, such as tiles
+/// of products: a word for each class of kernels. Both mean something to this sort of device only.
 pub type Choices = BTreeMap<String, String>;
 
 /// A plan that a device has loaded, bound to its states.
@@ -81,11 +81,12 @@ pub trait Loaded: Send {
     /// Runs the whole plan once and returns the program's outputs; see [`Executable::run`](crate::Executable::run).
     ///
     /// # Errors
-    /// If an input lies on a device that it cannot be read from, or the device fails. States are then unchanged or their
-    /// contents lost, never half a step that looks whole.
+    /// If an input lies on a device that it cannot be read from, or the device fails. States are then unchanged or
+    /// their contents lost, never half a step that looks whole.
     fn run(&mut self, arguments: &Arguments<'_>) -> Result<Vec<BufferRef>>;
 
-    /// As [`Loaded::run`], with the outputs in a list of the caller that was empty, so that a step need not take memory for it.
+    /// As [`Loaded::run`], with the outputs in a list of the caller that was empty, so that a step need not take memory
+    /// for it.
     ///
     /// # Errors
     /// As [`Loaded::run`].
@@ -137,8 +138,8 @@ pub trait Device: Send + Sync {
         None
     }
 
-    /// Bounds the bytes that buffers and programs may take of the device's memory together; `None` lifts the bound. What is
-    /// held already stays, even if it is more; an allocation beyond the bound fails, and says what is held.
+    /// Bounds the bytes that buffers and programs may take of the device's memory together; `None` lifts the bound.
+    /// What is held already stays, even if it is more; an allocation beyond the bound fails, and says what is held.
     ///
     /// # Errors
     /// If the device does not count its memory.
@@ -163,14 +164,14 @@ pub trait Device: Send + Sync {
         Options::default()
     }
 
-    /// The half type in which products of large networks are faster here than in f32, if there is one; and why, or why not, as
-    /// a sentence for people.
+    /// The half type in which products of large networks are faster here than in f32, if there is one; and why, or why
+    /// not, as a sentence for people.
     fn faster_half(&self) -> (Option<DType>, String) {
         (None, format!("{} computes products of halves no faster than those of f32", self.name()))
     }
 
-    /// Prepares a plan for running. Choices that `choices` names are followed where they fit; those that the device makes
-    /// itself are added. Programs come here through [`load`](crate::load).
+    /// Prepares a plan for running. Choices that `choices` names are followed where they fit; those that the device
+    /// makes itself are added. Programs come here through [`load`](crate::load).
     ///
     /// # Errors
     /// If a state belongs to another device, or the device lacks memory or something that the plan needs.

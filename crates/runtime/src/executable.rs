@@ -34,7 +34,8 @@ impl Executable {
         self.loaded.run(&Arguments::new(&self.plan.program, inputs, hypers)?)
     }
 
-    /// As [`Executable::run`], with the outputs in a list of the caller, which is emptied first: its memory serves again.
+    /// As [`Executable::run`], with the outputs in a list of the caller, which is emptied first: its memory serves
+    /// again.
     ///
     /// # Errors
     /// As [`Executable::run`].

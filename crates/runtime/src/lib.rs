@@ -1,8 +1,8 @@
 //! From programs to executables: the pipeline that every device shares, and what a device is.
 //!
 //! [`load`] verifies a program, runs the passes, plans it, checks the states and hands the plan to a [`Device`]. The
-//! [`Executable`] that comes back checks the arguments of each run and writes listings and profiles; a device carries out
-//! plans, and nothing else.
+//! [`Executable`] that comes back checks the arguments of each run and writes listings and profiles; a device carries
+//! out plans, and nothing else.
 
 mod binding;
 mod device;

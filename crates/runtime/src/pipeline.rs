@@ -16,8 +16,8 @@ use std::sync::Arc;
 pub struct Options {
     /// The passes, in order. Default [`PASSES`].
     pub passes: Vec<Pass>,
-    /// Whether the program is verified again after each pass, so that an error names the pass with the fault, and the plan
-    /// at the end. Default: in debug builds.
+    /// Whether the program is verified again after each pass, so that an error names the pass with the fault, and the
+    /// plan at the end. Default: in debug builds.
     pub verify_passes: bool,
     /// The half type that products of f32 compute in, after all other passes: see [`dropforge_ir::passes::precision`].
     /// Default `None`: f32.
@@ -71,9 +71,9 @@ pub fn load(device: &dyn Device, program: &Program, states: &[BufferRef]) -> Res
     load_with(device, program, states, &device.options(), &mut Choices::new())
 }
 
-/// As [`load`], with options of the caller, and with the choices that `choices` names; those that the device makes itself
-/// are added. Who keeps them can load the same programs later, in another process, and get the same bits. A choice that the
-/// device does not know, or that does not fit, is made anew.
+/// As [`load`], with options of the caller, and with the choices that `choices` names; those that the device makes
+/// itself are added. Who keeps them can load the same programs later, in another process, and get the same bits. A
+/// choice that the device does not know, or that does not fit, is made anew.
 ///
 /// # Errors
 /// As [`load`].

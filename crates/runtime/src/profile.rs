@@ -37,7 +37,8 @@ pub struct Times {
     pub runs: u32,
 }
 
-/// What the note of a kernel says that runs as a part of another one, whose time is that of both: it has no rate of its own.
+/// What the note of a kernel says that runs as a part of another one, whose time is that of both: it has no rate of its
+/// own.
 pub const TIMED_ELSEWHERE: &str = "its time is the";
 
 /// A table of kernels, the slowest first; `note` adds what a device knows of a kernel.

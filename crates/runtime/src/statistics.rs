@@ -5,8 +5,8 @@ use std::fmt;
 
 /// What is held of a device's memory, in bytes unless said otherwise.
 ///
-/// Buffers are cut from larger pieces that are taken from the device and kept for reuse. Executables hold memory of their
-/// own for inputs, outputs, intermediate values and staging.
+/// Buffers are cut from larger pieces that are taken from the device and kept for reuse. Executables hold memory of
+/// their own for inputs, outputs, intermediate values and staging.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryStatistics {
     /// Number of buffers that are alive.

@@ -1,9 +1,9 @@
 //! Speed and correctness of the portable GPU on this machine.
 //!
 //! `measure [what...]`: `devices`, `check` (conformance and random programs), `product` (matrix products), `kernels`
-//! (attention, convolutions, sums by index), `loops` (kernels bound by memory), `printing` (loop kernels with and without
-//! quads and subgroups), `models` (training steps), `profile` (time per kernel of the models); all of them if none is named.
-//! `DROPFORGE_GPU=software` takes the software renderer.
+//! (attention, convolutions, sums by index), `loops` (kernels bound by memory), `printing` (loop kernels with and
+//! without quads and subgroups), `models` (training steps), `profile` (time per kernel of the models); all of them if
+//! none is named. `DROPFORGE_GPU=software` takes the software renderer.
 
 use dropforge::models;
 use dropforge::nn::Scope;

@@ -1,8 +1,8 @@
 //! Whether devices can be opened, used and closed by many threads at once, again and again.
 //!
-//! `opening [threads] [rounds]`: 8 threads and 40 rounds each unless told otherwise; on the best adapter, or on a software
-//! renderer with `DROPFORGE_GPU=software`. Says what each thread is doing, and fails, when nothing has moved for half a
-//! minute.
+//! `opening [threads] [rounds]`: 8 threads and 40 rounds each unless told otherwise; on the best adapter, or on a
+//! software renderer with `DROPFORGE_GPU=software`. Says what each thread is doing, and fails, when nothing has moved
+//! for half a minute.
 
 use dropforge_ir::text::parse;
 use dropforge_ir::{Array, Data};

@@ -14,10 +14,10 @@ use std::sync::Arc;
 ///
 /// # When the device is lost
 ///
-/// A driver that crashes, a machine that takes the device away: from then on every call of the device, its buffers and its
-/// executables returns an error that names the program or buffer it was about. Nothing waits forever. What lay on
-/// the device is gone. Outputs that had been read before can be read again; others may fail. Open a new device
-/// and continue from a checkpoint: files that were written are not touched.
+/// A driver that crashes, a machine that takes the device away: from then on every call of the device, its buffers and
+/// its executables returns an error that names the program or buffer it was about. Nothing waits forever. What lay on
+/// the device is gone. Outputs that had been read before can be read again; others may fail. Open a new device and
+/// continue from a checkpoint: files that were written are not touched.
 pub struct WgpuDevice {
     gpu: Arc<Gpu>,
 }
@@ -31,7 +31,8 @@ impl WgpuDevice {
         Ok(WgpuDevice { gpu: Gpu::open(choice)? })
     }
 
-    /// As [`WgpuDevice::new`], with kernels that are printed as `change` makes of what suits the adapter: for comparisons.
+    /// As [`WgpuDevice::new`], with kernels that are printed as `change` makes of what suits the adapter: for
+    /// comparisons.
     ///
     /// # Errors
     /// As [`WgpuDevice::new`]. Programs fail to load if their kernels use what the adapter lacks.
@@ -44,7 +45,8 @@ impl WgpuDevice {
         self.gpu.info.device_type == wgpu::DeviceType::Cpu
     }
 
-    /// Most bytes of one value, each element taking four, or two if it is an f16 and shaders have the type: what a kernel can see of a buffer.
+    /// Most bytes of one value, each element taking four, or two if it is an f16 and shaders have the type: what a
+    /// kernel can see of a buffer.
     pub fn largest_value(&self) -> u64 {
         self.gpu.binding_limit()
     }

@@ -1,8 +1,8 @@
 //! Opening and closing devices, one thread of the process at a time.
 //!
-//! Drivers take many locks of their own while a device is opened or closed, and while they are loaded and unloaded with the
-//! first and the last instance; threads that do so at once have been seen to wait for each other forever. So whoever opens,
-//! closes or lists devices has a [`Turn`], and there is one instance, which stays.
+//! Drivers take many locks of their own while a device is opened or closed, and while they are loaded and unloaded with
+//! the first and the last instance; threads that do so at once have been seen to wait for each other forever. So
+//! whoever opens, closes or lists devices has a [`Turn`], and there is one instance, which stays.
 
 use crate::gpu::lock;
 use std::sync::{Condvar, Mutex, PoisonError};

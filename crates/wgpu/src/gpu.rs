@@ -160,10 +160,10 @@ impl Gpu {
             | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
         let features = adapter.features() & wanted;
         let experimental_features = if features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
-            // SAFETY: it is a promise to expect faults of `wgpu` behind such features. Of these only cooperative matrices are
-            // asked for, and of shaders that use them only those of `print/cooperative.rs` come here, in the forms that
-            // its tests run: called by whole workgroups, on workgroup memory of their own, within its bounds. All
-            // other shaders are translated as without the feature.
+            // SAFETY: it is a promise to expect faults of `wgpu` behind such features. Of these only cooperative
+            // matrices are asked for, and of shaders that use them only those of `print/cooperative.rs` come here, in
+            // the forms that its tests run: called by whole workgroups, on workgroup memory of their own, within its
+            // bounds. All other shaders are translated as without the feature.
             unsafe { wgpu::ExperimentalFeatures::enabled() }
         } else {
             wgpu::ExperimentalFeatures::disabled()
@@ -223,7 +223,8 @@ impl Gpu {
         self.faults.lost().is_some()
     }
 
-    /// The error of an operation on `what`, if the device was lost or this thread's calls failed since it was last asked.
+    /// The error of an operation on `what`, if the device was lost or this thread's calls failed since it was last
+    /// asked.
     pub fn check(&self, operation: &str, what: &str) -> Result<()> {
         match self.faults.take() {
             None => Ok(()),
@@ -314,8 +315,8 @@ impl Gpu {
         taken
     }
 
-    /// Counts a write or clearing outside of any step. When much has gathered, such as the states of a large checkpoint, it
-    /// is sent and waited for, so that neither staging memory nor submissions pile up.
+    /// Counts a write or clearing outside of any step. When much has gathered, such as the states of a large
+    /// checkpoint, it is sent and waited for, so that neither staging memory nor submissions pile up.
     pub fn pace(&self, bytes: u64, what: &str) -> Result<()> {
         // Each takes some memory of its own, however small it is.
         let weight = bytes.max(OUTSIDE_LEAST_BYTES);

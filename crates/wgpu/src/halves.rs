@@ -1,8 +1,8 @@
 //! Whether f16 can take 2 bytes on a device.
 //!
-//! WGSL leaves open how a conversion to f16 rounds and whether numbers below the normal ones survive it. Here every result
-//! is the nearest number, ties to even, so a device is asked: one that converts otherwise on the way to memory keeps f16 in
-//! words. Between registers, rounding is arithmetic on bits everywhere.
+//! WGSL leaves open how a conversion to f16 rounds and whether numbers below the normal ones survive it. Here every
+//! result is the nearest number, ties to even, so a device is asked: one that converts otherwise on the way to memory
+//! keeps f16 in words. Between registers, rounding is arithmetic on bits everywhere.
 
 use crate::executable::{Table, WgpuExecutable};
 use crate::gpu::Gpu;

@@ -1,9 +1,9 @@
 //! How a step's inputs get to the device and its small outputs back, while other steps are in flight.
 //!
-//! Each step in flight has a *slot*: a buffer that is mapped ahead, into which the inputs are written, and a buffer into
-//! which small outputs are copied. Both are asked to be mapped again right after the step was submitted, so that by the
-//! time the slot is needed again nobody has to wait. There are a few slots; when all are in flight, the oldest is waited
-//! for, which also bounds how far the host runs ahead of the device.
+//! Each step in flight has a *slot*: a buffer that is mapped ahead, into which the inputs are written, and a buffer
+//! into which small outputs are copied. Both are asked to be mapped again right after the step was submitted, so that
+//! by the time the slot is needed again nobody has to wait. There are a few slots; when all are in flight, the oldest
+//! is waited for, which also bounds how far the host runs ahead of the device.
 
 use crate::gpu::OwnMemory;
 use crate::gpu::{Gpu, lock};

@@ -1,5 +1,5 @@
-//! Times the tiles of products, convolutions and attention on memory of their own; see [`dropforge_gpu::tune`]. Software
-//! renderers always go by rule.
+//! Times the tiles of products, convolutions and attention on memory of their own; see [`dropforge_gpu::tune`].
+//! Software renderers always go by rule.
 
 use crate::clock::Clock;
 use crate::executable::{Step, Table, WgpuExecutable};

@@ -1,7 +1,7 @@
 //! The portable GPU against PyTorch and the interpreter.
 //!
-//! Runs on a software renderer, so that every machine gives the same answers; `DROPFORGE_GPU=best` takes the GPU instead.
-//! A machine without either fails, unless `DROPFORGE_NO_GPU=1` says that none is expected.
+//! Runs on a software renderer, so that every machine gives the same answers; `DROPFORGE_GPU=best` takes the GPU
+//! instead. A machine without either fails, unless `DROPFORGE_NO_GPU=1` says that none is expected.
 
 use dropforge_conformance::{
     check_all, check_geometries, check_random, check_random_mixed, check_share, seeds_from_environment,

@@ -166,8 +166,8 @@ fn convolutions_over_tiles() {
     }
 }
 
-/// Elementwise kernels that are printed into the products and convolutions before them, one dispatch less each: with whole
-/// quads and without, split sums, few channels and many, strides, and where the product itself is wanted, too.
+/// Elementwise kernels that are printed into the products and convolutions before them, one dispatch less each: with
+/// whole quads and without, split sums, few channels and many, strides, and where the product itself is wanted, too.
 #[test]
 fn epilogues() {
     let products = [(1, 64, 48, 32), (2, 33, 47, 20), (3, 4, 8, 3000), (2, 130, 68, 9), (1, 3, 5, 2000)];

@@ -1,7 +1,7 @@
 //! Contractions through cooperative matrices, tile by tile, against the interpreter.
 //!
-//! On the software renderer, if it has such matrices, or on the GPU with `DROPFORGE_GPU=best`. Where a device has none, as
-//! most software renderers, there is nothing to run; `tests/metal` runs some of the same shaders without a device.
+//! On the software renderer, if it has such matrices, or on the GPU with `DROPFORGE_GPU=best`. Where a device has none,
+//! as most software renderers, there is nothing to run; `tests/metal` runs some of the same shaders without a device.
 
 #[path = "support/shapes.rs"]
 mod shapes;
@@ -158,7 +158,8 @@ fn all_that_can_goes_through_matrices_and_agrees() {
 fn results_of_halves_are_right_and_come_again() {
     let Some((device, _)) = device().filter(|(_, matrices)| matrices.of_f16.is_some()) else { return };
     for text in some().into_iter().chain(more()) {
-        // Numbers that are written in the program are f32, and a cast to whole numbers makes much of a small difference.
+        // Numbers that are written in the program are f32, and a cast to whole numbers makes much of a small
+        // difference.
         if ["constant", "iota", "to=i32"].iter().any(|word| text.contains(word)) {
             continue;
         }

@@ -137,8 +137,8 @@ fn a_run_goes_on_with_what_the_device_had_chosen_then() {
     let mut forgetful = new();
     assert!(forgetful.resume(&folder).unwrap());
     assert_close(&losses(&mut forgetful, &data, 2), &rest, 1e-4);
-    // By its rule a software renderer splits a sum that the other tiles do not; a real GPU times tiles, and may find some that
-    // add in the same order.
+    // By its rule a software renderer splits a sum that the other tiles do not; a real GPU times tiles, and may find
+    // some that add in the same order.
     if std::env::var("DROPFORGE_GPU").as_deref() != Ok("best") {
         assert!(bits(&forgetful) != bits(&whole), "the tiles made no difference");
     }

@@ -14,8 +14,8 @@ pub struct Printing {
     pub quads_from: usize,
     /// Workgroups that keep the device busy; columns of reductions are split up to this.
     pub busy_groups: usize,
-    /// Whether one of four neighbours can be stored while other threads store the other three. Metal's language does not
-    /// say so of the parts of vectors.
+    /// Whether one of four neighbours can be stored while other threads store the other three. Metal's language does
+    /// not say so of the parts of vectors.
     pub stores_parts: bool,
     /// Whether f16 takes 2 bytes in memory, of which shaders know the type; else a word as everything does.
     pub f16: bool,
@@ -27,7 +27,8 @@ pub struct Printing {
     pub matrix_use: MatrixUse,
 }
 
-/// Cooperative matrices, which the lanes of a subgroup hold and multiply together; all are square, and their sums are f32.
+/// Cooperative matrices, which the lanes of a subgroup hold and multiply together; all are square, and their sums are
+/// f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Matrices {
     /// Rows of matrices whose factors are f16, if there are such: 8 or 16.
@@ -38,8 +39,8 @@ pub struct Matrices {
     pub of_f32: Option<u32>,
     /// Lanes of a subgroup, the same number in every shader.
     pub lanes: u32,
-    /// Whether they can be loaded from workgroup memory that consists of vectors, and start at zero as variables. Metal's language
-    /// takes numbers only, and does not say what matrices hold at first.
+    /// Whether they can be loaded from workgroup memory that consists of vectors, and start at zero as variables.
+    /// Metal's language takes numbers only, and does not say what matrices hold at first.
     pub lenient: bool,
 }
 

@@ -12,8 +12,8 @@ use dropforge_ir::{Data, Error, Program, Result};
 use dropforge_plan::plan::{Place, Plan};
 use dropforge_runtime::{Choices, Options, compile};
 
-/// Where a value lies. Every element takes one 32-bit word; bytes and truth values are widened. Elements of f16 take 2 bytes
-/// where the printing says so.
+/// Where a value lies. Every element takes one 32-bit word; bytes and truth values are widened. Elements of f16 take 2
+/// bytes where the printing says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShaderPlace {
     /// Position in [`Shaders::buffers`].
@@ -76,8 +76,8 @@ fn place_states(plan: &Plan, limit: u64, printing: Printing) -> (Vec<Spot>, Vec<
     (spots, buffers)
 }
 
-/// The dispatches that a device with these limits, for which kernels are printed like this, carries out for a program where no timing was done, and the memory that
-/// they work on.
+/// The dispatches that a device with these limits, for which kernels are printed like this, carries out for a program
+/// where no timing was done, and the memory that they work on.
 ///
 /// # Errors
 /// If the program is not valid, or needs something that the device has not.

@@ -6,7 +6,8 @@ pub const WORKGROUP: usize = 256;
 /// Elements that each thread of an elementwise kernel takes once there are many.
 pub const ELEMENTS_PER_THREAD: usize = 4;
 
-/// From how many elements on each thread of a loop kernel takes four neighbours: with less, more threads are worth more.
+/// From how many elements on each thread of a loop kernel takes four neighbours: with less, more threads are worth
+/// more.
 pub const QUADS_FROM: usize = 1 << 16;
 
 /// From how many elements on a thread takes several.
@@ -139,11 +140,12 @@ pub const MATRIX_TILES: [(MatrixTile, f64); 10] = [
     (MatrixTile::new(32, 32, 16, 16, 32), 0.55),
 ];
 
-/// By how much more other matrices cost: those of 8 by 8, which are multiplied by the ordinary units, gain little over tiles.
+/// By how much more other matrices cost: those of 8 by 8, which are multiplied by the ordinary units, gain little over
+/// tiles.
 pub const SMALL_MATRIX_PRICE: f64 = 3.5;
 
-/// What 16 positions along the sum cost for each element of a thread's tile while the device is just busy, in microseconds of a large device;
-/// with less to do than that, it costs the same.
+/// What 16 positions along the sum cost for each element of a thread's tile while the device is just busy, in
+/// microseconds of a large device; with less to do than that, it costs the same.
 pub const SLICE_PRICE: f64 = 0.05;
 
 /// What a second dispatch, which adds the parts of a sum, costs.

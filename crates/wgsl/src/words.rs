@@ -1,5 +1,6 @@
-//! Elements as the device stores them: one 32-bit word each, bytes and truth values too, halves as the f32 that they are.
-//! Where shaders have the type f16, that takes 2 bytes; an odd one at the end is followed by 2 bytes that mean nothing.
+//! Elements as the device stores them: one 32-bit word each, bytes and truth values too, halves as the f32 that they
+//! are. Where shaders have the type f16, that takes 2 bytes; an odd one at the end is followed by 2 bytes that mean
+//! nothing.
 
 use crate::printing::Printing;
 use dropforge_ir::{Array, BF16, DType, Data, F16, ValueType};

@@ -1,7 +1,8 @@
 //! `dropforge dashboard`: the runs of a folder in a browser, as they train.
 //!
-//! A small server, on the loopback address unless told otherwise: a page, its data as JSON, events when something has changed, and the figures of all
-//! runs for Prometheus. Nothing is loaded from elsewhere, and nothing but the wish to stop a run is written.
+//! A small server, on the loopback address unless told otherwise: a page, its data as JSON, events when something has
+//! changed, and the figures of all runs for Prometheus. Nothing is loaded from elsewhere, and nothing but the wish to
+//! stop a run is written.
 
 mod http;
 mod metrics;

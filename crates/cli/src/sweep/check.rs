@@ -41,7 +41,8 @@ pub fn leave_out(index: usize, trial: &Trial, message: &str) {
     note(&format!("trial {index} ({}) is left out: {message}", said(trial)));
 }
 
-/// Refuses a figure to compare trials by that no epoch will have, as found by one of them, which is made ready and not trained.
+/// Refuses a figure to compare trials by that no epoch will have, as found by one of them, which is made ready and not
+/// trained.
 pub fn figures(space: &Space, trial: &Trial) -> Outcome {
     train::check_figures(&words(space, trial)?, &space.monitor)
 }

@@ -1,8 +1,8 @@
 //! Trials that learn from those before: the tree-structured Parzen estimator of Bergstra and others, "Algorithms for
 //! Hyper-Parameter Optimization" (2011).
 //!
-//! Each setting is a place from 0 to 1, or one of several values. The trials so far are split into the best quarter and all
-//! others; of places drawn where the best are dense, the one is tried at which the others are rarest.
+//! Each setting is a place from 0 to 1, or one of several values. The trials so far are split into the best quarter and
+//! all others; of places drawn where the best are dense, the one is tried at which the others are rarest.
 
 use super::space::{Choice, Space, Trial, uniform};
 
@@ -38,7 +38,8 @@ pub fn propose(space: &Space, tried: &[Tried], seed: u64, trial: u64) -> Trial {
     let settings = space.settings.iter().enumerate().map(|(index, (path, choice))| {
         let of = |all: &[&Tried]| Density::new(choice, all.iter().map(|tried| tried.places[index]).collect());
         let (good, bad) = (of(good), of(&bad));
-        // Of a few values the best so far would be taken for ever, so that these are drawn, each as often as it is promising.
+        // Of a few values the best so far would be taken for ever, so that these are drawn, each as often as it is
+        // promising.
         if let Some(promising) = good.over(&bad) {
             let draw = uniform(seed, trial, (index as u64) << 32);
             return (path.clone(), choice.at(promising.draw(draw, 0.0)));

@@ -1,4 +1,5 @@
-//! The trials of a sweep: processes that train, a few at once, until all have what they are to have or somebody asks for an end.
+//! The trials of a sweep: processes that train, a few at once, until all have what they are to have or somebody asks
+//! for an end.
 
 use super::record::Record;
 use super::space::{Space, Trial};
@@ -81,7 +82,8 @@ impl<'a> Sweeping<'a> {
         Ok(sweep)
     }
 
-    /// The trials that have a run, in their order; what cannot be read is noted. Other runs in the folder are none of them.
+    /// The trials that have a run, in their order; what cannot be read is noted. Other runs in the folder are none of
+    /// them.
     pub fn runs(&self) -> Vec<Listed> {
         let own = (0..self.count).filter(|&trial| self.record.has(&name(trial)));
         let folders = own.map(|trial| self.folder(trial)).filter(|folder| holds_run(folder));
@@ -105,8 +107,9 @@ impl<'a> Sweeping<'a> {
         self.args.out.join(name(trial))
     }
 
-    /// Successive halving (Jamieson and Talwalkar, arXiv:1502.07943): trains all trials for a few epochs, the best third of them
-    /// three times as long, and so on, until the best have all their epochs. Gives as [`Sweeping::train`].
+    /// Successive halving (Jamieson and Talwalkar, arXiv:1502.07943): trains all trials for a few epochs, the best
+    /// third of them three times as long, and so on, until the best have all their epochs. Gives as
+    /// [`Sweeping::train`].
     pub fn halve(&mut self, mut trials: Vec<usize>, first: u64, asked: &AtomicBool) -> Outcome<bool> {
         let mut epochs = first.max(1);
         loop {
@@ -150,8 +153,8 @@ impl<'a> Sweeping<'a> {
         is_highest(self.space, runs)
     }
 
-    /// Trains trials, several at once, up to an epoch or to their ends; gives whether they came to it. When somebody asks for an
-    /// end, none is begun any more, and those that train are asked to end, too.
+    /// Trains trials, several at once, up to an epoch or to their ends; gives whether they came to it. When somebody
+    /// asks for an end, none is begun any more, and those that train are asked to end, too.
     pub fn train(&mut self, trials: &[usize], until: Option<u64>, asked: &AtomicBool) -> Outcome<bool> {
         let mut waiting: VecDeque<usize> = trials.iter().copied().collect();
         let mut busy: Vec<(usize, Child)> = Vec::new();

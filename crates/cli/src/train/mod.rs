@@ -191,7 +191,8 @@ impl Training {
         })
     }
 
-    /// A new one, which starts from the weights that the configuration names, and whether what was said of these has been read.
+    /// A new one, which starts from the weights that the configuration names, and whether what was said of these has
+    /// been read.
     pub fn new(resolved: &Resolved, args: &Train) -> Outcome<(Training, bool)> {
         let Resolved { config, data, runtime, .. } = resolved;
         let mut training = Training::of(config, data, runtime, args)?;
@@ -214,8 +215,8 @@ pub fn configure(args: &Train) -> Outcome<RunConfig> {
     Ok(RunConfig::new(&settings(args, base)?)?)
 }
 
-/// Refuses a figure that epochs of this training will not have, or of which nobody says which of two is better, and callbacks that
-/// watch such a one; nothing is trained or written.
+/// Refuses a figure that epochs of this training will not have, or of which nobody says which of two is better, and
+/// callbacks that watch such a one; nothing is trained or written.
 pub fn check_figures(args: &Train, monitor: &Monitor) -> Outcome {
     let resolved = resolve(args)?;
     let (Training { mut trainer, train, callbacks }, _) = Training::new(&resolved, args)?;
@@ -271,7 +272,8 @@ pub fn resolve(args: &Train) -> Outcome<Resolved> {
     Ok(Resolved { config, data, runtime, spec })
 }
 
-/// Removes the folder of a run that is discarded, if it was made for it; what somebody else has put there meanwhile keeps it.
+/// Removes the folder of a run that is discarded, if it was made for it; what somebody else has put there meanwhile
+/// keeps it.
 fn remove_new(path: &Path, is_new: bool) {
     if is_new {
         let _ = std::fs::remove_dir(path);
@@ -513,8 +515,8 @@ pub fn build(config: &RunConfig, data: &OpenData, runtime: &Runtime, watched: Wa
     trainer.compile(&data.train).map_err(|error| unfit(config, data, error))
 }
 
-/// The error of a model that is not compiled for its data: says which of them does not fit what, as far as the model is a built-in one. A
-/// list of layers says what it takes by itself.
+/// The error of a model that is not compiled for its data: says which of them does not fit what, as far as the model is
+/// a built-in one. A list of layers says what it takes by itself.
 fn unfit(config: &RunConfig, data: &OpenData, error: dropforge::Error) -> Stop {
     let (model, about) = (config.model.name(), data.train.description());
     let (Some(tokens), Some(input)) = (config.model.takes_tokens(), about.input()) else {

@@ -134,8 +134,8 @@ impl<'a> Screen<'a> {
         Screen { config, json, quiet, bar: None, marks, marked, stop: None, unread }
     }
 
-    /// Something stands out. Programs hear of each; people of a speed that falls at once, of the rest when the epoch is over, so that
-    /// there is one line of a figure and an epoch.
+    /// Something stands out. Programs hear of each; people of a speed that falls at once, of the rest when the epoch is
+    /// over, so that there is one line of a figure and an epoch.
     fn mark(&mut self, mark: Mark, control: &mut Control<'_>) {
         let figure = mark.figure;
         let is_first = !self.marked.contains_key(figure);

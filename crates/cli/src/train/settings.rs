@@ -130,7 +130,8 @@ fn additions(args: &Train, base: &mut Table) -> Outcome {
     Ok(())
 }
 
-/// Gives this patience to what ends training early already, if something does: the only one, or that which watches this figure.
+/// Gives this patience to what ends training early already, if something does: the only one, or that which watches this
+/// figure.
 fn set_patience(monitor: Option<&str>, epochs: &Value, base: &mut Table) -> bool {
     let Some(Value::Array(callbacks)) = base.get_mut("callbacks") else { return false };
     let tables = callbacks.iter_mut().filter_map(Value::as_table_mut);

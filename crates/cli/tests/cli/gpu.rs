@@ -1,5 +1,5 @@
-//! What only a GPU does: its memory is counted and bounded, and a run keeps what was chosen for its kernels. On a software
-//! renderer where there is no GPU; `DROPFORGE_NO_GPU=1` passes without any.
+//! What only a GPU does: its memory is counted and bounded, and a run keeps what was chosen for its kernels. On a
+//! software renderer where there is no GPU; `DROPFORGE_NO_GPU=1` passes without any.
 
 use crate::common::{Folder, LINEAR, number};
 

@@ -1,5 +1,5 @@
-//! The licences of everything that is built in, optional features included, are among those that deny.toml allows, and the
-//! versions of Rust that it asks for are not above the stated one.
+//! The licences of everything that is built in, optional features included, are among those that deny.toml allows, and
+//! the versions of Rust that it asks for are not above the stated one.
 
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -12,7 +12,8 @@ fn allowed(text: &str) -> BTreeSet<&str> {
     list.trim_end_matches(']').split(", ").map(|name| name.trim_matches('"')).collect()
 }
 
-/// Whether an SPDX expression holds with these licences: `AND` binds what must all be, `OR` (or `/`) what may be chosen.
+/// Whether an SPDX expression holds with these licences: `AND` binds what must all be, `OR` (or `/`) what may be
+/// chosen.
 fn holds(expression: &str, allowed: &BTreeSet<&str>) -> bool {
     let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     let words: Vec<&str> = spaced.split_whitespace().collect();

@@ -224,7 +224,8 @@ fn a_run_of_yes_and_no_has_a_roc_curve() {
     assert!(folder.fail("plot numbers --what roc").contains("roc"));
 }
 
-/// Targets of a table are as the loss needs them, one output tells two classes apart, and figures have the units of the target.
+/// Targets of a table are as the loss needs them, one output tells two classes apart, and figures have the units of the
+/// target.
 #[test]
 fn targets_of_a_table_suit_the_loss() {
     let folder = Folder::new("targets");

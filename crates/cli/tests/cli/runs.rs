@@ -327,7 +327,8 @@ fn a_killed_run_goes_on_to_the_same_bits() {
     }
 }
 
-/// Ctrl-C, and what systems send before they switch off: the step is finished, all is saved, and going on gives the same bits.
+/// Ctrl-C, and what systems send before they switch off: the step is finished, all is saved, and going on gives the
+/// same bits.
 #[test]
 #[cfg(unix)]
 fn a_signal_ends_training_when_all_is_saved() {
@@ -372,7 +373,8 @@ fn a_signal_ends_training_when_all_is_saved() {
     }
 }
 
-/// Training that ended by itself goes on where the message says how, and what never had a checkpoint is in nobody's way.
+/// Training that ended by itself goes on where the message says how, and what never had a checkpoint is in nobody's
+/// way.
 #[test]
 fn what_is_said_at_an_end_works() {
     let folder = Folder::new("ends");
@@ -539,7 +541,8 @@ fn a_run_with_nothing_left_keeps_its_settings() {
     assert_eq!(folder.read("run/config.toml"), config);
 }
 
-/// Means of the weights are what a run is measured and used with, by flags and in files; it goes on from the weights to the same bits.
+/// Means of the weights are what a run is measured and used with, by flags and in files; it goes on from the weights to
+/// the same bits.
 #[test]
 fn means_of_the_weights_are_kept() {
     let folder = Folder::new("means");

@@ -1,5 +1,5 @@
-//! Loops with random bodies: smooth functions of carried values and slices, so that what a trip rounds is not blown up by the
-//! next ones.
+//! Loops with random bodies: smooth functions of carried values and slices, so that what a trip rounds is not blown up
+//! by the next ones.
 
 use super::Builder;
 use dropforge_ir::{

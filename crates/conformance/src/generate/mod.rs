@@ -269,8 +269,8 @@ impl Builder {
         })
     }
 
-    /// Appends a loss over some values and its gradients by all float ports it depends on: the gradients, then the loss,
-    /// which become the first outputs.
+    /// Appends a loss over some values and its gradients by all float ports it depends on: the gradients, then the
+    /// loss, which become the first outputs.
     fn gradients(&mut self) -> Option<Vec<Value>> {
         let mut read = vec![false; self.values.len()];
         let program = &self.sample.program;

@@ -9,7 +9,8 @@ use super::{
 use crate::simd::{Kernel, Level, MAX_LANES, Vector};
 use std::ops::Range;
 
-/// A logsumexp beyond this is rounded so coarsely that weights made from it would miss their sum of 1 by more than 1e-6.
+/// A logsumexp beyond this is rounded so coarsely that weights made from it would miss their sum of 1 by more than
+/// 1e-6.
 const LARGE: f32 = 16.0;
 
 /// Which gradients a task computes.
@@ -208,8 +209,8 @@ impl Head<'_> {
         }
     }
 
-    /// Finds what the scores of a block of queries are relative to: their logsumexp as it is, or, where one is large, the
-    /// largest score and the logarithm of the sum relative to it, from the same scores as the weights.
+    /// Finds what the scores of a block of queries are relative to: their logsumexp as it is, or, where one is large,
+    /// the largest score and the logarithm of the sum relative to it, from the same scores as the weights.
     #[inline(always)]
     unsafe fn find_bases<V: Vector>(&self, queries: Range<usize>) {
         let (shape, buffers) = (self.shape, &self.buffers);

@@ -70,8 +70,8 @@ pub(crate) enum Call {
     CumulativeSum { shape: IndexedShape, reverse: bool, of_floats: bool },
     /// The largest elements of windows and their positions, unless nobody needs these.
     MaxPool { shape: PoolShape, values_only: bool },
-    /// Gradients added at positions of planes of `plane` elements; with the windows that the positions come from, if these
-    /// are known.
+    /// Gradients added at positions of planes of `plane` elements; with the windows that the positions come from, if
+    /// these are known.
     MaxPoolGradient { window: Option<PoolShape>, planes: usize, plane: usize, per_plane: usize },
     /// Sums of windows, or their transpose.
     WindowSum { shape: PoolShape, transposed: bool },
@@ -287,8 +287,8 @@ impl Call {
         }
     }
 
-    /// How many channels the result has and how many elements a plane of it, if it is a convolution that can do something with each
-    /// channel on the way to memory.
+    /// How many channels the result has and how many elements a plane of it, if it is a convolution that can do
+    /// something with each channel on the way to memory.
     pub(crate) fn changed_channels(&self) -> Option<[usize; 2]> {
         match self {
             Call::Convolution { convolution, is_pooled: false, .. } if convolution.changes_channels() => {
@@ -317,8 +317,8 @@ impl Call {
             && windows.planes == shape.batch * shape.out_channels
     }
 
-    /// Makes a convolution that [`Call::can_pool_output`] do so. Forward it then has the two results of the pool; its gradients
-    /// take the gradient of the pooled output, and have the positions as a third argument.
+    /// Makes a convolution that [`Call::can_pool_output`] do so. Forward it then has the two results of the pool; its
+    /// gradients take the gradient of the pooled output, and have the positions as a third argument.
     pub(crate) fn pool_output(&mut self, shared: &Shared) {
         if let Call::Convolution { convolution, scratch, is_pooled } = self {
             *is_pooled = true;
@@ -358,8 +358,8 @@ impl Call {
     /// Packs one of several parts of the right side of a product that keeps it.
     ///
     /// # Safety
-    /// `right` is where that operand of the plan lies; `packed` has room for [`Call::packed_right_len`] elements, and nobody else
-    /// touches this part.
+    /// `right` is where that operand of the plan lies; `packed` has room for [`Call::packed_right_len`] elements, and
+    /// nobody else touches this part.
     pub(crate) unsafe fn pack_right(&self, right: *const u8, packed: *mut f32, part: usize, parts: usize) {
         if let Call::Product { matmul, offsets } = self {
             // SAFETY: the caller's promise; the offset is inside the operand.

@@ -26,13 +26,13 @@ impl Call {
         unsafe { self.run_on(arg, result, scratch.take(), shared) }
     }
 
-    /// Runs the operation, and a loop kernel on each part of its result that is finished; with the packed operand in the place of
-    /// the second one, if there is one.
+    /// Runs the operation, and a loop kernel on each part of its result that is finished; with the packed operand in
+    /// the place of the second one, if there is one.
     ///
     /// # Safety
-    /// As for [`Call::run`]; the packed operand is what [`Call::pack`] made of the second one. [`Call::can_be_followed`] allows a loop kernel
-    /// to follow; it is elementwise, visits the elements of the result in row-major order and writes nothing that the
-    /// operation reads.
+    /// As for [`Call::run`]; the packed operand is what [`Call::pack`] made of the second one.
+    /// [`Call::can_be_followed`] allows a loop kernel to follow; it is elementwise, visits the elements of the result
+    /// in row-major order and writes nothing that the operation reads.
     pub(crate) unsafe fn run_with(
         &self,
         arg: &dyn Fn(usize) -> *mut u8,
@@ -47,8 +47,8 @@ impl Call {
                 let [rows, columns] =
                     matmul.row_major_output().map_or([0, 0], |(rows, columns)| [rows, columns]);
                 let packed = packed.map(<[f32]>::as_ptr);
-                // SAFETY: the caller's promise; tiles cover the output once, so that each element is visited once, after it
-                // is finished, and by the thread that finished it.
+                // SAFETY: the caller's promise; tiles cover the output once, so that each element is visited once,
+                // after it is finished, and by the thread that finished it.
                 unsafe {
                     let lhs = arg(0).cast::<f32>().cast_const().offset(offsets[0]);
                     let rhs = arg(1).cast::<f32>().cast_const().offset(offsets[1]);
@@ -128,7 +128,8 @@ impl Call {
                     Direction::InputGradient => [pooled, filter, input],
                     Direction::FilterGradient => [input, pooled, filter],
                 };
-                // SAFETY: forward there is a second result with a position for each pooled value, backward a third argument.
+                // SAFETY: forward there is a second result with a position for each pooled value, backward a third
+                // argument.
                 let (positions, out_positions): (&[i32], &mut [i32]) = unsafe {
                     if is_forward {
                         (&[], std::slice::from_raw_parts_mut(result(1).cast::<i32>(), pooled))

@@ -1,7 +1,7 @@
 //! Which source positions a target position meets, forward and in the input gradient, along one axis.
 //!
-//! A strided input gradient falls into phases: the target positions of one phase see the same taps at the same distances, as
-//! in a convolution without stride.
+//! A strided input gradient falls into phases: the target positions of one phase see the same taps at the same
+//! distances, as in a convolution without stride.
 
 use super::ConvShape;
 

@@ -1,12 +1,14 @@
 //! What a convolution does with its result on the way to memory, by channel: batch norms and biases, and a ReLU.
 //!
-//! Kernels with channels in the lanes hold a vector of channels for each pixel before they bring it into the planes: there this
-//! takes a few operations on registers, where a loop kernel behind the convolution reads and writes everything once more.
+//! Kernels with channels in the lanes hold a vector of channels for each pixel before they bring it into the planes:
+//! there this takes a few operations on registers, where a loop kernel behind the convolution reads and writes
+//! everything once more.
 
 use super::layout::Block;
 use crate::simd::Vector;
 
-/// `(x − mean) · scale + shift` with a number for each channel of the result, where there are some, and then a ReLU if wanted.
+/// `(x − mean) · scale + shift` with a number for each channel of the result, where there are some, and then a ReLU if
+/// wanted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Channelwise {
     /// Subtracted first.

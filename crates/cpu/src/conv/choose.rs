@@ -47,8 +47,8 @@ const COLUMN_PIXELS: usize = 16;
 /// ... and from so many channels on both sides moving columns is little beside the product.
 const COLUMN_CHANNELS: usize = 128;
 
-/// Elements of a band of planes that a depthwise convolution transposes, at most where it can be: most of them stay in the cache
-/// of a core.
+/// Elements of a band of planes that a depthwise convolution transposes, at most where it can be: most of them stay in
+/// the cache of a core.
 pub(super) const DEPTHWISE_BAND_ELEMENTS: usize = 96 << 10;
 /// Pixels that a depthwise convolution computes before it transposes them back.
 pub(super) const DEPTHWISE_STAGED_PIXELS: usize = 64;
@@ -59,8 +59,8 @@ pub(super) const DEPTHWISE_SUMMED_PIXELS: usize = 256;
 /// Blocks of filters whose packing is worth a thread.
 pub(super) const PACK_GRAIN: usize = 8;
 
-/// Elements of the result that a direct convolution finishes before what follows is told: few enough to be in a cache of the
-/// core still.
+/// Elements of the result that a direct convolution finishes before what follows is told: few enough to be in a cache
+/// of the core still.
 pub(super) const FINISHED_ELEMENTS: usize = 32 << 10;
 
 /// Operations below which the rows of a direct convolution are not worth another thread.
@@ -74,8 +74,8 @@ const PRODUCT_IMAGES: usize = 4;
 /// ... from so many pixels of a plane on.
 const PRODUCT_PIXELS: usize = 32;
 
-/// A pointwise convolution with longer rows, where rows may be joined because each pixel sees itself alone: tiles of pixels fit
-/// long rows better.
+/// A pointwise convolution with longer rows, where rows may be joined because each pixel sees itself alone: tiles of
+/// pixels fit long rows better.
 pub(super) fn joined_rows(shape: &ConvShape) -> ConvShape {
     let is_pointwise = shape.kernel == [1; 2]
         && shape.stride == [1; 2]
@@ -89,8 +89,8 @@ pub(super) fn joined_rows(shape: &ConvShape) -> ConvShape {
     }
 }
 
-/// Pixels of a tile of two vectors of channels, for rows of so many: the largest tile that fits, unless that computes many pixels
-/// twice at the end of a row. Images of 224 pixels have rows of 56, 28, 14 and 7 after a while.
+/// Pixels of a tile of two vectors of channels, for rows of so many: the largest tile that fits, unless that computes
+/// many pixels twice at the end of a row. Images of 224 pixels have rows of 56, 28, 14 and 7 after a while.
 pub(super) fn tile_pixels(row: usize) -> usize {
     match row {
         _ if row.is_multiple_of(14) || row >= 48 => 14,
@@ -99,8 +99,8 @@ pub(super) fn tile_pixels(row: usize) -> usize {
     }
 }
 
-/// Into how many bands the rows of a direct convolution are split, so that each thread has something to do: rows are split
-/// where the image is larger than the filters, so that no thread reads all of it, and channels are otherwise.
+/// Into how many bands the rows of a direct convolution are split, so that each thread has something to do: rows are
+/// split where the image is larger than the filters, so that no thread reads all of it, and channels are otherwise.
 pub(super) fn direct_bands(
     shape: &ConvShape,
     chunks: usize,
@@ -138,8 +138,8 @@ pub fn choose(shape: &ConvShape, direction: Direction, level: Level, threads: us
     let many_channels = shape.in_channels.min(shape.out_channels) >= WINOGRAD_CHANNELS;
     let tiles = shape.batch * shape.output().map(|extent| extent.div_ceil(TILE)).iter().product::<usize>();
     let many_tiles = tiles >= WINOGRAD_LEAST_TILES;
-    // The direct input gradient of a filter of one tap is as fast as the convolution: 114 GFLOP/s beside 97 by columns on one core of
-    // a Zen 4 with 256 and 512 channels.
+    // The direct input gradient of a filter of one tap is as fast as the convolution: 114 GFLOP/s beside 97 by columns
+    // on one core of a Zen 4 with 256 and 512 channels.
     let gradient_suits_columns = match direction {
         Direction::Forward => false,
         Direction::InputGradient => shape.kernel != [1; 2],
@@ -171,9 +171,9 @@ pub fn choose(shape: &ConvShape, direction: Direction, level: Level, threads: us
     }
 }
 
-/// Whether a pointwise convolution of few images goes as a product: the direct one reads a few pixels of every channel for each
-/// tile, a cache line each, where a product packs them once. With many images the direct one shares them among threads, which
-/// makes up for that.
+/// Whether a pointwise convolution of few images goes as a product: the direct one reads a few pixels of every channel
+/// for each tile, a cache line each, where a product packs them once. With many images the direct one shares them among
+/// threads, which makes up for that.
 fn goes_as_product(shape: &ConvShape, direction: Direction) -> bool {
     supports(Algorithm::Pointwise, direction, shape)
         && shape.stride == [1; 2]

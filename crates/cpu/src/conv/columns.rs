@@ -1,4 +1,5 @@
-//! Convolution as a product of matrices: what each output pixel sees becomes a column of a matrix, for all images together.
+//! Convolution as a product of matrices: what each output pixel sees becomes a column of a matrix, for all images
+//! together.
 //!
 //! With C input channels and K output channels of a group, T taps, and N output pixels of all images:
 //!
@@ -8,8 +9,8 @@
 //! | input gradient | `[K, C·T]ᵀ · [K, N]`, whose columns are then added where they came from |
 //! | filter gradient | `[K, N] · [C·T, N]ᵀ` |
 //!
-//! The columns take T times the memory of the input (less with strides), so that large batches go in parts. This serves every
-//! stride, dilation and group.
+//! The columns take T times the memory of the input (less with strides), so that large batches go in parts. This serves
+//! every stride, dilation and group.
 
 use super::choose::{COLUMN_ELEMENTS, COLUMN_RUN};
 use super::general::rows;
@@ -152,8 +153,8 @@ fn product(direction: Direction, shape: &ConvShape, level: Level, threads: usize
 /// Runs a [`product`] on whole filters, columns and planes.
 fn multiply(product: &Matmul, lhs: &[f32], rhs: &[f32], out: &mut [f32], scratch: &mut [f32], pool: &Pool) {
     assert!(scratch.len() >= product.scratch(), "scratch memory of the product");
-    // SAFETY: the strides of the product are those of whole filters, columns and planes, which the slices are; the scratch
-    // memory is long enough, and what is written is borrowed for that.
+    // SAFETY: the strides of the product are those of whole filters, columns and planes, which the slices are; the
+    // scratch memory is long enough, and what is written is borrowed for that.
     unsafe { product.run(lhs.as_ptr(), rhs.as_ptr(), out.as_mut_ptr(), scratch.as_mut_ptr(), pool) }
 }
 

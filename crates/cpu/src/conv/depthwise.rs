@@ -1,11 +1,12 @@
 //! Depthwise convolution, where each channel sees itself alone: forward and input gradient with channels in the lanes.
 //!
-//! A few rows of as many planes as a vector has lanes are transposed into a cache, so that each pixel is a vector. There every
-//! size of plane and filter, every stride and dilation is the same simple sum of aligned vectors, and what comes out is
-//! transposed back. That costs about as much as the sum itself for filters of 3×3 and nothing to speak of for larger ones.
+//! A few rows of as many planes as a vector has lanes are transposed into a cache, so that each pixel is a vector.
+//! There every size of plane and filter, every stride and dilation is the same simple sum of aligned vectors, and what
+//! comes out is transposed back. That costs about as much as the sum itself for filters of 3×3 and nothing to speak of
+//! for larger ones.
 //!
-//! Each input channel has `multiplier` output channels. Forward they are computed one after another from the same source;
-//! the input gradient sums over them, as if they were more taps.
+//! Each input channel has `multiplier` output channels. Forward they are computed one after another from the same
+//! source; the input gradient sums over them, as if they were more taps.
 
 use super::axis::Axis;
 use super::choose::{DEPTHWISE_BAND_ELEMENTS, DEPTHWISE_STAGED_PIXELS, PACK_GRAIN};
@@ -99,7 +100,8 @@ pub(super) struct Plan {
     /// Channels of the input, and output channels for each of them.
     channels: usize,
     multiplier: usize,
-    /// Whether this is the input gradient: then `multiplier` sources make one target, otherwise one makes as many targets.
+    /// Whether this is the input gradient: then `multiplier` sources make one target, otherwise one makes as many
+    /// targets.
     turned: bool,
     filter_taps: usize,
     source: Source,
@@ -307,7 +309,8 @@ impl Kernel for Units<'_> {
             let lanes = V::LANES.min(plan.channels - channel);
             let rows = band * plan.band..target_height.min((band + 1) * plan.band);
             let first = rows.start / plan.axes[0].target_step * plan.axes[0].source_step;
-            // SAFETY: image and channels are inside the operands, whose sizes were checked; areas as `Plan::new` has them.
+            // SAFETY: image and channels are inside the operands, whose sizes were checked; areas as `Plan::new` has
+            // them.
             unsafe {
                 let from = source.add((image * plan.channels + channel) * sources * height * width);
                 for copy in 0..sources {

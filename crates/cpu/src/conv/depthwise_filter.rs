@@ -1,8 +1,8 @@
 //! The filter gradient of the depthwise convolution, with channels in the lanes.
 //!
-//! A block of channels is taken through all images, band by band: input and output gradient are transposed into a cache, and
-//! a few taps at a time are summed over all pixels in registers. Where there are fewer blocks than threads the images are
-//! split, too, and the parts added up in order.
+//! A block of channels is taken through all images, band by band: input and output gradient are transposed into a
+//! cache, and a few taps at a time are summed over all pixels in registers. Where there are fewer blocks than threads
+//! the images are split, too, and the parts added up in order.
 
 use super::ConvShape;
 use super::choose::{DEPTHWISE_BAND_ELEMENTS, DEPTHWISE_SUMMED_PIXELS};
@@ -166,7 +166,8 @@ impl Kernel for Units<'_> {
             let (block, part) = (unit / plan.parts, unit % plan.parts);
             let channel = block * V::LANES;
             let lanes = V::LANES.min(shape.in_channels - channel);
-            // SAFETY: images and channels are inside the operands, whose sizes were checked; areas as `Plan::new` has them.
+            // SAFETY: images and channels are inside the operands, whose sizes were checked; areas as `Plan::new` has
+            // them.
             unsafe {
                 let sums = sums.add(unit * plan.sums);
                 for i in (0..plan.sums).step_by(V::LANES) {
@@ -213,7 +214,8 @@ impl Band<'_> {
         while tap < count {
             // SAFETY: taps that there are.
             tap += unsafe {
-                // Of 9 sums a machine with 16 registers has some in memory, and is still faster than with fewer at a time.
+                // Of 9 sums a machine with 16 registers has some in memory, and is still faster than with fewer at a
+                // time.
                 match count - tap {
                     9.. if count.is_multiple_of(9) => self.add::<V, 9>(tap, sums),
                     7.. if count.is_multiple_of(7) => self.add::<V, 7>(tap, sums),

@@ -270,8 +270,8 @@ impl Kernel for Units<'_> {
             }
         }
         for unit in units {
-            // What is larger stays in the cache from one unit to the next: the filters or the image. Bands, where there are
-            // some, are the images' rows.
+            // What is larger stays in the cache from one unit to the next: the filters or the image. Bands, where there
+            // are some, are the images' rows.
             let parts = plan.batch * plan.bands;
             let (part, chunk) = if plan.packed > DIRECT_FILTER_ELEMENTS && plan.bands == 1 {
                 (unit % parts, unit / parts)

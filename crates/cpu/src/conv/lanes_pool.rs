@@ -1,5 +1,5 @@
-//! Max-pools of outputs with one image in each lane: after a convolution, and before its gradients. So the planes that are
-//! four times as large never leave the cache, and are not brought into another layout.
+//! Max-pools of outputs with one image in each lane: after a convolution, and before its gradients. So the planes that
+//! are four times as large never leave the cache, and are not brought into another layout.
 //!
 //! Windows are 2×2 and lie side by side. What counts as the maximum is as in [`crate::pooling::max_pool`].
 
@@ -61,8 +61,8 @@ pub(super) unsafe fn pool_block<V: Vector>(
 /// Makes a block of the output's gradient out of that of the pooled output, by way of `[gradient, positions]` blocks.
 ///
 /// # Safety
-/// `from` are `lanes` images of gradients and positions, `blocks` have room for blocks of pooled outputs, and `output` for a
-/// block of outputs.
+/// `from` are `lanes` images of gradients and positions, `blocks` have room for blocks of pooled outputs, and `output`
+/// for a block of outputs.
 #[inline(always)]
 pub(super) unsafe fn spread_block<V: Vector>(
     shape: &ConvShape,

@@ -1,9 +1,9 @@
 //! Two-dimensional convolution and its two gradients.
 //!
-//! Activations are `[batch, channel, height, width]`, filters `[out, in / groups, height, width]`, all contiguous.
-//! One meaning, several algorithms: [`choose`] picks one by speed alone, [`scratch_len`] says how much memory it
-//! needs, [`run`] runs it, and [`Prepared`] is what is worked out before. Every algorithm that [`supports`] a case computes it correctly at every size; the
-//! numbers that tune speed are in `choose.rs`.
+//! Activations are `[batch, channel, height, width]`, filters `[out, in / groups, height, width]`, all contiguous. One
+//! meaning, several algorithms: [`choose`] picks one by speed alone, [`scratch_len`] says how much memory it needs,
+//! [`run`] runs it, and [`Prepared`] is what is worked out before. Every algorithm that [`supports`] a case computes it
+//! correctly at every size; the numbers that tune speed are in `choose.rs`.
 //!
 //! | operands | `a` | `b` | `out` |
 //! |---|---|---|---|
@@ -266,8 +266,8 @@ pub fn pooled_scratch_len(direction: Direction, shape: &ConvShape, level: Level,
     lanes::Plan::new(direction, shape, true, level, threads).scratch_len()
 }
 
-/// The operands of a convolution whose output is pooled: values and positions take the place of the output, and a gradient of
-/// the values with their positions that of the output's gradient.
+/// The operands of a convolution whose output is pooled: values and positions take the place of the output, and a
+/// gradient of the values with their positions that of the output's gradient.
 pub struct Operands<'a> {
     /// As for [`run`].
     pub a: &'a [f32],
@@ -317,7 +317,8 @@ pub fn run_pooled(
     plan.run(operands, scratch, pool);
 }
 
-/// Computes a convolution once; [`Prepared`] is for many times. See the [module](self) for what `a`, `b` and `out` are. `out` is overwritten.
+/// Computes a convolution once; [`Prepared`] is for many times. See the [module](self) for what `a`, `b` and `out` are.
+/// `out` is overwritten.
 ///
 /// Results are the same in every run with the same algorithm, level and number of threads.
 ///

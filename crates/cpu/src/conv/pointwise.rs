@@ -1,5 +1,5 @@
-//! Convolution with filters of one tap, as a product of matrices that lie where the operands do: nothing is moved, except with a
-//! stride, where the pixels that are seen are put together first.
+//! Convolution with filters of one tap, as a product of matrices that lie where the operands do: nothing is moved,
+//! except with a stride, where the pixels that are seen are put together first.
 //!
 //! With C input channels and K output channels of a group and P output pixels of an image:
 //!
@@ -68,8 +68,8 @@ impl Plan {
             if *direction == Direction::Forward { shape.out_channels } else { shape.in_channels };
         let of_group = of_channels / groups;
         assert!(scratch.len() >= product.scratch(), "scratch memory of the product");
-        // SAFETY: the strides of the product are those of whole operands, whose lengths `Prepared` has compared; the scratch
-        // memory is long enough, and what is written is borrowed for that.
+        // SAFETY: the strides of the product are those of whole operands, whose lengths `Prepared` has compared; the
+        // scratch memory is long enough, and what is written is borrowed for that.
         unsafe {
             // Filter and input, filter and the output's gradient, the output's gradient and input.
             let (lhs, rhs) = (b.as_ptr(), a.as_ptr());

@@ -227,12 +227,12 @@ impl Prepared {
             }
     }
 
-    /// Computes the convolution; see the [module](super) for what `a`, `b` and `out` are. `out` is overwritten. The parts that
-    /// `ending` is told cover the result once.
+    /// Computes the convolution; see the [module](super) for what `a`, `b` and `out` are. `out` is overwritten. The
+    /// parts that `ending` is told cover the result once.
     ///
     /// # Panics
-    /// Where a slice does not have the size that the shape gives it, `scratch` is shorter than [`Prepared::scratch_len`], or
-    /// this convolution cannot end so.
+    /// Where a slice does not have the size that the shape gives it, `scratch` is shorter than
+    /// [`Prepared::scratch_len`], or this convolution cannot end so.
     pub fn run(
         &self,
         a: &[f32],

@@ -110,7 +110,8 @@ fn check(algorithm: Algorithm, direction: Direction, shape: &ConvShape, pools: &
     }
 }
 
-/// Runs a case with packed filters, if it packs any, which must give the same bits, and in parts that cover the result once.
+/// Runs a case with packed filters, if it packs any, which must give the same bits, and in parts that cover the result
+/// once.
 fn check_parts(prepared: &Prepared, [a, b]: [&[f32]; 2], expected: &[f32], pool: &Pool, case: &str) {
     let mut packed = AlignedBuffer::new(prepared.packed_len());
     packed.fill(f32::NAN);

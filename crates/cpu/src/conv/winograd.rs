@@ -139,8 +139,8 @@ impl Plan {
         with_alignment(self.memory.shared + self.threads * self.memory.own)
     }
 
-    /// Elements of transformed filters that are worth keeping: where threads split the channels, reading four times as many as
-    /// there are plain ones takes longer than transforming these in the cache.
+    /// Elements of transformed filters that are worth keeping: where threads split the channels, reading four times as
+    /// many as there are plain ones takes longer than transforming these in the cache.
     pub fn packed_len(&self) -> usize {
         match self.direction {
             Direction::FilterGradient => 0,

@@ -22,7 +22,8 @@ const STREAMED_COLUMNS: usize = 256;
 const BLOCK_COLUMNS: usize = 1024;
 /// Up to this many tiles of rows, the right side is read where it stands if its rows are contiguous.
 pub(super) const UNPACKED_ROW_TILES: usize = 2;
-/// From so many steps on, a right side with contiguous rows is packed along them: fewer rows do not get in each other's way.
+/// From so many steps on, a right side with contiguous rows is packed along them: fewer rows do not get in each other's
+/// way.
 const PACKED_BY_ROWS_FROM: usize = 64;
 /// Rows of a tile on any instruction set, at most.
 const MAX_ROWS: usize = 14;
@@ -138,8 +139,8 @@ pub(super) struct Finish<'a> {
     pub call: &'a dyn Fn(Range<usize>, Range<usize>, *const f32),
     /// Rows are put together until they have so many elements.
     pub together: usize,
-    /// Room for [`ASIDE`] elements, aligned to a cache line, where finished parts are put instead of into the output, row
-    /// after row; only for a product of at most one segment.
+    /// Room for [`ASIDE`] elements, aligned to a cache line, where finished parts are put instead of into the output,
+    /// row after row; only for a product of at most one segment.
     pub aside: Option<*mut f32>,
 }
 
@@ -313,9 +314,8 @@ impl Product<'_> {
         Segment { left, right, steps: steps.len(), first: true, last: true }
     }
 
-    /// Adds one segment to the columns of one block, whose right side is or comes into `right_pack`, which is only read if the
-    /// right side was packed before. `next` is what will be
-    /// read after it, `meanwhile` what is packed meanwhile.
+    /// Adds one segment to the columns of one block, whose right side is or comes into `right_pack`, which is only read
+    /// if the right side was packed before. `next` is what will be read after it, `meanwhile` what is packed meanwhile.
     ///
     /// # Safety
     /// As [`Product::run`].

@@ -1,6 +1,6 @@
 //! Products of a few long rows with a few long columns, which are read where they lie: vectors run along the contracted
-//! axis, and each element of the output has a vector of sums. Packing, which the other way begins with, would take about as
-//! long as the arithmetic here.
+//! axis, and each element of the output has a vector of sums. Packing, which the other way begins with, would take
+//! about as long as the arithmetic here.
 
 use super::MatmulShape;
 use crate::pool::share;

@@ -150,8 +150,8 @@ pub struct Tile {
 }
 
 impl Tile {
-    /// The elements of the tile in an output `[batch, m, n]` without gaps, in row-major order, as few ranges as there are,
-    /// each with the address of its first element if the tile lies aside.
+    /// The elements of the tile in an output `[batch, m, n]` without gaps, in row-major order, as few ranges as there
+    /// are, each with the address of its first element if the tile lies aside.
     pub fn ranges(
         &self,
         m: usize,
@@ -267,7 +267,8 @@ impl Matmul {
     /// Packs one of several parts of a right side that is kept.
     ///
     /// # Safety
-    /// `rhs` is as for [`Matmul::run`]; `to` has room for [`Matmul::packed_len`] elements, and nobody else touches this part.
+    /// `rhs` is as for [`Matmul::run`]; `to` has room for [`Matmul::packed_len`] elements, and nobody else touches this
+    /// part.
     pub unsafe fn pack(&self, rhs: *const f32, to: *mut f32, part: usize, parts: usize) {
         let MatmulShape { n, k, rhs: strides, .. } = &self.shape;
         let right = Operand { pointer: rhs, across: strides.column, inner: strides.row, outer: &[] };
@@ -275,8 +276,8 @@ impl Matmul {
         self.level.call(PackRight { right, n: *n, k: *k, blocks, to, part: [part, parts] });
     }
 
-    /// Says that nobody but the epilogue of [`Matmul::run_with`] needs the output: where tiles are finished at once, they
-    /// are put aside in the caches and the output's memory is not written. Returns whether that is so.
+    /// Says that nobody but the epilogue of [`Matmul::run_with`] needs the output: where tiles are finished at once,
+    /// they are put aside in the caches and the output's memory is not written. Returns whether that is so.
     pub fn put_output_aside(&mut self) -> bool {
         let segments = self.shape.outer.iter().product::<usize>() * self.split.blocks;
         // What is one element for the whole product is read before the first tile.

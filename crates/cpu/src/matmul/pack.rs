@@ -53,8 +53,8 @@ pub(crate) struct PanelsByRows {
     pub width: usize,
 }
 
-/// Copies some of the rows. Walks along them, and asks for those that come next: where rows are far apart in memory, that is
-/// much faster than walking along the panels.
+/// Copies some of the rows. Walks along them, and asks for those that come next: where rows are far apart in memory,
+/// that is much faster than walking along the panels.
 ///
 /// # Safety
 /// As [`pack_panel`] for each panel.

@@ -41,8 +41,9 @@ pub(super) fn prefers_transposed(shape: &MatmulShape, lanes: usize) -> bool {
     time(&shape.clone().transposed()) < time(shape) * 19 / 20
 }
 
-/// Whether a product is estimated to take as long as it is without a right side that was packed before, or longer. Packing costs
-/// nothing then, but neither may the product be transposed nor threads share the contracted axis, which is what few columns want.
+/// Whether a product is estimated to take as long as it is without a right side that was packed before, or longer.
+/// Packing costs nothing then, but neither may the product be transposed nor threads share the contracted axis, which
+/// is what few columns want.
 ///
 /// Microseconds with weights `[in, out]` as they come and kept, AVX-512, one thread and two:
 ///

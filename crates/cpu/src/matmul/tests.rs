@@ -132,8 +132,8 @@ fn check(shape: &MatmulShape) {
     }
 }
 
-/// Many columns gain by a right side that was packed before; few columns lose, since their product is better transposed, or its
-/// contracted axis shared among threads.
+/// Many columns gain by a right side that was packed before; few columns lose, since their product is better
+/// transposed, or its contracted axis shared among threads.
 #[test]
 fn right_sides_are_kept_where_that_pays() {
     for level in Level::available() {
@@ -237,7 +237,8 @@ fn odd_strides_and_batches() {
 
 #[test]
 fn outer_contracted_axes() {
-    // Filter gradient of a 1×1 convolution: out[a, b] = sum over image and pixel of x[image, a, pixel] y[image, b, pixel].
+    // Filter gradient of a 1×1 convolution: out[a, b] = sum over image and pixel of x[image, a, pixel] y[image, b,
+    // pixel].
     let (images, a, b, pixels) = (5, 20, 33, 47);
     let side = |channels: usize| (vec![(channels * pixels) as isize], pixels as isize);
     let ((lhs_outer, row), (rhs_outer, column)) = (side(a), side(b));

@@ -28,8 +28,8 @@ impl IndexedShape {
     }
 }
 
-/// Result `[outer, indices, inner]`: the slices of `from` (of this shape) that `indices` names; zeros for an index outside
-/// the axis. Panics if lengths do not match.
+/// Result `[outer, indices, inner]`: the slices of `from` (of this shape) that `indices` names; zeros for an index
+/// outside the axis. Panics if lengths do not match.
 pub fn gather<T: Element>(shape: IndexedShape, from: &[T], indices: &[i32], out: &mut [T], pool: &Pool) {
     let IndexedShape { outer, size, inner } = shape;
     assert_eq!(from.len(), shape.length(), "the operand has another size");

@@ -16,7 +16,8 @@ const HEIGHT: usize = 16;
 /// Bytes of a row of a register.
 const WIDTH: usize = 64;
 
-/// What the registers are configured with: palette 1, in which a tile has as many rows and bytes in a row as its entry says.
+/// What the registers are configured with: palette 1, in which a tile has as many rows and bytes in a row as its entry
+/// says.
 #[repr(C, align(64))]
 struct Configuration {
     palette: u8,
@@ -34,8 +35,8 @@ static CONFIGURATION: Configuration = Configuration {
     rows: [HEIGHT as u8, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
 };
 
-/// Whether the processor multiplies tiles of bf16 and the system lets this process use them. Linux wants to be asked, from 5.16
-/// on; the answer holds for all threads.
+/// Whether the processor multiplies tiles of bf16 and the system lets this process use them. Linux wants to be asked,
+/// from 5.16 on; the answer holds for all threads.
 pub(super) fn is_available() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     *ANSWER.get_or_init(|| cfg!(target_os = "linux") && has_instructions() && is_permitted())
@@ -67,8 +68,8 @@ fn is_permitted() -> bool {
     result == 0
 }
 
-/// Computes a tile of [`ROWS`] rows. The left side lies in blocks of [`STEPS`] pairs: row after row, each with its pairs one
-/// after another.
+/// Computes a tile of [`ROWS`] rows. The left side lies in blocks of [`STEPS`] pairs: row after row, each with its
+/// pairs one after another.
 ///
 /// # Safety
 /// Everything that the arguments describe is accessible, `pairs` is a multiple of [`STEPS`], and [`is_available`].

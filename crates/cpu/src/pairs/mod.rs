@@ -1,13 +1,13 @@
 //! Products and convolutions of bf16 by dot products of pairs, with sums of f32.
 //!
-//! Both sides are copied into panels in which two neighbours along the contracted axis share a word (`pack`), and a tile of
-//! sums is kept in registers while it runs along two panels (`tile`). Where the elements of a side lie is said by one offset
-//! for each position along the panel and one for each along the contracted axis, so that a convolution is the same product:
-//! its patches are read from a copy of the image with zeros around.
+//! Both sides are copied into panels in which two neighbours along the contracted axis share a word (`pack`), and a
+//! tile of sums is kept in registers while it runs along two panels (`tile`). Where the elements of a side lie is said
+//! by one offset for each position along the panel and one for each along the contracted axis, so that a convolution is
+//! the same product: its patches are read from a copy of the image with zeros around.
 //!
-//! Instructions that multiply pairs do more arithmetic than those of f32: `vdpbf16ps` of AVX-512 BF16 twice as much on AMD's
-//! processors, AMX (`amx`) sixteen times. Elsewhere operations on bf16 go by way of f32 (`halves.rs`); the portable tile is
-//! there for tests.
+//! Instructions that multiply pairs do more arithmetic than those of f32: `vdpbf16ps` of AVX-512 BF16 twice as much on
+//! AMD's processors, AMX (`amx`) sixteen times. Elsewhere operations on bf16 go by way of f32 (`halves.rs`); the
+//! portable tile is there for tests.
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
@@ -57,8 +57,8 @@ impl Pairs {
         all
     }
 
-    /// The instructions of this machine that are faster than those of f32, if it has some. Intel's processors do as many
-    /// products by `vdpbf16ps` as by those of f32, AMD's twice as many.
+    /// The instructions of this machine that are faster than those of f32, if it has some. Intel's processors do as
+    /// many products by `vdpbf16ps` as by those of f32, AMD's twice as many.
     pub(crate) fn detect() -> Option<Pairs> {
         let best = Pairs::available().pop()?;
         best.is_faster().then_some(best)
@@ -97,8 +97,8 @@ impl Pairs {
         }
     }
 
-    /// Rows of a panel of the left side, for a product of so many: those with which the fewest are computed for nothing, but
-    /// not so few that loading takes longer than computing.
+    /// Rows of a panel of the left side, for a product of so many: those with which the fewest are computed for
+    /// nothing, but not so few that loading takes longer than computing.
     fn rows(self, m: usize) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -115,7 +115,8 @@ impl Pairs {
 
 /// Pairs in a block of the contracted axis: a panel of the right side then fits the nearest cache.
 const BLOCK_PAIRS: usize = 256;
-/// Columns and rows of the sums that a thread finishes together, which with a block of the right side fit the second cache.
+/// Columns and rows of the sums that a thread finishes together, which with a block of the right side fit the second
+/// cache.
 const BLOCK_COLUMNS: usize = 8 * COLUMNS;
 const BLOCK_ROWS: usize = 256;
 /// Elements that a thread copies at least.
@@ -185,8 +186,8 @@ impl PairProduct {
     /// Computes the product.
     ///
     /// # Safety
-    /// `args` gives the two arguments, which hold all elements that the shape reaches; `out` has room for the result, which overlaps nothing;
-    /// `scratch` has the length that [`PairProduct::scratch`] says.
+    /// `args` gives the two arguments, which hold all elements that the shape reaches; `out` has room for the result,
+    /// which overlaps nothing; `scratch` has the length that [`PairProduct::scratch`] says.
     pub(crate) unsafe fn run(&self, args: [*const u16; 2], out: *mut u8, scratch: &mut [f32], pool: &Pool) {
         let shape = &self.shape;
         let [left, mut right] = if shape.swapped { [args[1], args[0]] } else { args };

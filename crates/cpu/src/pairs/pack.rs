@@ -20,12 +20,12 @@ pub(super) struct Target {
 const BLOCK: usize = 16;
 
 /// Copies some positions of a side to a panel: the pair of steps `2s` and `2s + 1` of position `i` goes to word
-/// `s * width + i`, or by rows to `i * 16 + s % 16` of block `s / 16`, the earlier step in its lower half. Words without a
-/// position, and halves without a step, are zero.
+/// `s * width + i`, or by rows to `i * 16 + s % 16` of block `s / 16`, the earlier step in its lower half. Words
+/// without a position, and halves without a step, are zero.
 ///
 /// # Safety
-/// All elements that the offsets reach from `from` are readable, and the target has room for `steps * width` words; at most
-/// `width` positions, and at most `steps` pairs.
+/// All elements that the offsets reach from `from` are readable, and the target has room for `steps * width` words; at
+/// most `width` positions, and at most `steps` pairs.
 pub(super) unsafe fn pack_panel(
     level: Level,
     from: *const u16,

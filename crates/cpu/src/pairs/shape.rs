@@ -168,8 +168,8 @@ impl PairShape {
         (m_n_k(&product) > 0).then_some(product)
     }
 
-    /// A convolution: its left side are the filters, or the gradient of the output where filters are the result; `None` if
-    /// it is empty, or its patches cannot be read in order.
+    /// A convolution: its left side are the filters, or the gradient of the output where filters are the result; `None`
+    /// if it is empty, or its patches cannot be read in order.
     pub(crate) fn of_convolution(shape: &ConvShape, direction: Direction, dtype: DType) -> Option<PairShape> {
         if shape.groups != 1 {
             return None;

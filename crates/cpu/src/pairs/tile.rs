@@ -1,7 +1,7 @@
 //! A tile of sums in registers.
 //!
-//! A pair is multiplied as `vdpbf16ps` does it: the later product is added to the sum first, then the earlier one, and both
-//! additions round once. The instruction takes subnormal numbers for 0, the portable tile does not.
+//! A pair is multiplied as `vdpbf16ps` does it: the later product is added to the sum first, then the earlier one, and
+//! both additions round once. The instruction takes subnormal numbers for 0, the portable tile does not.
 
 use super::Pairs;
 use crate::simd::{Kernel, Level, Vector};
@@ -29,7 +29,8 @@ pub(super) struct TileArguments {
 /// Computes a tile of so many rows.
 ///
 /// # Safety
-/// Everything that the arguments describe is accessible, `rows` is one of [`Pairs::rows`], and the machine has the instructions.
+/// Everything that the arguments describe is accessible, `rows` is one of [`Pairs::rows`], and the machine has the
+/// instructions.
 pub(super) unsafe fn compute(pairs: Pairs, level: Level, rows: usize, arguments: TileArguments) {
     match pairs {
         Pairs::Portable => level.call(Portable { rows, arguments }),

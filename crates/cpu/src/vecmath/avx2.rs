@@ -36,8 +36,8 @@ macro_rules! simple {
     };
 }
 
-// SAFETY of the blocks below: the type is named only on machines with AVX2, FMA and F16C (see `lanes`); pointers are as the
-// caller promises.
+// SAFETY of the blocks below: the type is named only on machines with AVX2, FMA and F16C (see `lanes`); pointers are as
+// the caller promises.
 #[allow(clippy::undocumented_unsafe_blocks, reason = "one comment for all of them, above")]
 impl Lanes for Avx2 {
     const COUNT: usize = 8;

@@ -1,5 +1,5 @@
-//! Updates of optimizers as one function each: from memory to memory in one pass, since step by step they would walk over
-//! one operand after another, which keeps neither the dividers nor the memory busy.
+//! Updates of optimizers as one function each: from memory to memory in one pass, since step by step they would walk
+//! over one operand after another, which keeps neither the dividers nor the memory busy.
 
 use super::lanes::{Lanes, prefetch};
 use super::portable::Portable;
@@ -36,8 +36,8 @@ pub(crate) struct UpdatePointers {
 }
 
 /// # Safety
-/// Every block and result that the kind has holds `count` elements, every single one. What is written is not read at another
-/// position.
+/// Every block and result that the kind has holds `count` elements, every single one. What is written is not read at
+/// another position.
 pub(crate) type UpdateFn = unsafe fn(pointers: &UpdatePointers, count: usize);
 
 /// The formula of an update.

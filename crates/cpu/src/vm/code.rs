@@ -110,8 +110,8 @@ pub(super) struct Code {
     /// Once for a run.
     pub once: Vec<Step>,
     pub stages: Vec<StageCode>,
-    /// Slots of rows that stages hold for later ones, which move from iteration to iteration, and where the rows start in
-    /// scratch, in bytes.
+    /// Slots of rows that stages hold for later ones, which move from iteration to iteration, and where the rows start
+    /// in scratch, in bytes.
     pub held: Vec<(Slot, usize)>,
     /// Scratch bytes of a thread, and the part of them that holds row values.
     pub scratch_bytes: usize,

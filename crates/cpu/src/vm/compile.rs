@@ -37,9 +37,9 @@ pub(super) struct Class {
     pub rate: Rate,
 }
 
-/// Compiles a kernel for a layout. With `forward`, steps work in memory where they can: they read loaded values there, and
-/// write results there. Without, memory is read and written where the kernel says so, and only then. `holds` says that one
-/// thread walks over a whole row, so that a stage can hold values for later ones.
+/// Compiles a kernel for a layout. With `forward`, steps work in memory where they can: they read loaded values there,
+/// and write results there. Without, memory is read and written where the kernel says so, and only then. `holds` says
+/// that one thread walks over a whole row, so that a stage can hold values for later ones.
 pub(super) fn compile(kernel: &LoopKernel, layout: &Layout, level: Simd, forward: bool, holds: bool) -> Code {
     let program = superinstruction::lower(kernel, layout);
     let mut compiler = Compiler::new(kernel, layout, &program, level, forward);

@@ -1,5 +1,5 @@
-//! How threads share the work of a kernel: whole units, and the columns of units that are long or that stand where the share
-//! of one thread ends and that of the next begins.
+//! How threads share the work of a kernel: whole units, and the columns of units that are long or that stand where the
+//! share of one thread ends and that of the next begins.
 
 use super::Shared;
 use super::code::Code;
@@ -70,7 +70,8 @@ impl Division {
                 let is_long = |&(instance, _): &(usize, usize)| {
                     splits(layouts[instance]) && layouts[instance].iterations() >= LONG_UNIT * threads
                 };
-                // Each thread takes its part of a long unit, which it may have in its cache; the others follow each other.
+                // Each thread takes its part of a long unit, which it may have in its cache; the others follow each
+                // other.
                 let (long, others): (Vec<_>, Vec<_>) = all.partition(is_long);
                 long.iter().for_each(|unit| division.cut(layouts, std::slice::from_ref(unit)));
                 division.cut(layouts, &others);
@@ -140,8 +141,8 @@ fn shares_columns(layout: &Layout, threads: usize) -> bool {
         && matches!(layout.kind, Kind::Streamed | Kind::Rowwise)
 }
 
-/// Whether threads share the columns of one pass over several runs, such as the images of a batch, although there are rows
-/// enough: other kernels give each thread some of the images, so that these are still in its cache.
+/// Whether threads share the columns of one pass over several runs, such as the images of a batch, although there are
+/// rows enough: other kernels give each thread some of the images, so that these are still in its cache.
 fn keeps_images(kernel: &LoopKernel, layout: &Layout, threads: usize) -> bool {
     let iterations = layout.iterations();
     let is_even = iterations.is_multiple_of(threads) || iterations >= 8 * threads;
@@ -221,8 +222,8 @@ impl Exchange {
     /// Stage by stage: every thread its pieces, at first also what `whole` does for it; then the caller the rest.
     ///
     /// # Safety
-    /// As for [`super::Compiled::run`]; `code` gives the code for the operands of an instance, one of those that `new` was
-    /// given.
+    /// As for [`super::Compiled::run`]; `code` gives the code for the operands of an instance, one of those that `new`
+    /// was given.
     pub unsafe fn run<'a>(
         &self,
         division: &Division,

@@ -191,8 +191,8 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Computes some elements of an elementwise layout, counted in row-major order. `next` is where those start that will be
-    /// computed after them.
+    /// Computes some elements of an elementwise layout, counted in row-major order. `next` is where those start that
+    /// will be computed after them.
     ///
     /// # Safety
     /// As promised to `new`; the elements exist; no other thread works on them.

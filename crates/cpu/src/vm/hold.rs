@@ -1,9 +1,9 @@
 //! Which values of a long row are held from one stage to the next.
 //!
-//! A row that takes several blocks is walked over once for each stage. Where it lies in several runs, as a channel lies in
-//! all images of a batch, the distance between the runs is often a power of two, so that they displace each other in the
-//! caches: the second walk would fetch from far away again what the first has seen. So the first leaves what later ones need
-//! in memory of its own, one after another.
+//! A row that takes several blocks is walked over once for each stage. Where it lies in several runs, as a channel lies
+//! in all images of a batch, the distance between the runs is often a power of two, so that they displace each other in
+//! the caches: the second walk would fetch from far away again what the first has seen. So the first leaves what later
+//! ones need in memory of its own, one after another.
 
 use super::code::Width;
 use super::compile::{Class, Rate};

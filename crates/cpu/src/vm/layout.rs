@@ -19,8 +19,8 @@ pub(super) enum Kind {
     Rowwise,
 }
 
-/// The cut of one domain. A *unit* is what is computed from beginning to end by one thread; an *iteration* of a stage is
-/// one block of lanes.
+/// The cut of one domain. A *unit* is what is computed from beginning to end by one thread; an *iteration* of a stage
+/// is one block of lanes.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     pub kind: Kind,

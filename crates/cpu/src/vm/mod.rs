@@ -1,9 +1,10 @@
 //! The block machine: carries out loop kernels a block of lanes at a time.
 //!
 //! Loading a plan *compiles* each kernel (`Compiled::new`): a layout says what a lane is (`layout`), instructions are
-//! merged (`superinstruction`), classified by how often they change, and turned into steps over slots of block registers
-//! (`compile`). A run only follows the steps (`execute`): one indirect call for a block of some hundred lanes, so
-//! that the interpretation is lost in the arithmetic. Operands that lie in memory as lanes do are used in place.
+//! merged (`superinstruction`), classified by how often they change, and turned into steps over slots of block
+//! registers (`compile`). A run only follows the steps (`execute`): one indirect call for a block of some hundred
+//! lanes, so that the interpretation is lost in the arithmetic. Operands that lie in memory as lanes do are used in
+//! place.
 //!
 //! Work is divided over threads in a way that depends on their number only, and partial sums are added in order of
 //! the threads: the same number of threads gives the same bits.
@@ -120,8 +121,8 @@ impl Compiled {
     ///
     /// # Safety
     /// Every access of the kernel is inside its operand; operands are aligned to their elements; those that are written
-    /// overlap others only where plans allow it (an argument in the place of a result with the same accesses). There is one
-    /// run of this kernel at a time.
+    /// overlap others only where plans allow it (an argument in the place of a result with the same accesses). There is
+    /// one run of this kernel at a time.
     pub unsafe fn run(&self, operand: &Operands<'_>, pool: &Pool) {
         let whole = |thread: usize| {
             for share in &self.division.whole[thread] {
@@ -160,12 +161,12 @@ impl Compiled {
     }
 
     /// Computes some elements of the only instance, which is elementwise, on the calling thread: ranges counted in
-    /// row-major order of the rows. The elements of the operand `aside`, if there is one, lie one after another from the
-    /// address that comes with each range, instead of where `operand` says.
+    /// row-major order of the rows. The elements of the operand `aside`, if there is one, lie one after another from
+    /// the address that comes with each range, instead of where `operand` says.
     ///
     /// # Safety
-    /// As for [`Compiled::run`], but other threads may compute other elements meanwhile. Nothing is written to the operand
-    /// `aside`, and its elements lie where the ranges say.
+    /// As for [`Compiled::run`], but other threads may compute other elements meanwhile. Nothing is written to the
+    /// operand `aside`, and its elements lie where the ranges say.
     pub unsafe fn run_elements(
         &self,
         operand: &Operands<'_>,

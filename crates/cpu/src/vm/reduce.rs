@@ -9,9 +9,9 @@ use dropforge_plan::kernel::Reduction;
 
 /// What is known about the columns seen so far.
 ///
-/// Sum: `wide[0]` (floats), `word` (integers). Extrema and products: `word`. ArgMax: `word` is the largest, `index` where
-/// it stands. LogSumExp: `wide[0]` is the sum of e^(x − shift), with the shift as f32 bits in `word`. MeanVariance: `wide[0]`
-/// the mean, `wide[1]` the sum of squared distances from it, `seen` how many.
+/// Sum: `wide[0]` (floats), `word` (integers). Extrema and products: `word`. ArgMax: `word` is the largest, `index`
+/// where it stands. LogSumExp: `wide[0]` is the sum of e^(x − shift), with the shift as f32 bits in `word`.
+/// MeanVariance: `wide[0]` the mean, `wide[1]` the sum of squared distances from it, `seen` how many.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Accumulator {

@@ -12,8 +12,8 @@ use dropforge_plan::kernel::Reduction;
 
 /// Accumulators of every lane, for columns that come one after another: four arrays of words, `block` lanes each.
 ///
-/// Sum of floats: a short sum, then a wide one over two arrays. ArgMax: the largest and its column. LogSumExp: the largest and
-/// the sum. MeanVariance: mean and sum of squared distances.
+/// Sum of floats: a short sum, then a wide one over two arrays. ArgMax: the largest and its column. LogSumExp: the
+/// largest and the sum. MeanVariance: mean and sum of squared distances.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LaneReducer {
     pub reducer: Reducer,

@@ -132,8 +132,8 @@ impl Block for Gather {
     }
 }
 
-/// `length` elements one after another, and up to a vector more written. Those `ahead`, in bytes, will be needed soon, if that
-/// is not zero: hardware does not foresee where the next run lies.
+/// `length` elements one after another, and up to a vector more written. Those `ahead`, in bytes, will be needed soon,
+/// if that is not zero: hardware does not foresee where the next run lies.
 ///
 /// # Safety
 /// That many elements are readable and writable.
@@ -356,7 +356,8 @@ impl Block for Positions {
     }
 }
 
-/// Repeats each of `count` row values along the columns, whose number `b` points to (a u32). Writes up to a vector beyond.
+/// Repeats each of `count` row values along the columns, whose number `b` points to (a u32). Writes up to a vector
+/// beyond.
 pub(super) struct Spread;
 
 impl Block for Spread {

@@ -13,7 +13,8 @@ pub(super) const LARGEST_BLOCK: usize = 2048;
 pub(super) const ALIGNED_RUN: usize = 192;
 /// Work worth a thread of its own, in nanoseconds of the estimate below.
 pub(super) const GRAIN: f64 = 3000.0;
-/// Iterations for each thread from which a row's columns are shared by all threads where a kernel has several instances.
+/// Iterations for each thread from which a row's columns are shared by all threads where a kernel has several
+/// instances.
 pub(super) const LONG_UNIT: usize = 8;
 /// A column-by-column sum is added to a wider one after so many columns.
 pub(super) const COLUMNS_PER_FLUSH: usize = 64;

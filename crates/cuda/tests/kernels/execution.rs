@@ -49,8 +49,8 @@ fn folder(name: &str) -> PathBuf {
     path
 }
 
-/// Runs samples, and gives a line for each that does not give what it should; `pick` is what every contraction through matrices
-/// picks, if it is not to go by rule.
+/// Runs samples, and gives a line for each that does not give what it should; `pick` is what every contraction through
+/// matrices picks, if it is not to go by rule.
 pub fn run(
     compiler: &str,
     name: &str,

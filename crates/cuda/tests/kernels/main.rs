@@ -1,8 +1,8 @@
-//! Kernels without a GPU: every kernel of workloads, cases and random programs is translated to CUDA C and compiled by NVRTC
-//! for the architectures in use; and kernels run as C++ on the CPU against the interpreter.
+//! Kernels without a GPU: every kernel of workloads, cases and random programs is translated to CUDA C and compiled by
+//! NVRTC for the architectures in use; and kernels run as C++ on the CPU against the interpreter.
 //!
-//! NVRTC is a package of PyPI (`pip install nvidia-cuda-nvrtc-cu12`), clang or g++ runs kernels; a line says what was not
-//! checked for want of them. `DROPFORGE_NVRTC=required` makes the want of NVRTC a failure.
+//! NVRTC is a package of PyPI (`pip install nvidia-cuda-nvrtc-cu12`), clang or g++ runs kernels; a line says what was
+//! not checked for want of them. `DROPFORGE_NVRTC=required` makes the want of NVRTC a failure.
 
 #[path = "../../../wgpu/tests/support/attention.rs"]
 mod attention;

@@ -3,8 +3,8 @@
 use super::{Drawn, Image};
 use crate::random::Random;
 
-/// Turns, moves, scales and shears the image about its middle, each by a random amount, bilinear; what comes in is black.
-/// As torchvision's `RandomAffine`.
+/// Turns, moves, scales and shears the image about its middle, each by a random amount, bilinear; what comes in is
+/// black. As torchvision's `RandomAffine`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Affine {
     /// Most degrees, either way.
@@ -64,7 +64,8 @@ impl Motion {
 
     /// Where a pixel comes from, for [`apply_map`].
     fn map(&self, height: usize, width: usize) -> [f32; 6] {
-        // The inverse of the motion, as torchvision writes it: rotation · shear, whose determinant is 1, over the scale.
+        // The inverse of the motion, as torchvision writes it: rotation · shear, whose determinant is 1, over the
+        // scale.
         let [turn, along, across] =
             [self.degrees, self.shear[0], self.shear[1]].map(|degrees| f64::from(degrees).to_radians());
         let (sine, cosine) = (turn - across).sin_cos();
@@ -77,8 +78,8 @@ impl Motion {
     }
 }
 
-/// Two rows, each with the factors of column and row and what is added, of the map that says where pixels come from: they are
-/// moved back by a shift and then turned about the middle, by a matrix whose rows come first.
+/// Two rows, each with the factors of column and row and what is added, of the map that says where pixels come from:
+/// they are moved back by a shift and then turned about the middle, by a matrix whose rows come first.
 pub(super) fn around_the_middle(
     [a, b, c, d]: [f64; 4],
     [right, down]: [f32; 2],

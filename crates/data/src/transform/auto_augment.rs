@@ -8,8 +8,8 @@ use super::policy::{GENTLE, way};
 use super::{Image, Transform};
 use crate::random::Random;
 
-/// One of 25 pairs of changes, each with its own probability and strength, that were found by a search on a set of photographs
-/// (Cubuk et al.: AutoAugment, 2019, tables 7 and 9). Strengths are torchvision's.
+/// One of 25 pairs of changes, each with its own probability and strength, that were found by a search on a set of
+/// photographs (Cubuk et al.: AutoAugment, 2019, tables 7 and 9). Strengths are torchvision's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AutoAugment {
     /// The photographs that they were found on.
@@ -111,8 +111,8 @@ mod tests {
     use super::*;
     use crate::transform::tests::changed;
 
-    /// The pairs of torchvision (`scripts/golden_transforms.py`): a policy and a number, both changes with tenths and ninths, and
-    /// some pixels of what they make of the picture of `transforms.txt`.
+    /// The pairs of torchvision (`scripts/golden_transforms.py`): a policy and a number, both changes with tenths and
+    /// ninths, and some pixels of what they make of the picture of `transforms.txt`.
     const GOLDEN: &str = include_str!("../../tests/data/policies.txt");
 
     #[test]

@@ -4,8 +4,8 @@ use super::room::{with_copy, with_room};
 use super::{Image, Transform};
 use crate::random::Random;
 
-/// Blurs by a Gaussian bell whose deviation is drawn between two numbers of pixels, as torchvision's `GaussianBlur`: the bell
-/// is cut off at three deviations, and the image is mirrored at its edges.
+/// Blurs by a Gaussian bell whose deviation is drawn between two numbers of pixels, as torchvision's `GaussianBlur`:
+/// the bell is cut off at three deviations, and the image is mirrored at its edges.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Blur {
     /// Least deviation, in pixels.
@@ -29,8 +29,8 @@ impl Transform for Blur {
 }
 
 /// Sharpens by a random factor from 1 to `1 + most`, or blurs by one from `1 − most` to 1, as torchvision's
-/// `adjust_sharpness`: the factor of the distance from the mean of the 3 × 3 pixels around, of which the middle counts five
-/// times.
+/// `adjust_sharpness`: the factor of the distance from the mean of the 3 × 3 pixels around, of which the middle counts
+/// five times.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sharpen {
     /// How far the factor is from 1.

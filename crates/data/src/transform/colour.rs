@@ -4,8 +4,8 @@ use super::drawn::happens;
 use super::{Drawn, Image};
 use crate::random::Random;
 
-/// Changes brightness, contrast and saturation, each by a factor from `1 − x` to `1 + x`, and the hue, in this order. Formulas
-/// are torchvision's; grey is by the weights 0.2989, 0.587 and 0.114.
+/// Changes brightness, contrast and saturation, each by a factor from `1 − x` to `1 + x`, and the hue, in this order.
+/// Formulas are torchvision's; grey is by the weights 0.2989, 0.587 and 0.114.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ColourJitter {
     /// How far the factor of all numbers is from 1.

@@ -4,8 +4,8 @@ use super::room::with_copy;
 use super::{Drawn, Image};
 use crate::random::Random;
 
-/// Moves the image by up to `padding` pixels each way; what comes in is black. The same as padding and a crop of the old
-/// size.
+/// Moves the image by up to `padding` pixels each way; what comes in is black. The same as padding and a crop of the
+/// old size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RandomCrop {
     /// Pixels.
@@ -50,8 +50,8 @@ impl Drawn for RandomCrop {
     }
 }
 
-/// A part of the image, scaled back to its size: between `least` and all of the area, with sides in a proportion of up to
-/// `4 : 3` (Szegedy et al.: Going deeper with convolutions, 2015).
+/// A part of the image, scaled back to its size: between `least` and all of the area, with sides in a proportion of up
+/// to `4 : 3` (Szegedy et al.: Going deeper with convolutions, 2015).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RandomResizedCrop {
     /// The least part of the area, 0 to 1.

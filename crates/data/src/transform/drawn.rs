@@ -13,8 +13,8 @@ pub const NUMBERS: &str = "change";
 /// Changes that more numbers decide take memory for them, for each sample.
 pub const MOST_NUMBERS: usize = 8;
 
-/// A change of images that a few numbers decide, drawn for each sample and epoch: here, while samples are read, or by a device
-/// that is given these numbers ([`with_numbers`]). Each one is a [`Transform`].
+/// A change of images that a few numbers decide, drawn for each sample and epoch: here, while samples are read, or by a
+/// device that is given these numbers ([`with_numbers`]). Each one is a [`Transform`].
 pub trait Drawn: Send + Sync {
     /// How many numbers decide it; up to [`MOST_NUMBERS`] take no memory.
     fn numbers(&self) -> usize;
@@ -51,8 +51,8 @@ pub struct WithNumbers {
     shape: [usize; 3],
 }
 
-/// The same samples, unchanged, with one more field, `change`: the numbers that decide these changes of their images, one change
-/// after another. They are those that [`augment`](super::augment) would draw.
+/// The same samples, unchanged, with one more field, `change`: the numbers that decide these changes of their images,
+/// one change after another. They are those that [`augment`](super::augment) would draw.
 ///
 /// # Errors
 /// The input is not f32 of `[channels, height, width]`, there is such a field already, or no number is drawn.

@@ -4,9 +4,9 @@ use super::{Image, Transform};
 use crate::random::Random;
 use crate::transform::blur::blur;
 
-/// Moves each pixel by a random amount that changes slowly from place to place: random numbers from −1 to 1, blurred with a
-/// deviation of `smooth` pixels, times `strength` pixels (Simard et al.: Best practices for convolutional neural networks,
-/// 2003); bilinear, what comes in is black. As torchvision's `ElasticTransform`.
+/// Moves each pixel by a random amount that changes slowly from place to place: random numbers from −1 to 1, blurred
+/// with a deviation of `smooth` pixels, times `strength` pixels (Simard et al.: Best practices for convolutional neural
+/// networks, 2003); bilinear, what comes in is black. As torchvision's `ElasticTransform`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Elastic {
     /// Pixels.

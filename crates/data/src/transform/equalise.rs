@@ -3,8 +3,8 @@
 use super::{Image, Transform};
 use crate::random::Random;
 
-/// Spreads the shades of each plane so that all are about as frequent, with this probability. In 256 steps, as torchvision's
-/// and Pillow's `equalize`.
+/// Spreads the shades of each plane so that all are about as frequent, with this probability. In 256 steps, as
+/// torchvision's and Pillow's `equalize`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Equalise {
     /// From 0 to 1.

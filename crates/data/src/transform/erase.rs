@@ -3,8 +3,8 @@
 use super::{Drawn, Image};
 use crate::random::Random;
 
-/// Hides a rectangle of 2 to 33 % of the image behind random pixels, with this probability (Zhong et al.: Random erasing
-/// data augmentation, 2020).
+/// Hides a rectangle of 2 to 33 % of the image behind random pixels, with this probability (Zhong et al.: Random
+/// erasing data augmentation, 2020).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Erase {
     /// From 0 to 1.

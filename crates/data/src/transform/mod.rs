@@ -59,8 +59,8 @@ impl Image<'_> {
         self.pixels.chunks_exact_mut(self.height * self.width)
     }
 
-    /// Gives each pixel the value that lies at another place before, bilinear; what lies outside is 0. `from` says of the
-    /// middle of a pixel (column, row) where that is.
+    /// Gives each pixel the value that lies at another place before, bilinear; what lies outside is 0. `from` says of
+    /// the middle of a pixel (column, row) where that is.
     pub(crate) fn sample_from(&mut self, from: impl Fn(f32, f32) -> (f32, f32)) {
         let (height, width) = (self.height, self.width);
         for plane in self.planes() {
@@ -99,8 +99,9 @@ pub struct Augmented {
     normalization: Option<Normalization>,
 }
 
-/// The same samples, whose images (`input`, f32 of `[channels, height, width]`) go through these changes in order, each time
-/// otherwise. What is changed are numbers from 0 to 1: normalisation that the source did is undone before and done again.
+/// The same samples, whose images (`input`, f32 of `[channels, height, width]`) go through these changes in order, each
+/// time otherwise. What is changed are numbers from 0 to 1: normalisation that the source did is undone before and done
+/// again.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -261,8 +262,8 @@ pub(crate) mod tests {
         pixels
     }
 
-    /// What torchvision gives (`scripts/golden_transforms.py`): the image on the first line, then a name, settings and what
-    /// comes out.
+    /// What torchvision gives (`scripts/golden_transforms.py`): the image on the first line, then a name, settings and
+    /// what comes out.
     const GOLDEN: &str = include_str!("../../tests/data/transforms.txt");
 
     fn numbers(text: &str) -> Vec<f32> {

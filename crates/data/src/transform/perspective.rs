@@ -3,8 +3,8 @@
 use super::{Image, Transform};
 use crate::random::Random;
 
-/// Moves each corner inwards by a random part of up to `distortion` of half the image, with this probability, as torchvision's
-/// `RandomPerspective`; bilinear, what comes in is black.
+/// Moves each corner inwards by a random part of up to `distortion` of half the image, with this probability, as
+/// torchvision's `RandomPerspective`; bilinear, what comes in is black.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Perspective {
     /// From 0 to 1.
@@ -51,7 +51,8 @@ pub(super) fn see(image: &mut Image, to: [(f64, f64); 4]) {
     });
 }
 
-/// The solution of eight equations, whose last column is the right side (Gauss, with pivots); `None` where there is not one.
+/// The solution of eight equations, whose last column is the right side (Gauss, with pivots); `None` where there is not
+/// one.
 fn solve(mut rows: [[f64; 9]; 8]) -> Option<[f64; 8]> {
     for column in 0..8 {
         let pivot = (column..8).max_by(|&a, &b| rows[a][column].abs().total_cmp(&rows[b][column].abs()))?;

@@ -9,8 +9,8 @@ use super::solarise::solarise;
 use super::{Image, Transform};
 use crate::random::Random;
 
-/// A number of changes, each picked at random from fourteen, all of the same strength (Cubuk et al.: RandAugment, 2020).
-/// Changes and their strengths are torchvision's.
+/// A number of changes, each picked at random from fourteen, all of the same strength (Cubuk et al.: RandAugment,
+/// 2020). Changes and their strengths are torchvision's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RandAugment {
     /// How many one after another.
@@ -28,8 +28,8 @@ impl Transform for RandAugment {
     }
 }
 
-/// One change, picked at random from fourteen, of a random strength from none to far (Müller and Hutter: TrivialAugment,
-/// 2021). Changes and their strengths are torchvision's `TrivialAugmentWide`.
+/// One change, picked at random from fourteen, of a random strength from none to far (Müller and Hutter:
+/// TrivialAugment, 2021). Changes and their strengths are torchvision's `TrivialAugmentWide`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TrivialAugment;
 
@@ -112,7 +112,8 @@ fn pick(random: &mut Random) -> Change {
 }
 
 impl Change {
-    /// The change at so many parts of its full strength, 0 to 1; a way of 1 or −1 says in which direction, where there are two.
+    /// The change at so many parts of its full strength, 0 to 1; a way of 1 or −1 says in which direction, where there
+    /// are two.
     pub fn apply(self, image: &mut Image, part: f32, reach: &Reach, way: f32) {
         let signed = way * part;
         let factor = 1.0 + signed * reach.factor;

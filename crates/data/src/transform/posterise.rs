@@ -3,7 +3,8 @@
 use super::{Image, Transform};
 use crate::random::Random;
 
-/// Leaves so many bits of each number, with this probability: `floor(x · 2^bits) / 2^bits`, as torchvision's `posterize`.
+/// Leaves so many bits of each number, with this probability: `floor(x · 2^bits) / 2^bits`, as torchvision's
+/// `posterize`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Posterise {
     /// Of each number, 1 to 8.

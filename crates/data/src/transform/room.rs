@@ -6,7 +6,8 @@ thread_local! {
     static ROOM: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Calls with room for so many numbers; what stands in it is left over. Within such a call, another one takes memory of its own.
+/// Calls with room for so many numbers; what stands in it is left over. Within such a call, another one takes memory of
+/// its own.
 pub(super) fn with_room<T>(length: usize, work: impl FnOnce(&mut [f32]) -> T) -> T {
     let mut room = ROOM.take();
     if room.len() < length {

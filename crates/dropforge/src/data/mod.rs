@@ -1,8 +1,9 @@
 //! Data: sources of samples, readers for the files they usually come in, random changes of images, and batches.
 //!
-//! A [`Source`] gives samples: named arrays of any element type. [`Dataset`] holds them in memory, [`ImageFolder`] decodes them
-//! from files, [`Table`] and [`Corpus`] read tables and texts, [`from_records`], [`from_fn`] and [`from_iter`] make them of
-//! what a program has, and any type of your own can be one. [`Trainer::fit`](crate::train::Trainer::fit) takes each of them.
+//! A [`Source`] gives samples: named arrays of any element type. [`Dataset`] holds them in memory, [`ImageFolder`]
+//! decodes them from files, [`Table`] and [`Corpus`] read tables and texts, [`from_records`], [`from_fn`] and
+//! [`from_iter`] make them of what a program has, and any type of your own can be one.
+//! [`Trainer::fit`](crate::train::Trainer::fit) takes each of them.
 //!
 //! ```
 //! use dropforge::data::{Source, from_records};

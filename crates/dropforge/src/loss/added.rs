@@ -9,8 +9,8 @@ use crate::{Result, described};
 #[derive(Clone, Copy, Debug)]
 pub struct Added;
 
-/// 0, to which what layers [add](crate::nn::Scope::add_loss) is added: for networks that learn from their input alone, such
-/// as auto-encoders. Targets are not looked at.
+/// 0, to which what layers [add](crate::nn::Scope::add_loss) is added: for networks that learn from their input alone,
+/// such as auto-encoders. Targets are not looked at.
 pub fn added() -> Added {
     Added
 }

@@ -22,10 +22,10 @@ pub struct CrossEntropy {
 
 /// Cross-entropy of unnormalised scores `[batch, classes, ..]` and class indices i32 `[batch, ..]`, the mean over all
 /// positions: PyTorch's `F.cross_entropy`, Keras' sparse categorical cross-entropy from logits. Per position it is
-/// logsumexp(scores) less the score of the class, both of scores that are first reduced by the largest, so that it keeps its
-/// digits at any magnitude. A class that does not exist is an error of whatever computes the loss, unless it is the one that
-/// [`ignore_index`](CrossEntropy::ignore_index) names: PyTorch passes over −100 by default. For probabilities as targets see
-/// [`categorical_cross_entropy`](crate::loss::categorical_cross_entropy).
+/// logsumexp(scores) less the score of the class, both of scores that are first reduced by the largest, so that it
+/// keeps its digits at any magnitude. A class that does not exist is an error of whatever computes the loss, unless it
+/// is the one that [`ignore_index`](CrossEntropy::ignore_index) names: PyTorch passes over −100 by default. For
+/// probabilities as targets see [`categorical_cross_entropy`](crate::loss::categorical_cross_entropy).
 ///
 /// ```
 /// use dropforge::prelude::*;

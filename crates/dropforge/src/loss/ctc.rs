@@ -7,12 +7,12 @@ use crate::tensor::node::fail;
 use dropforge_ir::DType;
 
 losses! {
-    /// The negative logarithm of the probability of a sequence of classes whose places in time are not known, from unnormalised
-    /// scores `[batch, classes, time]` and targets i32 `[batch, longest]`, in which negative numbers fill up the end: PyTorch's
-    /// `CTCLoss` of log-softmax. Graves et al., ICML 2006.
+    /// The negative logarithm of the probability of a sequence of classes whose places in time are not known, from
+    /// unnormalised scores `[batch, classes, time]` and targets i32 `[batch, longest]`, in which negative numbers fill
+    /// up the end: PyTorch's `CTCLoss` of log-softmax. Graves et al., ICML 2006.
     ///
-    /// The mean divides each loss by the length of its target first, as in PyTorch. A target that does not fit into the time has
-    /// an infinite loss. All times count; the program grows with their number.
+    /// The mean divides each loss by the length of its target first, as in PyTorch. A target that does not fit into the
+    /// time has an infinite loss. All times count; the program grows with their number.
     Ctc, ctc = "ctc", "sequences of classes without their places in time"
         like "nn.CTCLoss" but "scores, not logarithms; lengths stand in the targets" {
         blank: usize = 0, (0..).into(), "class that stands for nothing";

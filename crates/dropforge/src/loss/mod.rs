@@ -43,8 +43,8 @@ use std::sync::Arc;
 
 /// What training makes small: a scalar from a prediction and a target.
 ///
-/// Any `Fn(&Tensor, &Tensor) -> Tensor` is one. It should be a mean over the batch, so that a short last batch weighs as
-/// much per sample as the others.
+/// Any `Fn(&Tensor, &Tensor) -> Tensor` is one. It should be a mean over the batch, so that a short last batch weighs
+/// as much per sample as the others.
 pub trait Loss: Send + Sync {
     /// The loss as an f32 scalar.
     fn loss(&self, prediction: &Tensor, target: &Tensor) -> Tensor;
@@ -54,8 +54,8 @@ pub trait Loss: Send + Sync {
         "function".into()
     }
 
-    /// How probable a yes is where the network gives this, for losses of yes (1) and no (0); `None` for all others. Default
-    /// `None`.
+    /// How probable a yes is where the network gives this, for losses of yes (1) and no (0); `None` for all others.
+    /// Default `None`.
     fn probability(&self, output: f32) -> Option<f32> {
         let _ = output;
         None

@@ -10,8 +10,8 @@ pub enum Targets {
     /// Whatever it says itself: any numbers, or class numbers, which are checked where they are used.
     #[default]
     Any,
-    /// 1 for yes and 0 for no, or between, for each output. Class numbers of two classes are taken, too, where the network has one
-    /// output.
+    /// 1 for yes and 0 for no, or between, for each output. Class numbers of two classes are taken, too, where the
+    /// network has one output.
     YesNo,
     /// 1 for yes and −1 for no. Class numbers of two classes are taken, too, where the network has one output.
     Signs,

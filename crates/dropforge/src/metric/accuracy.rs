@@ -14,8 +14,9 @@ pub struct Accuracy {}
 /// The share of right predictions, from 0 to 1.
 ///
 /// Of scores `[batch, classes, ..]` the class with the highest is predicted, and compared with class indices i32
-/// `[batch, ..]`. Where prediction and target have one shape, the prediction is the logit of a yes: above 0 says yes (above 0.5
-/// where the network ends in a sigmoid, or the loss takes probabilities), as does a target above 0.5, or an integer that is not 0. Every target counts, so several for each sample.
+/// `[batch, ..]`. Where prediction and target have one shape, the prediction is the logit of a yes: above 0 says yes
+/// (above 0.5 where the network ends in a sigmoid, or the loss takes probabilities), as does a target above 0.5, or an
+/// integer that is not 0. Every target counts, so several for each sample.
 ///
 /// ```
 /// use dropforge::loss::bce_with_logits;

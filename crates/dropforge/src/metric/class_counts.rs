@@ -140,8 +140,8 @@ macro_rules! averaged_metric {
 
         $(#[$doc])*
         ///
-        /// Of scores `[batch, classes, ..]` the class with the highest is said; one logit says yes where it is above the
-        /// threshold. Where nothing is counted the number is 0, without samples it is NaN.
+        /// Of scores `[batch, classes, ..]` the class with the highest is said; one logit says yes where it is above
+        /// the threshold. Where nothing is counted the number is 0, without samples it is NaN.
         pub fn $function() -> $type {
             $type { average: Average::Auto, threshold: None }
         }
@@ -227,8 +227,8 @@ macro_rules! agreement_metric {
 
         $(#[$doc])*
         ///
-        /// Of scores `[batch, classes, ..]` the class with the highest is said; one logit says yes where it is above the
-        /// threshold.
+        /// Of scores `[batch, classes, ..]` the class with the highest is said; one logit says yes where it is above
+        /// the threshold.
         pub fn $function() -> $type {
             $type { threshold: None }
         }
@@ -283,9 +283,9 @@ agreement_metric! {
             let (sum, all) = found.map(|class| (class.right / class.truth, true)).fold((0.0, 0.0), add_one);
             sum / all
         };
-    /// Cohen's kappa: agreement beyond what chance gives, (p - e) / (1 - e), for the share p that is right and the share e
-    /// that would be if what is said had nothing to do with what is true. scikit-learn's `cohen_kappa_score`; 0 where chance
-    /// would always be right, of which that says NaN.
+    /// Cohen's kappa: agreement beyond what chance gives, (p - e) / (1 - e), for the share p that is right and the
+    /// share e that would be if what is said had nothing to do with what is true. scikit-learn's `cohen_kappa_score`; 0
+    /// where chance would always be right, of which that says NaN.
     Kappa, kappa, "kappa", "Cohen's kappa: agreement beyond what chance gives",
         Figures::number, |classes| {
             let all = classes.first().map_or(0.0, |class| class.all);

@@ -14,9 +14,9 @@ pub struct ConfusionMatrix {}
 /// How often each class was taken for each, over all predictions of scores `[batch, classes, ..]` for class indices i32
 /// `[batch, ..]`, or of one logit (no and yes) for each target.
 ///
-/// Its own number, `confusion_matrix`, is the mean over the classes that occur of the share that was recognised (scikit-learn's
-/// `balanced_accuracy_score`, as [`balanced_accuracy`](super::balanced_accuracy)), which lines of text leave out;
-/// `confusion_T_P` counts the samples of class T that were taken for P.
+/// Its own number, `confusion_matrix`, is the mean over the classes that occur of the share that was recognised
+/// (scikit-learn's `balanced_accuracy_score`, as [`balanced_accuracy`](super::balanced_accuracy)), which lines of text
+/// leave out; `confusion_T_P` counts the samples of class T that were taken for P.
 ///
 /// ```
 /// use dropforge::metric::confusion_matrix;

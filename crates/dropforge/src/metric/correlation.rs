@@ -82,8 +82,9 @@ macro_rules! following_metric {
 
         $(#[$doc])*
         ///
-        /// The mean over the outputs of a sample. All numbers are [kept](Metric::keep), 16 bytes for each target on the host,
-        /// so that it is exact however far the targets are from 0; it is measured in evaluations, not over training steps.
+        /// The mean over the outputs of a sample. All numbers are [kept](Metric::keep), 16 bytes for each target on the
+        /// host, so that it is exact however far the targets are from 0; it is measured in evaluations, not over
+        /// training steps.
         pub fn $function() -> $type {
             $type {}
         }
@@ -127,9 +128,10 @@ macro_rules! following_metric {
 following_metric! {
     /// Pearson's correlation of predictions and targets. NaN where one of them never varies.
     Pearson, pearson_correlation, "pearson", "the correlation of predictions and targets", pearson;
-    /// R², the coefficient of determination: 1 - Σ(y - t)² / Σ(t - mean t)². scikit-learn's `r2_score`. Where targets never vary
-    /// it is 1 if all predictions are right, else 0; NaN for fewer than two samples.
+    /// R², the coefficient of determination: 1 - Σ(y - t)² / Σ(t - mean t)². scikit-learn's `r2_score`. Where targets
+    /// never vary it is 1 if all predictions are right, else 0; NaN for fewer than two samples.
     R2, r2, "r2", "the coefficient of determination", determination;
-    /// Spearman's correlation: Pearson's of the ranks, equal numbers sharing theirs. NaN where one of both never varies.
+    /// Spearman's correlation: Pearson's of the ranks, equal numbers sharing theirs. NaN where one of both never
+    /// varies.
     Spearman, spearman_correlation, "spearman", "the correlation of the ranks of predictions and targets", spearman;
 }

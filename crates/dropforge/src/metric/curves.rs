@@ -53,8 +53,8 @@ fn thresholds<T: Copy + Into<f64>>(scores: &[T], positive: &[bool]) -> Vec<Above
     all
 }
 
-/// The ROC curve: how many positive and how many negative samples have a score at or above each threshold, from (0, 0) to
-/// (1, 1). scikit-learn's `roc_curve(drop_intermediate=False)`. Shares of nothing are NaN.
+/// The ROC curve: how many positive and how many negative samples have a score at or above each threshold, from (0, 0)
+/// to (1, 1). scikit-learn's `roc_curve(drop_intermediate=False)`. Shares of nothing are NaN.
 ///
 /// ```
 /// use dropforge::metric::{roc_auc, roc_curve};
@@ -76,8 +76,8 @@ pub fn roc_curve<T: Copy + Into<f64>>(scores: &[T], positive: &[bool]) -> Vec<Ro
     std::iter::once(start).chain(counted.iter().map(point)).collect()
 }
 
-/// The area under the ROC curve: how likely it is that a positive sample has a higher score than a negative one, a tie being
-/// half of it. NaN where one of both is missing.
+/// The area under the ROC curve: how likely it is that a positive sample has a higher score than a negative one, a tie
+/// being half of it. NaN where one of both is missing.
 pub fn roc_auc<T: Copy + Into<f64>>(scores: &[T], positive: &[bool]) -> f64 {
     let curve = roc_curve(scores, positive);
     if curve.len() < 2 {

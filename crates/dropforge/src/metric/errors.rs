@@ -80,8 +80,8 @@ error_metric! {
     /// The mean absolute error: scikit-learn's `mean_absolute_error`.
     MeanAbsoluteError, mean_absolute_error, "mae", "the mean absolute error",
         |y, t| (y - t).abs(), |mean| mean;
-    /// The mean absolute error in parts of the target, 0.1 for a tenth: scikit-learn's `mean_absolute_percentage_error`. Of
-    /// targets near 0 it makes large numbers.
+    /// The mean absolute error in parts of the target, 0.1 for a tenth: scikit-learn's
+    /// `mean_absolute_percentage_error`. Of targets near 0 it makes large numbers.
     MeanPercentageError, mean_percentage_error, "mape", "the mean absolute error in parts of the target",
         // scikit-learn's bound, the epsilon of f64.
         |y, t| (&y - &t).abs() / t.abs().maximum(f64::EPSILON as f32), |mean| mean;

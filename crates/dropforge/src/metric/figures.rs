@@ -38,7 +38,8 @@ pub struct Figure {
     /// How to read it.
     #[serde(default)]
     pub unit: Unit,
-    /// Which of two such numbers is the better one, where its metric says so ([`Metric::better`](super::Metric::better)).
+    /// Which of two such numbers is the better one, where its metric says so
+    /// ([`Metric::better`](super::Metric::better)).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub better: Option<Better>,
 }

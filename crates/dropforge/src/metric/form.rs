@@ -15,8 +15,8 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// Reads scores `[batch, classes, ..]` with class indices i32 `[batch, ..]`, or one logit for each target, whose type is
-    /// then float (a yes above 0.5), integer or bool (a yes unless 0).
+    /// Reads scores `[batch, classes, ..]` with class indices i32 `[batch, ..]`, or one logit for each target, whose
+    /// type is then float (a yes above 0.5), integer or bool (a yes unless 0).
     ///
     /// What is neither is an error, which a poisoned tensor carries to whoever compiles the step.
     pub fn read(metric: &str, batch: &Measured<'_>) -> Result<Form, Tensor> {

@@ -54,8 +54,8 @@ pub struct Measured<'a> {
     pub prediction: &'a Tensor,
     /// What it should give.
     pub target: &'a Tensor,
-    /// Whether what the network gives are probabilities, from 0 to 1, and not scores: a sigmoid or a softmax has made them, or the
-    /// loss takes them so.
+    /// Whether what the network gives are probabilities, from 0 to 1, and not scores: a sigmoid or a softmax has made
+    /// them, or the loss takes them so.
     pub probabilities: bool,
 }
 
@@ -66,12 +66,13 @@ impl<'a> Measured<'a> {
     }
 }
 
-/// A number, or several, about predictions and targets, exact over all batches of an epoch whatever the size of the last.
+/// A number, or several, about predictions and targets, exact over all batches of an epoch whatever the size of the
+/// last.
 ///
-/// It has two parts, or three. [`Metric::update`] is traced into the step: it gives sums over the samples of one batch, which the
-/// step adds up in states on the device, so that nothing is read while training. [`Metric::compute`] makes numbers of
-/// the sums on the host, when somebody asks. What is to add up over batches must be a sum, so not a mean: give its numerator
-/// and denominator. What no sum can tell, [`Metric::keep`] keeps.
+/// It has two parts, or three. [`Metric::update`] is traced into the step: it gives sums over the samples of one batch,
+/// which the step adds up in states on the device, so that nothing is read while training. [`Metric::compute`] makes
+/// numbers of the sums on the host, when somebody asks. What is to add up over batches must be a sum, so not a mean:
+/// give its numerator and denominator. What no sum can tell, [`Metric::keep`] keeps.
 ///
 /// ```
 /// use dropforge::metric::{Measured, Metric, Figures};
@@ -110,38 +111,39 @@ pub trait Metric: Send + Sync {
     /// What reports call it: a word such as `accuracy`, which must differ from those of other metrics beside it.
     fn name(&self) -> String;
 
-    /// Sums over the samples of a batch, of any shape, which must not depend on the batch size: i32 or u32 for counts, which
-    /// must not be negative, else floats. Poisoned tensors are reported by the call that compiles the step.
+    /// Sums over the samples of a batch, of any shape, which must not depend on the batch size: i32 or u32 for counts,
+    /// which must not be negative, else floats. Poisoned tensors are reported by the call that compiles the step.
     fn update(&self, batch: &Measured<'_>) -> Vec<Tensor>;
 
-    /// What has to be kept of every sample, where sums do not tell: scores whose order counts. Numbers of any shape, floats or
-    /// integers.
+    /// What has to be kept of every sample, where sums do not tell: scores whose order counts. Numbers of any shape,
+    /// floats or integers.
     ///
-    /// The host gathers them over an evaluation, 8 bytes for each number. Over training steps, of which nothing is read, a
-    /// metric that keeps something is not measured.
+    /// The host gathers them over an evaluation, 8 bytes for each number. Over training steps, of which nothing is
+    /// read, a metric that keeps something is not measured.
     fn keep(&self, _batch: &Measured<'_>) -> Vec<Tensor> {
         Vec::new()
     }
 
-    /// The numbers that follow from the sums over all batches, each row-major, in the order of [`Metric::update`], and then
-    /// from what was kept of them, one batch after another, in the order of [`Metric::keep`]. The first is the metric's own.
+    /// The numbers that follow from the sums over all batches, each row-major, in the order of [`Metric::update`], and
+    /// then from what was kept of them, one batch after another, in the order of [`Metric::keep`]. The first is the
+    /// metric's own.
     fn compute(&self, sums: &[Vec<f64>]) -> Figures;
 
-    /// Which of two of its numbers is the better one, so that whoever [watches](crate::train::Monitor) it need not say. Default:
-    /// it is not known.
+    /// Which of two of its numbers is the better one, so that whoever [watches](crate::train::Monitor) it need not say.
+    /// Default: it is not known.
     fn better(&self) -> Option<Better> {
         None
     }
 
-    /// Whether it is about classes, so that targets that are floats must each say yes (1) or no (0): steps refuse others, unless the
-    /// loss is one of probabilities. Default `false`.
+    /// Whether it is about classes, so that targets that are floats must each say yes (1) or no (0): steps refuse
+    /// others, unless the loss is one of probabilities. Default `false`.
     fn takes_labels(&self) -> bool {
         false
     }
 
-    /// Whether [`Metric::compute`] is the quotient of two sums of one number each and nothing more. A run holds the traced part of
-    /// every metric; of those that are no quotient and that no file can name, whoever opens the run has to bring the rest
-    /// along. Default `false`.
+    /// Whether [`Metric::compute`] is the quotient of two sums of one number each and nothing more. A run holds the
+    /// traced part of every metric; of those that are no quotient and that no file can name, whoever opens the run has
+    /// to bring the rest along. Default `false`.
     fn is_quotient(&self) -> bool {
         false
     }
@@ -222,8 +224,8 @@ pub(crate) fn finish(metric: &dyn Metric, sums: &[Vec<f64>]) -> Figures {
     metric.compute(sums).judged(metric.better())
 }
 
-/// What is measured of predictions and targets like these where nobody has chosen: accuracy where one class is to be told
-/// from others, else nothing beside the loss.
+/// What is measured of predictions and targets like these where nobody has chosen: accuracy where one class is to be
+/// told from others, else nothing beside the loss.
 pub(crate) fn usual(prediction: &Tensor, target: &Tensor) -> Vec<Arc<dyn Metric>> {
     match class_count(prediction, target) {
         Some(_) => vec![Arc::new(accuracy())],
@@ -240,7 +242,8 @@ pub(crate) fn class_count(prediction: &Tensor, target: &Tensor) -> Option<usize>
     fits.then(|| prediction.shape()[1]).filter(|&classes| classes > 0)
 }
 
-/// The first of two sums over the second, each of one number; NaN where they are not there, as in a run that is damaged.
+/// The first of two sums over the second, each of one number; NaN where they are not there, as in a run that is
+/// damaged.
 fn quotient(sums: &[Vec<f64>]) -> f64 {
     match sums {
         [above, below, ..] if !above.is_empty() && !below.is_empty() => above[0] / below[0],

@@ -33,8 +33,8 @@ macro_rules! probability_metric {
 
         $(#[$doc])*
         ///
-        /// The network gives scores `[batch, classes, ..]`, of which softmax makes probabilities, or one logit of a yes; what it makes
-        /// by a softmax or a sigmoid of its own is taken as it is.
+        /// The network gives scores `[batch, classes, ..]`, of which softmax makes probabilities, or one logit of a
+        /// yes; what it makes by a softmax or a sigmoid of its own is taken as it is.
         pub fn $function() -> $type {
             $type { probabilities: false $(, $field: $default)? }
         }
@@ -100,8 +100,8 @@ macro_rules! probability_metric {
     )*};
 }
 probability_metric! {
-    /// The mean of -ln p for the probability p that was given to what is true: scikit-learn's `log_loss`, cross-entropy. A
-    /// probability of 0 counts as the smallest normal number.
+    /// The mean of -ln p for the probability p that was given to what is true: scikit-learn's `log_loss`,
+    /// cross-entropy. A probability of 0 counts as the smallest normal number.
     LogLoss, log_loss, "log_loss", "the mean of -ln p for the probability of what is true";
     |own, form| {
         let each = match &form {
@@ -125,8 +125,8 @@ probability_metric! {
     },
     |sums| quotient(sums);
 
-    /// The mean squared error of the probabilities (Brier, 1950): scikit-learn's `brier_score_loss`. From 0 to 1 for one logit
-    /// or two classes; for more the squares of all classes are added up, from 0 to 2.
+    /// The mean squared error of the probabilities (Brier, 1950): scikit-learn's `brier_score_loss`. From 0 to 1 for
+    /// one logit or two classes; for more the squares of all classes are added up, from 0 to 2.
     Brier, brier, "brier", "the mean squared error of probabilities";
     |own, form| {
         let given = probabilities(&form, own.probabilities);
@@ -141,9 +141,9 @@ probability_metric! {
     },
     |sums| quotient(sums);
 
-    /// The expected calibration error: samples are sorted into bins of equal width by the probability of the class that is
-    /// said, and what the mean probability of a bin differs from the share that is right is averaged over the samples (Guo et
-    /// al., 2017). For one logit it is the probability of a yes, and the share of those that are a yes.
+    /// The expected calibration error: samples are sorted into bins of equal width by the probability of the class that
+    /// is said, and what the mean probability of a bin differs from the share that is right is averaged over the
+    /// samples (Guo et al., 2017). For one logit it is the probability of a yes, and the share of those that are a yes.
     CalibrationError, calibration_error, "calibration_error", "what probabilities differ from how often they are right";
     bins as "bins": usize, 15, (1..=1000).into(), "how many bins there are",
         "How many bins there are. Default 15.";

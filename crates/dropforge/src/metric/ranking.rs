@@ -73,8 +73,8 @@ macro_rules! ranking_metric {
 
         $(#[$doc])*
         ///
-        /// All scores are [kept](Metric::keep), 8 bytes for each score and each target on the host, so that it is exact; it is
-        /// measured in evaluations, not over training steps.
+        /// All scores are [kept](Metric::keep), 8 bytes for each score and each target on the host, so that it is
+        /// exact; it is measured in evaluations, not over training steps.
         pub fn $function() -> $type {
             $type::default()
         }
@@ -131,8 +131,8 @@ ranking_metric! {
     /// (`multi_class="ovr"`, the mean over those that occur and are not all). NaN where there is one class only.
     Auc, auc, "auc", "the area under the ROC curve",
         curves::roc_auc;
-    /// The area under the curve of precision over recall: scikit-learn's `average_precision_score`; of several classes each
-    /// against the others, the mean over those that occur.
+    /// The area under the curve of precision over recall: scikit-learn's `average_precision_score`; of several classes
+    /// each against the others, the mean over those that occur.
     AveragePrecision, average_precision, "average_precision", "the area under the curve of precision over recall",
         curves::average_precision;
 }

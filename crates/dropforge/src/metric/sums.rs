@@ -33,7 +33,8 @@ impl Use {
     }
 }
 
-/// The metric that a state of training sums up, by the name of the state; `None` for other states, and for the mean loss.
+/// The metric that a state of training sums up, by the name of the state; `None` for other states, and for the mean
+/// loss.
 pub(crate) fn measured_by(state: &str) -> Option<&str> {
     let (metric, _) = state.strip_prefix("metric.train.")?.rsplit_once('.')?;
     metric.rsplit_once('.').map(|(metric, _)| metric).filter(|metric| *metric != "loss")
@@ -108,8 +109,8 @@ fn of_known_type(name: &str, sum: &Tensor) -> Tensor {
     }
 }
 
-/// Adds a batch. Counts carry over into their rest; what rounding takes from a sum of floats goes into its rest (Knuth's
-/// exact sum of two), so that millions of batches add up as they would in f64.
+/// Adds a batch. Counts carry over into their rest; what rounding takes from a sum of floats goes into its rest
+/// (Knuth's exact sum of two), so that millions of batches add up as they would in f64.
 fn add(total: &Tensor, rest: &Tensor, batch: &Tensor) -> (Tensor, Tensor) {
     let sum = total + batch;
     if batch.dtype() == DType::U32 {

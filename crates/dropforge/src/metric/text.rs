@@ -98,8 +98,8 @@ macro_rules! token_metric {
     )*};
 }
 token_metric! {
-    /// e to the mean cross-entropy of the true tokens: among how many equally likely ones the network hesitates. Scores are
-    /// `[batch, tokens, ..]`, targets i32 `[batch, ..]`.
+    /// e to the mean cross-entropy of the true tokens: among how many equally likely ones the network hesitates. Scores
+    /// are `[batch, tokens, ..]`, targets i32 `[batch, ..]`.
     Perplexity, perplexity, "perplexity", "e to the mean cross-entropy of the tokens",
         |scores, target, counts| {
             let own = target.one_hot(scores.shape()[1]).gt(0.5);

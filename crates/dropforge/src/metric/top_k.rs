@@ -15,8 +15,8 @@ pub struct TopK {
 }
 
 /// The share of predictions whose true class is among the `count` best scores `[batch, classes, ..]`: scikit-learn's
-/// `top_k_accuracy_score`. Of equal scores those of later classes go before. More than there are classes is an error of whoever
-/// compiles the step.
+/// `top_k_accuracy_score`. Of equal scores those of later classes go before. More than there are classes is an error of
+/// whoever compiles the step.
 pub fn top_k(count: usize) -> TopK {
     TopK { count }
 }

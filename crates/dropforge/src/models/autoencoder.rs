@@ -7,15 +7,15 @@ use crate::nn::{Layer, Scope, Sequential, conv, conv_transpose, dense, flatten, 
 use crate::seq;
 
 models! {
-    /// The model `autoencoder`: images through a few numbers and back. What it learns from is its input: it adds the mean
-    /// squared difference to the loss, which is by default nothing else.
+    /// The model `autoencoder`: images through a few numbers and back. What it learns from is its input: it adds the
+    /// mean squared difference to the loss, which is by default nothing else.
     AutoEncoder = "autoencoder", "images through a few numbers and back", [1, 28, 28], Recipe::adam(2e-3), loss = "added"; {
         width: usize = 16, (1..=4096).into(), "channels of the first convolution";
         latent: usize = 32, (1..).into(), "numbers in the middle";
     }
-    /// The model `vae`: images through normally distributed numbers and back (Kingma and Welling, arXiv:1312.6114). It adds
-    /// the squared difference, summed over an image, and `beta` times the divergence of the numbers from the normal
-    /// distribution to the loss, over the count of pixels.
+    /// The model `vae`: images through normally distributed numbers and back (Kingma and Welling, arXiv:1312.6114). It
+    /// adds the squared difference, summed over an image, and `beta` times the divergence of the numbers from the
+    /// normal distribution to the loss, over the count of pixels.
     Vae = "vae", "images through normally distributed numbers and back"
         like "Kingma and Welling, arXiv:1312.6114" but "squared differences",
         [1, 28, 28], Recipe::adam(2e-3), loss = "added"; {

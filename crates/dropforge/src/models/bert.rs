@@ -9,10 +9,10 @@ use crate::settings::Range;
 use dropforge_ir::DType;
 
 models! {
-    /// The model `bert_tiny`: tokens `[batch, time]`, i32, of a vocabulary that is as large as the outputs; gives scores for each
-    /// token, `[batch, outputs, time]`. With `classify` it gives scores of a class from the first token instead, and needs
-    /// `vocabulary`. The parameter names of Hugging Face: `bert.embeddings`, `bert.encoder.layer.N`, `bert.pooler`,
-    /// `cls.predictions` and `classifier`. 4.4 million parameters with a vocabulary of 30,522.
+    /// The model `bert_tiny`: tokens `[batch, time]`, i32, of a vocabulary that is as large as the outputs; gives
+    /// scores for each token, `[batch, outputs, time]`. With `classify` it gives scores of a class from the first token
+    /// instead, and needs `vocabulary`. The parameter names of Hugging Face: `bert.embeddings`, `bert.encoder.layer.N`,
+    /// `bert.pooler`, `cls.predictions` and `classifier`. 4.4 million parameters with a vocabulary of 30,522.
     BertTiny = "bert_tiny", "a transformer that reads a text as a whole"
         like "Hugging Face's BertForMaskedLM, BertForSequenceClassification" but "one text of one type",
         [128], Recipe { batch: 32, ..Recipe::by("adamw", 5e-4) }, tokens = true; {

@@ -5,8 +5,8 @@ use crate::nn::{Layer, conv, dense, flatten, relu};
 use crate::settings::{Described, Table};
 use crate::{Result, described, seq};
 
-/// Three convolutions without pooling and a wide dense layer: 33.6 million parameters on 3×64×64 images, most of them in
-/// one matrix.
+/// Three convolutions without pooling and a wide dense layer: 33.6 million parameters on 3×64×64 images, most of them
+/// in one matrix.
 ///
 /// Takes images. Parameters: `0`, `2`, `4` (convolutions), `7` and `9` (dense), each with `weight` and `bias`.
 pub fn catsdogs(classes: usize) -> impl Layer {

@@ -1,7 +1,7 @@
 //! How models with settings are declared.
 
-/// Declares models: their types with their settings and defaults, the shape of a usual sample and the usual training. What
-/// they are made of stands in a method `network(&self, outputs: usize) -> Box<dyn Layer>` of the type.
+/// Declares models: their types with their settings and defaults, the shape of a usual sample and the usual training.
+/// What they are made of stands in a method `network(&self, outputs: usize) -> Box<dyn Layer>` of the type.
 macro_rules! models {
     ($(
         $(#[$doc:meta])*

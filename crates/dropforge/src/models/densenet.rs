@@ -7,8 +7,8 @@ use crate::nn::{Layer, Scope, avg_pool, batch_norm, conv, dense, max_pool};
 
 models! {
     /// The model `densenet121`, with torchvision's parameter names: `features.conv0`, `norm0`,
-    /// `denseblockB.denselayerN.norm1`, `conv1`, `norm2`, `conv2`, `transitionB.norm`, `conv`, `norm5` and `classifier`. 8.0
-    /// million parameters with 1000 classes.
+    /// `denseblockB.denselayerN.norm1`, `conv1`, `norm2`, `conv2`, `transitionB.norm`, `conv`, `norm5` and
+    /// `classifier`. 8.0 million parameters with 1000 classes.
     DenseNet121 = "densenet121", "blocks in which each layer sees all before it"
         like "torchvision's densenet121" but "weights start as in the layers, not as there",
         [3, 224, 224], Recipe::adam(1e-3); {

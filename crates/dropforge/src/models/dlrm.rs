@@ -1,4 +1,5 @@
-//! Networks for tables with numbers and categories (Naumov et al.: Deep learning recommendation model, arXiv:1906.00091).
+//! Networks for tables with numbers and categories (Naumov et al.: Deep learning recommendation model,
+//! arXiv:1906.00091).
 
 use super::Recipe;
 use super::declare::models;
@@ -8,9 +9,10 @@ use crate::nn::{Layer, Scope, Sequential, dense, relu, sequential};
 use dropforge_ir::DType;
 
 models! {
-    /// The model `dlrm`: rows `[batch, columns]`, whose last columns are numbers of categories, as many as there are `tables`.
-    /// Each category has a vector, as have the numbers by way of dense layers; the products of all pairs of vectors and that of
-    /// the numbers go through more dense layers. The parameter names of the authors' code: `bot_l.N`, `emb_l.N` and `top_l.N`.
+    /// The model `dlrm`: rows `[batch, columns]`, whose last columns are numbers of categories, as many as there are
+    /// `tables`. Each category has a vector, as have the numbers by way of dense layers; the products of all pairs of
+    /// vectors and that of the numbers go through more dense layers. The parameter names of the authors' code:
+    /// `bot_l.N`, `emb_l.N` and `top_l.N`.
     Dlrm = "dlrm", "rows of numbers and categories, by the products of their vectors"
         like "the authors' DLRM_Net" but "weights start as in the layers, not as there", [13], Recipe::adam(1e-3); {
         tables: Vec<usize> = Vec::new(), (1..).into(), "categories of each of the last columns";

@@ -1,4 +1,5 @@
-//! Transformers that predict the next token (Radford et al.: Language models are unsupervised multitask learners, 2019).
+//! Transformers that predict the next token (Radford et al.: Language models are unsupervised multitask learners,
+//! 2019).
 
 use super::{Model, Recipe};
 use crate::Tensor;
@@ -25,9 +26,9 @@ pub struct GptOptions {
 
 /// A transformer with learned positions, norms before each part, and a head that shares the token table.
 ///
-/// Takes token numbers `[batch, time]`, i32, and gives scores `[batch, time, vocabulary]`. Tables and dense weights start
-/// normal with deviation 0.02. Parameters: `wte`, `wpe`, `h.N.ln_1`, `h.N.attn.c_attn`, `h.N.attn.c_proj`, `h.N.ln_2`,
-/// `h.N.mlp.c_fc`, `h.N.mlp.c_proj` and `ln_f`, the names that Hugging Face's GPT-2 has;
+/// Takes token numbers `[batch, time]`, i32, and gives scores `[batch, time, vocabulary]`. Tables and dense weights
+/// start normal with deviation 0.02. Parameters: `wte`, `wpe`, `h.N.ln_1`, `h.N.attn.c_attn`, `h.N.attn.c_proj`,
+/// `h.N.ln_2`, `h.N.mlp.c_fc`, `h.N.mlp.c_proj` and `ln_f`, the names that Hugging Face's GPT-2 has;
 /// [`LoadOptions::gpt2`](crate::run::LoadOptions::gpt2) loads its weights.
 pub fn gpt(options: GptOptions) -> impl Layer {
     move |scope: &Scope, x: &Tensor| {

@@ -8,8 +8,8 @@ use crate::{Result, described, seq};
 /// LeNet-5 (LeCun et al.: Gradient-based learning applied to document recognition, 1998) with ReLU and max pooling, as
 /// it is used today: 61,706 parameters on MNIST.
 ///
-/// Takes images `[batch, channels, height, width]` of at least 12×12 pixels. Parameters: `0` and `3` (convolutions), `7`,
-/// `9` and `11` (dense), each with `weight` and `bias`.
+/// Takes images `[batch, channels, height, width]` of at least 12×12 pixels. Parameters: `0` and `3` (convolutions),
+/// `7`, `9` and `11` (dense), each with `weight` and `bias`.
 pub fn lenet(classes: usize) -> Sequential {
     seq![
         conv(6, 5).same(),

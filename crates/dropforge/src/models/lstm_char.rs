@@ -1,4 +1,5 @@
-//! Recurrent networks that predict the next token (Karpathy: The unreasonable effectiveness of recurrent neural networks, 2015).
+//! Recurrent networks that predict the next token (Karpathy: The unreasonable effectiveness of recurrent neural
+//! networks, 2015).
 
 use super::{Model, Recipe};
 use crate::Tensor;
@@ -20,7 +21,8 @@ pub struct LstmCharOptions {
     pub dropout: f32,
 }
 
-/// A table of tokens, an LSTM and a head: takes token numbers `[batch, time]`, i32, and gives scores `[batch, time, vocabulary]`.
+/// A table of tokens, an LSTM and a head: takes token numbers `[batch, time]`, i32, and gives scores
+/// `[batch, time, vocabulary]`.
 ///
 /// Parameters: `embedding.weight`, those of `lstm` (see [`lstm`]), `head.weight` and `head.bias`.
 pub fn lstm_char(options: LstmCharOptions) -> impl Layer {

@@ -11,16 +11,16 @@ use crate::nn::{
 use crate::seq;
 
 models! {
-    /// The model `mobilenet_v2`, with torchvision's parameter names: `features.N.conv.M` and `classifier.1`. 3.5 million
-    /// parameters with 1000 classes.
+    /// The model `mobilenet_v2`, with torchvision's parameter names: `features.N.conv.M` and `classifier.1`. 3.5
+    /// million parameters with 1000 classes.
     MobileNetV2 = "mobilenet_v2", "inverted residuals with depthwise convolutions"
         like "torchvision's mobilenet_v2" but "weights start as in the layers, not as there",
         [3, 224, 224], Recipe::adam(1e-3); {
         width: f64 = 1.0, (0.01..=16.0).into(), "what all numbers of channels are multiplied with";
         dropout: f32 = 0.2, (0.0..1.0).into(), "probability before the last layer";
     }
-    /// The model `efficientnet_b0`, with torchvision's parameter names: `features.S.N.block.M` and `classifier.1`. 5.3 million
-    /// parameters with 1000 classes.
+    /// The model `efficientnet_b0`, with torchvision's parameter names: `features.S.N.block.M` and `classifier.1`. 5.3
+    /// million parameters with 1000 classes.
     EfficientNetB0 = "efficientnet_b0", "inverted residuals with gates for channels"
         like "torchvision's efficientnet_b0" but "weights start as in the layers, not as there",
         [3, 224, 224], Recipe::adam(1e-3); {

@@ -36,8 +36,8 @@ pub trait Model: Send + Sync {
 
 /// How a model is trained unless told otherwise.
 ///
-/// On MNIST, five epochs of the usual one take LeNet to 99.2 to 99.3 % and the MLP to 98.6 % of the test images (PyTorch,
-/// three seeds each).
+/// On MNIST, five epochs of the usual one take LeNet to 99.2 to 99.3 % and the MLP to 98.6 % of the test images
+/// (PyTorch, three seeds each).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
     /// Optimizers with settings that suit the model, the usual one first.

@@ -8,11 +8,11 @@ use crate::seq;
 use crate::settings::Range;
 
 /// ResNet-18. Images of 64 pixels or more a side meet the published start: a 7×7 convolution with stride 2 and a
-/// max-pool. Smaller ones, such as CIFAR's, start with a 3×3 convolution without stride and without pooling. 11.2 million
-/// parameters.
+/// max-pool. Smaller ones, such as CIFAR's, start with a 3×3 convolution without stride and without pooling. 11.2
+/// million parameters.
 ///
-/// Takes images `[batch, channels, height, width]`. Parameters: `conv1`, `bn1`, `layerS.N.conv1`, `bn1`, `conv2`, `bn2`,
-/// `downsample.0`, `downsample.1`, and `fc`: the names that torchvision's weights have.
+/// Takes images `[batch, channels, height, width]`. Parameters: `conv1`, `bn1`, `layerS.N.conv1`, `bn1`, `conv2`,
+/// `bn2`, `downsample.0`, `downsample.1`, and `fc`: the names that torchvision's weights have.
 pub fn resnet18(classes: usize) -> impl Layer {
     resnet(64, [2, 2, 2, 2], classes)
 }
@@ -23,8 +23,8 @@ pub fn resnet(width: usize, blocks: [usize; 4], classes: usize) -> impl Layer {
     residual_network(width, blocks, Block::Basic, None, classes)
 }
 
-/// From how many pixels a side on images are large: those of 32 and 48 would leave the published start as 8 and 12, and the
-/// last stage as one pixel or two.
+/// From how many pixels a side on images are large: those of 32 and 48 would leave the published start as 8 and 12, and
+/// the last stage as one pixel or two.
 const LARGE: usize = 64;
 
 /// What the stages are made of.
@@ -120,8 +120,8 @@ models! {
         large_images: Option<bool> = None, Range::ANY,
             "whether it starts with strides, as for ImageNet; by default from 64 pixels a side on";
     }
-    /// The model `resnet50`, whose blocks have three convolutions, the stride in the middle one as in torchvision. 25.6 million
-    /// parameters with 1000 classes.
+    /// The model `resnet50`, whose blocks have three convolutions, the stride in the middle one as in torchvision. 25.6
+    /// million parameters with 1000 classes.
     ResNet50 = "resnet50", "a residual network of 50 layers with narrow middles"
         like "torchvision's resnet50" but "starts without strides for images of less than 64 pixels unless told otherwise",
         [3, 32, 32], Recipe::adam(1e-3); {

@@ -10,9 +10,9 @@ use crate::seq;
 use crate::settings::Range;
 
 models! {
-    /// The model `unet`: scores `[batch, outputs, height, width]` for images of any size from 16 by 16. Convolutions keep the
-    /// size and have batch norms, and parameters the names of the most used implementation for PyTorch: `inc`, `down1` to
-    /// `down4`, `up1` to `up4` and `outc`. 31 million parameters.
+    /// The model `unet`: scores `[batch, outputs, height, width]` for images of any size from 16 by 16. Convolutions
+    /// keep the size and have batch norms, and parameters the names of the most used implementation for PyTorch: `inc`,
+    /// `down1` to `down4`, `up1` to `up4` and `outc`. 31 million parameters.
     UNet = "unet", "a class for each pixel, from parts and the whole"
         like "Ronneberger et al., arXiv:1505.04597" but "keeps the size, and has batch norms",
         [3, 128, 128], Recipe::adam(1e-3); {

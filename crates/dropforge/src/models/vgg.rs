@@ -12,16 +12,16 @@ use crate::seq;
 use crate::settings::Range;
 
 models! {
-    /// The model `alexnet`, with torchvision's parameter names: `features.0`, `3`, `6`, `8`, `10`, `classifier.1`, `4`, `6`. For
-    /// images of at least 63 by 63 pixels; 61.1 million parameters with 1000 classes.
+    /// The model `alexnet`, with torchvision's parameter names: `features.0`, `3`, `6`, `8`, `10`, `classifier.1`, `4`,
+    /// `6`. For images of at least 63 by 63 pixels; 61.1 million parameters with 1000 classes.
     AlexNet = "alexnet", "five convolutions and three dense layers, for large images"
         like "torchvision's alexnet" but "convolutions start Kaiming normal", [3, 224, 224], Recipe::adam(1e-4); {
         width: usize = 64, (1..=4096).into(), "channels of the first convolution";
         hidden: usize = 4096, (1..).into(), "units of the dense layers";
         dropout: f32 = 0.5, (0.0..1.0).into(), "probability before dense layers";
     }
-    /// The model `vgg11`, with torchvision's parameter names: `features.N`, `classifier.0`, `3` and `6`. For images of at least
-    /// 32 by 32 pixels; 132.9 million parameters with 1000 classes.
+    /// The model `vgg11`, with torchvision's parameter names: `features.N`, `classifier.0`, `3` and `6`. For images of
+    /// at least 32 by 32 pixels; 132.9 million parameters with 1000 classes.
     Vgg11 = "vgg11", "8 convolutions of 3 by 3 and three dense layers"
         like "torchvision's vgg11, vgg11_bn" but "convolutions start Kaiming normal",
         [3, 224, 224], Recipe::adam(1e-4); {

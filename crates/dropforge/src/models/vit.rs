@@ -9,9 +9,9 @@ use crate::nn::{Layer, Scope, conv, dense, dropout, gelu, layer_norm, multi_head
 use crate::seq;
 
 models! {
-    /// The model `vit_small`: patches of an image and one more token, whose last state is classified. The parameter names of
-    /// torchvision: `class_token`, `conv_proj`, `encoder.pos_embedding`, `encoder.layers.encoder_layer_N` and `heads.head`. 22
-    /// million parameters.
+    /// The model `vit_small`: patches of an image and one more token, whose last state is classified. The parameter
+    /// names of torchvision: `class_token`, `conv_proj`, `encoder.pos_embedding`, `encoder.layers.encoder_layer_N` and
+    /// `heads.head`. 22 million parameters.
     VitSmall = "vit_small", "a transformer over the patches of an image"
         like "torchvision's VisionTransformer" but "patches of 4 by 4 unless told otherwise",
         [3, 32, 32], Recipe::by("adamw", 5e-4); {

@@ -37,8 +37,8 @@ where
     }
 }
 
-/// A layer for a function of a tensor and perhaps numbers: its type, the function that makes it, its name in files, a line
-/// of help, the numbers with their defaults for files, and the function itself.
+/// A layer for a function of a tensor and perhaps numbers: its type, the function that makes it, its name in files, a
+/// line of help, the numbers with their defaults for files, and the function itself.
 macro_rules! activations {
     ($(
         $(#[$doc:meta])*

@@ -10,13 +10,14 @@ use crate::tensor::Tensor;
 use dropforge_ir::DType;
 
 layers! {
-    /// Attention with this many heads of `[batch, time, width]` to itself: PyTorch's `nn.MultiheadAttention(width, heads,
-    /// batch_first=True)`; Vaswani et al., arXiv:1706.03762. [`MultiHeadAttention::of`] attends to something else, and takes a
-    /// mask.
+    /// Attention with this many heads of `[batch, time, width]` to itself: PyTorch's
+    /// `nn.MultiheadAttention(width, heads, batch_first=True)`; Vaswani et al., arXiv:1706.03762.
+    /// [`MultiHeadAttention::of`] attends to something else, and takes a mask.
     ///
-    /// Parameters as in PyTorch: `in_proj_weight [3·width, width]`, Xavier uniform, `in_proj_bias`, zeros, and `out_proj`. If
-    /// keys or values have another width, or fewer heads, there are `q_proj_weight`, `k_proj_weight` and `v_proj_weight` instead
-    /// of the first. With fewer heads for keys and values each of them serves several heads (Ainslie et al., arXiv:2305.13245).
+    /// Parameters as in PyTorch: `in_proj_weight [3·width, width]`, Xavier uniform, `in_proj_bias`, zeros, and
+    /// `out_proj`. If keys or values have another width, or fewer heads, there are `q_proj_weight`, `k_proj_weight` and
+    /// `v_proj_weight` instead of the first. With fewer heads for keys and values each of them serves several heads
+    /// (Ainslie et al., arXiv:2305.13245).
     MultiHeadAttention, multi_head_attention(heads: usize) = "multi_head_attention", "attention with several heads"
         like "nn.MultiheadAttention(batch_first=True)"
         but "a position that sees nothing gets zeros, not NaN; fewer heads for keys, rotary and ALiBi positions; no \
@@ -38,9 +39,9 @@ const UNSEEN: f32 = -1e30;
 impl MultiHeadAttention {
     /// Attention of `query [batch, time, width]` to `key [batch, keys, ..]` and `value [batch, keys, ..]`.
     ///
-    /// A mask is bool, and true where something is not seen, or float, and added to the scores; `[time, keys]`, `[batch, time,
-    /// keys]` or `[batch, heads, time, keys]`, where extents of 1 stand for all. A padding mask of keys is `[batch, 1, keys]`.
-    /// A position that sees nothing gets zeros.
+    /// A mask is bool, and true where something is not seen, or float, and added to the scores; `[time, keys]`,
+    /// `[batch, time, keys]` or `[batch, heads, time, keys]`, where extents of 1 stand for all. A padding mask of keys
+    /// is `[batch, 1, keys]`. A position that sees nothing gets zeros.
     #[track_caller]
     pub fn of(
         &self,

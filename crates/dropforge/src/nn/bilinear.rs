@@ -7,8 +7,8 @@ use crate::settings::Range;
 use crate::tensor::Tensor;
 
 layers! {
-    /// y_k = aᵀ·W_k·b + c_k of two vectors a and b: PyTorch's `nn.Bilinear`. As a layer it takes both in one, a before b along
-    /// the last axis; [`Bilinear::of`] takes two.
+    /// y_k = aᵀ·W_k·b + c_k of two vectors a and b: PyTorch's `nn.Bilinear`. As a layer it takes both in one, a before
+    /// b along the last axis; [`Bilinear::of`] takes two.
     ///
     /// Parameters: `weight [units, of a, of b]` and `bias [units]`, uniform within ±1/√(numbers of a).
     Bilinear, bilinear(units: usize) = "bilinear", "products of two vectors with a matrix for each output"

@@ -8,14 +8,14 @@ use crate::tensor::Tensor;
 use std::sync::Arc;
 
 layers! {
-    /// What several layers give for the same input, added: all must give one shape. They are called by their positions from 0
-    /// unless they have a name.
+    /// What several layers give for the same input, added: all must give one shape. They are called by their positions
+    /// from 0 unless they have a name.
     Parallel, parallel(branches: Vec<Arc<dyn Layer>>) = "parallel", "what several layers give for one input, added"
         like "a sum of branches" [
         branches as "branches": Vec<Arc<dyn Layer>> = branches, Range::ANY, "the layers, each for the same input";
     ] {}
-    /// What several layers give for the same input, joined along an axis, such as the parts of an Inception block. They are
-    /// called by their positions from 0 unless they have a name.
+    /// What several layers give for the same input, joined along an axis, such as the parts of an Inception block. They
+    /// are called by their positions from 0 unless they have a name.
     Concat, concat(branches: Vec<Arc<dyn Layer>>) = "concat", "what several layers give for one input, joined"
         like "torch.cat of branches" [
         branches as "branches": Vec<Arc<dyn Layer>> = branches, Range::ANY, "the layers, each for the same input";

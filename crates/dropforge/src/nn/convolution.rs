@@ -113,14 +113,15 @@ pub fn conv(outputs: usize, kernel: impl IntoSize) -> Conv {
     convolution(outputs, kernel.into_size())
 }
 
-/// A convolution of series `[batch, channels, time]`: PyTorch's `nn.Conv1d`. Parameters and defaults are those of [`conv`].
+/// A convolution of series `[batch, channels, time]`: PyTorch's `nn.Conv1d`. Parameters and defaults are those of
+/// [`conv`].
 #[track_caller]
 pub fn conv1d(outputs: usize, kernel: usize) -> Conv1d {
     convolution(outputs, [kernel])
 }
 
-/// A convolution of volumes `[batch, channels, depth, height, width]`: PyTorch's `nn.Conv3d`. Parameters and defaults are
-/// those of [`conv`].
+/// A convolution of volumes `[batch, channels, depth, height, width]`: PyTorch's `nn.Conv3d`. Parameters and defaults
+/// are those of [`conv`].
 #[track_caller]
 pub fn conv3d(outputs: usize, kernel: impl IntoSize<3>) -> Conv3d {
     convolution(outputs, kernel.into_size())

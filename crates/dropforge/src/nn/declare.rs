@@ -1,8 +1,8 @@
 //! How layers with settings are declared.
 
-/// Declares layers: what must be given with its type in files, then the settings with their defaults. Each gets its type, the
-/// function that makes it, a method for each setting, and its place in files. What it computes stands in a method
-/// `trace(&self, &Scope, &Tensor) -> Tensor` of the type.
+/// Declares layers: what must be given with its type in files, then the settings with their defaults. Each gets its
+/// type, the function that makes it, a method for each setting, and its place in files. What it computes stands in a
+/// method `trace(&self, &Scope, &Tensor) -> Tensor` of the type.
 macro_rules! layers {
     ($(
         $(#[$doc:meta])*

@@ -14,8 +14,8 @@ pub struct Dropout {
     site: &'static Location<'static>,
 }
 
-/// In training each element becomes 0 with this probability and the others grow by 1/(1 − p), so that the mean stays; in
-/// evaluation nothing happens. PyTorch's `nn.Dropout`; Srivastava et al., JMLR 15 (2014).
+/// In training each element becomes 0 with this probability and the others grow by 1/(1 − p), so that the mean stays;
+/// in evaluation nothing happens. PyTorch's `nn.Dropout`; Srivastava et al., JMLR 15 (2014).
 ///
 /// Each step draws new elements, the same ones for the same seed, step and place in the network.
 #[doc(alias = "Dropout")]

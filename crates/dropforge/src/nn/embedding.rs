@@ -8,9 +8,9 @@ use crate::tensor::Tensor;
 use dropforge_ir::{DType, Shape, ValueType};
 
 layers! {
-    /// A table of `count` vectors of `width`, looked up by i32 indices of any shape: PyTorch's `nn.Embedding`. An index outside
-    /// is an error. Parameter: `weight [count, width]`, normal with mean 0 and deviation 1. The vector with the index
-    /// [`padding_index`](Embedding::padding_index) starts with zeros and is not trained.
+    /// A table of `count` vectors of `width`, looked up by i32 indices of any shape: PyTorch's `nn.Embedding`. An index
+    /// outside is an error. Parameter: `weight [count, width]`, normal with mean 0 and deviation 1. The vector with the
+    /// index [`padding_index`](Embedding::padding_index) starts with zeros and is not trained.
     ///
     /// ```
     /// use dropforge::prelude::*;

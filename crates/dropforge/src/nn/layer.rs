@@ -186,8 +186,8 @@ described! {
 }
 
 layers! {
-    /// Divides the last axis into several: `[batch, 784]` becomes `[batch, 1, 28, 28]` by `unflatten([1, 28, 28])`. PyTorch's
-    /// `nn.Unflatten`.
+    /// Divides the last axis into several: `[batch, 784]` becomes `[batch, 1, 28, 28]` by `unflatten([1, 28, 28])`.
+    /// PyTorch's `nn.Unflatten`.
     Unflatten, unflatten(extents: impl Into<Vec<usize>>) = "unflatten", "divides the last axis into several"
         like "nn.Unflatten" but "of the last axis" [
         extents as "extents": Vec<usize> = extents.into(), (1..).into(), "the extents that the last axis becomes";

@@ -22,9 +22,9 @@ pub struct BatchNorm {
 ///
 /// In training: y = (x − mean) / √(biased variance + eps) · weight + bias with the statistics of the batch, which are
 /// also recorded: running = (1 − momentum)·running + momentum·batch, the variance unbiased. In evaluation the recorded
-/// ones are used, as they are in training where [`Group::frozen_statistics`](crate::optim::Group::frozen_statistics) holds
-/// them. Parameters `weight` (ones) and `bias` (zeros), states `running_mean` (zeros) and `running_var` (ones), all
-/// `[channels]`. Defaults: momentum 0.1, eps 1e-5.
+/// ones are used, as they are in training where [`Group::frozen_statistics`](crate::optim::Group::frozen_statistics)
+/// holds them. Parameters `weight` (ones) and `bias` (zeros), states `running_mean` (zeros) and `running_var` (ones),
+/// all `[channels]`. Defaults: momentum 0.1, eps 1e-5.
 ///
 /// ```
 /// use dropforge::prelude::*;

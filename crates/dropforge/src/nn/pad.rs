@@ -7,9 +7,10 @@ use crate::settings::Range;
 use crate::tensor::{PadMode, Tensor};
 
 layers! {
-    /// So many elements before and after along each of the last axes, outermost first; `[[1, 1], [2, 2]]` puts a row above and
-    /// below and two columns left and right. A negative number takes away. PyTorch's `nn.ZeroPad2d`, `ConstantPad2d`,
-    /// `ReflectionPad2d`, `ReplicationPad2d`, `CircularPad2d` and those for one and three axes, which list the last axis first.
+    /// So many elements before and after along each of the last axes, outermost first; `[[1, 1], [2, 2]]` puts a row
+    /// above and below and two columns left and right. A negative number takes away. PyTorch's `nn.ZeroPad2d`,
+    /// `ConstantPad2d`, `ReflectionPad2d`, `ReplicationPad2d`, `CircularPad2d` and those for one and three axes, which
+    /// list the last axis first.
     Pad, pad(sides: &[[isize; 2]]) = "pad", "elements before and after along the last axes"
         like "nn.ZeroPad2d, ConstantPad, ReflectionPad, ReplicationPad, CircularPad"
         but "axes from the outermost inwards" [

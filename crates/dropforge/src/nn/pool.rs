@@ -122,8 +122,8 @@ macro_rules! pools {
 
 pools! {
     MaxPooling, |_, x, windows| x.max_windows(windows), {},
-        /// The largest element of each window of images `[batch, channels, height, width]`: PyTorch's `nn.MaxPool2d`. The
-        /// window moves by its own size.
+        /// The largest element of each window of images `[batch, channels, height, width]`: PyTorch's `nn.MaxPool2d`.
+        /// The window moves by its own size.
         ///
         /// ```
         /// use dropforge::prelude::*;
@@ -168,8 +168,8 @@ fn size(kernel: &[usize]) -> String {
 }
 
 layers! {
-    /// The p-norm of each window of images `[batch, channels, height, width]`, (Σ xᵖ)^(1/p), without absolute values as in
-    /// PyTorch's `nn.LPPool2d`; a sum below 0 gives 0. The window moves by its own size.
+    /// The p-norm of each window of images `[batch, channels, height, width]`, (Σ xᵖ)^(1/p), without absolute values as
+    /// in PyTorch's `nn.LPPool2d`; a sum below 0 gives 0. The window moves by its own size.
     LpPool, lp_pool(p: f32, kernel: impl IntoSize) = "lp_pool", "the p-norm of each window" like "nn.LPPool2d" [
         p as "p": f32 = p, Range::above(0.0), "the exponent";
         kernel as "size": [usize; 2] = kernel.into_size(), (1..).into(), "size of the window: one number, or [height, width]";
@@ -177,20 +177,20 @@ layers! {
         stride: Option<[usize; 2]> = None, (1..).into(), "step of the window, its size by default";
         ceil_mode: bool = false, Range::ANY, "whether a last window may reach beyond the end";
     }
-    /// The mean over windows that cover images `[batch, channels, height, width]`, so that the result has this height and
-    /// width: PyTorch's `nn.AdaptiveAvgPool2d`.
+    /// The mean over windows that cover images `[batch, channels, height, width]`, so that the result has this height
+    /// and width: PyTorch's `nn.AdaptiveAvgPool2d`.
     AdaptiveAvgPool, adaptive_avg_pool(size: impl IntoSize) = "adaptive_avg_pool", "means of windows, to a given height and width"
         like "nn.AdaptiveAvgPool2d" [
         size as "size": [usize; 2] = size.into_size(), (1..).into(), "height and width of the result";
     ] {}
-    /// The largest element of windows that cover images `[batch, channels, height, width]`, so that the result has this height
-    /// and width: PyTorch's `nn.AdaptiveMaxPool2d`.
+    /// The largest element of windows that cover images `[batch, channels, height, width]`, so that the result has this
+    /// height and width: PyTorch's `nn.AdaptiveMaxPool2d`.
     AdaptiveMaxPool, adaptive_max_pool(size: impl IntoSize) = "adaptive_max_pool", "largest elements of windows, to a given height and width"
         like "nn.AdaptiveMaxPool2d" [
         size as "size": [usize; 2] = size.into_size(), (1..).into(), "height and width of the result";
     ] {}
-    /// The largest element over height and width: `[batch, channels, height, width]` becomes `[batch, channels]`. PyTorch's
-    /// `nn.AdaptiveMaxPool2d(1)`, flattened.
+    /// The largest element over height and width: `[batch, channels, height, width]` becomes `[batch, channels]`.
+    /// PyTorch's `nn.AdaptiveMaxPool2d(1)`, flattened.
     GlobalMaxPool, global_max_pool() = "global_max_pool", "the largest element over height and width"
         like "nn.AdaptiveMaxPool2d(1), flattened" [] {}
 }

@@ -49,8 +49,8 @@ layers! {
         like "Vaswani et al., arXiv:1706.03762" [] {
         base: f32 = 10000.0, Range::above(0.0), "how much slower the last numbers turn than the first";
     }
-    /// Adds a trained vector for each position to `[batch, time, width]`. Parameter: `weight [context, width]`, normal with
-    /// deviation 0.02.
+    /// Adds a trained vector for each position to `[batch, time, width]`. Parameter: `weight [context, width]`, normal
+    /// with deviation 0.02.
     LearnedPositions, learned_positions(context: usize) = "learned_positions", "adds a trained vector for each position"
         like "an nn.Embedding of positions, added" [
         context as "context": usize = context, (1..).into(), "how many positions there are";
@@ -121,7 +121,8 @@ pub(super) fn alibi(heads: usize, time: usize, keys: usize) -> Tensor {
     -(distance.unsqueeze(0) * rates)
 }
 
-/// 2^(−8h/n) for h from 1 to n, if n is a power of 2; else those of the power below, then every other one of that above.
+/// 2^(−8h/n) for h from 1 to n, if n is a power of 2; else those of the power below, then every other one of that
+/// above.
 fn alibi_rates(heads: usize) -> Vec<f32> {
     let of = |count: usize| (1..=count).map(move |head| 2f64.powf(-8.0 * head as f64 / count as f64) as f32);
     if heads.is_power_of_two() {

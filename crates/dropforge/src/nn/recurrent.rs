@@ -1,4 +1,5 @@
-//! Recurrent layers. What the inputs add to the gates is one product for all steps; the steps themselves are a [`scan`].
+//! Recurrent layers. What the inputs add to the gates is one product for all steps; the steps themselves are a
+//! [`scan`].
 
 use super::layer::Layer;
 use super::scope::Scope;
@@ -12,8 +13,8 @@ use std::panic::Location;
 /// What a recurrent layer may be given beside the sequences.
 #[derive(Clone, Copy, Default)]
 pub struct Start<'a> {
-    /// How many steps of each sequence count, i32 `[batch]`; all of them by default. Outputs beyond are zeros, and the last state
-    /// is that of the last step that counts, as with PyTorch's packed sequences.
+    /// How many steps of each sequence count, i32 `[batch]`; all of them by default. Outputs beyond are zeros, and the
+    /// last state is that of the last step that counts, as with PyTorch's packed sequences.
     pub lengths: Option<&'a Tensor>,
     /// The hidden states at the start, `[layers · directions, batch, hidden]`; zeros by default.
     pub hidden: Option<&'a Tensor>,
@@ -24,8 +25,8 @@ pub struct Start<'a> {
 /// What a recurrent layer gives.
 #[derive(Clone)]
 pub struct Sequences {
-    /// The hidden states of the last layer after each step, `[batch, time, directions · hidden]`: those of the forward direction
-    /// first.
+    /// The hidden states of the last layer after each step, `[batch, time, directions · hidden]`: those of the forward
+    /// direction first.
     pub output: Tensor,
     /// The hidden states of all layers after the last step, `[layers · directions, batch, hidden]`.
     pub hidden: Tensor,
@@ -57,8 +58,8 @@ impl Cell {
         if self == Cell::Lstm { 2 } else { 1 }
     }
 
-    /// The new states from what the input adds to the gates, `[batch, gates · hidden]`, and the states before. For GRU what the
-    /// states add has a bias of its own.
+    /// The new states from what the input adds to the gates, `[batch, gates · hidden]`, and the states before. For GRU
+    /// what the states add has a bias of its own.
     fn step(self, input: &Tensor, states: &[Tensor], weight: &Tensor, bias: Option<&Tensor>) -> Vec<Tensor> {
         let before = &states[0];
         let size = before.shape()[1];
@@ -308,8 +309,8 @@ macro_rules! recurrent_layer {
                 self
             }
 
-            /// In a row of layers, gives the last hidden states of the last layer, `[batch, directions · hidden]`, in place of
-            /// those after each step.
+            /// In a row of layers, gives the last hidden states of the last layer, `[batch, directions · hidden]`, in
+            /// place of those after each step.
             #[must_use]
             pub fn last(mut self) -> Self {
                 self.last = true;
@@ -347,8 +348,9 @@ macro_rules! recurrent_layer {
 }
 
 recurrent_layer! {
-    /// A long short-term memory (Hochreiter and Schmidhuber, Neural Computation 9, 1997) over `[batch, time, features]`, with the
-    /// hidden states `[batch, time, hidden]` as its output: PyTorch's `nn.LSTM` with `batch_first`.
+    /// A long short-term memory (Hochreiter and Schmidhuber, Neural Computation 9, 1997) over
+    /// `[batch, time, features]`, with the hidden states `[batch, time, hidden]` as its output: PyTorch's `nn.LSTM`
+    /// with `batch_first`.
     ///
     /// ```text
     /// i, f, g, o = W·x + b + U·h + c, in four blocks of rows
@@ -356,9 +358,9 @@ recurrent_layer! {
     /// h = σ(o)·tanh(cell)
     /// ```
     ///
-    /// Parameters of layer N: `weight_ih_lN`, `weight_hh_lN`, `bias_ih_lN`, `bias_hh_lN`, and the same with `_reverse` behind for
-    /// the other direction, all uniform within ±1/√hidden. A program for a sequence of 1,000 steps takes no longer to
-    /// compile than one for a single step.
+    /// Parameters of layer N: `weight_ih_lN`, `weight_hh_lN`, `bias_ih_lN`, `bias_hh_lN`, and the same with `_reverse`
+    /// behind for the other direction, all uniform within ±1/√hidden. A program for a sequence of 1,000 steps takes no
+    /// longer to compile than one for a single step.
     ///
     /// ```
     /// use dropforge::nn::{Start, lstm};
@@ -393,8 +395,8 @@ recurrent_layer! {
 }
 
 recurrent_layer! {
-    /// A plain recurrent layer (Elman, Cognitive Science 14, 1990) over `[batch, time, features]`, h = tanh(W·x + b + U·h + c), with
-    /// the hidden states `[batch, time, hidden]` as its output: PyTorch's `nn.RNN` with `batch_first`.
+    /// A plain recurrent layer (Elman, Cognitive Science 14, 1990) over `[batch, time, features]`, h = tanh(W·x + b +
+    /// U·h + c), with the hidden states `[batch, time, hidden]` as its output: PyTorch's `nn.RNN` with `batch_first`.
     ///
     /// Parameters are named and start as those of [`lstm`].
     Rnn, rnn, |layer: &Rnn| if layer.relu { Cell::Relu } else { Cell::Tanh }, { relu: bool = false }

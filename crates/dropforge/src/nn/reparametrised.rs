@@ -11,15 +11,16 @@ use std::sync::Arc;
 
 layers! {
     /// A layer whose weight is a direction times a length for each output, w = g·v/‖v‖: PyTorch's
-    /// `nn.utils.parametrizations.weight_norm`; Salimans and Kingma, arXiv:1602.07868. Parameters, for the layer's `weight`:
-    /// `parametrizations.weight.original0` (g, `[outputs, 1, ..]`) and `original1` (v), which starts as the weight would.
+    /// `nn.utils.parametrizations.weight_norm`; Salimans and Kingma, arXiv:1602.07868. Parameters, for the layer's
+    /// `weight`: `parametrizations.weight.original0` (g, `[outputs, 1, ..]`) and `original1` (v), which starts as the
+    /// weight would.
     WeightNorm, weight_norm(body: impl Layer + 'static) = "weight_norm", "a layer whose weight is a direction times a length"
         like "nn.utils.parametrizations.weight_norm" but "of the first axis" [
         body as "body": Arc<dyn Layer> = Arc::new(body), Range::ANY, "a layer with a weight";
     ] {}
-    /// A layer whose weight is divided by its largest singular value, which a step of power iteration follows in training:
-    /// PyTorch's `nn.utils.parametrizations.spectral_norm` for weights whose first axis is the outputs'; Miyato et al.,
-    /// arXiv:1802.05957. Parameter, for the layer's `weight`: `parametrizations.weight.original`; states
+    /// A layer whose weight is divided by its largest singular value, which a step of power iteration follows in
+    /// training: PyTorch's `nn.utils.parametrizations.spectral_norm` for weights whose first axis is the outputs';
+    /// Miyato et al., arXiv:1802.05957. Parameter, for the layer's `weight`: `parametrizations.weight.original`; states
     /// `parametrizations.weight.0._u` and `_v`, which start after 15 iterations.
     SpectralNorm, spectral_norm(body: impl Layer + 'static) = "spectral_norm", "a layer whose weight has a spectral norm of 1"
         like "nn.utils.parametrizations.spectral_norm" but "other random numbers to start from" [

@@ -14,7 +14,8 @@ pub struct Repeat {
     shared: bool,
 }
 
-/// `times` copies of a layer one after another, each with parameters of its own: they are called by their positions from
+/// `times` copies of a layer one after another, each with parameters of its own: they are called by their positions
+/// from
 /// 0. The layer must give what it takes.
 #[doc(alias = "ModuleList")]
 pub fn repeat(times: usize, body: impl Layer + 'static) -> Repeat {

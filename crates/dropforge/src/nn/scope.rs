@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 /// A named place in a network that is being traced.
 ///
-/// Layers get one, declare their parameters with it, and enter narrower ones for the layers inside them. The dotted path
-/// of names is what parameters are called in checkpoints: `encoder.fc1.weight`.
+/// Layers get one, declare their parameters with it, and enter narrower ones for the layers inside them. The dotted
+/// path of names is what parameters are called in checkpoints: `encoder.fc1.weight`.
 ///
 /// ```
 /// use dropforge::prelude::*;
@@ -53,8 +53,9 @@ impl Scope {
         Scope { trace, path: "".into(), site: None, shared: false, group: "".into(), weight: None }
     }
 
-    /// The scope of a part called `name`. Names of neighbours must differ; one that is empty, or holds a dot, which parts paths, or a
-    /// `*` or `?`, which patterns of paths take for others, is an error of whoever compiles the network.
+    /// The scope of a part called `name`. Names of neighbours must differ; one that is empty, or holds a dot, which
+    /// parts paths, or a `*` or `?`, which patterns of paths take for others, is an error of whoever compiles the
+    /// network.
     #[track_caller]
     pub fn enter(&self, name: &str) -> Scope {
         if name.is_empty() || name.contains(['.', '*', '?']) {
@@ -66,9 +67,9 @@ impl Scope {
         Scope { path: self.full_name(name).into(), weight: None, ..self.clone() }
     }
 
-    /// The same scope, in which parameters and states that were declared before are used again: the same layer on several
-    /// inputs (siamese networks), or tied weights. Statistics are recorded one after another, as if the layer had been
-    /// called for each.
+    /// The same scope, in which parameters and states that were declared before are used again: the same layer on
+    /// several inputs (siamese networks), or tied weights. Statistics are recorded one after another, as if the layer
+    /// had been called for each.
     ///
     /// ```
     /// use dropforge::prelude::*;
@@ -84,7 +85,8 @@ impl Scope {
         Scope { shared: true, ..self.clone() }
     }
 
-    /// The scope in which the optimizer of a group of parameters names what it keeps; empty for the group of all others.
+    /// The scope in which the optimizer of a group of parameters names what it keeps; empty for the group of all
+    /// others.
     pub(crate) fn for_group(&self, group: &str) -> Scope {
         Scope { group: if group.is_empty() { "".into() } else { format!("{group}.").into() }, ..self.clone() }
     }
@@ -138,8 +140,8 @@ impl Scope {
         Some(self.bring(&port))
     }
 
-    /// An f32 state of this scope that lives across steps, such as running statistics. [`Scope::write_state`] sets what it
-    /// holds after the step.
+    /// An f32 state of this scope that lives across steps, such as running statistics. [`Scope::write_state`] sets what
+    /// it holds after the step.
     #[doc(alias = "register_buffer")]
     #[track_caller]
     pub fn state(&self, name: &str, shape: impl IntoShape, init: Init) -> Tensor {
@@ -148,8 +150,8 @@ impl Scope {
     }
 
     /// Whether a state of this scope, by its name, keeps what it holds though a training step is traced:
-    /// [`Group::frozen_statistics`](crate::optim::Group::frozen_statistics). A layer goes by it then as it does in evaluation; to
-    /// write it does nothing.
+    /// [`Group::frozen_statistics`](crate::optim::Group::frozen_statistics). A layer goes by it then as it does in
+    /// evaluation; to write it does nothing.
     pub fn is_held(&self, state: &str) -> bool {
         let held = self.trace.borrow().held.clone();
         held.is_some_and(|held| held(&self.full_name(state)))
@@ -166,8 +168,8 @@ impl Scope {
         self.declare(format!("{}{full_name}", self.group), kind, ty, init)
     }
 
-    /// Sets what a state holds after a training step; in evaluation it does nothing. Reading the state in the same step still
-    /// gives the old value. A state that is written must be used: here, or when the network is evaluated.
+    /// Sets what a state holds after a training step; in evaluation it does nothing. Reading the state in the same step
+    /// still gives the old value. A state that is written must be used: here, or when the network is evaluated.
     #[track_caller]
     pub fn write_state(&self, state: &Tensor, value: &Tensor) {
         // The first error is the poisoned state's or value's own.
@@ -202,8 +204,8 @@ impl Scope {
         self.bring(&port)
     }
 
-    /// Evenly distributed random f32 from 0 up to 1, which is left out: new ones in every training step, the same ones for
-    /// the same seed, step and place in the network.
+    /// Evenly distributed random f32 from 0 up to 1, which is left out: new ones in every training step, the same ones
+    /// for the same seed, step and place in the network.
     #[track_caller]
     pub fn uniform(&self, shape: impl IntoShape) -> Tensor {
         crate::tensor::uniform(&self.random_bits(shape))
@@ -219,8 +221,8 @@ impl Scope {
         apply("random_bits", Op::RandomBits { shape, stream }, &[&seed, &step])
     }
 
-    /// Normally distributed random f32 with mean 0 and deviation 1, as new as those of [`Scope::uniform`], by Box and Muller's
-    /// transform.
+    /// Normally distributed random f32 with mean 0 and deviation 1, as new as those of [`Scope::uniform`], by Box and
+    /// Muller's transform.
     #[track_caller]
     pub fn normal(&self, shape: impl IntoShape) -> Tensor {
         let shape = shape.into_shape();
@@ -229,8 +231,9 @@ impl Scope {
         radius * (self.uniform(shape) * std::f32::consts::TAU).cos()
     }
 
-    /// Adds a scalar to the loss of a network that is trained with a [`Loss`](crate::loss::Loss): a penalty on weights or
-    /// activations, or what the network learns from its input alone. In evaluation it counts, too; predictions do without.
+    /// Adds a scalar to the loss of a network that is trained with a [`Loss`](crate::loss::Loss): a penalty on weights
+    /// or activations, or what the network learns from its input alone. In evaluation it counts, too; predictions do
+    /// without.
     ///
     /// ```
     /// use dropforge::loss::added;

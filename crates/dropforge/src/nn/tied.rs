@@ -6,8 +6,8 @@ use crate::settings::Range;
 use crate::tensor::Tensor;
 
 layers! {
-    /// y = x·Wᵀ with the weight of another layer before it, such as the table of the embedding that made x: Press and Wolf,
-    /// arXiv:1608.05859. It has no parameters of its own.
+    /// y = x·Wᵀ with the weight of another layer before it, such as the table of the embedding that made x: Press and
+    /// Wolf, arXiv:1608.05859. It has no parameters of its own.
     Tied, tied(weight: impl Into<String>) = "tied", "y = x·Wᵀ with the weight of an earlier layer"
         like "a weight assigned to two modules" but "checkpoints hold it once" [
         weight as "weight": String = weight.into(), Range::ANY, "full name of the weight, such as \"0.weight\"";

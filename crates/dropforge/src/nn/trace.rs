@@ -110,15 +110,16 @@ impl Trace {
             // What was there before tracing has a history of its own.
             None => node.traced,
         });
-        // A layer that changes nothing, such as dropout in evaluation, gives what it reads: from now on it is read instead.
+        // A layer that changes nothing, such as dropout in evaluation, gives what it reads: from now on it is read
+        // instead.
         let own = (self.layers.len(), Arc::downgrade(&output.node));
         self.given.insert(Arc::as_ptr(&output.node), own);
         let (output, reads) = (output.shape().clone(), reads.into_iter().collect());
         self.layers.push(Passed { path, layer, output, reads });
     }
 
-    /// Declares a state; its name must be new, unless states are `shared`: then the state that there is is used again, as
-    /// the writes so far leave it.
+    /// Declares a state; its name must be new, unless states are `shared`: then the state that there is is used again,
+    /// as the writes so far leave it.
     pub fn declare(
         &mut self,
         name: String,

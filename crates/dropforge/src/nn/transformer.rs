@@ -32,8 +32,8 @@ layers! {
         positions: Positions = Positions::None, Range::ANY, "what attention knows of positions";
     }
     /// A block of causal self-attention, attention to a memory, and feed-forward layer: PyTorch's
-    /// `nn.TransformerDecoderLayer(width, heads, batch_first=True)`. [`TransformerDecoder::of`] takes the memory; as a layer it is
-    /// its own memory.
+    /// `nn.TransformerDecoderLayer(width, heads, batch_first=True)`. [`TransformerDecoder::of`] takes the memory; as a
+    /// layer it is its own memory.
     ///
     /// Parameters: `self_attn`, `multihead_attn`, `linear1`, `linear2`, `norm1`, `norm2` and `norm3`.
     TransformerDecoder, transformer_decoder(heads: usize) = "transformer_decoder", "attention to itself and to a memory"

@@ -31,8 +31,8 @@ pub type ConvTranspose1d = TransposedConvolution<1>;
 /// A transposed convolution of images. See [`conv_transpose`].
 pub type ConvTranspose = TransposedConvolution<2>;
 
-/// The transpose of a convolution of images `[batch, channels, height, width]` with this many output channels and a kernel of
-/// this size, which makes them larger: PyTorch's `nn.ConvTranspose2d`. Zeiler et al., CVPR 2010.
+/// The transpose of a convolution of images `[batch, channels, height, width]` with this many output channels and a
+/// kernel of this size, which makes them larger: PyTorch's `nn.ConvTranspose2d`. Zeiler et al., CVPR 2010.
 ///
 /// An extent n becomes (n − 1)·stride − 2·padding + dilation·(kernel − 1) + output padding + 1. Parameters: `weight
 /// [inputs, outputs / groups, kh, kw]`, Kaiming uniform with a = √5, and `bias [outputs]`, uniform within

@@ -14,8 +14,8 @@ pub(crate) struct Accumulation {
     writes: Vec<(Tensor, Tensor)>,
 }
 
-/// Replaces each gradient by the mean over `batches` batches, this one included; it is whole where `apply` is true. States:
-/// `accumulated.<name>` and `accumulated_batches`.
+/// Replaces each gradient by the mean over `batches` batches, this one included; it is whole where `apply` is true.
+/// States: `accumulated.<name>` and `accumulated_batches`.
 pub(crate) fn accumulate(scope: &Scope, parameters: &mut [Parameter], batches: usize) -> Accumulation {
     let state =
         |name: &str, ty: ValueType| scope.state_of(name, StateKind::Optimizer, ty, Init::constant(0.0));

@@ -65,8 +65,8 @@ enum Rate {
 }
 
 impl Group {
-    /// What the group is called where its settings are changed, and in front of what its optimizer keeps. Default: the pattern
-    /// without the wildcards at its ends.
+    /// What the group is called where its settings are changed, and in front of what its optimizer keeps. Default: the
+    /// pattern without the wildcards at its ends.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Group {
         self.name = name.into();
@@ -121,9 +121,10 @@ impl Group {
         Ok(self)
     }
 
-    /// Keeps the running statistics of layers that the pattern fits as they are, and has batch norms go by them in training, too, as
-    /// in evaluation: torchvision's `FrozenBatchNorm2d`, if the group is also [frozen](Group::frozen). So they stay where the
-    /// group is trained again. Default: they follow what is trained on, whether the weights are trained or not.
+    /// Keeps the running statistics of layers that the pattern fits as they are, and has batch norms go by them in
+    /// training, too, as in evaluation: torchvision's `FrozenBatchNorm2d`, if the group is also
+    /// [frozen](Group::frozen). So they stay where the group is trained again. Default: they follow what is trained on,
+    /// whether the weights are trained or not.
     ///
     /// ```
     /// use dropforge::optim::group;
@@ -258,8 +259,8 @@ fn lr_of(optimizer: &dyn Optimizer) -> Option<f64> {
     optimizer.settings().get("lr").and_then(Value::as_float)
 }
 
-/// Refuses what a program has set and no file could: setting anything reads all settings, with their ranges. Of optimizers that
-/// are not declared, nobody knows the ranges.
+/// Refuses what a program has set and no file could: setting anything reads all settings, with their ranges. Of
+/// optimizers that are not declared, nobody knows the ranges.
 fn check(optimizer: &dyn Optimizer) -> Result<()> {
     let settings = if optimizer.config().is_ok() { optimizer.settings() } else { Table::new() };
     let first = settings.into_iter().find(|(_, value)| !value.is_table());
@@ -500,7 +501,8 @@ impl Updates {
         Ok(())
     }
 
-    /// Which running statistics stay as they are, by their full names: those of which the first group that fits says so.
+    /// Which running statistics stay as they are, by their full names: those of which the first group that fits says
+    /// so.
     pub fn held_statistics(&self) -> Option<Held> {
         if !self.groups.iter().any(|group| group.frozen_statistics) {
             return None;

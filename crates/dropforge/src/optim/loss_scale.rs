@@ -1,10 +1,10 @@
 //! Dynamic loss scaling, for gradients that are computed in f16.
 //!
-//! The loss is multiplied by a scale before it is differentiated, so that small gradients are not lost below the range of
-//! f16, and the gradients are divided by it again in f32. Where one of them has overflowed the step counts for nothing and
-//! the scale is halved; after 2000 steps without that it is doubled: PyTorch's `GradScaler` with its defaults. Here all of it
-//! is part of the step, so that the host waits for nothing. The scale stays between 2⁻²⁴ and 2²⁴: PyTorch's has no bounds,
-//! and grows beyond all numbers where gradients are zero.
+//! The loss is multiplied by a scale before it is differentiated, so that small gradients are not lost below the range
+//! of f16, and the gradients are divided by it again in f32. Where one of them has overflowed the step counts for
+//! nothing and the scale is halved; after 2000 steps without that it is doubled: PyTorch's `GradScaler` with its
+//! defaults. Here all of it is part of the step, so that the host waits for nothing. The scale stays between 2⁻²⁴ and
+//! 2²⁴: PyTorch's has no bounds, and grows beyond all numbers where gradients are zero.
 
 use super::Parameter;
 use crate::init::Init;
@@ -44,8 +44,8 @@ impl LossScale {
         loss * &self.scale
     }
 
-    /// Takes the scale out of the gradients; gives whether all of them are finite, a bool scalar. The scale is a power of
-    /// two, so that nothing is rounded.
+    /// Takes the scale out of the gradients; gives whether all of them are finite, a bool scalar. The scale is a power
+    /// of two, so that nothing is rounded.
     pub fn unscale(&self, parameters: &mut [Parameter]) -> Tensor {
         let factor = 1.0 / &self.scale;
         // Joined before they are compared, as for the global norm: so all largest elements are found by one kernel.

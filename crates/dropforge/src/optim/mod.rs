@@ -56,14 +56,14 @@ pub trait Optimizer: Duplicate + Send + Sync {
     /// user set, so that no precision is lost in the step.
     fn hyperparameters(&self) -> Vec<(&'static str, f64)>;
 
-    /// Appends [`Optimizer::hyperparameters`] to a list: what a step asks for, so that one that has a list already need not take memory
-    /// for another.
+    /// Appends [`Optimizer::hyperparameters`] to a list: what a step asks for, so that one that has a list already need
+    /// not take memory for another.
     fn read_hyperparameters(&self, values: &mut Vec<(&'static str, f64)>) {
         values.extend(self.hyperparameters());
     }
 
-    /// Declares states with [`Scope::state_of`] (named after the optimizer: `adam.m.fc1.weight`) and writes them and the
-    /// parameters with [`Scope::write_state`].
+    /// Declares states with [`Scope::state_of`] (named after the optimizer: `adam.m.fc1.weight`) and writes them and
+    /// the parameters with [`Scope::write_state`].
     fn update(&self, scope: &Scope, parameters: &[Parameter]);
 
     /// What listings call it.

@@ -7,14 +7,15 @@ use crate::settings::Range;
 use crate::tensor::Tensor;
 
 optimizer! {
-    /// Momentum whose matrices are made orthogonal: PyTorch's `optim.Muon`. Jordan et al., "Muon: An optimizer for hidden layers
-    /// in neural networks", 2024.
+    /// Momentum whose matrices are made orthogonal: PyTorch's `optim.Muon`. Jordan et al., "Muon: An optimizer for
+    /// hidden layers in neural networks", 2024.
     ///
-    /// m += (1 − `momentum`)(g − m); with Nesterov's momentum the direction is g + `momentum`·(m − g), else m. It is divided by its
-    /// norm and goes through `steps` iterations X ← aX + (bA + cA²)X with A = XXᵀ, all in f32; then w ← (1 − lr·`weight_decay`)·w −
-    /// lr·√max(1, rows/columns)·X. Filters are matrices with a row for each output. Parameters with fewer than two axes, which
-    /// have no directions to make orthogonal, go by AdamW with betas 0.9 and 0.999 and `others` times the learning rate; so should
-    /// embeddings and last layers, as groups of their own. States: `muon.m.<name>`, and `muon.step` and `muon.v.<name>` for those.
+    /// m += (1 − `momentum`)(g − m); with Nesterov's momentum the direction is g + `momentum`·(m − g), else m. It is
+    /// divided by its norm and goes through `steps` iterations X ← aX + (bA + cA²)X with A = XXᵀ, all in f32; then w ←
+    /// (1 − lr·`weight_decay`)·w − lr·√max(1, rows/columns)·X. Filters are matrices with a row for each output.
+    /// Parameters with fewer than two axes, which have no directions to make orthogonal, go by AdamW with betas 0.9 and
+    /// 0.999 and `others` times the learning rate; so should embeddings and last layers, as groups of their own.
+    /// States: `muon.m.<name>`, and `muon.step` and `muon.v.<name>` for those.
     Muon = "muon", "momentum with matrices made orthogonal"
         like "optim.Muon"
         but "computes in f32, not bf16; parameters that are no matrices go by AdamW; filters are matrices", lr: 1e-3;

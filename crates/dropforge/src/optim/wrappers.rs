@@ -64,8 +64,8 @@ fn beside(scope: &Scope, kind: &str, parameter: &Parameter) -> Tensor {
     scope.state_of(&name, StateKind::Optimizer, parameter.value.ty().clone(), Init::constant(0.0))
 }
 
-/// Lookahead: after every `every` updates of the inner optimizer, slow weights move a share of the way to the fast ones, which
-/// start again from there. Zhang et al., arXiv:1907.08610.
+/// Lookahead: after every `every` updates of the inner optimizer, slow weights move a share of the way to the fast
+/// ones, which start again from there. Zhang et al., arXiv:1907.08610.
 ///
 /// States: `lookahead.step`, `lookahead.phase`, `lookahead.slow.<name>`, and those of the inner one.
 #[derive(Clone)]
@@ -133,8 +133,8 @@ impl Optimizer for Lookahead {
     around!();
 }
 
-/// Normally distributed noise in the gradients, of variance `variance`/(1 + t)^`decay` at update t from 0. Neelakantan et al.,
-/// arXiv:1511.06807.
+/// Normally distributed noise in the gradients, of variance `variance`/(1 + t)^`decay` at update t from 0. Neelakantan
+/// et al., arXiv:1511.06807.
 ///
 /// State: `gradient_noise.step`, and those of the inner optimizer.
 #[derive(Clone)]
@@ -194,11 +194,12 @@ impl Optimizer for GradientNoise {
     around!();
 }
 
-/// Averages of the weights beside training: a running mean w̄ += (1 − `decay`)(w − w̄) after each update (EMA; PyTorch's
-/// `AveragedModel` with `get_ema_multi_avg_fn`), or without a decay the plain mean of all weights from update `start` on, one in
-/// `every` (SWA; Izmailov et al., arXiv:1803.05407). Training itself is not changed:
-/// a [`Trainer`](crate::train::Trainer) measures and predicts by the averages, and what it saves as the network are they, so that every
-/// run is used with them; with a step of your own, [`Step::use_averages`](crate::step::Step::use_averages) puts them into the network.
+/// Averages of the weights beside training: a running mean w̄ += (1 − `decay`)(w − w̄) after each update (EMA;
+/// PyTorch's `AveragedModel` with `get_ema_multi_avg_fn`), or without a decay the plain mean of all weights from update
+/// `start` on, one in `every` (SWA; Izmailov et al., arXiv:1803.05407). Training itself is not changed: a
+/// [`Trainer`](crate::train::Trainer) measures and predicts by the averages, and what it saves as the network are they,
+/// so that every run is used with them; with a step of your own,
+/// [`Step::use_averages`](crate::step::Step::use_averages) puts them into the network.
 ///
 /// States: `averaged.step`, `averaged.phase`, `averaged.count`, `averaged.w.<name>`, and those of the inner optimizer.
 #[derive(Clone)]

@@ -118,9 +118,10 @@ impl SettingType for AugmentOn {
 /// The word for what is usual for images of a shape.
 const STANDARD: &str = "standard";
 
-/// The changes that these names stand for, in order, with their defaults. `standard` is what is usual for samples of this
-/// shape: photographs (3 channels) are mirrored and moved by an eighth of their height, as is usual for CIFAR-10; grey images,
-/// such as digits, which mirrored would be others, are moved by a fourteenth and turned by up to 10 degrees.
+/// The changes that these names stand for, in order, with their defaults. `standard` is what is usual for samples of
+/// this shape: photographs (3 channels) are mirrored and moved by an eighth of their height, as is usual for CIFAR-10;
+/// grey images, such as digits, which mirrored would be others, are moved by a fourteenth and turned by up to 10
+/// degrees.
 ///
 /// # Errors
 /// There is no such name, or `standard` is asked for samples that are no images.
@@ -150,11 +151,12 @@ fn moved(padding: usize) -> Result<Part<dyn Augmentation>> {
 }
 
 impl RunConfig {
-    /// These samples as they are read to be trained on: with the random changes of the configuration that the host makes, which
-    /// come from seed, epoch and sample. What is measured is not changed.
+    /// These samples as they are read to be trained on: with the random changes of the configuration that the host
+    /// makes, which come from seed, epoch and sample. What is measured is not changed.
     ///
     /// # Errors
-    /// There are changes, those of the step included, but the samples are no images; or they are to be mixed, and no floats.
+    /// There are changes, those of the step included, but the samples are no images; or they are to be mixed, and no
+    /// floats.
     pub fn augmented(&self, train: &Arc<dyn Source>) -> Result<Arc<dyn Source>> {
         let mut changes: Vec<Box<dyn Transform>> = Vec::new();
         for (_, change) in self.changes()? {

@@ -21,7 +21,8 @@ use dropforge_ir::{Array, ValueType};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
-/// What stands before the name of a parameter whose average is in the network, where training goes on from the parameter itself.
+/// What stands before the name of a parameter whose average is in the network, where training goes on from the
+/// parameter itself.
 const TRAINED: &str = "trained.";
 
 /// No weight is larger: its square would be no number, nor what it is multiplied with.
@@ -142,7 +143,8 @@ pub(super) fn save_best(run: &RunDir, snapshot: &Snapshot<'_>) -> Result<()> {
     disk::replace_file(&path, &mut |out| write_states(out, &tensors, &about))
 }
 
-/// What the network is used with, by name: its states, with averages of parameters in place of these where there are any.
+/// What the network is used with, by name: its states, with averages of parameters in place of these where there are
+/// any.
 fn network_of(states: &States) -> Result<Vec<(String, &DeviceState)>> {
     let averages: BTreeMap<String, &DeviceState> =
         states.averages()?.into_iter().map(|(average, parameter)| (parameter, average)).collect();

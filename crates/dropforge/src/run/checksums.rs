@@ -1,6 +1,7 @@
-//! Checksums of the texts of a checkpoint, so that a byte that a disk has changed is noticed when the run is opened. They stand at the
-//! start of the state of the host, which has one itself ([`position`](super::position)). Files of tensors hold their own
-//! ([`safetensors`](super::safetensors)). The table of the epochs follows from the state, and people open its copy in other programs.
+//! Checksums of the texts of a checkpoint, so that a byte that a disk has changed is noticed when the run is opened.
+//! They stand at the start of the state of the host, which has one itself ([`position`](super::position)). Files of
+//! tensors hold their own ([`safetensors`](super::safetensors)). The table of the epochs follows from the state, and
+//! people open its copy in other programs.
 
 use super::disk;
 use super::run_dir::{CHOICES, EVALUATE, MANIFEST, PREDICT, STATE};
@@ -42,7 +43,8 @@ impl Sums {
     }
 }
 
-/// Refuses a checkpoint of which a text has another checksum than the one that is noted; those of earlier versions have none.
+/// Refuses a checkpoint of which a text has another checksum than the one that is noted; those of earlier versions have
+/// none.
 pub(super) fn check(checkpoint: &Path) -> Result<()> {
     let Some(state) = disk::read_text_if_any(&checkpoint.join(STATE), MOST_STATE)? else { return Ok(()) };
     for line in state.lines().take_while(|line| line.starts_with('#')) {

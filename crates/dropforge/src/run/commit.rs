@@ -23,8 +23,8 @@ impl fmt::Display for Commit {
     }
 }
 
-/// The commit of the folder that this process was in when it asked first; `None` where that is no repository, or there is no
-/// `git`.
+/// The commit of the folder that this process was in when it asked first; `None` where that is no repository, or there
+/// is no `git`.
 pub fn commit() -> Option<&'static Commit> {
     static COMMIT: OnceLock<Option<Commit>> = OnceLock::new();
     let found = COMMIT.get_or_init(|| of(&std::env::current_dir().ok()?));

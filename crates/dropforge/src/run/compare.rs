@@ -7,8 +7,8 @@ use crate::step::Precision;
 use crate::{Error, Result};
 use std::path::Path;
 
-/// What differs between what trained a run and what would go on with it now, and may change bits: the library, the device
-/// with its threads, the system. One line each; nothing for runs of the first version, which do not say.
+/// What differs between what trained a run and what would go on with it now, and may change bits: the library, the
+/// device with its threads, the system. One line each; nothing for runs of the first version, which do not say.
 ///
 /// # Errors
 /// There is no such run, or it is damaged.

@@ -65,7 +65,8 @@ pub struct RunConfig {
     pub clip_norm: Option<f64>,
     /// Limit of each number of the gradients, if there is one.
     pub clip_value: Option<f64>,
-    /// The part of the old average that is kept after each update, if the network is to have the running mean of its weights.
+    /// The part of the old average that is kept after each update, if the network is to have the running mean of its
+    /// weights.
     pub ema: Option<f64>,
     /// Epochs after which the plain mean of the weights begins, if the network is to have that.
     pub swa_start: Option<f64>,
@@ -79,7 +80,8 @@ pub struct RunConfig {
     pub threads: Option<usize>,
     /// Seconds between two checkpoints in the middle of an epoch.
     pub save_every: f64,
-    /// Data to train on, as on the command line: `digits`, `mnist:DIR`... In a file also a table with `type` and settings.
+    /// Data to train on, as on the command line: `digits`, `mnist:DIR`... In a file also a table with `type` and
+    /// settings.
     pub data: String,
     /// Height and width that the images of a folder are brought to; 64 if `None`.
     pub size: Option<usize>,
@@ -252,7 +254,8 @@ impl RunConfig {
         Ok(config)
     }
 
-    /// The optimizer, inside of the means of weights that `ema` or `swa_start` asks for; `batches` of an epoch, where they are known.
+    /// The optimizer, inside of the means of weights that `ema` or `swa_start` asks for; `batches` of an epoch, where
+    /// they are known.
     ///
     /// # Errors
     /// `swa_start` is given, and nobody knows how many batches an epoch has.
@@ -307,7 +310,8 @@ impl RunConfig {
         Ok(())
     }
 
-    /// Leaves those samples that `limit_train` and `overfit_batches` name, and reads them as `skip_corrupt` and `cache` say.
+    /// Leaves those samples that `limit_train` and `overfit_batches` name, and reads them as `skip_corrupt` and `cache`
+    /// say.
     ///
     /// # Errors
     /// The part is more than 1, or the data are a stream, of which nobody knows how many samples there are.
@@ -483,8 +487,8 @@ pub(super) fn check_settings(old: &Table, new: &Table) -> Result<()> {
     Ok(())
 }
 
-/// Settings without those that only one of two trainings says and that are no default either: what a program's own function
-/// does, and what earlier versions did not keep. Layers say all settings that this version has.
+/// Settings without those that only one of two trainings says and that are no default either: what a program's own
+/// function does, and what earlier versions did not keep. Layers say all settings that this version has.
 fn comparable(table: &Table, other: &Table) -> Table {
     const BOTH: [&str; 3] = ["model", "metrics", "shuffle"];
     let mut table = table.clone();
@@ -497,7 +501,8 @@ fn comparable(table: &Table, other: &Table) -> Table {
     table
 }
 
-/// Whether the setting at this path of a configuration may change from one start to the next: itself, or what it is a part of.
+/// Whether the setting at this path of a configuration may change from one start to the next: itself, or what it is a
+/// part of.
 fn may_change(path: &str, table: &Table) -> bool {
     changes(&RunConfig::declaration(), &path.split('.').collect::<Vec<_>>(), table)
 }

@@ -12,7 +12,8 @@ use crate::{Error, ErrorKind, Result};
 use dropforge_ir::text::Template;
 use std::path::Path;
 
-/// What went wrong while a checkpoint was read, with what to do if that is because one of its files is damaged or missing.
+/// What went wrong while a checkpoint was read, with what to do if that is because one of its files is damaged or
+/// missing.
 pub(super) fn advised(run: &Path, checkpoint: &Path, error: Error) -> Error {
     match whole(checkpoint) {
         // A program that is cut short may only be found out when it is made for a batch.

@@ -12,8 +12,9 @@ use std::sync::Arc;
 
 /// A data set of the registry with its settings.
 ///
-/// As a word it is its name, the first of its settings behind a colon, and others that are not as usual behind a question
-/// mark: `digits:600`, `mnist`, `folder:DIR`, `text:FILE?length=64&tokens=bytes`. As a table it has `type` and settings.
+/// As a word it is its name, the first of its settings behind a colon, and others that are not as usual behind a
+/// question mark: `digits:600`, `mnist`, `folder:DIR`, `text:FILE?length=64&tokens=bytes`. As a table it has `type` and
+/// settings.
 #[derive(Clone)]
 pub struct DataSpec {
     set: Arc<dyn DataSet>,

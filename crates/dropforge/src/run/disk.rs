@@ -151,8 +151,8 @@ pub(super) fn remove_folder(path: &Path, files: &[&str]) -> Result<()> {
     remove_files(&doomed, files)
 }
 
-/// Removes what a process that was killed while it wrote or removed `name` has left in a folder. `files` are those that the
-/// thing has if it is a folder.
+/// Removes what a process that was killed while it wrote or removed `name` has left in a folder. `files` are those that
+/// the thing has if it is a folder.
 pub(super) fn remove_unfinished(folder: &Path, name: &str, files: Option<&[&str]>) -> Result<()> {
     let path = folder.join(name);
     for left in [UNFINISHED, DOOMED].map(|mark| marked(mark, &path)) {
@@ -231,8 +231,8 @@ pub(super) fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>> {
 /// Bytes that a file which people write has at most.
 pub(super) const MOST_WRITTEN: u64 = 16 << 20;
 
-/// The text of a regular file, as people write them: a model, settings, what a sweep tries. Pipes, devices and what is larger than
-/// 16 MiB are refused.
+/// The text of a regular file, as people write them: a model, settings, what a sweep tries. Pipes, devices and what is
+/// larger than 16 MiB are refused.
 ///
 /// # Errors
 /// The file is missing, no regular file, too large or no text; the message names it.

@@ -25,8 +25,9 @@ pub struct Predicted<'a> {
 }
 
 impl Trained {
-    /// Measures the network on samples like those trained on, so many at a time: by the loss and the metrics of its own training,
-    /// whatever these are, which are in the run as a program. Classes are told by their names: their order may be another one.
+    /// Measures the network on samples like those trained on, so many at a time: by the loss and the metrics of its own
+    /// training, whatever these are, which are in the run as a program. Classes are told by their names: their order
+    /// may be another one.
     ///
     /// A metric of a program's own that is no [quotient](Metric::is_quotient) is left out unless it is
     /// [known](Trained::know).
@@ -49,8 +50,8 @@ impl Trained {
     /// ```
     ///
     /// # Errors
-    /// The samples have another shape or a class that the run does not know, or cannot be read; or the run does not say how it
-    /// is measured, as those of earlier versions that a program of its own trained: see
+    /// The samples have another shape or a class that the run does not know, or cannot be read; or the run does not say
+    /// how it is measured, as those of earlier versions that a program of its own trained: see
     /// [`evaluate_by`](Trained::evaluate_by). A network of an ONNX file is measured by what suits the targets.
     pub fn evaluate(&self, test: &impl IntoSource, batch: usize) -> Result<Evaluation> {
         let source = test.source();
@@ -69,8 +70,8 @@ impl Trained {
         }))
     }
 
-    /// As [`Trained::evaluate`], by this loss and these metrics instead of the run's own, which compare the first output with
-    /// the field `target`.
+    /// As [`Trained::evaluate`], by this loss and these metrics instead of the run's own, which compare the first
+    /// output with the field `target`.
     ///
     /// # Errors
     /// As [`Trained::evaluate`], or prediction and target do not fit the loss or a metric.
@@ -88,8 +89,8 @@ impl Trained {
         Ok(meter.finish())
     }
 
-    /// What the network gives for the samples of a source, so many at a time, with the field `target`: for figures of your own.
-    /// Classes are numbered as the run numbers them.
+    /// What the network gives for the samples of a source, so many at a time, with the field `target`: for figures of
+    /// your own. Classes are numbered as the run numbers them.
     ///
     /// # Errors
     /// As [`Trained::evaluate`], or what `each` returned.
@@ -134,9 +135,9 @@ impl Trained {
         self.measuring().map_or_else(Vec::new, |measuring| measuring.unknown().collect())
     }
 
-    /// Loss and metrics of the run's configuration, to measure it by [`Trained::evaluate_by`]; of a network of an ONNX file those that
-    /// suit the targets: cross-entropy for classes and tokens, by what the network ends in (binary of one output), else the mean squared
-    /// error.
+    /// Loss and metrics of the run's configuration, to measure it by [`Trained::evaluate_by`]; of a network of an ONNX
+    /// file those that suit the targets: cross-entropy for classes and tokens, by what the network ends in (binary of
+    /// one output), else the mean squared error.
     ///
     /// # Errors
     /// The run has no configuration, because a program trained it with parts that have no names.
@@ -234,7 +235,8 @@ impl Trained {
         )))
     }
 
-    /// Where an ONNX file has said nothing of classes: those of the data are taken in their order, if there are as many.
+    /// Where an ONNX file has said nothing of classes: those of the data are taken in their order, if there are as
+    /// many.
     fn unnamed_classes(&self, given: usize, name: &str) -> Result<Option<Vec<i32>>> {
         let numbers = self.output_types().next().and_then(|(_, ty)| ty.shape.get(1).copied()).unwrap_or(1);
         match (given, self.classes().is_empty()) {

@@ -160,7 +160,8 @@ enum Source {
     Layers { net: Arc<dyn Layer>, sample: ValueType },
 }
 
-/// The outputs of a network over its weights. Threads share the weights; each call has a program to itself while it runs.
+/// The outputs of a network over its weights. Threads share the weights; each call has a program to itself while it
+/// runs.
 pub(super) struct Forward {
     source: Source,
     weights: Arc<Weights>,

@@ -57,7 +57,8 @@ fn folder(name: &str) -> PathBuf {
 enum Way {
     /// Epoch after epoch, with a checkpoint asked for after each.
     Epochs,
-    /// As the tool does: with validation, in the middle of epochs too, the best weights, the split of the files, and the last two checkpoints.
+    /// As the tool does: with validation, in the middle of epochs too, the best weights, the split of the files, and
+    /// the last two checkpoints.
     Fit,
 }
 
@@ -217,8 +218,8 @@ fn copy(from: &Path, name: &str) -> PathBuf {
     to
 }
 
-/// Whatever call of a removal fails, or is the last: what is left is known as a run and can be removed, and nothing else is
-/// touched. A process that ends leaves what one leaves whose calls all fail.
+/// Whatever call of a removal fails, or is the last: what is left is known as a run and can be removed, and nothing
+/// else is touched. A process that ends leaves what one leaves whose calls all fail.
 #[test]
 fn a_removal_that_fails_can_be_made_again() {
     let _turn = turn();

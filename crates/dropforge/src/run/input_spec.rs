@@ -21,8 +21,8 @@ pub struct InputSpec {
     /// Whether images are handwritten digits, light on dark and centred, which photographs have to be made first.
     #[serde(default)]
     pub digits: bool,
-    /// The samples as the data describe them, where the above does not say all: the columns of a table, the vocabulary of
-    /// a text.
+    /// The samples as the data describe them, where the above does not say all: the columns of a table, the vocabulary
+    /// of a text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<dropforge_data::Description>,
 }
@@ -84,8 +84,8 @@ impl InputSpec {
         }
     }
 
-    /// How many numbers a model gives for such data: a score per class or token, or the values of the target; 0 where the data
-    /// do not say.
+    /// How many numbers a model gives for such data: a score per class or token, or the values of the target; 0 where
+    /// the data do not say.
     pub fn outputs(&self) -> usize {
         let numbers = self.description.as_ref().and_then(|description| description.target());
         match (self.vocabulary(), numbers) {

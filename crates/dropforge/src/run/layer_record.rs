@@ -27,7 +27,8 @@ pub struct LayerRecord {
     pub name: String,
     /// The weights after the step.
     pub weights: Spread,
-    /// The gradients of the batch, before they were clipped; `None` where they are not kept, or the parameter is frozen.
+    /// The gradients of the batch, before they were clipped; `None` where they are not kept, or the parameter is
+    /// frozen.
     pub gradients: Option<Spread>,
     /// Norm of what the step changed; `None` if the weights before are not known.
     pub update_norm: Option<f64>,
@@ -76,9 +77,10 @@ pub struct RecordLayers {
     before: Option<(u64, BTreeMap<String, Vec<f32>>)>,
 }
 
-/// Writes norms and histograms of all parameters and, where [they are kept](crate::train::TrainerBuilder::keep_gradients), of
-/// their gradients into the run that is saved to, which [`layer_records`] reads and reports show: at the last step of each epoch, or after every
-/// so many steps. Recording copies the weights to the host.
+/// Writes norms and histograms of all parameters and, where [they are
+/// kept](crate::train::TrainerBuilder::keep_gradients), of their gradients into the run that is saved to, which
+/// [`layer_records`] reads and reports show: at the last step of each epoch, or after every so many steps. Recording
+/// copies the weights to the host.
 ///
 /// ```
 /// use dropforge::prelude::*;
@@ -215,8 +217,8 @@ fn parse(line: &str) -> Result<LayerRecord> {
     serde_json::from_str(line).map_err(|error| Error::of(ErrorKind::File, error.to_string()))
 }
 
-/// What [`record_layers`] has written into a run, in order; nothing where it was not asked for. A last line that a process had
-/// no time to write is left out.
+/// What [`record_layers`] has written into a run, in order; nothing where it was not asked for. A last line that a
+/// process had no time to write is left out.
 ///
 /// # Errors
 /// The file cannot be read, or a line of it is none that was written there.

@@ -3,7 +3,8 @@
 use crate::settings::{TYPE, Table, Value};
 use crate::{Error, Result};
 
-/// Format 1 as format 2: names of optimizers and schedules stood under `name`, and one such as `lenet` under the model's.
+/// Format 1 as format 2: names of optimizers and schedules stood under `name`, and one such as `lenet` under the
+/// model's.
 pub(super) fn converted(mut table: Table) -> Result<Table> {
     for key in ["optimizer", "schedule"] {
         if let Some(Value::Table(part)) = table.get_mut(key)

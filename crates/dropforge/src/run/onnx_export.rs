@@ -15,9 +15,9 @@ use std::path::Path;
 
 /// How a network is written as an ONNX file.
 ///
-/// The network is that of predictions, for any batch size; initialisers have the names of the parameters. The metadata of the
-/// file say what inputs and outputs mean: `classes`, `mean` and `std`, each a JSON list, and `yes`, where each output says how
-/// probable a yes is, by its sigmoid (`logit`) or as it is (`probability`).
+/// The network is that of predictions, for any batch size; initialisers have the names of the parameters. The metadata
+/// of the file say what inputs and outputs mean: `classes`, `mean` and `std`, each a JSON list, and `yes`, where each
+/// output says how probable a yes is, by its sigmoid (`logit`) or as it is (`probability`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct OnnxOptions {
     opset: i64,
@@ -121,9 +121,9 @@ impl Trained {
     /// ```
     ///
     /// # Errors
-    /// The run was opened with layers whose program depends on the batch size otherwise than by multiples, an operation has no
-    /// counterpart among ONNX's operators (random numbers), the model exceeds 2 GiB, or the file cannot be written: see
-    /// [`file::write`].
+    /// The run was opened with layers whose program depends on the batch size otherwise than by multiples, an operation
+    /// has no counterpart among ONNX's operators (random numbers), the model exceeds 2 GiB, or the file cannot be
+    /// written: see [`file::write`].
     pub fn save_onnx(&self, file: impl AsRef<Path>, options: &OnnxOptions) -> Result<()> {
         let path = file.as_ref();
         let bytes = self.forward().onnx(&options.of(Some(self.inputs()), self.yes()));

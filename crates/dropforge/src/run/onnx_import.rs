@@ -46,8 +46,8 @@ impl OnnxImport {
         self
     }
 
-    /// The extent of an axis that the file names, such as a length of sequences. Default: 1. The first axis is the batch, which
-    /// stays open.
+    /// The extent of an axis that the file names, such as a length of sequences. Default: 1. The first axis is the
+    /// batch, which stays open.
     #[must_use]
     pub fn extent(mut self, name: impl Into<String>, extent: usize) -> OnnxImport {
         self.extents.insert(name.into(), extent);
@@ -81,8 +81,8 @@ struct Parts {
 impl Trained {
     /// Opens the network of an ONNX file, as it is, without a run.
     ///
-    /// The file has one input, whose first axis is the batch. All operators that `docs/onnx.md` lists are known; weights in other
-    /// files are read from beside it. Doubles are computed as floats, and integers in 32 bits.
+    /// The file has one input, whose first axis is the batch. All operators that `docs/onnx.md` lists are known;
+    /// weights in other files are read from beside it. Doubles are computed as floats, and integers in 32 bits.
     ///
     /// # Errors
     /// The file is no model, uses operators that are not known (all are named), or works for one batch size only.
@@ -103,7 +103,8 @@ impl Trained {
     }
 }
 
-/// Makes a run of the network of an ONNX file, which the command line and [`Trained::open`] then take as they take any other.
+/// Makes a run of the network of an ONNX file, which the command line and [`Trained::open`] then take as they take any
+/// other.
 ///
 /// # Errors
 /// As [`Trained::open_onnx`], or the folder holds something already.
@@ -149,7 +150,8 @@ fn read(path: &Path, options: &OnnxImport) -> Result<Parts> {
             names.join(", ")
         )));
     };
-    // What the graph does with raw inputs first is done as in every run instead, so that this one takes what others take.
+    // What the graph does with raw inputs first is done as in every run instead, so that this one takes what others
+    // take.
     let metadata =
         |key: &str| model.metadata().iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
     let unprepared = options.normalisation.is_none()

@@ -1,5 +1,5 @@
-//! A run as one file: its weights as safetensors, which other programs read, and beside them as texts what is needed to use
-//! them: the programs, what inputs look like, and what outputs mean.
+//! A run as one file: its weights as safetensors, which other programs read, and beside them as texts what is needed to
+//! use them: the programs, what inputs look like, and what outputs mean.
 
 use super::checksums;
 use super::disk;
@@ -58,12 +58,13 @@ fn template(name: &str, text: &str) -> Result<Template> {
     Template::parse(text).map_err(|error| Error::from(error).context(name))
 }
 
-/// Makes one file of the newest checkpoint of a run: [`Trained::open`](super::Trained::open) takes it, and the commands `predict`
-/// and `eval` do. It is a safetensors file, whose weights other programs read.
+/// Makes one file of the newest checkpoint of a run: [`Trained::open`](super::Trained::open) takes it, and the commands
+/// `predict` and `eval` do. It is a safetensors file, whose weights other programs read.
 ///
 /// # Errors
-/// The folder is no run or has no checkpoint, a file of it is damaged, so that what is packed could not be opened, its network works
-/// with some batch sizes only, or the file cannot be written: see [`file::write`]. A file that was there is then as before.
+/// The folder is no run or has no checkpoint, a file of it is damaged, so that what is packed could not be opened, its
+/// network works with some batch sizes only, or the file cannot be written: see [`file::write`]. A file that was there
+/// is then as before.
 pub fn pack(run: impl AsRef<Path>, file: impl AsRef<Path>) -> Result<()> {
     let (run, path) = (run.as_ref(), file.as_ref());
     let none = || no_checkpoint(run);

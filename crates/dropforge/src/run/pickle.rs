@@ -1,8 +1,8 @@
 //! Weights that PyTorch has saved: a zip archive of tensors' elements and a pickle that says which tensors they are.
 //!
-//! A pickle is a program that may call anything. This reader builds numbers, texts, lists, dictionaries and tensors, and
-//! refuses everything else: nothing of the file is run. Source of the format: CPython's `Lib/pickletools.py` and PyTorch's
-//! `torch/serialization.py`.
+//! A pickle is a program that may call anything. This reader builds numbers, texts, lists, dictionaries and tensors,
+//! and refuses everything else: nothing of the file is run. Source of the format: CPython's `Lib/pickletools.py` and
+//! PyTorch's `torch/serialization.py`.
 
 use crate::tensor::npy;
 use crate::{Error, Result};

@@ -2,8 +2,8 @@
 
 use super::InputSpec;
 
-/// A picture as a PNG file: channels (1 or 3), height and width, and its brightness from 0 to 1, channel by channel; `None` for one
-/// that cannot be written.
+/// A picture as a PNG file: channels (1 or 3), height and width, and its brightness from 0 to 1, channel by channel;
+/// `None` for one that cannot be written.
 pub fn png(size: [usize; 3], pixels: &[f32]) -> Option<Vec<u8>> {
     let [channels, height, width] = size;
     let plane = height * width;

@@ -19,10 +19,10 @@ pub struct Post {
     worker: Option<Worker>,
 }
 
-/// Posts a JSON object to an address (`http://..`) when training starts, after each epoch, when it fails and when it ends:
-/// `event`, `epoch`, `step`, and the figures of the epoch by their names. That training starts must arrive, so that a wrong
-/// address is noticed at once; what comes later is sent beside the training, and lost where nobody listens any more. There is no
-/// `https`: this library brings no TLS.
+/// Posts a JSON object to an address (`http://..`) when training starts, after each epoch, when it fails and when it
+/// ends: `event`, `epoch`, `step`, and the figures of the epoch by their names. That training starts must arrive, so
+/// that a wrong address is noticed at once; what comes later is sent beside the training, and lost where nobody listens
+/// any more. There is no `https`: this library brings no TLS.
 ///
 /// ```no_run
 /// use dropforge::prelude::*;

@@ -7,11 +7,12 @@ use std::io::Write;
 /// How a table of predictions is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableFormat {
-    /// Comma-separated, with a line of names: `sample,class,probability` and a column for each class; `sample,y0,y1…` where
-    /// there are no classes, or `sample` and the name of the [target](PredictionTable::target). Quotes as in RFC 4180.
+    /// Comma-separated, with a line of names: `sample,class,probability` and a column for each class; `sample,y0,y1…`
+    /// where there are no classes, or `sample` and the name of the [target](PredictionTable::target). Quotes as in RFC
+    /// 4180.
     Csv,
-    /// A JSON object per line, with the keys `sample`, `class`, `probability` and `probabilities`; `sample` and `values` where
-    /// there are no classes.
+    /// A JSON object per line, with the keys `sample`, `class`, `probability` and `probabilities`; `sample` and
+    /// `values` where there are no classes.
     JsonLines,
 }
 
@@ -41,8 +42,8 @@ impl<'a> PredictionTable<'a> {
         PredictionTable { out, format, classes, target: None, begun: false }
     }
 
-    /// What the number that is predicted is called, where there are no classes and one number for each sample: the head of its
-    /// column, and in JSON lines its key beside `values`.
+    /// What the number that is predicted is called, where there are no classes and one number for each sample: the head
+    /// of its column, and in JSON lines its key beside `values`.
     #[must_use]
     pub fn target(mut self, name: Option<&'a str>) -> PredictionTable<'a> {
         self.target = name;

@@ -63,8 +63,8 @@ pub(super) fn take_unnamed(table: &mut Table) -> Vec<String> {
     lines.iter().filter_map(Value::as_str).map(String::from).collect()
 }
 
-/// What the configuration of a run has no name for, a line each: layers, losses and data of a program's own. Nothing where the
-/// run can be built again from its configuration.
+/// What the configuration of a run has no name for, a line each: layers, losses and data of a program's own. Nothing
+/// where the run can be built again from its configuration.
 ///
 /// # Errors
 /// There is no such run, or the file is no TOML.

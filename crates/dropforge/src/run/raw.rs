@@ -7,8 +7,8 @@ use dropforge_ir::{Array, DType, Data, Shape, ValueType};
 /// Raw inputs: pixels, numbers or tokens, as they come from a file or a camera, with the batch as first axis or without
 /// one; or only their elements, whose number says how many samples they are.
 ///
-/// Bytes stand for 0 to 1, in steps of 1/255, and such numbers for bytes where a network takes these. Images of bytes may
-/// have their channels last.
+/// Bytes stand for 0 to 1, in steps of 1/255, and such numbers for bytes where a network takes these. Images of bytes
+/// may have their channels last.
 pub trait IntoRaw {
     /// The elements, and their shape if it is known.
     ///
@@ -120,8 +120,8 @@ fn convert(data: Data, wanted: DType, normalize: impl Fn(&mut [f32])) -> Result<
 }
 
 impl InputSpec {
-    /// Takes off the mean of each channel and divides by its deviation, sample after sample: the same arithmetic as while
-    /// training.
+    /// Takes off the mean of each channel and divides by its deviation, sample after sample: the same arithmetic as
+    /// while training.
     fn normalize(&self, values: &mut [f32], channels: usize) {
         let per_sample: usize = self.shape.iter().product();
         let plane = (per_sample / channels).max(1);

@@ -1,5 +1,5 @@
-//! The one list of everything that a name can stand for. An entry is a line here, or for data sets in `data_sets/mod.rs`; what
-//! it is called, what can be set and how it is built is declared where it is implemented.
+//! The one list of everything that a name can stand for. An entry is a line here, or for data sets in
+//! `data_sets/mod.rs`; what it is called, what can be set and how it is built is declared where it is implemented.
 
 use super::Augmentation;
 use super::DataSet;

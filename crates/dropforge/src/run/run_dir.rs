@@ -23,8 +23,8 @@
 //! ```
 //!
 //! A checkpoint is one unit: weights, optimizer and position belong together or are not there. What stands beside the
-//! checkpoints follows from the newest one. A process may end before any file call: whoever opens the run next makes good
-//! what was left undone, and removes what was left half done.
+//! checkpoints follows from the newest one. A process may end before any file call: whoever opens the run next makes
+//! good what was left undone, and removes what was left half done.
 
 use super::damage;
 use super::manifest::Manifest;
@@ -112,8 +112,8 @@ enum Holds {
 }
 
 impl RunDir {
-    /// Makes the folder, with those above it, or takes one that is empty or holds a run. Of a run it makes good what a process
-    /// that was killed has left undone.
+    /// Makes the folder, with those above it, or takes one that is empty or holds a run. Of a run it makes good what a
+    /// process that was killed has left undone.
     ///
     /// # Errors
     /// The folder holds something that no run made, cannot be made or written to, or another process trains in it.
@@ -178,8 +178,8 @@ impl RunDir {
         Ok(())
     }
 
-    /// Refuses, before anything is touched, what [`RunDir::remove`] would not remove: opening a run already makes good what is
-    /// left undone in it.
+    /// Refuses, before anything is touched, what [`RunDir::remove`] would not remove: opening a run already makes good
+    /// what is left undone in it.
     ///
     /// # Errors
     /// The path holds no run, or is a symbolic link: the run it points to belongs to another folder.
@@ -192,11 +192,12 @@ impl RunDir {
         }
     }
 
-    /// Removes what a run has written here, and the folder if nothing else is in it; gives the names of what stays. Symbolic
-    /// links in it that are none of the run's files stay, too.
+    /// Removes what a run has written here, and the folder if nothing else is in it; gives the names of what stays.
+    /// Symbolic links in it that are none of the run's files stay, too.
     ///
     /// # Errors
-    /// The folder is a symbolic link, of which nothing is removed, or something cannot be removed; what could not is still there.
+    /// The folder is a symbolic link, of which nothing is removed, or something cannot be removed; what could not is
+    /// still there.
     pub fn remove(self) -> Result<Vec<String>> {
         refuse_link(&self.path)?;
         for (_, checkpoint) in checkpoints(&self.path)? {
@@ -411,8 +412,8 @@ pub(crate) fn read_config_if_any(run: &Path) -> Result<Option<String>> {
     }
 }
 
-/// Whether what stands beside the newest checkpoint belongs to an older one of another training, which a process that ended has
-/// not removed yet.
+/// Whether what stands beside the newest checkpoint belongs to an older one of another training, which a process that
+/// ended has not removed yet.
 pub(super) fn is_half_replaced(run: &Path) -> Result<bool> {
     let mut all = checkpoints(run)?;
     let newest = all.pop();

@@ -21,8 +21,8 @@ const MOST_HEADER_BYTES: u64 = 16 << 20;
 /// Where texts stand among the tensors.
 const METADATA: &str = "__metadata__";
 
-/// Where the checksums stand among the texts: eight digits for each tensor in the order of the file, and eight for the header itself,
-/// with zeros in their place.
+/// Where the checksums stand among the texts: eight digits for each tensor in the order of the file, and eight for the
+/// header itself, with zeros in their place.
 const SUMS: &str = "dropforge.checksums";
 
 /// Writes tensors, in this order. `elements` is asked for one after another, so that only one has to be on the host.
@@ -36,8 +36,8 @@ pub(crate) fn write(
     write_elements(out, tensors, elements, |_| {})
 }
 
-/// As [`write`], with texts by name, which the format calls metadata, and with checksums, which whoever reads the file looks at. They
-/// are known at the end, and written to their place then.
+/// As [`write`], with texts by name, which the format calls metadata, and with checksums, which whoever reads the file
+/// looks at. They are known at the end, and written to their place then.
 pub(super) fn write_summed(
     out: &mut dyn disk::Seekable,
     texts: &BTreeMap<String, String>,
@@ -159,8 +159,8 @@ fn read_sums(header: &mut [u8], tensors: usize) -> Result<Option<Vec<u32>>> {
 /// Reads all tensors of a file. 64-bit numbers are narrowed to 32 bits, which is what the library computes in.
 ///
 /// # Errors
-/// The file is missing, damaged, truncated, larger than the memory of this machine, or has a tensor of a type that cannot be
-/// read; the message names the file.
+/// The file is missing, damaged, truncated, larger than the memory of this machine, or has a tensor of a type that
+/// cannot be read; the message names the file.
 #[doc(alias = "torch.load")]
 pub fn read_safetensors(path: impl AsRef<Path>) -> Result<BTreeMap<String, Array>> {
     TensorFile::open(path.as_ref())?.read_all()

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 /// How much time passes between two checkpoints in the middle of an epoch, unless told otherwise.
 const EVERY: Duration = Duration::from_secs(30);
-/// After how much time the first one is written, unless none is to be written in the middle of an epoch: whoever stops a training
-/// that has just begun keeps what there is.
+/// After how much time the first one is written, unless none is to be written in the middle of an epoch: whoever stops
+/// a training that has just begun keeps what there is.
 const FIRST: Duration = Duration::from_secs(2);
 
 /// Writes checkpoints to a run.
@@ -54,8 +54,8 @@ impl Callback for Saver {
         Ok(())
     }
 
-    /// What was measured is there at once: in the record of the steps, and after an epoch in the table, too. The checkpoint stays
-    /// as it is, so that who goes on from it measures again.
+    /// What was measured is there at once: in the record of the steps, and after an epoch in the table, too. The
+    /// checkpoint stays as it is, so that who goes on from it measures again.
     fn on_validation_end(&mut self, measured: &Evaluation, control: &mut Control<'_>) -> Result<()> {
         self.steps.validation(measured, control)?;
         if self.programs.is_none() {
@@ -128,7 +128,8 @@ impl Saver {
         Saver { folder, run, every, last, programs: None, over, steps }
     }
 
-    /// Writes what is recorded within epochs, once there is a checkpoint: until then the folder may be another training's.
+    /// Writes what is recorded within epochs, once there is a checkpoint: until then the folder may be another
+    /// training's.
     fn write_steps(&mut self) -> Result<()> {
         if self.programs.is_some() { self.steps.write() } else { Ok(()) }
     }
@@ -142,10 +143,11 @@ impl Saver {
 }
 
 impl Fit<'_> {
-    /// Saves everything to the run in this folder, which is made if need be: after every epoch, every 30 seconds, and at the
-    /// end. [`Trainer::fit`] has an example.
+    /// Saves everything to the run in this folder, which is made if need be: after every epoch, every 30 seconds, and
+    /// at the end. [`Trainer::fit`] has an example.
     ///
-    /// The run may be one that [`Trainer::resume`] has gone on with; another one there is an error before the first step.
+    /// The run may be one that [`Trainer::resume`] has gone on with; another one there is an error before the first
+    /// step.
     #[must_use]
     pub fn save(self, run: impl AsRef<Path>) -> Self {
         self.callback(Saver::new(run.as_ref(), None, EVERY, false))
@@ -159,8 +161,8 @@ impl Fit<'_> {
 }
 
 impl Trainer {
-    /// Adds a checkpoint to the run in this folder, which is made if need be. The run is whole: the tool and [`Trained`] open
-    /// it without this program, whatever its layers are.
+    /// Adds a checkpoint to the run in this folder, which is made if need be. The run is whole: the tool and
+    /// [`Trained`] open it without this program, whatever its layers are.
     ///
     /// [`Trained`]: crate::run::Trained
     ///
@@ -203,8 +205,8 @@ impl Trainer {
         program_config::write(&run, &snapshot)
     }
 
-    /// As [`Trainer::save`], also where another run is: its newest checkpoint is replaced, and its configuration removed. [`Trainer::save`] has an
-    /// example.
+    /// As [`Trainer::save`], also where another run is: its newest checkpoint is replaced, and its configuration
+    /// removed. [`Trainer::save`] has an example.
     ///
     /// # Errors
     /// As [`Trainer::save`].
@@ -219,15 +221,16 @@ impl Trainer {
         program_config::write(&run, &snapshot)
     }
 
-    /// Writes checkpoints to this run while training, whenever so much time has passed since the last one; the first one after two
-    /// seconds at most. With [`Duration::MAX`] it writes none in the middle of an epoch. [`Trainer::save`] has an example.
+    /// Writes checkpoints to this run while training, whenever so much time has passed since the last one; the first
+    /// one after two seconds at most. With [`Duration::MAX`] it writes none in the middle of an epoch.
+    /// [`Trainer::save`] has an example.
     pub fn autosave(&mut self, run: RunDir, every: Duration) {
         let folder = run.path().to_path_buf();
         self.attach(Saver::new(&folder, Some(run), every, false));
     }
 
-    /// Goes on where the last checkpoint of a run was written. Returns whether there was one; if not, nothing changes. On
-    /// the same device it goes by what the device had chosen then, so that the run goes on with the same bits.
+    /// Goes on where the last checkpoint of a run was written. Returns whether there was one; if not, nothing changes.
+    /// On the same device it goes by what the device had chosen then, so that the run goes on with the same bits.
     ///
     /// ```
     /// use dropforge::prelude::*;
@@ -248,9 +251,9 @@ impl Trainer {
     ///
     /// # Errors
     /// There is no such folder, the checkpoint cannot be read, or it is one of another network, optimizer, seed, batch
-    /// size, or of classes with other names or another order; the message says what differs. Settings that decide results differ
-    /// as well: what files have names for is compared. Nothing changes then, unless it is found out late that a file is damaged:
-    /// then groups may have been thawed already.
+    /// size, or of classes with other names or another order; the message says what differs. Settings that decide
+    /// results differ as well: what files have names for is compared. Nothing changes then, unless it is found out late
+    /// that a file is damaged: then groups may have been thawed already.
     pub fn resume(&mut self, run: impl AsRef<Path>) -> Result<bool> {
         let run = run.as_ref();
         if let Some(about) = read_latest(run, Manifest::read)?.flatten() {

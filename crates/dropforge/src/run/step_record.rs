@@ -114,9 +114,9 @@ pub struct StepRecords {
     pub marks: Vec<StepMark>,
 }
 
-/// What a run that was [saved](crate::train::Fit::save) has recorded within its epochs, in the file `steps.jsonl`: losses, rates and speeds
-/// at up to 200 points of an epoch, validations, and what stood out. Nothing where there is no such file, as in runs of earlier
-/// versions. A last line that a process had no time to write is left out.
+/// What a run that was [saved](crate::train::Fit::save) has recorded within its epochs, in the file `steps.jsonl`:
+/// losses, rates and speeds at up to 200 points of an epoch, validations, and what stood out. Nothing where there is no
+/// such file, as in runs of earlier versions. A last line that a process had no time to write is left out.
 ///
 /// ```
 /// use dropforge::prelude::*;

@@ -25,8 +25,8 @@ use dropforge_ir::{Array, ValueType};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A trained network, to predict and to measure: what a run holds is enough, whatever program trained it. Nothing that only
-/// training needs is loaded. Several threads may use it at once; they share the weights.
+/// A trained network, to predict and to measure: what a run holds is enough, whatever program trained it. Nothing that
+/// only training needs is loaded. Several threads may use it at once; they share the weights.
 ///
 /// ```
 /// use dropforge::prelude::*;
@@ -77,8 +77,8 @@ impl Trained {
     /// Loads the newest checkpoint of a run, or a run that [`pack`](crate::run::pack) has made one file of.
     ///
     /// # Errors
-    /// The folder is no run, has no checkpoint yet, its weights do not fit its program, or its network works with some batch
-    /// sizes only: then [`Trained::open_with`] opens it.
+    /// The folder is no run, has no checkpoint yet, its weights do not fit its program, or its network works with some
+    /// batch sizes only: then [`Trained::open_with`] opens it.
     pub fn open(run: impl AsRef<Path>, runtime: &Runtime) -> Result<Trained> {
         let run = run.as_ref();
         if calls::is_file(run) {
@@ -242,8 +242,8 @@ impl Trained {
         &self.inputs.classes
     }
 
-    /// What the network predicts for raw inputs, which are normalised as those that it was trained on. A network of several inputs
-    /// is asked by [`Trained::outputs`].
+    /// What the network predicts for raw inputs, which are normalised as those that it was trained on. A network of
+    /// several inputs is asked by [`Trained::outputs`].
     ///
     /// ```
     /// use dropforge::prelude::*;
@@ -357,8 +357,8 @@ impl Trained {
         self.forward.outputs().iter().map(|(name, ty)| (name.as_str(), ty))
     }
 
-    /// The layers in the order in which values pass them, with what they give for a batch of one; none in runs of earlier
-    /// versions.
+    /// The layers in the order in which values pass them, with what they give for a batch of one; none in runs of
+    /// earlier versions.
     pub fn layers(&self) -> &[SummaryRow] {
         &self.layers
     }
@@ -451,7 +451,8 @@ impl Trained {
         Ok(Classified { class: class.clone(), index, probability })
     }
 
-    /// Whether what the network predicts are probabilities: its last layer is a softmax or a sigmoid, or its loss takes them.
+    /// Whether what the network predicts are probabilities: its last layer is a softmax or a sigmoid, or its loss takes
+    /// them.
     pub fn gives_probabilities(&self) -> bool {
         self.yes.map_or_else(|| self.forward.gives_probabilities(), |yes| yes == Yes::Probability)
     }
@@ -461,10 +462,11 @@ impl Trained {
         self.yes.map(|yes| yes.probability(output))
     }
 
-    /// The probability of each class from what the network predicts, `[samples, classes]`, or one output that tells the second
-    /// of two classes from the first: the softmax or sigmoid of it, unless it is [probabilities](Trained::gives_probabilities)
-    /// already. Where the loss is of yes and no, such as `bce_with_logits`, and there are no such classes, each output is a question
-    /// of its own, and what is given is how probable its yes is.
+    /// The probability of each class from what the network predicts, `[samples, classes]`, or one output that tells the
+    /// second of two classes from the first: the softmax or sigmoid of it, unless it is
+    /// [probabilities](Trained::gives_probabilities) already. Where the loss is of yes and no, such as
+    /// `bce_with_logits`, and there are no such classes, each output is a question of its own, and what is given is how
+    /// probable its yes is.
     ///
     /// # Errors
     /// The network gives no score per class.
@@ -529,8 +531,9 @@ impl Trained {
         Err(Error::data(format!("the outputs are no numbers: {why}")))
     }
 
-    /// What there is to say of each sample, from what the network predicts: the probability of each class; where there are none, how
-    /// probable each yes is, if the loss is of yes and no, else what a regression gives, in the units of the target.
+    /// What there is to say of each sample, from what the network predicts: the probability of each class; where there
+    /// are none, how probable each yes is, if the loss is of yes and no, else what a regression gives, in the units of
+    /// the target.
     ///
     /// # Errors
     /// The network gives no score per class, or numbers that are none.
@@ -550,8 +553,8 @@ impl Trained {
     }
 
     /// The probabilities of all samples of a source, so many at a time: `row` is given the number of each and its
-    /// probabilities, or what a regression gives, in the units of the target; where the loss is of yes and no and there are no classes,
-    /// how probable a yes is.
+    /// probabilities, or what a regression gives, in the units of the target; where the loss is of yes and no and there
+    /// are no classes, how probable a yes is.
     ///
     /// # Errors
     /// As [`Trained::evaluate`], or what `row` returned.
@@ -574,8 +577,8 @@ impl Trained {
         Ok(())
     }
 
-    /// Brings what the network predicts to the units of the target in a table: while training it is standardised. Of other data
-    /// nothing changes.
+    /// Brings what the network predicts to the units of the target in a table: while training it is standardised. Of
+    /// other data nothing changes.
     pub fn restore(&self, predicted: &mut [f32]) {
         let target = self.inputs.description.as_ref().and_then(|about| about.target());
         if let Some(target) = target {
@@ -599,7 +602,8 @@ impl Trained {
         }
     }
 
-    /// Whether the network comes from an ONNX file: then nothing is known of a loss, and perhaps not what its outputs mean.
+    /// Whether the network comes from an ONNX file: then nothing is known of a loss, and perhaps not what its outputs
+    /// mean.
     pub fn is_imported(&self) -> bool {
         self.imported
     }

@@ -65,8 +65,8 @@ impl LoadOptions {
         LoadOptions { strict: true, rules: vec![Rule::Ignore("*num_batches_tracked".into())] }
     }
 
-    /// For [`gpt`](crate::models::gpt) from the weights of GPT-2 as Hugging Face stores them: the prefix `transformer.` is taken
-    /// off if it is there, the weights of its Conv1D layers are turned, masks and the shared head are ignored.
+    /// For [`gpt`](crate::models::gpt) from the weights of GPT-2 as Hugging Face stores them: the prefix `transformer.`
+    /// is taken off if it is there, the weights of its Conv1D layers are turned, masks and the shared head are ignored.
     pub fn gpt2() -> LoadOptions {
         let options = LoadOptions::new().strip_prefix("transformer.");
         let ignored = ["lm_head.weight", "h.*.attn.bias", "h.*.attn.masked_bias"];
@@ -98,8 +98,8 @@ impl LoadOptions {
     }
 
     /// Renames what a pattern fits, in which `*` stands for any characters and `?` for one. Each `*` of the replacement
-    /// becomes what the `*` at the same place of the pattern stood for. Rules apply in order, each to what the one before
-    /// gave.
+    /// becomes what the `*` at the same place of the pattern stood for. Rules apply in order, each to what the one
+    /// before gave.
     #[must_use]
     pub fn rename(mut self, pattern: impl Into<String>, replacement: impl Into<String>) -> LoadOptions {
         self.rules.push(Rule::Rename(pattern.into(), replacement.into()));
@@ -349,14 +349,16 @@ fn widen(array: Array, wanted: DType) -> Option<Array> {
     Array::new(array.shape().clone(), Data::F32(array.to_f32()?))
 }
 
-/// A file of weights: one of safetensors, whose tensors are read when they are asked for, or one that has been read whole.
+/// A file of weights: one of safetensors, whose tensors are read when they are asked for, or one that has been read
+/// whole.
 enum WeightFile {
     Safetensors(TensorFile),
     Whole(BTreeMap<String, Array>),
 }
 
 impl WeightFile {
-    /// A file by what its name ends in: `.pt`, `.pth` and `.bin` are PyTorch's, `.npz` is NumPy's, others are safetensors.
+    /// A file by what its name ends in: `.pt`, `.pth` and `.bin` are PyTorch's, `.npz` is NumPy's, others are
+    /// safetensors.
     fn open(path: &Path) -> Result<WeightFile> {
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
         let arrays = match extension.as_deref() {
@@ -433,8 +435,9 @@ fn shards(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(names.iter().map(|name| path.with_file_name(name)).collect())
 }
 
-/// All tensors of a file of weights, of an index of several, or of a folder with either, such as a run: safetensors, and by the
-/// ends of their names PyTorch's (`.pt`, `.pth`, `.bin`) and NumPy's (`.npz`) files. 64-bit numbers are narrowed to 32 bits.
+/// All tensors of a file of weights, of an index of several, or of a folder with either, such as a run: safetensors,
+/// and by the ends of their names PyTorch's (`.pt`, `.pth`, `.bin`) and NumPy's (`.npz`) files. 64-bit numbers are
+/// narrowed to 32 bits.
 ///
 /// ```
 /// use dropforge::prelude::*;
@@ -482,8 +485,8 @@ fn check_name(path: &Path, formats: &[&str]) -> Result<()> {
 /// replaced as a whole.
 ///
 /// # Errors
-/// The file cannot be written, something else has its name (see [`file::write`]), or the name ends in that of a format which is not
-/// written, such as `.pth`.
+/// The file cannot be written, something else has its name (see [`file::write`]), or the name ends in that of a format
+/// which is not written, such as `.pth`.
 pub fn write_weights(path: impl AsRef<Path>, weights: &BTreeMap<String, Array>) -> Result<()> {
     let path = path.as_ref();
     check_name(path, &["npz"])?;
@@ -508,14 +511,14 @@ fn save(states: &States, path: &Path) -> Result<()> {
 }
 
 impl Network {
-    /// Reads weights from a safetensors file, from the index of several, or from a folder with either, such as a run. A name
-    /// that ends in `.pt`, `.pth` or `.bin` is a file of `torch.save(model.state_dict(), …)`, also within a checkpoint of other
-    /// things; nothing that such a file could call is called. One that ends in `.npz` is NumPy's. Numbers of 16 bits are
-    /// widened.
+    /// Reads weights from a safetensors file, from the index of several, or from a folder with either, such as a run. A
+    /// name that ends in `.pt`, `.pth` or `.bin` is a file of `torch.save(model.state_dict(), …)`, also within a
+    /// checkpoint of other things; nothing that such a file could call is called. One that ends in `.npz` is NumPy's.
+    /// Numbers of 16 bits are widened.
     ///
     /// # Errors
-    /// A file is missing or damaged, or in strict mode something does not fit; the message lists all that does not. Nothing
-    /// changes then.
+    /// A file is missing or damaged, or in strict mode something does not fit; the message lists all that does not.
+    /// Nothing changes then.
     #[doc(alias = "load_state_dict")]
     pub fn load_weights(&mut self, path: impl AsRef<Path>, options: &LoadOptions) -> Result<LoadReport> {
         load(self.states(), path.as_ref(), options)
@@ -532,8 +535,8 @@ impl Network {
 }
 
 impl Trainer {
-    /// As [`Network::load_weights`]: training starts from these weights. The optimizer's states are as before; to go on with a
-    /// run there is [`Trainer::resume`].
+    /// As [`Network::load_weights`]: training starts from these weights. The optimizer's states are as before; to go on
+    /// with a run there is [`Trainer::resume`].
     ///
     /// ```
     /// use dropforge::prelude::*;

@@ -33,8 +33,8 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// The moment in epochs: 2.5 is the middle of the third. Time stands still in an epoch of which nobody knows the length: the
-    /// first one of a stream.
+    /// The moment in epochs: 2.5 is the middle of the third. Time stands still in an epoch of which nobody knows the
+    /// length: the first one of a stream.
     pub fn epochs(&self) -> f64 {
         match self.batches {
             0 => self.epoch as f64,
@@ -44,7 +44,8 @@ impl Moment {
     }
 }
 
-/// Where a rule is asked for its factor. Lengths are in epochs, or in steps for a schedule [by steps](Schedule::by_steps).
+/// Where a rule is asked for its factor. Lengths are in epochs, or in steps for a schedule [by
+/// steps](Schedule::by_steps).
 #[derive(Clone, Copy, Debug)]
 pub struct Position {
     /// How much of the training is done.
@@ -72,12 +73,12 @@ impl Position {
 
 /// A rule by which the learning rate changes. Any `Fn(&Moment) -> f64` is one.
 pub trait Rule: Send + Sync {
-    /// What the learning rate of the optimizer is multiplied with. It depends on the position alone, so that a resumed run
-    /// goes on with the rates of one that was never stopped.
+    /// What the learning rate of the optimizer is multiplied with. It depends on the position alone, so that a resumed
+    /// run goes on with the rates of one that was never stopped.
     fn factor(&self, position: &Position) -> f64;
 
-    /// Whether the rule can say nothing at this position, because nobody said how long the training is going to be. Default
-    /// `false`.
+    /// Whether the rule can say nothing at this position, because nobody said how long the training is going to be.
+    /// Default `false`.
     fn lacks_length(&self, position: &Position) -> bool {
         let _ = position;
         false
@@ -175,8 +176,8 @@ impl Schedule {
         self
     }
 
-    /// How long the training is going to be, in epochs or steps: the length of rules that have none of their own. By default
-    /// it is what [`Fit::epochs`](crate::train::Fit::epochs) says.
+    /// How long the training is going to be, in epochs or steps: the length of rules that have none of their own. By
+    /// default it is what [`Fit::epochs`](crate::train::Fit::epochs) says.
     #[must_use]
     pub fn over(mut self, planned: f64) -> Schedule {
         self.planned = Some(planned);
@@ -186,7 +187,8 @@ impl Schedule {
     /// Refuses lengths and factors that no schedule of a file could have.
     ///
     /// # Errors
-    /// A setting of the rule, the warm-up or the length of the training is out of its range, or NaN; the message names it.
+    /// A setting of the rule, the warm-up or the length of the training is out of its range, or NaN; the message names
+    /// it.
     pub fn validate(&self) -> Result<()> {
         self.rule.validate()?;
         let lengths =

@@ -184,11 +184,12 @@ pub fn setting<T: SettingType>(
 
 /// Declares what a type is called in files and which of its fields are settings.
 ///
-/// Each setting is a field of the type: `field: type, default, range, help;`. The default is `Some(value)`, or `None` for a
-/// setting that must be given. `field as "key"` gives it another name in files. `may change` behind the help says that a
-/// run can go on with another value, `by recipe` that what it is by default follows from other settings. Behind the help of the whole stands what it is called in PyTorch or the paper it comes from
-/// (`like "nn.ReLU"`), with what differs on purpose (`but "no dilation"`), and then, in braces, fields that are no settings with
-/// their values. See [`settings`](crate::settings) for an example.
+/// Each setting is a field of the type: `field: type, default, range, help;`. The default is `Some(value)`, or `None`
+/// for a setting that must be given. `field as "key"` gives it another name in files. `may change` behind the help says
+/// that a run can go on with another value, `by recipe` that what it is by default follows from other settings. Behind
+/// the help of the whole stands what it is called in PyTorch or the paper it comes from (`like "nn.ReLU"`), with what
+/// differs on purpose (`but "no dilation"`), and then, in braces, fields that are no settings with their values. See
+/// [`settings`](crate::settings) for an example.
 #[macro_export]
 macro_rules! described {
     (

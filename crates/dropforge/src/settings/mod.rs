@@ -1,8 +1,8 @@
 //! What a name can stand for in a file or on a command line: settings with types, defaults, ranges and one line of help
 //! each, declared once beside the thing they belong to.
 //!
-//! Everything that reads, writes, checks, lists or documents settings works from these declarations: configuration files,
-//! `--set`, `dropforge list`, the reference page, the comparison on resuming.
+//! Everything that reads, writes, checks, lists or documents settings works from these declarations: configuration
+//! files, `--set`, `dropforge list`, the reference page, the comparison on resuming.
 //!
 //! ```
 //! use dropforge::settings::{Context, Described, Range, Table};

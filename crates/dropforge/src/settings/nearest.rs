@@ -24,7 +24,8 @@ pub fn unknown(what: &str, name: &str, list: &str, known: &[&str]) -> Error {
 /// Letters from which on the start of a name is taken for the whole.
 const LEAST_START: usize = 3;
 
-/// The shortest known name that begins so, else the one that differs least, if it differs in less than half of its letters.
+/// The shortest known name that begins so, else the one that differs least, if it differs in less than half of its
+/// letters.
 fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     if name.chars().count() > SHOWN {
         return None;

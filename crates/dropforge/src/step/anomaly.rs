@@ -56,9 +56,9 @@ impl Step {
         states.iter().map(|state| Ok((state.name().to_string(), state.read()?))).collect()
     }
 
-    /// Repeats a step on the plain interpreter from the states that it began with, and looks for the first operation that made
-    /// something that is not finite of numbers that are. `None` if there is none: then the device rounds differently, or the
-    /// states or the batch were not finite to begin with.
+    /// Repeats a step on the plain interpreter from the states that it began with, and looks for the first operation
+    /// that made something that is not finite of numbers that are. `None` if there is none: then the device rounds
+    /// differently, or the states or the batch were not finite to begin with.
     ///
     /// # Errors
     /// If the batch does not fit, or a state is missing.
@@ -134,7 +134,8 @@ impl Step {
     }
 }
 
-/// Which values of a step its loss, its gradients and the states that training goes on from are made of, by their numbers.
+/// Which values of a step its loss, its gradients and the states that training goes on from are made of, by their
+/// numbers.
 fn training_values(traced: &Traced, own: usize) -> Vec<bool> {
     let program = &traced.program;
     let mut needed = vec![false; program.nodes().iter().flat_map(|node| &node.results).count()];

@@ -15,9 +15,9 @@ pub(crate) use dropforge_data::{INPUT, TARGET};
 
 /// Named tensors of any element type, in order: what a step takes, and while it is traced what its function is given.
 ///
-/// The first axis of each field counts the samples, unless it was added with [`Batch::with_shared`]. Pairs make one with
-/// the fields `input` and `target`. Fields that lie on the device of the step are used there without a trip through the
-/// host; [`Tensor::to`] brings them there.
+/// The first axis of each field counts the samples, unless it was added with [`Batch::with_shared`]. Pairs make one
+/// with the fields `input` and `target`. Fields that lie on the device of the step are used there without a trip
+/// through the host; [`Tensor::to`] brings them there.
 ///
 /// ```
 /// use dropforge::prelude::*;
@@ -116,8 +116,8 @@ impl Batch {
         Ok(self)
     }
 
-    /// The field of this name. One that does not exist is a poisoned tensor: the call that compiles the step says so, with
-    /// the names that there are.
+    /// The field of this name. One that does not exist is a poisoned tensor: the call that compiles the step says so,
+    /// with the names that there are.
     #[track_caller]
     pub fn get(&self, name: &str) -> Tensor {
         if let Some(field) = self.fields.iter().find(|field| field.name == name) {
@@ -290,8 +290,8 @@ impl Fields {
         Batch { fields: self.0.iter().map(port).collect() }
     }
 
-    /// The samples of a batch whose fields at `needed` places are there and fit; where each of them is in the batch goes
-    /// to `found`.
+    /// The samples of a batch whose fields at `needed` places are there and fit; where each of them is in the batch
+    /// goes to `found`.
     pub fn check(&self, batch: &impl Inputs, needed: &[usize], found: &mut Vec<usize>) -> Result<usize> {
         found.clear();
         let mut samples: Option<usize> = None;

@@ -218,8 +218,8 @@ fn trace_metrics(
     Ok(slots)
 }
 
-/// Prediction and target in the units of the raw data; `None` where they are not alike, so that nobody knows what the network
-/// says.
+/// Prediction and target in the units of the raw data; `None` where they are not alike, so that nobody knows what the
+/// network says.
 pub(crate) fn restored(units: &Normalization, prediction: &Tensor, target: &Tensor) -> Option<[Tensor; 2]> {
     if prediction.shape() != target.shape() || !target.dtype().is_float() || target.rank() == 0 {
         return None;
@@ -360,8 +360,8 @@ pub(super) fn captured_buffer(tensor: &Tensor, runtime: &Runtime) -> Result<Buff
 }
 
 impl Compiled {
-    /// Runs it. What its checks find is an error of this run, or, where runs are on the way while the host goes on, of one
-    /// of the next.
+    /// Runs it. What its checks find is an error of this run, or, where runs are on the way while the host goes on, of
+    /// one of the next.
     ///
     /// # Errors
     /// An index was outside of what it picks from, or the device fails.

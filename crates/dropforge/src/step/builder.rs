@@ -85,8 +85,9 @@ impl StepBuilder {
         self
     }
 
-    /// What products, convolutions and attention compute in. With f16 the loss is scaled dynamically, and the training metrics
-    /// have `skipped_steps` (`train_skipped_steps` in the report of an epoch): steps that counted for nothing because a gradient left the range of f16. Default f32.
+    /// What products, convolutions and attention compute in. With f16 the loss is scaled dynamically, and the training
+    /// metrics have `skipped_steps` (`train_skipped_steps` in the report of an epoch): steps that counted for nothing
+    /// because a gradient left the range of f16. Default f32.
     #[must_use]
     pub fn precision(mut self, precision: Precision) -> StepBuilder {
         self.network = self.network.precision(precision);
@@ -100,8 +101,8 @@ impl StepBuilder {
         self
     }
 
-    /// Measures this, beside the loss, in training and evaluation. Default, as long as none is named: accuracy where the
-    /// targets are class indices.
+    /// Measures this, beside the loss, in training and evaluation. Default, as long as none is named: accuracy where
+    /// the targets are class indices.
     #[must_use]
     pub fn metric(mut self, metric: impl Metric + 'static) -> StepBuilder {
         self.network = self.network.metric(metric);
@@ -115,8 +116,8 @@ impl StepBuilder {
         self
     }
 
-    /// Trains some parameters in a way of their own: see [`group`](crate::optim::group). Of several groups the first that fits
-    /// takes a parameter.
+    /// Trains some parameters in a way of their own: see [`group`](crate::optim::group). Of several groups the first
+    /// that fits takes a parameter.
     #[must_use]
     pub fn group(mut self, group: Group) -> StepBuilder {
         self.groups.push(group);
@@ -139,35 +140,35 @@ impl StepBuilder {
         self
     }
 
-    /// Updates the parameters after every so many batches only, with the mean of their gradients: a larger batch than fits
-    /// into memory. Statistics such as those of batch norm, and metrics, follow every batch. What has been gathered at the end
-    /// of an epoch counts for the next. Default 1.
+    /// Updates the parameters after every so many batches only, with the mean of their gradients: a larger batch than
+    /// fits into memory. Statistics such as those of batch norm, and metrics, follow every batch. What has been
+    /// gathered at the end of an epoch counts for the next. Default 1.
     #[must_use]
     pub fn accumulate(mut self, batches: usize) -> StepBuilder {
         self.accumulate = batches;
         self
     }
 
-    /// Has every step leave the gradients of its batch, of those parameters that are trained, for [`Step::gradients`]: to look at
-    /// them. They then take memory of their own, and updates no longer come right behind the products that make them.
+    /// Has every step leave the gradients of its batch, of those parameters that are trained, for [`Step::gradients`]:
+    /// to look at them. They then take memory of their own, and updates no longer come right behind the products that
+    /// make them.
     #[must_use]
     pub fn keep_gradients(mut self) -> StepBuilder {
         self.keep_gradients = true;
         self
     }
 
-    /// Has training steps change their images, after what was asked for before. Batches to train on then have one more field,
-    /// `change`, with the numbers that decide it:
-    /// [`with_numbers`](crate::data::transform::with_numbers) gives them. Changes are made of numbers from 0 to 1: see
-    /// [`StepBuilder::normalized`].
+    /// Has training steps change their images, after what was asked for before. Batches to train on then have one more
+    /// field, `change`, with the numbers that decide it: [`with_numbers`](crate::data::transform::with_numbers) gives
+    /// them. Changes are made of numbers from 0 to 1: see [`StepBuilder::normalized`].
     #[must_use]
     pub fn augment(mut self, change: impl DeviceChange + 'static) -> StepBuilder {
         self.changes.changes.push(Arc::new(change));
         self
     }
 
-    /// Has training steps mix their inputs, and the losses with them; of several ways each batch takes one at random. Comes after
-    /// all changes of single images.
+    /// Has training steps mix their inputs, and the losses with them; of several ways each batch takes one at random.
+    /// Comes after all changes of single images.
     ///
     /// ```
     /// use dropforge::prelude::*;
@@ -186,7 +187,8 @@ impl StepBuilder {
         self
     }
 
-    /// By what the inputs have been normalised, for changes that are made of numbers from 0 to 1. Default: they are such numbers.
+    /// By what the inputs have been normalised, for changes that are made of numbers from 0 to 1. Default: they are
+    /// such numbers.
     #[must_use]
     pub fn normalized(mut self, normalization: Normalization) -> StepBuilder {
         self.changes.normalization = Some(normalization);
@@ -230,9 +232,10 @@ impl StepBuilder {
     /// Compiles the step for batches like this one, of which only types and shapes count.
     ///
     /// # Errors
-    /// The first error of a layer, the loss, a metric or the optimizer with its path and source line: shapes that do not
-    /// fit, a field that does not exist, an operation without gradient rule, a parameter that the loss does not depend on, a
-    /// state that is written but never used, two states of one name; a setting that cannot be; or the device's.
+    /// The first error of a layer, the loss, a metric or the optimizer with its path and source line: shapes that do
+    /// not fit, a field that does not exist, an operation without gradient rule, a parameter that the loss does not
+    /// depend on, a state that is written but never used, two states of one name; a setting that cannot be; or the
+    /// device's.
     pub fn compile_for(self, example: impl Into<Batch>) -> Result<Step> {
         let mut example = example.into();
         if self.changes.take_numbers() {

@@ -7,8 +7,8 @@ use crate::optim::averages;
 use dropforge_ir::{Program, Value};
 use std::collections::HashSet;
 
-/// Every state that a step writes must matter: to an output or another state of the step, or to evaluation. One that does
-/// not is most likely a forgotten use.
+/// Every state that a step writes must matter: to an output or another state of the step, or to evaluation. One that
+/// does not is most likely a forgotten use.
 pub(crate) fn written_states_are_used(train: &Traced, evaluate: &Traced) -> Result<()> {
     let reached = reached(&train.program);
     let read: HashSet<Value> =

@@ -56,12 +56,14 @@ impl Network {
     /// Loss and metrics of one batch: nothing is random, and nothing of the network is written.
     ///
     /// # Errors
-    /// If the batch does not fit, a class is out of range, the network was compiled without a loss, or the device fails.
+    /// If the batch does not fit, a class is out of range, the network was compiled without a loss, or the device
+    /// fails.
     pub fn evaluate(&mut self, batch: impl Into<Batch>) -> Result<Evaluation> {
         self.start_evaluation()?.add(batch)?.finish()
     }
 
-    /// Measures the network on as many batches as are added: the means are over all samples, however the batches are cut.
+    /// Measures the network on as many batches as are added: the means are over all samples, however the batches are
+    /// cut.
     ///
     /// ```
     /// use dropforge::prelude::*;

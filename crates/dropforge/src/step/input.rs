@@ -17,7 +17,8 @@ pub(crate) enum Input<'a> {
 }
 
 impl Input<'_> {
-    /// The elements of a field: where they are if that is the host or the device of `runtime`, else brought to the host.
+    /// The elements of a field: where they are if that is the host or the device of `runtime`, else brought to the
+    /// host.
     pub fn of(field: &Tensor, runtime: &Runtime) -> Result<Input<'static>> {
         if let Source::Data(array) = field.node.source() {
             return Ok(Input::Host(array));

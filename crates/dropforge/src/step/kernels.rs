@@ -19,8 +19,8 @@ pub struct StepKernel {
     pub flops: f64,
     /// Bytes that it reads and writes, each value counted once.
     pub bytes: f64,
-    /// Seconds in one run, as the mean over those that were [timed](Step::start_profile); `None` where none was. 0 for what runs
-    /// inside of another kernel.
+    /// Seconds in one run, as the mean over those that were [timed](Step::start_profile); `None` where none was. 0 for
+    /// what runs inside of another kernel.
     pub seconds: Option<f64>,
 }
 

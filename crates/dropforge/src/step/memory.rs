@@ -19,8 +19,8 @@ pub struct MemoryBlock {
 }
 
 impl Step {
-    /// The intermediate values of the training program for the largest batch so far, by where they lie: what fills the memory,
-    /// and when.
+    /// The intermediate values of the training program for the largest batch so far, by where they lie: what fills the
+    /// memory, and when.
     pub fn memory_blocks(&self) -> Vec<MemoryBlock> {
         self.programs().largest(|executable| blocks(executable.plan())).unwrap_or_default()
     }

@@ -14,8 +14,8 @@ use std::time::Instant;
 /// The sums of a metric over all batches so far, one list for each tensor of its update, and then what it keeps.
 type Sums = Vec<Vec<f64>>;
 
-/// Loss and metrics of predictions that are there already, whatever made them: a compiled step measures inside its own program,
-/// see [`Network::start_evaluation`](super::Network::start_evaluation).
+/// Loss and metrics of predictions that are there already, whatever made them: a compiled step measures inside its own
+/// program, see [`Network::start_evaluation`](super::Network::start_evaluation).
 ///
 /// ```
 /// use dropforge::prelude::*;
@@ -54,8 +54,8 @@ impl Meter {
         }
     }
 
-    /// Says that the predictions are probabilities, from 0 to 1, for metrics that would take them for scores. Default: only what a
-    /// softmax or a sigmoid has made counts as such.
+    /// Says that the predictions are probabilities, from 0 to 1, for metrics that would take them for scores. Default:
+    /// only what a softmax or a sigmoid has made counts as such.
     #[must_use]
     pub fn probabilities(mut self) -> Meter {
         self.probabilities = true;
@@ -69,8 +69,8 @@ impl Meter {
         self
     }
 
-    /// By what predictions and targets were standardised: metrics, though not the loss, are then in the units of the raw targets.
-    /// Default: they were not.
+    /// By what predictions and targets were standardised: metrics, though not the loss, are then in the units of the
+    /// raw targets. Default: they were not.
     #[must_use]
     pub fn units(mut self, units: Normalization) -> Meter {
         self.units = Some(units);

@@ -110,8 +110,8 @@ impl NetworkBuilder {
         NetworkBuilder::of(Arc::new(Supervised { net: Box::new(net), loss: Box::new(loss) }))
     }
 
-    /// Measures this, beside the loss, in evaluation. Default, as long as none is named: accuracy where the targets are class
-    /// indices.
+    /// Measures this, beside the loss, in evaluation. Default, as long as none is named: accuracy where the targets are
+    /// class indices.
     #[must_use]
     pub fn metric(mut self, metric: impl Metric + 'static) -> NetworkBuilder {
         self.metrics.get_or_insert_default().push(Arc::new(metric));
@@ -146,8 +146,8 @@ impl NetworkBuilder {
         self
     }
 
-    /// By what the targets were standardised: metrics, though not the loss, are then in the units of the raw targets, where
-    /// predictions have the shape of the targets. Default: they were not.
+    /// By what the targets were standardised: metrics, though not the loss, are then in the units of the raw targets,
+    /// where predictions have the shape of the targets. Default: they were not.
     #[must_use]
     pub fn units(mut self, units: Normalization) -> NetworkBuilder {
         self.units = Some(units);
@@ -171,8 +171,8 @@ impl NetworkBuilder {
         })
     }
 
-    /// The layers with their output shapes, for a batch of 1, and parameters. Nothing is computed and no memory is taken for
-    /// parameters, however many there are.
+    /// The layers with their output shapes, for a batch of 1, and parameters. Nothing is computed and no memory is
+    /// taken for parameters, however many there are.
     ///
     /// # Errors
     /// The first error of a layer, with its path and source line.
@@ -253,8 +253,8 @@ impl Network {
         NetworkBuilder::new(net).compile(sample)
     }
 
-    /// What the network gives for inputs `[batch, ..]`, as in evaluation: nothing is random. A network of several inputs
-    /// takes a [`Batch`] with the fields that it needs. The result lies on the device until it is read.
+    /// What the network gives for inputs `[batch, ..]`, as in evaluation: nothing is random. A network of several
+    /// inputs takes a [`Batch`] with the fields that it needs. The result lies on the device until it is read.
     ///
     /// # Errors
     /// If the inputs do not fit, the task has no prediction, or the device fails.
@@ -345,7 +345,8 @@ impl Network {
         some(self.fields.check(batch, &self.measured, &mut self.found)?)
     }
 
-    /// Runs a program on a batch that has just been [checked](Network::check); its outputs take the place of what is in `outputs`.
+    /// Runs a program on a batch that has just been [checked](Network::check); its outputs take the place of what is in
+    /// `outputs`.
     pub(super) fn run(
         &self,
         compiled: &mut Compiled,
@@ -443,7 +444,8 @@ impl Network {
         Ok(Evaluation { loss, samples: samples as u64, seconds: 0.0, metrics: values })
     }
 
-    /// The figures that an evaluation is going to have, with numbers that mean nothing: all its sums and all that it keeps are 0.
+    /// The figures that an evaluation is going to have, with numbers that mean nothing: all its sums and all that it
+    /// keeps are 0.
     pub(crate) fn expected_evaluation(&self) -> Evaluation {
         let mut metrics = Figures::default();
         for slot in self.slots.iter().skip(1) {
@@ -537,8 +539,8 @@ impl Network {
         &self.choices
     }
 
-    /// Goes by these choices from the next run on, those of [`Network::choices`] on the same device at another time. Programs
-    /// that were loaded with others are loaded again when they are needed.
+    /// Goes by these choices from the next run on, those of [`Network::choices`] on the same device at another time.
+    /// Programs that were loaded with others are loaded again when they are needed.
     pub fn set_choices(&mut self, choices: &Choices) {
         if self.adopt(choices) {
             self.clear();

@@ -8,8 +8,8 @@ use dropforge_ir::passes::precision::describe;
 use std::fmt;
 use std::str::FromStr;
 
-/// What products, convolutions and attention compute in; everything else computes in f32, and parameters and what optimizers
-/// keep stay f32. See `docs/mixed-precision.md`.
+/// What products, convolutions and attention compute in; everything else computes in f32, and parameters and what
+/// optimizers keep stay f32. See `docs/mixed-precision.md`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// f32.
@@ -17,8 +17,8 @@ pub enum Precision {
     F32,
     /// bf16: 8 bits of precision in the range of f32.
     Bf16,
-    /// f16: 11 bits of precision, numbers from 6e-8 to 65504. The loss is scaled so that gradients stay in that range, and a
-    /// step that leaves it counts for nothing.
+    /// f16: 11 bits of precision, numbers from 6e-8 to 65504. The loss is scaled so that gradients stay in that range,
+    /// and a step that leaves it counts for nothing.
     F16,
     /// The half type in which the device is faster than in f32, or f32 where it is not.
     Auto,

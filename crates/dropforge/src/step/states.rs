@@ -102,8 +102,8 @@ impl States {
         self.find(name)?.write(array)
     }
 
-    /// The averages of parameters that an optimizer inside of [`Averaged`](crate::optim::Averaged) keeps, with the names of these; none
-    /// of those in which nothing counts yet.
+    /// The averages of parameters that an optimizer inside of [`Averaged`](crate::optim::Averaged) keeps, with the
+    /// names of these; none of those in which nothing counts yet.
     pub(crate) fn averages(&self) -> Result<Vec<(&State, String)>> {
         let mut averages = Vec::new();
         for average in crate::optim::averages(self.iter().map(State::name)) {

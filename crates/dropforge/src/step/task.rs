@@ -78,8 +78,8 @@ impl From<(Tensor, Tensor)> for Objective {
 
 /// What a step trains: any function of a scope and a batch that gives a loss, and what else there is to know.
 ///
-/// A network with a loss is a task by itself ([`compile`](super::compile)); everything else is written down as it is: several
-/// inputs, several outputs, auxiliary losses, weights of samples, networks that are used twice.
+/// A network with a loss is a task by itself ([`compile`](super::compile)); everything else is written down as it is:
+/// several inputs, several outputs, auxiliary losses, weights of samples, networks that are used twice.
 ///
 /// ```
 /// use dropforge::prelude::*;
@@ -112,14 +112,14 @@ pub trait Task: Send + Sync {
     /// The objective of a batch. Runs once per compiled program, never per step.
     fn objective(&self, scope: &Scope, batch: &Batch) -> Objective;
 
-    /// The outputs alone, by name, the prediction first: for programs that predict, in which only the fields that they need
-    /// are asked for.
+    /// The outputs alone, by name, the prediction first: for programs that predict, in which only the fields that they
+    /// need are asked for.
     fn outputs(&self, scope: &Scope, batch: &Batch) -> Vec<(Cow<'static, str>, Tensor)> {
         self.objective(scope, batch).outputs
     }
 
-    /// The fields that it cannot be trained without, which are looked for before anything is traced. Default none: what it asks
-    /// for is found out.
+    /// The fields that it cannot be trained without, which are looked for before anything is traced. Default none: what
+    /// it asks for is found out.
     fn fields(&self) -> &'static [&'static str] {
         &[]
     }
@@ -135,8 +135,8 @@ pub trait Task: Send + Sync {
         None
     }
 
-    /// The objective of a batch whose inputs are mixtures, as [`MixUp`](super::MixUp) makes them; all other fields are those of
-    /// the samples themselves. `None`, the default, where a task does not know what its loss is then.
+    /// The objective of a batch whose inputs are mixtures, as [`MixUp`](super::MixUp) makes them; all other fields are
+    /// those of the samples themselves. `None`, the default, where a task does not know what its loss is then.
     fn mixed(&self, scope: &Scope, batch: &Batch, mixed: &Mixed) -> Option<Objective> {
         let _ = (scope, batch, mixed);
         None

@@ -53,8 +53,8 @@ pub struct Step {
     values: Vec<(&'static str, f64)>,
 }
 
-/// Compiles a training step of layers and a loss for batches like `example`; see [`StepBuilder`] for the choices, and for
-/// steps of another form.
+/// Compiles a training step of layers and a loss for batches like `example`; see [`StepBuilder`] for the choices, and
+/// for steps of another form.
 ///
 /// # Errors
 /// As [`StepBuilder::compile_for`].
@@ -88,14 +88,14 @@ impl Step {
         Ok(step)
     }
 
-    /// Trains on one batch: one run of one program. A batch size that was not seen before compiles another program over the
-    /// same states.
+    /// Trains on one batch: one run of one program. A batch size that was not seen before compiles another program over
+    /// the same states.
     ///
     /// # Errors
-    /// If the batch does not fit, a class is out of range, or the device fails. Indices that are computed in the step or lie on
-    /// the device are looked at behind it: the error names the operation, the first index outside, its position and the limit.
-    /// The update has been made by then. On a GPU, which computes while the host goes on, it may come from one of the next few
-    /// runs, or from [`Outcome::loss`].
+    /// If the batch does not fit, a class is out of range, or the device fails. Indices that are computed in the step
+    /// or lie on the device are looked at behind it: the error names the operation, the first index outside, its
+    /// position and the limit. The update has been made by then. On a GPU, which computes while the host goes on, it
+    /// may come from one of the next few runs, or from [`Outcome::loss`].
     pub fn run(&mut self, batch: impl Into<Batch>) -> Result<Outcome> {
         self.train_on(&batch.into())
     }
@@ -137,8 +137,8 @@ impl Step {
         self.network.start_evaluation()
     }
 
-    /// Loss and metrics over all training steps since the last [`Step::reset_metrics`], each batch measured before the step
-    /// it was part of. Reading waits for the last step.
+    /// Loss and metrics over all training steps since the last [`Step::reset_metrics`], each batch measured before the
+    /// step it was part of. Reading waits for the last step.
     ///
     /// # Errors
     /// If the device fails.
@@ -154,8 +154,8 @@ impl Step {
         self.network.clear_sums(&self.train_metrics)
     }
 
-    /// The sums of a metric over the training steps since the last [`Step::reset_metrics`], each row-major, or `None` if it
-    /// is not measured: for those of which a number is not enough, such as a confusion matrix.
+    /// The sums of a metric over the training steps since the last [`Step::reset_metrics`], each row-major, or `None`
+    /// if it is not measured: for those of which a number is not enough, such as a confusion matrix.
     ///
     /// # Errors
     /// If the device fails.
@@ -164,8 +164,8 @@ impl Step {
         slot.map(|slot| self.network.sums(slot)).transpose()
     }
 
-    /// The gradients of the last step's batch by the names of their parameters, before they were clipped; empty before the
-    /// first step, and unless [`StepBuilder::keep_gradients`] was asked for. Reading waits for the step.
+    /// The gradients of the last step's batch by the names of their parameters, before they were clipped; empty before
+    /// the first step, and unless [`StepBuilder::keep_gradients`] was asked for. Reading waits for the step.
     ///
     /// ```
     /// use dropforge::prelude::*;
@@ -206,8 +206,9 @@ impl Step {
         self.network.outputs(batch)
     }
 
-    /// Puts the averages that an optimizer inside of [`Averaged`](crate::optim::Averaged) keeps into the network, in place of
-    /// the weights; says how many. Training on goes on from there. Running statistics of batch norms stay those of the weights.
+    /// Puts the averages that an optimizer inside of [`Averaged`](crate::optim::Averaged) keeps into the network, in
+    /// place of the weights; says how many. Training on goes on from there. Running statistics of batch norms stay
+    /// those of the weights.
     ///
     /// ```
     /// use dropforge::optim::Averaged;
@@ -249,15 +250,13 @@ impl Step {
         let written =
             averages.iter().try_for_each(|(parameter, array)| self.states().write(parameter, array));
         let done = written.and_then(|()| something(self));
-        let restored = averages.iter().zip(&weights);
-        restored
-            .map(|((parameter, _), array)| self.states().write(parameter, array))
-            .collect::<Result<()>>()?;
+        let mut restored = averages.iter().zip(&weights);
+        restored.try_for_each(|((parameter, _), array)| self.states().write(parameter, array))?;
         done
     }
 
-    /// Changes the learning rate from the next step on. Nothing is compiled again. Groups whose rate is a multiple of it
-    /// follow.
+    /// Changes the learning rate from the next step on. Nothing is compiled again. Groups whose rate is a multiple of
+    /// it follow.
     ///
     /// # Errors
     /// If the optimizer has none.
@@ -320,8 +319,8 @@ impl Step {
         self.set_frozen(group, true)
     }
 
-    /// Trains the parameters of a group that was frozen. The next step is compiled anew; their optimizer starts afresh, or
-    /// where it was when they were frozen.
+    /// Trains the parameters of a group that was frozen. The next step is compiled anew; their optimizer starts afresh,
+    /// or where it was when they were frozen.
     ///
     /// # Errors
     /// If there is no such group, or the step cannot be compiled.
@@ -351,8 +350,8 @@ impl Step {
         Ok(())
     }
 
-    /// Changes a runtime scalar that the network declared with `Scope::hyperparameter`, or `clip_norm` or `clip_value`, from
-    /// the next run on.
+    /// Changes a runtime scalar that the network declared with `Scope::hyperparameter`, or `clip_norm` or `clip_value`,
+    /// from the next run on.
     ///
     /// # Errors
     /// If no program has a scalar of this name, or it is the optimizer's.
@@ -407,9 +406,9 @@ impl Step {
         &mut self.network
     }
 
-    /// All states by name: parameters, running statistics, what the optimizer keeps, step count and seed, sums of metrics.
-    /// Reading all of them saves the whole training; writing them back resumes it, bit for bit if [`Step::choices`] are kept,
-    /// too.
+    /// All states by name: parameters, running statistics, what the optimizer keeps, step count and seed, sums of
+    /// metrics. Reading all of them saves the whole training; writing them back resumes it, bit for bit if
+    /// [`Step::choices`] are kept, too.
     pub fn states(&self) -> &States {
         self.network.states()
     }
@@ -419,8 +418,8 @@ impl Step {
         self.network.choices()
     }
 
-    /// Goes by these choices from the next step on; see [`Network::set_choices`]. Programs that were loaded with others are
-    /// loaded again.
+    /// Goes by these choices from the next step on; see [`Network::set_choices`]. Programs that were loaded with others
+    /// are loaded again.
     ///
     /// # Errors
     /// If the device fails.
@@ -446,8 +445,8 @@ impl Step {
         Ok(())
     }
 
-    /// Finds out whether the step can be compiled for batches of so many samples, without doing so: what is wrong is said
-    /// before any training.
+    /// Finds out whether the step can be compiled for batches of so many samples, without doing so: what is wrong is
+    /// said before any training.
     ///
     /// # Errors
     /// As [`StepBuilder::compile_for`].
@@ -470,8 +469,8 @@ impl Step {
         self.network.classes()
     }
 
-    /// Listings of the training programs for people, by batch size; before each, in half precision, what each operation computes
-    /// in.
+    /// Listings of the training programs for people, by batch size; before each, in half precision, what each operation
+    /// computes in.
     pub fn explain(&self) -> Vec<(usize, String)> {
         let table = self.network.precision().table();
         let with_table = |(batch, listing)| (batch, format!("{table}{listing}"));

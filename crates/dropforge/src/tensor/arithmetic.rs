@@ -7,9 +7,9 @@ use dropforge_ir::{BinaryKind, CompareKind, DType, Literal, Op, Shape, UnaryKind
 
 /// The other side of an operation on pairs: a tensor, or a number that stands everywhere.
 ///
-/// A number takes the element type of the tensor it meets. In arithmetic a tensor that cannot hold numbers of its sort is
-/// raised as in NumPy: integers and truth values beside an `f32` become f32, truth values beside an `i32` become i32. Tensors
-/// of different types never meet without a cast.
+/// A number takes the element type of the tensor it meets. In arithmetic a tensor that cannot hold numbers of its sort
+/// is raised as in NumPy: integers and truth values beside an `f32` become f32, truth values beside an `i32` become
+/// i32. Tensors of different types never meet without a cast.
 pub trait Operand {
     /// The operand next to `other`, of the operation `name`.
     #[doc(hidden)]
@@ -217,8 +217,8 @@ impl Tensor {
     /// x^exponent of each element.
     #[track_caller]
     pub fn powf(&self, exponent: f32) -> Tensor {
-        // A product is exact where a device's power function may not be, and PyTorch takes the root as well, which differs
-        // from the power at −∞ and −0.
+        // A product is exact where a device's power function may not be, and PyTorch takes the root as well, which
+        // differs from the power at −∞ and −0.
         if exponent == 2.0 {
             self * self
         } else if exponent == 0.5 {
@@ -244,8 +244,8 @@ impl Tensor {
         Tensor::select(&self.eq(self), &sign, 0.0)
     }
 
-    /// Each element moved into `low..=high`; all become `high` where `low` is larger. The gradient is 0 from the bounds on, as in
-    /// PyTorch, and at NaN, which stays.
+    /// Each element moved into `low..=high`; all become `high` where `low` is larger. The gradient is 0 from the bounds
+    /// on, as in PyTorch, and at NaN, which stays.
     #[doc(alias = "clip")]
     #[track_caller]
     pub fn clamp(&self, low: f32, high: f32) -> Tensor {
@@ -268,8 +268,8 @@ impl Tensor {
 
     /// GELU by its approximation x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))): PyTorch's `gelu(approximate="tanh")`.
     ///
-    /// Computed as x·sigmoid(2√(2/π)·(x + 0.044715·x³)), which is the same, since (1 + tanh u)/2 = sigmoid(2u), and keeps
-    /// its relative accuracy where the tail of tanh cancels.
+    /// Computed as x·sigmoid(2√(2/π)·(x + 0.044715·x³)), which is the same, since (1 + tanh u)/2 = sigmoid(2u), and
+    /// keeps its relative accuracy where the tail of tanh cancels.
     #[track_caller]
     pub fn gelu_tanh(&self) -> Tensor {
         let linear = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
@@ -334,8 +334,8 @@ impl Tensor {
         if self.dtype() == to { self.clone() } else { apply("cast", Op::Cast { to }, &[self]) }
     }
 
-    /// Halves as f32, for functions that take several operations: each operation on them would round, and leave their range on
-    /// the way to results that lie in it. Other types stay.
+    /// Halves as f32, for functions that take several operations: each operation on them would round, and leave their
+    /// range on the way to results that lie in it. Other types stay.
     #[track_caller]
     pub(crate) fn widened(&self) -> Tensor {
         if self.dtype().is_half() { self.cast(DType::F32) } else { self.clone() }

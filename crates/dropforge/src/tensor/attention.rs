@@ -5,8 +5,8 @@ use super::node::{apply_all, fail};
 use dropforge_ir::{Op, Real};
 
 impl Tensor {
-    /// Scaled dot-product attention, softmax(q·kᵀ / √d)·v, of queries `[batch, heads, time, d]` (`self`) over keys and values
-    /// `[batch, heads, keys, d]`. With `causal`, position t sees keys up to t (+ keys − time) alone.
+    /// Scaled dot-product attention, softmax(q·kᵀ / √d)·v, of queries `[batch, heads, time, d]` (`self`) over keys and
+    /// values `[batch, heads, keys, d]`. With `causal`, position t sees keys up to t (+ keys − time) alone.
     #[doc(alias = "scaled_dot_product_attention")]
     #[track_caller]
     pub fn attention(&self, keys: &Tensor, values: &Tensor, causal: bool) -> Tensor {
@@ -22,8 +22,8 @@ impl Tensor {
         output
     }
 
-    /// Rotary positions of `[.., time, width]`: numbers i and i + width/2 of position t (+ `offset`) are turned by the angle
-    /// t·base^(−2i/width), as in LLaMA. Su et al., arXiv:2104.09864.
+    /// Rotary positions of `[.., time, width]`: numbers i and i + width/2 of position t (+ `offset`) are turned by the
+    /// angle t·base^(−2i/width), as in LLaMA. Su et al., arXiv:2104.09864.
     #[track_caller]
     pub fn rotary(&self, base: f32, offset: isize) -> Tensor {
         let fits = self.rank() >= 2 && self.dtype().is_float();

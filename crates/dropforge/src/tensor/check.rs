@@ -1,8 +1,8 @@
 //! Checks of indices: an index outside of what it picks from is an error, not a zero.
 //!
-//! Indices on the host are looked at when an operation is given them. Others are checked where they are computed: the program
-//! gets a further output for each check, which says where the first index outside stands and what it is. Whoever runs the
-//! program looks at these outputs when it looks at the others, so that no step waits for them.
+//! Indices on the host are looked at when an operation is given them. Others are checked where they are computed: the
+//! program gets a further output for each check, which says where the first index outside stands and what it is.
+//! Whoever runs the program looks at these outputs when it looks at the others, so that no step waits for them.
 
 use super::Tensor;
 use super::node::{Action, Application, Place, Source, attach, fail, most_specific};
@@ -72,8 +72,8 @@ impl IndexCheck {
         Error::new(self.name.clone(), self.message(index, position)).at(&self.origin)
     }
 
-    /// Appends what finds the first index outside: i32 `[2]`, its position and itself, or twice the greatest and the least
-    /// number if there is none.
+    /// Appends what finds the first index outside: i32 `[2]`, its position and itself, or twice the greatest and the
+    /// least number if there is none.
     ///
     /// # Errors
     /// Never for indices of i32.
@@ -101,7 +101,8 @@ impl IndexCheck {
 }
 
 impl Tensor {
-    /// These indices into `picked`, which must lie from 0 up to `limit`, which is left out; the error names the operation `name`.
+    /// These indices into `picked`, which must lie from 0 up to `limit`, which is left out; the error names the
+    /// operation `name`.
     #[track_caller]
     pub(crate) fn checked(&self, name: &str, picked: &Tensor, limit: usize) -> Tensor {
         if self.node.error().is_some() || self.dtype() != DType::I32 || self.elements() == 0 {

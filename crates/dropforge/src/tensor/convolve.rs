@@ -33,8 +33,8 @@ impl<const N: usize> Geometry<N> {
 const DEEPEST: usize = 1024;
 
 impl Tensor {
-    /// Cross-correlation of `[batch, channels, ..]` with a filter `[out, in / groups, ..]`, each with `N` more axes, from one
-    /// to three.
+    /// Cross-correlation of `[batch, channels, ..]` with a filter `[out, in / groups, ..]`, each with `N` more axes,
+    /// from one to three.
     #[track_caller]
     pub(crate) fn convolve<const N: usize>(&self, filter: &Tensor, geometry: &Geometry<N>) -> Tensor {
         match N {
@@ -44,7 +44,8 @@ impl Tensor {
         }
     }
 
-    /// Slices at the depths of the taps become channels, the depths of the result part of the batch: one convolution of images.
+    /// Slices at the depths of the taps become channels, the depths of the result part of the batch: one convolution of
+    /// images.
     #[track_caller]
     fn convolve_volume<const N: usize>(&self, filter: &Tensor, geometry: &Geometry<N>) -> Tensor {
         let (stride, dilation, [low, high]) = (geometry.stride[0], geometry.dilation[0], geometry.sides[0]);
@@ -89,8 +90,8 @@ impl Tensor {
         y.reshape(vec![batch, depths, outputs, height, width]).permute(&[0, 2, 1, 3, 4])
     }
 
-    /// The transpose of a convolution over one or two axes, of `[batch, in, ..]` with a filter `[in, out / groups, ..]`:
-    /// what its gradient by its input does. `extents` are those of the result.
+    /// The transpose of a convolution over one or two axes, of `[batch, in, ..]` with a filter
+    /// `[in, out / groups, ..]`: what its gradient by its input does. `extents` are those of the result.
     #[track_caller]
     pub(crate) fn convolve_transposed<const N: usize>(
         &self,

@@ -71,8 +71,8 @@ impl Tensor {
         row.eq(&column).cast(DType::F32)
     }
 
-    /// Elements in row-major order with their shape. A count that does not fit the shape is an error that the first call
-    /// returning a result shows.
+    /// Elements in row-major order with their shape. A count that does not fit the shape is an error that the first
+    /// call returning a result shows.
     #[doc(alias = "torch.tensor")]
     #[track_caller]
     pub fn from_vec<T: Element>(elements: Vec<T>, shape: impl IntoShape) -> Tensor {

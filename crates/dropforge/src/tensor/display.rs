@@ -15,8 +15,9 @@ const COLUMNS: usize = 80;
 
 /// The elements, computed for that, in nested brackets with their type and shape; the error if there is one.
 ///
-/// Numbers stand in columns, with as few digits behind the point as tell them, and at most 4 (`{:.6}` asks for 6). Numbers that are
-/// very large, very small or far apart are written with exponents. Of more than 1000 elements the middle is left out.
+/// Numbers stand in columns, with as few digits behind the point as tell them, and at most 4 (`{:.6}` asks for 6).
+/// Numbers that are very large, very small or far apart are written with exponents. Of more than 1000 elements the
+/// middle is left out.
 impl fmt::Display for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.to_array() {

@@ -43,8 +43,8 @@ impl Generator {
         uniform(&self.bits(shape))
     }
 
-    /// Evenly distributed f32 from `low` up to `high`, which is left out unless both are equal. Bounds that are not finite or
-    /// reversed are an error that the first call returning a result shows.
+    /// Evenly distributed f32 from `low` up to `high`, which is left out unless both are equal. Bounds that are not
+    /// finite or reversed are an error that the first call returning a result shows.
     #[track_caller]
     pub fn uniform(&mut self, shape: impl IntoShape, low: f32, high: f32) -> Tensor {
         if !low.is_finite() || !high.is_finite() || low > high {
@@ -57,8 +57,8 @@ impl Generator {
         } else {
             &fraction * high + (1.0 - &fraction) * low
         };
-        // Sums may be rounded up to the end, as often as a number is rounded up to any other; the lower end has half of its
-        // share from rounding down, and takes the other half from there.
+        // Sums may be rounded up to the end, as often as a number is rounded up to any other; the lower end has half of
+        // its share from rounding down, and takes the other half from there.
         Tensor::select(&number.ge(high), low, &number)
     }
 
@@ -71,8 +71,8 @@ impl Generator {
         normal(&self.bits(pairs))
     }
 
-    /// Evenly distributed integers from `low` up to `high`, which is left out, as i32. That no integer lies between them is an
-    /// error that the first call returning a result shows.
+    /// Evenly distributed integers from `low` up to `high`, which is left out, as i32. That no integer lies between
+    /// them is an error that the first call returning a result shows.
     #[track_caller]
     pub fn randint(&mut self, shape: impl IntoShape, low: i32, high: i32) -> Tensor {
         if low >= high {

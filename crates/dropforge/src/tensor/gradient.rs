@@ -170,8 +170,8 @@ impl Tensor {
         Ok(())
     }
 
-    /// The gradient that [`Tensor::backward`] calls have accumulated since the last [`Tensor::zero_grad`]; `None` before
-    /// the first, and on tensors that want none.
+    /// The gradient that [`Tensor::backward`] calls have accumulated since the last [`Tensor::zero_grad`]; `None`
+    /// before the first, and on tensors that want none.
     pub fn grad(&self) -> Option<Tensor> {
         self.gradient_slot().and_then(|slot| slot.clone())
     }

@@ -6,8 +6,8 @@ use super::shapes::resolve_axis;
 use dropforge_ir::{DType, Op};
 
 impl Tensor {
-    /// The parts at `indices` (i32, any shape) along an axis; the axes of the indices take its place. An index outside is an
-    /// error of whatever computes the result.
+    /// The parts at `indices` (i32, any shape) along an axis; the axes of the indices take its place. An index outside
+    /// is an error of whatever computes the result.
     #[doc(alias = "torch.index_select")]
     #[track_caller]
     pub fn index_select(&self, axis: isize, indices: &Tensor) -> Tensor {
@@ -33,9 +33,9 @@ impl Tensor {
         apply("embedding", Op::Gather { axis: 0 }, &[self, &indices])
     }
 
-    /// The element at the class index of each position: with `self` `[.., classes, ..]` and `indices` (i32) the same shape
-    /// without `axis`, the result has the shape of `indices`. An index outside is an error of whatever
-    /// computes the result. Written as a masked sum, so that it fuses with what surrounds it.
+    /// The element at the class index of each position: with `self` `[.., classes, ..]` and `indices` (i32) the same
+    /// shape without `axis`, the result has the shape of `indices`. An index outside is an error of whatever computes
+    /// the result. Written as a masked sum, so that it fuses with what surrounds it.
     #[doc(alias = "gather")]
     #[track_caller]
     pub fn pick(&self, axis: isize, indices: &Tensor) -> Tensor {

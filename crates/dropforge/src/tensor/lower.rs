@@ -180,8 +180,8 @@ impl Lowering {
         checks.into_iter().map(|(_, check)| check).collect()
     }
 
-    /// Values at the end of long chains that somebody besides this graph holds, with their tensors. A loop that reads one
-    /// thing and carries another along would otherwise compute its whole past again in each round.
+    /// Values at the end of long chains that somebody besides this graph holds, with their tensors. A loop that reads
+    /// one thing and carries another along would otherwise compute its whole past again in each round.
     pub fn carried(&self) -> Vec<(Tensor, Value)> {
         let mut inside: QuickMap<*const Node, usize> = QuickMap::default();
         for arg in self.applications.iter().flat_map(|application| &application.args) {
@@ -198,8 +198,8 @@ impl Lowering {
             .collect()
     }
 
-    /// A number in the user's code. In a program that runs once it is mostly an input, so that a loop with a changing number
-    /// compiles once; simple ones stay, because programs get better by knowing them.
+    /// A number in the user's code. In a program that runs once it is mostly an input, so that a loop with a changing
+    /// number compiles once; simple ones stay, because programs get better by knowing them.
     fn constant(&mut self, literal: &Literal) -> Value {
         let number = literal.as_scalar().filter(|number| {
             let simple = (number * 2.0).fract() == 0.0 && number.abs() <= 16.0;

@@ -6,8 +6,9 @@ use super::shapes::broadcast_shapes;
 use dropforge_ir::{Op, Shape};
 
 impl Tensor {
-    /// Matrix product, as PyTorch's `matmul`: of two vectors it is their dot product; a vector on the left counts as a row,
-    /// on the right as a column, and its axis disappears from the result; leading axes are batches, which broadcast.
+    /// Matrix product, as PyTorch's `matmul`: of two vectors it is their dot product; a vector on the left counts as a
+    /// row, on the right as a column, and its axis disappears from the result; leading axes are batches, which
+    /// broadcast.
     #[doc(alias = "mm")]
     #[track_caller]
     pub fn matmul(&self, other: &Tensor) -> Tensor {

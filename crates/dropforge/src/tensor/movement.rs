@@ -6,8 +6,8 @@ use super::shapes::{Axes, IntoShape, resolve_axis};
 use dropforge_ir::{Op, Real, Shape};
 use std::ops::{Bound, RangeBounds};
 
-/// A shape for [`Tensor::reshape`], in which one `-1` stands for what is left: `[-1, 10]`, `(-1, 10)` or `-1` alone. Vectors
-/// and slices of `usize` and [`Shape`]s do as well.
+/// A shape for [`Tensor::reshape`], in which one `-1` stands for what is left: `[-1, 10]`, `(-1, 10)` or `-1` alone.
+/// Vectors and slices of `usize` and [`Shape`]s do as well.
 pub trait IntoReshape {
     /// The extents; at most one is -1.
     fn into_extents(self) -> Vec<isize>;

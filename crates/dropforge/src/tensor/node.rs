@@ -150,8 +150,8 @@ impl Node {
         }
     }
 
-    /// Remembers the computed elements, and forgets how they came to be unless a gradient may ask: none does beyond a value
-    /// that was detached. So a loop does not drag its past along.
+    /// Remembers the computed elements, and forgets how they came to be unless a gradient may ask: none does beyond a
+    /// value that was detached. So a loop does not drag its past along.
     pub fn set_placed(&self, value: Placed) {
         let detached = std::mem::take(&mut *self.detached.lock().unwrap_or_else(PoisonError::into_inner));
         for node in detached.iter().filter_map(Weak::upgrade) {

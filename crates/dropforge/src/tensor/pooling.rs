@@ -132,8 +132,8 @@ impl Tensor {
         self.widened().pooled(windows, |x, window| apply("avg_pool", Op::WindowSum { window }, &[x]))
     }
 
-    /// Means of windows that cover `[batch, channels, height, width]`, so that the result has these extents: window i of n
-    /// over an extent e goes from ⌊i·e/n⌋ to ⌈(i + 1)·e/n⌉, as in PyTorch.
+    /// Means of windows that cover `[batch, channels, height, width]`, so that the result has these extents: window i
+    /// of n over an extent e goes from ⌊i·e/n⌋ to ⌈(i + 1)·e/n⌉, as in PyTorch.
     #[track_caller]
     pub fn adaptive_avg_pool2d(&self, height: usize, width: usize) -> Tensor {
         let extents = match self.adaptive("adaptive_avg_pool2d", [height, width]) {

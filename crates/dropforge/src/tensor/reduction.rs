@@ -35,9 +35,11 @@ macro_rules! reductions {
 reductions! {
     /// Sum over axes, which disappear: `x.sum(..)`, `x.sum(-1)`, `x.sum([0, 2])`. Of f32 or i32.
     sum sum_keep = Sum,
-    /// Largest element over axes, which disappear and must not be empty; NaN if any is. Equal ones share the gradient evenly.
+    /// Largest element over axes, which disappear and must not be empty; NaN if any is. Equal ones share the gradient
+    /// evenly.
     max max_keep = Max,
-    /// Smallest element over axes, which disappear and must not be empty; NaN if any is. Equal ones share the gradient evenly.
+    /// Smallest element over axes, which disappear and must not be empty; NaN if any is. Equal ones share the gradient
+    /// evenly.
     min min_keep = Min,
     /// Product over axes, which disappear.
     product product_keep = Product,
@@ -96,7 +98,8 @@ impl Tensor {
         (biased * (count as f32 / (count as f32 - 1.0))).cast(self.dtype())
     }
 
-    /// Square root of [`Tensor::var`]. Equal elements get a gradient of 0, as in PyTorch, though the root has no slope there.
+    /// Square root of [`Tensor::var`]. Equal elements get a gradient of 0, as in PyTorch, though the root has no slope
+    /// there.
     #[track_caller]
     pub fn std(&self, axes: impl Axes) -> Tensor {
         let variance = self.widened().var(axes);
@@ -168,9 +171,9 @@ impl Tensor {
         }
     }
 
-    /// How far each element lies below the largest along an axis, with that axis. Softmax and its kin start from there: ln Σ e^x
-    /// of x itself is rounded at the magnitude of x, and what distinguishes small differences is lost. They are the same for
-    /// every shift of x, so that no gradient has to flow through the largest.
+    /// How far each element lies below the largest along an axis, with that axis. Softmax and its kin start from there:
+    /// ln Σ e^x of x itself is rounded at the magnitude of x, and what distinguishes small differences is lost. They
+    /// are the same for every shift of x, so that no gradient has to flow through the largest.
     #[track_caller]
     pub(crate) fn below_largest(&self, name: &str, axis: isize) -> Result<(Tensor, usize), Tensor> {
         if !self.dtype().is_float() {

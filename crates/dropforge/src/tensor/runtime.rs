@@ -90,8 +90,8 @@ impl Runtime {
         self.0.device.memory_statistics()
     }
 
-    /// Bounds the bytes that tensors, states and programs may take of the device's memory together; `None` lifts the bound.
-    /// What would take more fails, with an error that says what was asked for and what is held.
+    /// Bounds the bytes that tensors, states and programs may take of the device's memory together; `None` lifts the
+    /// bound. What would take more fails, with an error that says what was asked for and what is held.
     ///
     /// # Errors
     /// If the device does not count its memory.
@@ -104,8 +104,8 @@ impl Runtime {
         self.cache().programs.len()
     }
 
-    /// Computes tensors in one run and keeps their elements on the device. What has been computed already is not computed
-    /// again.
+    /// Computes tensors in one run and keeps their elements on the device. What has been computed already is not
+    /// computed again.
     ///
     /// # Errors
     /// The first error of an operation below, or the device's.

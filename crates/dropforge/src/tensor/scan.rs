@@ -8,20 +8,21 @@ use std::collections::{HashMap, HashSet};
 use std::panic::Location;
 use std::sync::Arc;
 
-/// Carries values along the first axis of `stacked`: what recurrent networks are made of. One program is compiled for all trips,
-/// so that a thousand take no longer to compile than one. JAX's `lax.scan`.
+/// Carries values along the first axis of `stacked`: what recurrent networks are made of. One program is compiled for
+/// all trips, so that a thousand take no longer to compile than one. JAX's `lax.scan`.
 ///
-/// `body` is given the carried values, `initial` in the first trip, and one slice of each of `stacked`, without its first axis. It
-/// gives the new carried values, of the same types, and what is to be stacked. The result is the carried values after the last
-/// trip, and the stacked values with the trips as their first axis. Gradients flow through all of it, to what the body captured
-/// as well. What the body computes of captured tensors alone is computed once, outside of the loop.
+/// `body` is given the carried values, `initial` in the first trip, and one slice of each of `stacked`, without its
+/// first axis. It gives the new carried values, of the same types, and what is to be stacked. The result is the carried
+/// values after the last trip, and the stacked values with the trips as their first axis. Gradients flow through all of
+/// it, to what the body captured as well. What the body computes of captured tensors alone is computed once, outside of
+/// the loop.
 ///
 /// The body runs once, to be traced; its tensors exist inside of it alone.
 ///
 /// # Errors
-/// Shown by the first call that returns a result: if `stacked` is empty or has first axes of different extents, the body gives
-/// carried values of another number or type, or it looks indices up ([`Tensor::embedding`] and others that check them) or
-/// detaches what it computed; do these before or after the loop.
+/// Shown by the first call that returns a result: if `stacked` is empty or has first axes of different extents, the
+/// body gives carried values of another number or type, or it looks indices up ([`Tensor::embedding`] and others that
+/// check them) or detaches what it computed; do these before or after the loop.
 ///
 /// ```
 /// use dropforge::prelude::*;
@@ -150,8 +151,8 @@ impl Traced<'_> {
         Ok((Application { action: Action::Operation(op), args }, types))
     }
 
-    /// The tensors from outside that the body uses, each once: where a value that depends on the trip is made of one that does
-    /// not.
+    /// The tensors from outside that the body uses, each once: where a value that depends on the trip is made of one
+    /// that does not.
     fn captured(&self, results: &[&Tensor]) -> Vec<Tensor> {
         let ports = self.carried.iter().chain(self.slices);
         let mut depends: HashMap<*const Node, bool> =

@@ -70,14 +70,16 @@ impl TrainerBuilder {
         self
     }
 
-    /// How the learning rate changes: a [`Schedule`], or a function of a [`Moment`](crate::schedule::Moment) that gives a factor. Default constant.
+    /// How the learning rate changes: a [`Schedule`], or a function of a [`Moment`](crate::schedule::Moment) that gives
+    /// a factor. Default constant.
     #[must_use]
     pub fn schedule(mut self, schedule: impl Into<Schedule>) -> TrainerBuilder {
         self.schedule = schedule.into();
         self
     }
 
-    /// Another schedule for a group of parameters, by the name of the group, which is its pattern unless it has another.
+    /// Another schedule for a group of parameters, by the name of the group, which is its pattern unless it has
+    /// another.
     #[must_use]
     pub fn group_schedule(
         mut self,
@@ -152,8 +154,9 @@ impl TrainerBuilder {
         self
     }
 
-    /// Has the step change the images that are trained on, at random, after what was asked for before: see [`DeviceChange`]. The
-    /// same pictures as those of [`augment`](crate::data::transform::augment), which changes them while they are read.
+    /// Has the step change the images that are trained on, at random, after what was asked for before: see
+    /// [`DeviceChange`]. The same pictures as those of [`augment`](crate::data::transform::augment), which changes them
+    /// while they are read.
     #[must_use]
     pub fn augment(mut self, change: impl DeviceChange + 'static) -> TrainerBuilder {
         self.setup.push("transforms", change.config());
@@ -184,9 +187,9 @@ impl TrainerBuilder {
         self
     }
 
-    /// Looks at the loss and at all states after every step, and where one is no longer finite repeats the step on the plain
-    /// interpreter, so that the error names the first operation that made it, with its layer and source line. Default `false`:
-    /// it copies all states to the host before every step.
+    /// Looks at the loss and at all states after every step, and where one is no longer finite repeats the step on the
+    /// plain interpreter, so that the error names the first operation that made it, with its layer and source line.
+    /// Default `false`: it copies all states to the host before every step.
     #[must_use]
     pub fn detect_anomaly(mut self, detect: bool) -> TrainerBuilder {
         self.detect_anomaly = detect;
@@ -203,8 +206,8 @@ impl TrainerBuilder {
     /// Compiles the training step for samples like those of `train`; input sizes are inferred from them.
     ///
     /// # Errors
-    /// There are no samples, or the first error of a layer, the loss or the optimizer, with its path and source line, for
-    /// the last batch of an epoch too.
+    /// There are no samples, or the first error of a layer, the loss or the optimizer, with its path and source line,
+    /// for the last batch of an epoch too.
     pub fn compile(mut self, train: &impl IntoSource) -> Result<Trainer> {
         self.schedule.validate().map_err(|error| error.context("schedule"))?;
         for (group, schedule) in &self.group_schedules {

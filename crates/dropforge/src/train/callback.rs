@@ -16,8 +16,8 @@ use std::sync::Arc;
 /// Something that watches training and may change its course. Every event has the run's figures in hand, through
 /// [`Control`], which can also stop it, change its settings and have it saved.
 ///
-/// What a callback has to remember goes through [`Callback::state`] into each checkpoint, so that a resumed run does what one
-/// that was never stopped would have done.
+/// What a callback has to remember goes through [`Callback::state`] into each checkpoint, so that a resumed run does
+/// what one that was never stopped would have done.
 ///
 /// ```
 /// use dropforge::prelude::*;
@@ -295,8 +295,8 @@ pub struct Control<'a> {
 }
 
 impl Control<'_> {
-    /// Names of the figures that epochs will have: what [`EpochReport::get`] knows, but for `lr`. Known from the start of a fit
-    /// on; empty in epochs without one.
+    /// Names of the figures that epochs will have: what [`EpochReport::get`] knows, but for `lr`. Known from the start
+    /// of a fit on; empty in epochs without one.
     pub fn figures(&self) -> &[String] {
         &self.figures.names
     }
@@ -335,13 +335,14 @@ impl Control<'_> {
     }
 
     /// What a validation in the middle of an epoch has measured, with its step and rate, in
-    /// [`Callback::on_validation_end`]; `None` after a whole epoch, whose [`Control::report`] holds it. The figures of training
-    /// are not part of it.
+    /// [`Callback::on_validation_end`]; `None` after a whole epoch, whose [`Control::report`] holds it. The figures of
+    /// training are not part of it.
     pub fn within_epoch(&self) -> Option<&EpochReport> {
         self.within
     }
 
-    /// Whether the network is measured in the middle of epochs, too; see [`Fit::validate_every`](super::Fit::validate_every).
+    /// Whether the network is measured in the middle of epochs, too; see
+    /// [`Fit::validate_every`](super::Fit::validate_every).
     pub fn validates_within(&self) -> bool {
         self.validates_within
     }
@@ -357,7 +358,8 @@ impl Control<'_> {
         self.interrupted
     }
 
-    /// Whether an epoch was not measured because only some are: see [`Fit::validate_epochs`](super::Fit::validate_epochs).
+    /// Whether an epoch was not measured because only some are: see
+    /// [`Fit::validate_epochs`](super::Fit::validate_epochs).
     pub fn is_unmeasured(&self, report: &EpochReport) -> bool {
         self.skips_validations && report.validation.is_none()
     }
@@ -403,8 +405,8 @@ impl Control<'_> {
         self.set("", "lr", lr)
     }
 
-    /// Changes a setting of the optimizer, or of the one of a group of parameters, from the next step on; the group of all
-    /// that are in none is called `""`. Checkpoints remember it.
+    /// Changes a setting of the optimizer, or of the one of a group of parameters, from the next step on; the group of
+    /// all that are in none is called `""`. Checkpoints remember it.
     ///
     /// # Errors
     /// If there is no such group or setting, or the change would need another program.
@@ -415,7 +417,8 @@ impl Control<'_> {
         Ok(())
     }
 
-    /// The learning rate before the schedule, of those parameters that are in no group; `None` if the optimizer has none.
+    /// The learning rate before the schedule, of those parameters that are in no group; `None` if the optimizer has
+    /// none.
     pub fn learning_rate(&self) -> Option<f64> {
         self.step.learning_rate()
     }
@@ -464,7 +467,8 @@ impl Snapshot<'_> {
         &self.state.history
     }
 
-    /// What was measured last: in the middle of an epoch, if callbacks hear of that now, else of the last finished epoch.
+    /// What was measured last: in the middle of an epoch, if callbacks hear of that now, else of the last finished
+    /// epoch.
     pub fn report(&self) -> Option<&EpochReport> {
         self.within.or_else(|| self.history().last())
     }

@@ -90,11 +90,11 @@ pub struct Fitted {
     pub last: Option<EpochReport>,
     /// Why it ended before its last epoch; `None` if it did not.
     pub stopped: Option<String>,
-    /// The setting that ended it, `max_steps`, `max_time` or `patience`: as they count the whole run, it goes on only with
-    /// a greater one.
+    /// The setting that ended it, `max_steps`, `max_time` or `patience`: as they count the whole run, it goes on only
+    /// with a greater one.
     pub limit: Option<&'static str>,
-    /// What was not as its settings say, a line each: a schedule that had ended before the training, a validation loss that was no
-    /// number.
+    /// What was not as its settings say, a line each: a schedule that had ended before the training, a validation loss
+    /// that was no number.
     pub notes: Vec<String>,
 }
 
@@ -138,17 +138,17 @@ impl<'a> Fit<'a> {
         self
     }
 
-    /// Also measures the network on the samples of [`Fit::validate`] after every so many steps, for epochs that are long:
-    /// callbacks hear of it, and those that watch a figure of the validation act on each, so that their patience counts
-    /// validations. The end of an epoch is measured anyway.
+    /// Also measures the network on the samples of [`Fit::validate`] after every so many steps, for epochs that are
+    /// long: callbacks hear of it, and those that watch a figure of the validation act on each, so that their patience
+    /// counts validations. The end of an epoch is measured anyway.
     #[must_use]
     pub fn validate_every(mut self, steps: u64) -> Self {
         self.validate_every = Some(steps);
         self
     }
 
-    /// Measures the network after every so many epochs only, and after the last: where a validation takes long. Callbacks that
-    /// watch a figure of the validation wait for it. Default 1.
+    /// Measures the network after every so many epochs only, and after the last: where a validation takes long.
+    /// Callbacks that watch a figure of the validation wait for it. Default 1.
     #[must_use]
     pub fn validate_epochs(mut self, epochs: u64) -> Self {
         self.validate_epochs = epochs;
@@ -189,7 +189,8 @@ impl<'a> Fit<'a> {
         self.callback(EachEpoch(function))
     }
 
-    /// Trains. Everything is saved after each epoch, before its validation, by those callbacks that save, and at the end.
+    /// Trains. Everything is saved after each epoch, before its validation, by those callbacks that save, and at the
+    /// end.
     ///
     /// # Errors
     /// A sample cannot be read, the loss is no longer finite, a callback fails, a checkpoint cannot be written, or the
@@ -313,8 +314,8 @@ fn run(
     Ok(Fitted { last: trainer.history().last().cloned(), stopped, limit, notes })
 }
 
-/// Validation and the end of an epoch. If somebody asks for an end during the validation, neither has happened: the run begins
-/// with them when it goes on.
+/// Validation and the end of an epoch. If somebody asks for an end during the validation, neither has happened: the run
+/// begins with them when it goes on.
 fn after_epoch(
     trainer: &mut Trainer,
     validations: &Validations,

@@ -16,8 +16,8 @@ pub struct KeepBest {
 }
 
 /// Keeps the weights of the epoch in which a figure was best in the run that is saved to, beside the newest checkpoint:
-/// `best.safetensors`. [`Trained::open_best`](crate::run::Trained::open_best) and `dropforge eval RUN --best` use them. What was best
-/// is in the checkpoints, so that a resumed run keeps what one without stops would have kept.
+/// `best.safetensors`. [`Trained::open_best`](crate::run::Trained::open_best) and `dropforge eval RUN --best` use them.
+/// What was best is in the checkpoints, so that a resumed run keeps what one without stops would have kept.
 ///
 /// ```
 /// use dropforge::prelude::*;

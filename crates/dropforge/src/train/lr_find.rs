@@ -19,9 +19,9 @@ const SMOOTH: f64 = 0.9;
 const DIVERGED: f64 = 4.0;
 
 impl Trainer {
-    /// Trains for so many steps with a learning rate that rises from `low` to `high` by the same factor each time, and says
-    /// where the loss fell fastest (Smith, arXiv:1506.01186): a tenth to a third of where it diverges. Ends early where it
-    /// diverges. Everything is as before afterwards.
+    /// Trains for so many steps with a learning rate that rises from `low` to `high` by the same factor each time, and
+    /// says where the loss fell fastest (Smith, arXiv:1506.01186): a tenth to a third of where it diverges. Ends early
+    /// where it diverges. Everything is as before afterwards.
     ///
     /// ```
     /// use dropforge::prelude::*;
@@ -35,7 +35,8 @@ impl Trainer {
     /// ```
     ///
     /// # Errors
-    /// The ends are not 0 < `low` < `high`, the optimizer has no learning rate, a sample cannot be read, or the device fails.
+    /// The ends are not 0 < `low` < `high`, the optimizer has no learning rate, a sample cannot be read, or the device
+    /// fails.
     pub fn find_rate(
         &mut self,
         train: &impl IntoSource,

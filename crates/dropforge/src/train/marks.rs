@@ -42,8 +42,9 @@ impl fmt::Display for Mark {
     }
 }
 
-/// Looks for what stands out, step by step: a loss or a norm of the gradients more than six deviations above its running mean
-/// (over about the last hundred steps), and a throughput that has fallen by a third, with the phase that takes longer.
+/// Looks for what stands out, step by step: a loss or a norm of the gradients more than six deviations above its
+/// running mean (over about the last hundred steps), and a throughput that has fallen by a third, with the phase that
+/// takes longer.
 ///
 /// ```
 /// use dropforge::prelude::*;

@@ -7,8 +7,8 @@ use crate::settings::{Context, SettingType, Value, unknown};
 use crate::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
-/// A figure of an epoch's report, and which of two is the better one: as its metric says ([`Metric::better`]) unless it is said
-/// here. See [`lowest`] and [`highest`].
+/// A figure of an epoch's report, and which of two is the better one: as its metric says ([`Metric::better`]) unless it
+/// is said here. See [`lowest`] and [`highest`].
 ///
 /// [`Metric::better`]: crate::metric::Metric::better
 #[derive(Clone, Debug, PartialEq)]
@@ -55,8 +55,8 @@ impl Monitor {
         self.decided(report.value(&self.name).and_then(|value| value.better))
     }
 
-    /// Refuses, before anything is trained, a figure that the epochs of a fit will not have, or of which nobody says which is
-    /// better.
+    /// Refuses, before anything is trained, a figure that the epochs of a fit will not have, or of which nobody says
+    /// which is better.
     pub(crate) fn check(&self, control: &Control<'_>) -> Result<()> {
         let figures = control.figures();
         if !figures.is_empty() && self.name != "lr" && !figures.contains(&self.name) {
@@ -84,7 +84,8 @@ impl Monitor {
         Ok(self.better.or(metric).ok_or_else(unknown)? == Better::Higher)
     }
 
-    /// Takes an epoch into account as [`Monitor::update`] does; `None` where it says nothing, because only some are measured.
+    /// Takes an epoch into account as [`Monitor::update`] does; `None` where it says nothing, because only some are
+    /// measured.
     pub(crate) fn watch(
         &self,
         best: &mut Best,
@@ -95,8 +96,8 @@ impl Monitor {
         if self.waits(report, control) { Ok(None) } else { self.update(best, report, least).map(Some) }
     }
 
-    /// Takes a validation in the middle of an epoch into account; `None` after a whole epoch, of which callbacks hear by its end, and
-    /// where the figure is not the validation's.
+    /// Takes a validation in the middle of an epoch into account; `None` after a whole epoch, of which callbacks hear
+    /// by its end, and where the figure is not the validation's.
     pub(crate) fn watch_within(
         &self,
         best: &mut Best,
@@ -163,15 +164,16 @@ impl Monitor {
     }
 }
 
-/// Names without those of many figures of one metric, such as the cells of a confusion matrix. They are known all the same.
+/// Names without those of many figures of one metric, such as the cells of a confusion matrix. They are known all the
+/// same.
 fn without_cells<'a>(names: &[&'a str]) -> Vec<&'a str> {
     let base = |name: &'a str| name.trim_end_matches(|c: char| c == '_' || c.is_ascii_digit());
     let many = |of: &str| names.iter().filter(|name| base(name) == of && **name != of).count() > 3;
     names.iter().copied().filter(|name| base(name) == *name || !many(base(name))).collect()
 }
 
-/// What callbacks that watch a figure have in common, inside of their `impl Callback`: a name by the figure, and the best so far as
-/// what they remember. They have the fields `monitor` and `best`, and are described.
+/// What callbacks that watch a figure have in common, inside of their `impl Callback`: a name by the figure, and the
+/// best so far as what they remember. They have the fields `monitor` and `best`, and are described.
 macro_rules! watches_a_figure {
     () => {
         fn name(&self) -> String {

@@ -20,8 +20,8 @@ pub struct Progress<'a> {
     pub batches: usize,
     /// Steps since the start of the run.
     pub step: u64,
-    /// Mean loss over the batches of this epoch since training went on; NaN at its very start. It is a few steps behind, so
-    /// that the device never waits.
+    /// Mean loss over the batches of this epoch since training went on; NaN at its very start. It is a few steps
+    /// behind, so that the device never waits.
     pub loss: f64,
     /// Samples per second.
     pub samples_per_s: f64,
@@ -56,13 +56,14 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Learning rate of the last step as the schedule has it, of those parameters that are in no group; `None` if the optimizer
-    /// has none.
+    /// Learning rate of the last step as the schedule has it, of those parameters that are in no group; `None` if the
+    /// optimizer has none.
     pub fn learning_rate(&self) -> Option<f64> {
         Some(self.measured.learning_rate()? * self.factor)
     }
 
-    /// The metrics over the batches of this epoch so far. Reading waits for the last step: now and then is often enough.
+    /// The metrics over the batches of this epoch so far. Reading waits for the last step: now and then is often
+    /// enough.
     ///
     /// # Errors
     /// If the device fails.
@@ -71,8 +72,8 @@ impl<'a> Progress<'a> {
     }
 }
 
-/// Where the time of training steps went, in seconds on the host. On a GPU, which computes while the host goes on, a step
-/// takes as long as the host waits for an earlier one.
+/// Where the time of training steps went, in seconds on the host. On a GPU, which computes while the host goes on, a
+/// step takes as long as the host waits for an earlier one.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Phases {
     /// Steps that were made.

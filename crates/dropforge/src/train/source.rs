@@ -3,8 +3,8 @@
 use dropforge_data::Source;
 use std::sync::Arc;
 
-/// Something that samples can be read from: any [`Source`] that can be cloned, which all of [`crate::data`] can, and any
-/// other one as `Arc<YourSource>`.
+/// Something that samples can be read from: any [`Source`] that can be cloned, which all of [`crate::data`] can, and
+/// any other one as `Arc<YourSource>`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be trained on as it is",
     note = "a source of your own is given in an `Arc`: `Arc::new(source)`; or it implements `Clone`, where copies are cheap"

@@ -39,8 +39,8 @@ use std::time::{Duration, Instant};
 /// # Ok::<(), dropforge::Error>(())
 /// ```
 ///
-/// Same seed, data, device and number of threads: the same bits. So too when a run is stopped, in the middle of an epoch
-/// or not, and [resumed](Trainer::resume) from what [`Trainer::save`] or [`Trainer::autosave`] wrote.
+/// Same seed, data, device and number of threads: the same bits. So too when a run is stopped, in the middle of an
+/// epoch or not, and [resumed](Trainer::resume) from what [`Trainer::save`] or [`Trainer::autosave`] wrote.
 #[doc(alias = "DataLoader")]
 pub struct Trainer {
     pub(super) step: Step,
@@ -120,8 +120,8 @@ impl Trainer {
         }
     }
 
-    /// Trains on these samples, epoch by epoch, with everything that goes with it: validation, limits, callbacks. Nothing
-    /// happens before [`Fit::run`].
+    /// Trains on these samples, epoch by epoch, with everything that goes with it: validation, limits, callbacks.
+    /// Nothing happens before [`Fit::run`].
     ///
     /// ```
     /// use dropforge::prelude::*;
@@ -168,8 +168,8 @@ impl Trainer {
         self.epoch_with(train, |_| Ok(()))
     }
 
-    /// As [`Trainer::epoch`]; `watch` is called after each step. If it fails the epoch is interrupted, and the next call
-    /// goes on with the next batch.
+    /// As [`Trainer::epoch`]; `watch` is called after each step. If it fails the epoch is interrupted, and the next
+    /// call goes on with the next batch.
     ///
     /// # Errors
     /// As [`Trainer::epoch`], or what `watch` returned.
@@ -209,16 +209,16 @@ impl Trainer {
         }
     }
 
-    /// Has the callbacks hear that an epoch is over, its validation included. A checkpoint that was written before has this still
-    /// to come.
+    /// Has the callbacks hear that an epoch is over, its validation included. A checkpoint that was written before has
+    /// this still to come.
     pub(super) fn end_epoch(&mut self, report: &EpochReport, callbacks: &mut Callbacks<'_>) -> Result<()> {
         // What callbacks save now has their part of it.
         self.state.ended = Some(report.epoch);
         self.event(callbacks, |callback, control| callback.on_epoch_end(report, control))
     }
 
-    /// Whether the run goes on from a checkpoint that was written when an epoch was over, but its validation was not, or the
-    /// callbacks had not heard of it.
+    /// Whether the run goes on from a checkpoint that was written when an epoch was over, but its validation was not,
+    /// or the callbacks had not heard of it.
     pub(super) fn is_before_end_of_epoch(&self, validates: bool) -> bool {
         let Some(last) = self.state.history.last() else { return false };
         let heard = match self.state.ended {
@@ -440,7 +440,8 @@ impl Trainer {
         }
     }
 
-    /// A validation in the middle of an epoch; gives the seconds that it took, or `None` where somebody asked for an end meanwhile.
+    /// A validation in the middle of an epoch; gives the seconds that it took, or `None` where somebody asked for an
+    /// end meanwhile.
     fn validate_within(
         &mut self,
         source: Arc<dyn Source>,
@@ -518,13 +519,13 @@ impl Trainer {
         })
     }
 
-    /// Measures the network on other samples, without training; by the averages of its weights, where the optimizer keeps some
-    /// ([`Averaged`](crate::optim::Averaged)). [`Trainer::epoch`] has an example. Classes are told by their names: their order may be
-    /// another one than that of the samples trained on.
+    /// Measures the network on other samples, without training; by the averages of its weights, where the optimizer
+    /// keeps some ([`Averaged`](crate::optim::Averaged)). [`Trainer::epoch`] has an example. Classes are told by their
+    /// names: their order may be another one than that of the samples trained on.
     ///
     /// # Errors
-    /// A sample cannot be read or has another shape than those trained on, there is a class that is not among those trained on, or
-    /// the device fails.
+    /// A sample cannot be read or has another shape than those trained on, there is a class that is not among those
+    /// trained on, or the device fails.
     pub fn evaluate(&mut self, test: &impl IntoSource) -> Result<Evaluation> {
         Ok(self.evaluate_until(test.source(), None)?.expect("nobody can ask for an end"))
     }
@@ -574,7 +575,8 @@ impl Trainer {
         Ok(evaluation)
     }
 
-    /// What the network gives for inputs `[samples, ..]`, normalised as the samples trained on. [`Trainer::epoch`] has an example.
+    /// What the network gives for inputs `[samples, ..]`, normalised as the samples trained on. [`Trainer::epoch`] has
+    /// an example.
     ///
     /// # Errors
     /// The inputs have another shape than those trained on, or the device fails.
@@ -587,8 +589,8 @@ impl Trainer {
         self.step.on_averages(|step| Ok(Tensor::from_array(step.predict(inputs)?.to_array()?)))
     }
 
-    /// What the network gives for all samples of a source, one after another, and their targets: for figures of your own. Classes
-    /// have the numbers of those trained on, by their names.
+    /// What the network gives for all samples of a source, one after another, and their targets: for figures of your
+    /// own. Classes have the numbers of those trained on, by their names.
     ///
     /// # Errors
     /// There are no samples, one cannot be read or has another shape than those trained on, or the device fails.

@@ -60,7 +60,8 @@ impl Callback for Unfreeze {
         Ok(())
     }
 
-    /// Only at that epoch, so that whoever freezes the group later has the last word. A checkpoint remembers the change.
+    /// Only at that epoch, so that whoever freezes the group later has the last word. A checkpoint remembers the
+    /// change.
     fn on_epoch_start(&mut self, control: &mut Control<'_>) -> Result<()> {
         if control.progress().epoch == self.after + 1 { control.unfreeze(&self.group) } else { Ok(()) }
     }

@@ -65,7 +65,8 @@ fn a_sweep_changes_nothing() {
     assert!(error.contains("0 < low < high"), "{error}");
 }
 
-/// A relative error of a target of 0 is infinite, which is no fault of the network; one that is, is still found beside it.
+/// A relative error of a target of 0 is infinite, which is no fault of the network; one that is, is still found beside
+/// it.
 #[test]
 fn metrics_are_no_anomaly() {
     let data = points();

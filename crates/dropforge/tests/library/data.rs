@@ -1,4 +1,5 @@
-//! Data sets and changes of images by their names: small files in, and changed pictures, held against numbers from elsewhere.
+//! Data sets and changes of images by their names: small files in, and changed pictures, held against numbers from
+//! elsewhere.
 
 use dropforge::data::transform::{Drawn, Image};
 use dropforge::data::{Dataset, Description, INPUT, Random, TARGET, Values, read_one, save_pictures};
@@ -59,7 +60,8 @@ impl Files {
         std::fs::write(self.0.join(name), bytes).unwrap();
     }
 
-    /// The four files of a data set like MNIST: an image of 28 × 28 pixels each, which count up from `first`, and a label.
+    /// The four files of a data set like MNIST: an image of 28 × 28 pixels each, which count up from `first`, and a
+    /// label.
     fn idx(&self, [train, test]: [&str; 2], label: u8) {
         for (part, first) in [(train, 0usize), (test, 100)] {
             let pixels: Vec<u8> = (0..784).map(|at| ((first + at) % 256) as u8).collect();
@@ -183,8 +185,8 @@ fn case(name: &str, files: &Files) -> First {
             };
             first(word, &[3, 4, 4], 2, input, 0.0)
         }
-        // Rows 0 to 14 are trained on, since the others are one window and what follows it: their mean is 7, their variance
-        // (15² - 1) / 12.
+        // Rows 0 to 14 are trained on, since the others are one window and what follows it: their mean is 7, their
+        // variance (15² - 1) / 12.
         "series" => {
             let rows: String = (0..20).map(|i| format!("{i}\n")).collect();
             files.write("s.csv", format!("x\n{rows}"));

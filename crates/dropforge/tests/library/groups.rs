@@ -242,7 +242,8 @@ fn an_optimizer_says_all_that_it_reads() {
     );
 }
 
-/// A group with a schedule of its own goes by that, the others by theirs; both are multiples of the rates that were set.
+/// A group with a schedule of its own goes by that, the others by theirs; both are multiples of the rates that were
+/// set.
 #[test]
 fn a_group_may_have_a_schedule_of_its_own() {
     let (x, y) = data(8);

@@ -1,5 +1,5 @@
-//! Functions and their gradients at kinks and ends: 0 and −0, tiny and huge numbers, infinities, NaN, ties; in f32, f16 and
-//! bf16. What is right is in `tests/data/kinks.txt`, as PyTorch says it (`scripts/golden_kinks.py`).
+//! Functions and their gradients at kinks and ends: 0 and −0, tiny and huge numbers, infinities, NaN, ties; in f32, f16
+//! and bf16. What is right is in `tests/data/kinks.txt`, as PyTorch says it (`scripts/golden_kinks.py`).
 
 use dropforge::prelude::*;
 use dropforge::{BF16, F16, Runtime, devices};
@@ -15,7 +15,8 @@ fn is_excused(case: &Case<'_>, is_gradient: bool, at: &[f32], found: f32, expect
         "gelu" | "gelu_tanh" | "silu" => expected.is_nan() && !found.is_nan(),
         // PyTorch takes x − logsumexp, which is rounded at the magnitude of x; a test below says what is right.
         "logsumexp" => is_gradient && (is_half || largest > 100.0),
-        // Squares of these are no numbers of f32: PyTorch's are f64 on the way, but for the mean of halves, which it rounds.
+        // Squares of these are no numbers of f32: PyTorch's are f64 on the way, but for the mean of halves, which it
+        // rounds.
         "var" | "std" => !(1e-19..=1e19).contains(&largest) || is_half && is_gradient && largest > 1000.0,
         // The error function of bf16 is 0 in PyTorch where it is 2x/√π.
         "erf" => is_half && expected == 0.0,

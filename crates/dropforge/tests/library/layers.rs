@@ -468,7 +468,8 @@ fn attention() {
     });
 }
 
-/// A position that sees nothing gets the bias of the last product alone, whatever else is masked, and gradients stay finite.
+/// A position that sees nothing gets the bias of the last product alone, whatever else is masked, and gradients stay
+/// finite.
 #[test]
 fn what_sees_nothing_is_zero() {
     let net = |scope: &Scope, x: &Tensor| {

@@ -79,7 +79,8 @@ fn an_index_outside_is_an_error() {
     }
 }
 
-/// Labels and tokens that lie on the device, and indices that are computed, are looked at with the step's other outputs.
+/// Labels and tokens that lie on the device, and indices that are computed, are looked at with the step's other
+/// outputs.
 #[test]
 fn indices_in_a_step_are_checked() {
     let host = Tensor::from([[0, 1], [2, 0]]);

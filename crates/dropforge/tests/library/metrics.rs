@@ -325,8 +325,8 @@ fn a_run_measures_the_same() {
     std::fs::remove_dir_all(run).unwrap();
 }
 
-/// A network that ends in a sigmoid or a softmax says so by its last operation, whatever the loss is; metrics that are told something
-/// else go by that.
+/// A network that ends in a sigmoid or a softmax says so by its last operation, whatever the loss is; metrics that are
+/// told something else go by that.
 #[test]
 fn probabilities_are_told_from_scores() {
     let x = Tensor::from([[1.0], [-1.0], [2.0], [-3.0], [0.5], [-0.25]]);

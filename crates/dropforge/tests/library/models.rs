@@ -1,5 +1,5 @@
-//! Models against torchvision, and against what scripts/golden_library/models.py writes down where it has none: names and
-//! shapes of all states, and outputs. Weights follow from their names.
+//! Models against torchvision, and against what scripts/golden_library/models.py writes down where it has none: names
+//! and shapes of all states, and outputs. Weights follow from their names.
 
 use crate::compare::assert_close;
 use crate::golden::Golden;
@@ -192,8 +192,8 @@ fn full_sizes() {
     }
 }
 
-/// torchvision's models at full size, as scripts/export_models.py writes them into the folder of `DROPFORGE_MODELS`: outputs to
-/// 1e-4 of the largest.
+/// torchvision's models at full size, as scripts/export_models.py writes them into the folder of `DROPFORGE_MODELS`:
+/// outputs to 1e-4 of the largest.
 #[test]
 #[ignore = "needs the folder that scripts/export_models.py writes"]
 fn full_size_models() {

@@ -6,8 +6,8 @@ use dropforge::settings::{Declaration, Described, SettingType, TYPE, Table, Twin
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Kinds whose entries are held against golden values, in the folder of that name; metrics share theirs (`metrics.rs`), and data
-/// sets are held against small files that their test writes (`data.rs`).
+/// Kinds whose entries are held against golden values, in the folder of that name; metrics share theirs (`metrics.rs`),
+/// and data sets are held against small files that their test writes (`data.rs`).
 const GOLDEN: [&str; 8] =
     ["layers", "losses", "models", "optimizers", "schedules", "initialisers", "callbacks", "transforms"];
 

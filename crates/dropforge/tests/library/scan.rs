@@ -1,5 +1,5 @@
-//! Loops: what they capture, gradients of gradients, and what is said of bodies that do not fit. Values and gradients are held
-//! to PyTorch by the conformance cases.
+//! Loops: what they capture, gradients of gradients, and what is said of bodies that do not fit. Values and gradients
+//! are held to PyTorch by the conformance cases.
 
 use crate::compare::assert_close;
 use dropforge::prelude::*;

@@ -154,8 +154,8 @@ fn layers_can_be_shared_as_pointers() {
     assert_eq!(Network::compile(boxed, [3]).unwrap().parameter_count(), 8);
 }
 
-/// What compiling a deep network costs grows like its depth, with an optimizer that keeps states, too: by the square, twice the
-/// layers would take four times as long.
+/// What compiling a deep network costs grows like its depth, with an optimizer that keeps states, too: by the square,
+/// twice the layers would take four times as long.
 #[test]
 fn deep_networks_compile_in_linear_time() {
     let time = |depth: usize| {

@@ -1,12 +1,12 @@
 //! The gradient of a loop: a loop that takes the trips the other way round.
 //!
-//! The body is differentiated like a program, from the gradients of what it carries on and stacks to those of what it is given.
-//! What that needs of the forward trips is stacked by a second forward loop over the same arguments, which has more results than
-//! the first: a pass ([`crate::passes::join_scans`]) lets one loop compute both. Products and other dear values are stacked, and
-//! what follows from them element by element is computed again.
+//! The body is differentiated like a program, from the gradients of what it carries on and stacks to those of what it
+//! is given. What that needs of the forward trips is stacked by a second forward loop over the same arguments, which
+//! has more results than the first: a pass ([`crate::passes::join_scans`]) lets one loop compute both. Products and
+//! other dear values are stacked, and what follows from them element by element is computed again.
 //!
-//! The gradient of what is the same in all trips is a sum over the trips. Where each term is a product or a sum, its factors are
-//! stacked and the whole is one product or sum behind the loop; else it is carried along.
+//! The gradient of what is the same in all trips is a sum over the trips. Where each term is a product or a sum, its
+//! factors are stacked and the whole is one product or sum behind the loop; else it is carried along.
 
 use super::{accumulate, active_values};
 use crate::body::Body;
@@ -55,7 +55,8 @@ pub(super) fn scan(
     accumulate(&mut reversal.whole, &mut slopes, &is_active, last)?;
     let slope = |input: usize| slopes[forward.inputs[input].value.index()];
 
-    // What is carried backwards: the gradients of what is carried forwards, then sums that no product behind the loop makes.
+    // What is carried backwards: the gradients of what is carried forwards, then sums that no product behind the loop
+    // makes.
     let back: Vec<usize> = (0..carries).filter(|&position| cotangents[position].is_some()).collect();
     let mut initial = Vec::new();
     for &position in &back {
@@ -154,8 +155,8 @@ pub(super) fn scan(
     Ok(contributions)
 }
 
-/// Which inputs of a body depend on what gradients are asked for, carried values by way of earlier trips too; and which of its
-/// values do.
+/// Which inputs of a body depend on what gradients are asked for, carried values by way of earlier trips too; and which
+/// of its values do.
 fn active_inputs(body: &Program, wanted: &[bool], carries: usize) -> (Vec<bool>, Vec<bool>) {
     let mut active = wanted.to_vec();
     loop {

@@ -6,8 +6,8 @@ use crate::program::Program;
 use crate::types::ValueType;
 use std::ops::Range;
 
-/// The trips of a loop one after another. `slices` are the arguments that have a slice for each trip, behind those that are
-/// carried.
+/// The trips of a loop one after another. `slices` are the arguments that have a slice for each trip, behind those that
+/// are carried.
 pub fn scan(
     body: &Program,
     slices: Range<usize>,

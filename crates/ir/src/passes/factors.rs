@@ -1,15 +1,15 @@
 //! Factors that are the same along some axes are multiplied apart from those axes.
 //!
-//! A product of whole tensors and of values repeated over them, such as `x·scale·weight` in a normalisation, is computed
-//! as `x·(scale·weight)`, with the bracket on as many elements as the repeated values have. A sum takes such factors out:
-//! `Σ x·w = w·Σ x` where `w` does not change along the summed axes. What remains inside is put in one order, so that the
-//! several sums of a normalisation's gradient turn out to be the same few.
+//! A product of whole tensors and of values repeated over them, such as `x·scale·weight` in a normalisation, is
+//! computed as `x·(scale·weight)`, with the bracket on as many elements as the repeated values have. A sum takes such
+//! factors out: `Σ x·w = w·Σ x` where `w` does not change along the summed axes. What remains inside is put in one
+//! order, so that the several sums of a normalisation's gradient turn out to be the same few.
 //!
-//! Results may differ in the last bits, and products in another order may leave the range where the written order does not:
-//! `Σ x·w` with small `w` may be finite where `Σ x` is not. So only products of normalisations are rewritten, which hold
-//! 1/√(variance + ε) or a distance from the mean. There the factors bound each other: an element's distance from the mean
-//! is at most √count deviations, and what scales it is a parameter. In a half type a sum could overflow all the same; only
-//! F32 is rewritten.
+//! Results may differ in the last bits, and products in another order may leave the range where the written order does
+//! not: `Σ x·w` with small `w` may be finite where `Σ x` is not. So only products of normalisations are rewritten,
+//! which hold 1/√(variance + ε) or a distance from the mean. There the factors bound each other: an element's distance
+//! from the mean is at most √count deviations, and what scales it is a parameter. In a half type a sum could overflow
+//! all the same; only F32 is rewritten.
 
 use crate::error::Result;
 use crate::op::{BinaryKind, Op, ReduceKind, UnaryKind};

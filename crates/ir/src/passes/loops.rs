@@ -1,4 +1,5 @@
-//! Passes over loops: what a gradient adds to one is computed by the one that is there, and bodies go through all passes.
+//! Passes over loops: what a gradient adds to one is computed by the one that is there, and bodies go through all
+//! passes.
 
 use super::{PASSES, run_passes};
 use crate::body::Body;
@@ -7,8 +8,8 @@ use crate::op::Op;
 use crate::program::{Node, Program, Value};
 use std::collections::{HashMap, HashSet};
 
-/// The program with loops over the same arguments joined where one stacks all that the other does. A gradient asks for values
-/// of the trips by such a second loop.
+/// The program with loops over the same arguments joined where one stacks all that the other does. A gradient asks for
+/// values of the trips by such a second loop.
 ///
 /// # Errors
 /// Never for a valid program.

@@ -92,8 +92,8 @@ pub fn optimize(program: &Program) -> Result<Program> {
     run_passes(program, PASSES, cfg!(debug_assertions))
 }
 
-/// Runs these passes, and verifies the program after each if `verified` says so. Those whose operations are not there are left
-/// out, as is one that was the last to run: it would find nothing more.
+/// Runs these passes, and verifies the program after each if `verified` says so. Those whose operations are not there
+/// are left out, as is one that was the last to run: it would find nothing more.
 ///
 /// # Errors
 /// Only if a pass has a bug; the error names the pass.

@@ -45,8 +45,8 @@ fn piece(p: &Program, value: Value) -> Option<Piece> {
     Some(Piece { value: node.args[0], axis, start: low[axis], end: length - high[axis], length })
 }
 
-/// The sum of two values if pieces of it are joined: the values themselves, or one of them with a term of the other. Pieces that
-/// are joined do not overlap, so that the order of the terms does not matter.
+/// The sum of two values if pieces of it are joined: the values themselves, or one of them with a term of the other.
+/// Pieces that are joined do not overlap, so that the order of the terms does not matter.
 fn join_in_sum(p: &mut Program, a: Value, b: Value) -> Result<Option<Value>> {
     if let Some(joined) = join(p, a, b)? {
         return Ok(Some(joined));

@@ -1,7 +1,8 @@
 //! Work next to a max-pool moves to its smaller side.
 //!
-//! Maximum and a monotone function commute, so a ReLU or a bias that comes before a max-pool can come after it, on as many
-//! elements as the pool leaves. Backwards, a ReLU's mask and a bias's sum are taken before the gradient is spread out.
+//! Maximum and a monotone function commute, so a ReLU or a bias that comes before a max-pool can come after it, on as
+//! many elements as the pool leaves. Backwards, a ReLU's mask and a bias's sum are taken before the gradient is spread
+//! out.
 
 use crate::error::Result;
 use crate::op::{BinaryKind, CompareKind, Op, ReduceKind, UnaryKind};

@@ -1,15 +1,15 @@
 //! Mixed precision: a program of f32 in which products compute in f16 or bf16.
 //!
-//! [`TABLE`] says for each operation what it computes in, as PyTorch's lists for autocast do. Beyond that it is the *values*
-//! that become halves: what a product gives and what a product takes is kept in half, so that the backward pass finds half
-//! the bytes. Whoever reads such a value otherwise reads it widened and computes in f32. So a chain of elementwise operations
-//! is rounded once, where it is kept, and all readers of a value read the same numbers.
+//! [`TABLE`] says for each operation what it computes in, as PyTorch's lists for autocast do. Beyond that it is the
+//! *values* that become halves: what a product gives and what a product takes is kept in half, so that the backward
+//! pass finds half the bytes. Whoever reads such a value otherwise reads it widened and computes in f32. So a chain of
+//! elementwise operations is rounded once, where it is kept, and all readers of a value read the same numbers.
 //!
 //! - States, inputs and constants stay as they are: products read them cast, once a step.
-//! - A product from which no other product follows, such as the gradient of a weight or the scores in an evaluation, is a
-//!   mixed one: its result is f32 and is not rounded.
-//! - The result of a maximum or minimum is cast for products, and read as it is by everyone else: its gradient looks for the
-//!   element that equals it.
+//! - A product from which no other product follows, such as the gradient of a weight or the scores in an evaluation, is
+//!   a mixed one: its result is f32 and is not rounded.
+//! - The result of a maximum or minimum is cast for products, and read as it is by everyone else: its gradient looks
+//!   for the element that equals it.
 //! - A loop takes and gives f32; within its body all this happens in each trip.
 //! - What a state is written with and what is given out is never rounded on the way.
 
@@ -111,8 +111,8 @@ const TIDY: &[Pass] = &[
     Pass::new("dead-code", remove_dead_code),
 ];
 
-/// The program with products in the half type `half`, tidied up; comes after all other passes, which look for patterns of
-/// f32. With `verified` the program is verified after each pass.
+/// The program with products in the half type `half`, tidied up; comes after all other passes, which look for patterns
+/// of f32. With `verified` the program is verified after each pass.
 ///
 /// # Errors
 /// `half` is no half type, or a pass has a bug; the error names the pass.
@@ -297,7 +297,8 @@ impl Rewriting<'_> {
                 };
             }
         } else if is_view && !full.is_empty() && self.wanted[result.index()] {
-            // Of a state, say: who wants it in half casts first, and the cast is shared with all who want the state itself.
+            // Of a state, say: who wants it in half casts first, and the cast is shared with all who want the state
+            // itself.
             let args = self.args(node, Rewriting::halved)?;
             let half = self.new.apply(node.op.clone(), &args)?;
             let args = self.args(node, Rewriting::full)?;
@@ -323,7 +324,8 @@ impl Rewriting<'_> {
         for (&old, new) in node.results.iter().zip(results) {
             let wanted = self.wanted[old.index()] && is_full(self.old, old);
             let half = if wanted { Some(self.cast(new, self.half)?) } else { None };
-            // A largest element is compared with those it was chosen from, by its gradient: rounded it would equal none of them.
+            // A largest element is compared with those it was chosen from, by its gradient: rounded it would equal none
+            // of them.
             let kept = wanted && !is_extreme(&node.op);
             *self.form(old) = Form { exact: Some(new), half, widened: None, kept };
         }

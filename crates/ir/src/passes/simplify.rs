@@ -169,8 +169,8 @@ fn has_exact_reciprocal(dtype: DType, number: f64) -> bool {
     bits & 0x007f_ffff == 0 && (2..253).contains(&exponent) && dtype.round(1.0 / number) == 1.0 / number
 }
 
-/// Arithmetic on constants that are the same everywhere, done in f32; rounding that to a half type is rounding the exact
-/// result, since f32 has more than twice the bits.
+/// Arithmetic on constants that are the same everywhere, done in f32; rounding that to a half type is rounding the
+/// exact result, since f32 has more than twice the bits.
 fn fold_scalars(p: &mut Program, node: &Node, args: &[Value]) -> Result<Option<Value>> {
     let ty = match &node.op {
         Op::Unary { .. } | Op::Binary { .. } => p.ty(args[0]).clone(),

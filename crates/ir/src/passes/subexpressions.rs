@@ -11,8 +11,8 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 /// # Errors
 /// Never for a valid program.
 pub fn merge_common_subexpressions(program: &Program) -> Result<Program> {
-    // By the hash of operation and arguments, the first result of a node that has it. Nodes that differ and have the same hash,
-    // which is as good as never, stay apart.
+    // By the hash of operation and arguments, the first result of a node that has it. Nodes that differ and have the
+    // same hash, which is as good as never, stay apart.
     let hashing = BuildHasherDefault::<DefaultHasher>::default();
     let mut known: HashMap<u64, Value> = HashMap::new();
     program.rebuild(

@@ -1,7 +1,7 @@
 //! Rows that are looked up in a table and multiplied by a matrix are looked up in the product.
 //!
-//! A text of 4,096 tokens out of 65 has 65 different rows, so that `table[tokens] · W` multiplies each of them 63 times.
-//! `(table · W)[tokens]` is the same numbers, multiplied once. The gradients follow the same way: the table's is
+//! A text of 4,096 tokens out of 65 has 65 different rows, so that `table[tokens] · W` multiplies each of them 63
+//! times. `(table · W)[tokens]` is the same numbers, multiplied once. The gradients follow the same way: the table's is
 //! `scatter(g) · Wᵀ`, and the matrix's is `tableᵀ · scatter(g)`, where `scatter` sums the rows of the gradient that
 //! belong to one row of the table. An index outside is a row of zeros before and after.
 //!
@@ -151,8 +151,8 @@ fn product(p: &mut Program, node: &Node, args: &[Value]) -> Result<Option<Value>
     Ok(None)
 }
 
-/// The sums of the slices of a value that belong to one index each, `[size, columns]`; `places` says where in the value the
-/// axes of the indices stand. `None` unless there is exactly one more axis.
+/// The sums of the slices of a value that belong to one index each, `[size, columns]`; `places` says where in the value
+/// the axes of the indices stand. `None` unless there is exactly one more axis.
 fn scattered(
     p: &mut Program,
     size: usize,

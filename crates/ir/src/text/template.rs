@@ -97,12 +97,12 @@ impl fmt::Display for Template {
 }
 
 impl Template {
-    /// The template of one program traced at several batch sizes, three or more so that what fits two of them by chance is
-    /// found out.
+    /// The template of one program traced at several batch sizes, three or more so that what fits two of them by chance
+    /// is found out.
     ///
     /// # Errors
-    /// The programs differ in more than numbers, or a number depends on the batch otherwise than as a multiple and an offset;
-    /// the message shows the line.
+    /// The programs differ in more than numbers, or a number depends on the batch otherwise than as a multiple and an
+    /// offset; the message shows the line.
     pub fn of(traced: &[(usize, &Program)]) -> Result<Template> {
         let sizes: Vec<usize> = traced.iter().map(|(size, _)| *size).collect();
         let texts: Vec<String> = traced.iter().map(|(_, program)| format!("{program:#}")).collect();

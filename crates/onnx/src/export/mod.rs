@@ -1,8 +1,9 @@
 //! Models from programs.
 //!
-//! A program is given at two batch sizes. Extents that differ follow the batch, as a multiple and an offset, and are computed
-//! in the graph from the shape of the input. Every operation becomes a few nodes; `patterns.rs` finds those that have an
-//! operator of their own (a convolution with its bias, a softmax, a batch norm, …). What nothing needs then is left out.
+//! A program is given at two batch sizes. Extents that differ follow the batch, as a multiple and an offset, and are
+//! computed in the graph from the shape of the input. Every operation becomes a few nodes; `patterns.rs` finds those
+//! that have an operator of their own (a convolution with its bias, a softmax, a batch norm, …). What nothing needs
+//! then is left out.
 
 mod graph;
 mod operations;
@@ -55,12 +56,12 @@ pub struct Preprocessing {
 
 /// The bytes of a model file.
 ///
-/// `traced` is one program at two different batch sizes; for a model of one batch size, the same program twice. `states`
-/// gives the elements of a state, `hypers` the value of a runtime scalar.
+/// `traced` is one program at two different batch sizes; for a model of one batch size, the same program twice.
+/// `states` gives the elements of a state, `hypers` the value of a runtime scalar.
 ///
 /// # Errors
-/// The programs differ in more than numbers, an operation has no counterpart (gradients, random numbers), a state is missing,
-/// or the model is larger than the 2 GiB that the format allows.
+/// The programs differ in more than numbers, an operation has no counterpart (gradients, random numbers), a state is
+/// missing, or the model is larger than the 2 GiB that the format allows.
 pub fn export(
     traced: [(usize, &Program); 2],
     mut states: impl FnMut(&str) -> Result<Array>,
@@ -94,8 +95,8 @@ impl Extent {
     }
 }
 
-/// Where the elements of a value come from: axis `i` of `source` is axis `axes[i]` of the value, or has the extent 1. Along
-/// other axes the value repeats.
+/// Where the elements of a value come from: axis `i` of `source` is axis `axes[i]` of the value, or has the extent 1.
+/// Along other axes the value repeats.
 struct Spread {
     source: Value,
     axes: Vec<Option<usize>>,

@@ -1,8 +1,9 @@
 //! Programs from models.
 //!
-//! A graph is gone through node by node, and each becomes operations of a program. What is known while importing (shapes,
-//! constants, what is computed of them) is computed at once by the interpreter, so that a shape that the graph computes is a
-//! shape. All extents are known then; a model for any batch is imported at several sizes (`run/onnx_import.rs` of the library).
+//! A graph is gone through node by node, and each becomes operations of a program. What is known while importing
+//! (shapes, constants, what is computed of them) is computed at once by the interpreter, so that a shape that the graph
+//! computes is a shape. All extents are known then; a model for any batch is imported at several sizes
+//! (`run/onnx_import.rs` of the library).
 //!
 //! Integers are 32 bits wide in programs, and doubles are floats: a larger integer becomes the largest one.
 
@@ -49,8 +50,8 @@ pub struct Model<'a> {
 /// What a model is imported for.
 #[derive(Clone, Debug, Default)]
 pub struct ImportOptions {
-    /// Extents of the axes that a model gives a name or none. One that is not here is the batch if it is the first axis,
-    /// and 1 else.
+    /// Extents of the axes that a model gives a name or none. One that is not here is the batch if it is the first
+    /// axis, and 1 else.
     pub extents: BTreeMap<String, usize>,
     /// The batch size.
     pub batch: usize,
@@ -60,8 +61,9 @@ pub struct ImportOptions {
     pub outputs: Vec<String>,
     /// Inputs that are constants of the program, by name.
     pub fixed: BTreeMap<String, Array>,
-    /// Leaves out what [`export`](crate::export) has put in front of a network to prepare raw inputs: the program then takes what the
-    /// network takes, as floats. Whoever asks for that does it instead. Nothing changes where there is no [`Model::prepares`].
+    /// Leaves out what [`export`](crate::export) has put in front of a network to prepare raw inputs: the program then
+    /// takes what the network takes, as floats. Whoever asks for that does it instead. Nothing changes where there is
+    /// no [`Model::prepares`].
     pub unprepared: bool,
 }
 
@@ -224,8 +226,8 @@ impl<'a> Model<'a> {
     /// The program of the model.
     ///
     /// # Errors
-    /// An operator is not known (all are listed), is used in a form that programs cannot express, or what the model says does
-    /// not fit together; the message names the node.
+    /// An operator is not known (all are listed), is used in a form that programs cannot express, or what the model
+    /// says does not fit together; the message names the node.
     pub fn import(&self, options: &ImportOptions, outside: &Outside<'_>) -> Result<Imported> {
         self.check_operators()?;
         let mut importer = Importer {

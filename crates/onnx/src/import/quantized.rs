@@ -18,8 +18,8 @@ fn range(element: i64) -> Result<(f64, f64)> {
     }
 }
 
-/// A scale or zero point brought to the shape of what it belongs to: one for all, one for each place along an axis, or one for
-/// each block.
+/// A scale or zero point brought to the shape of what it belongs to: one for all, one for each place along an axis, or
+/// one for each block.
 fn spread(m: &mut Importer<'_, '_>, call: &Call<'_, '_>, value: Value, shape: &[usize]) -> Result<Value> {
     let here = m.b.shape(value);
     let count: usize = here.iter().product();

@@ -1,13 +1,13 @@
 //! Which kernels become one kernel with several instances.
 //!
-//! Kernels with equal instructions may run as one over all their buffers: an optimizer's updates, the sums of squares of all
-//! gradients. It starts when the last of what they read is there, so that what the others read stays for longer, and
-//! whoever reads their results waits for longer. Kernels merge only where neither costs anything:
+//! Kernels with equal instructions may run as one over all their buffers: an optimizer's updates, the sums of squares
+//! of all gradients. It starts when the last of what they read is there, so that what the others read stays for longer,
+//! and whoever reads their results waits for longer. Kernels merge only where neither costs anything:
 //!
 //! - What waits for one of them waits for all of them anyway. So no two of them depend on each other, and no order of
 //!   kernels becomes impossible, however many sets of kernels merge.
-//! - What one of them reads from the arena is small, or is read by something that waits for the others. Elementwise kernels
-//!   whose results nobody reads are updates of states, and merge in any case.
+//! - What one of them reads from the arena is small, or is read by something that waits for the others. Elementwise
+//!   kernels whose results nobody reads are updates of states, and merge in any case.
 
 use super::Planner;
 use crate::emit::Emitted;
@@ -97,8 +97,8 @@ impl<'a> Merging<'a> {
         Merging { planner, sources, followers: followers(sources), readers, ends, position }
     }
 
-    /// Whether a unit comes after another, which is not the same, in every order. No, where that takes long to find out: then
-    /// kernels stay apart.
+    /// Whether a unit comes after another, which is not the same, in every order. No, where that takes long to find
+    /// out: then kernels stay apart.
     fn waits(&self, unit: usize, other: usize) -> bool {
         let first = self.position[other];
         let mut seen = QuickSet::default();

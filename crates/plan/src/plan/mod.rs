@@ -44,8 +44,8 @@ pub struct BufferInfo {
 pub struct Argument {
     /// Position in the table of buffers.
     pub buffer: usize,
-    /// Shape of the argument as the operation sees it, and its type in memory: f16 or bf16 where a product or convolution of
-    /// f32 reads what was cast to f32.
+    /// Shape of the argument as the operation sees it, and its type in memory: f16 or bf16 where a product or
+    /// convolution of f32 reads what was cast to f32.
     pub ty: ValueType,
     /// First element, in elements of the buffer.
     pub offset: i64,
@@ -90,12 +90,12 @@ pub struct Kernel {
     pub nodes: Vec<NodeId>,
     /// Where the last of them comes from.
     pub origin: Origin,
-    /// Whether a device may run it on each part of the product or convolution that the kernel before computes, as soon as
-    /// that part is finished: it visits just the elements of that result, in row-major order, and writes nothing that the
-    /// kernel before reads. Or it is a max-pool of the convolution before.
+    /// Whether a device may run it on each part of the product or convolution that the kernel before computes, as soon
+    /// as that part is finished: it visits just the elements of that result, in row-major order, and writes nothing
+    /// that the kernel before reads. Or it is a max-pool of the convolution before.
     pub is_epilogue: bool,
-    /// Whether what it reads stays until the last reader of its result is done, so that a device may compute the result where it
-    /// is read: for gradients of max-pools that only gradients of convolutions read.
+    /// Whether what it reads stays until the last reader of its result is done, so that a device may compute the result
+    /// where it is read: for gradients of max-pools that only gradients of convolutions read.
     pub is_deferrable: bool,
 }
 

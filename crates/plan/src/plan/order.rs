@@ -22,10 +22,10 @@ impl Planner<'_> {
         self.fusion.units.iter().map(of_unit).collect()
     }
 
-    /// Products with the update of a state that reads nothing else of theirs than each element at its own place, and alone
-    /// does so: the update can follow its product at once, while the gradient is in the caches, instead of waiting for
-    /// the end of the step. For that the product has to wait for whatever else the update needs, and for all that read
-    /// the old state; these are added to its `sources`.
+    /// Products with the update of a state that reads nothing else of theirs than each element at its own place, and
+    /// alone does so: the update can follow its product at once, while the gradient is in the caches, instead of
+    /// waiting for the end of the step. For that the product has to wait for whatever else the update needs, and for
+    /// all that read the old state; these are added to its `sources`.
     pub(super) fn pair_updates(
         &self,
         emitted: &[Option<Emitted>],
@@ -83,9 +83,9 @@ impl Planner<'_> {
         pairs
     }
 
-    /// Sets of units that run as one kernel, in an order in which each comes after its sources, as close to the program's order
-    /// as that allows; but the second of a pair, or else what may be the epilogue of a product or convolution, comes right
-    /// after it. Both are alone in their sets.
+    /// Sets of units that run as one kernel, in an order in which each comes after its sources, as close to the
+    /// program's order as that allows; but the second of a pair, or else what may be the epilogue of a product or
+    /// convolution, comes right after it. Both are alone in their sets.
     pub(super) fn order(
         &self,
         emitted: &[Option<Emitted>],

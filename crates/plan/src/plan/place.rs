@@ -136,8 +136,8 @@ impl Planner<'_> {
         })
     }
 
-    /// Gives everything that has no port a place in the arena; a result takes the place of an argument that dies with it
-    /// where the kernel allows that.
+    /// Gives everything that has no port a place in the arena; a result takes the place of an argument that dies with
+    /// it where the kernel allows that.
     pub(super) fn place_arena(
         &mut self,
         steps: &[Vec<Draft>],

@@ -21,14 +21,14 @@
 //! }
 //! ```
 //!
-//! The program comes first, in its own text form. Then come the buffers, each with its value and its place, and the kernels in
-//! order. `for` names the first results of the operations that a kernel computes; `epilogue` and `deferrable` are
-//! [`Kernel::is_epilogue`](crate::plan::Kernel::is_epilogue) and
-//! [`Kernel::is_deferrable`](crate::plan::Kernel::is_deferrable). Positions are an offset and a step along each axis, those of
-//! rows and of columns apart; operands with `!` are written. Each stage of a loop begins with `each` (for every
-//! element); `reduce` and `row` follow where they are not empty. `over` are the
-//! extents and buffers of one instance. What stands behind `//` is a comment. What is printed from a parsed plan is the text
-//! it was parsed from, comments aside.
+//! The program comes first, in its own text form. Then come the buffers, each with its value and its place, and the
+//! kernels in order. `for` names the first results of the operations that a kernel computes; `epilogue` and
+//! `deferrable` are [`Kernel::is_epilogue`](crate::plan::Kernel::is_epilogue) and
+//! [`Kernel::is_deferrable`](crate::plan::Kernel::is_deferrable). Positions are an offset and a step along each axis,
+//! those of rows and of columns apart; operands with `!` are written. Each stage of a loop begins with `each` (for
+//! every element); `reduce` and `row` follow where they are not empty. `over` are the extents and buffers of one
+//! instance. What stands behind `//` is a comment. What is printed from a parsed plan is the text it was parsed from,
+//! comments aside.
 
 mod parse;
 mod print;

@@ -11,8 +11,8 @@ use dropforge_ir::{BinaryKind, CompareKind, DType, Error, Op, Program, Result, U
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-/// Reads one plan from its text form. The buffers and registers that kernels name exist then; whether the plan does what its
-/// program says is not looked at: see [`verify`](crate::verify::verify).
+/// Reads one plan from its text form. The buffers and registers that kernels name exist then; whether the plan does
+/// what its program says is not looked at: see [`verify`](crate::verify::verify).
 ///
 /// # Errors
 /// Names the line, from 1, and what was expected there.

@@ -22,8 +22,8 @@ const VARIANTS: [Variant; 4] = [
     ("both", |printing| printing),
 ];
 
-/// Prints, for each program and variant, the time of a run by the clock and that of its kernels by timestamps, then the kernels
-/// of the first and last variant.
+/// Prints, for each program and variant, the time of a run by the clock and that of its kernels by timestamps, then the
+/// kernels of the first and last variant.
 pub fn compare(choice: Choice) -> Outcome<()> {
     let devices: Vec<(&str, Arc<WgpuDevice>)> = VARIANTS
         .into_iter()
@@ -99,8 +99,8 @@ fn programs() -> Outcome<Vec<Program>> {
     ])
 }
 
-/// A norm of values of a shape, with scale and offset: the axes that it reduces, and extent and axis of what stays, and of scale
-/// and offset.
+/// A norm of values of a shape, with scale and offset: the axes that it reduces, and extent and axis of what stays, and
+/// of scale and offset.
 fn norm(
     name: &str,
     shape: &str,

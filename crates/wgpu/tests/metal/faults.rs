@@ -1,4 +1,5 @@
-//! That the checks can fail: faults of every kind that printed kernels could have, each beside the same line without it.
+//! That the checks can fail: faults of every kind that printed kernels could have, each beside the same line without
+//! it.
 
 use crate::clang::{self, folder};
 use crate::execution;

@@ -1,5 +1,5 @@
-//! Kernels for Metal without a Mac: every kernel is printed in Metal's language as wgpu would print it there, its types are
-//! checked by clang with a header in place of Metal's library, and kernels run as C++ against the interpreter.
+//! Kernels for Metal without a Mac: every kernel is printed in Metal's language as wgpu would print it there, its types
+//! are checked by clang with a header in place of Metal's library, and kernels run as C++ against the interpreter.
 //!
 //! A machine without clang fails, unless `DROPFORGE_NO_CLANG=1` says that none is expected.
 

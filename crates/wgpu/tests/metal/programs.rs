@@ -103,7 +103,8 @@ pub fn in_halves() -> Vec<Sample> {
     samples
 }
 
-/// Products and convolutions whose matrices lie in every way and are cut off at the edges; of f32, from halves and in halves.
+/// Products and convolutions whose matrices lie in every way and are cut off at the edges; of f32, from halves and in
+/// halves.
 pub fn matrices() -> Vec<Sample> {
     let texts = [
         shapes::products(35, 40, 41),

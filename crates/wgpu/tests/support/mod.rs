@@ -5,7 +5,8 @@ use dropforge_ir::{Array, Data, Program, ValueType};
 use dropforge_runtime::{BufferRef, Device};
 use dropforge_wgpu::{Choice, WgpuDevice};
 
-/// The software renderer, or the GPU if `DROPFORGE_GPU=best`; `None` where `DROPFORGE_NO_GPU=1` says that there is none.
+/// The software renderer, or the GPU if `DROPFORGE_GPU=best`; `None` where `DROPFORGE_NO_GPU=1` says that there is
+/// none.
 pub fn device() -> Option<WgpuDevice> {
     let choice = match std::env::var("DROPFORGE_GPU").as_deref() {
         Ok("best") => Choice::Best,

@@ -132,8 +132,8 @@ impl Convolved {
     }
 }
 
-/// Products that elementwise kernels follow, in batches of `z`: with a bias along the columns and an activation; where the
-/// product itself is also wanted, and the results are of other types than it; and where what follows is turned.
+/// Products that elementwise kernels follow, in batches of `z`: with a bias along the columns and an activation; where
+/// the product itself is also wanted, and the results are of other types than it; and where what follows is turned.
 pub fn products_with_epilogues(z: usize, m: usize, n: usize, k: usize) -> [String; 3] {
     let shape = format!("[{z}, {m}, {n}]");
     let inputs = format!("  %a: f32[{z}, {m}, {k}] = input \"a\"\n  %b: f32[{z}, {k}, {n}] = input \"b\"");

@@ -1,8 +1,8 @@
 //! Attention and its gradient without a stored score matrix.
 //!
-//! The forward pass goes over the keys in tiles and keeps, for each query, the largest score so far and the sum relative to
-//! it. The gradients compute the scores again: one kernel for those of queries, one for those of keys and values, so that
-//! every sum has one owner and a fixed order. Tiles that a causal attention does not see are left out.
+//! The forward pass goes over the keys in tiles and keeps, for each query, the largest score so far and the sum
+//! relative to it. The gradients compute the scores again: one kernel for those of queries, one for those of keys and
+//! values, so that every sum has one owner and a fixed order. Tiles that a causal attention does not see are left out.
 
 use super::attention_tiles::{COLUMNS, COMPONENTS, Side, Tiles};
 use super::movement::Source;
@@ -198,8 +198,8 @@ impl Attention {
         vec![shader.finish(label, tiles.threads(), groups)]
     }
 
-    /// Arguments q, k, v, output, logsumexp, output gradient; results the gradients of q, k and v. Also the words of scratch
-    /// memory that they need.
+    /// Arguments q, k, v, output, logsumexp, output gradient; results the gradients of q, k and v. Also the words of
+    /// scratch memory that they need.
     pub fn gradient(
         &self,
         label: &str,
@@ -354,8 +354,8 @@ enum Rows {
     Keys,
 }
 
-/// The score of what a query does not see. Not minus infinity: Metal's arithmetic may take for granted that differences are
-/// finite.
+/// The score of what a query does not see. Not minus infinity: Metal's arithmetic may take for granted that differences
+/// are finite.
 const UNSEEN: &str = "-3.0e38";
 
 /// Where the kernels of the gradient find what they share.

@@ -1,8 +1,8 @@
 //! Tiles of scores: what the three kernels of attention have in common.
 //!
-//! A workgroup owns some rows (queries, or keys for their gradients) and goes over the other side in tiles of columns. Each
-//! thread keeps a small block of the tile of scores, and a small block of what its rows gather. Two products do all the
-//! work: rows with columns over the numbers of a head ([`Tiles::scores`]), and scores with the columns' numbers
+//! A workgroup owns some rows (queries, or keys for their gradients) and goes over the other side in tiles of columns.
+//! Each thread keeps a small block of the tile of scores, and a small block of what its rows gather. Two products do
+//! all the work: rows with columns over the numbers of a head ([`Tiles::scores`]), and scores with the columns' numbers
 //! ([`Tiles::gather`]). Both bring their operands through workgroup memory in slices, the next one on its way to
 //! registers while the present one is multiplied.
 
@@ -103,8 +103,9 @@ impl Tiles {
         (self.slices() + COLUMNS * self.row_quads() + 2 * self.tile.rows / 4) * 16
     }
 
-    /// Declares workgroup memory, and which rows and columns are this thread's: in the tile of scores rows from `my_row` on
-    /// and columns from `4 · across` on, in what is gathered rows from `my_gathered` on and quads from `my_quad` on.
+    /// Declares workgroup memory, and which rows and columns are this thread's: in the tile of scores rows from
+    /// `my_row` on and columns from `4 · across` on, in what is gathered rows from `my_gathered` on and quads from
+    /// `my_quad` on.
     pub fn begin(&self, shader: &mut Shader) {
         shader.line_head(&format!("var<workgroup> slices: array<vec4<f32>, {}>;", self.slices()));
         shader
@@ -116,8 +117,8 @@ impl Tiles {
             .line(&format!("let my_quad = lid % {across}u; let my_gathered = (lid / {across}u) * {each}u;"));
     }
 
-    /// Declares `{to}{i}`, a quad for each row of this thread: the products of its rows, from `first` on in `rows`, with its
-    /// columns, from `start` on in `columns`.
+    /// Declares `{to}{i}`, a quad for each row of this thread: the products of its rows, from `first` on in `rows`,
+    /// with its columns, from `start` on in `columns`.
     pub fn scores(&self, shader: &mut Shader, to: &str, rows: &Side<'_>, columns: &Side<'_>) {
         for i in 0..self.tile.each {
             shader.line(&format!("var {to}{i} = vec4<f32>(0.0);"));
@@ -189,7 +190,8 @@ impl Tiles {
         shader.line("} } }");
     }
 
-    /// Hands the quads `{from}{i}` to whoever gathers; all of the workgroup has passed a barrier since the last gathering.
+    /// Hands the quads `{from}{i}` to whoever gathers; all of the workgroup has passed a barrier since the last
+    /// gathering.
     pub fn keep(&self, shader: &mut Shader, from: &str) {
         // Columns lie in the order in which neighbouring threads meet different banks.
         for (c, component) in COMPONENTS.iter().enumerate() {
@@ -303,8 +305,8 @@ impl Tiles {
         }
     }
 
-    /// Brings together what the threads of a row hold in `{from}{i}`: afterwards `collected(i)` of the thread `lid` below
-    /// the number of rows is what the i-th of them held for row `lid`.
+    /// Brings together what the threads of a row hold in `{from}{i}`: afterwards `collected(i)` of the thread `lid`
+    /// below the number of rows is what the i-th of them held for row `lid`.
     pub fn collect(&self, shader: &mut Shader, from: &str) {
         shader.line("workgroupBarrier();");
         for quad in 0..self.tile.each / 4 {

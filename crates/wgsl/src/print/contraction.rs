@@ -1,10 +1,10 @@
 //! Sums of products over tiles: the one shader behind matrix products and the three directions of convolution.
 //!
-//! A contraction is `out[z, m, n] = Σ_k a[z, m, k] · b[z, k, n]`. What `a` and `b` are at a position, and where `out` goes, are
-//! printed by those who ask for it. A workgroup computes a tile of `out`: it brings slices of `a` and `b` into workgroup
-//! memory, the next ones on their way to registers while it multiplies the present ones, and each thread keeps a small
-//! tile of sums. Where `out` is small and `k` long, `k` is split; the parts are added in fixed order by a second
-//! dispatch.
+//! A contraction is `out[z, m, n] = Σ_k a[z, m, k] · b[z, k, n]`. What `a` and `b` are at a position, and where `out`
+//! goes, are printed by those who ask for it. A workgroup computes a tile of `out`: it brings slices of `a` and `b`
+//! into workgroup memory, the next ones on their way to registers while it multiplies the present ones, and each thread
+//! keeps a small tile of sums. Where `out` is small and `k` long, `k` is split; the parts are added in fixed order by a
+//! second dispatch.
 
 use super::cooperative;
 use super::epilogue::Target;
@@ -40,9 +40,10 @@ pub trait Operands {
     /// Says which buffers are bound as quads, before anything else is added.
     fn prepare(&self, shader: &mut Shader, loads: bool, stores: bool);
 
-    /// Adds the operands to a shader, as functions `load_a(z, k0, dk, m)` and `load_b(z, k0, dk, n)` that give f32, or f16
-    /// where [`Operands::halves`] says so, for positions inside; k is `k0 + dk`, where `k0` is the same for a whole slice and a multiple of the tile's length. Where
-    /// [`Operands::quads`] says so, also `load_a4` and `load_b4` of the same arguments, for four neighbours. All are u32.
+    /// Adds the operands to a shader, as functions `load_a(z, k0, dk, m)` and `load_b(z, k0, dk, n)` that give f32, or
+    /// f16 where [`Operands::halves`] says so, for positions inside; k is `k0 + dk`, where `k0` is the same for a whole
+    /// slice and a multiple of the tile's length. Where [`Operands::quads`] says so, also `load_a4` and `load_b4` of
+    /// the same arguments, for four neighbours. All are u32.
     fn loads(&self, shader: &mut Shader);
 
     /// Adds the function `store(z, m, n, value)`, and `store4` for four neighbours along n where
@@ -57,8 +58,8 @@ pub trait Operands {
         [false, false]
     }
 
-    /// Whether `a` and `b` are loaded as f16. It is converted on its way into workgroup memory: a conversion right behind the
-    /// load would wait for that.
+    /// Whether `a` and `b` are loaded as f16. It is converted on its way into workgroup memory: a conversion right
+    /// behind the load would wait for that.
     fn halves(&self) -> [Option<&'static str>; 2] {
         [None, None]
     }
@@ -127,8 +128,8 @@ pub fn tunable(class: String, sizes: Sizes, means: Means) -> Tunable {
     Tunable { class, picks, most_parts: most, means, flops: sizes.flops() }
 }
 
-/// The dispatches of a contraction, and the words of scratch memory up to which they need it; the first `scratch_start` words
-/// are left alone.
+/// The dispatches of a contraction, and the words of scratch memory up to which they need it; the first `scratch_start`
+/// words are left alone.
 pub fn dispatches(
     label: &str,
     sizes: Sizes,
@@ -191,8 +192,8 @@ fn print_stores(shader: &mut Shader, slot: &Slot, index: &str, quads: bool) {
     }
 }
 
-/// Adds the functions `store` and, for quads, `store4`, to a target; the statements `find` prepare for `index`, the number of
-/// the element for `z`, `m` and `n`.
+/// Adds the functions `store` and, for quads, `store4`, to a target; the statements `find` prepare for `index`, the
+/// number of the element for `z`, `m` and `n`.
 pub fn print_finish(shader: &mut Shader, target: &Target<'_>, find: &str, index: &str, quads: bool) {
     target.print(shader, quads);
     shader.line_head(&format!(

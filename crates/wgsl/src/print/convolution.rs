@@ -100,8 +100,8 @@ impl Convolution<'_> {
         if self.direction == Direction::Forward { self.filter[1] } else { self.out_per_group() }
     }
 
-    /// The contractions that this convolution consists of: one, but for the gradient of x with strides, where each class of
-    /// pixels meets taps of its own.
+    /// The contractions that this convolution consists of: one, but for the gradient of x with strides, where each
+    /// class of pixels meets taps of its own.
     fn phases(&self) -> Vec<[Phase; 2]> {
         let axis = |axis: usize| -> Vec<Phase> {
             if self.direction != Direction::Input {
@@ -206,8 +206,8 @@ impl Convolution<'_> {
         Where { buffer: BufferId::Scratch, first: 0, ..self.places[1] }
     }
 
-    /// Brings filters into scratch memory, ordered by group, tap, summed channel and channel of the result, so that tiles
-    /// find neighbouring channels of the result side by side.
+    /// Brings filters into scratch memory, ordered by group, tap, summed channel and channel of the result, so that
+    /// tiles find neighbouring channels of the result side by side.
     fn turn(&self, label: &str) -> Dispatch {
         let Sizes { z, m, k, .. } = self.sizes();
         let (channels, taps) = (self.channels(), self.taps());
@@ -226,7 +226,8 @@ impl Convolution<'_> {
 /// From how many positions of the result on filters are turned first.
 const LEAST_TURNED: usize = 1024;
 
-/// The pixels along one axis that meet the same taps, and these taps. For other directions than the gradient of x, all taps.
+/// The pixels along one axis that meet the same taps, and these taps. For other directions than the gradient of x, all
+/// taps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Phase {
     /// First pixel; the next is a stride away.

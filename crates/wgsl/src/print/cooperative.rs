@@ -1,13 +1,13 @@
-//! The tile shader of contractions by cooperative matrices: square ones that the lanes of a subgroup hold and multiply together,
-//! on tensor cores where there are such.
+//! The tile shader of contractions by cooperative matrices: square ones that the lanes of a subgroup hold and multiply
+//! together, on tensor cores where there are such.
 //!
-//! As in `tile.rs`, threads bring slices of `a` and `b` into workgroup memory while the slice before is multiplied; here they lie
-//! there as in memory, along k or across it. Each subgroup keeps a part of the tile in matrices. Sums leave through
-//! workgroup memory, from where each lane stores four neighbours with all that follows the contraction.
+//! As in `tile.rs`, threads bring slices of `a` and `b` into workgroup memory while the slice before is multiplied;
+//! here they lie there as in memory, along k or across it. Each subgroup keeps a part of the tile in matrices. Sums
+//! leave through workgroup memory, from where each lane stores four neighbours with all that follows the contraction.
 //!
-//! The printed shader calls for the whole workgroup at once, which matrices need: nothing but loads and stores stands behind a
-//! condition that differs between threads, and all that matrices are loaded from or stored to is workgroup memory
-//! of this shader.
+//! The printed shader calls for the whole workgroup at once, which matrices need: nothing but loads and stores stands
+//! behind a condition that differs between threads, and all that matrices are loaded from or stored to is workgroup
+//! memory of this shader.
 
 use super::shader::{Dispatch, Shader};
 use super::tile::{Brought, Job, Slice, find_tile, store_four};
@@ -34,7 +34,8 @@ impl Kind {
         if self.scalar == "f32" { 4 } else { 2 }
     }
 
-    /// Matrices side by side that a subgroup brings into workgroup memory at once, so that every lane has something to store.
+    /// Matrices side by side that a subgroup brings into workgroup memory at once, so that every lane has something to
+    /// store.
     fn gathered(self) -> usize {
         (STORED_COLUMNS / self.side).max(1)
     }
@@ -44,8 +45,8 @@ impl Kind {
         self.side * self.side * self.gathered()
     }
 
-    /// Whether a tile consists of such matrices, its threads share the loads evenly, and a workgroup may be of so many threads
-    /// and bytes.
+    /// Whether a tile consists of such matrices, its threads share the loads evenly, and a workgroup may be of so many
+    /// threads and bytes.
     pub fn takes(self, tile: MatrixTile, threads: usize, bytes: usize) -> bool {
         let MatrixTile { m, n, part_m, part_n, k } = tile;
         let used = tile.threads(self.lanes);

@@ -93,8 +93,8 @@ impl Convolution<'_> {
         shader.finish(label, THREADS, groups * sizes.z)
     }
 
-    /// The image, and the row and column from which steps count, for this thread's position. Rows and columns before the
-    /// first wrap to beyond the last.
+    /// The image, and the row and column from which steps count, for this thread's position. Rows and columns before
+    /// the first wrap to beyond the last.
     fn origin(&self, shader: &mut Shader) {
         let window = self.window;
         match self.direction {

@@ -20,8 +20,8 @@ pub struct Epilogue<'a> {
     keeps: bool,
 }
 
-/// The epilogue of the kernel with this number, if it has one by what [`fused`](dropforge_gpu::epilogue::fused) said; `places` says where each buffer of the
-/// plan lies.
+/// The epilogue of the kernel with this number, if it has one by what [`fused`](dropforge_gpu::epilogue::fused) said;
+/// `places` says where each buffer of the plan lies.
 pub fn epilogue<'a>(
     plan: &'a Plan,
     fused: &[bool],

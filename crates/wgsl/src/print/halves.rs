@@ -3,8 +3,8 @@
 use super::shader::{BufferId, Dispatch, Shader, Where};
 use dropforge_ir::DType;
 
-/// A thread for each number stores it as f16; another one loads it from there and stores it as f32. Buffer 0 takes the f16,
-/// buffer 1 the f32.
+/// A thread for each number stores it as f16; another one loads it from there and stores it as f32. Buffer 0 takes the
+/// f16, buffer 1 the f32.
 pub fn there_and_back(numbers: &[f32]) -> Dispatch {
     let count = numbers.len();
     let place = Where { buffer: BufferId::Own(0), first: 0, dtype: DType::F16, is_packed: true };

@@ -59,7 +59,8 @@ pub(super) fn together<'a, K: PartialEq>(
     groups
 }
 
-/// Extents of a single axis, where instances with different ones share a shader: they do not matter, as long as they are not 1.
+/// Extents of a single axis, where instances with different ones share a shader: they do not matter, as long as they
+/// are not 1.
 pub(super) const ANY_EXTENT: &[usize] = &[usize::MAX];
 
 /// An instance with something to do.
@@ -134,8 +135,8 @@ fn single(label: &str, kernel: &LoopKernel, instance: &Busy<'_>, printing: Print
     shader.finish(label, WORKGROUP, elements.div_ceil(WORKGROUP * together * times))
 }
 
-/// The stages of a kernel without columns, for the row with the number `first` if it is below `end`; or, where places are
-/// given, for the `first` four neighbours.
+/// The stages of a kernel without columns, for the row with the number `first` if it is below `end`; or, where places
+/// are given, for the `first` four neighbours.
 fn print_stages(
     shader: &mut Shader,
     scene: &Scene<'_>,
@@ -154,8 +155,8 @@ fn print_stages(
     shader.line("}");
 }
 
-/// Finds the instance to which a workgroup belongs, by the first workgroup of each, which begins its line in the table. The
-/// entry point then knows `base`, where that line begins.
+/// Finds the instance to which a workgroup belongs, by the first workgroup of each, which begins its line in the table.
+/// The entry point then knows `base`, where that line begins.
 pub(super) fn find_instance(shader: &mut Shader, table: &[u32], width: usize) {
     shader.param_table(table);
     shader.line(&format!("var low = 0u; var high = {}u;", table.len() / width));

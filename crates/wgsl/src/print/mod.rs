@@ -50,11 +50,12 @@ pub struct Printed {
     pub scratch_words: usize,
 }
 
-/// Prints a kernel, and the epilogue that it is to end with; `places` says where each buffer of the plan lies, `limits` what
-/// shaders may use, `printing` what they use of that, `pick` picks where there is a choice.
+/// Prints a kernel, and the epilogue that it is to end with; `places` says where each buffer of the plan lies, `limits`
+/// what shaders may use, `printing` what they use of that, `pick` picks where there is a choice.
 ///
 /// # Errors
-/// If the kernel is a library operation that this device does not know, or its operands are laid out in a way it does not.
+/// If the kernel is a library operation that this device does not know, or its operands are laid out in a way it does
+/// not.
 pub fn print(
     plan: &Plan,
     kernel: &Kernel,

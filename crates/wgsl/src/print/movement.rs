@@ -130,7 +130,8 @@ pub fn pad(
     per_element(shader, label, result.shape.elements(), &body)
 }
 
-/// Joins arguments along an axis. Threads take four neighbours at once from `quads_from` elements on, where all of them lie so.
+/// Joins arguments along an axis. Threads take four neighbours at once from `quads_from` elements on, where all of them
+/// lie so.
 pub fn concat(
     label: &str,
     axis: usize,

@@ -10,8 +10,8 @@ const GROUPS: usize = 2048;
 const CHAINS: usize = 8;
 /// Loads of each thread that are on their way at once.
 const LOADS: usize = 4;
-/// Distance between the pieces that a workgroup reads one after another, in pieces: prime, so that it meets all of them, in
-/// an order in which none is still near to it from the last time.
+/// Distance between the pieces that a workgroup reads one after another, in pieces: prime, so that it meets all of
+/// them, in an order in which none is still near to it from the last time.
 const STRIDE: usize = 61;
 /// Bytes that a workgroup reads at a time.
 const PIECE: u64 = THREADS as u64 * 16;

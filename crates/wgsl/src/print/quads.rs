@@ -1,5 +1,5 @@
-//! Instructions of loop kernels, printed for four neighbouring elements at once: what they load and store side by side goes
-//! in one piece, and what is the same for all four is computed once.
+//! Instructions of loop kernels, printed for four neighbouring elements at once: what they load and store side by side
+//! goes in one piece, and what is the same for all four is computed once.
 
 use super::scalar::{Lane, Scene};
 use super::shader::{Slot, Where, wgsl_type};
@@ -32,13 +32,14 @@ impl Along {
     }
 }
 
-/// Whether four neighbours, of which the first has a number that is a multiple of four, always stand in one row of the last
-/// axis.
+/// Whether four neighbours, of which the first has a number that is a multiple of four, always stand in one row of the
+/// last axis.
 pub fn come_in_quads(extents: &[usize]) -> bool {
     extents.last().is_some_and(|extent| extent.is_multiple_of(4))
 }
 
-/// Whether the elements that four such neighbours meet are a quad, in memory of which the operand begins at element `first`.
+/// Whether the elements that four such neighbours meet are a quad, in memory of which the operand begins at element
+/// `first`.
 fn meets_quads(access: &Access, along: Along, first: u32) -> bool {
     along.step(&access.index) == 1
         && access.index.offset % 4 == 0
@@ -71,8 +72,8 @@ pub fn operands_in_quads<'a>(
     found
 }
 
-/// Whether instructions meet every operand in quads, or one element of it for all four: then four neighbours may reach beyond
-/// the last element, into what is left of the place of a value.
+/// Whether instructions meet every operand in quads, or one element of it for all four: then four neighbours may reach
+/// beyond the last element, into what is left of the place of a value.
 pub fn meet_only_quads<'a>(
     instructions: impl IntoIterator<Item = &'a Instruction>,
     along: Along,
@@ -125,8 +126,8 @@ pub fn names<'a>(
         .map(|number| Scene { lane: Some(Lane { number, along, shared: &shared }), ..*scene }.name(register))
 }
 
-/// The statements of instructions for the four elements from the one on that `scene` means. Where an element is given, it
-/// is the expression of a vector of four of them.
+/// The statements of instructions for the four elements from the one on that `scene` means. Where an element is given,
+/// it is the expression of a vector of four of them.
 pub fn print<'a>(
     scene: &Scene<'_>,
     instructions: impl IntoIterator<Item = &'a Instruction> + Clone,

@@ -1,8 +1,8 @@
 //! Loop kernels with columns: several lanes per row, which merge what they keep in workgroup memory.
 //!
-//! Where rows are few and columns many, columns are split into parts that different workgroups take: a dispatch for each
-//! stage, which leaves what its parts keep in scratch memory. Whoever needs the result of a stage merges the parts, always
-//! in the same order.
+//! Where rows are few and columns many, columns are split into parts that different workgroups take: a dispatch for
+//! each stage, which leaves what its parts keep in scratch memory. Whoever needs the result of a stage merges the
+//! parts, always in the same order.
 //!
 //! Several instances share these dispatches: a table says how large each is, and which workgroups are its own.
 
@@ -114,7 +114,8 @@ enum Pass {
 enum Held {
     /// Each lane has its own.
     ByLanes,
-    /// Each subgroup, where lanes merge in these, has all that the parts of a stage kept; else it is spread over all lanes.
+    /// Each subgroup, where lanes merge in these, has all that the parts of a stage kept; else it is spread over all
+    /// lanes.
     ByParts,
 }
 
@@ -169,8 +170,9 @@ impl<'a> Rows<'a> {
             && elements >= printing.quads_from
             && instances.iter().all(|one| takes_quads(kernel, one, printing.stores_parts));
         let lanes = Lanes::choose(rows, columns, along_rows, if in_quads { 4 } else { 1 });
-        // In subgroups every lane merges at every step, in memory half of those of the step before: with two exponentials to a
-        // merge, the rows of several subgroups were slower (softmax over 1000 columns by 16 % on an H200).
+        // In subgroups every lane merges at every step, in memory half of those of the step before: with two
+        // exponentials to a merge, the rows of several subgroups were slower (softmax over 1000 columns by 16 % on an
+        // H200).
         let mut reductions = kernel.stages.iter().flat_map(|stage| &stage.reductions);
         let is_costly = reductions.any(|reduce| reduce.kind == Reduction::LogSumExp);
         let fits = |least: &usize| lanes.lanes <= *least || !is_costly;
@@ -484,8 +486,8 @@ impl Writer<'_, '_> {
         self.shader.line("} }");
     }
 
-    /// The words of scratch memory of a stage: for each accumulator, part of it and component, the expression of the word
-    /// that workgroup `part` keeps of row `r`.
+    /// The words of scratch memory of a stage: for each accumulator, part of it and component, the expression of the
+    /// word that workgroup `part` keeps of row `r`.
     fn kept(&self, number: usize) -> Vec<Vec<Vec<String>>> {
         let stages = &self.rows.kernel.stages[..number];
         let mut word: usize = stages.iter().map(|stage| self.rows.kept_words(stage)).sum();
@@ -578,8 +580,8 @@ impl Writer<'_, '_> {
         }
     }
 
-    /// Lanes of a subgroup, of which there are at least `least`, exchange what they have; several subgroups of a row meet in
-    /// workgroup memory.
+    /// Lanes of a subgroup, of which there are at least `least`, exchange what they have; several subgroups of a row
+    /// meet in workgroup memory.
     fn merge_in_subgroups(&mut self, accumulators: &[Accumulator<'_>], held: Held, least: usize) {
         let lanes = self.rows.lanes.lanes;
         match held {
@@ -607,7 +609,8 @@ impl Writer<'_, '_> {
             self.exchange(accumulators, "holders");
             self.shader.line("}");
         }
-        // Lanes merged in different orders; all take what the first of each subgroup has, which is the same in all of a row.
+        // Lanes merged in different orders; all take what the first of each subgroup has, which is the same in all of a
+        // row.
         for (name, _) in named(accumulators) {
             self.shader.line(&format!("{name} = subgroupShuffle({name}, subgroup_lane & ~(width - 1u));"));
         }

@@ -168,7 +168,8 @@ impl Scatter<'_> {
         let [keys, numbers, ..] = self.halves(passes);
         let dtype = self.result.dtype;
         let chunks = inner.div_ceil(ACROSS);
-        // Many positions keep the device busy with one workgroup each, which then finds its updates once for all elements.
+        // Many positions keep the device busy with one workgroup each, which then finds its updates once for all
+        // elements.
         let together = (outer * size * chunks / BUSY_GROUPS).clamp(1, chunks.max(1));
         let groups = chunks.div_ceil(together);
         shader.line_head("var<workgroup> ends: array<u32, 2>;");

@@ -31,7 +31,8 @@ pub struct Where {
 }
 
 impl Where {
-    /// The type of halves in 2 bytes, as shaders name it. WGSL knows f16 only; what it is translated into may know bf16 too.
+    /// The type of halves in 2 bytes, as shaders name it. WGSL knows f16 only; what it is translated into may know bf16
+    /// too.
     pub fn packed(&self) -> Option<&'static str> {
         self.is_packed.then_some(if self.dtype == DType::BF16 { "bf16" } else { "f16" })
     }
@@ -111,7 +112,8 @@ impl Slot {
         if index == "0u" { self.offset.clone() } else { format!("{} + {index}", self.offset) }
     }
 
-    /// The four that are stored from an index on, where the binding holds quads and the index is that of the first of one.
+    /// The four that are stored from an index on, where the binding holds quads and the index is that of the first of
+    /// one.
     pub fn stored_four(&self, index: &str) -> String {
         format!("b{}[({}) >> 2u]", self.binding, self.at(index))
     }
@@ -165,7 +167,8 @@ impl Slot {
         self.packed.unwrap_or("f32")
     }
 
-    /// The statement that stores four values of the type of registers, from an index on, where [`Slot::stored_four`] works.
+    /// The statement that stores four values of the type of registers, from an index on, where [`Slot::stored_four`]
+    /// works.
     pub fn store_four(&self, index: &str, values: &[String; 4]) -> String {
         let ty = self.packed.unwrap_or("u32");
         let four = values.each_ref().map(|value| self.stored_as(value)).join(", ");
@@ -226,8 +229,8 @@ pub fn wgsl_type(dtype: DType) -> &'static str {
     }
 }
 
-/// A buffer as a shader sees it. One that holds packed elements beside words is bound twice: every element is reached through
-/// one of the two bindings only, so that they need not know of each other.
+/// A buffer as a shader sees it. One that holds packed elements beside words is bound twice: every element is reached
+/// through one of the two bindings only, so that they need not know of each other.
 struct Binding {
     buffer: BufferId,
     /// The type of what lies there.
@@ -265,8 +268,8 @@ impl Shader {
         index + 1
     }
 
-    /// Binds what values like this lie in as quads, so that four neighbours are loaded at once; before any operand in it is
-    /// made.
+    /// Binds what values like this lie in as quads, so that four neighbours are loaded at once; before any operand in
+    /// it is made.
     pub fn bind_as_quads(&mut self, place: Where) {
         self.quads.push((place.buffer, place.stored()));
     }
@@ -310,8 +313,8 @@ impl Shader {
         self.body.push('\n');
     }
 
-    /// Numbers threads so that those of a subgroup follow one another, of which the entry point then knows `subgroup_lanes`,
-    /// the number of its lanes, and `subgroup_lane`, this thread's.
+    /// Numbers threads so that those of a subgroup follow one another, of which the entry point then knows
+    /// `subgroup_lanes`, the number of its lanes, and `subgroup_lane`, this thread's.
     pub fn number_by_subgroups(&mut self) {
         self.by_subgroups = true;
     }
@@ -321,8 +324,8 @@ impl Shader {
         self.enabled.push(extension);
     }
 
-    /// The dispatch of `groups` workgroups of `threads` threads. The entry point knows `wg`, its workgroup, and `lid`, its
-    /// thread; workgroups beyond `groups` do nothing.
+    /// The dispatch of `groups` workgroups of `threads` threads. The entry point knows `wg`, its workgroup, and `lid`,
+    /// its thread; workgroups beyond `groups` do nothing.
     pub fn finish(mut self, label: &str, threads: usize, groups: usize) -> Dispatch {
         const WIDEST: usize = 32768;
         let width = groups.clamp(1, WIDEST);

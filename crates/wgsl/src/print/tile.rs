@@ -1,7 +1,7 @@
 //! The tile shader of contractions.
 //!
-//! Threads bring a slice of `a` and `b` into workgroup memory, along k in rows of quads, and the next one is on its way to
-//! registers while the present one is multiplied. Each thread keeps a block of sums in quads that lie apart in the
+//! Threads bring a slice of `a` and `b` into workgroup memory, along k in rows of quads, and the next one is on its way
+//! to registers while the present one is multiplied. Each thread keeps a block of sums in quads that lie apart in the
 //! tile, so that neighbouring threads read neighbouring quads.
 
 use super::contraction::{Operands, Sizes};

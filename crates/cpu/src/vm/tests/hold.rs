@@ -9,8 +9,9 @@ use crate::vm::superinstruction::lower;
 use dropforge_ir::{BinaryKind, CompareKind, DType};
 use dropforge_plan::kernel::{LoopKernel, Reduction};
 
-/// A batch norm's gradient behind a ReLU, roughly: the masked gradient g, which is stored too, and what two sums leave of it,
-/// g − Σg/n − d·Σ(g·d)/n, where d is the distance from a mean. Then a third stage doubles that where the mask is set.
+/// A batch norm's gradient behind a ReLU, roughly: the masked gradient g, which is stored too, and what two sums leave
+/// of it, g − Σg/n − d·Σ(g·d)/n, where d is the distance from a mean. Then a third stage doubles that where the mask is
+/// set.
 fn gradient(images: usize, channels: usize, pixels: usize) -> LoopKernel {
     let (c, p) = (channels as i64, pixels as i64);
     let mut b = Builder::new(1, &[images, pixels], 6);

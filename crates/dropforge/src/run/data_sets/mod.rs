@@ -38,8 +38,8 @@ pub(super) fn all() -> Vec<Entry<dyn DataSet>> {
     ]
 }
 
-/// A data set that a name stands for, with its settings; [`described!`](crate::described) says what they are called. The
-/// first of them is what may stand behind the name in a word: `digits:600`.
+/// A data set that a name stands for, with its settings; [`described!`](crate::described) says what they are called.
+/// The first of them is what may stand behind the name in a word: `digits:600`.
 pub trait DataSet: Send + Sync {
     /// Opens the samples to train on and those to measure on.
     ///
@@ -47,8 +47,8 @@ pub trait DataSet: Send + Sync {
     /// A file or folder is missing or damaged; the message names it.
     fn open(&self, opening: &Opening<'_>) -> Result<OpenData>;
 
-    /// All samples, to measure a model on other data than it was trained with, whose inputs are these: what is for testing
-    /// where a data set has such a part of its own, and else everything.
+    /// All samples, to measure a model on other data than it was trained with, whose inputs are these: what is for
+    /// testing where a data set has such a part of its own, and else everything.
     ///
     /// # Errors
     /// As for [`DataSet::open`].
@@ -88,7 +88,8 @@ pub struct Opening<'a> {
     pub size: usize,
     /// On which side a run has noted each file to be, if it has: there it stays.
     pub noted: Option<&'a FileSplit>,
-    /// Whether targets of numbers stay as they stand, in place of being standardised: a loss of counts or of yes and no needs them so.
+    /// Whether targets of numbers stay as they stand, in place of being standardised: a loss of counts or of yes and no
+    /// needs them so.
     pub unscaled: bool,
     /// Whether files that are plainly no images are left out, and noted, instead of refused.
     pub skip_corrupt: bool,
@@ -120,7 +121,8 @@ pub struct OpenData {
     pub split: Option<FileSplit>,
     /// What people should know about what was read and what was not, a line each.
     pub notes: Vec<String>,
-    /// What the raw data were taken as, where that is a guess: the columns of a table. One line, for the start of training.
+    /// What the raw data were taken as, where that is a guess: the columns of a table. One line, for the start of
+    /// training.
     pub taken_as: Option<String>,
     /// What counts samples that were passed over.
     skipping: Vec<Arc<SkipUnreadable>>,
@@ -136,8 +138,8 @@ impl OpenData {
         OpenData { train, test, kept: None, inputs, threads: 1, split, notes, taken_as, skipping, cache }
     }
 
-    /// Samples that cannot be read are passed over if that is wanted, and those to train on stay in memory up to so many
-    /// bytes once they are read.
+    /// Samples that cannot be read are passed over if that is wanted, and those to train on stay in memory up to so
+    /// many bytes once they are read.
     ///
     /// # Errors
     /// The samples are a stream, which cannot be kept.

@@ -68,7 +68,8 @@ impl TimeSeries {
         WindowOptions { length, ahead, step, targets: target.clone() }
     }
 
-    /// The columns of a model by their names, and what it predicts of them, if there is one that says what they are called.
+    /// The columns of a model by their names, and what it predicts of them, if there is one that says what they are
+    /// called.
     fn read(&self, inputs: Option<&InputSpec>) -> Result<(Series, WindowOptions)> {
         let about = inputs.and_then(|inputs| inputs.description.as_ref());
         let columns = |field: Option<&Field>| field.map_or(&[][..], |field| &field.columns).to_vec();

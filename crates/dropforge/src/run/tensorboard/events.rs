@@ -1,7 +1,7 @@
 //! Event files: records of protocol buffers, written by hand.
 //!
-//! A file is a row of records (length, its checksum, bytes, their checksum); each holds an `Event` of TensorFlow's `event.proto`
-//! and `summary.proto`.
+//! A file is a row of records (length, its checksum, bytes, their checksum); each holds an `Event` of TensorFlow's
+//! `event.proto` and `summary.proto`.
 
 use crate::Result;
 use crate::run::calls::{self, OpenFile};

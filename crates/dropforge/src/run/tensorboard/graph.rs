@@ -1,4 +1,5 @@
-//! The graph of a network as TensorBoard draws it: a `GraphDef` of TensorFlow's `graph.proto`, in which layers are boxes that open.
+//! The graph of a network as TensorBoard draws it: a `GraphDef` of TensorFlow's `graph.proto`, in which layers are
+//! boxes that open.
 
 use super::events::Message;
 use crate::Result;

@@ -39,11 +39,11 @@ pub struct TensorBoard {
     began: f64,
 }
 
-/// Writes event files for TensorBoard into a folder, which is made: the loss, the rate and the speed every 20 steps, the figures of each
-/// epoch and of each validation, histograms of the parameters and, where [they are kept](crate::train::TrainerBuilder::keep_gradients), of the gradients;
-/// the graph of the network, the first samples that are validated on if they are pictures, and the settings as text and as
-/// hyperparameters. Each start adds a file; `tensorboard --logdir
-/// FOLDER` shows them together.
+/// Writes event files for TensorBoard into a folder, which is made: the loss, the rate and the speed every 20 steps,
+/// the figures of each epoch and of each validation, histograms of the parameters and, where [they are
+/// kept](crate::train::TrainerBuilder::keep_gradients), of the gradients; the graph of the network, the first samples
+/// that are validated on if they are pictures, and the settings as text and as hyperparameters. Each start adds a file;
+/// `tensorboard --logdir FOLDER` shows them together.
 ///
 /// ```
 /// use dropforge::prelude::*;

@@ -8,14 +8,15 @@ use crate::{Error, Result, described};
 use dropforge_ir::DType;
 use std::sync::Arc;
 
-/// A way to mix the images of a batch with each other, in each training step anew. The loss of a mixture is mixed as well: for
-/// cross-entropy the same as one of probabilities as targets.
+/// A way to mix the images of a batch with each other, in each training step anew. The loss of a mixture is mixed as
+/// well: for cross-entropy the same as one of probabilities as targets.
 pub trait Mix: Send + Sync {
-    /// Mixtures of images `[batch, channels, height, width]` and as many others, and the part of the first ones in them, a scalar.
-    /// Random numbers come from the scope.
+    /// Mixtures of images `[batch, channels, height, width]` and as many others, and the part of the first ones in
+    /// them, a scalar. Random numbers come from the scope.
     fn mix(&self, scope: &Scope, images: &Tensor, others: &Tensor) -> (Tensor, Tensor);
 
-    /// Whether inputs have to be images, `[batch, channels, height, width]`; if not, f32 of any shape is taken. Yes by default.
+    /// Whether inputs have to be images, `[batch, channels, height, width]`; if not, f32 of any shape is taken. Yes by
+    /// default.
     fn needs_images(&self) -> bool {
         true
     }
@@ -55,8 +56,8 @@ impl Mixed {
         &self.part
     }
 
-    /// A field of the other samples, in the order of the mixtures: each sample is mixed with the one before it, the first with
-    /// the last.
+    /// A field of the other samples, in the order of the mixtures: each sample is mixed with the one before it, the
+    /// first with the last.
     pub fn others(&self, field: &Tensor) -> Tensor {
         field.roll(&[1], 0)
     }
@@ -68,9 +69,9 @@ impl Mixed {
     }
 }
 
-/// Each image is a weighted mean of itself and another (Zhang et al.: mixup, 2018). One weight a batch, from a Beta distribution;
-/// the larger one is the image's own, which changes nothing but what metrics compare with. Rows of a table and whatever else is f32
-/// can be mixed as well.
+/// Each image is a weighted mean of itself and another (Zhang et al.: mixup, 2018). One weight a batch, from a Beta
+/// distribution; the larger one is the image's own, which changes nothing but what metrics compare with. Rows of a
+/// table and whatever else is f32 can be mixed as well.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MixUp {
     /// Both parameters of the Beta distribution: 1 makes all weights alike likely, less makes most mixtures weak.
@@ -105,8 +106,8 @@ impl Mix for MixUp {
     }
 }
 
-/// A rectangle of each image comes from another (Yun et al.: CutMix, 2019). One rectangle a batch, whose part of the area is from
-/// a Beta distribution before it is cut at the edges.
+/// A rectangle of each image comes from another (Yun et al.: CutMix, 2019). One rectangle a batch, whose part of the
+/// area is from a Beta distribution before it is cut at the edges.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CutMix {
     /// Both parameters of the Beta distribution: 1 makes all sizes alike likely.
@@ -163,8 +164,8 @@ fn weighted(images: &Tensor, others: &Tensor, part: &Tensor) -> Tensor {
     images * part + others * (1.0 - part)
 }
 
-/// The rectangle about a middle, from 0 to 1 along rows and columns, that leaves about this part of the images comes from others;
-/// and the part that is left.
+/// The rectangle about a middle, from 0 to 1 along rows and columns, that leaves about this part of the images comes
+/// from others; and the part that is left.
 fn cut(images: &Tensor, others: &Tensor, part: &Tensor, middle: &[Tensor; 2]) -> (Tensor, Tensor) {
     let side = (1.0 - part).maximum(0.0).sqrt() * 0.5;
     // Whole pixels, as torchvision has them.
@@ -188,8 +189,8 @@ fn number(scope: &Scope) -> Tensor {
     scope.uniform([1]).reshape([])
 }
 
-/// A number from the Beta distribution of two equal parameters, by the Student distribution that belongs to it (Bailey: Polar
-/// generation of random variates with the t-distribution, 1994), without a loop.
+/// A number from the Beta distribution of two equal parameters, by the Student distribution that belongs to it (Bailey:
+/// Polar generation of random variates with the t-distribution, 1994), without a loop.
 fn beta(scope: &Scope, alpha: f32) -> Tensor {
     let (u, v) = (number(scope), number(scope));
     let turned = (v * std::f32::consts::TAU).cos();

@@ -20,8 +20,9 @@ use dropforge_data::{Normalization, Random, Source};
 use dropforge_ir::DType;
 use std::sync::Arc;
 
-/// A change of images that a step can make itself, on whatever device it runs: pictures are those that the same change makes
-/// while samples are read, to within rounding, since both are decided by the same numbers, drawn for each sample and epoch.
+/// A change of images that a step can make itself, on whatever device it runs: pictures are those that the same change
+/// makes while samples are read, to within rounding, since both are decided by the same numbers, drawn for each sample
+/// and epoch.
 ///
 /// ```
 /// use dropforge::data::transform::{Flip, RandomCrop};
@@ -37,7 +38,8 @@ use std::sync::Arc;
 /// # Ok::<(), dropforge::Error>(())
 /// ```
 pub trait DeviceChange: Drawn {
-    /// The images `[batch, channels, height, width]`, of numbers from 0 to 1, as the numbers `[batch, n]` have them changed.
+    /// The images `[batch, channels, height, width]`, of numbers from 0 to 1, as the numbers `[batch, n]` have them
+    /// changed.
     fn trace(&self, images: &Tensor, numbers: &Tensor) -> Tensor;
 
     /// Name and settings, as a configuration has them.

@@ -14,11 +14,12 @@ fn main() -> Result<()> {
     let train = corpus.samples(context)?;
     let mut trainer = Trainer::new(net, cross_entropy(), AdamW::new(3e-3)).batch(16).compile(&train)?;
     (0..20).try_for_each(|_| trainer.epoch(&train).map(|report| println!("{report}")))?;
-    let mut tokens = corpus.tokens()[..context].to_vec();
+    let (mut tokens, mut random) = (corpus.tokens()[..context].to_vec(), Generator::new(1));
     for _ in 0..60 {
         let latest = Tensor::from_vec(tokens[tokens.len() - context..].to_vec(), [1, context]);
-        let next = trainer.predict(&latest)?.argmax(1).to_vec::<i32>()?;
-        tokens.push(next[context - 1]);
+        // Gumbel noise makes the largest of the scores a sample of their softmax, here at temperature 0.8.
+        let noise = -(-random.rand([1, vocabulary, context]).log()).log();
+        tokens.push((trainer.predict(&latest)? / 0.8 + noise).argmax(1).to_vec::<i32>()?[context - 1]);
     }
     println!("{}", corpus.decode(&tokens)?);
     Ok(())

@@ -1,5 +1,6 @@
-//! Weights that PyTorch has saved: `safetensors.torch.save_file(model.state_dict(), "weights.safetensors")`.
-//! `cargo run --release --example pytorch_weights [FILE]`
+//! Weights that PyTorch has saved, by `safetensors.torch.save_file(model.state_dict(), "weights.safetensors")` or
+//! `torch.save(model.state_dict(), "weights.pth")`: `load_weights` reads both.
+//! `cargo run --release --example pytorch_weights`
 
 use dropforge::prelude::*;
 use dropforge::run::LoadOptions;
@@ -14,6 +15,7 @@ fn main() -> Result<()> {
     let names = LoadOptions::new().rename("0.*", "body.*").rename("2.*", "head.*");
     println!("{}", ours.load_weights(&file, &names)?);
     let x = Generator::new(1).randn([2, 4]);
-    println!("{:?}\n{:?}", theirs.predict(&x)?.to_vec::<f32>()?, ours.predict(&x)?.to_vec::<f32>()?);
+    let difference = (theirs.predict(&x)? - ours.predict(&x)?).abs().max(..);
+    println!("the largest difference of the outputs is {}", difference.item::<f32>()?);
     std::fs::remove_file(file).map_err(|error| Error::new(error.to_string()))
 }

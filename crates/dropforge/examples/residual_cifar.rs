@@ -1,8 +1,10 @@
 //! A residual network with everything that a real training has:
 //! `cargo run --release --example residual_cifar [FOLDER]`, on CIFAR-10 in FOLDER or else on a few digits.
+//! `dropforge eval runs/residual_cifar --data digits --best` measures the best epoch.
 
 use dropforge::data::transform::{Flip, RandomCrop, augment};
 use dropforge::prelude::*;
+use dropforge::train::keep_best;
 
 /// Two convolutions beside a shortcut, which changes the width.
 fn block(width: usize) -> impl Layer {
@@ -27,6 +29,8 @@ fn main() -> Result<()> {
         .validate(&test)
         .epochs(12)
         .callback(early_stopping(lowest("val_loss")).patience(4))
+        .callback(keep_best(lowest("val_loss")))
+        .save_over("runs/residual_cifar")
         .each_epoch(|report| println!("{report}"))
         .run()?;
     println!("{fitted}");

@@ -1,5 +1,5 @@
-//! Regression on a table of mixed columns with missing values, with R² and the mean absolute error (in deviations of
-//! the price), and predictions from raw rows: `cargo run --release --example table`.
+//! Regression on a table of mixed columns with missing values, with R² and the mean absolute error in prices,
+//! and predictions from raw rows: `cargo run --release --example table`.
 
 use dropforge::data::{Table, TableOptions};
 use dropforge::metric::{mean_absolute_error, r2};

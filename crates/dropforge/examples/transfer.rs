@@ -2,21 +2,8 @@
 //! batches that are gathered: `cargo run --release --example transfer`.
 
 use dropforge::prelude::*;
-use dropforge::train::{Callback, Control, EpochReport};
+use dropforge::train::unfreeze;
 use dropforge::{optim::group, run::LoadOptions};
-
-/// Trains the trunk too once the head has learned something.
-struct UnfreezeAfter(u64);
-
-impl Callback for UnfreezeAfter {
-    fn name(&self) -> String {
-        "unfreeze".into()
-    }
-
-    fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
-        if report.epoch == self.0 { control.unfreeze("trunk") } else { Ok(()) }
-    }
-}
 
 fn trunk() -> impl Layer {
     seq![conv(8, 5), relu(), max_pool(2), conv(16, 5), relu(), max_pool(2), flatten()]
@@ -33,6 +20,7 @@ fn main() -> Result<()> {
     let mut trainer = trainer.group(group("trunk.*").lr_factor(0.1).frozen()).compile(&train)?;
     let names = LoadOptions::new().rename("features.*", "trunk.*").ignore("classifier.*").strict(false);
     println!("{}", trainer.load_weights(&file, &names)?);
-    let fit = trainer.fit(&train).validate(&test).epochs(4).callback(UnfreezeAfter(1));
-    fit.each_epoch(|report| println!("{report}")).run().map(drop)
+    let fit = trainer.fit(&train).validate(&test).epochs(4).callback(unfreeze("trunk", 1));
+    fit.each_epoch(|report| println!("{report}")).run()?;
+    std::fs::remove_file(file).map_err(|error| Error::new(error.to_string()))
 }

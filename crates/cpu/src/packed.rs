@@ -26,6 +26,8 @@ pub(crate) enum Packing {
 /// A state in the order in which a convolution or product reads it.
 pub(crate) struct PackedOperand {
     packing: Packing,
+    /// Elements that the memory holds, for those who may not look at it.
+    length: usize,
     contents: UnsafeCell<Contents>,
 }
 
@@ -63,7 +65,7 @@ impl PackedOperands {
             return Some(there);
         }
         let contents = UnsafeCell::new(Contents { version: None, memory: AlignedBuffer::try_new(length)? });
-        let operand = Arc::new(PackedOperand { packing, contents });
+        let operand = Arc::new(PackedOperand { packing, length, contents });
         all.push(Arc::downgrade(&operand));
         Some(operand)
     }
@@ -118,8 +120,7 @@ impl Kept {
 
     /// What it takes, and where, so that what several kernels share counts once.
     pub(crate) fn place_and_bytes(&self) -> (*const (), usize) {
-        // SAFETY: only the length is read, which never changes.
-        let bytes = unsafe { size_of_val(self.operand.elements()) };
+        let bytes = self.operand.length * size_of::<f32>();
         (Arc::as_ptr(&self.operand).cast(), bytes)
     }
 }

@@ -404,7 +404,9 @@ fn target_of(
         });
     }
     let inputs: BTreeSet<usize> = inputs.iter().copied().collect();
-    let others: Vec<usize> = (0..lines.header().len()).filter(|at| !inputs.contains(at)).collect();
+    let ignored: BTreeSet<usize> = options.ignore.iter().filter_map(|name| lines.place(name).ok()).collect();
+    let is_other = |at: &usize| !inputs.contains(at) && !ignored.contains(at);
+    let others: Vec<usize> = (0..lines.header().len()).filter(is_other).collect();
     match others.as_slice() {
         [one] => Ok(*one),
         [] => {
@@ -667,6 +669,10 @@ mod tests {
             message(open_old("price,size,colour,other\n10,1,red,7\n")).contains("any of price, other; say")
         );
         assert!(message(open_old("size,colour\n1,red\n")).contains("no column to measure by"));
+        let ignoring = TableOptions { ignore: vec!["other".into()], ..usual.clone() };
+        std::fs::write(&path, "other,cost,size,colour\n7,10,1,red\n").unwrap();
+        let data = Table::open_as(&path, &ignoring, &old).unwrap();
+        assert_eq!(read_one(&data, 0).unwrap().get(TARGET).unwrap(), first.get(TARGET).unwrap());
         // What is only to be predicted from has no target.
         let mut inputs = description.clone();
         inputs.fields.retain(|field| field.name != TARGET);

@@ -677,6 +677,14 @@ fn settings_without_effect_are_named() {
     let error = open.fit(&data).epochs(2).callback(unfreeze("first", 1)).run().unwrap_err().to_string();
     assert!(error.contains("the group first is trained from the start"), "{error}");
 
+    // One that was stopped within the epoch in which it is first trained goes on.
+    let mut stopped = trainer();
+    for limit in [9, 14] {
+        let fit = stopped.fit(&data).epochs(2).callback(unfreeze("first", 1)).max_steps(limit);
+        fit.run().unwrap();
+    }
+    assert_eq!(stopped.epochs(), 2);
+
     let noted = |fitted: Fitted, what: &str| {
         assert!(fitted.notes.iter().any(|note| note.contains(what)), "{:?}", fitted.notes);
         assert!(fitted.to_string().contains("; note: "), "{fitted}");

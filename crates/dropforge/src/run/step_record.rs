@@ -339,7 +339,12 @@ impl StepRecorder {
 
     /// Takes back what was recorded of steps that are made again, and what is half written.
     fn take_back(&self, step: u64) -> Result<()> {
-        let Some(text) = disk::read_text_if_any(&self.path, MOST_BYTES)? else { return Ok(()) };
+        let text = match disk::read_text_if_any(&self.path, MOST_BYTES) {
+            Ok(Some(text)) => text,
+            Ok(None) => return Ok(()),
+            // It decides nothing: what cannot be read any more does not end a training, the record begins anew.
+            Err(_) => return disk::replace_text(&self.path, ""),
+        };
         let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
         let kept: String = whole.filter(|line| parse(line).is_ok_and(|line| line.step() <= step)).collect();
         if kept == text { Ok(()) } else { disk::replace_text(&self.path, &kept) }

@@ -382,6 +382,11 @@ impl Control<'_> {
         self.stop.get_or_insert(Stop { why: why.into(), limit: None });
     }
 
+    /// Whether a setting of a group is no longer as it was at the start.
+    pub(super) fn has_changed(&self, group: &str, setting: &str) -> bool {
+        self.state.changes.iter().any(|change| change.group == group && change.setting == setting)
+    }
+
     /// As [`Control::stop`], by a setting with which the run would end again at once.
     pub(super) fn stop_by(&mut self, limit: &'static str, why: String) {
         self.stop.get_or_insert(Stop { why, limit: Some(limit) });

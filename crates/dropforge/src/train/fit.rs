@@ -77,6 +77,11 @@ impl Limits {
         }
     }
 
+    /// Whether the last epoch may never come.
+    pub fn is_limited(&self) -> bool {
+        self.steps.is_some() || self.time.is_some()
+    }
+
     /// What somebody sets who wants an end.
     pub fn flag(&self) -> Option<&AtomicBool> {
         self.flag.as_deref()
@@ -280,7 +285,7 @@ fn run(
         callbacks.tell_validation(samples);
     }
     trainer.saves = callbacks.save();
-    trainer.note_what_has_no_effect(&train, epochs)?;
+    trainer.note_what_has_no_effect(&train, epochs, limits.is_limited())?;
     trainer.know_figures(validations.source.is_some())?;
     trainer.event(callbacks, |callback, control| callback.on_fit_start(control))?;
     let mut unsaved = false;

@@ -3,6 +3,7 @@
 use super::trainer::Trainer;
 use crate::Result;
 use crate::schedule::{Moment, Schedule};
+use crate::settings::SettingType;
 use dropforge_data::Source;
 use std::sync::Arc;
 
@@ -10,8 +11,14 @@ use std::sync::Arc;
 const MOST_EPOCHS: u64 = 10_000;
 
 impl Trainer {
-    /// Notes, before a fit trains for so many epochs in all, what will have no effect.
-    pub(super) fn note_what_has_no_effect(&mut self, train: &Arc<dyn Source>, epochs: u64) -> Result<()> {
+    /// Notes, before a fit trains for so many epochs in all, what will have no effect. Where something else may end it
+    /// earlier, schedules are not looked at, nor are those of a program's own, which may know of no later epochs.
+    pub(super) fn note_what_has_no_effect(
+        &mut self,
+        train: &Arc<dyn Source>,
+        epochs: u64,
+        is_limited: bool,
+    ) -> Result<()> {
         if epochs == 0 {
             self.notes.push("nothing is trained in 0 epochs: the network stays as it begins".into());
         }
@@ -32,7 +39,8 @@ impl Trainer {
             .group_schedules
             .iter()
             .map(|(group, schedule)| (format!("the schedule of {group}"), schedule));
-        for (what, schedule) in std::iter::once(("the schedule".to_string(), &self.schedule)).chain(named) {
+        let all = std::iter::once(("the schedule".to_string(), &self.schedule)).chain(named);
+        for (what, schedule) in all.filter(|(_, schedule)| !is_limited && schedule.write().is_ok()) {
             notes.extend(of_schedule(&what, schedule, epochs, batches));
         }
         self.notes.append(&mut notes);
@@ -43,7 +51,7 @@ impl Trainer {
 /// What there is to say of a schedule over so many epochs of so many batches.
 fn of_schedule(what: &str, schedule: &Schedule, epochs: u64, batches: usize) -> Option<String> {
     let at = |epoch: u64, batch: usize| {
-        let step = epoch * batches as u64 + batch as u64;
+        let step = epoch.saturating_mul(batches as u64).saturating_add(batch as u64);
         schedule.factor(&Moment { step, epoch, batch, batches, planned: Some(epochs) })
     };
     let last = epochs - 1;

@@ -336,7 +336,9 @@ impl Trainer {
             ));
         }
         (self.state.batches, self.state.data) = (batches, data);
-        self.seen = Seen::default();
+        // The rate is that of the last step until there is one.
+        let rate_factor = if self.state.step > 0 { self.schedule.factor(&self.last_moment()) } else { 0.0 };
+        self.seen = Seen { rate_factor, ..Seen::default() };
         if self.state.batch == 0 {
             self.step.reset_metrics()?;
         }
@@ -501,6 +503,12 @@ impl Trainer {
         };
         let batches = if batches == 0 { before() } else { batches };
         Moment { step, epoch, batch, batches, planned: self.planned }
+    }
+
+    /// That of the last step that was made.
+    fn last_moment(&self) -> Moment {
+        let State { step, batch, .. } = self.state;
+        Moment { step: step.saturating_sub(1), batch: batch.saturating_sub(1), ..self.moment() }
     }
 
     fn report(&self) -> Result<EpochReport> {

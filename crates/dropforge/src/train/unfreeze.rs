@@ -43,7 +43,9 @@ impl Callback for Unfreeze {
     fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
         let Unfreeze { group, after } = self;
         let frozen = control.step().is_frozen(group).map_err(|error| error.context("unfreeze"))?;
-        if control.history().len() as u64 > *after || !control.goes_on() {
+        // A run that stopped within the epoch in which the group was first trained, or later.
+        let is_done = control.has_changed(group, FROZEN) || control.history().len() as u64 > *after;
+        if is_done || !control.goes_on() {
             return Ok(());
         }
         if !frozen {

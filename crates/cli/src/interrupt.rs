@@ -14,8 +14,8 @@ static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 const INTERRUPTED: i32 = 130;
 
 /// The flag, one for the process, that is set when the user or the system asks it to end (SIGINT, SIGTERM, and SIGHUP
-/// when its terminal is gone, but none that is ignored, as by `nohup`; on Windows Ctrl-C, Ctrl-Break, and that the
-/// window closes). Asking twice ends it at once.
+/// when its terminal is gone, unless that is ignored, as by `nohup`; on Windows Ctrl-C, Ctrl-Break, and that the window
+/// closes). Asking twice ends it at once.
 pub fn flag() -> Arc<AtomicBool> {
     let mut is_first = false;
     let flag = FLAG.get_or_init(|| {
@@ -67,7 +67,8 @@ mod unix {
         if let Some(flag) = FLAG.get() {
             flag.store(true, Ordering::SeqCst);
         }
-        for number in [SIGINT, SIGTERM, SIGHUP] {
+        // A terminal that goes asks once; whoever ignores that goes on doing so.
+        for number in [SIGINT, SIGTERM] {
             // SAFETY: `signal` may be called in a handler, and this one gives the signal back its usual effect.
             unsafe { signal(number, DEFAULT) };
         }
@@ -77,7 +78,7 @@ mod unix {
         for number in [SIGINT, SIGTERM, SIGHUP] {
             // SAFETY: the handler does nothing but load and store atomics and call `signal`, which handlers may.
             let before = unsafe { signal(number, asked as extern "C" fn(c_int) as usize) };
-            if before == IGNORE {
+            if number == SIGHUP && before == IGNORE {
                 // SAFETY: as above.
                 unsafe { signal(number, IGNORE) };
             }

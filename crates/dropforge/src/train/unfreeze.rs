@@ -1,6 +1,7 @@
 //! Training frozen parameters from some epoch on.
 
 use super::callback::{Callback, Control};
+use super::state::FROZEN;
 use crate::settings::{Described, Range, Table};
 use crate::{Error, Result, described};
 

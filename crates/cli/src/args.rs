@@ -171,6 +171,14 @@ pub struct Train {
     /// Keep samples in memory once they are read, up to this size, such as 2GiB
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub cache: Option<u64>,
+    /// With --cache: keep them in a file in this folder in place of memory, which is gone at the end
+    #[arg(long, value_name = "DIR")]
+    pub cache_folder: Option<String>,
+    /// Keep all samples to train on in the device's memory, where the step picks its batches: true, false, or auto for a
+    /// GPU on which they fit [default: auto]
+    #[arg(long, value_name = "WHETHER", value_parser = ["true", "false", "auto"], num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    pub data_on_device: Option<String>,
     /// Where initial weights, the order of samples and dropout come from [default: 0]
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,

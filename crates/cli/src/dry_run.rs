@@ -3,7 +3,7 @@
 use crate::args::Train;
 use crate::output::{Outcome, count, duration, line};
 use crate::train::{Training, resolve};
-use dropforge::data::{Loader, LoaderOptions, Source, subset};
+use dropforge::data::{Source, subset};
 use dropforge::metric::Figures;
 use dropforge::run::RunConfig;
 use dropforge::step::Batch;
@@ -55,9 +55,10 @@ fn first(source: &Arc<dyn Source>, samples: usize) -> Outcome<Arc<dyn Source>> {
 }
 
 fn describe(args: &Train, config: &RunConfig, train: &Arc<dyn Source>, trainer: &mut Trainer) -> Outcome {
-    let seconds = seconds_per_step(config, train, trainer)?;
+    let seconds = seconds_per_step(train, trainer)?;
     let peak = trainer.step().network().compilations().iter().map(|one| one.peak_bytes).max().unwrap_or(0);
     let states: usize = trainer.step().states().iter().map(|state| state.ty().bytes()).sum();
+    let data = trainer.step().resident_bytes();
     let samples = train.len().unwrap_or(0);
     let steps = match config.drop_last {
         true => samples / config.batch,
@@ -73,16 +74,17 @@ fn describe(args: &Train, config: &RunConfig, train: &Arc<dyn Source>, trainer: 
     if args.json {
         return line(json!({
             "event": "dry_run", "config": config.to_text()?, "parameters": trainer.step().network().parameter_count(),
-            "peak_bytes": peak, "state_bytes": states, "steps": steps, "seconds_per_step": seconds, "seconds": time,
+            "peak_bytes": peak, "state_bytes": states, "data_bytes": data, "steps": steps, "seconds_per_step": seconds, "seconds": time,
         }));
     }
     line(config.to_text()?.trim_end())?;
     line(format_args!("\n{}", trainer.step().network().summary().to_string().trim_end()))?;
     let size = |bytes: usize| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
     line(format_args!(
-        "\nmemory of a step: {} for intermediate values, {} for weights, optimizer and metrics",
+        "\nmemory of a step: {} for intermediate values, {} for weights, optimizer and metrics{}",
         size(peak),
-        size(states)
+        size(states),
+        if data > 0 { format!(", {} for the samples to train on", size(data)) } else { String::new() }
     ))?;
     line(format_args!(
         "time: about {} for {} steps of {:.2} ms, validation not counted; no run was written",
@@ -93,9 +95,8 @@ fn describe(args: &Train, config: &RunConfig, train: &Arc<dyn Source>, trainer: 
 }
 
 /// The time of a step on the data there are, reading included.
-fn seconds_per_step(config: &RunConfig, train: &Arc<dyn Source>, trainer: &mut Trainer) -> Outcome<f64> {
-    let options = LoaderOptions { batch: config.batch, ..LoaderOptions::default() };
-    let loader = Loader::new(train.clone(), options).map_err(|error| error.to_string())?;
+fn seconds_per_step(train: &Arc<dyn Source>, trainer: &mut Trainer) -> Outcome<f64> {
+    let loader = trainer.batches(train)?;
     let (mut started, mut made) = (Instant::now(), 0);
     // The first step is slower than those that come.
     for (index, batch) in loader.epoch(0, 0).take(MOST_STEPS as usize + 1).enumerate() {

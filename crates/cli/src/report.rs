@@ -8,8 +8,8 @@ use dropforge::Runtime;
 use dropforge::data::{TARGET, Values};
 use dropforge::file::FileKind;
 use dropforge::run::{
-    DataSpec, OpenData, Opening, REPORT, RunConfig, StepRecords, Trained, config_of, history, layer_records,
-    read_split, step_records,
+    DataSpec, OnDevice, OpenData, Opening, REPORT, RunConfig, StepRecords, Trained, config_of, history,
+    layer_records, read_split, step_records,
 };
 use dropforge::step::Batch;
 use dropforge::train::Trainer;
@@ -149,7 +149,9 @@ fn trained_on(trained: &Trained, config: &RunConfig, run: &Path) -> Outcome<Open
 
 /// What the compiled step tells of itself.
 fn of_step(config: &RunConfig, data: &OpenData, runtime: &Runtime, parts: &mut Parts) -> Outcome {
-    let mut trainer = train::build(config, data, runtime, train::Watched::default())?;
+    // The kernels are those of the network; that samples are picked on the device is no part of it.
+    let config = RunConfig { data_on_device: OnDevice::No, ..config.clone() };
+    let mut trainer = train::build(&config, data, runtime, train::Watched::default())?;
     time(data, &mut trainer)?;
     let step = trainer.step();
     parts.kernels = step.kernels();

@@ -46,6 +46,10 @@ impl Source for Subset {
         self.source.read(&Request { index, ..*request }, sample)
     }
 
+    fn is_random(&self) -> bool {
+        self.source.is_random()
+    }
+
     fn class(&self, index: usize) -> Option<i32> {
         self.source.class(*self.indices.get(index)?)
     }
@@ -89,6 +93,10 @@ impl Source for Balanced {
         let samples = samples.ok_or_else(|| Error::new("there are no samples to draw from"))?;
         let index = samples[random.below(samples.len())];
         self.source.read(&Request { index, ..*request }, sample)
+    }
+
+    fn is_random(&self) -> bool {
+        true
     }
 }
 
@@ -228,6 +236,10 @@ impl Source for SkipUnreadable {
     fn stream(&self, epoch: u64, seed: u64) -> Result<Box<dyn Stream>> {
         let stream = self.source.stream(epoch, seed)?;
         Ok(Box::new(SkippingStream { stream, noted: self.clone() }))
+    }
+
+    fn is_random(&self) -> bool {
+        self.source.is_random()
     }
 
     fn class(&self, index: usize) -> Option<i32> {

@@ -128,6 +128,27 @@ impl Sample<'_> {
         T::write(values, RowOf(row)).map_err(named)
     }
 
+    /// Every field, in arrays of its own.
+    pub(crate) fn to_values(&self) -> Box<[Values]> {
+        let fields = self.arrays.iter().zip(self.layout);
+        fields.map(|(array, &elements)| array.part(self.row * elements, elements)).collect()
+    }
+
+    /// Appends the bytes of every field.
+    pub(crate) fn write_bytes(&self, bytes: &mut Vec<u8>) {
+        let fields = self.arrays.iter().zip(self.layout);
+        fields.for_each(|(array, &elements)| array.write_bytes(self.row * elements, elements, bytes));
+    }
+
+    /// Takes every field from the bytes that [`Sample::write_bytes`] made.
+    pub(crate) fn read_bytes(&mut self, mut bytes: &[u8]) {
+        for (array, &elements) in self.arrays.iter_mut().zip(self.layout) {
+            let (own, rest) = bytes.split_at((elements * array.dtype().size()).min(bytes.len()));
+            array.read_bytes(self.row * elements, elements, own);
+            bytes = rest;
+        }
+    }
+
     /// Copies a field from an array that holds whole samples of it.
     pub(crate) fn copy_at(&mut self, at: usize, from: &Values, sample: usize) {
         let elements = self.layout[at];

@@ -69,12 +69,13 @@ pub mod transform;
 mod values;
 mod vocabulary;
 mod webp;
+mod whole;
 
 pub use adapt::{
     Balanced, SkipUnreadable, Subset, balanced, class_counts, class_weights, classes, skip_unreadable, subset,
 };
 pub use batch::{HostBatch, Sample, read_one};
-pub use cache::{CacheUse, Cached, cached};
+pub use cache::{CacheOptions, CacheUse, Cached, Keep, cached, cached_with};
 pub use cifar::{cifar10, cifar100};
 pub use column::{Column, UnknownCategories};
 pub use dataset::Dataset;
@@ -105,3 +106,4 @@ pub use table::{Table, TableOptions};
 pub use text::{Corpus, TextWindows};
 pub use values::{ElementType, FieldElement, Value, Values};
 pub use vocabulary::Vocabulary;
+pub use whole::{ROW, Rows, Whole, WholeField, rows, whole, whole_bytes};

@@ -1,5 +1,6 @@
 //! Every kind of file that is read, damaged in more than twenty thousand ways: no panic, no hang, no memory beyond a
-//! limit.
+//! limit. With `DROPFORGE_MUTATIONS=100000` in so many ways for each format, which it then says:
+//! `DROPFORGE_MUTATIONS=100000 cargo test --release -p dropforge-data --all-features --lib mutations -- --nocapture`.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -126,6 +127,9 @@ fn deep_png() -> Vec<u8> {
 
 type Reader = fn(&Path) -> bool;
 
+/// Format and name of a file, the file, what reads it, and in how many ways it is damaged.
+type Case = (&'static str, &'static str, Vec<u8>, Reader, usize);
+
 fn image(path: &Path) -> bool {
     let digit = read_digit_image(path).is_ok();
     digit | read_image(path, 3, 16, 16).is_ok_and(|image| image.iter().all(|x| (0.0..=1.0).contains(x)))
@@ -176,35 +180,41 @@ fn twenty_thousand_damaged_files() {
     let csv = b"size,colour,price\n1.5,red,3\n2,\"blue, or so\",4\n,green,5e3\n3,red,7\n";
     let picture = png(2, 2, 1, &[9; 4]);
     let packed = archive(&[("a.png", &picture[..]), ("a.cls", b"1"), (&"long".repeat(30), b"x")]);
-    let mut cases: Vec<(&str, Vec<u8>, Reader, usize)> = vec![
-        ("numbers.idx", idx(&[2, 3, 4], &[7; 24]), numbers, 2500),
-        ("numbers.gz", gzip(&idx(&[20, 30], &[7; 600])), numbers, 2500),
-        ("data_batch_1.bin", records, cifar, 1500),
-        ("grey.png", png(20, 20, 1, &pixels[..400]), image, 2000),
-        ("colour.png", png(20, 20, 3, &pixels), image, 2000),
-        ("palette.png", palette_png(), image, 2000),
-        ("deep.png", deep_png(), image, 1500),
-        ("flat.jpg", flat_jpeg(48), image, 3000),
-        ("lossless.webp", golden("webp_clear"), image, 150),
-        ("lossy.webp", golden("webp"), image, 150),
-        ("several.webp", golden("webp_moving"), image, 100),
-        ("several.gif", golden("gif_moving"), image, 600),
-        ("colours.bmp", golden("bmp_palette"), image, 600),
-        ("progressive.jpg", golden("jpeg_progressive"), image, 300),
-        ("list.csv", b"path,class,split\nlist.csv,a,train\nlist.csv,b,test\n".to_vec(), listed, 1000),
-        ("list.jsonl", b"{\"path\": \"list.jsonl\", \"class\": \"a\"}\n".repeat(2), listed, 1000),
-        ("text.txt", "Äpfel und Birnen, und was sonst noch wächst.\n".repeat(3).into_bytes(), text, 1500),
-        ("text.gz", gzip("one two three four\n".repeat(20).as_bytes()), text, 1000),
-        ("table.csv", csv.to_vec(), table, 2500),
-        ("shard.tar", packed, shard, 500),
+    let mut cases: Vec<Case> = vec![
+        ("IDX", "numbers.idx", idx(&[2, 3, 4], &[7; 24]), numbers, 2500),
+        ("IDX", "numbers.gz", gzip(&idx(&[20, 30], &[7; 600])), numbers, 2500),
+        ("CIFAR", "data_batch_1.bin", records, cifar, 1500),
+        ("images", "grey.png", png(20, 20, 1, &pixels[..400]), image, 2000),
+        ("images", "colour.png", png(20, 20, 3, &pixels), image, 2000),
+        ("images", "palette.png", palette_png(), image, 2000),
+        ("images", "deep.png", deep_png(), image, 1500),
+        ("images", "flat.jpg", flat_jpeg(48), image, 3000),
+        ("images", "lossless.webp", golden("webp_clear"), image, 150),
+        ("images", "lossy.webp", golden("webp"), image, 150),
+        ("images", "several.webp", golden("webp_moving"), image, 100),
+        ("images", "several.gif", golden("gif_moving"), image, 600),
+        ("images", "colours.bmp", golden("bmp_palette"), image, 600),
+        ("images", "progressive.jpg", golden("jpeg_progressive"), image, 300),
+        ("lists", "list.csv", b"path,class,split\nlist.csv,a,train\nlist.csv,b,test\n".to_vec(), listed, 1000),
+        ("lists", "list.jsonl", b"{\"path\": \"list.jsonl\", \"class\": \"a\"}\n".repeat(2), listed, 1000),
+        ("text", "text.txt", "Äpfel und Birnen, und was sonst noch wächst.\n".repeat(3).into_bytes(), text, 1500),
+        ("text", "text.gz", gzip("one two three four\n".repeat(20).as_bytes()), text, 1000),
+        ("CSV", "table.csv", csv.to_vec(), table, 2500),
+        ("shards", "shard.tar", packed, shard, 500),
     ];
     // A photograph has tables, thumbnails and restart markers that the smallest file lacks.
     if let Some(photograph) = shared("cats-dogs/cat/Abyssinian_63.jpg") {
-        cases.push(("photograph.jpg", std::fs::read(photograph).unwrap(), image, 150));
+        cases.push(("images", "photograph.jpg", std::fs::read(photograph).unwrap(), image, 150));
     }
-    assert!(cases.iter().map(|case| case.3).sum::<usize>() >= 20_000);
+    assert!(cases.iter().map(|case| case.4).sum::<usize>() >= 20_000);
+    let of_format = |format: &str| cases.iter().filter(|case| case.0 == format).map(|case| case.4).sum::<usize>();
+    let shares: Vec<usize> = cases.iter().map(|case| of_format(case.0)).collect();
+    let wanted = std::env::var("DROPFORGE_MUTATIONS").ok().map(|count| count.parse::<usize>().unwrap());
     let mut random = Random::new(&[20_000]);
-    for (name, whole, read, times) in cases {
+    for ((format, name, whole, read, times), share) in cases.into_iter().zip(shares) {
+        let times = wanted.map_or(times, |wanted| (wanted * times).div_ceil(share));
+        let began = Instant::now();
+        let mut highest = 0;
         let path = folder.write(name, &whole);
         assert!(read(&path), "{name} is fine before it is damaged");
         let (mut refused, mut kept) = (0, 0);
@@ -222,10 +232,15 @@ fn twenty_thousand_damaged_files() {
                 refused += 1
             }
             let (most, took) = (MOST.get() - before, started.elapsed());
+            highest = highest.max(most);
             assert!(most < MOST_BYTES, "{name}, number {number}: {most} bytes were taken");
             assert!(took < LONGEST, "{name}, number {number}: took {took:?}");
         }
         assert!(refused > 0 && kept > 0, "{name}: {refused} refused, {kept} read");
+        if wanted.is_some() {
+            let (seconds, most) = (began.elapsed().as_secs(), highest >> 20);
+            println!("{format}, {name}: {times} ({refused} refused, {kept} read), {most} MiB at most, {seconds} s");
+        }
         if name == "data_batch_1.bin" {
             folder.write(name, &[vec![1u8; 3073]].concat());
         }

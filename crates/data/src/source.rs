@@ -91,6 +91,12 @@ pub trait Source: Send + Sync {
         Err(Error::new(format!("{}: is not a stream", self.description().name)))
     }
 
+    /// Whether a sample may be another one each time that it is read, as one that is changed or drawn at random, so that
+    /// it cannot be kept. Default: it is always the same.
+    fn is_random(&self) -> bool {
+        false
+    }
+
     /// The class of a sample, where that is known without reading it.
     fn class(&self, index: usize) -> Option<i32> {
         let _ = index;
@@ -141,6 +147,10 @@ impl<S: Source + ?Sized> Source for Arc<S> {
 
     fn stream(&self, epoch: u64, seed: u64) -> Result<Box<dyn Stream>> {
         (**self).stream(epoch, seed)
+    }
+
+    fn is_random(&self) -> bool {
+        (**self).is_random()
     }
 
     fn class(&self, index: usize) -> Option<i32> {

@@ -238,6 +238,11 @@ impl Source for TextWindows {
         sample.write(INPUT, input)?;
         sample.write(TARGET, target)
     }
+
+    /// Windows move from epoch to epoch.
+    fn is_random(&self) -> bool {
+        self.moving
+    }
 }
 
 fn read_text(path: &Path) -> Result<(String, String)> {
@@ -333,6 +338,8 @@ mod tests {
         let starts: Vec<i32> = (0..20).map(|epoch| read(&samples, 1, epoch)).collect();
         assert!(starts.iter().all(|start| (5..10).contains(start)) && starts.iter().any(|&s| s != starts[0]));
         assert!((0..20).all(|epoch| read(&samples, 4, epoch) == 20), "the last one ends with the text");
+        let kept = |samples: TextWindows| crate::cached(Arc::new(samples), 1 << 20);
+        assert!(message(kept(samples)).contains("others each time") && kept(fixed).is_ok());
         assert!(message(corpus.samples(26)).contains("no window of 26"));
         assert!(message(corpus.samples(0)).contains("no window of 0"));
     }

@@ -147,6 +147,82 @@ impl Values {
         }
     }
 
+    /// Elements `start..start + len` as an array of their own.
+    pub(crate) fn part(&self, start: usize, len: usize) -> Values {
+        let range = start..start + len;
+        match self {
+            Values::F32(v) => Values::F32(v[range].to_vec()),
+            Values::F16(v) => Values::F16(v[range].to_vec()),
+            Values::I32(v) => Values::I32(v[range].to_vec()),
+            Values::U32(v) => Values::U32(v[range].to_vec()),
+            Values::U8(v) => Values::U8(v[range].to_vec()),
+            Values::Bool(v) => Values::Bool(v[range].to_vec()),
+        }
+    }
+
+    /// Appends the bytes of elements `start..start + len`, the lowest of each first.
+    pub(crate) fn write_bytes(&self, start: usize, len: usize, bytes: &mut Vec<u8>) {
+        let range = start..start + len;
+        match self {
+            Values::F32(v) => bytes.extend(v[range].iter().flat_map(|x| x.to_le_bytes())),
+            Values::F16(v) => bytes.extend(v[range].iter().flat_map(|x| x.to_le_bytes())),
+            Values::I32(v) => bytes.extend(v[range].iter().flat_map(|x| x.to_le_bytes())),
+            Values::U32(v) => bytes.extend(v[range].iter().flat_map(|x| x.to_le_bytes())),
+            Values::U8(v) => bytes.extend_from_slice(&v[range]),
+            Values::Bool(v) => bytes.extend(v[range].iter().map(|&x| u8::from(x))),
+        }
+    }
+
+    /// Elements `start..start + len` from the bytes that [`Values::write_bytes`] made.
+    pub(crate) fn read_bytes(&mut self, start: usize, len: usize, bytes: &[u8]) {
+        /// Elements from as many bytes each.
+        fn take<T, const N: usize>(to: &mut [T], bytes: &[u8], of: impl Fn([u8; N]) -> T) {
+            let (each, _) = bytes.as_chunks::<N>();
+            to.iter_mut().zip(each).for_each(|(to, &bytes)| *to = of(bytes));
+        }
+        let range = start..start + len;
+        match self {
+            Values::F32(v) => take(&mut v[range], bytes, f32::from_le_bytes),
+            Values::F16(v) => take(&mut v[range], bytes, u16::from_le_bytes),
+            Values::I32(v) => take(&mut v[range], bytes, i32::from_le_bytes),
+            Values::U32(v) => take(&mut v[range], bytes, u32::from_le_bytes),
+            Values::U8(v) => take(&mut v[range], bytes, |[byte]| byte),
+            Values::Bool(v) => take(&mut v[range], bytes, |[byte]| byte != 0),
+        }
+    }
+
+    /// Makes room for so many elements more.
+    pub(crate) fn reserve(&mut self, more: usize) -> Result<(), std::collections::TryReserveError> {
+        each!(self, v => v.try_reserve_exact(more))
+    }
+
+    /// Adds the elements of another array of the same type; nothing happens if the types differ.
+    pub(crate) fn extend(&mut self, other: &Values) {
+        match (self, other) {
+            (Values::F32(a), Values::F32(b)) => a.extend_from_slice(b),
+            (Values::F16(a), Values::F16(b)) => a.extend_from_slice(b),
+            (Values::I32(a), Values::I32(b)) => a.extend_from_slice(b),
+            (Values::U32(a), Values::U32(b)) => a.extend_from_slice(b),
+            (Values::U8(a), Values::U8(b)) => a.extend_from_slice(b),
+            (Values::Bool(a), Values::Bool(b)) => a.extend_from_slice(b),
+            _ => {}
+        }
+    }
+
+    /// Whether `len` elements from `start` on are those of another array from `from` on.
+    pub(crate) fn is_same(&self, start: usize, other: &Values, from: usize, len: usize) -> bool {
+        let (own, of) = (start..start + len, from..from + len);
+        match (self, other) {
+            (Values::F32(a), Values::F32(b)) => a[own] == b[of],
+            (Values::F16(a), Values::F16(b)) => a[own] == b[of],
+            (Values::I32(a), Values::I32(b)) => a[own] == b[of],
+            (Values::U32(a), Values::U32(b)) => a[own] == b[of],
+            (Values::U8(a), Values::U8(b)) => a[own] == b[of],
+            (Values::Bool(a), Values::Bool(b)) => a[own] == b[of],
+            _ => false,
+        }
+    }
+
     /// Copies `len` elements to another place; the two are the same or do not overlap.
     pub(crate) fn copy_within(&mut self, to: usize, from: usize, len: usize) {
         each!(self, v => v.copy_within(from..from + len, to))

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dropforge_data::{
     Dataset, Description, Epoch, Error, HostBatch, Loader, LoaderOptions, Request, Result, Sample, Source,
-    Values, from_fn, from_iter,
+    Stream, Values, from_fn, from_iter,
 };
 
 /// Sample `i` is `[i, -i]` with class `i % 3`.
@@ -218,6 +218,7 @@ enum Fault {
     Error,
     Panic,
     Nan,
+    Infinite,
     Label,
 }
 
@@ -238,8 +239,16 @@ impl Source for Faulty {
             Some(Fault::Panic) => panic!("five is right out"),
             _ => {}
         }
-        sample.get::<f32>("input")?[0] = if matches!(fault, Some(Fault::Nan)) { f32::NAN } else { 0.0 };
+        sample.get::<f32>("input")?[0] = match fault {
+            Some(Fault::Nan) => f32::NAN,
+            Some(Fault::Infinite) => f32::NEG_INFINITY,
+            _ => 0.0,
+        };
         sample.write("target", &[if matches!(fault, Some(Fault::Label)) { 2 } else { 0 }])
+    }
+
+    fn origin(&self, index: usize) -> Option<String> {
+        (index == 5).then(|| "five.png".into())
     }
 }
 
@@ -247,20 +256,78 @@ impl Source for Faulty {
 fn a_fault_of_the_source_is_an_error_and_ends_the_epoch() {
     let cases = [
         (Fault::Error, "five.png: is damaged"),
-        (Fault::Panic, "faulty: reading sample 5 panicked: five is right out"),
-        (Fault::Nan, "the input of sample 5 is NaN"),
-        (Fault::Label, "label 2 of sample 5 is out of range: there are 2 classes"),
+        (Fault::Panic, "faulty: reading sample 5 (five.png) panicked: five is right out"),
+        (Fault::Nan, "faulty: number 0 of the input of sample 5 (five.png) is NaN"),
+        (Fault::Infinite, "faulty: number 0 of the input of sample 5 (five.png) is infinite"),
+        (Fault::Label, "label 2 of sample 5 (five.png) is out of range: there are 2 classes"),
     ];
     for (fault, expected) in cases {
         for (prefetch, threads) in [(0, 1), (2, 1), (2, 3)] {
             let description = Description::classes("faulty", &[1], ["a", "b"]);
             let source = Arc::new(Faulty(description, fault, AtomicUsize::new(0)));
             let options = LoaderOptions { shuffle: false, prefetch, threads, ..options(2) };
-            let mut epoch = Loader::new(source, options).unwrap().epoch(0, 0);
+            let mut epoch = Loader::new(source.clone(), options).unwrap().epoch(0, 0);
             assert!(epoch.next().unwrap().is_ok() && epoch.next().unwrap().is_ok());
             let error = epoch.next().unwrap().unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
             assert!(epoch.next().is_none());
+            // The threads are over when the epoch is, whatever they were doing.
+            drop(epoch);
+            assert_eq!(Arc::strong_count(&source), 1);
+        }
+    }
+}
+
+/// A stream whose sixth sample is not as it should be.
+struct FaultyStream(Description, Fault);
+
+impl Source for FaultyStream {
+    fn description(&self) -> &Description {
+        &self.0
+    }
+
+    fn len(&self) -> Option<usize> {
+        None
+    }
+
+    fn read(&self, _: &Request, _: &mut Sample) -> Result<()> {
+        Err(Error::new("is a stream"))
+    }
+
+    fn stream(&self, _: u64, _: u64) -> Result<Box<dyn Stream>> {
+        let source = Faulty(self.0.clone(), self.1, AtomicUsize::new(0));
+        Ok(Box::new(Flowing(source)))
+    }
+}
+
+struct Flowing(Faulty);
+
+impl Stream for Flowing {
+    fn next(&mut self, sample: &mut Sample) -> Result<bool> {
+        let index = self.0.2.load(Ordering::SeqCst);
+        self.0.read(&Request::of(index), sample).map(|()| index < 20)
+    }
+}
+
+#[test]
+fn a_fault_of_a_stream_is_an_error_and_ends_the_epoch() {
+    let cases = [
+        (Fault::Error, "five.png: is damaged"),
+        (Fault::Panic, "faulty: reading sample 5 panicked: five is right out"),
+        (Fault::Nan, "number 0 of the input of sample 5 is NaN"),
+        (Fault::Infinite, "number 0 of the input of sample 5 is infinite"),
+        (Fault::Label, "label 2 of sample 5 is out of range"),
+    ];
+    for (fault, expected) in cases {
+        for (prefetch, shuffle) in [(0, false), (2, false), (2, true)] {
+            let source = Arc::new(FaultyStream(Description::classes("faulty", &[1], ["a", "b"]), fault));
+            let options = LoaderOptions { shuffle, window: 3, prefetch, ..options(2) };
+            let mut epoch = Loader::new(source.clone(), options).unwrap().epoch(0, 0);
+            let error = epoch.find_map(|batch| batch.err()).unwrap().to_string();
+            assert!(error.contains(expected), "{error}");
+            assert!(epoch.next().is_none());
+            drop(epoch);
+            assert_eq!(Arc::strong_count(&source), 1);
         }
     }
 }

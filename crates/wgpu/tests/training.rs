@@ -93,6 +93,35 @@ fn a_run_goes_on_with_the_same_bits_and_moves_between_devices() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
+#[test]
+fn samples_that_stay_on_the_device_train_the_same() {
+    let Some(gpu) = gpu() else { return };
+    let (data, test) = datasets::digits(40, 24, 5);
+    let new = |on_device| {
+        let trainer = Trainer::new(lenet(10), cross_entropy(), Sgd::new(0.05).momentum(0.9)).batch(16).seed(3);
+        let trainer = trainer.augment(dropforge::data::transform::RandomCrop::new(2));
+        trainer.runtime(&gpu).on_device(on_device).compile(&data).unwrap()
+    };
+    let (mut device, mut host) = (new(true), new(false));
+    // Batches are the same bits; what is computed of them may be fused otherwise.
+    assert_close(&losses(&mut device, &data, 3), &losses(&mut host, &data, 3), 1e-5);
+    assert_close(
+        &[device.evaluate(&test).unwrap().loss],
+        &[host.evaluate(&test).unwrap().loss],
+        1e-5,
+    );
+    // A pixel is a byte there, too, although an element of bytes is a word.
+    let bytes = device.step().resident_bytes();
+    assert!((40 * (784 + 4)..40 * (784 + 4) + 2048).contains(&bytes), "{bytes} bytes");
+    let held = gpu.memory().unwrap().held();
+    gpu.limit_memory(Some(held + 1024)).unwrap();
+    let (large, _) = datasets::digits(4000, 1, 5);
+    let refused = Trainer::new(lenet(10), cross_entropy(), Sgd::new(0.05)).runtime(&gpu).on_device(true);
+    let refused = refused.compile(&large).err().unwrap().to_string();
+    gpu.limit_memory(None).unwrap();
+    assert!(refused.contains("to keep input of 4000 samples on the device"), "{refused}");
+}
+
 /// Every state, as bits, but for the sums of evaluations: each of these starts anew.
 fn bits(trainer: &Trainer) -> Vec<Vec<u8>> {
     let states = trainer.step().states().iter().filter(|state| state.kind() != StateKind::Evaluation);

@@ -14,7 +14,7 @@ use dropforge::data::{FileSplit, Source};
 use dropforge::file::FileKind;
 use dropforge::loss::Targets;
 use dropforge::run::{
-    AugmentOn, DataSpec, OpenData, Opening, Part, RunConfig, RunDir, augmentations, differences, history,
+    AugmentOn, DataSpec, OnDevice, OpenData, Opening, Part, RunConfig, RunDir, augmentations, differences, history,
     holds_run, read_split, record_layers, threads_of,
 };
 use dropforge::schedule::Moment;
@@ -267,6 +267,7 @@ pub fn resolve(args: &Train) -> Outcome<Resolved> {
         config.loss = Some(Part::try_from(usual)?);
     }
     config.limit(&mut data)?;
+    config.data_on_device = config.kept_on(&data, &runtime)?;
     // What cannot be changed is said before there is a folder.
     config.augmented(&data.train)?;
     Ok(Resolved { config, data, runtime, spec })
@@ -397,6 +398,7 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
         run.write_config(&config.to_text()?)?;
     }
     config.limit(&mut data)?;
+    config.data_on_device = config.kept_on(&data, &runtime)?;
     let Training { mut trainer, train, callbacks } = Training::of(&config, &data, &runtime, args)?;
     let mut read = true;
     if !trainer.resume(path)? {
@@ -492,6 +494,7 @@ pub fn build(config: &RunConfig, data: &OpenData, runtime: &Runtime, watched: Wa
         .shuffle(config.shuffle)
         .accumulate(config.accumulate)
         .reader_threads(data.threads)
+        .on_device(config.data_on_device == OnDevice::Yes)
         .detect_anomaly(watched.anomalies);
     if watched.gradients {
         trainer = trainer.keep_gradients();

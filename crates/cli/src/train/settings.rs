@@ -52,6 +52,8 @@ pub fn settings(args: &Train, mut base: Table) -> Outcome<Table> {
     said("drop_last", args.drop_last.then(|| "true".into()))?;
     said("skip_corrupt", args.skip_corrupt.then(|| "true".into()))?;
     said("cache", whole(args.cache))?;
+    said("cache_folder", args.cache_folder.as_ref().map(|folder| format!("{folder:?}")))?;
+    said("data_on_device", args.data_on_device.clone())?;
     said("augment_on", args.augment_on.as_ref().map(|place| format!("{place:?}")))?;
     said("epochs", whole(args.epochs))?;
     said("batch", whole(args.batch))?;

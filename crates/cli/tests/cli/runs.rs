@@ -461,6 +461,28 @@ fn images_are_changed_in_training_only() {
     assert!(listed.contains("random_crop") && listed.contains("\"cifar10\""), "{listed}");
 }
 
+#[test]
+fn samples_stay_on_the_device_and_train_to_the_same_bits() {
+    let folder = Folder::new("on-device");
+    folder.write("linear.toml", LINEAR);
+    let train = "train --data digits:60 --model linear.toml --batch 16 --augment standard --epochs 2";
+    folder.succeed(&format!("{train} --augment-on device --out host"));
+    // Changes are then made in the step by themselves.
+    folder.succeed(&format!("{train} --data-on-device --until-epoch 1 --out device"));
+    let written = String::from_utf8(folder.read("device/config.toml")).unwrap();
+    assert!(written.contains("data_on_device = true") && written.contains("augment_on = \"device\""), "{written}");
+    folder.succeed("train --resume device --data-on-device=false");
+    for file in ["model.safetensors", "optimizer.safetensors"] {
+        assert_eq!(folder.checkpoint("host", file), folder.checkpoint("device", file), "{file}");
+    }
+    let text = folder.succeed(&format!("{train} --data-on-device --dry-run"));
+    assert!(text.contains(" for the samples to train on"), "{text}");
+    let text = folder.succeed(&format!("{train} --dry-run --augment-on device"));
+    assert!(!text.contains("samples to train on"), "{text}");
+    let wrong = folder.fail(&format!("{train} --augment blur --data-on-device --out wrong"));
+    assert!(wrong.contains("random_crop is made on the host while samples are read"), "{wrong}");
+}
+
 /// Starts a run whose output nobody is interested in.
 fn quiet(mut command: std::process::Command) -> std::process::Child {
     command.stdout(std::process::Stdio::null()).spawn().unwrap()

@@ -87,6 +87,10 @@ impl Source for WithNumbers {
         passing(&*self.source, epoch, seed, move |request, sample| own.draw(request, sample))
     }
 
+    fn is_random(&self) -> bool {
+        true
+    }
+
     fn class(&self, index: usize) -> Option<i32> {
         self.source.class(index)
     }
@@ -101,7 +105,8 @@ impl Source for WithNumbers {
 }
 
 impl WithNumbers {
-    fn draw(&self, request: &Request, sample: &mut Sample) -> Result<()> {
+    /// Writes the numbers alone.
+    pub(crate) fn draw(&self, request: &Request, sample: &mut Sample) -> Result<()> {
         let mut rest = sample.get::<f32>(NUMBERS)?;
         for (number, change) in (0..).zip(self.changes.iter()) {
             let (numbers, others) = rest.split_at_mut(change.numbers());

@@ -160,6 +160,10 @@ impl Source for Augmented {
         passing::passing(&*self.source, epoch, seed, move |request, sample| own.change(request, sample))
     }
 
+    fn is_random(&self) -> bool {
+        true
+    }
+
     fn class(&self, index: usize) -> Option<i32> {
         self.source.class(index)
     }

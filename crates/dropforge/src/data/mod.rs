@@ -29,12 +29,14 @@
 //! | random changes of images | [`transform::augment`] |
 //! | a part of a source, its classes in other proportions | [`subset`], [`balanced`], [`class_weights`] |
 //! | sides for training and measuring, folds | [`stratified_split`], [`grouped_split`], [`k_fold`], [`stratified_k_fold`], [`grouped_k_fold`] |
-//! | samples kept in memory; those that cannot be read passed over | [`cached`], [`skip_unreadable`] |
+//! | samples kept in memory or in a file; those that cannot be read passed over | [`cached`], [`cached_with`], [`skip_unreadable`] |
+//! | all samples in arrays, for a device that keeps them | [`whole()`], [`rows`] |
 //! | means and deviations for normalisation | [`statistics`] |
 //!
 //! What a name stands for in files and on the command line (`folder:DIR`, `--augment flip`) is in
 //! [`run::DataSpec`](crate::run::DataSpec) and [`run::Augmentation`](crate::run::Augmentation).
 
+mod keep;
 mod transforms;
 
 #[doc(inline)]

@@ -1,6 +1,6 @@
 //! The random changes of images that a configuration names.
 
-use super::{Part, RunConfig};
+use super::{OnDevice, Part, RunConfig};
 use crate::Runtime;
 use crate::settings::{Context, Described, SettingType, TYPE, Table, Value, unknown};
 use crate::step::{CutMix, DeviceChange, Mix, MixUp};
@@ -84,7 +84,7 @@ pub enum AugmentOn {
     Host,
     /// As a part of the training step.
     Device,
-    /// On a GPU that can make all of them, else on the host.
+    /// On a GPU, or where the samples stay on the device, if all of them can be made there; else on the host.
     #[default]
     Auto,
 }
@@ -205,10 +205,11 @@ impl RunConfig {
             return Ok(self.augment_on);
         }
         let all = self.changes()?.iter().all(|(_, change)| !matches!(change, Change::Host(_)));
-        Ok(if all && runtime.device().is_gpu() { AugmentOn::Device } else { AugmentOn::Host })
+        let device = runtime.device().is_gpu() || self.data_on_device == OnDevice::Yes;
+        Ok(if all && device { AugmentOn::Device } else { AugmentOn::Host })
     }
 
-    fn changes(&self) -> Result<Vec<(String, Change)>> {
+    pub(super) fn changes(&self) -> Result<Vec<(String, Change)>> {
         let change =
             |part: &Part<dyn Augmentation>| Ok((part.name().to_string(), part.build()?.into_change()));
         self.transforms.iter().map(change).collect()

@@ -2,6 +2,7 @@
 
 use super::augment::{AugmentOn, Augmentation};
 use super::group_spec::GroupSpec;
+use super::on_device::OnDevice;
 use super::part::Part;
 use super::program_config::take_unnamed;
 use super::registry::context;
@@ -14,7 +15,8 @@ use crate::settings::{Declaration, Described, Range, SettingType, TYPE, Table, V
 use crate::step::Precision;
 use crate::train::Callback;
 use crate::{Error, Result, described};
-use std::path::Path;
+use dropforge_data::{CacheOptions, Keep};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The layout of `config.toml` that this version writes.
@@ -89,6 +91,12 @@ pub struct RunConfig {
     pub skip_corrupt: bool,
     /// Bytes of memory that samples may take once they have been read; none are kept if `None`.
     pub cache: Option<usize>,
+    /// A folder for a file in which they are kept in place of memory.
+    pub cache_folder: Option<String>,
+    /// Which of them are kept when they take more.
+    pub cache_keep: Keep,
+    /// Whether all samples to train on stay on the device.
+    pub data_on_device: OnDevice,
     /// Random changes of the images that are trained on, in order.
     pub transforms: Vec<Part<dyn Augmentation>>,
     /// Where they are made.
@@ -139,6 +147,9 @@ described! {
     size: Option<usize>, Some(None), (1..=16_384).into(), "height and width that the images of a folder are brought to, 64 by default";
     skip_corrupt: bool, Some(false), Range::ANY, "whether samples that cannot be read are passed over, and counted";
     cache: Option<usize>, Some(None), (0..).into(), "bytes of memory that samples may take once they are read", may change;
+    cache_folder: Option<String>, Some(None), Range::ANY, "a folder for a file that keeps them in place of memory, gone at the end", may change;
+    cache_keep: Keep, Some(Keep::First), Range::ANY, "which of them stay where not all fit: those that came `first`, or the most `recent`", may change;
+    data_on_device: OnDevice, Some(OnDevice::Auto), Range::ANY, "whether all samples to train on stay on the device, where the step picks its batches: `true`, `false`, or `auto` for a GPU on which they fit", may change;
     transforms: Vec<Part<dyn Augmentation>>, Some(Vec::new()), Range::ANY, "random changes of the images that are trained on";
     augment_on: AugmentOn, Some(AugmentOn::Auto), Range::ANY, "where they are made: on the `host` while samples are read, on the `device` as a part of the step, or `auto`";
     model: ModelSpec, None, Range::ANY, "the network, lenet by default", by recipe;
@@ -338,7 +349,18 @@ impl RunConfig {
             data.train = Arc::new(dropforge_data::subset(data.train.clone(), indices)?);
             data.test = data.train.clone();
         }
-        data.keep(self.skip_corrupt, self.cache)
+        let cache = self.cache.map(|most_bytes| CacheOptions {
+            most_bytes,
+            keep: self.cache_keep,
+            folder: self.cache_folder.as_ref().map(PathBuf::from),
+        });
+        if let (None, Some(folder)) = (&cache, &self.cache_folder) {
+            return Err(Error::setting(format!(
+                "`cache_folder` is {folder}, but nothing is kept"
+            ))
+            .advice("say in `cache` how many bytes may be", "say how much may be, such as --cache 4GiB"));
+        }
+        data.keep(self.skip_corrupt, cache.as_ref())
     }
 
     /// All settings.

@@ -24,6 +24,7 @@ mod manifest;
 mod measure;
 mod model_spec;
 mod old_config;
+mod on_device;
 #[cfg(feature = "onnx")]
 mod onnx_export;
 #[cfg(feature = "onnx")]
@@ -62,6 +63,7 @@ pub use input_spec::InputSpec;
 pub use layer_record::{LayerRecord, RecordLayers, Spread, layer_records, record_layers};
 pub use manifest::Environment;
 pub use model_spec::ModelSpec;
+pub use on_device::OnDevice;
 #[cfg(feature = "onnx")]
 pub use onnx_export::OnnxOptions;
 #[cfg(feature = "onnx")]

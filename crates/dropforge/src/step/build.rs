@@ -356,6 +356,10 @@ pub(crate) fn verify<'a>(checks: impl IntoIterator<Item = (&'a IndexCheck, &'a B
 }
 
 pub(super) fn captured_buffer(tensor: &Tensor, runtime: &Runtime) -> Result<BufferRef> {
+    // Programs only read what they captured, so that all of them share it.
+    if let Some(placed) = tensor.node.placed().filter(|placed| placed.runtime.is(runtime)) {
+        return Ok(placed.buffer);
+    }
     Ok(runtime.place(&tensor.to_array()?)?.buffer)
 }
 

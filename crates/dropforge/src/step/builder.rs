@@ -4,6 +4,7 @@ use super::batch::{Batch, Fields, unbatched};
 use super::change::{Changes, DeviceChange, Mix};
 use super::network::NetworkBuilder;
 use super::precision::Precision;
+use super::resident::Resident;
 use super::task::{Supervised, Task};
 use super::training::Step;
 use crate::error::{Error, ErrorKind, Result};
@@ -13,9 +14,9 @@ use crate::nn::Layer;
 use crate::nn::trace::own_port;
 use crate::optim::{Group, Optimizer, Updates};
 use crate::tensor::Runtime;
-use dropforge_data::Normalization;
 use dropforge_data::transform::NUMBERS;
-use dropforge_ir::ValueType;
+use dropforge_data::{Normalization, ROW};
+use dropforge_ir::{DType, ValueType};
 use std::sync::Arc;
 
 /// Choices for a [`Step`] before it is compiled.
@@ -211,6 +212,11 @@ impl StepBuilder {
         &self.changes
     }
 
+    /// Where it is going to run.
+    pub(crate) fn place(&self) -> Result<Runtime> {
+        self.network.place()
+    }
+
     pub(crate) fn set_changes(&mut self, changes: Changes) {
         self.changes = changes;
     }
@@ -241,6 +247,10 @@ impl StepBuilder {
         if self.changes.take_numbers() {
             example = example.with_last(NUMBERS)?;
         }
+        if self.changes.resident.is_some() {
+            let samples = example.samples()?;
+            example = example.with(ROW, own_port(ValueType::new(DType::I32, [samples])));
+        }
         let (fields, samples) = Fields::of(&example)?;
         if samples == 0 {
             return Err(Error::data("a step cannot be compiled for an empty batch; give one with samples"));
@@ -263,7 +273,7 @@ impl StepBuilder {
         updates.accumulate = self.accumulate;
         updates.keep_gradients = self.keep_gradients;
         let mut network = self.network.compile_fields(fields, if self.any_batch { 1 } else { samples })?;
-        network.measure_without(usize::from(self.changes.take_numbers()));
+        network.measure_without(self.changes.own_fields(), self.changes.resident.as_ref().map(Resident::len));
         updates.scale_loss = network.precision() == Precision::F16;
         Step::compile(network, updates, self.changes, samples)
     }

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::nn::trace::own_port;
 use crate::tensor::{Runtime, Tensor};
 use dropforge_data::transform::NUMBERS;
-use dropforge_data::{Description, INPUT, TARGET, Values};
+use dropforge_data::{Description, INPUT, ROW, TARGET, Values};
 use dropforge_ir::{Array, DType, Data, F16, Shape, ValueType};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -109,7 +109,7 @@ impl Inputs for Feed {
 
 /// The usual names take no memory.
 fn name(name: &str) -> Cow<'static, str> {
-    match [INPUT, TARGET, NUMBERS].into_iter().find(|known| *known == name) {
+    match [INPUT, TARGET, NUMBERS, ROW].into_iter().find(|known| *known == name) {
         Some(known) => known.into(),
         None => name.to_string().into(),
     }
@@ -128,7 +128,7 @@ fn data_type(dtype: dropforge_data::ElementType) -> DType {
 }
 
 /// The elements of a field for a program, in the same memory.
-fn elements(values: Values) -> Data {
+pub(super) fn elements(values: Values) -> Data {
     match values {
         Values::F32(values) => Data::F32(values),
         // Elements of equal size are collected in place.

@@ -17,6 +17,7 @@ mod network;
 mod outcome;
 mod precision;
 mod programs;
+mod resident;
 mod states;
 mod summary;
 mod task;
@@ -45,6 +46,7 @@ pub(crate) use build::verify;
 pub(crate) use change::Changes;
 pub(crate) use evaluation::Quality;
 pub(crate) use loaded::Feed;
+pub(crate) use resident::Resident;
 
 pub(crate) use task::PREDICTION;
 pub(crate) use traced::TracedProgram;

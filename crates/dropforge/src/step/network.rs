@@ -19,7 +19,7 @@ use crate::tensor::check::is_check;
 use crate::tensor::node::Place;
 use crate::tensor::runtime::Placed;
 use crate::tensor::{Runtime, Tensor};
-use dropforge_data::Normalization;
+use dropforge_data::{Normalization, ROW};
 use dropforge_ir::{Array, ValueType};
 use dropforge_runtime::{Argument, BufferRef, Choices};
 use std::collections::BTreeMap;
@@ -50,8 +50,8 @@ fn some(samples: usize) -> Result<usize> {
 pub struct Network {
     pub(super) task: Arc<dyn Task>,
     pub(super) fields: Fields,
-    /// The places of all fields, of those that evaluation takes, and of those that predictions need.
-    all: Vec<usize>,
+    /// The places of the fields that training takes, of those that evaluation does, and of those that predictions need.
+    trained: Vec<usize>,
     measured: Vec<usize>,
     needed: Vec<usize>,
     /// The metrics that were chosen; `None` for the usual ones.
@@ -83,6 +83,8 @@ pub struct Network {
     outputs: Vec<(String, ValueType)>,
     /// Where the fields of the last batch were; kept for its memory.
     found: Vec<usize>,
+    /// How many samples the device has, where it has those that are trained on.
+    samples_kept: Option<usize>,
 }
 
 /// Choices for a [`Network`] before it is compiled.
@@ -158,6 +160,14 @@ impl NetworkBuilder {
         self.task.targets()
     }
 
+    /// Where it is going to run.
+    pub(super) fn place(&self) -> Result<Runtime> {
+        match &self.runtime {
+            Some(runtime) => Ok(runtime.clone()),
+            None => Ok(Runtime::shared()?),
+        }
+    }
+
     /// Refuses a batch to train on without a field that the task needs.
     pub(super) fn check_fields(&self, example: &Batch) -> Result<()> {
         let missing = self.task.fields().iter().find(|needed| example.names().all(|name| name != **needed));
@@ -202,10 +212,7 @@ impl NetworkBuilder {
 
     /// As [`NetworkBuilder::compile`], for batches of several fields, traced with so many samples.
     pub(super) fn compile_fields(self, fields: Fields, samples: usize) -> Result<Network> {
-        let runtime = match self.runtime {
-            Some(runtime) => runtime,
-            None => Runtime::shared()?,
-        };
+        let runtime = self.place()?;
         let traced = trace_predict(&*self.task, &fields, samples)?;
         let outputs = &traced.program.outputs;
         let outputs = outputs
@@ -217,7 +224,7 @@ impl NetworkBuilder {
         states.provide(&traced.declared, &runtime, self.seed)?;
         Ok(Network {
             task: self.task,
-            all: (0..fields.iter().len()).collect(),
+            trained: (0..fields.iter().len()).collect(),
             measured: (0..fields.iter().len()).collect(),
             needed: traced.inputs.clone(),
             metrics: self.metrics,
@@ -239,6 +246,7 @@ impl NetworkBuilder {
             summary: Summary::new(&traced),
             outputs,
             found: Vec::new(),
+            samples_kept: None,
         })
     }
 }
@@ -325,9 +333,14 @@ impl Network {
         Ok(names.zip(buffers.into_iter().map(placed)).collect())
     }
 
-    /// So many of the last fields are for training alone.
-    pub(super) fn measure_without(&mut self, last: usize) {
-        self.measured.truncate(self.all.len() - last);
+    /// So many of the last fields are for training alone; and where the samples stay on the device, of which there are
+    /// so many, training takes no others.
+    pub(super) fn measure_without(&mut self, last: usize, kept: Option<usize>) {
+        let own = self.measured.split_off(self.measured.len() - last);
+        if kept.is_some() {
+            self.trained = own;
+        }
+        self.samples_kept = kept;
     }
 
     /// The names of the fields that an evaluation takes.
@@ -337,7 +350,11 @@ impl Network {
 
     /// The number of samples of a batch to train on whose fields are there and fit.
     pub(super) fn check_training(&mut self, batch: &impl Inputs) -> Result<usize> {
-        some(self.fields.check(batch, &self.all, &mut self.found)?)
+        let samples = some(self.fields.check(batch, &self.trained, &mut self.found)?)?;
+        // Places count all fields, of which training may take the last ones only.
+        let first = self.trained.first().copied().unwrap_or(0);
+        self.found.splice(0..0, std::iter::repeat_n(usize::MAX, first));
+        Ok(samples)
     }
 
     /// The number of samples of a batch to evaluate whose fields are there and fit.
@@ -360,17 +377,8 @@ impl Network {
         let mut inputs: Vec<Input<'_>> = emptied(memory.inputs);
         for &place in &compiled.inputs {
             let input = batch.input(self.found[place], &self.runtime)?;
-            if let (Some((target, classes)), Some(values)) = (self.classes, input.on_host())
-                && target == place
-            {
-                check_classes(values, classes, samples)?;
-            }
-            if let Some(values) = input.on_host()
-                && self.fields.at(place).name == TARGET
-            {
-                check_targets(values, self.task.targets(), samples)?;
-                let metrics = self.metrics.iter().flatten().map(|metric| &**metric);
-                check_labels(metrics, self.task.targets(), values, samples)?;
+            if let Some(values) = input.on_host() {
+                self.check_values(place, values, samples)?;
             }
             inputs.push(input);
         }
@@ -384,6 +392,30 @@ impl Network {
         memory.found = std::mem::take(&mut compiled.memory.found);
         compiled.memory = memory;
         done
+    }
+
+    /// Whether the values of a field of so many samples can be.
+    fn check_values(&self, place: usize, values: &Array, samples: usize) -> Result<()> {
+        if let Some((target, classes)) = self.classes
+            && target == place
+        {
+            check_classes(values, classes, samples)?;
+        }
+        match &*self.fields.at(place).name {
+            TARGET => {
+                check_targets(values, self.task.targets(), samples)?;
+                let metrics = self.metrics.iter().flatten().map(|metric| &**metric);
+                check_labels(metrics, self.task.targets(), values, samples)
+            }
+            ROW => check_rows(values, self.samples_kept),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether targets that stay on the device, of so many samples, can be.
+    pub(super) fn check_kept(&self, targets: &Array, samples: usize) -> Result<()> {
+        let place = self.fields.iter().position(|field| field.name == TARGET);
+        place.map_or(Ok(()), |place| self.check_values(place, targets, samples))
     }
 
     /// The values of runtime scalars: those that were chosen, the optimizer's, or the defaults.
@@ -627,6 +659,15 @@ fn check_targets(values: &Array, targets: Targets, samples: usize) -> Result<()>
     Err(Error::data(format!(
         "the target of sample {sample} is {value}, and the loss needs {wanted}; change the targets, or take another loss"
     )))
+}
+
+/// Numbers of samples must be those of samples that the device has.
+fn check_rows(rows: &Array, kept: Option<usize>) -> Result<()> {
+    let (Some(kept), Some(rows)) = (kept, rows.as_i32()) else { return Ok(()) };
+    let is_outside = |row: &&i32| usize::try_from(**row).map_or(true, |row| row >= kept);
+    rows.iter().find(is_outside).map_or(Ok(()), |row| {
+        Err(Error::data(format!("there is no sample {row}: {kept} are on the device, numbered from 0")))
+    })
 }
 
 /// Class indices must be those of a class.

@@ -10,6 +10,7 @@ use super::input::Inputs;
 use super::network::{Network, gone};
 use super::outcome::Outcome;
 use super::programs::Programs;
+use super::resident::Resident;
 use super::states::States;
 use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Loss;
@@ -82,6 +83,11 @@ impl Step {
         let started = Instant::now();
         let train = step.trace(samples)?;
         written_states_are_used(&train, &step.network.trace_evaluate(samples)?)?;
+        if let Some((targets, samples)) =
+            step.changes.resident.as_ref().and_then(|resident| Some((resident.targets()?, resident.len())))
+        {
+            step.network.check_kept(targets, samples)?;
+        }
         step.train_metrics.clone_from(&train.metrics);
         let compiled = step.network.load(&train, "train", samples, started)?;
         step.train.insert(samples, compiled);
@@ -486,6 +492,11 @@ impl Step {
     /// cannot tell.
     pub fn profile(&self) -> Vec<(usize, String)> {
         self.train.listings(|executable| executable.profile())
+    }
+
+    /// Memory of the device that the samples take which stay there; 0 where none do.
+    pub fn resident_bytes(&self) -> usize {
+        self.changes.resident.as_ref().map_or(0, Resident::bytes)
     }
 
     /// The number of samples of a batch that fits.

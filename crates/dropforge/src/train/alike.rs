@@ -61,6 +61,10 @@ impl Source for Renumbered {
         Ok(Box::new(RenumberedStream { stream, numbers: self.numbers.clone() }))
     }
 
+    fn is_random(&self) -> bool {
+        self.samples.is_random()
+    }
+
     fn class(&self, index: usize) -> Option<i32> {
         let class = usize::try_from(self.samples.class(index)?).ok()?;
         self.numbers.get(class).copied()

@@ -11,7 +11,7 @@ use crate::metric::Metric;
 use crate::optim::Group;
 use crate::schedule::Schedule;
 use crate::settings::{SettingType, Value};
-use crate::step::{Batch, DeviceChange, Mix, Precision, StepBuilder};
+use crate::step::{Batch, DeviceChange, Mix, Precision, Resident, StepBuilder};
 use crate::{Error, Result, Runtime};
 use dropforge_data::{INPUT, Loader, LoaderOptions, Source};
 use std::collections::BTreeMap;
@@ -23,6 +23,7 @@ pub struct TrainerBuilder {
     pub(super) options: LoaderOptions,
     pub(super) schedule: Schedule,
     pub(super) detect_anomaly: bool,
+    pub(super) on_device: bool,
     pub(super) group_schedules: Vec<(String, Schedule)>,
     pub(super) setup: Setup,
 }
@@ -196,6 +197,30 @@ impl TrainerBuilder {
         self
     }
 
+    /// Whether all samples to train on lie on the device from the start, bytes as bytes, and the step picks its batches
+    /// there, so that nothing is read or copied while training. They have to fit there beside the network, and to be the
+    /// same each time that they are read: random changes are made in the step ([`TrainerBuilder::augment`]). The batches
+    /// are the same bits. Default `false`.
+    ///
+    /// ```
+    /// use dropforge::prelude::*;
+    ///
+    /// let (train, test) = datasets::digits(200, 50, 1);
+    /// let net = || seq![flatten(), dense(10)];
+    /// let trainer = || Trainer::new(net(), cross_entropy(), Adam::new(1e-2)).batch(50);
+    /// let (mut device, mut host) = (trainer().on_device(true).compile(&train)?, trainer().compile(&train)?);
+    /// device.fit(&train).epochs(2).run()?;
+    /// host.fit(&train).epochs(2).run()?;
+    /// assert_eq!(device.evaluate(&test)?.loss, host.evaluate(&test)?.loss);
+    /// # Ok::<(), dropforge::Error>(())
+    /// ```
+    #[must_use]
+    pub fn on_device(mut self, on_device: bool) -> TrainerBuilder {
+        self.setup.set("data_on_device", &on_device);
+        self.on_device = on_device;
+        self
+    }
+
     /// How many threads read samples ahead. Default 1; more pay when images are decoded from files.
     #[must_use]
     pub fn reader_threads(mut self, threads: usize) -> TrainerBuilder {
@@ -220,6 +245,10 @@ impl TrainerBuilder {
         if changes.normalization.is_none() {
             let input = description.field(INPUT);
             changes.normalization = input.and_then(|input| input.preparation.normalization()).cloned();
+        }
+        if self.on_device {
+            let threads = self.options.threads;
+            changes.resident = Some(Resident::place(&source, threads, &self.step.place()?)?);
         }
         self.step.set_changes(changes.clone());
         if let Some(units) = description.target().and_then(|target| target.preparation.normalization()) {

@@ -115,6 +115,7 @@ impl Trainer {
             options: LoaderOptions::default(),
             schedule: Schedule::constant(),
             detect_anomaly: false,
+            on_device: false,
             group_schedules: Vec::new(),
             setup,
         }
@@ -313,7 +314,7 @@ impl Trainer {
         watch: &mut dyn FnMut(&Progress<'_>) -> Result<()>,
         limits: &Limits,
     ) -> Result<Option<EpochReport>> {
-        let loader = self.loader(train)?;
+        let loader = self.loader(train.clone())?;
         // 0 where only reading can tell.
         let batches = loader.batches().unwrap_or(0);
         if self.state.batch > 0 && self.state.batches != batches {
@@ -323,7 +324,8 @@ impl Trainer {
                 self.state.batches
             )));
         }
-        let data = dropforge_data::digest(&**loader.source());
+        // The same wherever the samples lie, so that a run may go on with them elsewhere.
+        let data = dropforge_data::digest(&*self.changes.numbered(alike(&self.description, train)?)?);
         if let (true, Some(then), Some(now)) = (self.state.batch > 0, &self.state.data, &data)
             && then != now
         {
@@ -627,7 +629,7 @@ impl Trainer {
 
     pub(super) fn loader(&self, train: Arc<dyn Source>) -> Result<Loader> {
         let train = alike(&self.description, train)?;
-        Ok(Loader::new(self.changes.numbered(train)?, self.options.clone())?)
+        Ok(Loader::new(self.changes.fed(train)?, self.options.clone())?)
     }
 
     /// What makes batches of all samples in order. Classes have the numbers of those trained on.

@@ -23,6 +23,7 @@ mod norm;
 mod optimizers;
 mod precision;
 mod registry;
+mod resident;
 mod rules;
 mod scan;
 mod steps;

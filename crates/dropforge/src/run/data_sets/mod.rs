@@ -16,7 +16,7 @@ use super::InputSpec;
 use super::registry::{Entry, entries};
 use crate::settings::Table;
 use crate::{Error, Result};
-use dropforge_data::{Cached, FileSplit, SkipUnreadable, Source, cached, skip_unreadable};
+use dropforge_data::{CacheOptions, Cached, FileSplit, SkipUnreadable, Source, cached_with, skip_unreadable};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -138,19 +138,19 @@ impl OpenData {
         OpenData { train, test, kept: None, inputs, threads: 1, split, notes, taken_as, skipping, cache }
     }
 
-    /// Samples that cannot be read are passed over if that is wanted, and those to train on stay in memory up to so
-    /// many bytes once they are read.
+    /// Samples that cannot be read are passed over if that is wanted, and those to train on are kept once they are read,
+    /// as far as a cache is to hold them.
     ///
     /// # Errors
-    /// The samples are a stream, which cannot be kept.
-    pub fn keep(&mut self, skip_corrupt: bool, cache: Option<usize>) -> Result<()> {
+    /// The samples are a stream, which cannot be kept; or no file can be made for them.
+    pub fn keep(&mut self, skip_corrupt: bool, cache: Option<&CacheOptions>) -> Result<()> {
         for side in [&mut self.train, &mut self.test].into_iter().filter(|_| skip_corrupt) {
             let skipping = Arc::new(skip_unreadable(side.clone()));
             self.skipping.push(skipping.clone());
             *side = skipping;
         }
-        if let Some(most) = cache {
-            let kept = Arc::new(cached(self.train.clone(), most)?);
+        if let Some(options) = cache {
+            let kept = Arc::new(cached_with(self.train.clone(), options)?);
             self.cache = Some(kept.clone());
             self.train = kept;
         }

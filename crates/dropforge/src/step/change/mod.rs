@@ -7,6 +7,7 @@ mod mix;
 pub use mix::{CutMix, Mix, MixUp, Mixed};
 
 use super::batch::{Batch, INPUT};
+use super::resident::Resident;
 use crate::nn::Scope;
 use crate::settings::{Described, Table};
 use crate::tensor::Tensor;
@@ -16,7 +17,7 @@ use dropforge_data::transform::{
     Affine, ColourJitter, Drawn, Erase, Flip, FlipVertically, Grey, Image, NUMBERS, RandomCrop,
     RandomResizedCrop, Rotate, with_numbers,
 };
-use dropforge_data::{Normalization, Random, Source};
+use dropforge_data::{Normalization, Random, Source, rows};
 use dropforge_ir::DType;
 use std::sync::Arc;
 
@@ -104,6 +105,8 @@ device_changes! {
 /// What a training step does to its inputs before the network sees them.
 #[derive(Clone, Default)]
 pub(crate) struct Changes {
+    /// The samples that the step picks its batches from, where they stay on the device.
+    pub resident: Option<Resident>,
     pub changes: Vec<Arc<dyn DeviceChange>>,
     pub mixes: Vec<Arc<dyn Mix>>,
     /// By what the inputs have been normalised.
@@ -128,8 +131,32 @@ impl Changes {
         Ok(Arc::new(with_numbers(samples, changes.collect())?))
     }
 
+    /// What batches to train on are made of: the samples, or their numbers where the device has them.
+    ///
+    /// # Errors
+    /// The samples are no images, or others than those on the device.
+    pub fn fed(&self, samples: Arc<dyn Source>) -> Result<Arc<dyn Source>> {
+        let Some(resident) = &self.resident else { return self.numbered(samples) };
+        if !resident.holds(&*samples) {
+            return Err(Error::data(format!(
+                "{}: these are not the samples that the trainer was compiled with, which stay on the device; compile one \
+                 for these",
+                samples.description().name
+            )));
+        }
+        let changes = self.changes.iter().map(|change| change.clone() as Arc<dyn Drawn>);
+        Ok(Arc::new(rows(samples, changes.collect())?))
+    }
+
+    /// How many fields a batch to train on has beside those of the samples.
+    pub fn own_fields(&self) -> usize {
+        usize::from(self.take_numbers()) + usize::from(self.resident.is_some())
+    }
+
     /// The batch with the inputs that the network is to see, and how they were mixed, if they were.
     pub fn apply(&self, scope: &Scope, batch: &Batch) -> (Batch, Option<Mixed>) {
+        let picked = self.resident.as_ref().map(|resident| resident.apply(batch.clone()));
+        let batch = picked.as_ref().unwrap_or(batch);
         let mut images = batch.get(INPUT);
         if !self.changes.is_empty() {
             images = self.changed(&images, &batch.get(NUMBERS));

@@ -195,9 +195,21 @@ fn twenty_thousand_damaged_files() {
         ("images", "several.gif", golden("gif_moving"), image, 600),
         ("images", "colours.bmp", golden("bmp_palette"), image, 600),
         ("images", "progressive.jpg", golden("jpeg_progressive"), image, 300),
-        ("lists", "list.csv", b"path,class,split\nlist.csv,a,train\nlist.csv,b,test\n".to_vec(), listed, 1000),
+        (
+            "lists",
+            "list.csv",
+            b"path,class,split\nlist.csv,a,train\nlist.csv,b,test\n".to_vec(),
+            listed,
+            1000,
+        ),
         ("lists", "list.jsonl", b"{\"path\": \"list.jsonl\", \"class\": \"a\"}\n".repeat(2), listed, 1000),
-        ("text", "text.txt", "Äpfel und Birnen, und was sonst noch wächst.\n".repeat(3).into_bytes(), text, 1500),
+        (
+            "text",
+            "text.txt",
+            "Äpfel und Birnen, und was sonst noch wächst.\n".repeat(3).into_bytes(),
+            text,
+            1500,
+        ),
         ("text", "text.gz", gzip("one two three four\n".repeat(20).as_bytes()), text, 1000),
         ("CSV", "table.csv", csv.to_vec(), table, 2500),
         ("shards", "shard.tar", packed, shard, 500),
@@ -207,7 +219,8 @@ fn twenty_thousand_damaged_files() {
         cases.push(("images", "photograph.jpg", std::fs::read(photograph).unwrap(), image, 150));
     }
     assert!(cases.iter().map(|case| case.4).sum::<usize>() >= 20_000);
-    let of_format = |format: &str| cases.iter().filter(|case| case.0 == format).map(|case| case.4).sum::<usize>();
+    let of_format =
+        |format: &str| cases.iter().filter(|case| case.0 == format).map(|case| case.4).sum::<usize>();
     let shares: Vec<usize> = cases.iter().map(|case| of_format(case.0)).collect();
     let wanted = std::env::var("DROPFORGE_MUTATIONS").ok().map(|count| count.parse::<usize>().unwrap());
     let mut random = Random::new(&[20_000]);
@@ -239,7 +252,9 @@ fn twenty_thousand_damaged_files() {
         assert!(refused > 0 && kept > 0, "{name}: {refused} refused, {kept} read");
         if wanted.is_some() {
             let (seconds, most) = (began.elapsed().as_secs(), highest >> 20);
-            println!("{format}, {name}: {times} ({refused} refused, {kept} read), {most} MiB at most, {seconds} s");
+            println!(
+                "{format}, {name}: {times} ({refused} refused, {kept} read), {most} MiB at most, {seconds} s"
+            );
         }
         if name == "data_batch_1.bin" {
             folder.write(name, &[vec![1u8; 3073]].concat());

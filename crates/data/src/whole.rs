@@ -99,10 +99,14 @@ pub fn whole(source: Arc<dyn Source>, threads: usize) -> Result<Whole> {
         return Err(Error::new(format!("{name}: {len} samples are too many to be kept whole")));
     }
     if description.field(ROW).is_some() {
-        return Err(Error::new(format!("{name}: there is a field `{ROW}` already, by which samples are picked")));
+        return Err(Error::new(format!(
+            "{name}: there is a field `{ROW}` already, by which samples are picked"
+        )));
     }
     let changing = || {
-        Error::new(format!("{name}: its samples are others each time that they are read, so they cannot be kept"))
+        Error::new(format!(
+            "{name}: its samples are others each time that they are read, so they cannot be kept"
+        ))
     };
     if source.is_random() {
         return Err(changing());
@@ -160,9 +164,13 @@ enum Packing {
 impl Packing {
     fn new(field: &Field, elements: usize, len: usize) -> Result<Packing> {
         let too_large = || {
-            Error::new(format!("{}: {len} samples of shape {:?} do not fit in memory", field.name, field.shape))
+            Error::new(format!(
+                "{}: {len} samples of shape {:?} do not fit in memory",
+                field.name, field.shape
+            ))
         };
-        let count = elements.checked_mul(len).filter(|&n| n <= isize::MAX as usize / 8).ok_or_else(too_large)?;
+        let count =
+            elements.checked_mul(len).filter(|&n| n <= isize::MAX as usize / 8).ok_or_else(too_large)?;
         if field.dtype != ElementType::F32 || field.role != Role::Numbers || elements < LEAST_ELEMENTS {
             let mut values = Values::empty(field.dtype);
             values.reserve(count).map_err(|_| too_large())?;
@@ -402,7 +410,9 @@ mod tests {
         }
         let stream = Arc::new(from_iter(|_| [([0.0f32], 1)]).unwrap());
         assert!(message(whole(stream, 1)).contains("is a stream"));
-        let broken = Arc::new(crate::from_fn(40, |request| ([if request.index == 33 { f32::NAN } else { 0.0 }], 1.0f32)));
+        let broken = Arc::new(crate::from_fn(40, |request| {
+            ([if request.index == 33 { f32::NAN } else { 0.0 }], 1.0f32)
+        }));
         assert!(message(whole(broken, 1)).contains("sample 33"));
     }
 

@@ -98,18 +98,15 @@ fn samples_that_stay_on_the_device_train_the_same() {
     let Some(gpu) = gpu() else { return };
     let (data, test) = datasets::digits(40, 24, 5);
     let new = |on_device| {
-        let trainer = Trainer::new(lenet(10), cross_entropy(), Sgd::new(0.05).momentum(0.9)).batch(16).seed(3);
+        let trainer =
+            Trainer::new(lenet(10), cross_entropy(), Sgd::new(0.05).momentum(0.9)).batch(16).seed(3);
         let trainer = trainer.augment(dropforge::data::transform::RandomCrop::new(2));
         trainer.runtime(&gpu).on_device(on_device).compile(&data).unwrap()
     };
     let (mut device, mut host) = (new(true), new(false));
     // Batches are the same bits; what is computed of them may be fused otherwise.
     assert_close(&losses(&mut device, &data, 3), &losses(&mut host, &data, 3), 1e-5);
-    assert_close(
-        &[device.evaluate(&test).unwrap().loss],
-        &[host.evaluate(&test).unwrap().loss],
-        1e-5,
-    );
+    assert_close(&[device.evaluate(&test).unwrap().loss], &[host.evaluate(&test).unwrap().loss], 1e-5);
     // A pixel is a byte there, too, although an element of bytes is a word.
     let bytes = device.step().resident_bytes();
     assert!((40 * (784 + 4)..40 * (784 + 4) + 2048).contains(&bytes), "{bytes} bytes");

@@ -470,7 +470,10 @@ fn samples_stay_on_the_device_and_train_to_the_same_bits() {
     // Changes are then made in the step by themselves.
     folder.succeed(&format!("{train} --data-on-device --until-epoch 1 --out device"));
     let written = String::from_utf8(folder.read("device/config.toml")).unwrap();
-    assert!(written.contains("data_on_device = true") && written.contains("augment_on = \"device\""), "{written}");
+    assert!(
+        written.contains("data_on_device = true") && written.contains("augment_on = \"device\""),
+        "{written}"
+    );
     folder.succeed("train --resume device --data-on-device=false");
     for file in ["model.safetensors", "optimizer.safetensors"] {
         assert_eq!(folder.checkpoint("host", file), folder.checkpoint("device", file), "{file}");

@@ -84,7 +84,11 @@ impl std::fmt::Display for CacheUse {
         let share = 100.0 * self.hits as f64 / self.reads.max(1) as f64;
         let mebibytes = self.bytes as f64 / f64::from(1 << 20);
         let place = if self.is_file { "the file" } else { "memory" };
-        write!(f, "{share:.1} % of {} samples came from {place}, which holds {mebibytes:.1} MiB", self.reads)?;
+        write!(
+            f,
+            "{share:.1} % of {} samples came from {place}, which holds {mebibytes:.1} MiB",
+            self.reads
+        )?;
         self.failed.as_ref().map_or(Ok(()), |why| write!(f, "; it was given up: {why}"))
     }
 }
@@ -182,7 +186,9 @@ impl Shared {
     /// Copies a sample that is kept; false where it is not.
     fn get(&self, number: usize, sample: &mut Sample) -> bool {
         let mut index = self.index();
-        let Some(place) = index.places.get(number).and_then(|place| place.checked_sub(1)) else { return false };
+        let Some(place) = index.places.get(number).and_then(|place| place.checked_sub(1)) else {
+            return false;
+        };
         if self.keep == Keep::Recent {
             index.recency.touch(place);
         }
@@ -272,7 +278,9 @@ impl Source for Cached {
 mod tests {
     use super::*;
     use crate::testing::{Folder, message};
-    use crate::{Dataset, ElementType, Field, Loader, LoaderOptions, Values, digits, from_fn, from_iter, read_one};
+    use crate::{
+        Dataset, ElementType, Field, Loader, LoaderOptions, Values, digits, from_fn, from_iter, read_one,
+    };
 
     #[test]
     fn samples_are_the_same_and_are_read_once() {
@@ -291,7 +299,8 @@ mod tests {
                         let of = |source: Arc<dyn Source>| {
                             Loader::new(source, options.clone()).unwrap().epoch(epoch, 0)
                         };
-                        let same = of(plain.clone()).zip(of(kept.clone())).all(|(a, b)| a.unwrap() == b.unwrap());
+                        let same =
+                            of(plain.clone()).zip(of(kept.clone())).all(|(a, b)| a.unwrap() == b.unwrap());
                         assert!(same, "{threads} threads");
                     }
                     let now = kept.used();
@@ -320,12 +329,16 @@ mod tests {
             assert_eq!(sample.get("input"), Some(&Values::F32(vec![index as f32])));
             kept.used().hits > before
         };
-        let read = |kept: &Cached, order: &[usize]| order.iter().map(|&i| is_hit(kept, i)).collect::<Vec<_>>();
+        let read =
+            |kept: &Cached, order: &[usize]| order.iter().map(|&i| is_hit(kept, i)).collect::<Vec<_>>();
         assert_eq!(read(&kept, &[0, 1, 2, 0, 3]), [false, false, false, true, false]);
         // 1 went for 3; then 0 goes for 1, and 3 for 0.
         assert_eq!(read(&kept, &[0, 3, 2, 1, 0, 2]), [true, true, true, false, false, true]);
         let kept = cached_with(numbers, &CacheOptions { keep: Keep::First, ..options }).unwrap();
-        assert_eq!(read(&kept, &[0, 1, 2, 3, 0, 1, 2, 3]), [false, false, false, false, true, true, true, false]);
+        assert_eq!(
+            read(&kept, &[0, 1, 2, 3, 0, 1, 2, 3]),
+            [false, false, false, false, true, true, true, false]
+        );
     }
 
     /// Half of the samples fit: the share of each policy is what its documentation says.
@@ -335,7 +348,8 @@ mod tests {
         for (keep, share) in [(Keep::First, 0.5), (Keep::Recent, 0.153)] {
             let options = CacheOptions { most_bytes: 1000 * 4, keep, ..Default::default() };
             let kept = Arc::new(cached_with(source.clone(), &options).unwrap());
-            let loader = Loader::new(kept.clone(), LoaderOptions { batch: 50, ..Default::default() }).unwrap();
+            let loader =
+                Loader::new(kept.clone(), LoaderOptions { batch: 50, ..Default::default() }).unwrap();
             for epoch in 0..6 {
                 assert!(loader.epoch(epoch, 0).all(|batch| batch.is_ok()));
             }

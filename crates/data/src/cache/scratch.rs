@@ -25,8 +25,9 @@ impl ScratchFile {
     /// The folder or the file cannot be made.
     pub fn new(folder: &Path) -> Result<ScratchFile> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        std::fs::create_dir_all(folder)
-            .map_err(|error| Error::at_file(folder, format_args!("cannot make the folder of the cache: {error}")))?;
+        std::fs::create_dir_all(folder).map_err(|error| {
+            Error::at_file(folder, format_args!("cannot make the folder of the cache: {error}"))
+        })?;
         loop {
             let number = COUNT.fetch_add(1, Ordering::Relaxed);
             let path = folder.join(format!("{NAME}-{}-{number}", std::process::id()));
@@ -129,6 +130,8 @@ mod tests {
         drop(files);
         assert_eq!(std::fs::read_dir(&inside).unwrap().count(), 0);
         folder.write("taken", b"");
-        assert!(message(ScratchFile::new(&folder.path().join("taken"))).contains("taken: cannot make the folder"));
+        assert!(
+            message(ScratchFile::new(&folder.path().join("taken"))).contains("taken: cannot make the folder")
+        );
     }
 }

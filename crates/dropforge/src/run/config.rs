@@ -355,10 +355,10 @@ impl RunConfig {
             folder: self.cache_folder.as_ref().map(PathBuf::from),
         });
         if let (None, Some(folder)) = (&cache, &self.cache_folder) {
-            return Err(Error::setting(format!(
-                "`cache_folder` is {folder}, but nothing is kept"
-            ))
-            .advice("say in `cache` how many bytes may be", "say how much may be, such as --cache 4GiB"));
+            return Err(Error::setting(format!("`cache_folder` is {folder}, but nothing is kept")).advice(
+                "say in `cache` how many bytes may be",
+                "say how much may be, such as --cache 4GiB",
+            ));
         }
         data.keep(self.skip_corrupt, cache.as_ref())
     }

@@ -334,6 +334,24 @@ fn guides_are_run_and_found() {
     }
 }
 
+/// The Rust programs of a page.
+fn programs(text: &str) -> impl Iterator<Item = &str> {
+    text.split("```rust").skip(1).filter_map(|rest| rest.split("```").next())
+}
+
+/// A code host shows the lines that documentation would hide behind `# `: guides have whole programs, to be copied.
+#[test]
+fn programs_of_guides_are_whole_as_they_stand() {
+    for (name, text) in pages() {
+        for program in programs(&text) {
+            let hidden = program.lines().find(|line| line.trim() == "#" || line.trim().starts_with("# "));
+            assert!(hidden.is_none(), "{name}: `{}` is shown on a code host", hidden.unwrap());
+            let is_whole = program.contains("\nfn main()");
+            assert!(is_whole || !name.starts_with("docs/"), "{name}: this is no whole program:{program}");
+        }
+    }
+}
+
 #[test]
 fn links_between_pages_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

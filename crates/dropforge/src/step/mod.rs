@@ -7,6 +7,7 @@ mod builder;
 mod change;
 mod check;
 mod evaluation;
+mod exchange;
 mod input;
 mod kept;
 mod kernels;

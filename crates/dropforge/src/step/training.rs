@@ -6,6 +6,7 @@ use super::builder::StepBuilder;
 use super::change::Changes;
 use super::check::written_states_are_used;
 use super::evaluation::{Evaluating, Evaluation};
+use super::exchange::Exchange;
 use super::input::Inputs;
 use super::network::{Network, gone};
 use super::outcome::Outcome;
@@ -241,23 +242,19 @@ impl Step {
         Ok(averages.len())
     }
 
-    /// Does something with the averages of the weights in the network, if there are any, and puts the weights back.
+    /// Does something with the averages of the weights in the network, if there are any, and puts the weights back. The
+    /// two take each other's place on the device, which has memory for one of them more meanwhile.
     pub(crate) fn on_averages<T>(&mut self, something: impl FnOnce(&mut Step) -> Result<T>) -> Result<T> {
         let averages = self.states().averages()?;
         if averages.is_empty() {
             return something(self);
         }
-        let weights = averages.iter().map(|(_, parameter)| self.states().read(parameter));
-        let weights = weights.collect::<Result<Vec<Array>>>()?;
-        let averages: Vec<(String, Array)> = averages
-            .into_iter()
-            .map(|(average, parameter)| Ok((parameter, average.read()?)))
-            .collect::<Result<_>>()?;
-        let written =
-            averages.iter().try_for_each(|(parameter, array)| self.states().write(parameter, array));
-        let done = written.and_then(|()| something(self));
-        let mut restored = averages.iter().zip(&weights);
-        restored.try_for_each(|((parameter, _), array)| self.states().write(parameter, array))?;
+        let pairs: Vec<(String, String)> =
+            averages.into_iter().map(|(average, parameter)| (average.name().into(), parameter)).collect();
+        let mut exchange = Exchange::new(&pairs, self.states(), self.runtime())?;
+        exchange.run()?;
+        let done = something(self);
+        exchange.run()?;
         done
     }
 

@@ -78,7 +78,7 @@ pub use raw::{IntoRaw, Raw};
 pub use run_dir::{LAYERS, REPORT, RunDir, STEPS, STOP, TENSORBOARD, holds_run, is_training, read_split};
 pub use safetensors::read_safetensors;
 pub use start_spec::StartSpec;
-pub use step_record::{StepMark, StepPoint, StepRecords, StepValidation, step_records};
+pub use step_record::{StepMark, StepPoint, StepReader, StepRecords, StepValidation, step_records};
 pub use stored::program_text;
 pub use tensorboard::{TensorBoard, tensorboard};
 pub use trained::{Classified, Trained, config_of};

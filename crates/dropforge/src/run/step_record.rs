@@ -9,7 +9,7 @@ use crate::train::{Control, EpochReport, Mark, Marks, Progress};
 use crate::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LEAST_PAUSE: Duration = Duration::from_micros(500);
 /// How long lines wait until they are written.
 const WRITE: Duration = Duration::from_secs(1);
+/// Bytes by which a file that has grown is told from another one.
+const COMPARED: usize = 256;
+/// Bytes at the end of the file in which the last validation is looked for first.
+const TAIL: u64 = 1 << 16;
 /// Marks of one figure that an epoch keeps, beside the last, which has their count.
 const MOST_MARKS: u64 = 8;
 
@@ -137,27 +141,139 @@ pub struct StepRecords {
 /// # Errors
 /// The file cannot be read, or a line of it is none that was written there.
 pub fn step_records(run: impl AsRef<Path>) -> Result<StepRecords> {
-    let path = run.as_ref().join(STEPS);
-    if !calls::is_folder(run.as_ref()) || is_half_replaced(run.as_ref())? {
-        return Ok(StepRecords::default());
+    let mut reader = StepReader::new(run);
+    reader.read()?;
+    Ok(reader.records())
+}
+
+/// Reads the record of a run again and again, as somebody does who watches its training: only what was added since the
+/// last time. [`step_records`] reads it once.
+///
+/// ```
+/// use dropforge::prelude::*;
+/// use dropforge::run::StepReader;
+///
+/// # let run = std::env::temp_dir().join(format!("dropforge-doc-reader-{}", std::process::id()));
+/// let (train, _) = datasets::digits(200, 50, 1);
+/// let mut trainer = Trainer::new(seq![flatten(), dense(10)], cross_entropy(), Sgd::new(0.1)).batch(10).compile(&train)?;
+/// let mut reader = StepReader::new(&run);
+/// assert!(!reader.read()?);
+/// trainer.fit(&train).epochs(1).save(&run).run()?;
+/// assert!(reader.read()? && !reader.read()?);
+/// assert_eq!(reader.records().points.last().unwrap().step, 20);
+/// # std::fs::remove_dir_all(run).unwrap();
+/// # Ok::<(), dropforge::Error>(())
+/// ```
+pub struct StepReader {
+    run: PathBuf,
+    /// Bytes of whole lines that have been read, and the last of them: where they are others, the file is another.
+    read: u64,
+    end: Vec<u8>,
+    lines: Lines,
+}
+
+/// What was recorded twice, before a stop and after it, counts as it was the last time.
+#[derive(Default)]
+struct Lines {
+    count: usize,
+    points: BTreeMap<u64, StepPoint>,
+    validations: BTreeMap<(u64, bool), StepValidation>,
+    marks: BTreeMap<(u64, String), StepMark>,
+}
+
+impl Lines {
+    fn add(&mut self, text: &str, path: &Path) -> Result<()> {
+        for line in text.lines() {
+            self.count += 1;
+            match parse(line) {
+                Ok(Line::Point(point)) => drop(self.points.insert(point.step, point)),
+                Ok(Line::Validation(one)) => drop(self.validations.insert((one.step, one.ends_epoch), one)),
+                Ok(Line::Mark(mark)) => drop(self.marks.insert((mark.step, mark.figure.clone()), mark)),
+                Err(error) => {
+                    return Err(error.context(format_args!("{}, line {}", path.display(), self.count)));
+                }
+            }
+        }
+        Ok(())
     }
-    let Some(text) = disk::read_text_if_any(&path, MOST_BYTES)? else { return Ok(StepRecords::default()) };
-    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    // What was recorded twice, before a stop and after it, counts as it was the last time.
-    let (mut points, mut validations, mut marks) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    for (index, line) in whole.lines().enumerate() {
-        match parse(line) {
-            Ok(Line::Point(point)) => drop(points.insert(point.step, point)),
-            Ok(Line::Validation(one)) => drop(validations.insert((one.step, one.ends_epoch), one)),
-            Ok(Line::Mark(mark)) => drop(marks.insert((mark.step, mark.figure.clone()), mark)),
-            Err(error) => return Err(error.context(format_args!("{}, line {}", path.display(), index + 1))),
+}
+
+impl StepReader {
+    /// Of a run, of which nothing is read yet.
+    pub fn new(run: impl AsRef<Path>) -> StepReader {
+        StepReader { run: run.as_ref().into(), read: 0, end: Vec::new(), lines: Lines::default() }
+    }
+
+    /// Reads what was added; says whether anything has changed.
+    ///
+    /// # Errors
+    /// As [`step_records`]; the next time all is read again.
+    pub fn read(&mut self) -> Result<bool> {
+        let changed = self.read_added();
+        if changed.is_err() {
+            self.forget();
+        }
+        changed
+    }
+
+    /// What there is so far.
+    pub fn records(&self) -> StepRecords {
+        StepRecords {
+            points: self.lines.points.values().cloned().collect(),
+            validations: self.lines.validations.values().cloned().collect(),
+            marks: self.lines.marks.values().cloned().collect(),
         }
     }
-    Ok(StepRecords {
-        points: points.into_values().collect(),
-        validations: validations.into_values().collect(),
-        marks: marks.into_values().collect(),
-    })
+
+    fn forget(&mut self) {
+        (self.read, self.lines) = (0, Lines::default());
+        self.end.clear();
+    }
+
+    fn read_added(&mut self) -> Result<bool> {
+        let path = self.run.join(STEPS);
+        let had_any = self.read > 0;
+        if !calls::is_folder(&self.run) || is_half_replaced(&self.run)? {
+            self.forget();
+            return Ok(had_any);
+        }
+        let cannot = |error: std::io::Error| disk::cannot("read", &path, &error);
+        let mut file = match calls::open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                self.forget();
+                return Ok(had_any);
+            }
+            file => file.map_err(cannot)?,
+        };
+        let len = file.len().map_err(cannot)?;
+        if len > MOST_BYTES {
+            let message =
+                format!("{}: is larger than {MOST_BYTES} bytes, which cannot be read", path.display());
+            return Err(Error::file(message));
+        }
+        // Whoever goes on from a checkpoint takes back what is behind it.
+        let is_same = len >= self.read && {
+            let mut before = vec![0; self.end.len()];
+            let from = self.read - before.len() as u64;
+            file.seek(SeekFrom::Start(from)).map_err(cannot)?;
+            file.read_exact(&mut before).map_err(cannot)?;
+            before == self.end
+        };
+        if !is_same {
+            self.forget();
+            file.seek(SeekFrom::Start(0)).map_err(cannot)?;
+        }
+        let mut bytes = Vec::new();
+        file.take(MOST_BYTES).read_to_end(&mut bytes).map_err(cannot)?;
+        bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1));
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| Error::file(format!("{}: is no text in UTF-8", path.display())))?;
+        self.lines.add(text, &path)?;
+        self.read += bytes.len() as u64;
+        self.end.extend_from_slice(&bytes[bytes.len().saturating_sub(COMPARED)..]);
+        self.end.drain(..self.end.len().saturating_sub(COMPARED));
+        Ok(!bytes.is_empty() || !is_same)
+    }
 }
 
 fn parse(line: &str) -> Result<Line> {
@@ -168,9 +284,42 @@ fn parse(line: &str) -> Result<Line> {
 pub(super) fn complete(run: &Path, history: &mut [EpochReport]) {
     let Some(last) = history.last_mut().filter(|last| last.validation.is_none()) else { return };
     // Whatever is wrong with the file is said where it is asked for.
-    let Ok(records) = step_records(run) else { return };
-    let is_of = |one: &&StepValidation| one.ends_epoch && (one.epoch, one.step) == (last.epoch, last.step);
-    last.validation = records.validations.iter().rev().find(is_of).map(|one| one.measured.clone());
+    let Ok(validation) = last_validation(run, last.epoch, last.step) else { return };
+    last.validation = validation;
+}
+
+/// What was measured when an epoch was over. Points stand in order, so that what comes before its own need not be read.
+fn last_validation(run: &Path, epoch: u64, step: u64) -> Result<Option<Evaluation>> {
+    let path = run.join(STEPS);
+    if is_half_replaced(run)? {
+        return Ok(None);
+    }
+    let cannot = |error: std::io::Error| disk::cannot("read", &path, &error);
+    let mut file = calls::open(&path).map_err(cannot)?;
+    let len = file.len().map_err(cannot)?.min(MOST_BYTES);
+    let mut part = TAIL.min(len);
+    loop {
+        let mut bytes = vec![0; part as usize];
+        file.seek(SeekFrom::Start(len - part)).map_err(cannot)?;
+        file.read_exact(&mut bytes).map_err(cannot)?;
+        // A part may begin in the middle of a character, and of a line.
+        let text = String::from_utf8_lossy(&bytes);
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        for line in whole.rsplit('\n') {
+            match parse(line) {
+                Ok(Line::Validation(one)) if one.ends_epoch && (one.epoch, one.step) == (epoch, step) => {
+                    return Ok(Some(one.measured));
+                }
+                // Marks may be written later than what they are of.
+                Ok(Line::Point(point)) if point.step < step => return Ok(None),
+                _ => {}
+            }
+        }
+        if part == len {
+            return Ok(None);
+        }
+        part = (part * 8).min(len);
+    }
 }
 
 /// Records a run while it is trained.
@@ -262,7 +411,8 @@ impl StepRecorder {
             batch: if ended.is_some() { progress.batches } else { progress.batch },
             batches: progress.batches,
             ends_epoch: ended.is_some(),
-            measured: measured.clone(),
+            // Cells of matrices are kept once an epoch.
+            measured: if ended.is_some() { measured.clone() } else { without_details(measured) },
         }))
     }
 
@@ -351,6 +501,12 @@ impl StepRecorder {
     }
 }
 
+/// Only the numbers that a line shows.
+fn without_details(measured: &Evaluation) -> Evaluation {
+    let metrics = measured.metrics.shown().cloned().map(Figures::of).fold(Figures::default(), Figures::and);
+    Evaluation { metrics, ..measured.clone() }
+}
+
 /// An [`Evaluation`] in JSON, which has no NaN.
 #[derive(Serialize, Deserialize)]
 struct Measured {
@@ -395,6 +551,84 @@ fn read_evaluation<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::R
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Reads only what was added, and all of it where the file has become another one.
+    #[test]
+    fn a_reader_goes_on_where_it_was() {
+        let run = std::env::temp_dir().join(format!("dropforge-reader-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&run);
+        std::fs::create_dir(&run).unwrap();
+        let point = |step: u64, loss: f64| {
+            let (batch, batches) = (step as usize, 100);
+            let point = StepPoint {
+                step,
+                epoch: 1,
+                batch,
+                batches,
+                loss,
+                lr: None,
+                samples_per_s: 1.0,
+                waiting: 0.0,
+            };
+            serde_json::to_string(&Line::Point(point)).unwrap() + "\n"
+        };
+        let path = run.join(STEPS);
+        let mut reader = StepReader::new(&run);
+        assert!(!reader.read().unwrap());
+        let mut text: String = (0..50).map(|step| point(step, 1.0)).collect();
+        std::fs::write(&path, &text).unwrap();
+        assert!(reader.read().unwrap() && !reader.read().unwrap());
+        assert_eq!((reader.records().points.len(), reader.lines.count), (50, 50));
+        // A line that is half written is read when it is whole.
+        text += &point(50, 1.0);
+        std::fs::write(&path, &text[..text.len() - 5]).unwrap();
+        assert!(!reader.read().unwrap());
+        std::fs::write(&path, &text).unwrap();
+        assert!(reader.read().unwrap());
+        assert_eq!((reader.records().points.len(), reader.lines.count), (51, 51));
+        // Taken back to step 20, and grown longer than it was.
+        let again: String = (0..60).map(|step| point(step, if step < 20 { 1.0 } else { 2.0 })).collect();
+        std::fs::write(&path, &again).unwrap();
+        assert!(reader.read().unwrap());
+        let points = reader.records().points;
+        assert_eq!((points.len(), points[30].loss, reader.lines.count), (60, 2.0, 60));
+        std::fs::write(&path, again + "what is this\n").unwrap();
+        assert!(reader.read().unwrap_err().to_string().contains("line 61"));
+        std::fs::remove_file(&path).unwrap();
+        assert!(reader.records().points.is_empty() && !reader.read().unwrap());
+        std::fs::remove_dir_all(run).unwrap();
+    }
+
+    /// The end of an epoch is found whatever comes behind it, and its details with it; within epochs there are none.
+    #[test]
+    fn the_end_of_an_epoch_is_found_from_behind() {
+        let run = std::env::temp_dir().join(format!("dropforge-tail-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&run);
+        std::fs::create_dir(&run).unwrap();
+        let metrics = Figures::share("accuracy", 0.5).and(Figures::detail("confusion_0_0", 3.0));
+        let measured = Evaluation { loss: 0.25, samples: 3, seconds: 0.5, metrics };
+        let validation = |step: u64, ends_epoch: bool, measured: &Evaluation| {
+            let one = StepValidation {
+                step,
+                epoch: 1,
+                batch: 1,
+                batches: 2,
+                ends_epoch,
+                measured: measured.clone(),
+            };
+            serde_json::to_string(&Line::Validation(one)).unwrap() + "\n"
+        };
+        let mut text: String =
+            (1..600).map(|step| validation(step, false, &without_details(&measured))).collect();
+        assert!(!text.contains("confusion"));
+        text += &validation(600, true, &measured);
+        text.extend((601..1200).map(|step| validation(step, false, &measured)));
+        std::fs::write(run.join(STEPS), text).unwrap();
+        let found = last_validation(&run, 1, 600).unwrap().unwrap();
+        assert_eq!(found.get("confusion_0_0"), Some(3.0));
+        assert_eq!(last_validation(&run, 1, 1200).unwrap(), None);
+        std::fs::remove_dir_all(run).unwrap();
+    }
 
     #[test]
     fn what_is_half_written_or_made_again_is_taken_back() {

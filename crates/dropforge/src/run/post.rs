@@ -4,6 +4,7 @@ use crate::settings::{Described, Range, Table};
 use crate::train::{Callback, Control, EpochReport};
 use crate::{Error, ErrorKind, Result, described};
 use serde_json::{Map, Value, json};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,12 +18,18 @@ const WAITING: usize = 64;
 pub struct Post {
     url: String,
     worker: Option<Worker>,
+    /// The name of the folder that is saved to.
+    run: Option<String>,
 }
 
 /// Posts a JSON object to an address (`http://..`) when training starts, after each epoch, when it fails and when it
-/// ends: `event`, `epoch`, `step`, and the figures of the epoch by their names. That training starts must arrive, so
-/// that a wrong address is noticed at once; what comes later is sent beside the training, and lost where nobody listens
-/// any more. There is no `https`: this library brings no TLS.
+/// ends: `event`, `run` (the name of the folder that is saved to, and `null` without one), `epoch`, `step`, and the
+/// figures of the epoch by their names. That training starts must arrive, so that a wrong address is noticed at once;
+/// what comes later is sent beside the training, and lost where nobody listens any more.
+///
+/// This library brings no TLS. For an address with `https`, post to a relay on this machine that passes everything on to
+/// it: a proxy like nginx or Caddy (`caddy reverse-proxy --from http://127.0.0.1:8080 --to https://HOST
+/// --change-host-header`).
 ///
 /// ```no_run
 /// use dropforge::prelude::*;
@@ -34,11 +41,11 @@ pub struct Post {
 /// # Ok::<(), dropforge::Error>(())
 /// ```
 pub fn post(url: impl Into<String>) -> Post {
-    Post { url: url.into(), worker: None }
+    Post { url: url.into(), worker: None, run: None }
 }
 
 described! {
-    Post = "post", "posts a JSON object to an address when training starts, after each epoch and at the end", { worker: None };
+    Post = "post", "posts a JSON object to an address when training starts, after each epoch and at the end", { worker: None, run: None };
     url: String, None, Range::ANY, "the address, http://HOST[:PORT]/PATH";
 }
 
@@ -50,7 +57,13 @@ struct Worker {
 }
 
 impl Post {
+    fn named(&self, mut message: Value) -> Value {
+        message["run"] = self.run.clone().into();
+        message
+    }
+
     fn send(&self, message: Value) {
+        let message = self.named(message);
         if let Some(worker) = &self.worker {
             // A full queue means that nobody listens.
             let _ = worker.messages.try_send(message);
@@ -73,15 +86,22 @@ impl Callback for Post {
     }
 
     fn on_fit_start(&mut self, control: &mut Control<'_>) -> Result<()> {
-        if !self.url.starts_with("http://") {
-            let message = format!(
-                "post: {}: an address such as http://127.0.0.1:8080/ is needed; there is no TLS",
-                self.url
-            );
-            return Err(Error::of(ErrorKind::Setting, message));
+        let (url, wrong) = (&self.url, |message: String| Err(Error::of(ErrorKind::Setting, message)));
+        if let Some(place) = url.strip_prefix("https://") {
+            let (host, path) = place.split_once('/').unwrap_or((place, ""));
+            return wrong(format!(
+                "post: {url}: there is no TLS here; have a relay on this machine pass it on, such as `caddy reverse-proxy --from \
+                 http://127.0.0.1:8080 --to https://{host} --change-host-header`, and post to http://127.0.0.1:8080/{path}"
+            ));
+        }
+        if !url.starts_with("http://") {
+            return wrong(format!(
+                "post: {url}: an address such as http://127.0.0.1:8080/training is needed"
+            ));
         }
         let progress = control.progress();
-        send(&self.url, &json!({ "event": "start", "epoch": progress.epoch, "step": progress.step }))?;
+        let start = json!({ "event": "start", "epoch": progress.epoch, "step": progress.step });
+        send(&self.url, &self.named(start))?;
         let ((messages, waiting), (told, done)) = (sync_channel::<Value>(WAITING), sync_channel(1));
         let url = self.url.clone();
         let run = move || {
@@ -120,6 +140,12 @@ impl Callback for Post {
         self.send(json!({ "event": "end", "epoch": control.history().len(), "step": step }));
         self.finish();
         Ok(())
+    }
+
+    fn in_run(&mut self, folder: &Path) {
+        let whole = std::path::absolute(folder);
+        let name = whole.as_deref().unwrap_or(folder).file_name();
+        self.run = name.map(|name| name.to_string_lossy().into());
     }
 
     fn config(&self) -> Result<Table> {
@@ -181,12 +207,25 @@ mod tests {
         let (train, test) = datasets::digits(100, 50, 1);
         let trainer =
             || Trainer::new(seq![flatten(), dense(10)], cross_entropy(), Sgd::new(0.1)).compile(&train);
-        trainer().unwrap().fit(&train).validate(&test).epochs(2).callback(post(url)).run().unwrap();
+        let run = std::env::temp_dir().join(format!("dropforge-post-{}", std::process::id()));
+        let mut posting = trainer().unwrap();
+        posting.fit(&train).validate(&test).epochs(2).callback(post(url)).save(&run).run().unwrap();
+        drop(posting);
+        std::fs::remove_dir_all(&run).unwrap();
         let bodies = server.join().unwrap();
         let events: Vec<&str> = bodies.iter().map(|body| body["event"].as_str().unwrap()).collect();
         assert_eq!(events, ["start", "epoch", "epoch", "end"]);
+        let name = run.file_name().unwrap().to_str().unwrap();
+        assert!(bodies.iter().all(|body| body["run"] == name), "{bodies:?}");
         assert!(bodies[2]["val_accuracy"].is_number() && bodies[2]["epoch"] == 2, "{}", bodies[2]);
-        for (wrong, part) in [("https://example.org/", "no TLS"), ("http://127.0.0.1:1/", "nobody takes")] {
+        for (wrong, part) in [
+            (
+                "https://example.org/hook",
+                "--to https://example.org --change-host-header`, and post to http://127.0.0.1:8080/hook",
+            ),
+            ("example.org", "an address such as http://"),
+            ("http://127.0.0.1:1/", "nobody takes"),
+        ] {
             let failed = trainer().unwrap().fit(&train).callback(post(wrong)).run();
             assert!(failed.unwrap_err().to_string().contains(part), "{wrong}");
         }

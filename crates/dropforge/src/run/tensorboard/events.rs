@@ -54,20 +54,28 @@ impl Events {
 
     pub fn histogram(&mut self, tag: &str, values: &[f32], step: u64) -> Result<()> {
         const BUCKETS: usize = 30;
-        let finite = || values.iter().map(|&x| f64::from(x)).filter(|x| x.is_finite());
-        let (low, high) = finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
-        if low > high {
+        let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
+        let (mut count, mut sum, mut squares) = (0u64, 0.0, 0.0);
+        for &value in values.iter().filter(|value| value.is_finite()) {
+            let wide = f64::from(value);
+            (low, high) = (low.min(value), high.max(value));
+            (count, sum, squares) = (count + 1, sum + wide, squares + wide * wide);
+        }
+        if count == 0 {
             return Ok(());
         }
+        let (low, high) = (f64::from(low), f64::from(high));
         let width = if high > low { (high - low) / BUCKETS as f64 } else { 1.0 };
-        let mut counts = [0.0; BUCKETS];
-        finite().for_each(|x| counts[(((x - low) / width) as usize).min(BUCKETS - 1)] += 1.0);
+        let (mut counts, scale) = ([0u32; BUCKETS], width.recip());
+        for &value in values.iter().filter(|value| value.is_finite()) {
+            counts[(((f64::from(value) - low) * scale) as usize).min(BUCKETS - 1)] += 1;
+        }
         let mut histogram = Message::default();
-        let numbers = [low, high, finite().count() as f64, finite().sum(), finite().map(|x| x * x).sum()];
+        let numbers = [low, high, count as f64, sum, squares];
         (1..).zip(numbers).for_each(|(field, number)| histogram.double(field, number));
         let limits: Vec<f64> = (1..=BUCKETS).map(|bucket| low + width * bucket as f64).collect();
         histogram.doubles(6, &limits);
-        histogram.doubles(7, &counts);
+        histogram.doubles(7, &counts.map(f64::from));
         let mut one = Message::default();
         one.bytes(1, tag.as_bytes());
         one.bytes(5, &histogram.0);
@@ -149,11 +157,24 @@ fn masked(bytes: &[u8]) -> u32 {
     checksum(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// CRC-32C (Castagnoli), bit by bit: records are few and short.
+/// CRC-32C (Castagnoli) of each byte.
+const CHECKSUMS: [u32; 256] = {
+    let (mut all, mut byte) = ([0; 256], 0);
+    while byte < 256 {
+        let (mut crc, mut bit) = (byte as u32, 0);
+        while bit < 8 {
+            crc = (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg());
+            bit += 1;
+        }
+        all[byte] = crc;
+        byte += 1;
+    }
+    all
+};
+
+/// CRC-32C, byte by byte: records are short.
 fn checksum(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg()))
-    })
+    !bytes.iter().fold(!0, |crc: u32, &byte| (crc >> 8) ^ CHECKSUMS[usize::from(crc as u8 ^ byte)])
 }
 
 /// A message of protocol buffers, field by field.

@@ -18,9 +18,12 @@ use events::Events;
 use settings::Ended;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Pictures that are shown of the samples.
 const PICTURES: usize = 8;
+/// Histograms wait for so many times as long as they take: epochs may be shorter than that.
+const PATIENCE: u32 = 100;
 
 /// The callback of [`tensorboard`].
 pub struct TensorBoard {
@@ -37,6 +40,15 @@ pub struct TensorBoard {
     figures: Vec<String>,
     /// When the fit began, in seconds since 1970.
     began: f64,
+    /// The last histograms.
+    drawn: Option<Drawn>,
+}
+
+/// Histograms that were written.
+struct Drawn {
+    step: u64,
+    at: Instant,
+    took: Duration,
 }
 
 /// Writes event files for TensorBoard into a folder, which is made: the loss, the rate and the speed every 20 steps,
@@ -44,6 +56,9 @@ pub struct TensorBoard {
 /// kept](crate::train::TrainerBuilder::keep_gradients), of the gradients; the graph of the network, the first samples
 /// that are validated on if they are pictures, and the settings as text and as hyperparameters. Each start adds a file;
 /// `tensorboard --logdir FOLDER` shows them together.
+///
+/// Histograms are those of the first and the last epoch, and of the others as long as they take no more than a
+/// hundredth of the time.
 ///
 /// ```
 /// use dropforge::prelude::*;
@@ -69,15 +84,16 @@ pub fn tensorboard(folder: impl Into<String>) -> TensorBoard {
         told: false,
         figures: Vec::new(),
         began: 0.0,
+        drawn: None,
     }
 }
 
 described! {
     TensorBoard = "tensorboard", "writes event files that TensorBoard shows",
-        { run: None, file: None, samples: None, told: false, figures: Vec::new(), began: 0.0 };
+        { run: None, file: None, samples: None, told: false, figures: Vec::new(), began: 0.0, drawn: None };
     folder: Option<String>, Some(None), Range::ANY, "folder for the files, `tensorboard` in that of the run by default";
     every: u64, Some(20), (1..).into(), "steps between two losses", may change;
-    histograms: bool, Some(true), Range::ANY, "whether histograms of the parameters are written after each epoch", may change;
+    histograms: bool, Some(true), Range::ANY, "whether histograms of the parameters are written after epochs", may change;
 }
 
 /// The tag of a figure: `val_loss` as `loss/val`, so that the curves of training and validation stand in one group.
@@ -104,6 +120,29 @@ impl TensorBoard {
             Some(events) if self.told => settings::write_end(events, ended).and_then(|()| events.flush()),
             _ => Ok(()),
         }
+    }
+
+    /// Histograms of what the network has now.
+    fn write_histograms(&mut self, step: u64, control: &Control<'_>) -> Result<()> {
+        let began = Instant::now();
+        if !self.histograms {
+            return Ok(());
+        }
+        let Some(events) = self.open()? else { return Ok(()) };
+        let states = control.step().states();
+        for state in states.iter().filter(|state| state.kind() == StateKind::Parameter) {
+            if let Data::F32(values) = state.read()?.data() {
+                events.histogram(state.name(), values, step)?;
+            }
+        }
+        for (name, gradient) in control.step().gradients()? {
+            if let Data::F32(values) = gradient.data() {
+                events.histogram(&format!("gradients/{name}"), values, step)?;
+            }
+        }
+        events.flush()?;
+        self.drawn = Some(Drawn { step, at: Instant::now(), took: began.elapsed() });
+        Ok(())
     }
 
     fn write_pictures(&mut self, step: u64) -> Result<()> {
@@ -191,7 +230,8 @@ impl Callback for TensorBoard {
     }
 
     fn on_epoch_end(&mut self, report: &EpochReport, control: &mut Control<'_>) -> Result<()> {
-        let histograms = self.histograms;
+        let is_last = control.planned() == Some(report.epoch);
+        let waited = self.drawn.as_ref().is_none_or(|drawn| drawn.at.elapsed() >= drawn.took * PATIENCE);
         let Some(events) = self.open()? else { return Ok(()) };
         events.scalar("lr", report.lr, report.step)?;
         for name in report.names() {
@@ -199,23 +239,17 @@ impl Callback for TensorBoard {
                 events.scalar(&tag(&name), value, report.step)?;
             }
         }
-        if histograms {
-            let states = control.step().states();
-            for state in states.iter().filter(|state| state.kind() == StateKind::Parameter) {
-                if let Data::F32(values) = state.read()?.data() {
-                    events.histogram(state.name(), values, report.step)?;
-                }
-            }
-            for (name, gradient) in control.step().gradients()? {
-                if let Data::F32(values) = gradient.data() {
-                    events.histogram(&format!("gradients/{name}"), values, report.step)?;
-                }
-            }
-        }
-        events.flush()
+        events.flush()?;
+        if waited || is_last { self.write_histograms(report.step, control) } else { Ok(()) }
     }
 
     fn on_fit_end(&mut self, control: &mut Control<'_>) -> Result<()> {
+        // Somebody may have ended it before its last epoch.
+        if let Some(last) = control.report().map(|report| report.step)
+            && self.drawn.as_ref().is_some_and(|drawn| drawn.step < last)
+        {
+            self.write_histograms(last, control)?;
+        }
         self.write_end(if control.was_interrupted() { Ended::Stopped } else { Ended::Whole })
     }
 
@@ -238,5 +272,35 @@ impl Callback for TensorBoard {
 
     fn config(&self) -> Result<Table> {
         self.write_named()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prelude::*;
+
+    #[test]
+    fn histograms_of_short_epochs_wait_and_the_last_one_comes() {
+        const EPOCHS: u64 = 300;
+        let folder = std::env::temp_dir().join(format!("dropforge-histograms-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let (train, _) = datasets::digits(20, 10, 1);
+        let net = seq![flatten(), "wide" => dense(10)];
+        let mut trainer =
+            Trainer::new(net, cross_entropy(), Sgd::new(0.1)).batch(20).compile(&train).unwrap();
+        trainer.fit(&train).epochs(EPOCHS).callback(tensorboard(folder.to_string_lossy())).run().unwrap();
+        let file = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+        let bytes = std::fs::read(file).unwrap();
+        // A summary with a histogram of this name: its tag, and the message behind it.
+        let tag = b"\x0a\x0bwide.weight\x2a";
+        let found: Vec<usize> =
+            (0..bytes.len() - tag.len()).filter(|&at| bytes[at..].starts_with(tag)).collect();
+        assert!((2..EPOCHS as usize / 2).contains(&found.len()), "{} histograms", found.len());
+        // The step stands before the summary: field 2 of the event.
+        let step = [&[0x10][..], &[(EPOCHS as u8 & 0x7f) | 0x80, (EPOCHS >> 7) as u8]].concat();
+        let last = *found.last().unwrap();
+        assert!(bytes[last - 24..last].windows(step.len()).any(|part| part == step), "not of the last epoch");
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

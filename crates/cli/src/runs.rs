@@ -2,16 +2,20 @@
 
 use crate::args::{Runs, RunsAction};
 use crate::output::{Outcome, count, duration, line, note};
+use crate::sweep::is_sweep;
+use dropforge::metric::Unit;
 use dropforge::run::{RunConfig, RunDir, StepRecords, config_of, history, holds_run, is_training};
 use dropforge::settings::{Context, SettingType, Value, unknown};
 use dropforge::train::{EpochReport, Monitor};
 use serde_json::{Map, json};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What is known of one run.
+#[derive(Clone)]
 pub struct Listed {
     pub path: PathBuf,
     pub name: String,
@@ -48,25 +52,20 @@ pub fn run(args: &Runs) -> Outcome {
         retain(&mut all, setting, value)?;
     }
     let (column, down) = args.sort.strip_prefix('-').map_or((&*args.sort, false), |column| (column, true));
-    if let Some(unsortable) = (!all.is_empty() && all.iter().all(|run| run.figure(column).is_none()))
-        .then_some(column)
-        .filter(|column| *column != "name")
-    {
-        return Err(format!(
-            "--sort {unsortable}: no run has it; use name, saved, epochs, steps or a figure such as val_loss"
-        )
-        .into());
+    if !all.is_empty() && all.iter().all(|run| run.key(column).is_none()) {
+        let figures: BTreeSet<String> =
+            all.iter().filter_map(|run| run.epochs.last()).flat_map(shown).collect();
+        let settings: BTreeSet<&str> =
+            all.iter().flat_map(|run| run.settings.keys().map(String::as_str)).collect();
+        let known = ["name", "status", "saved", "epochs", "steps", "seconds"].into_iter();
+        let known: Vec<&str> = known.chain(figures.iter().map(String::as_str)).chain(settings).collect();
+        return Err(unknown("--sort: no run has", column, "there are", &known).into());
     }
-    all.sort_by(|a, b| {
-        let order = match column {
-            "name" => a.name.cmp(&b.name),
-            // Runs that lack it come last.
-            column => match (a.figure(column), b.figure(column)) {
-                (Some(a), Some(b)) => a.total_cmp(&b),
-                (a, b) => return b.is_some().cmp(&a.is_some()),
-            },
-        };
-        if down { order.reverse() } else { order }
+    all.sort_by(|a, b| match (a.key(column), b.key(column)) {
+        (Some(a), Some(b)) if down => b.order(&a),
+        (Some(a), Some(b)) => a.order(&b),
+        // Runs that lack it come last, whatever the order.
+        (a, b) => b.is_some().cmp(&a.is_some()),
     });
     if args.json {
         return all.iter().try_for_each(|run| line(run.json()));
@@ -114,8 +113,53 @@ fn retain(all: &mut Vec<Listed>, setting: &str, value: &str) -> Outcome {
     Ok(())
 }
 
-/// The runs of a folder, or the run that it is. What cannot be read is noted.
+/// The names of the figures of an epoch but those of which there are many, such as the cells of a matrix.
+fn shown(report: &EpochReport) -> Vec<String> {
+    let is_shown = |name: &String| report.value(name).is_none_or(|value| value.unit != Unit::Detail);
+    report.names().into_iter().filter(is_shown).collect()
+}
+
+/// What runs are sorted by: numbers by their size, anything else by its letters.
+enum Key {
+    Number(f64),
+    Text(String),
+}
+
+impl Key {
+    fn of(text: &str) -> Key {
+        text.parse().map_or_else(|_| Key::Text(text.into()), Key::Number)
+    }
+
+    fn order(&self, other: &Key) -> Ordering {
+        match (self, other) {
+            (Key::Number(a), Key::Number(b)) => a.total_cmp(b),
+            (Key::Text(a), Key::Text(b)) => a.cmp(b),
+            (Key::Number(_), Key::Text(_)) => Ordering::Less,
+            (Key::Text(_), Key::Number(_)) => Ordering::Greater,
+        }
+    }
+}
+
+/// A run in a folder of runs, and what it is called there.
+pub struct Found {
+    pub path: PathBuf,
+    pub name: String,
+}
+
+/// The runs of a folder with the trials of its sweeps, or the run that it is. What cannot be read is noted.
 pub fn list(folder: &Path) -> Outcome<Vec<Listed>> {
+    let read = |found: Found| match Listed::read(&found.path) {
+        Ok(run) => Some(Listed { name: found.name, ..run }),
+        Err(error) => {
+            note(&error.for_command());
+            None
+        }
+    };
+    Ok(find(folder)?.into_iter().filter_map(read).collect())
+}
+
+/// Where the runs of a folder are, in the order of their names.
+pub fn find(folder: &Path) -> Outcome<Vec<Found>> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => format!(
             "{}: there is no such folder; `dropforge train` makes one with the first run, or give the folder that runs are in",
@@ -126,25 +170,28 @@ pub fn list(folder: &Path) -> Outcome<Vec<Listed>> {
         }
         _ => format!("{}: cannot list it: {error}", folder.display()),
     };
-    let mut paths = Vec::new();
+    let last = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let inside = |folder: &Path| -> io::Result<Vec<PathBuf>> {
+        let entries =
+            std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+        Ok(entries.into_iter().filter(|path| path.is_dir()).collect())
+    };
+    let mut all = Vec::new();
     if holds_run(folder) {
-        paths.push(folder.to_path_buf());
+        all.push(Found { path: folder.into(), name: last(folder) });
     } else {
-        for entry in std::fs::read_dir(folder).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            if path.is_dir() && holds_run(&path) {
-                paths.push(path);
+        for path in inside(folder).map_err(failed)? {
+            let name = last(&path);
+            if holds_run(&path) {
+                all.push(Found { path, name });
+            } else if is_sweep(&path) {
+                // A sweep that cannot be looked into is no reason to show nothing of the others.
+                let trials = inside(&path).unwrap_or_default().into_iter().filter(|path| holds_run(path));
+                all.extend(trials.map(|path| Found { name: format!("{name}/{}", last(&path)), path }));
             }
         }
     }
-    paths.sort();
-    let mut all = Vec::new();
-    for path in paths {
-        match Listed::read(&path) {
-            Ok(run) => all.push(run),
-            Err(error) => note(&error.for_command()),
-        }
-    }
+    all.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(all)
 }
 
@@ -178,6 +225,19 @@ impl Listed {
         }
         self.records = records;
         self
+    }
+
+    /// What it is sorted by: its name, how it is, a number, or a setting by its path.
+    fn key(&self, column: &str) -> Option<Key> {
+        match column {
+            "name" => Some(Key::Text(self.name.clone())),
+            "status" => Some(Key::Text(self.status().into())),
+            "seconds" => Some(Key::Number(self.seconds())),
+            column => {
+                let setting = || self.settings.get(column).map(|value| Key::of(value));
+                self.figure(column).map(Key::Number).or_else(setting)
+            }
+        }
     }
 
     /// A number by the name of its column.
@@ -306,7 +366,8 @@ pub fn table(lines: &[Vec<String>]) -> Outcome {
 /// The runs of a folder beside those that are to stay.
 fn superfluous(folder: &Path, keep: usize, by: Option<&str>, older: Option<f64>) -> Outcome<Vec<PathBuf>> {
     let mut all = list(folder)?;
-    // What a link points to belongs to another folder.
+    // Trials belong to their sweep, whose folder can be named. What a link points to belongs to another folder.
+    all.retain(|run| run.path == folder || run.path.parent() == Some(folder));
     all.retain(|run| !run.training && RunDir::check_removable(&run.path).is_ok());
     match by.map(monitor).transpose()? {
         Some(monitor) => {

@@ -9,10 +9,10 @@ mod metrics;
 
 use crate::args::Dashboard;
 use crate::output::{Outcome, line};
-use crate::runs::{Listed, list};
+use crate::runs::{Found, Listed, find, list};
 use crate::stop;
 use dropforge::metric::Unit;
-use dropforge::run::{STEPS, StepRecords, step_records};
+use dropforge::run::{StepReader, StepRecords, is_training};
 use http::{Request, Response};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -136,9 +136,9 @@ fn answer(request: &Request, folder: &Path) -> Response {
                 return Response::text(403, "the header X-Dropforge is missing");
             }
             let name = request.query("run").unwrap_or_default();
-            let found = list(folder).ok().and_then(|runs| runs.into_iter().find(|run| run.name == name));
+            let found = find(folder).ok().and_then(|runs| runs.into_iter().find(|run| run.name == name));
             match found {
-                Some(run) if run.training => match stop::ask(&run.path) {
+                Some(run) if is_training(&run.path) => match stop::ask(&run.path) {
                     Ok(()) => Response::text(200, "it stops after the step that it is in\n"),
                     Err(error) => Response::text(500, &error.to_string()),
                 },
@@ -157,29 +157,57 @@ fn runs(folder: &Path) -> Result<Vec<Value>, String> {
     Ok(runs.iter().map(with_epochs).collect())
 }
 
-/// The runs of a folder with what happened within their epochs. A file that has not changed is not read again.
+/// A run as it was when it was looked at last.
+struct Known {
+    /// Sizes and times of the files that change when its epochs do.
+    state: [Option<(u64, SystemTime)>; 2],
+    run: Listed,
+    reader: StepReader,
+    records: StepRecords,
+}
+
+/// The files that tell by their size and time whether a run has other epochs or settings than before.
+const TELLING: [&str; 2] = ["config.toml", "metrics.csv"];
+
+/// The runs of a folder with what happened within their epochs. What has not changed is not read again, and of what
+/// grows only what was added.
 fn recorded(folder: &Path) -> Outcome<Vec<Listed>> {
-    type Known = HashMap<PathBuf, (u64, SystemTime, StepRecords)>;
-    static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
-    let runs = list(folder)?;
+    static KNOWN: Mutex<Option<HashMap<PathBuf, Known>>> = Mutex::new(None);
+    let found = find(folder)?;
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let known = known.get_or_insert_default();
-    Ok(runs
-        .into_iter()
-        .map(|run| {
-            let found = std::fs::metadata(run.path.join(STEPS)).ok();
-            let state = found.and_then(|found| Some((found.len(), found.modified().ok()?)));
-            let Some((len, modified)) = state else { return run };
-            let fresh = |known: &&(u64, SystemTime, StepRecords)| (known.0, known.1) == (len, modified);
-            if let Some((_, _, records)) = known.get(&run.path).filter(fresh) {
-                return run.with_records(records.clone());
-            }
-            // A file that is damaged or half written is no reason to show nothing of the run.
-            let records = thinned(step_records(&run.path).unwrap_or_default());
-            known.insert(run.path.clone(), (len, modified, records.clone()));
-            run.with_records(records)
-        })
-        .collect())
+    known.retain(|path, _| found.iter().any(|found| found.path == *path));
+    // What cannot be read has been noted when the command began, or is being written.
+    Ok(found.into_iter().filter_map(|found| seen(&found, known)).collect())
+}
+
+fn seen(found: &Found, known: &mut HashMap<PathBuf, Known>) -> Option<Listed> {
+    let state = TELLING.map(|name| {
+        let found = std::fs::metadata(found.path.join(name)).ok()?;
+        Some((found.len(), found.modified().ok()?))
+    });
+    let before = known.remove(&found.path);
+    let mut now = match before {
+        Some(before) if before.state == state => before,
+        before => {
+            let run = Listed { name: found.name.clone(), ..Listed::read(&found.path).ok()? };
+            let (reader, records) = before.map_or_else(
+                || (StepReader::new(&found.path), StepRecords::default()),
+                |before| (before.reader, before.records),
+            );
+            Known { state, run, reader, records }
+        }
+    };
+    // A file that is damaged is no reason to show nothing of the run.
+    match now.reader.read() {
+        Ok(false) => {}
+        Ok(true) => now.records = thinned(now.reader.records()),
+        Err(_) => now.records = StepRecords::default(),
+    }
+    now.run.training = is_training(&found.path);
+    let run = now.run.clone().with_records(now.records.clone());
+    known.insert(found.path.clone(), now);
+    Some(run)
 }
 
 /// As many points as a chart shows; the last one stays.
@@ -237,6 +265,10 @@ fn with_epochs(run: &Listed) -> Value {
         Value::Object(figures)
     });
     value["history"] = epochs.collect();
+    // Nor is it something to compare runs by.
+    if let (Some(last), Some(report)) = (value["last"].as_object_mut(), run.epochs.last()) {
+        last.retain(|name, _| report.value(name).is_none_or(|value| value.unit != Unit::Detail));
+    }
     (value["within"], value["marks"]) = within(&run.records);
     value
 }

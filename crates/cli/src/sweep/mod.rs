@@ -15,6 +15,7 @@ use dropforge::plot::{Coordinate, Parallel};
 use dropforge::run::{holds_run, read_text_file};
 use dropforge::settings::Value;
 use record::Record;
+pub use record::is_sweep;
 use serde_json::json;
 use space::{Choice, Space, Trial};
 use std::cmp::Ordering;

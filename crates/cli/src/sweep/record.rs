@@ -6,7 +6,7 @@ use crate::output::{Outcome, OutputFile};
 use dropforge::file::FileKind;
 use dropforge::run::read_text_file;
 use dropforge::settings::{SettingType, Table, Value};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The file in the folder.
 const FILE: &str = "trials.toml";
@@ -14,6 +14,11 @@ const FILE: &str = "trials.toml";
 const HEAD: &str = "# The trials of a sweep of dropforge; the same command goes on with them.\n";
 /// The key of the trials' names; the others say what made them.
 const TRIALS: &str = "trials";
+
+/// Whether a folder holds the trials of a sweep.
+pub fn is_sweep(folder: &Path) -> bool {
+    folder.join(FILE).is_file()
+}
 
 pub struct Record {
     folder: PathBuf,

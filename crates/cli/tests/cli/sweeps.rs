@@ -31,6 +31,15 @@ fn a_sweep_tries_all_and_goes_on() {
     assert!(String::from_utf8(folder.read("all.svg")).unwrap().contains("optimizer.lr"));
     let text = folder.succeed("sweep range.toml --tpe 12 --out learned");
     assert!(text.contains("trial 11: optimizer.lr") && text.contains("best: trial-"), "{text}");
+    // Beside other runs the trials are listed with their sweep's name, and belong to it when others are removed.
+    folder.succeed("train --model linear.toml --data digits:60 --epochs 1 --out beside");
+    let listed = folder.succeed("runs . --json");
+    let names: Vec<&str> =
+        listed.lines().filter_map(|line| line.split("\"name\":\"").nth(1)?.split('"').next()).collect();
+    assert!(names.len() == 26 && names[0] == "beside" && names.contains(&"swept/trial-002"), "{names:?}");
+    assert!(folder.succeed("runs . --filter name=halved/trial-000").contains("halved/trial-000  "));
+    assert!(folder.succeed("runs prune . --keep 0 --yes").lines().count() == 1);
+    assert!(!folder.path().join("beside").exists() && folder.path().join("swept/trial-002").exists());
     assert!(folder.fail("sweep linear.toml").contains("linear.toml: there is no setting `layers`"));
 }
 

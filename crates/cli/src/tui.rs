@@ -18,11 +18,14 @@ use std::time::{Duration, Instant};
 /// Colours of the curves.
 const TRAINING: Color = Color::Blue;
 const VALIDATION: Color = Color::LightRed;
+/// And of what stands out.
+const MARKED: Color = Color::Yellow;
 const REDRAW: Duration = Duration::from_millis(100);
 /// More points than this are not seen; then neighbours become one.
 const MOST_POINTS: usize = 600;
-/// Lines of what stands out.
+/// Lines of what stands out, and places of it in the curve.
 const MOST_NOTES: usize = 3;
+const MOST_MARKED: usize = 100;
 /// Fewer lines than this have no room for more than curves, fewer columns none for rates beside epochs or a whole line
 /// of progress.
 const FEW_LINES: u16 = 20;
@@ -31,6 +34,9 @@ const FEW_COLUMNS: u16 = 60;
 const DECADES: f64 = 30.0;
 /// Columns of the rates.
 const RATES: u16 = 38;
+/// Columns from which on the learning rate has a curve beside that of the loss, and those that it gets.
+const WITH_RATE: u16 = 76;
+const RATE: u16 = 28;
 
 /// What is shown.
 #[derive(Default)]
@@ -51,6 +57,11 @@ struct View {
     memory: [usize; 2],
     loss: Curve,
     validation: Curve,
+    /// The learning rate, and that of the last step.
+    lr: Curve,
+    last_lr: Option<f64>,
+    /// Step and loss where something stood out.
+    marked: Vec<(f64, f64)>,
     reports: Vec<EpochReport>,
     notes: Vec<String>,
 }
@@ -137,6 +148,7 @@ impl Screen {
             (progress.step, progress.samples_per_s, progress.phases);
         view.elapsed = self.started.elapsed().as_secs_f64();
         view.left = seconds_left(&progress, view.epochs, self.batch);
+        view.last_lr = progress.learning_rate();
     }
 }
 
@@ -183,7 +195,15 @@ impl Callback for Screen {
     fn on_step_end(&mut self, control: &mut Control<'_>) -> dropforge::Result<()> {
         let progress = control.progress();
         self.view.loss.add(progress.step, progress.last_loss);
+        if let Some(lr) = progress.learning_rate() {
+            self.view.lr.add(progress.step, lr);
+        }
         if let Some(mark) = self.marks.look(&progress) {
+            if progress.last_loss.is_finite() {
+                self.view.marked.push((progress.step as f64, progress.last_loss));
+                let old = self.view.marked.len().saturating_sub(MOST_MARKED);
+                self.view.marked.drain(..old);
+            }
             self.view.notes.push(mark.to_string());
             let old = self.view.notes.len().saturating_sub(MOST_NOTES);
             self.view.notes.drain(..old);
@@ -261,7 +281,7 @@ fn show(frame: &mut Frame<'_>, view: &View) {
         }
     }
     let lines: Vec<Line<'_>> = view.notes.iter().map(|note| Line::from(note.as_str())).collect();
-    frame.render_widget(Paragraph::new(lines).style(Style::new().fg(Color::Yellow)), marks);
+    frame.render_widget(Paragraph::new(lines).style(Style::new().fg(MARKED)), marks);
     let help = Paragraph::new(match is_narrow {
         true => "q ends after this step, saved",
         false => "q ends after this step; all is saved, and --resume goes on",
@@ -270,50 +290,92 @@ fn show(frame: &mut Frame<'_>, view: &View) {
 }
 
 fn show_curves(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    let has_rate = area.width >= WITH_RATE && !view.lr.points.is_empty();
+    let parts = [Constraint::Min(0), Constraint::Length(if has_rate { RATE } else { 0 })];
+    let [losses, rate] = Layout::horizontal(parts).areas(area);
+    show_losses(frame, losses, view);
+    if has_rate {
+        let form = |lr: f64| format!("{lr:.1e}");
+        show_chart(frame, rate, Line::from("learning rate"), vec![line(TRAINING, &view.lr.points)], &form);
+    }
+}
+
+fn show_losses(frame: &mut Frame<'_>, area: Rect, view: &View) {
     // Losses that span decades are drawn by their logarithms: what happens late would be flat.
-    let losses = || view.loss.points.iter().chain(&view.validation.points).map(|point| point.1);
-    let (low, high) = losses()
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), loss| (low.min(loss), high.max(loss)));
+    let [low, high] = ends([&view.loss.points[..], &view.validation.points], |point| point.1);
     let is_log = low > 0.0 && high > DECADES * low;
     let placed = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
         points.iter().map(|&(step, loss)| (step, if is_log { loss.log10() } else { loss })).collect()
     };
     let (training, validation) = (placed(&view.loss.points), placed(&view.validation.points));
-    let all = || training.iter().chain(&validation);
-    let ends = |of: fn(&(f64, f64)) -> f64| {
-        let (low, high) =
-            all().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
-        match low < high {
-            true => [low, high],
-            false if low.is_finite() => [low - 0.5, low + 0.5],
-            false => [0.0, 1.0],
-        }
-    };
-    let (x, y) = (ends(|point| point.0), ends(|point| point.1));
-    let sets = vec![line(TRAINING, &training), line(VALIDATION, &validation)];
+    // One number of many that have become one point: it lies on the chart all the same.
+    let marked = view.marked.iter().map(|&(step, loss)| (step, loss.clamp(low, high.max(low))));
+    let marked = placed(&marked.collect::<Vec<_>>());
+    let sets = vec![
+        line(TRAINING, &training),
+        line(VALIDATION, &validation),
+        points(VALIDATION, &validation),
+        points(MARKED, &marked),
+    ];
     // What is which stands in the title: a legend would lie over the curves, and is left out where there is little
     // room.
-    let title = Line::from(vec![
+    let mut title = vec![
         Span::raw("loss of "),
         Span::styled("training", Style::new().fg(TRAINING)),
         Span::raw(" and "),
-        Span::styled("validation", Style::new().fg(VALIDATION)),
-    ]);
+        Span::styled("validation •", Style::new().fg(VALIDATION)),
+    ];
+    if !marked.is_empty() {
+        title.push(Span::styled(", stood out •", Style::new().fg(MARKED)));
+    }
+    let loss = |at: f64| format!("{:.3}", if is_log { 10f64.powf(at) } else { at });
+    show_chart(frame, area, Line::from(title), sets, &loss);
+}
+
+/// The least and the largest of some numbers, apart from each other.
+fn ends<'a>(sets: impl IntoIterator<Item = &'a [(f64, f64)]>, of: fn(&(f64, f64)) -> f64) -> [f64; 2] {
+    let all = sets.into_iter().flatten().map(of);
+    let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
+    match low < high {
+        true => [low, high],
+        // Something on both sides of the one number that there is.
+        false if low.is_finite() => {
+            let room = if low == 0.0 { 0.5 } else { 0.5 * low.abs().min(1.0) };
+            [low - room, low + room]
+        }
+        false => [0.0, 1.0],
+    }
+}
+
+fn show_chart(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    title: Line<'_>,
+    sets: Vec<(&[(f64, f64)], Dataset<'_>)>,
+    form: &dyn Fn(f64) -> String,
+) {
+    let bounds = |of| ends(sets.iter().map(|(points, _)| *points), of);
+    let (x, y) = (bounds(|point| point.0), bounds(|point| point.1));
     let written = |ends: [f64; 2], form: &dyn Fn(f64) -> String| {
         [ends[0], (ends[0] + ends[1]) / 2.0, ends[1]].map(form).to_vec()
     };
-    let loss = |at: f64| format!("{:.3}", if is_log { 10f64.powf(at) } else { at });
-    let chart = Chart::new(sets)
+    let steps = written(x, &|step| format!("{step:.0}"));
+    let chart = Chart::new(sets.into_iter().map(|(_, set)| set).collect())
         .block(Block::bordered().title(title))
         .legend_position(None)
-        .x_axis(Axis::default().bounds(x).labels(written(x, &|step| format!("{step:.0}"))))
-        .y_axis(Axis::default().bounds(y).labels(written(y, &loss)));
+        .x_axis(Axis::default().bounds(x).labels(steps))
+        .y_axis(Axis::default().bounds(y).labels(written(y, form)));
     frame.render_widget(chart, area);
 }
 
-fn line(colour: Color, points: &[(f64, f64)]) -> Dataset<'_> {
+fn line(colour: Color, points: &[(f64, f64)]) -> (&[(f64, f64)], Dataset<'_>) {
     let data = Dataset::default().marker(Marker::Braille).graph_type(GraphType::Line);
-    data.style(Style::new().fg(colour)).data(points)
+    (points, data.style(Style::new().fg(colour)).data(points))
+}
+
+fn points(colour: Color, points: &[(f64, f64)]) -> (&[(f64, f64)], Dataset<'_>) {
+    let data = Dataset::default().marker(Marker::Dot).graph_type(GraphType::Scatter);
+    (points, data.style(Style::new().fg(colour)).data(points))
 }
 
 fn show_rates(frame: &mut Frame<'_>, area: Rect, view: &View) {
@@ -324,8 +386,10 @@ fn show_rates(frame: &mut Frame<'_>, area: Rect, view: &View) {
         format!("{name:<17}{:>9.3} ms {:>4.0} %", per_step(seconds), part(seconds))
     };
     let size = |bytes: usize| format!("{:>8.1} MiB", bytes as f64 / f64::from(1 << 20));
+    let lr = view.last_lr.filter(|lr| lr.is_finite()).map_or("–".into(), |lr| format!("{lr:.2e}"));
     let lines = [
         format!("{:<17}{:>9} /s", "samples", count(view.samples_per_s as u64)),
+        format!("{:<17}{lr:>9}", "learning rate"),
         phase("waiting for data", data),
         phase("computing", step),
         phase("callbacks", callbacks),
@@ -385,6 +449,10 @@ mod tests {
         (0..5000).for_each(|step| view.loss.add(step, 1.0 / (1.0 + step as f64)));
         assert!(view.loss.points.len() <= MOST_POINTS && view.loss.points.last().unwrap().0 > 4900.0);
         view.notes.push("step 7: the loss is far outside".into());
+        view.marked.push((7.0, 0.5));
+        view.validation.add(2000, 0.25);
+        (0..5000).for_each(|step| view.lr.add(step, 0.02 * f64::from(step as u32 + 1)));
+        view.last_lr = Some(0.001);
         view.reports.push(EpochReport {
             epoch: 1,
             step: 60,
@@ -395,9 +463,21 @@ mod tests {
             metrics: dropforge::metric::Figures::default(),
             validation: None,
         });
-        let large =
-            ["epoch 2/5, step 90", "12,345 /s", "waiting for data", "10 %", "0.2500", "time", "--resume"];
-        let usual = ["epoch 2/5, step 90", "12,345 /s", "0.2500", "validation ", "--resume"];
+        let large = [
+            "epoch 2/5, step 90",
+            "12,345 /s",
+            "waiting for data",
+            "10 %",
+            "0.2500",
+            "time",
+            "--resume",
+            "┌learning rate",
+            "1.0e2",
+            "1.00e-3",
+            "validation •, stood out •",
+        ];
+        let usual =
+            ["epoch 2/5, step 90", "12,345 /s", "0.2500", "validation ", "┌learning rate", "--resume"];
         let small = ["epoch 2/5, 2 min 00 s left", "q ends after this step"];
         let sizes: [(u16, u16, &[&str]); 5] =
             [(100, 30, &large), (80, 24, &usual), (40, 10, &small), (10, 3, &[]), (1, 1, &[])];
@@ -405,6 +485,18 @@ mod tests {
             let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
             terminal.draw(|frame| show(frame, &view)).unwrap();
             let screen = terminal.backend().to_string();
+            // A point of the validation and a mark, beside those of the title.
+            let points = |colour| {
+                terminal
+                    .backend()
+                    .buffer()
+                    .content()
+                    .iter()
+                    .filter(move |cell| cell.fg == colour && cell.symbol() == "•")
+            };
+            if height >= FEW_LINES {
+                assert!(points(VALIDATION).count() >= 2 && points(MARKED).count() >= 2, "{screen}");
+            }
             let always: &[&str] =
                 if parts.is_empty() { &[] } else { &["lenet on digits", "step 7", "loss of training"] };
             for part in parts.iter().chain(always) {

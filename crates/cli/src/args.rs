@@ -344,11 +344,12 @@ pub struct Runs {
     /// Folder that holds runs
     #[arg(value_name = "DIR", default_value = "runs")]
     pub folder: PathBuf,
-    /// What to sort by: name, saved, epochs, steps, or a figure such as val_accuracy; a `-` in front turns the order
-    /// around
+    /// What to sort by: name, status, saved, epochs, steps, seconds, a figure such as val_accuracy, or a setting such
+    /// as optimizer.lr; a `-` in front turns the order around
     #[arg(long, value_name = "COLUMN", default_value = "name", allow_hyphen_values = true)]
     pub sort: String,
-    /// Only runs whose setting has this value, such as optimizer.type=adam; may be given several times
+    /// Only runs whose setting has this value, such as optimizer.type=adam, or status=finished; may be given several
+    /// times
     #[arg(long, value_name = "SETTING=VALUE")]
     pub filter: Vec<String>,
     /// Also print the settings in which the runs differ, side by side
@@ -458,8 +459,8 @@ pub struct Plot {
     /// Folder of the run
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
-    /// loss, lr, speed, confusion, roc, pr, calibration, scatter, residuals, errors, qq, classes, network, kernels,
-    /// memory, blocks, a metric; of recorded layers gradients, updates, weights:NAME and gradients:NAME
+    /// loss, lr, speed, waiting, confusion, roc, pr, calibration, scatter, residuals, errors, qq, classes, network,
+    /// kernels, memory, blocks, a metric; of recorded layers gradients, updates, weights:NAME and gradients:NAME
     #[arg(long, value_name = "FIGURE")]
     pub what: String,
     /// SVG file to write, or PNG where the command is built with --features png [default: SVG on standard output]
@@ -712,6 +713,10 @@ pub struct Bench {
     /// Scale gradients so that their global norm is at most this
     #[arg(long, value_name = "LIMIT", conflicts_with = "inference")]
     pub clip_norm: Option<f64>,
+    /// Measure instead what a step takes longer with what can watch it: metrics, callbacks, event files; each way takes
+    /// its --seconds
+    #[arg(long, conflicts_with_all = ["inference", "profile", "trace", "clip_norm"])]
+    pub overhead: bool,
 }
 
 #[derive(Args)]

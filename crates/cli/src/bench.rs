@@ -3,6 +3,7 @@
 use crate::args::Bench;
 use crate::machine;
 use crate::output::{Outcome, OutputFile, count, line};
+use crate::overhead;
 use crate::trace::{self, Timeline};
 use crate::workloads::{NAMES, Task, Workload, workload};
 use dropforge::Runtime;
@@ -31,6 +32,9 @@ pub fn run(args: &Bench) -> Outcome {
     let traced = args.trace.as_deref().map(|path| OutputFile::new(path, FileKind::Trace)).transpose()?;
     let precision = machine::chosen(args.dtype, &runtime);
     let samples = args.batch.map_or(workload.batch, usize::from);
+    if args.overhead {
+        return overhead::run(args, precision, samples, &runtime);
+    }
     let batch = data(&workload.task, samples, &runtime)?;
     if args.inference {
         return predictions(args, precision, workload, &batch, samples, &runtime);

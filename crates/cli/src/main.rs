@@ -20,6 +20,7 @@ mod lr_find;
 mod machine;
 mod models;
 mod output;
+mod overhead;
 mod pack;
 mod predict;
 mod progress;

@@ -7,6 +7,9 @@ use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
+/// What installs the command with all that it can show; README.md says the same.
+pub const INSTALL: &str = "cargo install --locked --path crates/cli --features tui,png";
+
 /// Why a command ends early.
 #[derive(Debug)]
 pub enum Stop {

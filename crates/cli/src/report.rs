@@ -2,7 +2,7 @@
 
 use crate::args::{DataArgs, Machine, Plot, Report};
 use crate::data::for_testing;
-use crate::output::{Outcome, OutputFile, Stop, line};
+use crate::output::{INSTALL, Outcome, OutputFile, Stop, line};
 use crate::{machine, train};
 use dropforge::Runtime;
 use dropforge::data::{TARGET, Values};
@@ -50,7 +50,11 @@ pub fn plot(args: &Plot) -> Outcome {
         args.out.as_deref().and_then(|out| out.extension()).map(|ending| ending.to_ascii_lowercase());
     let as_png = ending.as_ref().is_some_and(|ending| ending == "png");
     if as_png && !cfg!(feature = "png") {
-        return Err("--out: this command draws no PNG; build it with --features png, or give a file that ends in .svg".into());
+        return Err(format!(
+            "--out: this command was built without PNG; give a file that ends in .svg, or install it anew from the folder of its \
+             source: `{INSTALL}`"
+        )
+        .into());
     }
     if ending.is_some_and(|ending| ending != "svg" && ending != "png") {
         return Err("--out: charts are written as SVG or PNG; give a file that ends in .svg or .png".into());

@@ -77,7 +77,9 @@ impl Predictions {
             let shape = predicted.scores.shape().to_vec();
             if !trained.classes().is_empty() {
                 let &[_, width] = shape.as_slice() else {
-                    return Err(Error::new("the network predicts several positions of a sample"));
+                    return Err(Error::new(
+                        "the network predicts several positions of a sample; charts of predictions show one class of each",
+                    ));
                 };
                 let width = trained.classes().len().max(width);
                 if width > MOST_CLASSES {
@@ -96,7 +98,10 @@ impl Predictions {
                 let given = scores.as_f32().ok_or_else(|| Error::new("the network gives no f32"))?;
                 let wanted = predicted.targets.cast(DType::F32).to_vec::<f32>()?;
                 if given.len() != wanted.len() {
-                    return Err(Error::new("predictions and targets are not alike"));
+                    return Err(Error::new(
+                        "what the network gives has another shape than the targets, as for the tokens of a text; charts of \
+                         predictions show one class of a sample, or its numbers",
+                    ));
                 }
                 let start = numbers.len();
                 numbers.extend_from_slice(given);

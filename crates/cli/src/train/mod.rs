@@ -7,7 +7,7 @@ use crate::args::Train;
 use crate::dry_run;
 use crate::interrupt;
 use crate::machine;
-use crate::output::{Outcome, OutputFile, Stop, line, note};
+use crate::output::{INSTALL, Outcome, OutputFile, Stop, line, note};
 use crate::stop;
 use crate::trace::{self, Timeline};
 use dropforge::data::{FileSplit, Source};
@@ -22,7 +22,8 @@ use dropforge::settings::{Table, Value};
 use dropforge::step::{NetworkBuilder, Precision};
 use dropforge::train::{Callback, Monitor, Trainer, keep_best};
 use dropforge::{DType, Runtime, ValueType};
-use screen::{Screen, announce, finish, print_profile, say_stopped};
+pub use screen::Screen;
+use screen::{announce, finish, print_profile, say_stopped};
 use serde_json::json;
 use settings::{read_settings, settings};
 use std::path::{Path, PathBuf};
@@ -38,7 +39,10 @@ pub const IMAGE_SIZE: usize = 64;
 pub fn run(args: &Train) -> Outcome {
     let started = Instant::now();
     if args.tui && !cfg!(feature = "tui") {
-        return Err("--tui: this command has no full screen; build it with --features tui".into());
+        return Err(format!(
+            "--tui: this command was built without the full screen; install it anew from the folder of its source: `{INSTALL}`"
+        )
+        .into());
     }
     if args.fast_dev_run || args.dry_run {
         return dry_run::run(args);

@@ -6,6 +6,10 @@ mod exchange;
 mod gpu;
 mod licences;
 mod mistakes;
+#[cfg(feature = "png")]
+mod png;
 mod reports;
 mod runs;
 mod sweeps;
+#[cfg(all(unix, feature = "tui"))]
+mod tui;

@@ -29,7 +29,10 @@ fn runs_are_listed_compared_reported_and_removed() {
     assert_eq!(number(sorted.lines().next().unwrap(), "epochs"), 2.0);
     let filtered = folder.succeed("runs --filter optimizer.lr=0.05 --json");
     assert!(filtered.lines().count() == 1 && filtered.contains("\"two\""), "{filtered}");
-    assert!(folder.fail("runs --sort nothing").contains("no run has it"));
+    let by_rate = folder.succeed("runs --sort -optimizer.lr --json");
+    assert!(by_rate.lines().next().unwrap().contains("\"name\":\"two\""), "{by_rate}");
+    let wrong = folder.fail("runs --sort optimizer.lrr");
+    assert!(wrong.contains("no run has `optimizer.lrr`; did you mean `optimizer.lr`?"), "{wrong}");
     for (filter, expected) in [
         ("optimizer.lrr=0.05", "no run has the setting `optimizer.lrr`; did you mean `optimizer.lr`?"),
         (
@@ -97,7 +100,17 @@ fn runs_are_listed_compared_reported_and_removed() {
     assert!(message.contains("shows predictions of numbers"), "{message}");
     let message = folder.fail("plot runs/one --what rok");
     assert!(message.contains("did you mean `roc`") && message.contains("auc"), "{message}");
-    assert!(folder.fail("plot runs/one --what roc --out roc.png").contains(".svg"));
+    // What is not built in says how to have it, as the first page does.
+    let install = "`cargo install --locked --path crates/cli --features tui,png`";
+    if cfg!(not(feature = "png")) {
+        let said = folder.fail("plot runs/one --what roc --out roc.png");
+        assert!(said.contains(install) && said.contains(".svg"), "{said}");
+    }
+    if cfg!(not(feature = "tui")) {
+        let said = folder.fail("train --data digits:60 --tui");
+        assert!(said.contains(install), "{said}");
+    }
+    assert!(include_str!("../../../../README.md").contains(install.trim_matches('`')));
 
     // Removing asks, or is told not to; what no run wrote stays.
     let message = folder.fail("runs rm runs/one");

@@ -145,11 +145,47 @@ def run(make, dtype):
     return tensors | {"end.w1": w1.detach(), "end.w2": w2.detach(), "losses": torch.stack(losses)}
 
 
-def optimizer_case(name, make):
+def search(make, dtype):
+    """The losses of all trials of a line search, and the weights at the last point that was found.
+
+    One call makes all steps: a new one would take the loss where it starts once more.
+    """
+    x, y = tensor(12, 3, seed=1).to(dtype), tensor(12, 2, seed=2).to(dtype)
+    w1, w2 = tensor(3, 4, seed=3, low=-1.0, high=1.0).to(dtype), tensor(4, 2, seed=4, low=-1.0, high=1.0).to(dtype)
+    tensors = {"x": x, "y": y, "start.w1": w1.clone(), "start.w2": w2.clone()}
+    optimizer = make([w1.requires_grad_(), w2.requires_grad_()])
+    losses = []
+
+    def closure():
+        optimizer.zero_grad()
+        loss = F.mse_loss(torch.tanh(x @ w1) @ w2, y)
+        loss.backward()
+        losses.append(loss.detach())
+        return loss
+
+    optimizer.step(closure)
+    return tensors | {"end.w1": w1.detach(), "end.w2": w2.detach(), "losses": torch.stack(losses)}
+
+
+def lbfgs(**settings):
+    settings = {"history_size": 10} | settings
+    return lambda p: optim.LBFGS(
+        p, max_iter=14, max_eval=1000, tolerance_grad=0, tolerance_change=0, line_search_fn="strong_wolfe", **settings
+    )
+
+
+SEARCHES = {
+    "lbfgs": lbfgs(),
+    "lbfgs_options": lbfgs(history_size=3, lr=0.2),
+    "lbfgs_far": lbfgs(history_size=5, lr=8),
+}
+
+
+def optimizer_case(name, make, run=run, room=1.5):
     exact, single = run(make, torch.float64), run(make, torch.float32)
-    # Rounding may lead as far as it leads PyTorch in f32, and half as far again.
+    # Rounding may lead as far as it leads PyTorch in f32, and half as far again; in a search, whose steps multiply it, four times.
     distance = max(((exact[key] - single[key]).abs() / exact[key].abs().clamp(min=1)).max().item() for key in exact)
-    exact["tolerance"] = torch.tensor(max(1e-6, 1.5 * distance))
+    exact["tolerance"] = torch.tensor(max(1e-6, room * distance))
     lines = [line for key, value in exact.items() for line in lines_of(key, value)]
     (FOLDER / "optimizers" / f"{name}.txt").write_text("\n".join(lines) + "\n")
 
@@ -157,3 +193,5 @@ def optimizer_case(name, make):
 def optimizer_cases():
     for name, make in OPTIMIZERS.items():
         optimizer_case(name, make)
+    for name, make in SEARCHES.items():
+        optimizer_case(name, make, search, 4.0)

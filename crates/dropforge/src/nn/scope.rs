@@ -344,6 +344,25 @@ impl Scope {
         }
     }
 
+    /// The loss of this step's batch, an f32 scalar, inside of an optimizer's update: for those that compare losses, which say so
+    /// by [`Optimizer::needs_loss`](crate::optim::Optimizer::needs_loss).
+    ///
+    /// # Errors
+    /// Shown by the first call that returns a result: this is not an update.
+    #[track_caller]
+    pub fn loss(&self) -> Tensor {
+        let loss = self.trace.borrow().loss.clone();
+        loss.unwrap_or_else(|| {
+            let message = "is known in the update of an optimizer only".to_string();
+            crate::tensor::node::fail("loss", message, &[])
+        })
+    }
+
+    /// Says what the loss is, to updates.
+    pub(crate) fn set_loss(&self, loss: &Tensor) {
+        self.trace.borrow_mut().loss = Some(loss.clone());
+    }
+
     /// Lets what was written into parameters and by the optimizer count only where `apply`, a bool scalar, is true.
     pub(crate) fn gate_updates(&self, apply: &Tensor) {
         self.trace.borrow_mut().gate(apply, &[StateKind::Parameter, StateKind::Optimizer]);

@@ -75,6 +75,8 @@ pub(crate) struct Trace {
     shared: Vec<Tensor>,
     /// What layers add to the loss.
     pub losses: Vec<Tensor>,
+    /// The loss, for optimizers that look at it.
+    pub loss: Option<Tensor>,
     /// How many random streams each path has drawn.
     streams: HashMap<Arc<str>, u32>,
     taken_streams: HashMap<u32, String>,
@@ -94,6 +96,7 @@ impl Trace {
             given: HashMap::new(),
             shared: Vec::new(),
             losses: Vec::new(),
+            loss: None,
             streams: HashMap::new(),
             taken_streams: HashMap::new(),
         }

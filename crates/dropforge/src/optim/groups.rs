@@ -6,6 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::nn::{Held, Scope};
 use crate::settings::{Table, Value, unknown};
 use crate::tensor::{Tensor, gradients};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Parameters that are trained in a way of their own, by a pattern of their paths. See [`group`].
@@ -374,6 +375,7 @@ impl Updates {
         if trained.is_empty() {
             return Err(invalid("all parameters are frozen, so there is nothing to train".into()));
         }
+        self.check_search(trained.iter().map(|(place, _)| *place))?;
         let wanted: Vec<&Tensor> = trained.iter().map(|(_, (_, value))| value).collect();
         let scale = self.scale_loss.then(|| LossScale::declare(scope));
         let scaled = scale.as_ref().map_or_else(|| loss.clone(), |scale| scale.scaled(loss));
@@ -399,6 +401,7 @@ impl Updates {
         for (place, parameter) in places.into_iter().zip(trained) {
             parts[place].push(parameter);
         }
+        scope.set_loss(loss);
         for (group, part) in self.groups.iter().zip(parts).filter(|(_, part)| !part.is_empty()) {
             group.trace(scope, &part)?;
         }
@@ -410,6 +413,43 @@ impl Updates {
             scale.finish(scope, finite);
         }
         Ok(Traced { norm, finite, gradients: kept })
+    }
+
+    /// Whether an optimizer compares the losses of steps.
+    pub fn compare_losses(&self) -> bool {
+        self.groups.iter().any(|group| !group.frozen && group.optimizer.needs_loss())
+    }
+
+    /// Refuses what an optimizer that compares losses cannot go with. `trained` are the groups of the trained parameters.
+    fn check_search(&self, trained: impl Iterator<Item = usize>) -> Result<()> {
+        let places: BTreeSet<usize> = trained.collect();
+        let Some(search) =
+            places.iter().map(|&place| &self.groups[place]).find(|group| group.optimizer.needs_loss())
+        else {
+            return Ok(());
+        };
+        let optimizer = &search.optimizer;
+        let is_around = optimizer.config().is_ok_and(|config| config.contains_key("optimizer"));
+        let wrong = [
+            (is_around, "another optimizer around it", "leave that out"),
+            (
+                places.len() > 1,
+                "parameters that go another way",
+                "freeze the other groups, or give them no settings of their own",
+            ),
+            (self.accumulate > 1, "accumulation", "use larger batches"),
+            (
+                self.clip_norm.is_some() || self.clip_value.is_some(),
+                "clipping",
+                "leave it out: the search keeps steps short",
+            ),
+        ];
+        let Some((_, what, advice)) = wrong.into_iter().find(|(is, ..)| *is) else { return Ok(()) };
+        let message = format!(
+            "{}: compares the losses of whole steps, which does not go with {what}; {advice}",
+            optimizer.describe()
+        );
+        Err(invalid(message))
     }
 
     /// The runtime scalars of all groups under the names that the step knows, as they are now.

@@ -7,18 +7,21 @@ mod adam;
 pub(crate) mod clip;
 mod declare;
 mod groups;
+mod lbfgs;
 mod lion;
 mod loss_scale;
 mod moments;
 mod muon;
 mod rmsprop;
 mod sgd;
+mod wolfe;
 mod wrappers;
 
 pub use adafactor::Adafactor;
 pub use adagrad::{AdaDelta, AdaGrad};
 pub use adam::{Adam, AdamW};
 pub use groups::{Group, group};
+pub use lbfgs::Lbfgs;
 pub use lion::Lion;
 pub use moments::{Adamax, Lamb, NAdam, RAdam};
 pub use muon::Muon;
@@ -65,6 +68,12 @@ pub trait Optimizer: Duplicate + Send + Sync {
     /// Declares states with [`Scope::state_of`] (named after the optimizer: `adam.m.fc1.weight`) and writes them and
     /// the parameters with [`Scope::write_state`].
     fn update(&self, scope: &Scope, parameters: &[Parameter]);
+
+    /// Whether `update` looks at [`Scope::loss`]. Such an optimizer compares the losses of its steps, so it is given all trained
+    /// parameters at once, and their whole gradients: other groups than frozen ones, accumulation and clipping are refused.
+    fn needs_loss(&self) -> bool {
+        false
+    }
 
     /// What listings call it.
     fn describe(&self) -> String;
@@ -189,6 +198,10 @@ impl Optimizer for Box<dyn Optimizer> {
 
     fn update(&self, scope: &Scope, parameters: &[Parameter]) {
         (**self).update(scope, parameters);
+    }
+
+    fn needs_loss(&self) -> bool {
+        (**self).needs_loss()
     }
 
     fn describe(&self) -> String {

@@ -1,6 +1,6 @@
 //! Optimizers around others: lookahead, noise in the gradients, averages of the weights.
 
-use super::{Optimizer, Parameter};
+use super::{Optimizer, Parameter, lbfgs};
 use crate::described;
 use crate::init::Init;
 use crate::nn::{Scope, StateKind};
@@ -31,6 +31,10 @@ impl SettingType for Box<dyn Optimizer> {
 /// What every optimizer around another leaves to that one.
 macro_rules! around {
     () => {
+        fn needs_loss(&self) -> bool {
+            self.optimizer.needs_loss()
+        }
+
         fn describe(&self) -> String {
             format!("{} of {}", <Self as Described>::NAME, self.optimizer.describe())
         }
@@ -304,11 +308,13 @@ pub(crate) struct Average {
     pub count: String,
 }
 
-/// The states that are averages.
+/// The states that networks are used with in place of their weights: averages, and the points that searches found.
 pub(crate) fn averages<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Average> {
     let average = |name: &str| {
-        let (group, parameter) = name.split_once(AVERAGE)?;
-        let (name, parameter, count) = (name.into(), parameter.into(), format!("{group}{COUNT}"));
+        let kinds = [(AVERAGE, COUNT), (lbfgs::START, lbfgs::DIRECTIONS)];
+        let found = kinds.iter().find_map(|(before, count)| Some((name.split_once(before)?, count)));
+        let ((group, parameter), count) = found?;
+        let (name, parameter, count) = (name.into(), parameter.into(), format!("{group}{count}"));
         Some(Average { name, parameter, count })
     };
     names.filter_map(average).collect()
@@ -317,6 +323,6 @@ pub(crate) fn averages<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Average>
 /// The error of a network without averages.
 pub(crate) fn no_averages() -> Error {
     Error::setting(
-        "there are no averages of weights; train with an optimizer inside of `averaged`, and make a step first",
+        "there are no averages of weights; train with an optimizer inside of `averaged`, or `lbfgs`, and make a step first",
     )
 }

@@ -183,6 +183,7 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
         optim::Averaged,
         optim::GradientNoise,
         optim::Lamb,
+        optim::Lbfgs,
         optim::Lion,
         optim::Lookahead,
         optim::Muon,

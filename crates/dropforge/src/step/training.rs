@@ -331,6 +331,11 @@ impl Step {
         self.set_frozen(group, false)
     }
 
+    /// Whether an optimizer compares the losses of steps.
+    pub(crate) fn compares_losses(&self) -> bool {
+        self.updates.compare_losses()
+    }
+
     /// Of how many batches the gradients make one update.
     pub(crate) fn accumulated(&self) -> usize {
         self.updates.accumulate

@@ -28,6 +28,12 @@ impl Trainer {
         // Of a stream nobody knows how many there are.
         let Some(batches) = self.loader(train.clone())?.batches() else { return Ok(()) };
         let mut notes = Vec::new();
+        if batches > 1 && self.step.compares_losses() {
+            notes.push(format!(
+                "the optimizer compares the losses of its steps, and each of the {batches} batches of an epoch has another; train on \
+                 batches of all samples"
+            ));
+        }
         let (all, gathered) = (epochs.saturating_mul(batches as u64), self.step.accumulated());
         if all < gathered as u64 {
             notes.push(format!(

@@ -3,10 +3,11 @@
 use crate::compare::assert_close;
 use crate::golden::Golden;
 use dropforge::optim::{
-    AdaDelta, AdaGrad, Adafactor, Adamax, Averaged, GradientNoise, Lamb, Lion, Lookahead, Muon, NAdam, RAdam,
-    RmsProp,
+    AdaDelta, AdaGrad, Adafactor, Adamax, Averaged, GradientNoise, Lamb, Lbfgs, Lion, Lookahead, Muon, NAdam,
+    RAdam, RmsProp, group,
 };
 use dropforge::prelude::*;
+use dropforge::step::{Batch, Objective};
 
 /// Two matrices with tanh between.
 fn net(scope: &Scope, x: &Tensor) -> Tensor {
@@ -160,6 +161,112 @@ fn matrices_made_orthogonal() {
 fn slow_and_fast_weights() {
     check("lookahead", Lookahead::new(Sgd::new(0.1).momentum(0.9)));
     check("lookahead_options", Lookahead::new(Adam::new(0.02)).every(3).share(0.8));
+}
+
+/// A step is a trial: the losses are those of PyTorch's closure, one after another.
+#[track_caller]
+fn check_search(name: &str, optimizer: Lbfgs) {
+    let golden = Golden::read(&format!("optimizers/{name}"));
+    let (x, y) = (golden.tensor("x"), golden.tensor("y"));
+    let tolerance = golden.floats("tolerance")[0];
+    let mut step = compile(net, mse(), optimizer, (&x, &y)).unwrap();
+    for (key, array) in golden.under("start.") {
+        step.states().write(key, array).unwrap();
+    }
+    let run = |_: &f32| step.run((&x, &y)).unwrap().loss().unwrap();
+    let losses: Vec<f32> = golden.floats("losses").iter().map(run).collect();
+    assert_close(&format!("{name} losses"), &losses, golden.floats("losses"), tolerance);
+    assert_eq!(step.use_averages().unwrap(), 2);
+    for (key, array) in golden.under("end.") {
+        let found = step.states().read(key).unwrap();
+        assert_close(&format!("{name} {key}"), found.as_f32().unwrap(), array.as_f32().unwrap(), tolerance);
+    }
+}
+
+#[test]
+fn curvature_and_a_line_search() {
+    check_search("lbfgs", Lbfgs::new(1.0));
+    check_search("lbfgs_options", Lbfgs::new(0.2).history(3));
+    check_search("lbfgs_far", Lbfgs::new(8.0).history(5));
+}
+
+/// Rosenbrock's valley, whose lowest point is at (1, 1), from the classical start.
+#[test]
+fn a_bent_valley_is_followed_to_its_end() {
+    let valley = |scope: &Scope, batch: &Batch| {
+        let place = scope.parameter("place", [2], Init::values(vec![-1.2, 1.0]));
+        let (x, y) = (place.slice(0, 0..1), place.slice(0, 1..2));
+        let loss = ((&y - &x * &x).square() * 100.0 + (1.0 - &x).square()).sum(..);
+        Objective::new(loss + batch.get("input").sum(..) * 0.0)
+    };
+    let batch = Batch::new().with("input", Tensor::zeros([1, 1]));
+    let mut step = StepBuilder::of(valley, Lbfgs::new(1.0)).compile_for(batch.clone()).unwrap();
+    for _ in 0..60 {
+        step.run(batch.clone()).unwrap();
+    }
+    step.use_averages().unwrap();
+    let place = step.states().read("place").unwrap();
+    assert_close("place", place.as_f32().unwrap(), &[1.0, 1.0], 1e-3);
+    // Where it has ended, it stays.
+    for _ in 0..40 {
+        assert!(step.run(batch.clone()).unwrap().loss().unwrap().is_finite());
+    }
+    step.use_averages().unwrap();
+    let place = step.states().read("place").unwrap();
+    assert_close("place", place.as_f32().unwrap(), &[1.0, 1.0], 1e-3);
+}
+
+/// A loss that is no number beyond a border: the search comes back.
+#[test]
+fn a_trial_beyond_all_numbers_is_taken_back() {
+    let border = |scope: &Scope, batch: &Batch| {
+        let place = scope.parameter("place", [1], Init::values(vec![0.9]));
+        Objective::new((&place - place.log() * 0.01 + batch.get("input").sum(..) * 0.0).sum(..))
+    };
+    let batch = Batch::new().with("input", Tensor::zeros([1, 1]));
+    let mut step = StepBuilder::of(border, Lbfgs::new(4.0)).compile_for(batch.clone()).unwrap();
+    let losses: Vec<f32> = (0..40).map(|_| step.run(batch.clone()).unwrap().loss().unwrap()).collect();
+    assert!(losses.iter().any(|loss| loss.is_nan()), "the border was never met: {losses:?}");
+    step.use_averages().unwrap();
+    let place = step.states().read("place").unwrap();
+    assert_close("place", place.as_f32().unwrap(), &[0.01], 1e-3);
+}
+
+#[test]
+fn a_search_says_what_does_not_go_with_it() {
+    let (x, y) = (Tensor::ones([2, 3]), Tensor::ones([2, 2]));
+    let refused = |builder: StepBuilder, what: &str| {
+        let error = builder.compile_for((&x, &y)).err().unwrap().to_string();
+        assert!(error.contains("lbfgs") && error.contains(what), "{error}");
+    };
+    let step = |optimizer| StepBuilder::new(net, mse(), optimizer);
+    refused(step(Lbfgs::new(1.0)).accumulate(2), "accumulation");
+    refused(step(Lbfgs::new(1.0)).clip_norm(1.0), "clipping");
+    refused(step(Lbfgs::new(1.0)).group(group("w2").lr(0.1)), "another way");
+    refused(StepBuilder::new(net, mse(), Lookahead::new(Lbfgs::new(1.0))), "around");
+    let frozen = step(Lbfgs::new(1.0)).group(group("w2").frozen());
+    let mut frozen = frozen.compile_for((&x, &y)).unwrap();
+    let before = frozen.states().read("w2").unwrap();
+    let first = frozen.run((&x, &y)).unwrap().loss().unwrap();
+    let last = (0..10).map(|_| frozen.run((&x, &y)).unwrap().loss().unwrap()).last().unwrap();
+    assert!(last < first && frozen.states().read("w2").unwrap() == before);
+}
+
+#[test]
+fn a_trainer_measures_the_point_that_a_search_found() {
+    let (train, _) = datasets::digits(40, 10, 1);
+    let trainer = |batch: usize| {
+        let net = seq![flatten(), dense(10)];
+        Trainer::new(net, cross_entropy(), Lbfgs::new(1.0)).batch(batch).compile(&train).unwrap()
+    };
+    let parts = trainer(20).fit(&train).epochs(1).run().unwrap();
+    assert!(parts.notes.iter().any(|note| note.contains("compares the losses")), "{:?}", parts.notes);
+
+    let mut whole = trainer(40);
+    let fitted = whole.fit(&train).epochs(30).run().unwrap();
+    assert!(fitted.notes.is_empty(), "{:?}", fitted.notes);
+    let measured = whole.evaluate(&train).unwrap().loss;
+    assert!(measured < 0.1, "{measured}");
 }
 
 /// Bias and weight of a dense layer on one sample.

@@ -331,6 +331,9 @@ pub struct List {
     /// all without it
     #[arg(value_name = "KIND")]
     pub kind: Option<String>,
+    /// The one of them to tell all about, such as `dropforge list models resnet18`
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
     /// Print one JSON object per line instead of text
     #[arg(long)]
     pub json: bool,

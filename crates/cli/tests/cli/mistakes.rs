@@ -125,6 +125,8 @@ fn every_mistake_is_one_line() {
         ("explain --model lennet", &["--model"]),
         ("explain lennet", &["unknown model `lennet`"]),
         ("list layer", &["`layer`", "`layers`"]),
+        ("list models lennet", &["there is no model `lennet`", "did you mean `lenet`", "`mlp`"]),
+        ("list settings grups", &["there is no setting `grups`", "`group`", "`run`"]),
         ("trian", &["trian", "train"]),
         ("train --modle lenet", &["--modle", "--model"]),
     ] {

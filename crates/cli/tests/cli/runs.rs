@@ -225,6 +225,27 @@ fn limits_are_those_of_the_whole_run() {
     assert_eq!(steps("time"), before);
 }
 
+/// What can be said is listed: by kind, and one thing in full.
+#[test]
+fn names_are_listed_with_their_settings() {
+    let folder = Folder::new("listed");
+    let settings = folder.succeed("list settings");
+    // Tables of a configuration, and what every layer and schedule can say.
+    for setting in ["lr_factor", "frozen_statistics", "rename", "warmup", "by = \"epoch\"", "classes", "ema"] {
+        assert!(settings.lines().any(|line| line.trim_start().starts_with(setting)), "{setting}: {settings}");
+    }
+    let group = folder.succeed("list settings group");
+    assert!(group.starts_with("group: `[[groups]]`") && group.contains("pattern"), "{group}");
+    let optimizer = folder.succeed("list optimizers rmsprop");
+    for part in ["known elsewhere as optim.RMSprop", "alpha", "0.99 by default", "from 0 "] {
+        assert!(optimizer.contains(part), "{part}: {optimizer}");
+    }
+    assert!(!optimizer.contains("adamw"), "{optimizer}");
+    assert_eq!(folder.succeed("list models vit-small"), folder.succeed("list models vit_small"));
+    let json: serde_json::Value = serde_json::from_str(&folder.succeed("list layers dense --json")).unwrap();
+    assert_eq!((json["kind"].as_str(), json["name"].as_str()), (Some("layers"), Some("dense")));
+}
+
 /// Every model can be looked at, and a file that lists layers.
 #[test]
 fn every_model_has_a_summary() {

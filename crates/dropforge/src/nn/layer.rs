@@ -4,7 +4,7 @@ use super::declare::layers;
 use super::scope::Scope;
 use super::sequential::Sequential;
 use crate::described;
-use crate::settings::{Context, Described, SettingType, TYPE, Table, Value};
+use crate::settings::{Context, Described, Range, SettingType, TYPE, Table, Value};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 use std::panic::Location;
@@ -42,6 +42,16 @@ pub trait Layer: Send + Sync {
 
 /// The key for the name of a layer among its neighbours.
 pub(crate) const NAME: &str = "name";
+
+/// What every layer can say in a file, beside its own settings.
+pub(crate) struct Naming {
+    name: Option<String>,
+}
+
+described! {
+    Naming = "layer", "what every layer can say beside the settings of its `type`";
+    name: Option<String>, Some(None), Range::ANY, "what its parameters are called by, in place of its number among its neighbours; no dots";
+}
 
 impl<F> Layer for F
 where

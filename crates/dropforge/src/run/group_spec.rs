@@ -36,7 +36,7 @@ impl PartialEq for GroupSpec {
 }
 
 described! {
-    GroupSpec = "group", "parameters that are trained in a way of their own";
+    GroupSpec = "group", "`[[groups]]`: parameters that are trained in a way of their own";
     pattern: String, None, Range::ANY, "paths of the parameters; * stands for any characters";
     name: Option<String>, Some(None), Range::ANY, "what the group is called, the pattern without its wildcards by default";
     lr: Option<f64>, Some(None), (0.0..).into(), "a learning rate of its own";

@@ -1,7 +1,7 @@
 //! What the inputs of a run look like.
 
-use crate::settings::{Context, SettingType, Value};
-use crate::{Error, Result};
+use crate::settings::{Context, Range, SettingType, Value};
+use crate::{Error, Result, described};
 use dropforge_data::{Description, Field, INPUT, Preparation, Source, TARGET, Vocabulary};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -24,7 +24,34 @@ pub struct InputSpec {
     /// The samples as the data describe them, where the above does not say all: the columns of a table, the vocabulary
     /// of a text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<dropforge_data::Description>,
+    pub description: Option<Description>,
+}
+
+described! {
+    InputSpec = "inputs", "`[inputs]`: what the samples look like, which training finds out and writes";
+    shape: Vec<usize>, None, Range::ANY, "shape of one sample";
+    classes: Vec<String>, None, Range::ANY, "names of the classes, in the order of the outputs; none for numbers";
+    mean: Vec<f32>, None, Range::ANY, "what is taken off, one for all or one for each channel";
+    std: Vec<f32>, None, Range::ANY, "what is divided by, one for all or one for each channel";
+    digits: bool, Some(false), Range::ANY, "whether images are handwritten digits, light on dark and centred";
+    description: Option<Description>, Some(None), Range::ANY, "the fields of a sample, where the above does not say all";
+}
+
+impl SettingType for Description {
+    fn expects() -> String {
+        "a table that training writes".into()
+    }
+
+    fn read(value: &Value, _: &Context<'_>) -> Result<Description> {
+        value
+            .clone()
+            .try_into()
+            .map_err(|error: toml::de::Error| Error::setting(error.message().replace('\n', " ")))
+    }
+
+    fn write(&self) -> Result<Option<Value>> {
+        Value::try_from(self).map(Some).map_err(|error| Error::setting(error.to_string()))
+    }
 }
 
 impl SettingType for InputSpec {
@@ -167,6 +194,27 @@ impl InputSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Described;
+    use dropforge_data::ElementType;
+    use std::collections::BTreeSet;
+
+    /// Manifests and configurations say the same of inputs.
+    #[test]
+    fn what_is_declared_is_what_is_written() {
+        let field = Field::new("grey", ElementType::F32, [2]);
+        let inputs = InputSpec {
+            shape: vec![2],
+            digits: true,
+            description: Some(Description { name: "greys".into(), target_name: None, fields: vec![field] }),
+            ..InputSpec::default()
+        };
+        let Some(Value::Table(written)) = SettingType::write(&inputs).unwrap() else { panic!("no table") };
+        let declared = <InputSpec as Described>::declaration().settings;
+        let declared: BTreeSet<&str> = declared.iter().map(|setting| setting.name).collect();
+        assert_eq!(written.keys().map(String::as_str).collect::<BTreeSet<_>>(), declared);
+        let read = <InputSpec as Described>::read(&written, &Context::NONE).unwrap();
+        assert_eq!((&read, &Described::write(&read).unwrap()), (&inputs, &written));
+    }
 
     #[test]
     fn a_run_goes_on_with_the_same_classes_only() {

@@ -4,12 +4,24 @@ use super::registry::{Kind, build, context};
 use super::{disk, toml_message};
 use crate::models::{Model, Recipe};
 use crate::nn::Layer;
-use crate::settings::{Context, SettingType, TYPE, Table, Value, unknown};
-use crate::{Error, Result};
+use crate::settings::{Context, Described, Range, SettingType, TYPE, Table, Value, unknown};
+use crate::{Error, Result, described};
 use std::path::Path;
 
 const NAME: &str = "name";
 const LAYERS: &str = "layers";
+
+/// What a network of layers says, as a `[model]` or as a file.
+pub(super) struct ListedLayers {
+    name: String,
+    layers: Vec<Box<dyn Layer>>,
+}
+
+described! {
+    ListedLayers = "layers", "a network of its own: a file for --model, or `[model]` without `type`";
+    name: String, Some(String::new()), Range::ANY, "what it is called; a file by its own name by default";
+    layers: Vec<Box<dyn Layer>>, None, Range::ANY, "the layers, one after another: `[[layers]]`";
+}
 
 /// A model as it stands in a configuration: one that the registry knows, with its settings, or layers with a name.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,8 +103,10 @@ impl ModelSpec {
     }
 
     fn listed(table: &Table) -> Result<ModelSpec> {
-        if let Some(key) = table.keys().find(|key| ![NAME, LAYERS].contains(&key.as_str())) {
-            return Err(unknown("a list of layers has no", key, "it has", &[NAME, LAYERS]));
+        let declared = ListedLayers::declaration().settings;
+        let known: Vec<&str> = declared.iter().map(|setting| setting.name).collect();
+        if let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) {
+            return Err(unknown("a list of layers has no", key, "it has", &known));
         }
         let name = table.get(NAME).map_or(Ok(String::new()), |name| String::read(name, &Context::NONE));
         let name = name.map_err(|error| error.context("`name`"))?;

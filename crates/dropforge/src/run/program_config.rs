@@ -34,7 +34,7 @@ fn text(snapshot: &Snapshot<'_>) -> Result<String> {
     table
         .entry("epochs")
         .or_insert_with(|| Value::Integer(snapshot.state.epoch.try_into().unwrap_or(i64::MAX)));
-    if let Some(inputs) = InputSpec::described(snapshot.description).write()? {
+    if let Some(inputs) = SettingType::write(&InputSpec::described(snapshot.description))? {
         table.insert("inputs".into(), inputs);
     }
     let whole =

@@ -1,9 +1,8 @@
 //! The one list of everything that a name can stand for. An entry is a line here, or for data sets in
 //! `data_sets/mod.rs`; what it is called, what can be set and how it is built is declared where it is implemented.
 
-use super::Augmentation;
-use super::DataSet;
-use super::data_sets;
+use super::model_spec::ListedLayers;
+use super::{Augmentation, DataSet, GroupSpec, InputSpec, RunConfig, StartSpec, data_sets};
 use crate::data::transform;
 use crate::init::{self, Init, Initializer};
 use crate::loss::{self, Loss};
@@ -341,6 +340,19 @@ impl Registry {
             listing(&self.callbacks),
             listing(&self.data),
             listing(&self.transforms),
+        ]
+    }
+
+    /// The tables that a configuration may have, and what every part of a kind can say; the whole configuration first.
+    pub fn settings(&self) -> Vec<Declaration> {
+        vec![
+            <RunConfig as Described>::declaration(),
+            <StartSpec as Described>::declaration(),
+            <GroupSpec as Described>::declaration(),
+            <InputSpec as Described>::declaration(),
+            <nn::Naming as Described>::declaration(),
+            <ListedLayers as Described>::declaration(),
+            <schedule::Pace as Described>::declaration(),
         ]
     }
 

@@ -24,7 +24,7 @@ pub struct StartSpec {
 }
 
 described! {
-    StartSpec = "from", "the weights that training starts from";
+    StartSpec = "from", "`[from]`: the weights that training starts from; a text is its `weights` alone";
     weights: String, None, Range::ANY, "a file of weights (.safetensors, .pt, .pth, .npz), an index of several, or a run";
     strict: bool, Some(true), Range::ANY, "whether everything has to fit";
     rename: Vec<String>, Some(Vec::new()), Range::ANY, "names in the file that become others, each PATTERN=NAME";

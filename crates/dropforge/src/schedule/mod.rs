@@ -12,8 +12,8 @@ pub use cycles::{Chained, CosineRestarts, OneCycle, Triangles};
 pub use linear::Linear;
 pub use steps::{Exponential, InverseRoot, Milestones, Polynomial, Steps};
 
-use crate::settings::{Context, Range, SettingType, TYPE, Table, Value};
-use crate::{Error, ErrorKind, Result};
+use crate::settings::{Context, Described, Range, SettingType, TYPE, Table, Value};
+use crate::{Error, ErrorKind, Result, described};
 use std::fmt;
 use std::sync::Arc;
 
@@ -132,9 +132,42 @@ pub struct Schedule {
     planned: Option<f64>,
 }
 
-/// The keys that every schedule has in a file, beside those of its rule.
-const WARMUP: &str = "warmup";
-const BY: &str = "by";
+/// What every schedule can say in a file, beside the settings of its rule.
+pub(crate) struct Pace {
+    warmup: f64,
+    by: Unit,
+}
+
+described! {
+    Pace = "schedule", "what every schedule can say beside the settings of its `type`";
+    warmup: f64, Some(0.0), (0.0..).into(), "how long the rate rises from 0 first; the lengths of the rule count from the start all the same";
+    by: Unit, Some(Unit::Epoch), Range::ANY, "what all lengths are counted in";
+}
+
+/// What the lengths of a schedule are counted in.
+#[derive(Clone, Copy, PartialEq)]
+enum Unit {
+    Epoch,
+    Step,
+}
+
+impl SettingType for Unit {
+    fn expects() -> String {
+        "\"epoch\" or \"step\"".into()
+    }
+
+    fn read(value: &Value, _: &Context<'_>) -> Result<Unit> {
+        match value.as_str() {
+            Some("epoch") => Ok(Unit::Epoch),
+            Some("step") => Ok(Unit::Step),
+            _ => Err(Error::setting(format!("should be {}, got {value}", Unit::expects()))),
+        }
+    }
+
+    fn write(&self) -> Result<Option<Value>> {
+        Ok(Some(Value::String(if *self == Unit::Step { "step" } else { "epoch" }.into())))
+    }
+}
 
 impl Schedule {
     /// By this rule, without a warm-up.
@@ -192,7 +225,7 @@ impl Schedule {
     pub fn validate(&self) -> Result<()> {
         self.rule.validate()?;
         let lengths =
-            [(WARMUP, Some(self.warmup), Range::from(0.0..)), ("over", self.planned, Range::above(0.0))];
+            [("warmup", Some(self.warmup), Range::from(0.0..)), ("over", self.planned, Range::above(0.0))];
         for (name, length, range) in lengths {
             if let Some(length) = length.filter(|&length| !range.contains(length)) {
                 return Err(Error::setting(format!("`{name}` is {length}, it must be {range}")));
@@ -274,26 +307,17 @@ impl SettingType for Schedule {
     }
 
     fn read(value: &Value, context: &Context<'_>) -> Result<Schedule> {
-        let mut value = value.clone();
-        let mut take = |key: &str| value.as_table_mut().and_then(|table| table.remove(key));
-        let (warmup, by) = (take(WARMUP), take(BY));
-        let rule: Box<dyn Rule> = context.build("schedule", &value)?;
-        let mut schedule = Schedule::of(Arc::from(rule));
-        if let Some(warmup) = warmup {
-            schedule.warmup =
-                f64::read(&warmup, context).map_err(|error| error.context("schedule: `warmup`"))?;
-            let range = Range::from(0.0..);
-            if !range.contains(schedule.warmup) {
-                let message = format!("schedule: `warmup` is {}, it must be {range}", schedule.warmup);
-                return Err(Error::setting(message));
+        let (mut rule, mut pace) = (value.clone(), Table::new());
+        if let Value::Table(rule) = &mut rule {
+            for setting in Pace::declaration().settings {
+                if let Some(value) = rule.remove(setting.name) {
+                    pace.insert(setting.name.into(), value);
+                }
             }
         }
-        match by.as_ref().map(Value::as_str) {
-            None | Some(Some("epoch")) => {}
-            Some(Some("step")) => schedule.by_steps = true,
-            Some(_) => return Err(Error::setting("schedule: `by` should be \"epoch\" or \"step\"")),
-        }
-        Ok(schedule)
+        let rule: Box<dyn Rule> = context.build("schedule", &rule)?;
+        let Pace { warmup, by } = Pace::read(&pace, context)?;
+        Ok(Schedule { warmup, by_steps: by == Unit::Step, ..Schedule::of(Arc::from(rule)) })
     }
 
     fn kind() -> Option<&'static str> {
@@ -302,8 +326,8 @@ impl SettingType for Schedule {
 
     fn write(&self) -> Result<Option<Value>> {
         let mut table = self.rule.config()?;
-        table.insert(WARMUP.into(), Value::Float(self.warmup));
-        table.insert(BY.into(), Value::String(if self.by_steps { "step" } else { "epoch" }.into()));
+        let by = if self.by_steps { Unit::Step } else { Unit::Epoch };
+        table.extend(Pace { warmup: self.warmup, by }.write()?);
         Ok(Some(Value::Table(table)))
     }
 }

@@ -1,8 +1,8 @@
 //! Every entry of the registry: documented, built with its defaults, written and read back, held against golden values.
 
 use dropforge::run::registry::{Entry, Kind, build, registry};
-use dropforge::run::{ModelSpec, RunConfig};
-use dropforge::settings::{Declaration, Described, SettingType, TYPE, Table, Twin, Value};
+use dropforge::run::ModelSpec;
+use dropforge::settings::{Declaration, SettingType, TYPE, Table, Twin, Value};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -61,20 +61,22 @@ fn least(declaration: &Declaration) -> Table {
     table
 }
 
-/// The settings of a run, and then all kinds by their plural.
-fn kinds(settings: &Declaration) -> Vec<(&'static str, Vec<&Declaration>)> {
+/// The tables of a configuration, and then all kinds by their plural.
+fn kinds(settings: &[Declaration]) -> Vec<(&'static str, Vec<&Declaration>)> {
     let all = registry().kinds().into_iter().map(|listing| (listing.plural, listing.entries));
-    std::iter::once(("settings", vec![settings])).chain(all).collect()
+    std::iter::once(("settings", settings.iter().collect())).chain(all).collect()
 }
 
 #[test]
 fn every_entry_is_documented() {
-    let settings = RunConfig::declaration();
+    let settings = registry().settings();
     for (kind, entries) in kinds(&settings) {
-        let mut names: Vec<&str> = entries.iter().map(|entry| entry.name).collect();
+        // The whole configuration stands before its parts.
+        let ordered = if kind == "settings" { &entries[1..] } else { &entries[..] };
+        let mut names: Vec<&str> = ordered.iter().map(|entry| entry.name).collect();
         names.dedup();
         assert!(
-            names.is_sorted() && names.len() == entries.len(),
+            names.is_sorted() && names.len() == ordered.len(),
             "{kind} are in alphabetical order, each once: {names:?}"
         );
         for entry in entries {
@@ -170,9 +172,9 @@ fn every_entry_has_golden_values() {
 /// docs/reference.md, as the registry has it.
 fn reference() -> String {
     let mut text = "# Reference\n\nEverything that a name can stand for in a configuration, a model file or on the command \
-                    line. This page is written\nfrom the declarations in the code; `dropforge list` prints the same.\n"
+                    line. This page is written\nfrom the declarations in the code; `dropforge list` prints the same. Where there is a choice, `type` names what is meant.\nA configuration may also say `format`, the version of its layout, which runs write.\n"
         .to_string();
-    let settings = RunConfig::declaration();
+    let settings = registry().settings();
     for (kind, entries) in kinds(&settings) {
         text += &format!("\n## {}{}\n", kind[..1].to_uppercase(), &kind[1..]);
         for entry in entries {

@@ -13,6 +13,8 @@ mod explain;
 mod export;
 #[cfg(feature = "onnx")]
 mod import;
+#[cfg(test)]
+mod guides;
 mod init;
 mod interrupt;
 mod list;

@@ -107,6 +107,8 @@ pub mod prelude {
 /// The guides of the repository, whose programs are run as tests.
 #[cfg(doctest)]
 mod guides {
+    #[doc = include_str!("../../../README.md")]
+    mod readme {}
     #[doc = include_str!("../../../docs/getting-started.md")]
     mod getting_started {}
     #[doc = include_str!("../../../docs/data.md")]
@@ -139,4 +141,7 @@ mod guides {
     mod transfer_learning {}
     #[doc = include_str!("../../../docs/from-pytorch.md")]
     mod from_pytorch {}
+    #[cfg(feature = "onnx")]
+    #[doc = include_str!("../../../docs/onnx.md")]
+    mod onnx {}
 }

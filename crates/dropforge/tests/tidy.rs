@@ -324,11 +324,11 @@ fn prose(text: &str) -> String {
 fn guides_are_run_and_found() {
     let (library, pages) = (include_str!("../src/lib.rs"), pages());
     for (name, text) in &pages {
+        if name == "README.md" || name.starts_with("docs/") {
+            let runs = library.contains(&format!("/{name}\""));
+            assert!(!text.contains("```rust") || runs, "{name}: its programs are not run");
+        }
         let Some(page) = name.strip_prefix("docs/") else { continue };
-        assert!(
-            !text.contains("```rust") || library.contains(&format!("/{name}\"")),
-            "{name}: its programs are not run"
-        );
         let readme = &pages.iter().find(|(name, _)| name == "README.md").unwrap().1;
         assert!(readme.contains(&format!("(docs/{page})")), "README.md does not lead to {name}");
     }

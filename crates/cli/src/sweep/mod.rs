@@ -2,7 +2,7 @@
 
 mod check;
 mod record;
-mod space;
+pub mod space;
 mod tpe;
 mod trials;
 

@@ -1,7 +1,7 @@
 //! `dropforge train`
 
 mod screen;
-mod settings;
+pub mod settings;
 
 use crate::args::Train;
 use crate::dry_run;

@@ -12,7 +12,7 @@ mod predictions;
 
 pub use figures::{FIGURES, figure};
 pub use page::page;
-pub use predictions::{Mistake, Outcomes, Predictions};
+pub use predictions::{Mistake, Outcomes, Predictions, Remade};
 
 use dropforge::run::{Environment, History, StepRecords};
 use dropforge::step::Summary;

@@ -4,6 +4,7 @@ use crate::Parts;
 use crate::figures::{draw, epochs, metric_names};
 use crate::layers;
 use crate::picture;
+use crate::predictions::Remade;
 use dropforge::run::StepMark;
 use dropforge::train::EpochReport;
 use dropforge_plot::{STYLE, escape, number};
@@ -25,6 +26,7 @@ figure svg{display:block;width:100%;height:auto}
 .small{grid-template-columns:repeat(auto-fill,minmax(min(250px,100%),1fr));gap:12px}
 .mistakes{display:flex;flex-wrap:wrap;gap:14px}.mistakes div{font-size:12px;color:var(--soft);width:112px}
 .mistakes img{width:112px;height:112px;object-fit:contain;image-rendering:pixelated;background:#000;display:block}
+.mistakes .row{width:auto}.row img{display:inline-block;margin-right:4px}.row p{margin:0}
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
 th,td{padding:4px 12px 4px 0;text-align:right;border-bottom:1px solid var(--line)}
 th:first-child,td:first-child{text-align:left}th{color:var(--soft);font-weight:500}
@@ -69,6 +71,7 @@ pub fn page(parts: &Parts) -> String {
         ["confusion", "roc", "pr", "calibration", "scatter", "residuals", "errors", "qq", "classes"];
     figures(parts, "Predictions for samples that were not trained on", measured, &mut out);
     mistakes(parts, &mut out);
+    pictures(parts, &mut out);
     figures(parts, "Layers while they were trained", ["gradients", "updates"], &mut out);
     let recorded = layers::names(parts);
     let title = "Histograms of weights and gradients over time: the darker, the more";
@@ -187,13 +190,38 @@ fn mistakes(parts: &Parts, out: &mut String) {
     let name =
         |class: usize| predictions.classes.get(class).map_or_else(|| class.to_string(), |name| escape(name));
     for mistake in &predictions.worst {
-        let Some(address) = picture::address(mistake) else { continue };
+        let Some(address) = picture::address(mistake.shape, &mistake.pixels) else { continue };
         let (truth, said) = (name(mistake.truth), name(mistake.said));
         let _ = writeln!(
             out,
             "<div><img alt=\"{truth}, taken for {said}\" src=\"{address}\">{truth}, taken for {said} ({:.0}\u{a0}%)</div>",
             mistake.probability * 100.0
         );
+    }
+    *out += "</div>\n";
+}
+
+/// What became of pictures.
+fn pictures(parts: &Parts, out: &mut String) {
+    let pictures = parts.predictions.iter().flat_map(|predictions| &predictions.pictures);
+    let pictures: Vec<&Remade> = pictures.collect();
+    let Some(first) = pictures.first() else { return };
+    let right = if first.target.is_some() { ", and what that should be" } else { "" };
+    let _ = writeln!(
+        out,
+        "<h2>Inputs, what the network makes of them{right}, the worst first</h2>\n<div class=\"mistakes\">"
+    );
+    for picture in pictures {
+        let all = [("input", Some(&picture.input)), ("output", Some(&picture.output))];
+        let all = all.into_iter().chain([("target", picture.target.as_ref())]);
+        *out += "<div class=\"row\">";
+        for (what, pixels) in all {
+            let address = pixels.and_then(|pixels| picture::address(picture.shape, pixels));
+            if let Some(address) = address {
+                let _ = write!(out, "<img alt=\"{what}\" src=\"{address}\">");
+            }
+        }
+        let _ = writeln!(out, "<p>mean squared difference {}</p></div>", number(picture.difference));
     }
     *out += "</div>\n";
 }

@@ -1,11 +1,10 @@
 //! Small pictures within a page.
 
-use crate::predictions::Mistake;
 use dropforge::run::png;
 
 /// A picture as a PNG file within an address; `None` for one that cannot be written.
-pub fn address(mistake: &Mistake) -> Option<String> {
-    let file = png(mistake.shape, &mistake.pixels)?;
+pub fn address(shape: [usize; 3], pixels: &[f32]) -> Option<String> {
+    let file = png(shape, pixels)?;
     Some(format!("data:image/png;base64,{}", base64(&file)))
 }
 

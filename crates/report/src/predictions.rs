@@ -1,6 +1,6 @@
 //! What a network predicts for samples that it was not trained on.
 
-use dropforge::run::Trained;
+use dropforge::run::{Predicted, Trained};
 use dropforge::train::IntoSource;
 use dropforge::{DType, Error, Result};
 
@@ -8,6 +8,10 @@ use dropforge::{DType, Error, Result};
 const MOST_CLASSES: usize = 512;
 /// How many of the worst mistakes are kept.
 const WORST: usize = 12;
+/// Most pixels of a picture that is shown.
+const MOST_PIXELS: usize = 128 * 128;
+/// About how many pixels of each picture are compared one by one.
+const PIXELS_COMPARED: usize = 64;
 
 /// What a network predicts for samples, and what it should.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +22,8 @@ pub struct Predictions {
     pub outcomes: Outcomes,
     /// What the network was most wrong about, the worst first; pictures only.
     pub worst: Vec<Mistake>,
+    /// Where pictures become pictures, those that differ most from what they should be, the worst first.
+    pub pictures: Vec<Remade>,
 }
 
 /// Predictions beside targets.
@@ -37,6 +43,21 @@ pub enum Outcomes {
         /// What it should give.
         targets: Vec<f32>,
     },
+}
+
+/// A picture that a network made of another one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Remade {
+    /// Channels, height and width of all of them.
+    pub shape: [usize; 3],
+    /// What the network was given: brightness from 0 to 1, channel by channel.
+    pub input: Vec<f32>,
+    /// What it made of that.
+    pub output: Vec<f32>,
+    /// What it should have made; `None` where that is the input.
+    pub target: Option<Vec<f32>>,
+    /// The mean of the squared differences of the output from what it should be.
+    pub difference: f64,
 }
 
 /// A picture that was taken for something else.
@@ -72,10 +93,26 @@ impl Predictions {
         let mut truth = Vec::new();
         let (mut numbers, mut targets) = (Vec::new(), Vec::new());
         let mut worst: Vec<Mistake> = Vec::new();
+        let mut pictures: Vec<Remade> = Vec::new();
         trained.each_batch(samples, 256, |predicted| {
             let scores = predicted.scores.to_array()?;
             let shape = predicted.scores.shape().to_vec();
-            if !trained.classes().is_empty() {
+            if let Some(shape) = remakes(predicted) {
+                let pixels = shape.iter().product::<usize>();
+                let made = predicted.scores.to_vec::<f32>()?;
+                let (inputs, wanted) = (predicted.inputs.to_f32(), wanted(predicted)?);
+                let inputs = inputs.ok_or_else(|| Error::new("the inputs are no numbers"))?;
+                let compared = pixels.div_ceil(PIXELS_COMPARED).max(1);
+                for sample in 0..predicted.samples {
+                    let own = sample * pixels..(sample + 1) * pixels;
+                    let (input, output) = (&inputs[own.clone()], &made[own.clone()]);
+                    let target = wanted.as_ref().map(|wanted| &wanted[own]);
+                    keep_picture(&mut pictures, trained, shape, input, output, target, &probability);
+                    let target = target.unwrap_or(input);
+                    numbers.extend(output.iter().step_by(compared));
+                    targets.extend(target.iter().step_by(compared));
+                }
+            } else if !trained.classes().is_empty() {
                 let &[_, width] = shape.as_slice() else {
                     return Err(Error::new(
                         "the network predicts several positions of a sample; charts of predictions show one class of each",
@@ -112,6 +149,11 @@ impl Predictions {
             }
             Ok(())
         })?;
+        if !pictures.is_empty() {
+            // Whatever the data call their samples: pixels are compared.
+            let outcomes = Outcomes::Numbers { predictions: numbers, targets };
+            return Ok(Predictions { classes: Vec::new(), outcomes, worst, pictures });
+        }
         let yes: Option<Vec<f32>> = numbers.iter().map(|&output| probability(output)).collect();
         let outcomes = if let Some(yes) = yes.filter(|_| classes.is_empty() && !numbers.is_empty()) {
             classes = ["no", "yes"].map(String::from).to_vec();
@@ -124,7 +166,59 @@ impl Predictions {
         } else {
             Outcomes::Classes { probabilities, truth }
         };
-        Ok(Predictions { classes, outcomes, worst })
+        Ok(Predictions { classes, outcomes, worst, pictures })
+    }
+}
+
+/// Channels, height and width where what the network gives are pictures like those that it is given.
+fn remakes(predicted: &Predicted<'_>) -> Option<[usize; 3]> {
+    let given = predicted.inputs.shape().to_vec();
+    let &[_, channels, height, width] = given.as_slice() else { return None };
+    let alike = given == predicted.scores.shape().to_vec() && predicted.scores.dtype() == DType::F32;
+    (alike && is_shown([channels, height, width])).then_some([channels, height, width])
+}
+
+fn is_shown([channels, height, width]: [usize; 3]) -> bool {
+    [1, 3].contains(&channels) && height * width <= MOST_PIXELS
+}
+
+/// The pictures that the network should give; `None` where these are its inputs, whatever targets the data have beside
+/// them.
+fn wanted(predicted: &Predicted<'_>) -> Result<Option<Vec<f32>>> {
+    let (targets, inputs) = (predicted.targets.to_array()?, predicted.inputs);
+    let other = targets.shape() == inputs.shape() && targets != *inputs;
+    Ok(targets.to_f32().filter(|_| other))
+}
+
+/// Keeps a picture if it is among those that differ most so far.
+fn keep_picture(
+    pictures: &mut Vec<Remade>,
+    trained: &Trained,
+    shape: [usize; 3],
+    input: &[f32],
+    output: &[f32],
+    target: Option<&[f32]>,
+    probability: &impl Fn(f32) -> Option<f32>,
+) {
+    let said: Option<Vec<f32>> = output.iter().map(|&output| probability(output)).collect();
+    // What is learned from other pictures has their units, else those of the inputs.
+    let brightness = |numbers: &[f32]| match target {
+        None => trained.inputs().brightness(numbers),
+        Some(_) => {
+            let mut numbers = numbers.to_vec();
+            trained.restore(&mut numbers);
+            numbers
+        }
+    };
+    let output = said.unwrap_or_else(|| brightness(output));
+    let (input, target) = (trained.inputs().brightness(input), target.map(brightness));
+    let right = target.as_ref().unwrap_or(&input);
+    let squares = output.iter().zip(right).map(|(made, right)| f64::from(made - right).powi(2));
+    let difference = squares.sum::<f64>() / output.len().max(1) as f64;
+    let place = pictures.partition_point(|picture| picture.difference >= difference);
+    if difference.is_finite() && place < WORST {
+        pictures.insert(place, Remade { shape, input, output, target, difference });
+        pictures.truncate(WORST);
     }
 }
 
@@ -147,7 +241,7 @@ fn keep_worst(
     let (said, probability) = best(probabilities);
     let full = worst.len() >= WORST && worst.last().is_some_and(|last| last.probability >= probability);
     let &[_, channels, height, width] = inputs.shape().iter().as_slice() else { return Ok(()) };
-    if said == truth || full || ![1, 3].contains(&channels) || height * width > 128 * 128 {
+    if said == truth || full || !is_shown([channels, height, width]) {
         return Ok(());
     }
     let Some(all) = inputs.as_f32() else { return Ok(()) };

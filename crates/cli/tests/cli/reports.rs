@@ -221,6 +221,26 @@ fn events_and_wishes_belong_to_the_run() {
     assert!(said.contains("one is removed") && !folder.path().join("one").exists(), "{said}");
 }
 
+/// What makes pictures of pictures is shown by them, whatever targets the data have.
+#[test]
+fn a_report_shows_pictures_beside_what_becomes_of_them() {
+    let folder = Folder::new("pictures");
+    let model = "--model autoencoder --set model.width=2 --set model.latent=4";
+    folder.succeed(&format!("train {model} --data digits:60 --batch 20 --epochs 1 --out run"));
+    folder.succeed("report run");
+    let page = String::from_utf8(folder.read("run/report.html")).unwrap();
+    let (inputs, outputs) = (page.matches("alt=\"input\"").count(), page.matches("alt=\"output\"").count());
+    assert!(inputs == outputs && inputs > 5, "{inputs} inputs, {outputs} outputs");
+    assert!(page.contains("what the network makes of them, the worst first") && !page.contains("alt=\"target\""));
+    let differences = page.split("mean squared difference ").skip(1);
+    let differences: Vec<f64> =
+        differences.map(|text| text.split('<').next().unwrap().parse().unwrap()).collect();
+    assert!(differences.is_sorted_by(|a, b| a >= b) && differences[0] > 0.0, "{differences:?}");
+    // Pixels are numbers, too.
+    assert!(folder.succeed("plot run --what scatter").starts_with("<svg "));
+    assert!(folder.fail("plot run --what confusion").contains("it shows predictions of classes"));
+}
+
 /// A loss of yes and no is drawn as such, whatever it is called.
 #[test]
 fn a_run_of_yes_and_no_has_a_roc_curve() {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Error, Result};
 
@@ -15,6 +15,7 @@ pub enum Column {
     /// second number is 1 for those and else 0.
     Number {
         /// The name in the first line.
+        #[serde(deserialize_with = "trimmed")]
         name: String,
         /// Mean of what was not missing.
         mean: f64,
@@ -27,10 +28,24 @@ pub enum Column {
     /// in training.
     Category {
         /// The name in the first line.
+        #[serde(deserialize_with = "trimmed")]
         name: String,
         /// The texts, sorted.
         texts: Vec<String>,
     },
+}
+
+/// Runs of earlier versions have names with the spaces that stood around them in the file.
+fn trimmed<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<String, D::Error> {
+    String::deserialize(from).map(|name| name.trim().to_string())
+}
+
+/// As [`trimmed`], of a name that may be missing.
+pub(crate) fn trimmed_if_any<'de, D: Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<Option<String>, D::Error> {
+    let name = Option::<String>::deserialize(from)?;
+    Ok(name.map(|name| name.trim().to_string()))
 }
 
 impl Column {

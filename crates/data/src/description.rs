@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::column::trimmed_if_any;
 use crate::{ElementType, Error, Preparation, Result, Vocabulary};
 
 /// What the elements of a field stand for.
@@ -142,7 +143,7 @@ pub struct Description {
     /// A short name for messages: `mnist`, `digits`, a folder.
     pub name: String,
     /// What the target is called in the data: the column of a table.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "trimmed_if_any", skip_serializing_if = "Option::is_none")]
     pub target_name: Option<String>,
     /// The fields.
     pub fields: Vec<Field>,

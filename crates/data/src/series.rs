@@ -102,6 +102,20 @@ impl Series {
         })
     }
 
+    /// As [`Series::open`], the columns whose first value is a number: how earlier versions told them, whose runs do not
+    /// say what theirs are called.
+    ///
+    /// # Errors
+    /// As for [`Series::open`].
+    pub fn open_by_first_row(path: impl AsRef<Path>, ignore: &[String]) -> Result<Series> {
+        Series::read(path.as_ref(), |lines| {
+            let ignored = ignore.iter().map(|column| lines.place(column));
+            let ignored: BTreeSet<usize> = ignored.collect::<std::result::Result<_, _>>()?;
+            let is_number = |at: &usize| matches!(parse_number(lines.value(0, *at)), Ok(Some(_)));
+            Ok((0..lines.header().len()).filter(|at| !ignored.contains(at)).partition(is_number))
+        })
+    }
+
     /// As [`Series::open`], these columns alone and in this order, wherever they stand in the file: those that a model
     /// was trained on. Others are not looked at.
     ///
@@ -362,6 +376,10 @@ mod tests {
         let comma = refused("x;y\n1,5;1\n2,5;2\n");
         assert!(comma.contains("line 2: column `x`") && comma.contains("a point alone"), "{comma}");
         assert!(refused("day\n1.1.2020\n").contains("has no column of numbers, only day"));
+        // Earlier versions left such columns out.
+        let path = folder.write("c.csv", b"day,x,y\n1.1.2020,NA,7\n2.1.2020,3,8\n");
+        let series = Series::open_by_first_row(&path, &[]).unwrap();
+        assert_eq!((series.columns(), series.rows()), (&["y".to_string()][..], 2));
         // Another file, in another order.
         let path = folder.write("b.csv", b"y,odd,x\n1,?,2\n3,4,5\n");
         let series = Series::open_columns(&path, &["x".into(), "y".into()]).unwrap();

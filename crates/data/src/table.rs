@@ -295,7 +295,7 @@ impl Table {
         let names = table_columns(description)
             .map_err(|reason| Error::new(format!("{}: {reason}", self.name)))?
             .iter()
-            .map(Column::name);
+            .map(|column| column.name().trim());
         if !names.eq(self.columns.iter().map(String::as_str)) {
             return Err(Error::new(format!("{}: the model has other columns", self.name)));
         }
@@ -493,12 +493,13 @@ impl Field {
         let Preparation::Table { columns } = &self.preparation else {
             return Err(Error::new(format!("`{}` is not made of the columns of a table", self.name)));
         };
-        let mut values: HashMap<&str, &str> = row.iter().rev().copied().collect();
+        let mut values: HashMap<&str, &str> =
+            row.iter().rev().map(|(name, value)| (name.trim(), *value)).collect();
         let mut out = Vec::new();
         for column in columns {
-            column.write(values.remove(column.name()).unwrap_or_default(), &mut out)?;
+            column.write(values.remove(column.name().trim()).unwrap_or_default(), &mut out)?;
         }
-        if let Some((name, _)) = row.iter().find(|(name, _)| values.contains_key(name)) {
+        if let Some((name, _)) = row.iter().find(|(name, _)| values.contains_key(name.trim())) {
             let names: Vec<String> = columns.iter().take(20).map(|column| shortened(column.name())).collect();
             return Err(Error::new(format!("there is no column `{name}`, only {}", names.join(", "))));
         }
@@ -510,7 +511,7 @@ impl Field {
     pub fn unknown_categories<'a>(&'a self, row: &[(&str, &str)]) -> Vec<&'a str> {
         let Preparation::Table { columns } = &self.preparation else { return Vec::new() };
         let value = |column: &Column| {
-            row.iter().find(|(name, _)| *name == column.name()).map_or("", |(_, value)| value)
+            row.iter().find(|(name, _)| name.trim() == column.name().trim()).map_or("", |(_, value)| value)
         };
         columns.iter().filter(|column| column.is_unknown(value(column))).map(Column::name).collect()
     }
@@ -717,6 +718,24 @@ mod tests {
             );
         }
         std::fs::remove_file(path).unwrap();
+    }
+
+    /// Names had the spaces of the file in earlier versions.
+    #[test]
+    fn names_are_the_same_with_spaces_around_them() {
+        let rows: String = (0..20).map(|i| format!("{i}, {}, {}\n", ["x", "y"][i % 2], 3 * i)).collect();
+        let table = Table::parse("t", &format!("a, b, y\n{rows}"), &TableOptions::default()).unwrap();
+        let (train, _) = table.split(0.8, 1).unwrap();
+        let text = toml::to_string(train.description()).unwrap();
+        let old = text.replace("name = \"b\"", "name = \" b\"").replace("\"y\"\n", "\" y\"\n");
+        assert!(old.contains("name = \" b\"") && old.contains("target_name = \" y\""), "{old}");
+        let old: Description = toml::from_str(&old).unwrap();
+        assert_eq!(&old, train.description());
+        let again = table.split_as(0.8, 1, &old).unwrap().0;
+        assert_eq!(input(&again, 3), input(&train, 3));
+        let field = old.input().unwrap();
+        let row = |b| field.prepare_row(&[("a", "1"), (b, "x")]).unwrap();
+        assert_eq!((row(" b"), field.unknown_categories(&[(" b", "z")])), (row("b"), vec!["b"]));
     }
 
     #[test]

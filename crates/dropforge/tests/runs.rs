@@ -5,9 +5,10 @@ use dropforge::metric::{Average, Figures, Measured, Metric, accuracy, confusion_
 use dropforge::models::{GptOptions, gpt, lenet, resnet};
 use dropforge::nn::Sequential;
 use dropforge::prelude::*;
-use dropforge::run::{LoadOptions, RunConfig, RunDir, read_safetensors, unnamed_parts};
+use dropforge::run::{LoadOptions, RunConfig, RunDir, read_safetensors, unnamed_parts, write_weights};
 use dropforge::step::{Batch, Evaluation, Meter, Objective};
 use dropforge::train::{TrainerBuilder, keep_best};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -506,6 +507,42 @@ fn a_run_does_not_go_on_as_another_network() {
     settings.retain(|name, _| !["model", "metrics", "shuffle"].contains(&name));
     fs::write(&state, toml::to_string(&text).unwrap()).unwrap();
     assert!(resume("run", usual().shuffle(false)).unwrap());
+}
+
+/// Metrics had the name of their kind alone in earlier versions, whatever their settings.
+#[test]
+fn metrics_of_earlier_versions_are_told_by_their_settings() {
+    let folder = Folder::new("renamed");
+    let data = points(NAMES);
+    let build = || {
+        let metrics = Trainer::new(dense(3), cross_entropy(), Adam::new(0.03)).batch(8).seed(4);
+        metrics.metric(f1().average(Average::PerClass)).metric(accuracy()).compile(&data).unwrap()
+    };
+    let mut whole = build();
+    whole.epoch(&data).unwrap();
+    let run = folder.join("run");
+    build().fit(&data).max_steps(3).save(&run).run().unwrap();
+    let checkpoint = fs::read_dir(&run).unwrap().flatten().map(|entry| entry.path());
+    let checkpoint = checkpoint.filter(|path| path.join("optimizer.safetensors").exists()).max().unwrap();
+    let path = checkpoint.join("optimizer.safetensors");
+    let then = read_safetensors(&path).unwrap();
+    let old = then.into_iter().map(|(name, array)| (name.replace(".f1_per_class.", ".f1."), array));
+    let old: BTreeMap<String, Array> = old.collect();
+    assert!(old.contains_key("metric.train.f1.0.sum"), "{:?}", old.keys());
+    write_weights(&path, &old).unwrap();
+    let mut again = build();
+    assert!(again.resume(&run).unwrap());
+    let (was, is) = (whole.history().last().cloned(), again.epoch(&data).unwrap());
+    assert_eq!(was.unwrap().metrics, is.metrics);
+    // One that does not say what it measured cannot be told.
+    let state = checkpoint.join("state.toml");
+    let mut text: toml::Table = toml::from_str(&fs::read_to_string(&state).unwrap()).unwrap();
+    text["settings"].as_table_mut().unwrap().remove("metrics");
+    fs::write(&state, toml::to_string(&text).unwrap()).unwrap();
+    let message = build().resume(&run).unwrap_err().to_string();
+    for part in ["measures accuracy, f1, this training accuracy, f1_per_class", "its f1 cannot be told to be"] {
+        assert!(message.contains(part), "{message}");
+    }
 }
 
 #[test]

@@ -214,8 +214,8 @@ pub(super) fn load(run: &Path, states: &States, now: &State) -> Result<Option<(S
     let read = |folder: &Path| {
         checksums::check(folder)?;
         let state = read_state(folder, now)?;
-        let model = read_fitting(&folder.join(MODEL), states, is_model)?;
-        let optimizer = read_fitting(&folder.join(OPTIMIZER), states, is_training)?;
+        let model = read_fitting(&folder.join(MODEL), states, is_model, None)?;
+        let optimizer = read_fitting(&folder.join(OPTIMIZER), states, is_training, Some(&state))?;
         Ok(((state, Chosen::read(&folder.join(CHOICES))?), model, optimizer))
     };
     let Some((host, model, optimizer)) = read_latest(run, read)? else { return Ok(None) };
@@ -227,7 +227,7 @@ pub(super) fn load(run: &Path, states: &States, now: &State) -> Result<Option<(S
 pub(super) fn load_model(run: &Path, network: &mut Network) -> Result<()> {
     let read = |folder: &Path| {
         checksums::check(folder)?;
-        let model = read_fitting(&folder.join(MODEL), network.states(), is_model)?;
+        let model = read_fitting(&folder.join(MODEL), network.states(), is_model, None)?;
         Ok((model, Chosen::read(&folder.join(CHOICES))?))
     };
     let Some((model, chosen)) = read_latest(run, read)? else {
@@ -240,10 +240,27 @@ pub(super) fn load_model(run: &Path, network: &mut Network) -> Result<()> {
     Ok(())
 }
 
-/// Metrics are known by the states that hold their sums.
-fn same_metrics<'a>(saved: impl Iterator<Item = &'a str>, now: impl Iterator<Item = &'a str>) -> Result<()> {
-    let [then, now]: [BTreeSet<&str>; 2] =
-        [saved.filter_map(measured_by).collect(), now.filter_map(measured_by).collect()];
+/// Names of metrics, which are known by the states that hold their sums.
+fn metrics_of<'a>(states: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+    states.filter_map(measured_by).collect()
+}
+
+/// What metrics are called now that had the name of their kind alone in earlier versions, whatever their settings: `f1`
+/// is `f1_per_class`, `perplexity` `perplexity_without_0`. Those that are called otherwise by one of both sides alone,
+/// by their old names.
+fn longer_names(then: &BTreeSet<&str>, now: &BTreeSet<&str>) -> BTreeMap<String, String> {
+    let gone = then.difference(now);
+    let one = |old: &&str| {
+        let mut longer =
+            now.difference(then).filter(|new| new.strip_prefix(*old).is_some_and(|rest| rest.starts_with('_')));
+        let new = longer.next()?;
+        longer.next().is_none().then(|| (old.to_string(), new.to_string()))
+    };
+    gone.filter_map(one).collect()
+}
+
+/// Refuses a run that measures something else; `saved` is what it says of itself.
+fn same_metrics(then: &BTreeSet<&str>, now: &BTreeSet<&str>, saved: Option<&State>) -> Result<()> {
     if then == now {
         return Ok(());
     }
@@ -251,32 +268,53 @@ fn same_metrics<'a>(saved: impl Iterator<Item = &'a str>, now: impl Iterator<Ite
         true => "no metric".to_string(),
         false => names.iter().copied().collect::<Vec<_>>().join(", "),
     };
+    let renamed = longer_names(then, now);
+    let unsaid = saved.is_some_and(|saved| !saved.settings.contains_key(METRICS_SETTING));
+    let lacks = match renamed.iter().next().filter(|_| unsaid) {
+        Some((old, new)) => format!(
+            "; it is of an earlier version and does not say by which settings, so that its {old} cannot be told to be {new}"
+        ),
+        None => String::new(),
+    };
     Err(Error::setting(format!(
-        "the metrics differ: the run measures {}, this training {}; measure the same, or start another run",
-        shown(&then),
-        shown(&now)
+        "the metrics differ: the run measures {}, this training {}{lacks}; measure the same, or start another run",
+        shown(then),
+        shown(now)
     )))
 }
+
+/// The setting that says what is measured.
+const METRICS_SETTING: &str = "metrics";
 
 fn write_all(states: &States, arrays: impl IntoIterator<Item = (String, Array)>) -> Result<()> {
     arrays.into_iter().try_for_each(|(name, array)| states.write(&name, &array))
 }
 
-/// The tensors of a file, which are exactly the wanted states. Nothing is read before all of them fit.
+/// The tensors of a file, which are exactly the wanted states. Nothing is read before all of them fit. `saved` is what
+/// the run says of itself; its settings have been compared with those of now.
 fn read_fitting(
     path: &Path,
     states: &States,
     wanted: impl Fn(StateKind) -> bool,
+    saved: Option<&State>,
 ) -> Result<BTreeMap<String, Array>> {
     let mut file = TensorFile::open(path)?;
     file.rename(current_name);
     let wanted: Vec<(&str, &ValueType)> =
         states.iter().filter(|state| wanted(state.kind())).map(|state| (state.name(), state.ty())).collect();
     let names: HashSet<&str> = wanted.iter().map(|(name, _)| *name).collect();
+    let now = metrics_of(names.iter().copied());
+    if saved.is_some_and(|saved| saved.settings.contains_key(METRICS_SETTING)) {
+        let renamed = longer_names(&metrics_of(file.types().map(|(name, _)| name)), &now);
+        file.rename(|state| {
+            let old = measured_by(state)?;
+            Some(state.replacen(&format!(".{old}."), &format!(".{}.", renamed.get(old)?), 1))
+        });
+    }
     // A parameter of which the network's file has the average.
     let trained = |name: &str| states.get(name.strip_prefix(TRAINED)?).filter(|state| is_model(state.kind()));
     let fits = || {
-        same_metrics(file.types().map(|(name, _)| name), names.iter().copied())?;
+        same_metrics(&metrics_of(file.types().map(|(name, _)| name)), &now, saved)?;
         let more = file.types().filter_map(|(name, _)| Some((name, trained(name)?.ty())));
         for (name, there) in wanted.iter().copied().chain(more) {
             match file.ty(name) {

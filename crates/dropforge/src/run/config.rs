@@ -510,7 +510,7 @@ pub(super) fn check_settings(old: &Table, new: &Table) -> Result<()> {
 }
 
 /// Settings without those that only one of two trainings says and that are no default either: what a program's own
-/// function does, and what earlier versions did not keep. Layers say all settings that this version has.
+/// function does, and what earlier versions did not keep. Layers and metrics say all settings that this version has.
 fn comparable(table: &Table, other: &Table) -> Table {
     const BOTH: [&str; 3] = ["model", "metrics", "shuffle"];
     let mut table = table.clone();
@@ -519,6 +519,13 @@ fn comparable(table: &Table, other: &Table) -> Table {
         && let Ok(whole) = <Box<dyn crate::nn::Layer>>::read(layers, &context()).and_then(|net| net.config())
     {
         *layers = whole;
+    }
+    if let Some(Value::Array(metrics)) = table.get_mut("metrics") {
+        for metric in metrics {
+            if let Ok(whole) = Part::<dyn Metric>::new(metric) {
+                *metric = Value::Table(whole.table().clone());
+            }
+        }
     }
     table
 }

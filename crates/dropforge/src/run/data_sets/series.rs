@@ -77,7 +77,12 @@ impl TimeSeries {
             (columns(about.and_then(|about| about.input())), columns(about.and_then(|about| about.target())));
         let mut options = self.options();
         if read.is_empty() {
-            return Ok((Series::open(&self.path, &self.ignore)?, options));
+            let of_earlier_version = about.and_then(|about| about.input()).is_some();
+            let series = match of_earlier_version {
+                true => Series::open_by_first_row(&self.path, &self.ignore)?,
+                false => Series::open(&self.path, &self.ignore)?,
+            };
+            return Ok((series, options));
         }
         if options.targets.is_empty() {
             options.targets = targets;
@@ -129,6 +134,16 @@ mod tests {
             let read = |source: &dyn Source| dropforge_data::read_one(source, 7).unwrap();
             assert_eq!(read(&*same).get(field).unwrap(), read(&*all).get(field).unwrap());
         }
+        // A run of an earlier version, which left out what had no number in its first row.
+        let mut old = data.inputs.clone();
+        let about = old.description.as_mut().unwrap();
+        about.fields.iter_mut().for_each(|field| field.columns.clear());
+        let late: String = (0..100).map(|i| format!("{i},{},{}\n", if i > 0 { "1" } else { "" }, i * i)).collect();
+        folder.write("late.csv", format!("x,late,y\n{late}").as_bytes());
+        let spec = folder.spec("series:{}/late.csv?target=y&length=4&ahead=2");
+        assert!(spec.open(&Opening::default()).err().unwrap().to_string().contains("column `late`"));
+        let again = spec.open(&Opening { inputs: Some(&old), ..Opening::default() }).unwrap();
+        old.check_continues(&again.inputs).unwrap();
         let refused = open("series:{}/b.csv?target=x&length=4&ahead=2").err().unwrap().to_string();
         assert!(refused.contains("the model predicts y, not x"), "{refused}");
         folder.write("b.csv", b"z,x\n1,2\n");

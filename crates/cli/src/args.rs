@@ -516,8 +516,8 @@ pub struct Predict {
     /// Take the best weights, which training with --keep-best has kept, instead of the last
     #[arg(long)]
     pub best: bool,
-    /// The test samples of a data set instead: a row of all probabilities for each, as CSV or, with --json, as JSON
-    /// lines
+    /// The samples of a data set instead, those for testing where it has such a part of its own: a row of all
+    /// probabilities for each, by its file or number, as CSV or, with --json, as JSON lines
     #[arg(long, value_name = "DATA", conflicts_with = "images")]
     pub data: Option<String>,
     #[command(flatten)]

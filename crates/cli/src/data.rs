@@ -65,11 +65,12 @@ impl Testing {
 /// then; of other data all. What cannot be read is passed
 /// over if that is asked for, or was in training.
 pub fn for_testing(trained: &Trained, run: &Path, args: &DataArgs, skip_corrupt: bool) -> Outcome<Testing> {
-    opened(trained, run, args, skip_corrupt, trained.inputs())
+    opened(trained, run, args, skip_corrupt, trained.inputs(), false)
 }
 
-/// As [`for_testing`], to predict from: what other tables have in the column of the target, empty cells included, is
-/// not looked at.
+/// As [`for_testing`], to predict from: all samples, or those for testing where the data have such a part of their own,
+/// whatever the run was trained on. What tables have in the column of the target, empty cells included, is not looked
+/// at.
 pub fn for_predicting(trained: &Trained, run: &Path, args: &DataArgs) -> Outcome<Testing> {
     let mut inputs = trained.inputs().clone();
     if let Some(description) = &mut inputs.description
@@ -77,16 +78,18 @@ pub fn for_predicting(trained: &Trained, run: &Path, args: &DataArgs) -> Outcome
     {
         description.fields.retain(|field| field.name != TARGET);
     }
-    opened(trained, run, args, false, &inputs)
+    opened(trained, run, args, false, &inputs, true)
 }
 
-/// `inputs` says how other data than those of the run are read.
+/// `inputs` says how data are read, but for the part of the run's own that was kept for testing, which is what is
+/// wanted of them unless it is `whole` data.
 fn opened(
     trained: &Trained,
     run: &Path,
     args: &DataArgs,
     skip_corrupt: bool,
     inputs: &InputSpec,
+    whole: bool,
 ) -> Outcome<Testing> {
     let own = trained.config().map(|config| config.data.as_str());
     let named = match args.data.as_deref().or(own) {
@@ -120,7 +123,7 @@ fn opened(
     let usual = trained.inputs().shape.last().copied().unwrap_or(train::IMAGE_SIZE);
     let size = args.size.map_or(usual, |size| size as usize);
     let skip_corrupt = skip_corrupt || trained.config().is_some_and(|config| config.skip_corrupt);
-    if own != Some(spec.absolute()?.to_string().as_str()) {
+    if whole || own != Some(spec.absolute()?.to_string().as_str()) {
         let source = spec.open_all(&Opening { skip_corrupt, ..Opening::of(size) }, inputs)?;
         note_unknown(&*source);
         return Ok(Testing::new(spec, source, "test", skip_corrupt));

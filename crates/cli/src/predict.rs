@@ -4,6 +4,7 @@ use crate::args::{DataArgs, Predict};
 use crate::data::for_predicting;
 use crate::machine;
 use crate::output::{Outcome, Stop, error, line};
+use dropforge::data::Source;
 use dropforge::run::{PredictionTable, TableFormat, Trained};
 use serde_json::{Map, Value, json};
 use std::io::{self, BufWriter, Write};
@@ -119,7 +120,7 @@ fn print(json: bool, trained: &Trained, path: &str, probabilities: &[f32]) -> Ou
     line(json!({ "image": path, "class": best.class, "probability": best.probability, "probabilities": all }))
 }
 
-/// A row for each test sample of a data set, by its number.
+/// A row for each sample of a data set, by the file that it is from, or else by its number.
 fn data_set(args: &Predict, trained: &Trained, data: &str) -> Outcome {
     let named = DataArgs { data: Some(data.into()), download: false, size: None };
     let (data, numbers) = for_predicting(trained, &args.run, &named)?.readable()?;
@@ -130,7 +131,7 @@ fn data_set(args: &Predict, trained: &Trained, data: &str) -> Outcome {
     let mut table = PredictionTable::new(&mut out, format, trained.classes()).target(target);
     trained.predict_all(&data, AT_ONCE, |row, values| {
         let number = numbers.as_ref().and_then(|numbers| numbers.get(row)).unwrap_or(&row);
-        table.row(&number.to_string(), values)
+        table.row(&data.origin(row).unwrap_or_else(|| number.to_string()), values)
     })?;
     finish(&mut out)
 }

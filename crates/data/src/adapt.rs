@@ -11,8 +11,23 @@ macro_rules! pass_on {
         fn description(&self) -> &Description {
             self.source.description()
         }
+
+        fn inner(&self) -> Option<&dyn Source> {
+            Some(&*self.source)
+        }
     };
 }
+
+/// A source that is not the whole of a data set as the command line reads it: whoever trained by that name would train
+/// on something else.
+macro_rules! has_no_data_name {
+    () => {
+        fn data_name(&self) -> Option<String> {
+            None
+        }
+    };
+}
+pub(crate) use has_no_data_name;
 
 /// Some samples of a source; made by [`subset`].
 #[derive(Clone)]
@@ -57,6 +72,8 @@ impl Source for Subset {
     fn origin(&self, index: usize) -> Option<String> {
         self.source.origin(*self.indices.get(index)?)
     }
+
+    has_no_data_name!();
 }
 
 /// A source of which each class comes up as often as the others; made by [`balanced`].
@@ -98,6 +115,18 @@ impl Source for Balanced {
     fn is_random(&self) -> bool {
         true
     }
+
+    /// Which sample it is depends on the epoch.
+    fn class(&self, _: usize) -> Option<i32> {
+        None
+    }
+
+    /// As for the class.
+    fn origin(&self, _: usize) -> Option<String> {
+        None
+    }
+
+    has_no_data_name!();
 }
 
 /// Keeps what is drawn apart from other random numbers of a sample.
@@ -238,17 +267,7 @@ impl Source for SkipUnreadable {
         Ok(Box::new(SkippingStream { stream, noted: self.clone() }))
     }
 
-    fn is_random(&self) -> bool {
-        self.source.is_random()
-    }
-
-    fn class(&self, index: usize) -> Option<i32> {
-        self.source.class(index)
-    }
-
-    fn origin(&self, index: usize) -> Option<String> {
-        self.source.origin(index)
-    }
+    has_no_data_name!();
 }
 
 fn at(source: &dyn Source, indices: &[usize], index: usize) -> Result<usize> {
@@ -314,6 +333,58 @@ mod tests {
         let skipping = skip_unreadable(holes);
         assert_eq!(read_one(&skipping, 1).unwrap().get("input"), Some(&Values::F32(vec![2.0])));
         assert_eq!((skipping.skipped(), skipping.first_error()), (1, Some("damaged")));
+    }
+
+    /// Says all that can be said.
+    struct Talkative(Description, Vec<crate::UnknownCategories>);
+
+    impl Source for Talkative {
+        fn description(&self) -> &Description {
+            &self.0
+        }
+        fn len(&self) -> Option<usize> {
+            Some(4)
+        }
+        fn read(&self, _: &Request, _: &mut Sample) -> Result<()> {
+            Ok(())
+        }
+        fn class(&self, index: usize) -> Option<i32> {
+            Some(index as i32 % 2)
+        }
+        fn origin(&self, index: usize) -> Option<String> {
+            Some(format!("file {index}"))
+        }
+        fn data_name(&self) -> Option<String> {
+            Some("talk".into())
+        }
+        fn unknown_categories(&self) -> &[crate::UnknownCategories] {
+            &self.1
+        }
+    }
+
+    #[test]
+    fn what_is_made_of_a_source_loses_nothing_that_it_says() {
+        use crate::transform::{Flip, augment, with_numbers};
+        let unknown =
+            crate::UnknownCategories { column: "c".into(), count: 1, first: "x".into(), line: None };
+        let description = Description::classes("talk", &[1, 2, 2], ["a", "b"]);
+        let inner: Arc<dyn Source> = Arc::new(Talkative(description, vec![unknown.clone()]));
+        let made: Vec<(&str, Arc<dyn Source>, bool)> = vec![
+            ("itself", Arc::new(inner.clone()), true),
+            ("cached", Arc::new(crate::cached(inner.clone(), 100).unwrap()), true),
+            ("numbered", Arc::new(with_numbers(inner.clone(), vec![Arc::new(Flip::default())]).unwrap()), true),
+            ("augmented", Arc::new(augment(inner.clone(), vec![Box::new(Flip::default())]).unwrap()), false),
+            ("skipping", Arc::new(skip_unreadable(inner.clone())), false),
+            ("subset", Arc::new(subset(inner.clone(), vec![0, 1, 2]).unwrap()), false),
+        ];
+        for (name, source, whole) in made {
+            assert_eq!(source.class(1), Some(1), "{name}");
+            assert_eq!(source.origin(2).as_deref(), Some("file 2"), "{name}");
+            assert_eq!(source.unknown_categories(), std::slice::from_ref(&unknown), "{name}");
+            assert_eq!(source.data_name().is_some(), whole, "{name}");
+        }
+        let drawn = balanced(inner).unwrap();
+        assert_eq!((drawn.class(1), drawn.origin(1), drawn.unknown_categories().len()), (None, None, 1));
     }
 
     /// A stream of 0, something damaged, 2; and one that is damaged for ever.

@@ -91,35 +91,39 @@ pub trait Source: Send + Sync {
         Err(Error::new(format!("{}: is not a stream", self.description().name)))
     }
 
+    /// The source whose samples these are, with the same numbers, where this one only does something to them: all that
+    /// is asked below is asked there, unless it is answered here. Default: none.
+    fn inner(&self) -> Option<&dyn Source> {
+        None
+    }
+
     /// Whether a sample may be another one each time that it is read, as one that is changed or drawn at random, so that
     /// it cannot be kept. Default: it is always the same.
     fn is_random(&self) -> bool {
-        false
+        self.inner().is_some_and(Source::is_random)
     }
 
     /// The class of a sample, where that is known without reading it.
     fn class(&self, index: usize) -> Option<i32> {
-        let _ = index;
-        None
+        self.inner()?.class(index)
     }
 
     /// The file or place that a sample is from, for messages and for what a run notes of its data; `None` where there
     /// is none.
     fn origin(&self, index: usize) -> Option<String> {
-        let _ = index;
-        None
+        self.inner()?.origin(index)
     }
 
     /// What the command line calls the data set that this is the whole training part of, such as `mnist:/data/mnist`;
     /// `None` where a program has put it together. A run notes it, so that it can be measured later without being told.
     fn data_name(&self) -> Option<String> {
-        None
+        self.inner()?.data_name()
     }
 
     /// What stands in columns of categories of a table and was not there in training, so that it counts as missing.
     /// Default: nothing.
     fn unknown_categories(&self) -> &[UnknownCategories] {
-        &[]
+        self.inner().map_or(&[], Source::unknown_categories)
     }
 }
 
@@ -147,6 +151,10 @@ impl<S: Source + ?Sized> Source for Arc<S> {
 
     fn stream(&self, epoch: u64, seed: u64) -> Result<Box<dyn Stream>> {
         (**self).stream(epoch, seed)
+    }
+
+    fn inner(&self) -> Option<&dyn Source> {
+        (**self).inner()
     }
 
     fn is_random(&self) -> bool {

@@ -308,16 +308,8 @@ impl Source for Rows {
         sample.write(ROW, &[request.index])
     }
 
-    fn class(&self, index: usize) -> Option<i32> {
-        self.source.class(index)
-    }
-
-    fn origin(&self, index: usize) -> Option<String> {
-        self.source.origin(index)
-    }
-
-    fn data_name(&self) -> Option<String> {
-        self.source.data_name()
+    fn inner(&self) -> Option<&dyn Source> {
+        Some(&*self.source)
     }
 }
 

@@ -195,6 +195,15 @@ fn what_is_corrupt_is_passed_over_again() {
         let told = said.contains("note: passed over ") || said.contains("is left out: ");
         assert!(output.status.success() && told, "{line}: {said}");
     }
+    // All that can be read, by their files, those trained on included.
+    let rows = folder.succeed("predict run --data folder:pictures --csv");
+    let mut files: Vec<&str> = rows.lines().skip(1).filter_map(|row| row.split(',').next()).collect();
+    files.sort_unstable();
+    let mut whole: Vec<String> = (0..60usize).filter(|number| number % 3 != 0).map(|number| {
+        format!("{}/{number}.png", ["red", "green"][number % 2])
+    }).collect();
+    whole.sort_unstable();
+    assert_eq!(files, whole);
     folder.succeed("pack run --out one.dropforge");
     assert!(folder.fail("eval one.dropforge --data folder:pictures").contains("png: "));
     folder.succeed("eval one.dropforge --data folder:pictures --skip-corrupt");

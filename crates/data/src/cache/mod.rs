@@ -257,20 +257,8 @@ impl Source for Cached {
         Ok(())
     }
 
-    fn class(&self, index: usize) -> Option<i32> {
-        self.source.class(index)
-    }
-
-    fn origin(&self, index: usize) -> Option<String> {
-        self.source.origin(index)
-    }
-
-    fn data_name(&self) -> Option<String> {
-        self.source.data_name()
-    }
-
-    fn unknown_categories(&self) -> &[crate::UnknownCategories] {
-        self.source.unknown_categories()
+    fn inner(&self) -> Option<&dyn Source> {
+        Some(&*self.source)
     }
 }
 

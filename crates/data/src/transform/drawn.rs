@@ -91,16 +91,8 @@ impl Source for WithNumbers {
         true
     }
 
-    fn class(&self, index: usize) -> Option<i32> {
-        self.source.class(index)
-    }
-
-    fn origin(&self, index: usize) -> Option<String> {
-        self.source.origin(index)
-    }
-
-    fn data_name(&self) -> Option<String> {
-        self.source.data_name()
+    fn inner(&self) -> Option<&dyn Source> {
+        Some(&*self.source)
     }
 }
 

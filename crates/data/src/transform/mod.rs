@@ -38,6 +38,7 @@ pub use solarise::Solarise;
 
 use std::sync::Arc;
 
+use crate::adapt::has_no_data_name;
 use crate::random::Random;
 use crate::{Description, ElementType, Error, INPUT, Normalization, Request, Result, Sample, Source, Stream};
 
@@ -164,13 +165,11 @@ impl Source for Augmented {
         true
     }
 
-    fn class(&self, index: usize) -> Option<i32> {
-        self.source.class(index)
+    fn inner(&self) -> Option<&dyn Source> {
+        Some(&*self.source)
     }
 
-    fn origin(&self, index: usize) -> Option<String> {
-        self.source.origin(index)
-    }
+    has_no_data_name!();
 }
 
 impl Augmented {

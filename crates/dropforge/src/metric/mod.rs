@@ -60,9 +60,12 @@ pub struct Measured<'a> {
 }
 
 impl<'a> Measured<'a> {
-    /// Of these; what the prediction is made of tells whether it is probabilities.
+    /// Of these; what the prediction is made of tells whether it is probabilities. Of classes that exclude one another
+    /// a softmax makes such, and no sigmoid.
     pub fn new(prediction: &'a Tensor, target: &'a Tensor) -> Measured<'a> {
-        Measured { prediction, target, probabilities: prediction.is_probabilities() }
+        let exclusive = class_count(prediction, target).is_some_and(|classes| classes > 1);
+        let probabilities = prediction.ending().is_some_and(|ending| ending.gives_probabilities(exclusive));
+        Measured { prediction, target, probabilities }
     }
 }
 
@@ -135,8 +138,8 @@ pub trait Metric: Send + Sync {
         None
     }
 
-    /// Whether it is about classes, so that targets that are floats must each say yes (1) or no (0): steps refuse
-    /// others, unless the loss is one of probabilities. Default `false`.
+    /// Whether it is about classes, so that targets that are floats must each say yes (1) or no (0, or −1): steps
+    /// refuse others, unless the loss is one of probabilities. Default `false`.
     fn takes_labels(&self) -> bool {
         false
     }
@@ -214,7 +217,7 @@ pub(crate) fn check_labels<'a>(
     let sample = position / (values.data().len() / samples.max(1)).max(1);
     Err(Error::data(format!(
         "the target of sample {sample} is {value}, and the metric {} is about classes: it needs class indices i32, or targets of 1 \
-         (yes) and 0 (no); for numbers there are mae, rmse, r2 and others",
+         (yes) and 0 or -1 (no); for numbers there are mae, rmse, r2 and others",
         metric.name()
     )))
 }

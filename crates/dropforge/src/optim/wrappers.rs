@@ -4,7 +4,7 @@ use super::{Optimizer, Parameter, lbfgs};
 use crate::described;
 use crate::init::Init;
 use crate::nn::{Scope, StateKind};
-use crate::settings::{Context, Described, Range, SettingType, Table, Value};
+use crate::settings::{Context, Described, Range, SettingType, TYPE, Table, Value};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 use dropforge_ir::{DType, ValueType};
@@ -293,9 +293,11 @@ pub(crate) fn with_mean_from(update: usize, optimizer: Box<dyn Optimizer>) -> Bo
     Box::new(Averaged::plain(update, 1, optimizer))
 }
 
-/// Whether the optimizer of this name keeps averages of the weights.
-pub(crate) fn averages_by_itself(name: &str) -> bool {
-    name == Averaged::NAME
+/// How many of an optimizer and those inside of it, as files have them, keep averages of the weights.
+pub(crate) fn averages_within(optimizer: &Table) -> usize {
+    let own = optimizer.get(TYPE).and_then(Value::as_str) == Some(Averaged::NAME);
+    let inner = optimizer.values().filter_map(Value::as_table).map(averages_within);
+    usize::from(own) + inner.sum::<usize>()
 }
 
 /// A state that is an average.

@@ -135,9 +135,12 @@ pub(super) fn save_imported(
 pub(super) fn save_best(run: &RunDir, snapshot: &Snapshot<'_>) -> Result<()> {
     let states = snapshot.network().states();
     let about = snapshot.report().map_or_else(BTreeMap::new, |report| {
+        // In the middle of an epoch nothing is known of its training steps.
         let figures = report.names().into_iter().filter_map(|name| Some((report.get(&name)?, name)));
-        let epoch = ("epoch".to_string(), report.epoch.to_string());
-        std::iter::once(epoch).chain(figures.map(|(figure, name)| (name, figure.to_string()))).collect()
+        let figures = figures.filter(|(figure, _)| !figure.is_nan());
+        let at = [("epoch", report.epoch), ("step", report.step)];
+        let at = at.map(|(name, number)| (name.to_string(), number.to_string()));
+        at.into_iter().chain(figures.map(|(figure, name)| (name, figure.to_string()))).collect()
     });
     let (path, tensors) = (run.path().join(BEST), network_of(states)?);
     disk::replace_file(&path, &mut |out| write_states(out, &tensors, &about))

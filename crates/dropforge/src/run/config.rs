@@ -9,7 +9,7 @@ use super::registry::context;
 use super::{DataSpec, InputSpec, ModelSpec, StartSpec, old_config};
 use crate::loss::Loss;
 use crate::metric::Metric;
-use crate::optim::{Group, Optimizer, averages_by_itself, with_mean_from, with_running_mean};
+use crate::optim::{Group, Optimizer, averages_within, with_mean_from, with_running_mean};
 use crate::schedule::Schedule;
 use crate::settings::{Declaration, Described, Range, SettingType, TYPE, Table, Value, differences, unknown};
 use crate::step::Precision;
@@ -246,7 +246,14 @@ impl RunConfig {
                 "the learning rate is 0, so nothing would be learned; use one above 0",
             ));
         }
-        let averages = averages_by_itself(config.optimizer.name());
+        let own = config.groups.iter().filter_map(GroupSpec::optimizer);
+        let averages = std::iter::once(&config.optimizer).chain(own);
+        let averages = averages.map(|optimizer| averages_within(optimizer.table())).max().unwrap_or(0);
+        if averages > 1 {
+            return Err(Error::setting(
+                "the optimizer `averaged` stands in another one, and there is one mean of the weights; leave one out",
+            ));
+        }
         match (config.ema, config.swa_start) {
             (Some(_), Some(_)) => {
                 return Err(Error::setting(
@@ -254,7 +261,7 @@ impl RunConfig {
                 ));
             }
             (None, None) => {}
-            _ if averages => {
+            _ if averages > 0 => {
                 return Err(Error::setting(
                     "the optimizer `averaged` keeps a mean of the weights already; leave out `ema` and `swa_start`",
                 ));
@@ -639,6 +646,23 @@ mod tests {
         let sgd = read("optimizer = 'sgd'");
         assert_eq!(sgd["optimizer"]["momentum"].as_float(), Some(0.9));
         assert_eq!(read("optimizer = 'adamw'")["optimizer"]["lr"].as_float(), Some(1e-3));
+    }
+
+    #[test]
+    fn weights_have_one_mean() {
+        let inner = "{ type = 'averaged', decay = 0.9, optimizer = 'sgd' }";
+        let around = format!("{{ type = 'lookahead', optimizer = {inner} }}");
+        for (text, message) in [
+            ("ema = 0.9\nswa_start = 1".to_string(), "two means"),
+            (format!("ema = 0.9\noptimizer = {inner}"), "keeps a mean of the weights already"),
+            (format!("swa_start = 1\noptimizer = {around}"), "keeps a mean of the weights already"),
+            (format!("ema = 0.9\n[[groups]]\npattern = '*'\noptimizer = {around}"), "already"),
+            (format!("[optimizer]\ntype = 'averaged'\noptimizer = {around}"), "stands in another one"),
+        ] {
+            let refused = RunConfig::parse(&text).unwrap_err().to_string();
+            assert!(refused.contains(message), "{text}: {refused}");
+        }
+        RunConfig::parse(&format!("optimizer = {around}")).unwrap();
     }
 
     /// What is listed as a default is one for every model; what follows from the model is listed as none.

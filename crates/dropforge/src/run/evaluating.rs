@@ -6,8 +6,8 @@ use crate::metric::Metric;
 use crate::step::{Batch, Evaluation, Meter};
 use crate::train::IntoSource;
 use crate::train::alike::{map_classes, no_class, some};
-use crate::{Error, Result, Tensor};
-use dropforge_data::{ElementType, Loader, LoaderOptions, Source, TARGET};
+use crate::{DType, Error, Result, Tensor};
+use dropforge_data::{Description, ElementType, Loader, LoaderOptions, Source, TARGET};
 use dropforge_ir::{Array, Data};
 use std::sync::Arc;
 
@@ -80,7 +80,8 @@ impl Trained {
         if let Some(units) = target.and_then(|target| target.preparation.normalization()) {
             meter = meter.units(units.clone());
         }
-        if self.gives_probabilities() {
+        let target = test.source().description().target().map(|target| target.dtype);
+        if self.gives_probabilities_of(target == Some(ElementType::I32)) {
             meter = meter.probabilities();
         }
         self.each_batch(test, batch, |predicted| {
@@ -151,7 +152,7 @@ impl Trained {
             let target = source.description().field(TARGET);
             let classes = target.is_some_and(|target| target.dtype == ElementType::I32);
             let numbers = self.output_types().next().and_then(|(_, ty)| ty.shape.get(1).copied());
-            return Ok(Meter::new(match (classes, numbers == Some(1), self.gives_probabilities()) {
+            return Ok(Meter::new(match (classes, numbers == Some(1), self.gives_probabilities_of(classes)) {
                 (true, true, true) => Box::new(bce()) as Box<dyn Loss>,
                 (true, true, false) => Box::new(bce_with_logits()),
                 (true, false, true) => Box::new(of_probabilities),
@@ -214,15 +215,25 @@ impl Trained {
                  prepare it as the run's data were"
             )));
         }
-        self.class_order(given, name)
+        self.class_order(given, source.description())
     }
 
-    /// The run's number of each class of a source; `None` for a regression.
-    fn class_order(&self, given: InputSpec, name: &str) -> Result<Option<Vec<i32>>> {
-        let given = given.classes;
+    /// The run's number of each class of a source; `None` for a regression, and where one of both has no names for its
+    /// classes, which then are as the other numbers them.
+    fn class_order(&self, given: InputSpec, about: &Description) -> Result<Option<Vec<i32>>> {
+        let (given, name) = (given.classes, about.name.as_str());
         if given.is_empty() == self.classes().is_empty() {
             let order = (!given.is_empty()).then(|| map_classes(&given, self.classes())).transpose();
             return order.map_err(|error| error.context(name));
+        }
+        let is_numbered = match given.is_empty() {
+            true => about.target().is_some_and(|target| target.dtype == ElementType::I32),
+            false => self.measuring().is_some_and(|measuring| {
+                measuring.fields().iter().any(|(name, ty)| name == TARGET && ty.dtype == DType::I32)
+            }),
+        };
+        if is_numbered {
+            return Ok(None);
         }
         if self.is_imported() {
             return self.unnamed_classes(given.len(), name);

@@ -8,7 +8,7 @@ use crate::nn::{Layer, StateKind};
 use crate::step::NetworkBuilder;
 use crate::step::{Network, PREDICTION, TracedProgram, verify};
 use crate::tensor::check::IndexCheck;
-use crate::tensor::probabilities::gives_probabilities;
+use crate::tensor::probabilities::{Ending, ending};
 use crate::{Error, Result, Runtime};
 use dropforge_ir::text::Template;
 use dropforge_ir::{Array, DType, Program, Shape, ValueType};
@@ -172,7 +172,7 @@ pub(super) struct Forward {
     outputs: Vec<(String, ValueType)>,
     /// What the outputs behind these say whether it holds.
     checks: Vec<IndexCheck>,
-    probabilities: bool,
+    ending: Option<Ending>,
 }
 
 /// A program that is ready, with its runtime scalars.
@@ -225,8 +225,8 @@ impl Forward {
         let outputs = outputs.map(|output| (output.name.clone(), program.ty(output.value).clone()));
         let (inputs, outputs) = (inputs.collect(), outputs.collect());
         let prediction = program.outputs.iter().find(|output| output.name == PREDICTION);
-        let probabilities = prediction.is_some_and(|output| gives_probabilities(program, output.value));
-        Forward { source, weights, idle: Mutex::default(), inputs, outputs, checks, probabilities }
+        let ending = prediction.and_then(|output| ending(program, output.value));
+        Forward { source, weights, idle: Mutex::default(), inputs, outputs, checks, ending }
     }
 
     /// The weights.
@@ -244,9 +244,9 @@ impl Forward {
         &self.outputs
     }
 
-    /// Whether what it predicts is the result of a softmax or a sigmoid.
-    pub fn gives_probabilities(&self) -> bool {
-        self.probabilities
+    /// What it ends in, if what it predicts is the result of a softmax or a sigmoid.
+    pub fn ending(&self) -> Option<Ending> {
+        self.ending
     }
 
     /// What the network gives for inputs `[batch, ..]`, in the order of their names.

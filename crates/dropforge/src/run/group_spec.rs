@@ -59,6 +59,11 @@ impl GroupSpec {
         self.schedule.as_mut()
     }
 
+    /// The optimizer that these parameters have for themselves.
+    pub(super) fn optimizer(&self) -> Option<&Part<dyn Optimizer>> {
+        self.optimizer.as_ref()
+    }
+
     /// The group for a step.
     ///
     /// # Errors

@@ -451,10 +451,19 @@ impl Trained {
         Ok(Classified { class: class.clone(), index, probability })
     }
 
-    /// Whether what the network predicts are probabilities: its last layer is a softmax or a sigmoid, or its loss takes
-    /// them.
+    /// Whether what the network predicts are probabilities: its last layer is a softmax over axis 1 or a sigmoid, or its
+    /// loss takes them. Of several classes that exclude one another a sigmoid makes none: its numbers are scores.
     pub fn gives_probabilities(&self) -> bool {
-        self.yes.map_or_else(|| self.forward.gives_probabilities(), |yes| yes == Yes::Probability)
+        self.gives_probabilities_of(!self.classes().is_empty())
+    }
+
+    /// As [`Trained::gives_probabilities`], where a sample is of one of several classes, or else where each number says
+    /// a yes.
+    pub(super) fn gives_probabilities_of(&self, classes: bool) -> bool {
+        let width = self.output_types().next().and_then(|(_, ty)| ty.shape.get(1).copied());
+        let exclusive = classes && width != Some(1);
+        let ending = || self.forward.ending().is_some_and(|ending| ending.gives_probabilities(exclusive));
+        self.yes.map_or_else(ending, |yes| yes == Yes::Probability)
     }
 
     /// How probable a yes is where the network predicts this, if it was trained by a loss of yes and no.

@@ -1,7 +1,7 @@
 //! Samples like those that were trained on: the same fields, and classes by the numbers that they had in training.
 
 use crate::{Error, Result};
-use dropforge_data::{Description, Request, Role, Sample, Source, Stream, TARGET};
+use dropforge_data::{Description, ElementType, Request, Role, Sample, Source, Stream, TARGET};
 use std::sync::Arc;
 
 /// The samples with their classes as `trained` numbers them, which are told by their names.
@@ -18,6 +18,10 @@ pub(super) fn alike(trained: &Description, samples: Arc<dyn Source>) -> Result<A
     }
     let (Some(known), Some(target)) = (trained.class_names(), given.target()) else { return Ok(samples) };
     let Some(names) = target.classes() else {
+        if target.dtype == ElementType::I32 {
+            // Without names they are as training numbers them.
+            return Ok(samples);
+        }
         return Err(Error::data(format!(
             "{} has values as targets, the network was trained on classes",
             given.name
@@ -61,17 +65,13 @@ impl Source for Renumbered {
         Ok(Box::new(RenumberedStream { stream, numbers: self.numbers.clone() }))
     }
 
-    fn is_random(&self) -> bool {
-        self.samples.is_random()
+    fn inner(&self) -> Option<&dyn Source> {
+        Some(&*self.samples)
     }
 
     fn class(&self, index: usize) -> Option<i32> {
         let class = usize::try_from(self.samples.class(index)?).ok()?;
         self.numbers.get(class).copied()
-    }
-
-    fn origin(&self, index: usize) -> Option<String> {
-        self.samples.origin(index)
     }
 }
 

@@ -157,6 +157,12 @@ pub trait Callback {
         let _ = samples;
     }
 
+    /// Whether it keeps what it is given in [`Callback::on_checkpoint`] and [`Callback::on_best`]. Default: whether it
+    /// has a [folder](Callback::folder).
+    fn saves(&self) -> bool {
+        self.folder().is_some()
+    }
+
     /// How many checkpoints it wants to stay, the newest included. Default 1.
     fn keeps(&self) -> usize {
         1
@@ -210,6 +216,10 @@ macro_rules! pointer_callback {
 
             fn on_best(&mut self, snapshot: &Snapshot<'_>) -> Result<()> {
                 (**self).on_best(snapshot)
+            }
+
+            fn saves(&self) -> bool {
+                (**self).saves()
             }
 
             fn keeps(&self) -> usize {

@@ -51,7 +51,7 @@ impl<'a> Callbacks<'a> {
 
     /// Whether one of them saves.
     pub fn save(&self) -> bool {
-        self.0.iter().any(|callback| callback.folder().is_some())
+        self.0.iter().any(|callback| callback.saves())
     }
 
     /// Tells all of the folder that one of them saves to.

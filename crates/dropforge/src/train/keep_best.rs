@@ -55,7 +55,8 @@ impl Callback for KeepBest {
         self.monitor.check(control)?;
         if control.goes_on() && !control.saves {
             return Err(Error::setting(
-                "keep_best keeps the weights of the best epoch in a run, and nothing is saved; add .save(folder) to the fit",
+                "keep_best keeps the weights of the best epoch in a run, and nothing is saved; add .save(folder) to the fit, or \
+                 have the callback that keeps them by itself say so (Callback::saves)",
             ));
         }
         Ok(())

@@ -373,16 +373,6 @@ impl Trainer {
         watch: &mut dyn FnMut(&Progress<'_>) -> Result<()>,
         limits: &Limits,
     ) -> Result<bool> {
-        let State { step, batch, batches, validated, .. } = self.state;
-        // A checkpoint is written before the validation of its step, which is still to come then.
-        if let Some((every, source)) = &limits.validation
-            && batch > 0
-            && batch != batches
-            && step.is_multiple_of(*every)
-            && validated != Some(step)
-        {
-            self.validate_within(source.clone(), limits, callbacks)?;
-        }
         let mut started = Instant::now();
         let seconds = self.state.seconds;
         let mut since = started;
@@ -391,6 +381,22 @@ impl Trainer {
             let Some(batch) = epoch.next() else { return Ok(true) };
             let phases = &mut self.seen.phases;
             phases.data += lap(&mut since);
+            // The end of an epoch is measured by whoever drives it, and of a stream only reading on tells that it is
+            // not there yet. A checkpoint is written before the validation of its step, which is still to come then.
+            let State { step, batch: done, validated, .. } = self.state;
+            if let Some((every, source)) = &limits.validation
+                && done > 0
+                && step.is_multiple_of(*every)
+                && validated != Some(step)
+            {
+                // A step whose loss is not finite is not kept.
+                outcomes.read_all(&mut self.seen)?;
+                // Whoever asked for an end meanwhile is heard below.
+                if let Some(seconds) = self.validate_within(source.clone(), limits, callbacks)? {
+                    started += Duration::from_secs_f64(seconds.max(0.0));
+                    since = Instant::now();
+                }
+            }
             if self.stop.is_some() || limits.reached(self.state.step).is_some() {
                 return Ok(false);
             }
@@ -428,19 +434,6 @@ impl Trainer {
                 self.after_step(outcomes, callbacks)?;
             }
             self.seen.phases.callbacks += lap(&mut since);
-            // The end of an epoch is measured by whoever drives it.
-            if let Some((every, source)) = &limits.validation
-                && self.state.step.is_multiple_of(*every)
-                && self.state.batch != self.state.batches
-            {
-                // A step whose loss is not finite is not kept.
-                outcomes.read_all(&mut self.seen)?;
-                // Whoever asked for an end meanwhile is heard before the next step.
-                let measured = self.validate_within(source.clone(), limits, callbacks)?;
-                let Some(seconds) = measured else { continue };
-                started += Duration::from_secs_f64(seconds.max(0.0));
-                since = Instant::now();
-            }
         }
     }
 

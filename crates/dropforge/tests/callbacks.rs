@@ -1,6 +1,6 @@
 //! Fits with everything that goes with them: limits, callbacks and what they remember.
 
-use dropforge::data::{Dataset, Description, from_fn};
+use dropforge::data::{Dataset, Description, from_fn, from_iter};
 use dropforge::metric::{Figures, Measured, Metric, auc, average_precision, confusion_matrix, top_k};
 use dropforge::optim::{Averaged, group};
 use dropforge::prelude::*;
@@ -631,6 +631,56 @@ fn validations_within_epochs_are_recorded_acted_on_and_resumed() {
     }
     let again = dropforge::run::step_records(&ended.0).unwrap();
     assert_eq!(again.validations.len(), 4);
+}
+
+/// The last step of a stream is the end of its epoch, which is measured once, and waited for once.
+#[test]
+fn the_last_step_of_a_stream_is_validated_once() {
+    let stream = from_iter(|_| (0..32).map(|i| ([i as f32 / 32.0, 0.0], i % 3))).unwrap();
+    let net = Trainer::new(dense(3), cross_entropy(), Sgd::new(1e-9)).batch(8);
+    let (mut trainer, mut hears) = (net.compile(&stream).unwrap(), Hears::default());
+    let fit = trainer.fit(&stream).validate(&stream).validate_every(2).epochs(3);
+    let stopping = early_stopping(lowest("val_loss")).patience(3).min_delta(0.1);
+    let fitted = fit.callback(&mut hears).callback(stopping).run().unwrap();
+    assert_eq!(hears.steps, [2, 4, 6, 8]);
+    assert!(fitted.stopped.unwrap().contains("after step 2 ("));
+}
+
+/// Whoever keeps the best by itself need not have a folder.
+#[test]
+fn the_best_may_be_kept_by_a_callback_of_ones_own() {
+    #[derive(Default)]
+    struct Keeps(u64);
+    impl Callback for Keeps {
+        fn name(&self) -> String {
+            "keeps".into()
+        }
+
+        fn saves(&self) -> bool {
+            true
+        }
+
+        fn on_best(&mut self, snapshot: &Snapshot<'_>) -> Result<()> {
+            self.0 = snapshot.steps();
+            Ok(())
+        }
+    }
+    let (data, mut keeps) = (points(), Keeps::default());
+    let mut trainer = trainer();
+    let best = keep_best(lowest("val_loss"));
+    trainer.fit(&data).validate(&data).epochs(2).callback(best).callback(&mut keeps).run().unwrap();
+    assert!(keeps.0 > 0);
+
+    // What is kept in the middle of an epoch says nothing of training steps that are not over.
+    let folder = Folder::new("best-within");
+    let net = Trainer::new(dense(3), cross_entropy(), Sgd::new(0.1)).batch(8).compile(&data).unwrap();
+    let mut trainer = net;
+    let fit = trainer.fit(&data).validate(&data).validate_every(2).epochs(1).max_steps(3).save(&folder.0);
+    fit.callback(keep_best(lowest("val_loss"))).run().unwrap();
+    let file = std::fs::read(folder.0.join("best.safetensors")).unwrap();
+    let header = String::from_utf8_lossy(&file[8..]).into_owned();
+    assert!(header.contains("\"val_loss\"") && header.contains("\"step\":\"2\""), "{header}");
+    assert!(!header.contains("NaN") && !header.contains("train_loss"), "{header}");
 }
 
 #[test]

@@ -103,9 +103,14 @@ pub(crate) fn no_class(class: i32, count: usize) -> String {
     format!("there is no class {class}: {count} are known, numbered from 0")
 }
 
-/// For each class the number that the training had for it.
+/// For each class the number that the training had for it. Classes of which only numbers are known, `0`, `1` and so on,
+/// as those of records in a program, have these, unless the training knew one of that name.
 pub(crate) fn map_classes(names: &[String], known: &[String]) -> Result<Vec<i32>> {
     let number = |name: &String| known.iter().position(|known| known == name);
+    let are_numbers = names.iter().enumerate().all(|(number, name)| *name == number.to_string());
+    if are_numbers && names.len() <= known.len() && names.iter().all(|name| number(name).is_none()) {
+        return Ok((0..).take(names.len()).collect());
+    }
     let unknown: Vec<&str> = names.iter().filter(|name| number(name).is_none()).map(String::as_str).collect();
     if !unknown.is_empty() {
         return Err(Error::data(format!(
@@ -128,9 +133,60 @@ pub(crate) fn some<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dropforge_data::Field;
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(ToString::to_string).collect()
+    }
+
+    /// A sample of class 1 that says where it is from.
+    struct Told(Description);
+
+    impl Source for Told {
+        fn description(&self) -> &Description {
+            &self.0
+        }
+
+        fn len(&self) -> Option<usize> {
+            Some(1)
+        }
+
+        fn read(&self, _: &Request, sample: &mut Sample) -> dropforge_data::Result<()> {
+            sample.write("input", &[0.5f32])?;
+            sample.write(TARGET, &[1])
+        }
+
+        fn class(&self, _: usize) -> Option<i32> {
+            Some(1)
+        }
+
+        fn origin(&self, _: usize) -> Option<String> {
+            Some("a file".into())
+        }
+
+        fn data_name(&self) -> Option<String> {
+            Some("folder:pets".into())
+        }
+    }
+
+    #[test]
+    fn other_numbers_change_nothing_else_and_numbers_need_no_names() {
+        let trained = Description::classes("trained", &[1], ["cat", "dog"]);
+        let given = Arc::new(Told(Description::classes("given", &[1], ["dog", "cat"])));
+        let numbered = alike(&trained, given).unwrap();
+        assert_eq!(numbered.description().class_names().unwrap(), ["cat", "dog"]);
+        assert_eq!((numbered.class(0), numbered.origin(0)), (Some(0), Some("a file".into())));
+        assert_eq!(numbered.data_name().as_deref(), Some("folder:pets"));
+        let sample = dropforge_data::read_one(&*numbered, 0).unwrap();
+        assert_eq!(sample.get(TARGET).and_then(|target| target.slice::<i32>()), Some(&[0][..]));
+        // Classes without names have the numbers of the training; numbers are no classes.
+        let fields = |dtype| {
+            let input = Field::numbers("input", ElementType::F32, &[1]);
+            Description::new("plain").with(input).with(Field::numbers(TARGET, dtype, &[]))
+        };
+        assert_eq!(alike(&trained, Arc::new(Told(fields(ElementType::I32)))).unwrap().class(0), Some(1));
+        let refused = alike(&trained, Arc::new(Told(fields(ElementType::F32)))).err().unwrap().to_string();
+        assert!(refused.contains("the field \"target\" is f32"), "{refused}");
     }
 
     #[test]
@@ -140,6 +196,11 @@ mod tests {
         assert_eq!(map_classes(&names(&["green", "blue"]), &known).unwrap(), [2, 0]);
         let message = map_classes(&names(&["Red", "blue"]), &known).unwrap_err().to_string();
         assert!(message.contains("blue, red, green") && message.contains("does not know Red"), "{message}");
+        // Numbers alone, as records have them.
+        assert_eq!(map_classes(&names(&["0", "1"]), &known).unwrap(), [0, 1]);
+        assert!(map_classes(&names(&["1", "2"]), &known).is_err());
+        assert!(map_classes(&names(&["0", "1", "2", "3"]), &known).is_err());
+        assert_eq!(map_classes(&names(&["0", "1"]), &names(&["1", "0"])).unwrap(), [1, 0]);
         let many: Vec<String> = (0..20).map(|i| i.to_string()).collect();
         let message = map_classes(&names(&["x"]), &many).unwrap_err().to_string();
         assert!(message.contains("7 and 12 more"), "{message}");

@@ -1,6 +1,6 @@
 //! Runs from the outside: whatever program saved one, it opens anywhere, and nothing of anybody's is lost.
 
-use dropforge::data::{Dataset, Description, from_named_records};
+use dropforge::data::{Dataset, Description, ElementType, Field, from_named_records};
 use dropforge::metric::{Average, Figures, Measured, Metric, accuracy, confusion_matrix, f1, mean};
 use dropforge::models::{GptOptions, gpt, lenet, resnet};
 use dropforge::nn::Sequential;
@@ -590,6 +590,16 @@ fn a_run_does_not_go_on_with_other_classes() {
     let turned = Dataset::from_f32(description, (0..50).flat_map(at).collect(), targets).unwrap();
     let measured = trained.evaluate(&turned, 16).unwrap();
     assert_eq!((measured.loss, measured.get("accuracy")), (usual.loss, usual.get("accuracy")));
+    // Numbers that have no names are those of the run.
+    let (features, classes) = (data.stored::<f32>("input").unwrap(), data.classes().unwrap());
+    let fields = [
+        Field::numbers("input", ElementType::F32, &[2]),
+        Field::numbers("target", ElementType::I32, &[]),
+    ];
+    let description = fields.into_iter().fold(Description::new("plain"), Description::with);
+    let arrays = vec![features.to_vec().into(), classes.to_vec().into()];
+    let plain = trained.evaluate(&Dataset::new(description, arrays).unwrap(), 16).unwrap();
+    assert_eq!((plain.loss, plain.get("accuracy")), (usual.loss, usual.get("accuracy")));
     let message = trained.evaluate(&points(["a", "B", "c"]), 16).unwrap_err().to_string();
     assert!(message.contains("does not know B"), "{message}");
 }

@@ -318,6 +318,10 @@ fn classes_are_measured_by_their_names() {
     // What is trained on with other data, too.
     let (mut one, mut other) = (build(), build());
     assert_eq!(one.epoch(&data).unwrap().loss, other.epoch(&turned).unwrap().loss);
+    // Numbers that have no names are those of the training.
+    let numbers = data.stored::<f32>("input").unwrap().iter().zip(data.classes().unwrap());
+    let plain = from_records(numbers.map(|(x, class)| ([*x], *class))).unwrap();
+    assert_eq!(trainer.evaluate(&plain).unwrap().loss, usual.loss);
     let unknown = signs(["lo", "high"], [0, 1]);
     let message = trainer.evaluate(&unknown).unwrap_err().to_string();
     assert!(message.contains("classes lo, hi; it does not know high"), "{message}");

@@ -38,7 +38,8 @@ impl Default for OnnxOptions {
 }
 
 impl OnnxOptions {
-    /// Opset 18, without preprocessing.
+    /// Opset 18, without preprocessing: the file takes numbers that are normalised already, and the normalisation of
+    /// the run is left out, but for the metadata.
     pub fn new() -> OnnxOptions {
         OnnxOptions { opset: 18, raw: Raw::No }
     }

@@ -242,8 +242,10 @@ impl Trained {
         &self.inputs.classes
     }
 
-    /// What the network predicts for raw inputs, which are normalised as those that it was trained on. A network of
-    /// several inputs is asked by [`Trained::outputs`].
+    /// What the network predicts for raw inputs, which are normalised as those that it was trained on: not those of a
+    /// data set, which are normalised already and go to [`Trainer::predict`](crate::train::Trainer::predict). A row of a
+    /// table goes through [`Field::prepare_row`](crate::data::Field::prepare_row) first. A network of several inputs is
+    /// asked by [`Trained::outputs`].
     ///
     /// ```
     /// use dropforge::prelude::*;

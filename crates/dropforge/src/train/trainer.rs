@@ -578,8 +578,8 @@ impl Trainer {
         Ok(evaluation)
     }
 
-    /// What the network gives for inputs `[samples, ..]`, normalised as the samples trained on. [`Trainer::epoch`] has
-    /// an example.
+    /// What the network gives for inputs `[samples, ..]`, which are normalised already, as the samples trained on are;
+    /// [`Trained::predict`](crate::run::Trained::predict) takes raw ones. [`Trainer::epoch`] has an example.
     ///
     /// # Errors
     /// The inputs have another shape than those trained on, or the device fails.

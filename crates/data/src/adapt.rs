@@ -61,10 +61,6 @@ impl Source for Subset {
         self.source.read(&Request { index, ..*request }, sample)
     }
 
-    fn is_random(&self) -> bool {
-        self.source.is_random()
-    }
-
     fn class(&self, index: usize) -> Option<i32> {
         self.source.class(*self.indices.get(index)?)
     }

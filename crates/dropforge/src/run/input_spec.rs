@@ -201,7 +201,7 @@ mod tests {
     /// Manifests and configurations say the same of inputs.
     #[test]
     fn what_is_declared_is_what_is_written() {
-        let field = Field::new("grey", ElementType::F32, [2]);
+        let field = Field::numbers("grey", ElementType::F32, &[2]);
         let inputs = InputSpec {
             shape: vec![2],
             digits: true,

@@ -44,8 +44,9 @@ fn commands(page: &str) -> Vec<Said> {
     }
     let mut fenced = false;
     let prose = page.lines().filter(|line| {
-        fenced ^= line.starts_with("```");
-        !fenced
+        let is_fence = line.starts_with("```");
+        fenced ^= is_fence;
+        !fenced && !is_fence
     });
     let prose: Vec<&str> = prose.collect();
     lines.extend(prose.join(" ").split('`').skip(1).step_by(2).map(|said| (said.to_string(), false)));
@@ -96,8 +97,11 @@ fn commands_of_the_guides_are_taken() {
         for (words, whole) in commands(&page) {
             count += 1;
             let line = words.join(" ");
-            // What may be left out, and what stands for more.
-            let plain = words.iter().map(|word| word.trim_matches(['[', ']', '…']));
+            // What may be left out, what stands for more, and for a number.
+            let plain = words.iter().map(|word| match word.trim_matches(['[', ']', '…']) {
+                "N" => "1",
+                word => word,
+            });
             let words = if whole { words.iter().map(String::as_str).collect() } else { plain.collect::<Vec<_>>() };
             let words = words.into_iter().filter(|word| whole || *word != "..");
             let refused = match Cli::try_parse_from(std::iter::once("dropforge").chain(words)) {

@@ -118,7 +118,7 @@ fn commands_of_the_guides_are_taken() {
                         Stop::Error(message) => message,
                         _ => String::new(),
                     });
-                    match settings.and_then(|settings| Ok(RunConfig::new(&settings).map_err(|error| error.to_string())?)) {
+                    match settings.and_then(|settings| RunConfig::new(&settings).map_err(|error| error.to_string())) {
                         Ok(_) => continue,
                         Err(message) => message,
                     }

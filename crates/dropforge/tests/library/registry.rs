@@ -172,7 +172,7 @@ fn every_entry_has_golden_values() {
 /// docs/reference.md, as the registry has it.
 fn reference() -> String {
     let mut text = "# Reference\n\nEverything that a name can stand for in a configuration, a model file or on the command \
-                    line. This page is written\nfrom the declarations in the code; `dropforge list` prints the same. Where there is a choice, `type` names what is meant.\nA configuration may also say `format`, the version of its layout, which runs write.\n"
+                    line. This page is written\nfrom the declarations in the code; `dropforge list` prints the same. Where there is a choice, `type` names what is\nmeant. A configuration may also say `format`, the version of its layout, which runs write.\n"
         .to_string();
     let settings = registry().settings();
     for (kind, entries) in kinds(&settings) {

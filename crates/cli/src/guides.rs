@@ -14,7 +14,8 @@ use std::path::Path;
 fn pages() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let pages = docs.chain([root.join("README.md")]).filter(|path| path.extension().is_some_and(|end| end == "md"));
+    let pages =
+        docs.chain([root.join("README.md")]).filter(|path| path.extension().is_some_and(|end| end == "md"));
     let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
     pages.map(|path| (name(&path), std::fs::read_to_string(&path).unwrap())).collect()
 }
@@ -102,7 +103,8 @@ fn commands_of_the_guides_are_taken() {
                 "N" => "1",
                 word => word,
             });
-            let words = if whole { words.iter().map(String::as_str).collect() } else { plain.collect::<Vec<_>>() };
+            let words =
+                if whole { words.iter().map(String::as_str).collect() } else { plain.collect::<Vec<_>>() };
             let words = words.into_iter().filter(|word| whole || *word != "..");
             let refused = match Cli::try_parse_from(std::iter::once("dropforge").chain(words)) {
                 Err(error) if !error.use_stderr() => continue,
@@ -118,7 +120,9 @@ fn commands_of_the_guides_are_taken() {
                         Stop::Error(message) => message,
                         _ => String::new(),
                     });
-                    match settings.and_then(|settings| RunConfig::new(&settings).map_err(|error| error.to_string())) {
+                    match settings
+                        .and_then(|settings| RunConfig::new(&settings).map_err(|error| error.to_string()))
+                    {
                         Ok(_) => continue,
                         Err(message) => message,
                     }

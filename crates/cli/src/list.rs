@@ -19,7 +19,9 @@ pub fn run(args: &List) -> Outcome {
         if let Some(kind) = &args.kind {
             return Err(unknown("there are no", kind, "there are", &plurals).into());
         }
-        return wanted.iter().try_for_each(|(_, plural, entries)| print_kind(plural, entries, args.json, true));
+        return wanted
+            .iter()
+            .try_for_each(|(_, plural, entries)| print_kind(plural, entries, args.json, true));
     };
     let Some(name) = &args.name else { return print_kind(plural, entries, args.json, false) };
     // Words of a name may be joined either way, as in files.

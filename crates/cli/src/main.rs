@@ -11,10 +11,10 @@ mod eval;
 mod explain;
 #[cfg(feature = "onnx")]
 mod export;
-#[cfg(feature = "onnx")]
-mod import;
 #[cfg(test)]
 mod guides;
+#[cfg(feature = "onnx")]
+mod import;
 mod init;
 mod interrupt;
 mod list;

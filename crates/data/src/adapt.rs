@@ -368,7 +368,11 @@ mod tests {
         let made: Vec<(&str, Arc<dyn Source>, bool)> = vec![
             ("itself", Arc::new(inner.clone()), true),
             ("cached", Arc::new(crate::cached(inner.clone(), 100).unwrap()), true),
-            ("numbered", Arc::new(with_numbers(inner.clone(), vec![Arc::new(Flip::default())]).unwrap()), true),
+            (
+                "numbered",
+                Arc::new(with_numbers(inner.clone(), vec![Arc::new(Flip::default())]).unwrap()),
+                true,
+            ),
             ("augmented", Arc::new(augment(inner.clone(), vec![Box::new(Flip::default())]).unwrap()), false),
             ("skipping", Arc::new(skip_unreadable(inner.clone())), false),
             ("subset", Arc::new(subset(inner.clone(), vec![0, 1, 2]).unwrap()), false),

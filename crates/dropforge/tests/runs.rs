@@ -540,7 +540,8 @@ fn metrics_of_earlier_versions_are_told_by_their_settings() {
     text["settings"].as_table_mut().unwrap().remove("metrics");
     fs::write(&state, toml::to_string(&text).unwrap()).unwrap();
     let message = build().resume(&run).unwrap_err().to_string();
-    for part in ["measures accuracy, f1, this training accuracy, f1_per_class", "its f1 cannot be told to be"] {
+    for part in ["measures accuracy, f1, this training accuracy, f1_per_class", "its f1 cannot be told to be"]
+    {
         assert!(message.contains(part), "{message}");
     }
 }
@@ -592,10 +593,8 @@ fn a_run_does_not_go_on_with_other_classes() {
     assert_eq!((measured.loss, measured.get("accuracy")), (usual.loss, usual.get("accuracy")));
     // Numbers that have no names are those of the run.
     let (features, classes) = (data.stored::<f32>("input").unwrap(), data.classes().unwrap());
-    let fields = [
-        Field::numbers("input", ElementType::F32, &[2]),
-        Field::numbers("target", ElementType::I32, &[]),
-    ];
+    let fields =
+        [Field::numbers("input", ElementType::F32, &[2]), Field::numbers("target", ElementType::I32, &[])];
     let description = fields.into_iter().fold(Description::new("plain"), Description::with);
     let arrays = vec![features.to_vec().into(), classes.to_vec().into()];
     let plain = trained.evaluate(&Dataset::new(description, arrays).unwrap(), 16).unwrap();

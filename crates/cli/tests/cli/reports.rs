@@ -231,7 +231,9 @@ fn a_report_shows_pictures_beside_what_becomes_of_them() {
     let page = String::from_utf8(folder.read("run/report.html")).unwrap();
     let (inputs, outputs) = (page.matches("alt=\"input\"").count(), page.matches("alt=\"output\"").count());
     assert!(inputs == outputs && inputs > 5, "{inputs} inputs, {outputs} outputs");
-    assert!(page.contains("what the network makes of them, the worst first") && !page.contains("alt=\"target\""));
+    assert!(
+        page.contains("what the network makes of them, the worst first") && !page.contains("alt=\"target\"")
+    );
     let differences = page.split("mean squared difference ").skip(1);
     let differences: Vec<f64> =
         differences.map(|text| text.split('<').next().unwrap().parse().unwrap()).collect();

@@ -199,9 +199,10 @@ fn what_is_corrupt_is_passed_over_again() {
     let rows = folder.succeed("predict run --data folder:pictures --csv");
     let mut files: Vec<&str> = rows.lines().skip(1).filter_map(|row| row.split(',').next()).collect();
     files.sort_unstable();
-    let mut whole: Vec<String> = (0..60usize).filter(|number| number % 3 != 0).map(|number| {
-        format!("{}/{number}.png", ["red", "green"][number % 2])
-    }).collect();
+    let mut whole: Vec<String> = (0..60usize)
+        .filter(|number| number % 3 != 0)
+        .map(|number| format!("{}/{number}.png", ["red", "green"][number % 2]))
+        .collect();
     whole.sort_unstable();
     assert_eq!(files, whole);
     folder.succeed("pack run --out one.dropforge");
@@ -240,7 +241,8 @@ fn names_are_listed_with_their_settings() {
     let folder = Folder::new("listed");
     let settings = folder.succeed("list settings");
     // Tables of a configuration, and what every layer and schedule can say.
-    for setting in ["lr_factor", "frozen_statistics", "rename", "warmup", "by = \"epoch\"", "classes", "ema"] {
+    for setting in ["lr_factor", "frozen_statistics", "rename", "warmup", "by = \"epoch\"", "classes", "ema"]
+    {
         assert!(settings.lines().any(|line| line.trim_start().starts_with(setting)), "{setting}: {settings}");
     }
     let group = folder.succeed("list settings group");

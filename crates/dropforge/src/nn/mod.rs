@@ -47,8 +47,8 @@ pub use drop::{AlphaDropout, DropPath, SpatialDropout, alpha_dropout, drop_path,
 pub use dropout::{Dropout, dropout};
 pub use embedding::{Embedding, embedding};
 pub use group_norm::{GroupNorm, InstanceNorm, RmsNorm, group_norm, instance_norm, rms_norm};
-pub(crate) use layer::{NAME, Naming};
 pub use layer::{Flatten, Layer, Named, Unflatten, flatten, named, unflatten};
+pub(crate) use layer::{NAME, Naming};
 pub use norm::{BatchNorm, LayerNorm, batch_norm, layer_norm};
 pub use pad::{Pad, pad};
 pub use pool::{

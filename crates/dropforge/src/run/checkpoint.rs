@@ -254,8 +254,9 @@ fn metrics_of<'a>(states: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
 fn longer_names(then: &BTreeSet<&str>, now: &BTreeSet<&str>) -> BTreeMap<String, String> {
     let gone = then.difference(now);
     let one = |old: &&str| {
-        let mut longer =
-            now.difference(then).filter(|new| new.strip_prefix(*old).is_some_and(|rest| rest.starts_with('_')));
+        let mut longer = now
+            .difference(then)
+            .filter(|new| new.strip_prefix(*old).is_some_and(|rest| rest.starts_with('_')));
         let new = longer.next()?;
         longer.next().is_none().then(|| (old.to_string(), new.to_string()))
     };

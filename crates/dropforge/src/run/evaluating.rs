@@ -152,12 +152,14 @@ impl Trained {
             let target = source.description().field(TARGET);
             let classes = target.is_some_and(|target| target.dtype == ElementType::I32);
             let numbers = self.output_types().next().and_then(|(_, ty)| ty.shape.get(1).copied());
-            return Ok(Meter::new(match (classes, numbers == Some(1), self.gives_probabilities_of(classes)) {
-                (true, true, true) => Box::new(bce()) as Box<dyn Loss>,
-                (true, true, false) => Box::new(bce_with_logits()),
-                (true, false, true) => Box::new(of_probabilities),
-                (classes, _, _) => usual(classes),
-            }));
+            return Ok(Meter::new(
+                match (classes, numbers == Some(1), self.gives_probabilities_of(classes)) {
+                    (true, true, true) => Box::new(bce()) as Box<dyn Loss>,
+                    (true, true, false) => Box::new(bce_with_logits()),
+                    (true, false, true) => Box::new(of_probabilities),
+                    (classes, _, _) => usual(classes),
+                },
+            ));
         };
         let has_classes = !self.classes().is_empty() || self.inputs().vocabulary().is_some();
         let loss = config.loss.as_ref().map_or_else(|| Ok(usual(has_classes)), |loss| loss.build())?;

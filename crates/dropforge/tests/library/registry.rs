@@ -1,7 +1,7 @@
 //! Every entry of the registry: documented, built with its defaults, written and read back, held against golden values.
 
-use dropforge::run::registry::{Entry, Kind, build, registry};
 use dropforge::run::ModelSpec;
+use dropforge::run::registry::{Entry, Kind, build, registry};
 use dropforge::settings::{Declaration, SettingType, TYPE, Table, Twin, Value};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

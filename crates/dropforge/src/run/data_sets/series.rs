@@ -138,7 +138,8 @@ mod tests {
         let mut old = data.inputs.clone();
         let about = old.description.as_mut().unwrap();
         about.fields.iter_mut().for_each(|field| field.columns.clear());
-        let late: String = (0..100).map(|i| format!("{i},{},{}\n", if i > 0 { "1" } else { "" }, i * i)).collect();
+        let late: String =
+            (0..100).map(|i| format!("{i},{},{}\n", if i > 0 { "1" } else { "" }, i * i)).collect();
         folder.write("late.csv", format!("x,late,y\n{late}").as_bytes());
         let spec = folder.spec("series:{}/late.csv?target=y&length=4&ahead=2");
         assert!(spec.open(&Opening::default()).err().unwrap().to_string().contains("column `late`"));

@@ -22,9 +22,13 @@ use std::time::{Duration, Instant};
 
 /// Epochs of each way, in turns with those of the others. The fastest counts: what else a machine does only makes them
 /// slower.
-const TURNS: usize = 15;
+const MOST_TURNS: usize = 5;
+/// All is compiled anew so often: where memory happens to lie makes small steps a tenth faster or slower.
+const ROUNDS: usize = 3;
 /// Steps of an epoch at least: losses are read a few steps late.
-const LEAST_STEPS: usize = 8;
+const LEAST_STEPS: usize = 6;
+/// And at most.
+const MOST_STEPS: usize = 20_000;
 /// An early stopping that never comes.
 const PATIENT: u64 = 1_000_000;
 /// A norm that no gradient reaches.
@@ -34,11 +38,13 @@ const LARGE_NORM: f64 = 1e9;
 #[derive(Clone, Copy, PartialEq)]
 enum Way {
     Nothing,
+    /// What the machine does by itself is seen by that.
+    Again,
     Line,
     Saved,
+    Callbacks,
     Accuracy,
     TenMetrics,
-    Callbacks,
     Events,
     Norms,
     Layers,
@@ -46,13 +52,14 @@ enum Way {
 }
 
 impl Way {
-    const ALL: [Way; 10] = [
+    const ALL: [Way; 11] = [
         Way::Nothing,
+        Way::Again,
         Way::Line,
         Way::Saved,
+        Way::Callbacks,
         Way::Accuracy,
         Way::TenMetrics,
-        Way::Callbacks,
         Way::Events,
         Way::Norms,
         Way::Layers,
@@ -62,11 +69,12 @@ impl Way {
     fn name(self) -> &'static str {
         match self {
             Way::Nothing => "nothing",
+            Way::Again => "nothing, once more",
             Way::Line => "progress line, what stands out",
-            Way::Saved => "steps.jsonl",
+            Way::Saved => "checkpoints, steps.jsonl",
             Way::Accuracy => "the usual metric",
             Way::TenMetrics => "ten metrics",
-            Way::Callbacks => "steps.jsonl, early stopping, keep best",
+            Way::Callbacks => "and early stopping, keep best",
             Way::Events => "TensorBoard's files",
             Way::Norms => "norm of the gradients",
             Way::Layers => "norms by layer (--record-layers)",
@@ -190,8 +198,7 @@ pub fn run(args: &Bench, precision: Precision, samples: usize, runtime: &Runtime
     let config = RunConfig::new(&Table::new())?;
     let open = || workload(&args.workload, runtime.device().is_gpu()).ok_or("the workload is gone");
     let batch = one_batch(&open()?.task, samples)?;
-    let mut trainers = Vec::new();
-    for way in Way::ALL {
+    let trainer = |way: Way, folder: &Path| -> Outcome<Trainer> {
         let workload = open()?;
         let optimizer: Box<dyn Optimizer> = match way {
             Way::Average => Box::new(Averaged::exponential(0.999, workload.optimizer)),
@@ -202,26 +209,36 @@ pub fn run(args: &Bench, precision: Precision, samples: usize, runtime: &Runtime
         let mut trainer = way.build(trainer, &workload.task).compile(&repeated(&batch, LEAST_STEPS)?)?;
         // What keeps the best weights keeps them in a run.
         if [Way::Saved, Way::Callbacks].contains(&way) {
-            let run = RunDir::open(&folder.0.join(format!("run-{}", trainers.len())))?;
-            trainer.autosave(run, Duration::MAX);
+            trainer.autosave(RunDir::open(&folder.join(way.name()))?, Duration::MAX);
         }
-        trainers.push(trainer);
-    }
-    // The first turn warms up, and says how many steps there is time for.
-    let first = measure(&mut trainers[0], Way::Nothing, &repeated(&batch, LEAST_STEPS)?, &config, &folder.0)?;
-    let steps = (args.seconds / TURNS as f64 / first.step.max(1e-9)) as usize;
-    let steps = steps.clamp(LEAST_STEPS, 20_000);
+        Ok(trainer)
+    };
+    // An epoch to see how many steps there is time for, behind one that warms up.
+    let (mut first, few) = (trainer(Way::Nothing, &folder.0)?, repeated(&batch, LEAST_STEPS)?);
+    measure(&mut first, Way::Nothing, &few, &config, &folder.0)?;
+    let step = measure(&mut first, Way::Nothing, &few, &config, &folder.0)?.step;
+    let all = (args.seconds / step.max(1e-9)) as usize;
+    let turns = (all / ROUNDS / LEAST_STEPS).clamp(1, MOST_TURNS);
+    let steps = (all / ROUNDS / turns).clamp(LEAST_STEPS, MOST_STEPS);
     let source = repeated(&batch, steps)?;
     let mut costs = [Cost::NONE; Way::ALL.len()];
-    for turn in 0..=TURNS {
-        for ((way, trainer), cost) in Way::ALL.into_iter().zip(&mut trainers).zip(&mut costs) {
-            let measured = measure(trainer, way, &source, &config, &folder.0)?;
-            if turn > 0 {
-                *cost = cost.and(measured);
+    for round in 0..ROUNDS {
+        let folder = folder.0.join(round.to_string());
+        let mut trainers = Vec::new();
+        for way in Way::ALL {
+            trainers.push(trainer(way, &folder)?);
+        }
+        for turn in 0..=turns {
+            for ((way, trainer), cost) in Way::ALL.into_iter().zip(&mut trainers).zip(&mut costs) {
+                let measured = measure(trainer, way, &source, &config, &folder)?;
+                // The first turn warms up.
+                if turn > 0 {
+                    *cost = cost.and(measured);
+                }
             }
         }
     }
-    print(args, steps, &costs)
+    print(args, ROUNDS * turns, steps, &costs)
 }
 
 /// An epoch of a way.
@@ -243,7 +260,7 @@ fn measure(
     Ok(Cost { step: of_step(clock.phases.seconds()), callbacks: of_step(callbacks), epoch })
 }
 
-fn print(args: &Bench, steps: usize, costs: &[Cost]) -> Outcome {
+fn print(args: &Bench, turns: usize, steps: usize, costs: &[Cost]) -> Outcome {
     let base = costs[0];
     let over = |cost: &Cost| 100.0 * (cost.step / base.step - 1.0);
     let called = |cost: &Cost| 100.0 * (cost.callbacks - base.callbacks) / base.step;
@@ -256,7 +273,7 @@ fn print(args: &Bench, steps: usize, costs: &[Cost]) -> Outcome {
         });
     }
     line(format_args!(
-        "{}: epochs of {steps} steps, the fastest of {TURNS} turns; what a step takes more than with nothing beside it",
+        "{}: epochs of {steps} steps, the fastest of {turns} turns; what a step takes more than with nothing beside it",
         args.workload
     ))?;
     let head = ["beside the steps", "µs a step", "more", "of it in callbacks", "ms at an epoch's end"];

@@ -209,7 +209,7 @@ pub fn run(args: &Bench, precision: Precision, samples: usize, runtime: &Runtime
         let mut trainer = way.build(trainer, &workload.task).compile(&repeated(&batch, LEAST_STEPS)?)?;
         // What keeps the best weights keeps them in a run.
         if [Way::Saved, Way::Callbacks].contains(&way) {
-            trainer.autosave(RunDir::open(&folder.join(way.name()))?, Duration::MAX);
+            trainer.autosave(RunDir::open(folder.join(way.name()))?, Duration::MAX);
         }
         Ok(trainer)
     };

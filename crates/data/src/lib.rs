@@ -14,7 +14,7 @@
 //! | images that a table or JSON lines list | [`Manifest`] |
 //! | images in tar files, as WebDataset packs them | [`Manifest::open_shards`] |
 //! | one image, for a prediction | [`read_image`], [`read_digit_image`] |
-//! | characters or bytes of a text | [`Corpus`] |
+//! | characters, bytes or other tokens of a text | [`Corpus`], [`Vocabulary`] |
 //! | CSV and TSV tables | [`Table`] |
 //! | windows of numbers that follow one another in time | [`Series`] |
 //!
@@ -65,6 +65,8 @@ mod tar;
 #[cfg(test)]
 mod testing;
 mod text;
+#[cfg(feature = "tokenizers")]
+mod tokenizer;
 pub mod transform;
 mod values;
 mod vocabulary;
@@ -104,6 +106,8 @@ pub use source::{Request, Source, Stream};
 pub use split::{Split, grouped_k_fold, grouped_split, k_fold, stratified_k_fold, stratified_split};
 pub use table::{Table, TableOptions};
 pub use text::{Corpus, TextWindows};
+#[cfg(feature = "tokenizers")]
+pub use tokenizer::Tokenizer;
 pub use values::{ElementType, FieldElement, Value, Values};
 pub use vocabulary::Vocabulary;
 pub use whole::{ROW, Rows, Whole, WholeField, rows, whole, whole_bytes};

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// What token numbers stand for. Written and read as one text of characters, or as the word `bytes`.
+/// What token numbers stand for. Written and read as one text of characters, as the word `bytes`, or as a packed
+/// `tokenizer.json`.
 ///
 /// ```
 /// use dropforge_data::Vocabulary;
@@ -23,6 +24,9 @@ pub enum Vocabulary {
     Characters(Arc<[char]>),
     /// The 256 bytes of a text in UTF-8, or of anything else.
     Bytes,
+    /// The tokens of a tokenizer of Hugging Face.
+    #[cfg(feature = "tokenizers")]
+    Tokenizer(crate::Tokenizer),
 }
 
 /// As it stands in a file.
@@ -31,6 +35,8 @@ pub enum Vocabulary {
 enum Written {
     Characters(String),
     Bytes,
+    /// A `tokenizer.json`, packed.
+    Tokenizer(String),
 }
 
 impl From<Vocabulary> for Written {
@@ -38,6 +44,8 @@ impl From<Vocabulary> for Written {
         match vocabulary {
             Vocabulary::Characters(characters) => Written::Characters(characters.iter().collect()),
             Vocabulary::Bytes => Written::Bytes,
+            #[cfg(feature = "tokenizers")]
+            Vocabulary::Tokenizer(tokenizer) => Written::Tokenizer(tokenizer.to_packed()),
         }
     }
 }
@@ -48,6 +56,12 @@ impl TryFrom<Written> for Vocabulary {
         match written {
             Written::Characters(text) => Vocabulary::characters(text.chars()),
             Written::Bytes => Ok(Vocabulary::Bytes),
+            #[cfg(feature = "tokenizers")]
+            Written::Tokenizer(packed) => crate::Tokenizer::from_packed(&packed).map(Vocabulary::Tokenizer),
+            #[cfg(not(feature = "tokenizers"))]
+            Written::Tokenizer(_) => Err(Error::new(
+                "the tokens are those of a tokenizer.json, which are read by builds with the feature `tokenizers` only",
+            )),
         }
     }
 }
@@ -79,6 +93,8 @@ impl Vocabulary {
         match self {
             Vocabulary::Characters(characters) => characters.len(),
             Vocabulary::Bytes => 256,
+            #[cfg(feature = "tokenizers")]
+            Vocabulary::Tokenizer(tokenizer) => tokenizer.len(),
         }
     }
 
@@ -87,8 +103,11 @@ impl Vocabulary {
     /// # Errors
     /// A character is not in the vocabulary; the message names it and its place.
     pub fn encode(&self, text: &str) -> Result<Vec<i32>> {
-        let Vocabulary::Characters(characters) = self else {
-            return Ok(text.bytes().map(i32::from).collect());
+        let characters = match self {
+            Vocabulary::Characters(characters) => characters,
+            Vocabulary::Bytes => return Ok(text.bytes().map(i32::from).collect()),
+            #[cfg(feature = "tokenizers")]
+            Vocabulary::Tokenizer(tokenizer) => return tokenizer.encode(text),
         };
         let number = |(place, character): (usize, char)| {
             characters.binary_search(&character).map(|number| number as i32).map_err(|_| {
@@ -105,12 +124,14 @@ impl Vocabulary {
     /// # Errors
     /// A number is outside the vocabulary; the message names it and its place.
     pub fn decode(&self, tokens: &[i32]) -> Result<String> {
+        #[cfg(feature = "tokenizers")]
+        if let Vocabulary::Tokenizer(tokenizer) = self {
+            return tokenizer.decode(tokens);
+        }
         let index = |(place, &token): (usize, &i32)| {
             usize::try_from(token).ok().filter(|&token| token < self.len()).ok_or_else(|| {
-                let (count, what) = match self {
-                    Vocabulary::Characters(characters) => (characters.len(), "characters"),
-                    Vocabulary::Bytes => (256, "bytes"),
-                };
+                let what = if matches!(self, Vocabulary::Bytes) { "bytes" } else { "characters" };
+                let count = self.len();
                 Error::new(format!(
                     "token {token} at place {place} is out of range: there are {count} {what}, numbered from 0"
                 ))
@@ -121,7 +142,7 @@ impl Vocabulary {
             Vocabulary::Characters(characters) => {
                 indices.into_iter().map(|index| characters[index]).collect()
             }
-            Vocabulary::Bytes => {
+            _ => {
                 let bytes: Vec<u8> = indices.into_iter().map(|index| index as u8).collect();
                 String::from_utf8_lossy(&bytes).into_owned()
             }

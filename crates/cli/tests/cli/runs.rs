@@ -543,6 +543,44 @@ fn a_text_is_learned_and_written_on() {
     assert!(folder.fail("sample run --prompt THE").contains("--prompt"));
 }
 
+/// A run has the tokenizer that it was trained with: the file may go.
+#[test]
+#[cfg(feature = "tokenizers")]
+fn a_text_is_learned_by_the_tokens_of_a_tokenizer() {
+    let folder = Folder::new("tokenizer");
+    folder.write("rhyme.txt", "the rain in spain stays mainly in the plain. ".repeat(60));
+    let letters = ["a", "e", "h", "i", "l", "m", "n", "p", "r", "s", "t", "y", ".", "\u{120}"];
+    let merges = [("t", "h"), ("th", "e"), ("i", "n"), ("a", "in"), ("\u{120}", "the"), ("\u{120}", "in")];
+    let tokens = letters.iter().map(|letter| letter.to_string()).chain(merges.iter().map(|(a, b)| format!("{a}{b}")));
+    let vocabulary: Vec<String> = tokens.enumerate().map(|(number, token)| format!("{token:?}: {number}")).collect();
+    let merges: Vec<String> = merges.iter().map(|(left, right)| format!("{:?}", format!("{left} {right}"))).collect();
+    let json = format!(
+        "{{\"pre_tokenizer\": {{\"type\": \"ByteLevel\", \"add_prefix_space\": false}}, \"model\": {{\"type\": \"BPE\", \
+         \"vocab\": {{{}}}, \"merges\": [{}]}}}}",
+        vocabulary.join(", "),
+        merges.join(", ")
+    );
+    folder.write("tokenizer.json", json);
+    folder.succeed(
+        "train --model gpt --data text:rhyme.txt?length=16&tokenizer=tokenizer.json --epochs 2 --until-epoch 1 --batch 8 \
+         --out run --set model.width=16 --set model.heads=2 --set model.layers=1 --set model.context=16",
+    );
+    std::fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
+    folder.succeed("train --resume run");
+    // So hot that all tokens come up.
+    let sampled = "sample run --prompt the --tokens 40 --temperature 100";
+    let written = folder.succeed(sampled);
+    // Some tokens are several letters.
+    assert!(written.starts_with("the") && written.trim_end_matches('\n').chars().count() > 43, "{written:?}");
+    assert_eq!(folder.succeed(sampled), written);
+    assert!(folder.succeed("eval run").contains("loss"));
+    assert!(folder.succeed("eval run --data text:rhyme.txt?length=16").contains("loss"));
+    let lacks = folder.fail("sample run --prompt THE");
+    assert!(lacks.contains("--prompt: the tokenizer has no token for byte 0x54"), "{lacks}");
+    let other = folder.fail("train --model gpt --data text:rhyme.txt?tokens=bytes&tokenizer=tokenizer.json");
+    assert!(other.contains("`tokens` and `tokenizer` say two things"), "{other}");
+}
+
 #[test]
 fn a_run_keeps_its_precision() {
     let folder = Folder::new("precision");

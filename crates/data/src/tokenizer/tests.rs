@@ -1,0 +1,89 @@
+//! Against Hugging Face's own library (`scripts/golden_tokenizers.py`), and what is refused.
+
+use super::*;
+use crate::testing::message;
+
+fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tokenizers")
+}
+
+#[derive(serde::Deserialize)]
+struct Golden {
+    text: String,
+    tokens: Vec<i32>,
+    decoded: String,
+}
+
+#[test]
+fn tokens_are_those_of_hugging_face() {
+    for name in ["gpt2", "gpt2_space", "bert_uncased", "bert_cased", "composed"] {
+        let tokenizer = Tokenizer::open(folder().join(format!("{name}.json"))).unwrap();
+        let lines = std::fs::read_to_string(folder().join(format!("{name}.jsonl"))).unwrap();
+        let mut count = 0;
+        for line in lines.lines() {
+            let golden: Golden = serde_json::from_str(line).unwrap();
+            assert_eq!(tokenizer.encode(&golden.text).unwrap(), golden.tokens, "{name}: {:?}", golden.text);
+            let decoded = tokenizer.decode(&golden.tokens).unwrap();
+            assert_eq!(decoded, golden.decoded, "{name}: {:?}", golden.text);
+            if name == "gpt2" && !golden.text.contains("[MASK]") {
+                assert_eq!(decoded, golden.text);
+            }
+            count += 1;
+        }
+        assert!(count > 90);
+    }
+}
+
+#[test]
+fn a_run_keeps_a_tokenizer_in_little_room() {
+    let tokenizer = Tokenizer::open(folder().join("gpt2.json")).unwrap();
+    let packed = tokenizer.to_packed();
+    assert!(packed.len() < tokenizer.json().len());
+    let again = Tokenizer::from_packed(&packed).unwrap();
+    assert_eq!(again, tokenizer);
+    assert_eq!(again.encode("a hammer").unwrap(), tokenizer.encode("a hammer").unwrap());
+}
+
+/// A word may be as long as a text: the time does not grow with its square.
+#[test]
+fn a_word_without_an_end_is_no_trouble() {
+    let tokenizer = Tokenizer::open(folder().join("gpt2.json")).unwrap();
+    for text in ["hammer".repeat(40_000), "x".repeat(200_000), " ".repeat(200_000), "<|end|>".repeat(5_000)] {
+        let tokens = tokenizer.encode(&text).unwrap();
+        assert_eq!(tokenizer.decode(&tokens).unwrap(), text);
+    }
+    let bert = Tokenizer::open(folder().join("bert_uncased.json")).unwrap();
+    assert_eq!(bert.encode(&"hammer".repeat(40_000)).unwrap().len(), 1);
+}
+
+#[test]
+fn what_is_not_known_is_named() {
+    let whole = std::fs::read_to_string(folder().join("gpt2.json")).unwrap();
+    let refused = |from: &str, to: &str| {
+        let changed = whole.replace(from, to);
+        assert_ne!(changed, whole, "{from}");
+        message(Tokenizer::parse(&changed))
+    };
+    assert!(refused("\"type\":\"BPE\"", "\"type\":\"Unigram\"").contains("the model Unigram"));
+    assert!(refused("\"normalizer\":null", "\"normalizer\":{\"type\":\"Nmt\"}").contains("the normalizer Nmt"));
+    assert!(refused("\"dropout\":null", "\"dropout\":0.1").contains("BPE with dropout"));
+    assert!(refused("\"byte_fallback\":false", "\"byte_fallback\":true").contains("byte_fallback"));
+    assert!(refused("\"single_word\":false", "\"single_word\":true").contains("single_word"));
+    assert!(refused("{\"type\":\"ByteLevel\",\"add_prefix_space\":false", "{\"type\":\"Metaspace\",\"a\":0").contains("Metaspace"));
+    assert!(refused("\"pre_tokenizer\":{", "\"other\":{").contains("BPE without the pre_tokenizer ByteLevel"));
+    assert!(refused("\"id\":486", "\"id\":-1").contains("no number that can be"));
+    assert!(refused("\"!\":1", "\"!\":99999999999").contains("no number that can be"));
+    assert!(message(Tokenizer::parse("{}")).contains("is no tokenizer.json of Hugging Face"));
+    assert!(message(Tokenizer::parse("[")).contains("is no tokenizer.json"));
+    assert!(message(Tokenizer::parse("{\"model\": {\"type\": \"BPE\"}}")).contains("has no vocabulary"));
+    assert!(message(Tokenizer::open(folder().join("none.json"))).contains("none.json"));
+    let tokenizer = Tokenizer::parse(&whole).unwrap();
+    assert!(message(tokenizer.decode(&[0, 487])).contains("token 487 at place 1"));
+    assert!(message(tokenizer.decode(&[-1])).contains("token -1 at place 0"));
+    // A vocabulary without all bytes says which one it lacks.
+    let small = r#"{"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]},
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}}"#;
+    let tokenizer = Tokenizer::parse(small).unwrap();
+    assert_eq!(tokenizer.encode("abba").unwrap(), [2, 1, 0]);
+    assert!(message(tokenizer.encode("abc")).contains("byte 0x63, which is in \"abc\""));
+}

@@ -15,7 +15,7 @@
 //! | images in tar files, as WebDataset packs them | [`Manifest::open_shards`] |
 //! | one image, for a prediction | [`read_image`], [`read_digit_image`] |
 //! | characters, bytes or other tokens of a text | [`Corpus`], [`Vocabulary`] |
-//! | CSV and TSV tables | [`Table`] |
+//! | CSV and TSV tables, and Parquet files with the feature `parquet` | [`Table`] |
 //! | windows of numbers that follow one another in time | [`Series`] |
 //!
 //! Bad data is an [`Error`] that names the file or the sample. Nothing here prints or panics on bad data.
@@ -48,6 +48,8 @@ mod mnist;
 #[cfg(test)]
 mod mutations;
 mod normalization;
+#[cfg(feature = "parquet")]
+mod parquet_file;
 mod pen;
 mod picture;
 mod preparation;

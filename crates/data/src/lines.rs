@@ -15,8 +15,10 @@ pub(crate) struct Lines {
     text: String,
     /// Where each value ends in the text, row by row.
     ends: Vec<u32>,
-    /// The line in which each row begins.
+    /// The line in which each row begins; empty where the table is no text, so that rows are counted.
     lines: Vec<u32>,
+    is_text: bool,
+    count: usize,
 }
 
 impl Lines {
@@ -27,26 +29,54 @@ impl Lines {
             return Err("is larger than 4 GiB; cut it into smaller tables".into());
         }
         let missing: Vec<&str> = missing.iter().map(|value| value.trim()).collect();
-        let mut lines = Lines {
+        let mut lines = Lines::empty(true);
+        each_row(text, separator(text), |line, row| match lines.header.is_empty() {
+            true => lines.name_columns(row.values()),
+            false => lines.push(line, row, &missing),
+        })?;
+        match (lines.header.is_empty(), lines.count) {
+            (true, _) => Err("is empty: it has no first line with the names of the columns".into()),
+            (_, 0) => Err("has no rows under a first line with the names of the columns".into()),
+            _ => Ok(lines),
+        }
+    }
+
+    fn empty(is_text: bool) -> Lines {
+        Lines {
             header: Vec::new(),
             places: HashMap::new(),
             text: String::new(),
             ends: Vec::new(),
             lines: Vec::new(),
-        };
-        each_row(text, separator(text), |line, row| match lines.header.is_empty() {
-            true => lines.name_columns(row),
-            false => lines.push(line, row, &missing),
-        })?;
-        match (lines.header.is_empty(), lines.lines.is_empty()) {
-            (true, _) => Err("is empty: it has no first line with the names of the columns".into()),
-            (_, true) => Err("has no rows under a first line with the names of the columns".into()),
-            _ => Ok(lines),
+            is_text,
+            count: 0,
         }
     }
 
-    fn name_columns(&mut self, row: &Row) -> Result<(), String> {
-        for (at, column) in row.values().map(str::trim).enumerate() {
+    /// A table of columns of these names that is no text, without rows yet.
+    #[cfg(feature = "parquet")]
+    pub fn of_rows<'a>(names: impl Iterator<Item = &'a str>) -> Result<Lines, String> {
+        let mut lines = Lines::empty(false);
+        lines.name_columns(names)?;
+        Ok(lines)
+    }
+
+    /// Adds a row; values that are one of `missing` become empty.
+    #[cfg(feature = "parquet")]
+    pub fn push_row<'a>(
+        &mut self,
+        values: impl Iterator<Item = &'a str>,
+        missing: &[&str],
+    ) -> Result<(), String> {
+        self.add(values, missing);
+        if u32::try_from(self.text.len()).is_err() {
+            return Err("is larger than 4 GiB; cut it into smaller tables".into());
+        }
+        Ok(())
+    }
+
+    fn name_columns<'a>(&mut self, names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+        for (at, column) in names.map(str::trim).enumerate() {
             if self.places.insert(column.into(), at).is_some() {
                 return Err(format!("two columns are called `{}`; rename one", shortened(column)));
             }
@@ -67,15 +97,20 @@ impl Lines {
             };
             return Err(format!("line {line} has {values} values, the first line names {columns}: {which}"));
         }
-        for value in row.values() {
+        self.add(row.values(), missing);
+        self.lines.push(line as u32);
+        Ok(())
+    }
+
+    fn add<'a>(&mut self, values: impl Iterator<Item = &'a str>, missing: &[&str]) {
+        for value in values {
             if !missing.contains(&value.trim()) {
                 self.text.push_str(value);
             }
             // Not larger than what is read.
             self.ends.push(self.text.len() as u32);
         }
-        self.lines.push(line as u32);
-        Ok(())
+        self.count += 1;
     }
 
     /// Names of the columns.
@@ -85,12 +120,17 @@ impl Lines {
 
     /// How many rows there are.
     pub fn count(&self) -> usize {
-        self.lines.len()
+        self.count
     }
 
-    /// The line in which a row begins, from 1 on.
+    /// The line in which a row begins, from 1 on; the number of the row where there are no lines.
     pub fn line(&self, row: usize) -> usize {
-        self.lines[row] as usize
+        self.lines.get(row).map_or(row + 1, |&line| line as usize)
+    }
+
+    /// The line in which a row begins, or the row, for a message.
+    pub fn named(&self, row: usize) -> String {
+        format!("{} {}", if self.is_text { "line" } else { "row" }, self.line(row))
     }
 
     /// What stands in a row and a column, without spaces around it.
@@ -117,14 +157,14 @@ impl Lines {
     /// `advice` says to the name of the column and that value.
     pub fn kind(&self, at: usize, advice: impl Fn(&str, &str) -> String) -> Result<Kind, String> {
         Kind::of(self.column(at)).map_err(|row| {
-            let (line, value, column) = (self.line(row), self.value(row, at), &self.header[at]);
+            let (line, value, column) = (self.named(row), self.value(row, at), &self.header[at]);
             let what = match is_written_otherwise(value) {
                 true => "write it with digits and a point alone, such as 1234.5",
                 false => "mend it",
             };
             let value = shortened(value);
             let advice = advice(column, &value);
-            format!("line {line}: column `{column}` holds numbers, but for `{value}`; {what}, {advice}")
+            format!("{line}: column `{column}` holds numbers, but for `{value}`; {what}, {advice}")
         })
     }
 }

@@ -166,6 +166,12 @@ fn cifar(path: &Path) -> bool {
     cifar10(path.parent().unwrap()).is_ok()
 }
 
+#[cfg(feature = "tokenizers")]
+fn tokenizer(path: &Path) -> bool {
+    let Ok(tokenizer) = crate::Tokenizer::open(path) else { return false };
+    tokenizer.encode("the hammer's 12 [MASK]").is_ok_and(|tokens| tokenizer.decode(&tokens).is_ok())
+}
+
 fn numbers(path: &Path) -> bool {
     read_idx(path).is_ok()
 }
@@ -217,6 +223,16 @@ fn twenty_thousand_damaged_files() {
     // A photograph has tables, thumbnails and restart markers that the smallest file lacks.
     if let Some(photograph) = shared("cats-dogs/cat/Abyssinian_63.jpg") {
         cases.push(("images", "photograph.jpg", std::fs::read(photograph).unwrap(), image, 150));
+    }
+    #[cfg(feature = "parquet")]
+    for name in ["snappy.parquet", "plain.parquet", "gzip.parquet"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/parquet").join(name);
+        cases.push(("Parquet", name, std::fs::read(path).unwrap(), table, 300));
+    }
+    #[cfg(feature = "tokenizers")]
+    for name in ["gpt2.json", "bert_uncased.json"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tokenizers").join(name);
+        cases.push(("tokenizers", name, std::fs::read(path).unwrap(), tokenizer, 300));
     }
     assert!(cases.iter().map(|case| case.4).sum::<usize>() >= 20_000);
     let of_format =

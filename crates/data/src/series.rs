@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::column::{Kind, is_missing, parse_number, shortened};
 use crate::lines::Lines;
-use crate::table::read_text;
+use crate::table::read_lines;
 use crate::{
     Description, ElementType, Error, Field, INPUT, Normalization, Preparation, Request, Result, Sample,
     Source, TARGET,
@@ -135,7 +135,7 @@ impl Series {
         choose: impl FnOnce(&Lines) -> std::result::Result<(Vec<usize>, Vec<usize>), String>,
     ) -> Result<Series> {
         let failed = |reason: String| Error::at_file(path, reason);
-        let lines = Lines::parse(&read_text(path)?, &[]).map_err(failed)?;
+        let lines = read_lines(path, &[])?.map_err(failed)?;
         let (taken, left_out) = choose(&lines).map_err(failed)?;
         let names =
             |places: &[usize]| places.iter().map(|&at| lines.header()[at].clone()).collect::<Vec<_>>();
@@ -148,9 +148,9 @@ impl Series {
                 let text = lines.value(row, at);
                 let number = parse_number(text).ok().flatten().map(|number| number as f32);
                 values.push(number.filter(|number| number.is_finite()).ok_or_else(|| {
-                    let (line, column, text) = (lines.line(row), &lines.header()[at], shortened(text));
+                    let (line, column, text) = (lines.named(row), &lines.header()[at], shortened(text));
                     failed(format!(
-                        "line {line}: column `{column}` holds numbers, `{text}` is none that can be taken; fill it first"
+                        "{line}: column `{column}` holds numbers, `{text}` is none that can be taken; fill it first"
                     ))
                 })?);
             }

@@ -43,7 +43,8 @@ impl TableOptions {
     }
 }
 
-/// A CSV or TSV file, plain or gzip, whose first line names the columns.
+/// A CSV or TSV file, plain or gzip, whose first line names the columns; or, with the feature `parquet`, a Parquet file
+/// without lists and records, whose numbers, texts, truth values, dates and gaps are taken as those of a CSV file.
 ///
 /// The separator (comma, semicolon or tab) is found from the first line; quoted values may hold separators, line breaks
 /// and doubled quotes. A column whose values are all numbers is one of numbers, any other one of categories; a target
@@ -89,7 +90,9 @@ impl Table {
     /// numbers while nearly all are; the message says where.
     pub fn open(path: impl AsRef<Path>, options: &TableOptions) -> Result<Table> {
         let path = path.as_ref();
-        Table::parse(&path.display().to_string(), &read_text(path)?, options)
+        let name = path.display().to_string();
+        let failed = |reason: String| Error::new(format!("{name}: {reason}"));
+        Table::of_columns(&name, read_lines(path, &options.missing)?.map_err(failed)?, options)
     }
 
     /// As [`Table::open`], with the columns of a description in its order, wherever they stand in the file: those that
@@ -106,7 +109,7 @@ impl Table {
         let path = path.as_ref();
         let name = path.display().to_string();
         let failed = |reason: String| Error::new(format!("{name}: {reason}"));
-        let lines = Lines::parse(&read_text(path)?, &options.missing).map_err(failed)?;
+        let lines = read_lines(path, &options.missing)?.map_err(failed)?;
         let places = places_of(&lines, description).map_err(failed)?;
         let target = match description.target() {
             Some(_) => target_of(&lines, options, description, &places).map_err(failed)?,
@@ -121,7 +124,12 @@ impl Table {
     /// As for [`Table::open`].
     pub fn parse(name: &str, text: &str, options: &TableOptions) -> Result<Table> {
         let failed = |reason: String| Error::new(format!("{name}: {reason}"));
-        let lines = Lines::parse(text, &options.missing).map_err(failed)?;
+        Table::of_columns(name, Lines::parse(text, &options.missing).map_err(failed)?, options)
+    }
+
+    /// The columns that the options leave, of which one is to be predicted.
+    fn of_columns(name: &str, lines: Lines, options: &TableOptions) -> Result<Table> {
+        let failed = |reason: String| Error::new(format!("{name}: {reason}"));
         let place = |column: &str| lines.place(column).map_err(failed);
         let target_place = options.target.as_deref().map_or(Ok(lines.header().len() - 1), place)?;
         let ignored =
@@ -146,9 +154,9 @@ impl Table {
             return Err(failed("there is no column to predict from".into()));
         }
         if let Some(row) = lines.column(target_place).position(is_missing) {
-            let (line, target) = (lines.line(row), &header[target_place]);
+            let (line, target) = (lines.named(row), &header[target_place]);
             return Err(failed(format!(
-                "line {line} has no value of the target `{target}`; remove the line"
+                "{line} has no value of the target `{target}`; remove it"
             )));
         }
         let advice = |column: &str, value: &str| {
@@ -253,7 +261,7 @@ impl Table {
         let path = path.as_ref();
         let name = path.display().to_string();
         let failed = |reason: String| Error::new(format!("{name}: {reason}"));
-        let lines = Lines::parse(&read_text(path)?, &options.missing).map_err(failed)?;
+        let lines = read_lines(path, &options.missing)?.map_err(failed)?;
         let places = places_of(&lines, description).map_err(failed)?;
         let target = description.target().map(|_| target_of(&lines, options, description, &places));
         let target = target.transpose().map_err(failed)?;
@@ -439,15 +447,15 @@ fn samples(
         for ((column, &at), noted) in columns.iter().zip(places).zip(&mut noted) {
             UnknownCategories::note(&mut unknown, noted, column, lines.value(row, at), lines.line(row));
             let written = column.write(lines.value(row, at), &mut inputs);
-            written.map_err(|error| failed(format!("line {}: {error}", lines.line(row))))?;
+            written.map_err(|error| failed(format!("{}: {error}", lines.named(row))))?;
         }
     }
     let Some((field, at)) = description.target().zip(target) else {
         return Ok(Dataset::new(description, vec![inputs.into()])?.with_unknown(unknown));
     };
     let wrong = |row: usize, what: &str| {
-        let (line, text, column) = (lines.line(row), shortened(lines.value(row, at)), &lines.header()[at]);
-        failed(format!("line {line}: `{text}` of the target `{column}` is {what}"))
+        let (line, text, column) = (lines.named(row), shortened(lines.value(row, at)), &lines.header()[at]);
+        failed(format!("{line}: `{text}` of the target `{column}` is {what}"))
     };
     let targets: Values = match field.classes() {
         Some(classes) => {
@@ -468,16 +476,37 @@ fn samples(
     Ok(Dataset::new(description, vec![inputs.into(), targets])?.with_unknown(unknown))
 }
 
-/// The text of a file, plain or gzip.
-pub(crate) fn read_text(path: &Path) -> Result<String> {
+/// The lines of a file: text, plain or gzip, or Parquet, as its first bytes say. What is wrong with the lines is told
+/// apart from what is wrong with the file.
+pub(crate) fn read_lines(
+    path: &Path,
+    missing: &[String],
+) -> Result<std::result::Result<Lines, String>> {
     let bytes = file::read_up_to(path, &mut file::open(path)?, MOST_BYTES + 1)?;
     if bytes.len() > MOST_BYTES {
         return Err(Error::at_file(path, "is larger than 1 GiB; cut it into smaller tables"));
     }
-    String::from_utf8(bytes).map_err(|cause| {
+    if bytes.starts_with(PARQUET) {
+        return Ok(read_parquet(bytes, missing));
+    }
+    let text = String::from_utf8(bytes).map_err(|cause| {
         let at = cause.utf8_error().valid_up_to();
         Error::at_file(path, format_args!("is not UTF-8 text: byte {at} is wrong; convert it"))
-    })
+    })?;
+    Ok(Lines::parse(&text, missing))
+}
+
+/// What Parquet files begin with.
+const PARQUET: &[u8] = b"PAR1";
+
+#[cfg(feature = "parquet")]
+fn read_parquet(bytes: Vec<u8>, missing: &[String]) -> std::result::Result<Lines, String> {
+    crate::parquet_file::read(bytes, missing)
+}
+
+#[cfg(not(feature = "parquet"))]
+fn read_parquet(_: Vec<u8>, _: &[String]) -> std::result::Result<Lines, String> {
+    Err("is a Parquet file, which is read by builds with the feature `parquet` only; write it as CSV".into())
 }
 
 /// Keeps the order of rows apart from other streams of the same seed.

@@ -30,7 +30,9 @@ fn rows(bytes: Vec<u8>, missing: &[String]) -> Result<Lines, String> {
     let columns = about.file_metadata().schema_descr().columns();
     let schema = about.file_metadata().schema().get_fields();
     let nested = schema.iter().find(|field| {
-        !field.is_primitive() || field.get_basic_info().has_repetition() && field.get_basic_info().repetition() == Repetition::REPEATED
+        !field.is_primitive()
+            || field.get_basic_info().has_repetition()
+                && field.get_basic_info().repetition() == Repetition::REPEATED
     });
     if let Some(nested) = nested {
         return Err(format!(
@@ -76,7 +78,9 @@ fn rows(bytes: Vec<u8>, missing: &[String]) -> Result<Lines, String> {
 fn damaged(error: &ParquetError) -> String {
     let said = error.to_string().replace('\n', " ");
     match said.contains("isabled feature") {
-        true => format!("is packed in a way that is not read here ({said}); write it with compression=snappy"),
+        true => {
+            format!("is packed in a way that is not read here ({said}); write it with compression=snappy")
+        }
         false => format!("is damaged: {said}"),
     }
 }
@@ -144,7 +148,8 @@ mod tests {
                 let far = found.iter().zip(&expected).find(|(a, b)| (*a - *b).abs() > 1e-5);
                 assert!(far.is_none(), "{name}: {far:?}");
                 // A run reads either by its columns.
-                let again = Table::open_as(file("table.csv"), &options, crate::Source::description(&data)).unwrap();
+                let again =
+                    Table::open_as(file("table.csv"), &options, crate::Source::description(&data)).unwrap();
                 assert_eq!(again.count(), 40);
             }
         }
@@ -157,7 +162,11 @@ mod tests {
     #[test]
     fn what_is_no_table_is_named() {
         let refused = |name: &str| message(Table::open(file(name), &TableOptions::default()));
-        assert!(refused("zstd.parquet").contains("write it with compression=snappy"), "{}", refused("zstd.parquet"));
+        assert!(
+            refused("zstd.parquet").contains("write it with compression=snappy"),
+            "{}",
+            refused("zstd.parquet")
+        );
         assert!(refused("nested.parquet").contains("column `list` holds lists or records"));
         assert!(refused("empty.parquet").contains("has no rows"));
         let target = message(Table::open(file("plain.parquet"), &TableOptions::target("size")));

@@ -155,9 +155,7 @@ impl Table {
         }
         if let Some(row) = lines.column(target_place).position(is_missing) {
             let (line, target) = (lines.named(row), &header[target_place]);
-            return Err(failed(format!(
-                "{line} has no value of the target `{target}`; remove it"
-            )));
+            return Err(failed(format!("{line} has no value of the target `{target}`; remove it")));
         }
         let advice = |column: &str, value: &str| {
             let quoted = value.replace(',', "%2C");
@@ -478,10 +476,7 @@ fn samples(
 
 /// The lines of a file: text, plain or gzip, or Parquet, as its first bytes say. What is wrong with the lines is told
 /// apart from what is wrong with the file.
-pub(crate) fn read_lines(
-    path: &Path,
-    missing: &[String],
-) -> Result<std::result::Result<Lines, String>> {
+pub(crate) fn read_lines(path: &Path, missing: &[String]) -> Result<std::result::Result<Lines, String>> {
     let bytes = file::read_up_to(path, &mut file::open(path)?, MOST_BYTES + 1)?;
     if bytes.len() > MOST_BYTES {
         return Err(Error::at_file(path, "is larger than 1 GiB; cut it into smaller tables"));

@@ -551,9 +551,12 @@ fn a_text_is_learned_by_the_tokens_of_a_tokenizer() {
     folder.write("rhyme.txt", "the rain in spain stays mainly in the plain. ".repeat(60));
     let letters = ["a", "e", "h", "i", "l", "m", "n", "p", "r", "s", "t", "y", ".", "\u{120}"];
     let merges = [("t", "h"), ("th", "e"), ("i", "n"), ("a", "in"), ("\u{120}", "the"), ("\u{120}", "in")];
-    let tokens = letters.iter().map(|letter| letter.to_string()).chain(merges.iter().map(|(a, b)| format!("{a}{b}")));
-    let vocabulary: Vec<String> = tokens.enumerate().map(|(number, token)| format!("{token:?}: {number}")).collect();
-    let merges: Vec<String> = merges.iter().map(|(left, right)| format!("{:?}", format!("{left} {right}"))).collect();
+    let tokens =
+        letters.iter().map(|letter| letter.to_string()).chain(merges.iter().map(|(a, b)| format!("{a}{b}")));
+    let vocabulary: Vec<String> =
+        tokens.enumerate().map(|(number, token)| format!("{token:?}: {number}")).collect();
+    let merges: Vec<String> =
+        merges.iter().map(|(left, right)| format!("{:?}", format!("{left} {right}"))).collect();
     let json = format!(
         "{{\"pre_tokenizer\": {{\"type\": \"ByteLevel\", \"add_prefix_space\": false}}, \"model\": {{\"type\": \"BPE\", \
          \"vocab\": {{{}}}, \"merges\": [{}]}}}}",

@@ -25,7 +25,8 @@ fn letters() -> [char; 256] {
 /// The text that the texts of tokens stand for.
 pub(super) fn decode(texts: &[&str]) -> String {
     let letters = letters();
-    let numbers: HashMap<char, u8> = letters.iter().zip(0..=255).map(|(&letter, byte)| (letter, byte)).collect();
+    let numbers: HashMap<char, u8> =
+        letters.iter().zip(0..=255).map(|(&letter, byte)| (letter, byte)).collect();
     let mut bytes = Vec::new();
     for text in texts {
         // Added tokens may have letters that stand for no byte.

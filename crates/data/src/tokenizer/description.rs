@@ -87,8 +87,12 @@ pub(super) fn parse(json: &str) -> Result<Parsed> {
     let model = model(&file.model)?;
     let by_bytes = splitting.iter().any(Splitting::is_by_bytes);
     match (&model, by_bytes) {
-        (Model::BytePairs { .. }, false) => return Err(unknown("BPE without the pre_tokenizer", "ByteLevel")),
-        (Model::WordPieces { .. }, true) => return Err(unknown("WordPiece with the pre_tokenizer", "ByteLevel")),
+        (Model::BytePairs { .. }, false) => {
+            return Err(unknown("BPE without the pre_tokenizer", "ByteLevel"));
+        }
+        (Model::WordPieces { .. }, true) => {
+            return Err(unknown("WordPiece with the pre_tokenizer", "ByteLevel"));
+        }
         _ => {}
     }
     let added = file.added_tokens.into_iter().map(added).collect::<Result<_>>()?;
@@ -119,7 +123,9 @@ fn several<'a>(part: &'a Value, name: &str) -> &'a [Value] {
 fn normalizer(part: Option<&Value>, steps: &mut Vec<Step>) -> Result<()> {
     let Some(part) = part.filter(|part| !part.is_null()) else { return Ok(()) };
     match kind(part) {
-        "Sequence" => return several(part, "normalizers").iter().try_for_each(|part| normalizer(Some(part), steps)),
+        "Sequence" => {
+            return several(part, "normalizers").iter().try_for_each(|part| normalizer(Some(part), steps));
+        }
         "BertNormalizer" => {
             let lowercase = flag(part, "lowercase", true);
             let usual = [

@@ -14,7 +14,8 @@ pub(super) fn pack(text: &str) -> String {
     let packed = packed.unwrap_or_default();
     let mut letters = String::with_capacity(packed.len().div_ceil(3) * 4);
     for three in packed.chunks(3) {
-        let bits = three.iter().fold(0u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - three.len()));
+        let bits =
+            three.iter().fold(0u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - three.len()));
         let digit = |at: usize| char::from(DIGITS[(bits >> (18 - 6 * at)) as usize & 63]);
         letters.extend((0..=three.len()).map(digit));
     }

@@ -65,12 +65,19 @@ fn what_is_not_known_is_named() {
         message(Tokenizer::parse(&changed))
     };
     assert!(refused("\"type\":\"BPE\"", "\"type\":\"Unigram\"").contains("the model Unigram"));
-    assert!(refused("\"normalizer\":null", "\"normalizer\":{\"type\":\"Nmt\"}").contains("the normalizer Nmt"));
+    assert!(
+        refused("\"normalizer\":null", "\"normalizer\":{\"type\":\"Nmt\"}").contains("the normalizer Nmt")
+    );
     assert!(refused("\"dropout\":null", "\"dropout\":0.1").contains("BPE with dropout"));
     assert!(refused("\"byte_fallback\":false", "\"byte_fallback\":true").contains("byte_fallback"));
     assert!(refused("\"single_word\":false", "\"single_word\":true").contains("single_word"));
-    assert!(refused("{\"type\":\"ByteLevel\",\"add_prefix_space\":false", "{\"type\":\"Metaspace\",\"a\":0").contains("Metaspace"));
-    assert!(refused("\"pre_tokenizer\":{", "\"other\":{").contains("BPE without the pre_tokenizer ByteLevel"));
+    assert!(
+        refused("{\"type\":\"ByteLevel\",\"add_prefix_space\":false", "{\"type\":\"Metaspace\",\"a\":0")
+            .contains("Metaspace")
+    );
+    assert!(
+        refused("\"pre_tokenizer\":{", "\"other\":{").contains("BPE without the pre_tokenizer ByteLevel")
+    );
     assert!(refused("\"id\":486", "\"id\":-1").contains("no number that can be"));
     assert!(refused("\"!\":1", "\"!\":99999999999").contains("no number that can be"));
     assert!(message(Tokenizer::parse("{}")).contains("is no tokenizer.json of Hugging Face"));

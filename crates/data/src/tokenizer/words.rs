@@ -103,9 +103,9 @@ impl WordPieces {
         let Some(&unknown) = vocabulary.get(unknown) else {
             return Err(Error::new(format!("`unk_token` is {unknown:?}, which is not in the vocabulary")));
         };
-        let others = vocabulary.iter().filter_map(|(text, &number)| {
-            Some((text.strip_prefix(prefix.as_str())?.to_string(), number))
-        });
+        let others = vocabulary
+            .iter()
+            .filter_map(|(text, &number)| Some((text.strip_prefix(prefix.as_str())?.to_string(), number)));
         let others = others.collect();
         Ok(WordPieces { beginnings: vocabulary, others, prefix, unknown, most_characters })
     }

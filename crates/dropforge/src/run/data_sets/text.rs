@@ -123,7 +123,8 @@ mod tests {
         assert_eq!(bytes.inputs.outputs(), 256);
         let message = folder.spec("text:{}/a.txt?tokens=words").open(&opening).err().unwrap().to_string();
         assert!(message.contains("`tokens` is `words`, it must be characters or bytes"), "{message}");
-        let message = folder.spec("text:{}/a.txt?tokenizer={}/none.json").open(&opening).err().unwrap().to_string();
+        let message =
+            folder.spec("text:{}/a.txt?tokenizer={}/none.json").open(&opening).err().unwrap().to_string();
         assert!(message.contains("none.json"), "{message}");
         #[cfg(feature = "tokenizers")]
         {

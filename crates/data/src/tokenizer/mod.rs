@@ -8,7 +8,8 @@ mod normal;
 mod packed;
 mod words;
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -237,15 +238,22 @@ fn split<'a>(
     added: &[(&str, &'a Added)],
     mut hand_on: impl FnMut(Part<'a>) -> Result<()>,
 ) -> Result<()> {
-    let mut rest = text;
-    while !rest.is_empty() {
-        let found = added
-            .iter()
-            .filter(|(content, _)| !content.is_empty())
-            .filter_map(|&(content, token)| Some((rest.find(content)?, content, token)))
-            .min_by_key(|&(at, content, _)| (at, std::cmp::Reverse(content.len())));
-        let Some((at, content, token)) = found else { break };
-        let (mut before, mut after) = (&rest[..at], &rest[at + content.len()..]);
+    // The next place of each token; it is looked for again only behind what was taken meanwhile, so that a text is gone
+    // through once for each token, however often others are in it.
+    let next = |index: usize, from: usize| {
+        let content = added[index].0;
+        Some(Reverse((from + text[from..].find(content)?, Reverse(content.len()), index)))
+    };
+    let is_there = |&index: &usize| !added[index].0.is_empty();
+    let mut places: BinaryHeap<_> = (0..added.len()).filter(is_there).filter_map(|index| next(index, 0)).collect();
+    let mut taken = 0;
+    while let Some(Reverse((at, Reverse(len), index))) = places.pop() {
+        if at < taken {
+            places.extend(next(index, taken));
+            continue;
+        }
+        let token = added[index].1;
+        let (mut before, mut after) = (&text[taken..at], &text[at + len..]);
         if token.strips_left {
             before = before.trim_end();
         }
@@ -256,9 +264,10 @@ fn split<'a>(
             hand_on(Part::Text(before))?;
         }
         hand_on(Part::Token(token))?;
-        rest = after;
+        taken = text.len() - after.len();
+        places.extend(next(index, taken));
     }
-    if rest.is_empty() { Ok(()) } else { hand_on(Part::Text(rest)) }
+    if taken == text.len() { Ok(()) } else { hand_on(Part::Text(&text[taken..])) }
 }
 
 #[cfg(test)]

@@ -56,6 +56,34 @@ fn a_word_without_an_end_is_no_trouble() {
     assert_eq!(bert.encode(&"hammer".repeat(40_000)).unwrap().len(), 1);
 }
 
+/// A token that a text has not is looked for once, however many others it has.
+#[test]
+fn tokens_that_never_come_cost_one_look() {
+    let added = |number: usize, content: &str, strips: bool| Added {
+        number,
+        content: content.into(),
+        is_normalized: false,
+        strips_left: strips,
+        strips_right: strips,
+    };
+    let all = [added(0, "<a>", false), added(1, "<never>", false), added(2, "<a><b>", false), added(3, "<s>", true)];
+    let known: Vec<(&str, &Added)> = all.iter().map(|token| (token.content.as_str(), token)).collect();
+    let parts = |text: &str| {
+        let mut parts = Vec::new();
+        split(text, &known, |part| {
+            parts.push(match part {
+                Part::Text(text) => text.to_string(),
+                Part::Token(token) => token.number.to_string(),
+            });
+            Ok(())
+        })
+        .unwrap();
+        parts
+    };
+    assert_eq!(parts("x <s> <a> y<a><b><a>z"), ["x", "3", "0", " y", "2", "0", "z"]);
+    assert_eq!(parts(&"<a>".repeat(400_000)).len(), 400_000);
+}
+
 #[test]
 fn what_is_not_known_is_named() {
     let whole = std::fs::read_to_string(folder().join("gpt2.json")).unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::transform::{Drawn, WithNumbers, with_numbers};
 use crate::{
     Description, ElementType, Error, Field, HostBatch, Loader, LoaderOptions, Request, Result, Role, Sample,
-    Source, Values,
+    Source, TARGET, Values,
 };
 
 /// The field with the number of a sample among those that a device keeps; see [`rows`].
@@ -125,7 +125,9 @@ pub fn whole(source: Arc<dyn Source>, threads: usize) -> Result<Whole> {
         if std::mem::take(&mut first) && !reads_the_same(&*source, &batch, &layout)? {
             return Err(changing());
         }
-        packing.iter_mut().zip(&batch.arrays).for_each(|(field, array)| field.add(array));
+        for ((packing, array), field) in packing.iter_mut().zip(&batch.arrays).zip(&description.fields) {
+            packing.add(array).ok_or_else(|| too_large(field, len))?;
+        }
         epoch.recycle(batch);
     }
     let fields = packing.into_iter().map(Packing::finish).collect();
@@ -158,20 +160,26 @@ enum Packing {
         tables: Vec<Table>,
         /// Elements of one channel.
         channel: usize,
+        /// Elements of all samples.
+        count: usize,
     },
+}
+
+fn too_large(field: &Field, len: usize) -> Error {
+    Error::new(format!("{}: {len} samples of shape {:?} do not fit in memory", field.name, field.shape))
 }
 
 impl Packing {
     fn new(field: &Field, elements: usize, len: usize) -> Result<Packing> {
-        let too_large = || {
-            Error::new(format!(
-                "{}: {len} samples of shape {:?} do not fit in memory",
-                field.name, field.shape
-            ))
-        };
+        let too_large = || too_large(field, len);
         let count =
             elements.checked_mul(len).filter(|&n| n <= isize::MAX as usize / 8).ok_or_else(too_large)?;
-        if field.dtype != ElementType::F32 || field.role != Role::Numbers || elements < LEAST_ELEMENTS {
+        // Targets are looked at before they are trained on, as they are.
+        let is_packed = field.dtype == ElementType::F32
+            && field.role == Role::Numbers
+            && field.name != TARGET
+            && elements >= LEAST_ELEMENTS;
+        if !is_packed {
             let mut values = Values::empty(field.dtype);
             values.reserve(count).map_err(|_| too_large())?;
             return Ok(Packing::Plain(values));
@@ -181,12 +189,12 @@ impl Packing {
         // Normalisation has numbers for each channel of images.
         let channels = if let [channels, _, _] = field.shape[..] { channels } else { 1 };
         let tables = (0..channels).map(|_| Table::default()).collect();
-        Ok(Packing::Bytes { bytes, tables, channel: elements / channels })
+        Ok(Packing::Bytes { bytes, tables, channel: elements / channels, count })
     }
 
-    /// Adds whole samples.
-    fn add(&mut self, values: &Values) {
-        if let (Packing::Bytes { bytes, tables, channel }, Values::F32(floats)) = (&mut *self, values) {
+    /// Adds whole samples; `None` where they are no bytes, and there is no memory for all of them as they are.
+    fn add(&mut self, values: &Values) -> Option<()> {
+        if let (Packing::Bytes { bytes, tables, channel, count }, Values::F32(floats)) = (&mut *self, values) {
             let before = bytes.len();
             let mut fits = true;
             for (number, run) in floats.chunks(*channel).enumerate() {
@@ -194,15 +202,16 @@ impl Packing {
                 fits = fits && tables[table].encode(run, bytes);
             }
             if fits {
-                return;
+                return Some(());
             }
             bytes.truncate(before);
-            let floats = decoded(bytes, tables, *channel);
+            let floats = decoded(bytes, tables, *channel, *count)?;
             *self = Packing::Plain(Values::F32(floats));
         }
         if let Packing::Plain(all) = self {
             all.extend(values);
         }
+        Some(())
     }
 
     fn finish(self) -> WholeField {
@@ -215,15 +224,17 @@ impl Packing {
     }
 }
 
-fn decoded(bytes: &[u8], tables: &[Table], channel: usize) -> Vec<f32> {
+/// The numbers that bytes stand for, with room for so many in all; `None` where there is no memory for them.
+fn decoded(bytes: &[u8], tables: &[Table], channel: usize, count: usize) -> Option<Vec<f32>> {
+    let mut all = Vec::new();
+    all.try_reserve_exact(count).ok()?;
     let runs = bytes.chunks(channel).enumerate();
     let numbers = runs.flat_map(|(number, run)| {
         let table = &tables[number % tables.len()].numbers;
         run.iter().map(move |&byte| table[byte as usize])
     });
-    let mut all = Vec::with_capacity(bytes.len());
     all.extend(numbers);
-    all
+    Some(all)
 }
 
 /// The different numbers of a channel, each found by its bits.
@@ -370,6 +381,18 @@ mod tests {
         let zeros = (0..2).map(|i| ([if i == 0 { 0.0 } else { -0.0f32 }; 16],));
         let all = whole(Arc::new(from_records(zeros).unwrap()), 1).unwrap();
         assert_eq!(floats(&all.fields[0], 16)[16].to_bits(), (-0.0f32).to_bits());
+    }
+
+    #[test]
+    fn numbers_for_which_there_is_no_memory_are_an_error() {
+        let mut packing = Packing::Bytes {
+            bytes: Vec::new(),
+            tables: vec![Table::default()],
+            channel: 300,
+            count: isize::MAX as usize / 8,
+        };
+        assert!(packing.add(&Values::F32(vec![0.5; 300])).is_some());
+        assert!(packing.add(&Values::F32((0..300).map(|i| i as f32).collect())).is_none());
     }
 
     /// Does not say that it draws.

@@ -122,4 +122,12 @@ fn what_cannot_stay_is_refused() {
     let trainer = Trainer::new(dense(1), bce_with_logits(), Sgd::new(0.1)).on_device(true);
     let refused = message(trainer.compile(&data));
     assert!(refused.contains("sample 13"), "{refused}");
+    // So is one of many numbers, such as a mask, of which bytes could be made.
+    let masks = (0..20).map(|i| ([0.0f32, 1.0], [if i == 13 { 1.5f32 } else { 1.0 }; 16]));
+    let masks = from_records(masks).unwrap();
+    let new = || Trainer::new(dense(16), bce_with_logits(), Sgd::new(0.1));
+    let refused = message(new().on_device(true).compile(&masks));
+    assert!(refused.contains("sample 13 is 1.5"), "{refused}");
+    let refused = new().compile(&masks).unwrap().epoch(&masks).unwrap_err().to_string();
+    assert!(refused.contains("is 1.5"), "{refused}");
 }

@@ -1,5 +1,6 @@
 //! `dropforge train`
 
+mod on_device;
 mod screen;
 pub mod settings;
 
@@ -14,7 +15,7 @@ use dropforge::data::{FileSplit, Source};
 use dropforge::file::FileKind;
 use dropforge::loss::Targets;
 use dropforge::run::{
-    AugmentOn, DataSpec, OnDevice, OpenData, Opening, Part, RunConfig, RunDir, augmentations, differences,
+    AugmentOn, DataSpec, OpenData, Opening, Part, RunConfig, RunDir, augmentations, differences,
     history, holds_run, read_split, record_layers, threads_of,
 };
 use dropforge::schedule::Moment;
@@ -271,7 +272,7 @@ pub fn resolve(args: &Train) -> Outcome<Resolved> {
         config.loss = Some(Part::try_from(usual)?);
     }
     config.limit(&mut data)?;
-    config.data_on_device = config.kept_on(&data, &runtime)?;
+    config.kept_on(&data, &runtime)?;
     // What cannot be changed is said before there is a folder.
     config.augmented(&data.train)?;
     Ok(Resolved { config, data, runtime, spec })
@@ -402,7 +403,6 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
         run.write_config(&config.to_text()?)?;
     }
     config.limit(&mut data)?;
-    config.data_on_device = config.kept_on(&data, &runtime)?;
     let Training { mut trainer, train, callbacks } = Training::of(&config, &data, &runtime, args)?;
     let mut read = true;
     if !trainer.resume(path)? {
@@ -474,8 +474,23 @@ fn needed_targets(config: &RunConfig) -> Outcome<Targets> {
     Ok(loss.map_or(Targets::Any, |loss| loss.targets()))
 }
 
-/// The trainer that a configuration describes.
+/// The trainer that a configuration describes, on the device's samples where they are to stay there.
 pub fn build(config: &RunConfig, data: &OpenData, runtime: &Runtime, watched: Watched) -> Outcome<Trainer> {
+    let kept = config.kept_on(data, runtime)?;
+    let (trainer, said) = on_device::fall_back(config.data_on_device, kept, |on_device| {
+        build_for(config, data, runtime, watched, on_device)
+    })?;
+    said.iter().for_each(|text| note(text));
+    Ok(trainer)
+}
+
+fn build_for(
+    config: &RunConfig,
+    data: &OpenData,
+    runtime: &Runtime,
+    watched: Watched,
+    on_device: bool,
+) -> Outcome<Trainer> {
     // One output tells two classes apart.
     let one = config.inputs.classes.len() == 2 && needed_targets(config)?.tell_two_classes();
     let net = config.model.build(if one { 1 } else { config.inputs.outputs() })?;
@@ -498,7 +513,7 @@ pub fn build(config: &RunConfig, data: &OpenData, runtime: &Runtime, watched: Wa
         .shuffle(config.shuffle)
         .accumulate(config.accumulate)
         .reader_threads(data.threads)
-        .on_device(config.data_on_device == OnDevice::Yes)
+        .on_device(on_device)
         .detect_anomaly(watched.anomalies);
     if watched.gradients {
         trainer = trainer.keep_gradients();

@@ -194,7 +194,8 @@ impl Packing {
 
     /// Adds whole samples; `None` where they are no bytes, and there is no memory for all of them as they are.
     fn add(&mut self, values: &Values) -> Option<()> {
-        if let (Packing::Bytes { bytes, tables, channel, count }, Values::F32(floats)) = (&mut *self, values) {
+        if let (Packing::Bytes { bytes, tables, channel, count }, Values::F32(floats)) = (&mut *self, values)
+        {
             let before = bytes.len();
             let mut fits = true;
             for (number, run) in floats.chunks(*channel).enumerate() {

@@ -15,8 +15,8 @@ use dropforge::data::{FileSplit, Source};
 use dropforge::file::FileKind;
 use dropforge::loss::Targets;
 use dropforge::run::{
-    AugmentOn, DataSpec, OpenData, Opening, Part, RunConfig, RunDir, augmentations, differences,
-    history, holds_run, read_split, record_layers, threads_of,
+    AugmentOn, DataSpec, OpenData, Opening, Part, RunConfig, RunDir, augmentations, differences, history,
+    holds_run, read_split, record_layers, threads_of,
 };
 use dropforge::schedule::Moment;
 use dropforge::settings::{Table, Value};

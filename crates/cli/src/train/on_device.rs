@@ -32,8 +32,9 @@ mod tests {
 
     #[test]
     fn only_who_asked_is_refused_where_there_is_no_room() {
-        let full =
-            |on_device| -> Outcome<&'static str> { if on_device { Err("no room".into()) } else { Ok("made") } };
+        let full = |on_device| -> Outcome<&'static str> {
+            if on_device { Err("no room".into()) } else { Ok("made") }
+        };
         let (made, said) = fall_back(OnDevice::Auto, OnDevice::Yes, full).ok().unwrap();
         assert!(made == "made" && said.is_some_and(|said| said.contains("no room")));
         assert!(fall_back(OnDevice::Yes, OnDevice::Yes, full).is_err());

@@ -245,7 +245,8 @@ fn split<'a>(
         Some(Reverse((from + text[from..].find(content)?, Reverse(content.len()), index)))
     };
     let is_there = |&index: &usize| !added[index].0.is_empty();
-    let mut places: BinaryHeap<_> = (0..added.len()).filter(is_there).filter_map(|index| next(index, 0)).collect();
+    let mut places: BinaryHeap<_> =
+        (0..added.len()).filter(is_there).filter_map(|index| next(index, 0)).collect();
     let mut taken = 0;
     while let Some(Reverse((at, Reverse(len), index))) = places.pop() {
         if at < taken {

@@ -66,7 +66,12 @@ fn tokens_that_never_come_cost_one_look() {
         strips_left: strips,
         strips_right: strips,
     };
-    let all = [added(0, "<a>", false), added(1, "<never>", false), added(2, "<a><b>", false), added(3, "<s>", true)];
+    let all = [
+        added(0, "<a>", false),
+        added(1, "<never>", false),
+        added(2, "<a><b>", false),
+        added(3, "<s>", true),
+    ];
     let known: Vec<(&str, &Added)> = all.iter().map(|token| (token.content.as_str(), token)).collect();
     let parts = |text: &str| {
         let mut parts = Vec::new();

@@ -97,20 +97,20 @@ impl Predictions {
         trained.each_batch(samples, 256, |predicted| {
             let scores = predicted.scores.to_array()?;
             let shape = predicted.scores.shape().to_vec();
-            if let Some(shape) = remakes(predicted) {
+            if let Some(Remakes { shape, wanted }) = remakes(predicted, probability(0.0).is_some())? {
                 let pixels = shape.iter().product::<usize>();
                 let made = predicted.scores.to_vec::<f32>()?;
-                let (inputs, wanted) = (predicted.inputs.to_f32(), wanted(predicted)?);
+                let inputs = predicted.inputs.to_f32();
                 let inputs = inputs.ok_or_else(|| Error::new("the inputs are no numbers"))?;
                 let compared = pixels.div_ceil(PIXELS_COMPARED).max(1);
                 for sample in 0..predicted.samples {
                     let own = sample * pixels..(sample + 1) * pixels;
                     let (input, output) = (&inputs[own.clone()], &made[own.clone()]);
                     let target = wanted.as_ref().map(|wanted| &wanted[own]);
-                    keep_picture(&mut pictures, trained, shape, input, output, target, &probability);
-                    let target = target.unwrap_or(input);
-                    numbers.extend(output.iter().step_by(compared));
-                    targets.extend(target.iter().step_by(compared));
+                    let picture = remade(trained, shape, input, output, target, &probability);
+                    numbers.extend(picture.output.iter().step_by(compared));
+                    targets.extend(picture.right().iter().step_by(compared));
+                    keep_picture(&mut pictures, picture);
                 }
             } else if !trained.classes().is_empty() {
                 let &[_, width] = shape.as_slice() else {
@@ -170,36 +170,59 @@ impl Predictions {
     }
 }
 
-/// Channels, height and width where what the network gives are pictures like those that it is given.
-fn remakes(predicted: &Predicted<'_>) -> Option<[usize; 3]> {
+/// How a network makes pictures like those that it is given.
+struct Remakes {
+    /// Channels, height and width.
+    shape: [usize; 3],
+    /// The pictures that it should give; `None` where these are its inputs, whatever targets the data have beside them.
+    wanted: Option<Vec<f32>>,
+}
+
+/// `None` where what the network gives are no pictures but say something of each pixel: scores of its classes, or
+/// `yes`, how probable a yes is.
+fn remakes(predicted: &Predicted<'_>, yes: bool) -> Result<Option<Remakes>> {
     let given = predicted.inputs.shape().to_vec();
-    let &[_, channels, height, width] = given.as_slice() else { return None };
+    let &[samples, channels, height, width] = given.as_slice() else { return Ok(None) };
+    let shape = [channels, height, width];
     let alike = given == predicted.scores.shape().to_vec() && predicted.scores.dtype() == DType::F32;
-    (alike && is_shown([channels, height, width])).then_some([channels, height, width])
+    if !alike || !is_shown(shape) {
+        return Ok(None);
+    }
+    let (targets, inputs) = (predicted.targets.to_array()?, predicted.inputs);
+    let (numbers, elements) = (targets.to_f32(), targets.shape().elements());
+    let is_other = || numbers.is_some() && numbers != inputs.to_f32();
+    let answers = yes && elements == inputs.shape().elements() && is_other();
+    let a_class_of_each_pixel = targets.shape() != inputs.shape()
+        && targets.shape().rank() > 2
+        && elements == samples * height * width
+        && matches!(targets.ty().dtype, DType::I32 | DType::U8);
+    if answers || a_class_of_each_pixel {
+        return Ok(None);
+    }
+    let wanted = targets.shape() == inputs.shape() && is_other();
+    Ok(Some(Remakes { shape, wanted: numbers.filter(|_| wanted) }))
 }
 
 fn is_shown([channels, height, width]: [usize; 3]) -> bool {
     [1, 3].contains(&channels) && height * width <= MOST_PIXELS
 }
 
-/// The pictures that the network should give; `None` where these are its inputs, whatever targets the data have beside
-/// them.
-fn wanted(predicted: &Predicted<'_>) -> Result<Option<Vec<f32>>> {
-    let (targets, inputs) = (predicted.targets.to_array()?, predicted.inputs);
-    let other = targets.shape() == inputs.shape() && targets != *inputs;
-    Ok(targets.to_f32().filter(|_| other))
+impl Remade {
+    /// What it should have made.
+    fn right(&self) -> &[f32] {
+        self.target.as_ref().unwrap_or(&self.input)
+    }
 }
 
-/// Keeps a picture if it is among those that differ most so far.
-fn keep_picture(
-    pictures: &mut Vec<Remade>,
+/// A picture and what was made of it, all as brightness.
+fn remade(
     trained: &Trained,
     shape: [usize; 3],
     input: &[f32],
     output: &[f32],
     target: Option<&[f32]>,
     probability: &impl Fn(f32) -> Option<f32>,
-) {
+) -> Remade {
     let said: Option<Vec<f32>> = output.iter().map(|&output| probability(output)).collect();
     // What is learned from other pictures has their units, else those of the inputs.
     let brightness = |numbers: &[f32]| match target {
@@ -212,12 +235,19 @@ fn keep_picture(
     };
     let output = said.unwrap_or_else(|| brightness(output));
     let (input, target) = (trained.inputs().brightness(input), target.map(brightness));
-    let right = target.as_ref().unwrap_or(&input);
-    let squares = output.iter().zip(right).map(|(made, right)| f64::from(made - right).powi(2));
-    let difference = squares.sum::<f64>() / output.len().max(1) as f64;
-    let place = pictures.partition_point(|picture| picture.difference >= difference);
+    let mut picture = Remade { shape, input, output, target, difference: 0.0 };
+    let squares = picture.output.iter().zip(picture.right());
+    let squares = squares.map(|(made, right)| f64::from(made - right).powi(2));
+    picture.difference = squares.sum::<f64>() / picture.output.len().max(1) as f64;
+    picture
+}
+
+/// Keeps a picture if it is among those that differ most so far.
+fn keep_picture(pictures: &mut Vec<Remade>, picture: Remade) {
+    let difference = picture.difference;
+    let place = pictures.partition_point(|kept| kept.difference >= difference);
     if difference.is_finite() && place < WORST {
-        pictures.insert(place, Remade { shape, input, output, target, difference });
+        pictures.insert(place, picture);
         pictures.truncate(WORST);
     }
 }
@@ -251,4 +281,54 @@ fn keep_worst(
     worst.insert(place, Mistake { shape: [channels, height, width], pixels, truth, said, probability });
     worst.truncate(WORST);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dropforge::data::{Dataset, Description, ElementType, Field, Values};
+    use dropforge::loss::bce_with_logits;
+    use dropforge::prelude::*;
+
+    /// What is charted of a network of one layer that makes as many channels as it is given, of two pictures of 4 by 4.
+    fn predicted(loss: impl Loss + 'static, x: &[f32], target: (&[usize], Values)) -> Result<Predictions> {
+        static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let run = std::env::temp_dir().join(format!("dropforge-remade-{}-{number}", std::process::id()));
+        let channels = x.len() / 32;
+        let ((shape, y), input) = (target, Field::numbers("input", ElementType::F32, &[channels, 4, 4]));
+        let description = Description::new("pictures").with(input);
+        let data = Dataset::new(
+            description.with(Field::numbers("target", y.dtype(), shape)),
+            vec![Values::F32(x.into()), y],
+        )?;
+        let mut trainer = Trainer::new(conv(channels, 1), loss, Sgd::new(0.1)).batch(2).compile(&data)?;
+        trainer.epoch(&data)?;
+        trainer.save(&run)?;
+        let trained = Trained::open(&run, &Runtime::shared()?)?;
+        let predictions = Predictions::of(&trained, &data);
+        std::fs::remove_dir_all(run).unwrap();
+        predictions
+    }
+
+    #[test]
+    fn what_is_said_of_each_pixel_is_no_picture() {
+        let colours: Vec<f32> = (0..96).map(|n| n as f32 / 96.0).collect();
+        let classes = Values::I32((0..32).map(|n| n % 3).collect());
+        let error = predicted(cross_entropy(), &colours, (&[4, 4], classes)).unwrap_err().to_string();
+        assert!(error.contains("one class of a sample"), "{error}");
+        let x: Vec<f32> = (0..32).map(|n| n as f32 / 32.0).collect();
+        let mask = Values::F32((0..32).map(|n| (n % 2) as f32).collect());
+        let shape = [1, 4, 4];
+        let said = predicted(bce_with_logits(), &x, (&shape, mask.clone())).unwrap();
+        assert_eq!((said.classes.len(), said.pictures.len()), (2, 0));
+        // Its own input, by the same loss: brightness beside brightness.
+        let made = predicted(bce_with_logits(), &x, (&shape, Values::F32(x.clone()))).unwrap();
+        let Outcomes::Numbers { predictions, targets } = made.outcomes else { panic!() };
+        assert_eq!((made.pictures.len(), targets), (2, x.clone()));
+        let first = made.pictures.iter().find(|picture| picture.input[0] == 0.0).unwrap();
+        assert_eq!(first.output, predictions[..16]);
+        // Other pictures, in their own units.
+        assert_eq!(predicted(mse(), &x, (&shape, mask)).unwrap().pictures.len(), 2);
+    }
 }

@@ -45,7 +45,7 @@ impl From<Vocabulary> for Written {
             Vocabulary::Characters(characters) => Written::Characters(characters.iter().collect()),
             Vocabulary::Bytes => Written::Bytes,
             #[cfg(feature = "tokenizers")]
-            Vocabulary::Tokenizer(tokenizer) => Written::Tokenizer(tokenizer.to_packed()),
+            Vocabulary::Tokenizer(tokenizer) => Written::Tokenizer(tokenizer.to_packed().into()),
         }
     }
 }

@@ -11,7 +11,7 @@ mod words;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::{Error, Result, file};
 use byte_pairs::BytePairs;
@@ -32,6 +32,8 @@ pub struct Tokenizer(Arc<Parts>);
 struct Parts {
     /// The file, as it was read.
     json: String,
+    /// The same as runs keep it, once it was asked for: a run is written and compared many times.
+    packed: OnceLock<String>,
     normal: Normal,
     splitting: Vec<Splitting>,
     pieces: Pieces,
@@ -100,7 +102,7 @@ impl Tokenizer {
         if i32::try_from(tokens.len()).is_err() || tokens.is_empty() {
             return Err(Error::new(format!("a vocabulary of {} tokens is none", tokens.len())));
         }
-        let parts = Parts { json: json.into(), normal, splitting, pieces, added, tokens };
+        let parts = Parts { json: json.into(), packed: OnceLock::new(), normal, splitting, pieces, added, tokens };
         Ok(Tokenizer(Arc::new(parts)))
     }
 
@@ -148,13 +150,16 @@ impl Tokenizer {
     }
 
     /// The file in letters and digits, packed: how a run keeps it.
-    pub(crate) fn to_packed(&self) -> String {
-        packed::pack(&self.0.json)
+    pub(crate) fn to_packed(&self) -> &str {
+        self.0.packed.get_or_init(|| packed::pack(&self.0.json))
     }
 
     /// The tokenizer of a file that was packed.
     pub(crate) fn from_packed(packed: &str) -> Result<Tokenizer> {
-        Tokenizer::parse(&packed::unpack(packed, MOST_BYTES)?)
+        let tokenizer = Tokenizer::parse(&packed::unpack(packed, MOST_BYTES)?)?;
+        // Fails only where it is set already.
+        let _ = tokenizer.0.packed.set(packed.into());
+        Ok(tokenizer)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a run is, whatever made it: `run.toml`, with which it is opened without the program that trained it.
 
+use super::calls;
 use super::commit::{Commit, commit};
 use super::disk;
 use super::run_dir::MANIFEST;
@@ -9,11 +10,14 @@ use crate::step::{Precision, SummaryRow};
 use crate::{DType, Error, Result, Runtime, ValueType};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Bytes that it has at most.
 const MOST_BYTES: u64 = 16 << 20;
+/// Bytes within which its first table begins, as a rule.
+const HEAD_BYTES: u64 = 4096;
 /// The layout that this version reads and writes.
 pub(super) const FORMAT: u32 = 2;
 
@@ -55,6 +59,14 @@ pub(super) struct Manifest {
     /// Its layers, in the order in which values pass them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<Layer>,
+}
+
+/// What stands before its tables.
+#[derive(Deserialize)]
+struct Head {
+    format: u32,
+    #[serde(default)]
+    replaces: bool,
 }
 
 /// How an output says how probable a yes is.
@@ -347,6 +359,22 @@ impl Manifest {
         Manifest::parse(&text).map(Some).map_err(|error| error.context(path.display()))
     }
 
+    /// Whether what stands beside a checkpoint is of another training. Whoever looks on asks it again and again, and the
+    /// inputs, which may hold a whole tokenizer, stand behind it: they are not read.
+    pub fn is_replacement(checkpoint: &Path) -> bool {
+        let head = Manifest::head(&checkpoint.join(MANIFEST));
+        let is = head.map(|head| head.format <= FORMAT && head.replaces);
+        is.unwrap_or_else(|| Manifest::read(checkpoint).ok().flatten().is_some_and(|about| about.replaces))
+    }
+
+    /// What stands before the first table; `None` where that is long, or no TOML by itself.
+    fn head(path: &Path) -> Option<Head> {
+        let mut bytes = Vec::new();
+        calls::open(path).ok()?.take(HEAD_BYTES).read_to_end(&mut bytes).ok()?;
+        let end = bytes.windows(2).position(|two| two == b"\n[")?;
+        toml::from_str(std::str::from_utf8(&bytes[..end]).ok()?).ok()
+    }
+
     pub(super) fn parse(text: &str) -> Result<Manifest> {
         #[derive(Deserialize)]
         struct Layout {
@@ -409,6 +437,18 @@ mod tests {
         manifest.hyperparameters.insert("temperature".into(), 0.7);
         let text = manifest.to_text().unwrap();
         assert_eq!(Manifest::parse(&text).unwrap(), manifest);
+        // One question about it is answered without its tables, and where its beginning is no TOML by itself.
+        let folder = std::env::temp_dir().join(format!("dropforge-manifest-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(MANIFEST);
+        for (replaces, reason) in [(false, None), (true, None), (true, Some("why\n[and] what".to_string()))] {
+            (manifest.replaces, manifest.own_program_only) = (replaces, reason.clone());
+            std::fs::write(&path, manifest.to_text().unwrap()).unwrap();
+            assert_eq!(Manifest::is_replacement(&folder), replaces);
+            assert!(Manifest::head(&path).is_none_or(|head| head.replaces == replaces));
+            assert!(Manifest::head(&path).is_some() || reason.is_some());
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
         for (from, to, part) in [
             ("format = 2", "format = 3", "newer"),
             ("shape", "shap", "unknown field `shap`"),

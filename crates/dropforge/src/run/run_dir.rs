@@ -417,10 +417,7 @@ pub(crate) fn read_config_if_any(run: &Path) -> Result<Option<String>> {
 pub(super) fn is_half_replaced(run: &Path) -> Result<bool> {
     let mut all = checkpoints(run)?;
     let newest = all.pop();
-    Ok(!all.is_empty()
-        && newest.is_some_and(|(_, path)| {
-            Manifest::read(&path).ok().flatten().is_some_and(|about| about.replaces)
-        }))
+    Ok(!all.is_empty() && newest.is_some_and(|(_, path)| Manifest::is_replacement(&path)))
 }
 
 /// Which files of a folder a run is trained on and which are for testing; `None` where it does not say.

@@ -15,7 +15,7 @@ use dropforge::metric::Unit;
 use dropforge::run::{StepReader, StepRecords, is_training};
 use http::{Request, Response};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::collections::hash_map::{DefaultHasher, RandomState};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::io::Write;
@@ -176,7 +176,8 @@ fn recorded(folder: &Path) -> Outcome<Vec<Listed>> {
     let found = find(folder)?;
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let known = known.get_or_insert_default();
-    known.retain(|path, _| found.iter().any(|found| found.path == *path));
+    let there: HashSet<&Path> = found.iter().map(|found| found.path.as_path()).collect();
+    known.retain(|path, _| there.contains(path.as_path()));
     // What cannot be read has been noted when the command began, or is being written.
     Ok(found.into_iter().filter_map(|found| seen(&found, known)).collect())
 }

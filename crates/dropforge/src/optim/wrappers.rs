@@ -1,6 +1,6 @@
 //! Optimizers around others: lookahead, noise in the gradients, averages of the weights.
 
-use super::{Optimizer, Parameter, lbfgs};
+use super::{Lbfgs, Optimizer, Parameter, lbfgs};
 use crate::described;
 use crate::init::Init;
 use crate::nn::{Scope, StateKind};
@@ -298,6 +298,13 @@ pub(crate) fn averages_within(optimizer: &Table) -> usize {
     let own = optimizer.get(TYPE).and_then(Value::as_str) == Some(Averaged::NAME);
     let inner = optimizer.values().filter_map(Value::as_table).map(averages_within);
     usize::from(own) + inner.sum::<usize>()
+}
+
+/// Whether an optimizer, or one inside of it, as files have them, keeps points that networks are used with in place of
+/// the weights, as averages are.
+pub(crate) fn searches_within(optimizer: &Table) -> bool {
+    let own = optimizer.get(TYPE).and_then(Value::as_str) == Some(<Lbfgs as Described>::NAME);
+    own || optimizer.values().filter_map(Value::as_table).any(searches_within)
 }
 
 /// A state that is an average.

@@ -9,7 +9,7 @@ use super::registry::context;
 use super::{DataSpec, InputSpec, ModelSpec, StartSpec, old_config};
 use crate::loss::Loss;
 use crate::metric::Metric;
-use crate::optim::{Group, Optimizer, averages_within, with_mean_from, with_running_mean};
+use crate::optim::{Group, Optimizer, averages_within, searches_within, with_mean_from, with_running_mean};
 use crate::schedule::Schedule;
 use crate::settings::{Declaration, Described, Range, SettingType, TYPE, Table, Value, differences, unknown};
 use crate::step::Precision;
@@ -247,8 +247,9 @@ impl RunConfig {
             ));
         }
         let own = config.groups.iter().filter_map(GroupSpec::optimizer);
-        let averages = std::iter::once(&config.optimizer).chain(own);
-        let averages = averages.map(|optimizer| averages_within(optimizer.table())).max().unwrap_or(0);
+        let optimizers: Vec<&Table> =
+            std::iter::once(&config.optimizer).chain(own).map(|optimizer| optimizer.table()).collect();
+        let averages = optimizers.iter().map(|optimizer| averages_within(optimizer)).max().unwrap_or(0);
         if averages > 1 {
             return Err(Error::setting(
                 "the optimizer `averaged` stands in another one, and there is one mean of the weights; leave one out",
@@ -266,7 +267,19 @@ impl RunConfig {
                     "the optimizer `averaged` keeps a mean of the weights already; leave out `ema` and `swa_start`",
                 ));
             }
+            _ if optimizers.iter().any(|optimizer| searches_within(optimizer)) => {
+                return Err(Error::setting(
+                    "the optimizer `lbfgs` keeps the best point of its search in place of a mean of the weights; leave out \
+                     `ema` and `swa_start`",
+                ));
+            }
             _ => {}
+        }
+        if optimizers.iter().any(|optimizer| averages_within(optimizer) > 0 && searches_within(optimizer)) {
+            return Err(Error::setting(
+                "the optimizer `lbfgs` keeps the best point of its search in place of a mean of the weights; leave out \
+                 `averaged` around it",
+            ));
         }
         config.fix_lengths()?;
         Ok(config)
@@ -658,11 +671,15 @@ mod tests {
             (format!("swa_start = 1\noptimizer = {around}"), "keeps a mean of the weights already"),
             (format!("ema = 0.9\n[[groups]]\npattern = '*'\noptimizer = {around}"), "already"),
             (format!("[optimizer]\ntype = 'averaged'\noptimizer = {around}"), "stands in another one"),
+            ("ema = 0.9\noptimizer = 'lbfgs'".to_string(), "leave out `ema` and `swa_start`"),
+            ("swa_start = 1\noptimizer = 'lbfgs'".to_string(), "the best point of its search"),
+            ("optimizer = { type = 'averaged', optimizer = 'lbfgs' }".to_string(), "leave out `averaged`"),
         ] {
             let refused = RunConfig::parse(&text).unwrap_err().to_string();
             assert!(refused.contains(message), "{text}: {refused}");
         }
         RunConfig::parse(&format!("optimizer = {around}")).unwrap();
+        RunConfig::parse("optimizer = 'lbfgs'").unwrap();
     }
 
     /// What is listed as a default is one for every model; what follows from the model is listed as none.

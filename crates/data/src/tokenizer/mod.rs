@@ -102,7 +102,8 @@ impl Tokenizer {
         if i32::try_from(tokens.len()).is_err() || tokens.is_empty() {
             return Err(Error::new(format!("a vocabulary of {} tokens is none", tokens.len())));
         }
-        let parts = Parts { json: json.into(), packed: OnceLock::new(), normal, splitting, pieces, added, tokens };
+        let parts =
+            Parts { json: json.into(), packed: OnceLock::new(), normal, splitting, pieces, added, tokens };
         Ok(Tokenizer(Arc::new(parts)))
     }
 

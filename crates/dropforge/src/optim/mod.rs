@@ -31,7 +31,9 @@ pub use wrappers::{Averaged, GradientNoise, Lookahead};
 
 pub(crate) use groups::Updates;
 pub(crate) use loss_scale::{SCALE, SkippedSteps};
-pub(crate) use wrappers::{averages, averages_within, no_averages, searches_within, with_mean_from, with_running_mean};
+pub(crate) use wrappers::{
+    averages, averages_within, no_averages, searches_within, with_mean_from, with_running_mean,
+};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::nn::Scope;

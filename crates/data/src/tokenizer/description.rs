@@ -44,6 +44,8 @@ pub(super) struct Added {
     pub strips_right: bool,
 }
 
+/// Longer words than this are nowhere taken apart.
+const MOST_CHARACTERS: u64 = 10_000;
 /// Numbers of tokens beyond this are a mistake in the file.
 const MOST_TOKENS: i64 = 1 << 24;
 
@@ -85,6 +87,11 @@ pub(super) fn parse(json: &str) -> Result<Parsed> {
     let mut splitting = Vec::new();
     pre_tokenizer(file.pre_tokenizer.as_ref(), &mut splitting)?;
     let model = model(&file.model)?;
+    if let Some(place) = splitting.iter().position(Splitting::is_by_bytes)
+        && place + 1 < splitting.len()
+    {
+        return Err(unknown("a pre_tokenizer behind", "ByteLevel"));
+    }
     let by_bytes = splitting.iter().any(Splitting::is_by_bytes);
     match (&model, by_bytes) {
         (Model::BytePairs { .. }, false) => {
@@ -184,6 +191,9 @@ fn model(part: &Value) -> Result<Model> {
             if flag(part, "byte_fallback", false) {
                 return Err(unknown("BPE with", "byte_fallback"));
             }
+            if flag(part, "fuse_unk", false) && text("unk_token").is_some() {
+                return Err(unknown("BPE with", "fuse_unk"));
+            }
             if part.get("dropout").and_then(Value::as_f64).is_some_and(|dropout| dropout > 0.0) {
                 return Err(unknown("BPE with", "dropout"));
             }
@@ -198,14 +208,23 @@ fn model(part: &Value) -> Result<Model> {
             vocabulary: vocabulary(part)?,
             unknown: text("unk_token").unwrap_or_else(|| "[UNK]".into()),
             prefix: text("continuing_subword_prefix").unwrap_or_else(|| "##".into()),
-            most_characters: part
-                .get("max_input_chars_per_word")
-                .and_then(Value::as_u64)
-                .and_then(|most| usize::try_from(most).ok())
-                .unwrap_or(100),
+            most_characters: most_characters(part)?,
         }),
         other => Err(unknown("the model", other)),
     }
+}
+
+/// How long a word is that is taken apart.
+fn most_characters(part: &Value) -> Result<usize> {
+    let Some(most) = part.get("max_input_chars_per_word").filter(|most| !most.is_null()) else {
+        return Ok(100);
+    };
+    let most = most.as_u64().filter(|&most| most <= MOST_CHARACTERS);
+    most.map(|most| most as usize).ok_or_else(|| {
+        Error::new(format!(
+            "`max_input_chars_per_word` is no number from 0 to {MOST_CHARACTERS}; the usual one is 100"
+        ))
+    })
 }
 
 fn vocabulary(part: &Value) -> Result<HashMap<String, i32>> {

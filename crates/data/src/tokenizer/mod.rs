@@ -21,6 +21,10 @@ use words::{Splitting, WordPieces};
 
 /// Far above what a vocabulary of a million tokens takes.
 const MOST_BYTES: usize = 256 << 20;
+/// How far the numbers of tokens may go beyond how many there are: some files leave out a few.
+const MOST_UNUSED: usize = 1_000_000;
+/// What a run keeps with its weights is refused above 16 MiB; there is more in it than the tokenizer.
+const MOST_KEPT: usize = 15 << 20;
 /// Words whose tokens are remembered while a text is encoded.
 const MOST_WORDS: usize = 1 << 18;
 
@@ -82,22 +86,32 @@ impl Tokenizer {
     /// As for [`Tokenizer::open`].
     pub fn parse(json: &str) -> Result<Tokenizer> {
         let description::Parsed { normal, splitting, model, added } = description::parse(json)?;
-        let (mut tokens, pieces) = match model {
+        let vocabulary = match &model {
+            Model::BytePairs { vocabulary, .. } | Model::WordPieces { vocabulary, .. } => vocabulary,
+        };
+        let last =
+            vocabulary.values().map(|&number| number as usize).chain(added.iter().map(|token| token.number));
+        let (last, count) = (last.max().unwrap_or(0), vocabulary.len() + added.len());
+        if last > count + MOST_UNUSED {
+            return Err(Error::new(format!(
+                "a token has the number {last}, of {count} tokens, which is a mistake"
+            )));
+        }
+        let mut tokens = texts(vocabulary)?;
+        let pieces = match model {
             Model::BytePairs { vocabulary, merges, unknown, ignore_merges } => {
-                let tokens = texts(&vocabulary);
                 let pairs = BytePairs::new(vocabulary, &merges, unknown.as_deref(), ignore_merges)?;
-                (tokens, Pieces::Bytes(Box::new(pairs)))
+                Pieces::Bytes(Box::new(pairs))
             }
             Model::WordPieces { vocabulary, unknown, prefix, most_characters } => {
-                let tokens = texts(&vocabulary);
-                (tokens, Pieces::Words(WordPieces::new(vocabulary, &unknown, prefix, most_characters)?))
+                Pieces::Words(WordPieces::new(vocabulary, &unknown, prefix, most_characters)?)
             }
         };
         for token in &added {
             if tokens.len() <= token.number {
                 tokens.resize(token.number + 1, None);
             }
-            tokens[token.number] = Some(token.content.clone());
+            put(&mut tokens, token.number, &token.content)?;
         }
         if i32::try_from(tokens.len()).is_err() || tokens.is_empty() {
             return Err(Error::new(format!("a vocabulary of {} tokens is none", tokens.len())));
@@ -150,6 +164,29 @@ impl Tokenizer {
         })
     }
 
+    /// Whether a run can keep it, which it does with its weights.
+    ///
+    /// # Errors
+    /// It takes more than 15 MiB as it is packed; the message says how much.
+    pub fn check_kept(&self) -> Result<()> {
+        self.check_fits(MOST_KEPT)
+    }
+
+    fn check_fits(&self, most: usize) -> Result<()> {
+        // What cannot be packed at all takes a third more; packing takes long where there is much.
+        if self.0.json.len() <= most / 2 {
+            return Ok(());
+        }
+        let packed = self.to_packed().len();
+        if packed <= most {
+            return Ok(());
+        }
+        Err(Error::new(format!(
+            "the tokenizer takes {packed} bytes packed, more than the {most} that a run keeps with its weights; take one of \
+             fewer tokens"
+        )))
+    }
+
     /// The file in letters and digits, packed: how a run keeps it.
     pub(crate) fn to_packed(&self) -> &str {
         self.0.packed.get_or_init(|| packed::pack(&self.0.json))
@@ -164,14 +201,30 @@ impl Tokenizer {
     }
 }
 
+/// Gives a number to a token, which no other one has.
+fn put(tokens: &mut [Option<String>], number: usize, text: &str) -> Result<()> {
+    match &tokens[number] {
+        Some(other) if other != text => {
+            // The same message whichever came first.
+            let (first, second) =
+                if other.as_str() < text { (other.as_str(), text) } else { (text, other.as_str()) };
+            Err(Error::new(format!("the tokens {first:?} and {second:?} both have the number {number}")))
+        }
+        _ => {
+            tokens[number] = Some(text.into());
+            Ok(())
+        }
+    }
+}
+
 /// The text of each token by its number.
-fn texts(vocabulary: &HashMap<String, i32>) -> Vec<Option<String>> {
+fn texts(vocabulary: &HashMap<String, i32>) -> Result<Vec<Option<String>>> {
     let len = vocabulary.values().max().map_or(0, |&last| last as usize + 1);
     let mut tokens = vec![None; len];
     for (text, &number) in vocabulary {
-        tokens[number as usize] = Some(text.clone());
+        put(&mut tokens, number as usize, text)?;
     }
-    tokens
+    Ok(tokens)
 }
 
 /// A text while it is encoded.

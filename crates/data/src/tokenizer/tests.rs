@@ -103,6 +103,12 @@ fn what_is_not_known_is_named() {
     );
     assert!(refused("\"dropout\":null", "\"dropout\":0.1").contains("BPE with dropout"));
     assert!(refused("\"byte_fallback\":false", "\"byte_fallback\":true").contains("byte_fallback"));
+    assert!(
+        refused("\"fuse_unk\":false", "\"fuse_unk\":true, \"unk_token\": \"!\"")
+            .contains("BPE with fuse_unk")
+    );
+    assert!(refused("\"!\":1,", "\"!\":9000000,").contains("the number 9000000"));
+    assert!(refused("\"!\":1,", "\"!\":2,").contains("both have the number 2"));
     assert!(refused("\"single_word\":false", "\"single_word\":true").contains("single_word"));
     assert!(
         refused("{\"type\":\"ByteLevel\",\"add_prefix_space\":false", "{\"type\":\"Metaspace\",\"a\":0")
@@ -120,6 +126,27 @@ fn what_is_not_known_is_named() {
     let tokenizer = Tokenizer::parse(&whole).unwrap();
     assert!(message(tokenizer.decode(&[0, 487])).contains("token 487 at place 1"));
     assert!(message(tokenizer.decode(&[-1])).contains("token -1 at place 0"));
+    assert!(tokenizer.check_kept().is_ok());
+    assert!(message(tokenizer.check_fits(100)).contains("more than the 100 that a run keeps"));
+    let behind = |pre: &str| {
+        message(Tokenizer::parse(&format!(
+            r#"{{"model": {{"type": "BPE", "vocab": {{"a": 0}}, "merges": []}}, "pre_tokenizer":
+            {{"type": "Sequence", "pretokenizers": [{{"type": "ByteLevel"}}, {{"type": "{pre}"}}]}}}}"#
+        )))
+    };
+    for pre in ["WhitespaceSplit", "BertPreTokenizer", "ByteLevel"] {
+        assert!(behind(pre).contains("a pre_tokenizer behind ByteLevel"), "{}", behind(pre));
+    }
+    let long = |most: &str| {
+        Tokenizer::parse(&format!(
+            r####"{{"pre_tokenizer": {{"type": "WhitespaceSplit"}}, "model": {{"type": "WordPiece", "unk_token": "u",
+            "vocab": {{"u": 0, "é": 1, "##é": 2}}, "max_input_chars_per_word": {most}}}}}"####
+        ))
+    };
+    assert!(message(long("10001")).contains("`max_input_chars_per_word` is no number from 0 to 10000"));
+    let word = "é".repeat(10_000);
+    assert_eq!(long("10000").unwrap().encode(&word).unwrap().len(), 10_000);
+    assert_eq!(long("null").unwrap().encode(&word).unwrap(), [0]);
     // A vocabulary without all bytes says which one it lacks.
     let small = r#"{"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]},
         "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}}"#;

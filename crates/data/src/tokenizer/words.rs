@@ -91,6 +91,8 @@ pub(super) struct WordPieces {
     prefix: String,
     unknown: i32,
     most_characters: usize,
+    /// Bytes of the longest token: no piece is looked for that is longer.
+    longest: usize,
 }
 
 impl WordPieces {
@@ -107,7 +109,8 @@ impl WordPieces {
             .iter()
             .filter_map(|(text, &number)| Some((text.strip_prefix(prefix.as_str())?.to_string(), number)));
         let others = others.collect();
-        Ok(WordPieces { beginnings: vocabulary, others, prefix, unknown, most_characters })
+        let longest = vocabulary.keys().map(String::len).max().unwrap_or(0);
+        Ok(WordPieces { beginnings: vocabulary, others, prefix, unknown, most_characters, longest })
     }
 
     /// Appends the tokens of a word.
@@ -119,7 +122,8 @@ impl WordPieces {
         let mut rest = word;
         while !rest.is_empty() {
             let known = if rest.len() == word.len() { &self.beginnings } else { &self.others };
-            let ends = rest.char_indices().map(|(at, c)| at + c.len_utf8()).rev();
+            let longest = (0..=self.longest.min(rest.len())).rev().find(|&end| rest.is_char_boundary(end));
+            let ends = rest[..longest.unwrap_or(0)].char_indices().map(|(at, c)| at + c.len_utf8()).rev();
             let found = ends.into_iter().find_map(|end| Some((end, *known.get(&rest[..end])?)));
             let Some((end, number)) = found else {
                 // One part that is unknown makes the word unknown.

@@ -61,6 +61,16 @@ impl Lines {
         Ok(lines)
     }
 
+    /// What each value takes beside its text.
+    #[cfg(feature = "parquet")]
+    pub const BYTES_OF_VALUE: usize = size_of::<u32>();
+
+    /// What all values take.
+    #[cfg(feature = "parquet")]
+    pub fn bytes(&self) -> usize {
+        self.text.len() + self.ends.len() * Lines::BYTES_OF_VALUE
+    }
+
     /// Adds a row; values that are one of `missing` become empty.
     #[cfg(feature = "parquet")]
     pub fn push_row<'a>(

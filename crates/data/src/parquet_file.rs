@@ -17,14 +17,14 @@ const MOST_GROWTH: i64 = 1 << 10;
 /// The rows of a file, as texts: numbers as few digits as tell them from others, dates as ISO 8601 has them. Values
 /// that are one of `missing` become empty, as those that are not there.
 pub(crate) fn read(bytes: Vec<u8>, missing: &[String]) -> Result<Lines, String> {
-    match quietly(|| rows(bytes, missing)) {
+    match quietly(|| rows(bytes, missing, MOST_BYTES)) {
         Ok(lines) => lines,
         Err(panicked) => Err(format!("is damaged: {panicked}")),
     }
 }
 
-fn rows(bytes: Vec<u8>, missing: &[String]) -> Result<Lines, String> {
-    let room = MOST_BYTES.min((bytes.len() as i64).saturating_mul(MOST_GROWTH));
+fn rows(bytes: Vec<u8>, missing: &[String], most: i64) -> Result<Lines, String> {
+    let room = most.min((bytes.len() as i64).saturating_mul(MOST_GROWTH));
     let reader = SerializedFileReader::new(bytes::Bytes::from(bytes)).map_err(|error| damaged(&error))?;
     let about = reader.metadata();
     let columns = about.file_metadata().schema_descr().columns();
@@ -41,8 +41,10 @@ fn rows(bytes: Vec<u8>, missing: &[String]) -> Result<Lines, String> {
             shortened(nested.name())
         ));
     }
-    let mut taken: i64 = 0;
+    let (mut taken, mut values): (i64, i64) = (0, 0);
     for group in about.row_groups() {
+        // As many as there are rows, whatever the columns say of themselves.
+        values = values.saturating_add(group.num_rows().max(0).saturating_mul(columns.len() as i64));
         for column in group.columns() {
             let sizes = [column.uncompressed_size(), column.compressed_size(), column.num_values()];
             if sizes.iter().any(|&size| size < 0) {
@@ -55,6 +57,10 @@ fn rows(bytes: Vec<u8>, missing: &[String]) -> Result<Lines, String> {
         return Err(format!(
             "takes {taken} bytes in memory, more than the {room} that such a file may; write it as several"
         ));
+    }
+    // Rows of nothing take no room in the file, and are rows of a table.
+    if values.saturating_mul(Lines::BYTES_OF_VALUE as i64) > most {
+        return Err(too_large(most));
     }
     let missing: Vec<&str> = missing.iter().map(|value| value.trim()).collect();
     let mut lines = Lines::of_rows(columns.iter().map(|column| column.name()))?;
@@ -70,9 +76,20 @@ fn rows(bytes: Vec<u8>, missing: &[String]) -> Result<Lines, String> {
         if given != columns.len() {
             return Err(format!("is damaged: a row has {given} values for {} columns", columns.len()));
         }
+        // Texts that are repeated are in the file once.
+        let more: usize = cells.iter().map(|cell| cell.len() + Lines::BYTES_OF_VALUE).sum();
+        if lines.bytes().saturating_add(more) as u64 > most as u64 {
+            return Err(too_large(most));
+        }
         lines.push_row(cells.iter().map(String::as_str), &missing)?;
     }
     if lines.count() == 0 { Err("has no rows".into()) } else { Ok(lines) }
+}
+
+fn too_large(most: i64) -> String {
+    format!(
+        "has values that take more than {most} bytes as a table; write it as several, or with fewer columns"
+    )
 }
 
 fn damaged(error: &ParquetError) -> String {
@@ -117,6 +134,10 @@ fn write(field: &Field, text: &mut String) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use std::path::{Path, PathBuf};
+    use std::sync::Arc;
+
+    use parquet::data_type::{ByteArrayType, Int32Type};
+    use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 
     use crate::testing::message;
     use crate::{Dataset, Series, Table, TableOptions, read_one};
@@ -157,6 +178,43 @@ mod tests {
         let table = Table::open(file("snappy.parquet"), &options).unwrap();
         assert!(table.taken_as().contains("the target `kind` is one of 2 classes"), "{}", table.taken_as());
         assert!(table.taken_as().contains("colour (2 texts"), "{}", table.taken_as());
+    }
+
+    #[test]
+    fn rows_and_texts_are_bounded_before_they_take_memory() {
+        let bytes = std::fs::read(file("snappy.parquet")).unwrap();
+        let read = |most: i64| super::rows(bytes.clone(), &[], most);
+        let all = read(super::MOST_BYTES).unwrap().bytes() as i64;
+        let refused = |most: i64| read(most).err().unwrap_or_default();
+        assert!(refused(1).contains("more than the 1 "), "{}", refused(1));
+        // What is as large as is said is read, unless its values are larger than its pages.
+        assert!(read(all * 100).is_ok());
+        // Nulls by run length, and a text that is in the file once.
+        let nulls = written("message t { optional int32 a; }", |column| {
+            column.typed::<Int32Type>().write_batch(&[], Some(&vec![0; 300_000]), None).unwrap();
+        });
+        let text = parquet::data_type::ByteArray::from("long ".repeat(200).as_str());
+        let texts = written("message t { required binary a (UTF8); }", |column| {
+            column.typed::<ByteArrayType>().write_batch(&vec![text.clone(); 3000], None, None).unwrap();
+        });
+        for bytes in [nulls, texts] {
+            assert!(bytes.len() < 10_000, "{}", bytes.len());
+            let refused = super::rows(bytes.clone(), &[], 1 << 20).err().unwrap();
+            assert!(refused.contains("take more than 1048576 bytes as a table"), "{refused}");
+            assert!(super::rows(bytes, &[], 1 << 23).is_ok());
+        }
+    }
+
+    /// A file of one column.
+    fn written(schema: &str, write: impl Fn(&mut SerializedColumnWriter<'_>)) -> Vec<u8> {
+        let schema = Arc::new(parquet::schema::parser::parse_message_type(schema).unwrap());
+        let mut file = SerializedFileWriter::new(Vec::new(), schema, Arc::default()).unwrap();
+        let mut group = file.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        write(&mut column);
+        column.close().unwrap();
+        group.close().unwrap();
+        file.into_inner().unwrap()
     }
 
     #[test]

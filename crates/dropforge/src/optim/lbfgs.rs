@@ -9,23 +9,24 @@ use dropforge_ir::{DType, ValueType};
 
 optimizer! {
     /// Directions by the curvature along the last steps, and how far by a search for the strong Wolfe conditions:
-    /// PyTorch's `optim.LBFGS` with `line_search_fn="strong_wolfe"`. Liu and Nocedal, Mathematical Programming 45, 1989; Nocedal
-    /// and Wright, Numerical Optimization, algorithms 7.4, 3.5 and 3.6.
+    /// PyTorch's `optim.LBFGS` with `line_search_fn="strong_wolfe"`. Liu and Nocedal, Mathematical Programming 45,
+    /// 1989; Nocedal and Wright, Numerical Optimization, algorithms 7.4, 3.5 and 3.6.
     ///
-    /// A step is one trial of the search: it takes the loss and the gradients where the parameters are, and moves them to the
-    /// next trial, which is where a new direction begins when the last one was good enough. All of it happens on the device; the
-    /// host waits for nothing. A trial may be worse than the point before it, so a trainer measures, predicts and saves by the
-    /// last point that a search found, `lbfgs.w.<name>`, as it does with averages; with a step of your own
-    /// [`Step::use_averages`](crate::step::Step::use_averages) puts it into the network.
+    /// A step is one trial of the search: it takes the loss and the gradients where the parameters are, and moves them
+    /// to the next trial, which is where a new direction begins when the last one was good enough. All of it happens on
+    /// the device; the host waits for nothing. A trial may be worse than the point before it, so a trainer measures,
+    /// predicts and saves by the last point that a search found, `lbfgs.w.<name>`, as it does with averages; with a
+    /// step of your own [`Step::use_averages`](crate::step::Step::use_averages) puts it into the network.
     ///
-    /// Losses of different batches cannot be compared: train on batches of the whole data set, without dropout and other random
-    /// changes. It goes with no group but frozen ones, no accumulation and no clipping, as it takes all parameters
-    /// as one vector. The first direction is the gradient, with a trial at min(1, 1/|g|₁)·lr; later ones begin at lr, which
-    /// should be 1.
+    /// Losses of different batches cannot be compared: train on batches of the whole data set, without dropout and
+    /// other random changes. It goes with no group but frozen ones, no accumulation and no clipping, as it takes all
+    /// parameters as one vector. The first direction is the gradient, with a trial at min(1, 1/|g|₁)·lr; later ones
+    /// begin at lr, which should be 1.
     ///
     /// States, n being the number of trained parameters: `lbfgs.w.<name>`, `lbfgs.direction`, `lbfgs.gradient` and
-    /// `lbfgs.low_gradient` of n numbers, `lbfgs.steps` and `lbfgs.changes` of `history` × n, and scalars of the search. They
-    /// are read and written in every step: with a long history a step of a large network on few samples takes longer for it.
+    /// `lbfgs.low_gradient` of n numbers, `lbfgs.steps` and `lbfgs.changes` of `history` × n, and scalars of the
+    /// search. They are read and written in every step: with a long history a step of a large network on few samples
+    /// takes longer for it.
     Lbfgs = "lbfgs", "directions by curvature, with a line search; for whole data sets"
         like "optim.LBFGS"
         but "a step is one trial of the line search, always strong Wolfe; keeps 10 steps, not 100", lr: 1.0;

@@ -1,8 +1,8 @@
 //! Line search for the strong Wolfe conditions, one trial a step.
 //!
-//! Nocedal and Wright, Numerical Optimization, 2nd edition, algorithms 3.5 (an interval that holds a good point is looked for)
-//! and 3.6 (it is made smaller), with cubic interpolation (their 3.59). What the loops of the book branch on are selects over
-//! scalar states here, so that a trial is an ordinary step of one program and no host waits.
+//! Nocedal and Wright, Numerical Optimization, 2nd edition, algorithms 3.5 (an interval that holds a good point is
+//! looked for) and 3.6 (it is made smaller), with cubic interpolation (their 3.59). What the loops of the book branch
+//! on are selects over scalar states here, so that a trial is an ordinary step of one program and no host waits.
 
 use super::Parameter;
 use super::declare::Update;
@@ -160,8 +160,8 @@ impl Search {
         (Tensor::select(&moves, moved, length), is_close.logical_and(moves.logical_not()))
     }
 
-    /// Goes on with the trial that was found, or, where `begins` is true, with a new search from the point `start` whose first
-    /// trial is `length`. Gives the next trial's length.
+    /// Goes on with the trial that was found, or, where `begins` is true, with a new search from the point `start`
+    /// whose first trial is `length`. Gives the next trial's length.
     pub fn proceed(
         &self,
         update: &Update<'_>,
@@ -186,8 +186,8 @@ impl Search {
     }
 }
 
-/// Where the cubic through two points with their slopes is lowest, between bounds; the middle of these where there is no such
-/// place.
+/// Where the cubic through two points with their slopes is lowest, between bounds; the middle of these where there is
+/// no such place.
 fn interpolate(a: &Point, b: &Point, least: &Tensor, most: &Tensor) -> Tensor {
     let distance = &b.length - &a.length;
     let slopes = &a.slope + &b.slope - (&b.value - &a.value) / &distance * 3.0;

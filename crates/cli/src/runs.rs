@@ -3,13 +3,13 @@
 use crate::args::{Runs, RunsAction};
 use crate::output::{Outcome, count, duration, line, note};
 use crate::sweep::is_sweep;
-use dropforge::metric::Unit;
+use dropforge::metric::{Figure, Unit};
 use dropforge::run::{RunConfig, RunDir, StepRecords, config_of, history, holds_run, is_training};
 use dropforge::settings::{Context, SettingType, Value, unknown};
 use dropforge::train::{EpochReport, Monitor};
 use serde_json::{Map, json};
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -296,16 +296,18 @@ fn flatten(path: &str, value: &Value, all: &mut BTreeMap<String, String>) {
 pub fn print(all: &[Listed]) -> Outcome {
     // The figures of validations, else those of training.
     let mut figures: Vec<String> = Vec::new();
+    let mut known = HashSet::new();
     for prefix in ["val_", "train_"] {
         for report in all.iter().filter_map(|run| run.epochs.last()) {
             let shown = |name: &String| {
                 let own = name.strip_prefix(prefix)?;
                 let values =
                     if prefix == "val_" { &report.validation.as_ref()?.metrics } else { &report.metrics };
-                (own == "loss" || values.shown().any(|value| value.name == own)).then(|| name.clone())
+                let is_shown = |value: &Figure| value.unit != Unit::Detail;
+                (own == "loss" || values.find(own).is_some_and(is_shown)).then(|| name.clone())
             };
-            let names: Vec<String> = report.names().iter().filter_map(shown).collect();
-            figures.extend(names.into_iter().filter(|name| !figures.contains(name)).collect::<Vec<_>>());
+            let names = report.names();
+            figures.extend(names.iter().filter_map(shown).filter(|name| known.insert(name.clone())));
         }
         if !figures.is_empty() {
             break;

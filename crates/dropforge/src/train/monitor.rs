@@ -6,6 +6,7 @@ use crate::metric::Better;
 use crate::settings::{Context, SettingType, Value, unknown};
 use crate::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// A figure of an epoch's report, and which of two is the better one: as its metric says ([`Metric::better`]) unless it
 /// is said here. See [`lowest`] and [`highest`].
@@ -168,7 +169,11 @@ impl Monitor {
 /// same.
 fn without_cells<'a>(names: &[&'a str]) -> Vec<&'a str> {
     let base = |name: &'a str| name.trim_end_matches(|c: char| c == '_' || c.is_ascii_digit());
-    let many = |of: &str| names.iter().filter(|name| base(name) == of && **name != of).count() > 3;
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for name in names.iter().copied().filter(|name| base(name) != *name) {
+        *counts.entry(base(name)).or_default() += 1;
+    }
+    let many = |of: &str| counts.get(of).is_some_and(|count| *count > 3);
     names.iter().copied().filter(|name| base(name) == *name || !many(base(name))).collect()
 }
 

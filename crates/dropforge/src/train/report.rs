@@ -3,6 +3,7 @@
 use crate::metric::{Figure, Figures};
 use crate::step::{Evaluation, Quality};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::fmt::{self, Write as _};
 
 /// What came out of one epoch of training. [`Display`](fmt::Display) gives one line.
@@ -82,12 +83,9 @@ impl fmt::Display for EpochReport {
 
 /// The epochs as a table, comma-separated, with a line of names: those of all figures that any epoch has.
 pub(crate) fn table(history: &[EpochReport]) -> String {
-    let mut names: Vec<String> = Vec::new();
-    for name in history.iter().flat_map(EpochReport::names) {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
+    let mut known = HashSet::new();
+    let names = history.iter().flat_map(EpochReport::names);
+    let mut names: Vec<String> = names.filter(|name| known.insert(name.clone())).collect();
     // What an epoch without validation has comes first, whichever epoch is first.
     names.sort_by_key(|name| name.starts_with(VALIDATION));
     let mut text = "epoch,step,lr,".to_string();

@@ -96,7 +96,7 @@ impl Way {
     /// What hears of the step; `config` is what the line is made of.
     fn callbacks<'a>(self, config: &'a RunConfig, folder: &Path) -> Vec<Box<dyn Callback + 'a>> {
         match self {
-            Way::Line => vec![Box::new(Screen::new(config, false, false, false))],
+            Way::Line => vec![Box::new(Screen::only_bar(config))],
             Way::Callbacks => vec![
                 Box::new(early_stopping(lowest("train_loss")).patience(PATIENT)),
                 Box::new(keep_best(lowest("train_loss"))),

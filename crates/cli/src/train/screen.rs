@@ -57,6 +57,8 @@ pub struct Screen<'a> {
     config: &'a RunConfig,
     json: bool,
     quiet: bool,
+    /// Whether there is the bar alone, for what measures it and prints something else.
+    only_bar: bool,
     bar: Option<ProgressBar>,
     marks: Marks,
     /// What stood out in the epoch that goes on: of each figure the first, and how many there were.
@@ -109,6 +111,9 @@ impl Callback for Screen<'_> {
             return Ok(());
         }
         self.say_marks(control);
+        if self.only_bar {
+            return Ok(());
+        }
         let waited = control.progress().phases.data;
         let printed = print_epoch(self.json, self.config, report, waited);
         self.printed(printed, control);
@@ -131,7 +136,12 @@ impl<'a> Screen<'a> {
     /// Of a training; `unread` says that the reader of the output has gone already.
     pub fn new(config: &'a RunConfig, json: bool, quiet: bool, unread: bool) -> Screen<'a> {
         let (marks, marked) = (Marks::default(), BTreeMap::new());
-        Screen { config, json, quiet, bar: None, marks, marked, stop: None, unread }
+        Screen { config, json, quiet, only_bar: false, bar: None, marks, marked, stop: None, unread }
+    }
+
+    /// Looks at each step as any, and prints no lines.
+    pub fn only_bar(config: &'a RunConfig) -> Screen<'a> {
+        Screen { only_bar: true, ..Screen::new(config, false, false, false) }
     }
 
     /// Something stands out. Programs hear of each; people of a speed that falls at once, of the rest when the epoch is
@@ -139,7 +149,7 @@ impl<'a> Screen<'a> {
     fn mark(&mut self, mark: Mark, control: &mut Control<'_>) {
         let figure = mark.figure;
         let is_first = !self.marked.contains_key(figure);
-        if self.json || (figure == "speed" && is_first) {
+        if !self.only_bar && (self.json || (figure == "speed" && is_first)) {
             self.bar = None;
             let printed = print_mark(self.json, &mark);
             self.printed(printed, control);
@@ -150,7 +160,7 @@ impl<'a> Screen<'a> {
     /// Says what stood out in the epoch and has not been said.
     fn say_marks(&mut self, control: &mut Control<'_>) {
         let marked = std::mem::take(&mut self.marked);
-        if self.json || self.quiet {
+        if self.json || self.quiet || self.only_bar {
             return;
         }
         // Those of the speed have been said.

@@ -4,7 +4,7 @@ use super::InputSpec;
 use super::calls;
 use super::config::{FORMAT, FORMAT_KEY, RunConfig};
 use super::registry::context;
-use super::run_dir::{RunDir, read_config_if_any};
+use super::run_dir::{CONFIG, RunDir, read_config_if_any};
 use crate::settings::{Described, SettingType, Table, Value};
 use crate::train::Snapshot;
 use crate::{Error, Result};
@@ -74,7 +74,8 @@ pub fn unnamed_parts(run: impl AsRef<Path>) -> Result<Vec<String>> {
         return Ok(none());
     }
     let Some(text) = read_config_if_any(run.as_ref())? else { return Ok(none()) };
-    let mut table: Table =
-        toml::from_str(&text).map_err(|error| Error::file(super::toml_message(&text, &error)))?;
+    let mut table: Table = toml::from_str(&text).map_err(|error| {
+        Error::file(super::toml_message(&text, &error)).context(run.as_ref().join(CONFIG).display())
+    })?;
     Ok(take_unnamed(&mut table))
 }

@@ -36,7 +36,7 @@ use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-const CONFIG: &str = "config.toml";
+pub(super) const CONFIG: &str = "config.toml";
 pub(super) const LOCK: &str = "lock";
 const CHECKPOINT: &str = "checkpoint-";
 

@@ -65,7 +65,7 @@ impl Request {
 
     /// Whether it asks for this machine by one of its own names.
     pub fn is_for(&self, port: u16) -> bool {
-        let own = ["127.0.0.1", "localhost"].map(|name| format!("{name}:{port}"));
+        let own = ["127.0.0.1", "localhost", "[::1]"].map(|name| format!("{name}:{port}"));
         self.header("host").is_some_and(|host| own.iter().any(|own| own == host))
     }
 
@@ -177,6 +177,8 @@ mod tests {
         assert!(request.is("POST", "/api/stop") && request.is_for(8080) && !request.is_for(80));
         assert_eq!(request.query("run").as_deref(), Some("a b/c"));
         assert_eq!((request.header("x-dropforge"), request.query("y")), (Some("1"), None));
+        let sixth = "GET / HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n";
+        assert!(Request::read(&mut sixth.as_bytes()).unwrap().unwrap().is_for(8080));
         let rebound = "GET / HTTP/1.1\r\nHost: elsewhere.example:8080\r\n\r\n";
         assert!(!Request::read(&mut rebound.as_bytes()).unwrap().unwrap().is_for(8080));
     }

@@ -2,13 +2,13 @@
 
 use crate::args::{DataArgs, Machine, Plot, Report};
 use crate::data::for_testing;
-use crate::output::{INSTALL, Outcome, OutputFile, Stop, line};
+use crate::output::{INSTALL, Outcome, OutputFile, Stop, line, note};
 use crate::{machine, train};
 use dropforge::Runtime;
 use dropforge::data::{TARGET, Values};
 use dropforge::file::FileKind;
 use dropforge::run::{
-    DataSpec, OnDevice, OpenData, Opening, REPORT, RunConfig, StepRecords, Trained, config_of, history,
+    DataSpec, OnDevice, OpenData, Opening, REPORT, RunConfig, Trained, config_of, history,
     layer_records, read_split, step_records,
 };
 use dropforge::step::Batch;
@@ -83,10 +83,12 @@ fn read(run: &Path, data: &DataArgs, machine: &Machine, wanted: impl Fn(&[&str])
         name,
         history: if is_packed { None } else { Some(history(run)?) },
         config: config.as_ref().map(RunConfig::to_text).transpose()?,
-        steps: if is_packed { StepRecords::default() } else { step_records(run)? },
-        layers: if is_packed { Vec::new() } else { layer_records(run)? },
         ..Parts::default()
     };
+    if !is_packed {
+        parts.steps = recorded(step_records(run), &mut parts.notes);
+        parts.layers = recorded(layer_records(run), &mut parts.notes);
+    }
     if is_packed {
         parts.notes.push(
             "This is a packed run: the network alone, without the epochs and settings of its training."
@@ -129,6 +131,15 @@ fn read(run: &Path, data: &DataArgs, machine: &Machine, wanted: impl Fn(&[&str])
         }
     }
     Ok(parts)
+}
+
+/// What was recorded beside the epochs; nothing where it is damaged, which is noted on the page and for whoever makes it.
+fn recorded<T: Default>(read: dropforge::Result<T>, notes: &mut Vec<String>) -> T {
+    read.unwrap_or_else(|error| {
+        note(&error.for_command());
+        notes.push(format!("What was recorded within epochs is not shown: {error}."));
+        T::default()
+    })
 }
 
 fn nothing_of(part: &str, stop: Stop) -> Option<String> {

@@ -293,7 +293,8 @@ impl<T: SettingType> SettingType for Vec<T> {
     fn read(value: &Value, context: &Context<'_>) -> Result<Vec<T>> {
         let Value::Array(items) = value else { return Err(wrong(&Self::expects(), value)) };
         let item = |(index, item)| {
-            T::read(item, context).map_err(|error| error.context(format_args!("number {index} of the list")))
+            let place = index + 1;
+            T::read(item, context).map_err(|error| error.context(format_args!("number {place} of the list")))
         };
         items.iter().enumerate().map(item).collect()
     }
@@ -371,6 +372,9 @@ mod tests {
         assert_eq!(message(Value::Integer(-3)), "should be a whole number, 0 or more, got -3");
         let three = Value::Array(vec![Value::Integer(1); 3]);
         assert_eq!(message(three), "should be a whole number, or a list of 2, got [1, 1, 1]");
+        let second = Value::Array(vec![Value::Integer(1), Value::Integer(-1)]);
+        let wrong = Vec::<usize>::read(&second, &Context::NONE).unwrap_err().to_string();
+        assert!(wrong.starts_with("number 2 of the list"), "{wrong}");
         let long = message(Value::String("x".repeat(1 << 20)));
         assert!(long.len() < 200, "{long}");
         assert!(f64::read(&Value::Boolean(true), &Context::NONE).is_err());

@@ -351,6 +351,53 @@ fn a_figure_is_watched_layers_are_recorded_and_steps_traced() {
     assert!(!folder.path().join("run").exists());
 }
 
+/// 40,000 cells of a matrix are looked up by name, not one after another in 40,000 others.
+#[test]
+fn a_matrix_of_many_classes() {
+    let folder = Folder::new("classes");
+    let lines: String = (0..400).map(|row| format!("{},{},c{}\n", row % 7, row % 11, row % 200)).collect();
+    folder.write("k.csv", format!("a,b,y\n{lines}"));
+    let started = std::time::Instant::now();
+    folder.succeed(
+        "train --model mlp --data table:k.csv?target=y --metrics accuracy,confusion_matrix --epochs 1 --device cpu --out runs/k",
+    );
+    assert!(folder.succeed("runs runs").contains("val_accuracy"));
+    assert_eq!(folder.read("runs/k/metrics.csv").iter().filter(|&&byte| byte == b'\n').count(), 2);
+    assert!(folder.succeed("plot runs/k --what accuracy").starts_with("<svg "));
+    assert!(started.elapsed().as_secs() < 120, "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_damaged_file_of_a_run_is_named_or_left_out() {
+    let folder = Folder::new("damaged");
+    folder.write("linear.toml", LINEAR);
+    folder.succeed(&format!("{TRAIN} --epochs 1 --out runs/one"));
+    for file in ["steps.jsonl", "layers.jsonl"] {
+        folder.write(&format!("runs/one/{file}"), b"\xff\xfe\n");
+        let output = folder.run("report runs/one");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && said.contains("note: ") && said.contains(file), "{said}");
+        let page = String::from_utf8(folder.read("runs/one/report.html")).unwrap();
+        assert!(page.contains(file) && page.contains("is not shown"));
+        std::fs::remove_file(folder.path().join("runs/one").join(file)).unwrap();
+    }
+    let config = String::from_utf8(folder.read("runs/one/config.toml")).unwrap();
+    folder.write("runs/one/config.toml", format!("broken = [1\n{config}"));
+    for command in ["summary", "eval", "report"] {
+        let said = folder.fail(&format!("{command} runs/one"));
+        assert!(said.contains("runs/one/config.toml: line "), "{command}: {said}");
+    }
+    let said = folder.run("runs runs").stderr;
+    assert!(String::from_utf8_lossy(&said).contains("config.toml: line "));
+}
+
+#[test]
+fn an_overhead_is_a_table_alone() {
+    let folder = Folder::new("overhead");
+    let text = folder.succeed("bench mlp --overhead --seconds 0.01 --device cpu --json");
+    assert!(text.lines().all(|line| line.starts_with('{')), "{text}");
+}
+
 #[test]
 fn a_file_of_settings_to_begin_with() {
     let folder = Folder::new("init");

@@ -8,8 +8,8 @@ use dropforge::Runtime;
 use dropforge::data::{TARGET, Values};
 use dropforge::file::FileKind;
 use dropforge::run::{
-    DataSpec, OnDevice, OpenData, Opening, REPORT, RunConfig, Trained, config_of, history,
-    layer_records, read_split, step_records,
+    DataSpec, OnDevice, OpenData, Opening, REPORT, RunConfig, Trained, config_of, history, layer_records,
+    read_split, step_records,
 };
 use dropforge::step::Batch;
 use dropforge::train::Trainer;

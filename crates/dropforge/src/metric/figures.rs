@@ -195,7 +195,8 @@ mod tests {
     fn many_are_found_by_name() {
         let name = |index: usize| format!("confusion_{}_{}", index / 400, index % 400);
         let all = (0..160_000).map(|index| Figures::detail(name(index), index as f64));
-        let all = all.fold(Figures::share("accuracy", 0.5), Figures::and).and(Figures::number("accuracy", 1.0));
+        let all =
+            all.fold(Figures::share("accuracy", 0.5), Figures::and).and(Figures::number("accuracy", 1.0));
         let started = std::time::Instant::now();
         assert!((0..160_000).all(|index| all.get(&name(index)) == Some(index as f64)));
         // Of the same name the first, whatever has been looked up before.

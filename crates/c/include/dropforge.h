@@ -7,7 +7,8 @@
  *     dropforge_close(model);
  *
  * Link with -ldropforge_c. Every function may be called from several threads at once, with the same model too; only
- * dropforge_close must be the last call with its model. No function prints, exits or aborts.
+ * dropforge_close must be the last call with its model. Errors are a status and a line of text: nothing is printed, and no
+ * panic comes through. Only where the process has no memory left is it aborted.
  */
 #ifndef DROPFORGE_H
 #define DROPFORGE_H
@@ -35,8 +36,8 @@ dropforge_model *dropforge_open(const char *path);
 /* Frees a model. NULL is allowed. */
 void dropforge_close(dropforge_model *model);
 
-/* The numbers of one sample that go in, and of one that come out; 0 if the network has several inputs, or the model is
- * NULL. */
+/* The numbers of one sample that go in, and of one that come out; 0 if the model is NULL. Networks of several inputs are
+ * refused when they are opened. */
 size_t dropforge_inputs(const dropforge_model *model);
 size_t dropforge_outputs(const dropforge_model *model);
 

@@ -19,6 +19,12 @@ pub struct Model {
     outputs: usize,
 }
 
+/// Threads share a model, as the header promises.
+const _: fn() = || {
+    fn shared<T: Send + Sync>() {}
+    shared::<Model>();
+};
+
 thread_local! {
     static ERROR: RefCell<CString> = RefCell::new(CString::default());
 }
@@ -36,7 +42,8 @@ fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Option<T> {
         Ok(Err(error)) => error.to_string(),
         Err(_) => "dropforge has failed in a way that is a fault of its own; please report it".into(),
     };
-    ERROR.with(|error| *error.borrow_mut() = text(&message));
+    // A thread that is about to end has no place for it any more.
+    let _ = ERROR.try_with(|error| *error.borrow_mut() = text(&message));
     None
 }
 
@@ -84,8 +91,11 @@ impl Model {
         Ok(Model { trained, classes, shape, inputs, outputs })
     }
 
-    /// Predicts what raw inputs hold, into rows.
-    fn predict(&self, raw: impl IntoRaw, samples: usize, into: &mut [f32]) -> Result<()> {
+    /// Predicts what raw inputs hold, into rows. Memory from C may never have been written, so nothing refers to it as numbers.
+    ///
+    /// # Safety
+    /// `into` has room for `samples` rows, which nothing else uses meanwhile.
+    unsafe fn predict(&self, raw: impl IntoRaw, samples: usize, into: *mut f32) -> Result<()> {
         let rows = self.trained.rows_of(&self.trained.predict(raw)?)?;
         if rows.len() != samples || rows.iter().any(|row| row.len() != self.outputs) {
             return Err(Error::new(format!(
@@ -95,8 +105,10 @@ impl Model {
                 self.outputs
             )));
         }
-        for (into, row) in into.chunks_exact_mut(self.outputs.max(1)).zip(&rows) {
-            into.copy_from_slice(row);
+        for (index, row) in rows.iter().enumerate() {
+            // SAFETY: there are `samples` rows of `outputs` numbers each, as was checked, for which the caller has room; they are
+            // this function's own.
+            unsafe { into.add(index * self.outputs).copy_from_nonoverlapping(row.as_ptr(), row.len()) };
         }
         Ok(())
     }
@@ -127,9 +139,8 @@ where
         }
         // SAFETY: it is not null, the size was checked, and the caller promises so many elements.
         let inputs = unsafe { slice::from_raw_parts(inputs, model.inputs * samples) };
-        // SAFETY: the same, and nothing else has a reference to memory that the caller lends for writing.
-        let outputs = unsafe { slice::from_raw_parts_mut(outputs, model.outputs * samples) };
-        model.predict(inputs.to_vec(), samples, outputs)
+        // SAFETY: it is not null, its size was checked, and the caller promises room for so many rows.
+        unsafe { model.predict(inputs.to_vec(), samples, outputs) }
     });
     if done.is_some() { 0 } else { -1 }
 }
@@ -143,7 +154,7 @@ pub extern "C" fn dropforge_version() -> *const c_char {
 /// See the header.
 #[unsafe(no_mangle)]
 pub extern "C" fn dropforge_error() -> *const c_char {
-    ERROR.with(|error| error.borrow().as_ptr())
+    ERROR.try_with(|error| error.borrow().as_ptr()).unwrap_or(c"".as_ptr())
 }
 
 /// See the header.
@@ -288,9 +299,9 @@ pub unsafe extern "C" fn dropforge_predict_image(
         if outputs.is_null() {
             return Err(Error::new("outputs are NULL"));
         }
-        // SAFETY: it is not null, and the caller promises room for a row, to which nothing else refers.
-        let outputs = unsafe { slice::from_raw_parts_mut(outputs, model.outputs) };
-        model.predict(model.trained.inputs().read_image(file)?, 1, outputs)
+        let picture = model.trained.inputs().read_image(file)?;
+        // SAFETY: it is not null, and the caller promises room for a row.
+        unsafe { model.predict(picture, 1, outputs) }
     });
     if done.is_some() { 0 } else { -1 }
 }

@@ -157,6 +157,8 @@ impl SumState {
 /// The mean loss over the samples, which every step measures: sums of the losses times the samples, and of the samples.
 pub(crate) struct MeanLoss {
     pub samples: usize,
+    /// Whether losses that are no numbers count for nothing: trials of a line search, which are taken back.
+    pub skips: bool,
 }
 
 impl Metric for MeanLoss {
@@ -166,7 +168,12 @@ impl Metric for MeanLoss {
 
     fn update(&self, batch: &Measured<'_>) -> Vec<Tensor> {
         let samples = count(self.samples);
-        vec![batch.prediction * self.samples as f32, samples]
+        let sum = batch.prediction * self.samples as f32;
+        if !self.skips {
+            return vec![sum, samples];
+        }
+        let counts = batch.prediction.abs().le(f32::MAX);
+        vec![Tensor::select(&counts, sum, 0.0), Tensor::select(&counts, samples, 0.0)]
     }
 
     fn compute(&self, sums: &[Vec<f64>]) -> Figures {

@@ -437,6 +437,7 @@ impl Updates {
                 "parameters that go another way",
                 "freeze the other groups, or give them no settings of their own",
             ),
+            (self.scale_loss, "f16, whose losses are scaled", "use bf16 or f32"),
             (self.accumulate > 1, "accumulation", "use larger batches"),
             (
                 self.clip_norm.is_some() || self.clip_value.is_some(),

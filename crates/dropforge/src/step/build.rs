@@ -135,7 +135,14 @@ fn trace_step(recipe: &Recipe<'_>, samples: usize, training: Option<(&Updates, &
     if let Some(error) = loss.error() {
         return Err(scope.finish().err().map_or(error, Error::from));
     }
-    let mut metrics = trace_metrics(recipe, &scope, over, &objective, &loss, samples)?;
+    let mut metrics = trace_metrics(
+        recipe,
+        &scope,
+        over,
+        &objective,
+        (&loss, updates.is_some_and(Updates::compare_losses)),
+        samples,
+    )?;
     let mut outputs = vec![(LOSS.to_string(), loss.clone())];
     outputs.extend(metrics.iter().flat_map(|slot| slot.kept.iter().cloned()));
     if let Some(updates) = updates {
@@ -177,10 +184,10 @@ fn trace_metrics(
     scope: &Scope,
     over: Use,
     objective: &Objective,
-    loss: &Tensor,
+    (loss, is_compared): (&Tensor, bool),
     samples: usize,
 ) -> Result<Vec<Slot>> {
-    let mean_loss: Arc<dyn Metric> = Arc::new(MeanLoss { samples });
+    let mean_loss: Arc<dyn Metric> = Arc::new(MeanLoss { samples, skips: is_compared });
     let mut slots: Vec<Slot> = Vec::new();
     let mut add = |metric: &Arc<dyn Metric>, measured: &Measured<'_>| -> Result<()> {
         let name = metric.name();

@@ -111,13 +111,20 @@ pub(crate) struct Seen {
 }
 
 /// Steps whose loss has not been read yet, in order.
-#[derive(Default)]
-pub(super) struct Outcomes(VecDeque<(Outcome, u64)>);
+pub(super) struct Outcomes {
+    steps: VecDeque<(Outcome, u64)>,
+    /// Whether steps whose loss is no number count for nothing: trials of a line search, which are taken back.
+    skips: bool,
+}
 
 impl Outcomes {
+    pub fn new(skips: bool) -> Outcomes {
+        Outcomes { steps: VecDeque::new(), skips }
+    }
+
     /// Adds the outcome of step number `step`.
     pub fn push(&mut self, outcome: Outcome, step: u64) {
-        self.0.push_back((outcome, step));
+        self.steps.push_back((outcome, step));
     }
 
     /// Reads those that have had time to finish.
@@ -131,9 +138,12 @@ impl Outcomes {
     }
 
     fn read_down_to(&mut self, left: usize, seen: &mut Seen) -> Result<()> {
-        while self.0.len() > left {
-            let Some((outcome, step)) = self.0.pop_front() else { break };
+        while self.steps.len() > left {
+            let Some((outcome, step)) = self.steps.pop_front() else { break };
             let loss = outcome.loss()?;
+            if !loss.is_finite() && self.skips {
+                continue;
+            }
             if !loss.is_finite() {
                 let message = format!(
                     "the loss became {loss} in step {step}; use a lower learning rate, or look for extreme inputs"

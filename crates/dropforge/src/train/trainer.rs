@@ -346,7 +346,7 @@ impl Trainer {
         }
         self.check_schedules()?;
         self.event(callbacks, |callback, control| callback.on_epoch_start(control))?;
-        let mut outcomes = Outcomes::default();
+        let mut outcomes = Outcomes::new(self.step.compares_losses());
         let epoch = loader.epoch(self.state.epoch, self.state.batch);
         let trained = self.train_batches(epoch, &mut outcomes, callbacks, watch, limits);
         // Even if the epoch was interrupted, so that no loss goes unseen.

@@ -230,6 +230,12 @@ fn a_trial_beyond_all_numbers_is_taken_back() {
     step.use_averages().unwrap();
     let place = step.states().read("place").unwrap();
     assert_close("place", place.as_f32().unwrap(), &[0.01], 1e-3);
+
+    // A trainer goes on as well, and leaves such trials out of its mean.
+    let data = datasets::digits(10, 1, 1).0;
+    let mut trainer = Trainer::of(border, Lbfgs::new(4.0)).batch(10).compile(&data).unwrap();
+    let fitted = trainer.fit(&data).epochs(40).run().unwrap();
+    assert_eq!((fitted.last.unwrap().step, fitted.stopped), (40, None));
 }
 
 #[test]
@@ -242,6 +248,7 @@ fn a_search_says_what_does_not_go_with_it() {
     let step = |optimizer| StepBuilder::new(net, mse(), optimizer);
     refused(step(Lbfgs::new(1.0)).accumulate(2), "accumulation");
     refused(step(Lbfgs::new(1.0)).clip_norm(1.0), "clipping");
+    refused(step(Lbfgs::new(1.0)).precision(Precision::F16), "f16");
     refused(step(Lbfgs::new(1.0)).group(group("w2").lr(0.1)), "another way");
     refused(StepBuilder::new(net, mse(), Lookahead::new(Lbfgs::new(1.0))), "around");
     let frozen = step(Lbfgs::new(1.0)).group(group("w2").frozen());

@@ -20,7 +20,14 @@ pub fn run(args: &Init) -> Outcome {
 fn text(model: &str) -> Outcome<String> {
     let model = ModelSpec::parse(model)?.write()?;
     let config = RunConfig::new(&Table::from_iter(model.map(|model| ("model".to_string(), model))))?;
-    let table = config.table()?;
+    let mut table = config.table()?;
+    // Written out it would stay where somebody changes the epochs.
+    let epochs = table.get("epochs").and_then(Value::as_integer).map(|epochs| epochs as f64);
+    if let Some(Value::Table(schedule)) = table.get_mut("schedule")
+        && schedule.get("length").and_then(Value::as_float) == epochs
+    {
+        schedule.remove("length");
+    }
     let mut text = String::from(
         "# Settings of a training: `dropforge train --config FILE`. What stands behind a # is off, or what it would be anyway.\n\
          # `dropforge list` prints everything that a name can stand for.\n",
@@ -91,6 +98,17 @@ mod tests {
                 assert!(text.contains(setting.name), "{} is missing", setting.name);
             }
         }
+    }
+
+    /// A length that stands there would be that of other epochs, too.
+    #[test]
+    fn the_schedule_lasts_as_long_as_the_training() {
+        let text = text("lenet").unwrap();
+        assert!(text.contains("\n# length =") && !text.contains("\nlength ="), "{text}");
+        let longer = text.replace("\nepochs = 5", "\nepochs = 8");
+        assert_ne!(text, longer);
+        let table = RunConfig::parse(&longer).unwrap().table().unwrap();
+        assert_eq!(table["schedule"].as_table().unwrap()["length"].as_float(), Some(8.0));
     }
 
     trait Named {

@@ -397,8 +397,9 @@ fn resume(args: &Train, path: &Path) -> Outcome<Job> {
         )
         .into());
     }
-    note_split(&run, &data)?;
     config.inputs.check_continues(&data.inputs).map_err(|error| error.context("--resume"))?;
+    // What is refused leaves the run as it was.
+    note_split(&run, &data)?;
     if changes {
         run.write_config(&config.to_text()?)?;
     }

@@ -1,13 +1,11 @@
 //! The finished epochs of a run on disk.
 
+use super::checksums::MOST_STATE;
 use super::run_dir::{MANIFEST, STATE, latest_checkpoint, read_latest};
 use super::{calls, disk, position, step_record};
 use crate::Result;
 use crate::train::EpochReport;
 use std::path::Path;
-
-/// Bytes that the file with the epochs has at most.
-const MOST_BYTES: u64 = 64 << 20;
 
 /// What is known of a run without loading its network.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +26,7 @@ pub fn history(run: impl AsRef<Path>) -> Result<History> {
     let run = run.as_ref();
     let state = read_latest(run, |checkpoint| {
         let path = checkpoint.join(STATE);
-        let text = disk::read_text(&path, MOST_BYTES)?;
+        let text = disk::read_text(&path, MOST_STATE)?;
         position::parse(&text).map_err(|error| error.context(path.display()))
     })?;
     let written =

@@ -175,8 +175,11 @@ pub unsafe extern "C" fn dropforge_open(file: *const c_char) -> *mut Model {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dropforge_close(model: *mut Model) {
     if !model.is_null() {
-        // SAFETY: `dropforge_open` made it from a box, and the caller gives it back once.
-        guarded(|| Ok(drop(unsafe { Box::from_raw(model) })));
+        guarded(|| {
+            // SAFETY: `dropforge_open` made it from a box, and the caller gives it back once.
+            drop(unsafe { Box::from_raw(model) });
+            Ok(())
+        });
     }
 }
 

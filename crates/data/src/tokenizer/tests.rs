@@ -39,7 +39,7 @@ fn a_run_keeps_a_tokenizer_in_little_room() {
     let tokenizer = Tokenizer::open(folder().join("gpt2.json")).unwrap();
     let packed = tokenizer.to_packed();
     assert!(packed.len() < tokenizer.json().len());
-    let again = Tokenizer::from_packed(&packed).unwrap();
+    let again = Tokenizer::from_packed(packed).unwrap();
     assert_eq!(again, tokenizer);
     assert_eq!(again.encode("a hammer").unwrap(), tokenizer.encode("a hammer").unwrap());
 }

@@ -112,11 +112,12 @@ fn samples_that_stay_on_the_device_train_the_same() {
     assert!((40 * (784 + 4)..40 * (784 + 4) + 2048).contains(&bytes), "{bytes} bytes");
     let held = gpu.memory().unwrap().held();
     gpu.limit_memory(Some(held + 1024)).unwrap();
-    let (large, _) = datasets::digits(4000, 1, 5);
+    // More than what the device keeps for later would hold.
+    let (large, _) = datasets::digits(20_000, 1, 5);
     let refused = Trainer::new(lenet(10), cross_entropy(), Sgd::new(0.05)).runtime(&gpu).on_device(true);
     let refused = refused.compile(&large).err().unwrap().to_string();
     gpu.limit_memory(None).unwrap();
-    assert!(refused.contains("to keep input of 4000 samples on the device"), "{refused}");
+    assert!(refused.contains("to keep input of 20000 samples on the device"), "{refused}");
 }
 
 /// Every state, as bits, but for the sums of evaluations: each of these starts anew.

@@ -226,8 +226,7 @@ fn twenty_thousand_damaged_files() {
     }
     #[cfg(feature = "parquet")]
     for name in ["snappy.parquet", "plain.parquet", "gzip.parquet"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/parquet").join(name);
-        cases.push(("Parquet", name, std::fs::read(path).unwrap(), table, 300));
+        cases.push(("Parquet", name, crate::testing::parquet(name), table, 300));
     }
     #[cfg(feature = "tokenizers")]
     for name in ["gpt2.json", "bert_uncased.json"] {

@@ -139,11 +139,15 @@ mod tests {
     use parquet::data_type::{ByteArrayType, Int32Type};
     use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 
-    use crate::testing::message;
+    use crate::testing::{Folder, message, parquet};
     use crate::{Dataset, Series, Table, TableOptions, read_one};
 
-    fn file(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/parquet").join(name)
+    fn csv() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/parquet/table.csv")
+    }
+
+    fn file(folder: &Folder, name: &str) -> PathBuf {
+        folder.write(name, &parquet(name))
     }
 
     fn inputs(data: &Dataset) -> Vec<f32> {
@@ -157,32 +161,32 @@ mod tests {
     /// Written by pyarrow as Parquet in several ways, and as CSV (`scripts/golden_parquet.py`).
     #[test]
     fn a_table_is_the_same_as_parquet_and_as_csv() {
+        let folder = Folder::new("parquet-and-csv");
         for options in [TableOptions::default(), TableOptions::target("cost")] {
-            let csv = Table::open(file("table.csv"), &options).unwrap();
-            let expected = inputs(&csv.dataset().unwrap());
+            let known = Table::open(csv(), &options).unwrap();
+            let expected = inputs(&known.dataset().unwrap());
             for name in ["snappy.parquet", "plain.parquet", "gzip.parquet"] {
-                let table = Table::open(file(name), &options).unwrap();
-                assert_eq!(table.taken_as(), csv.taken_as(), "{name}");
+                let table = Table::open(file(&folder, name), &options).unwrap();
+                assert_eq!(table.taken_as(), known.taken_as(), "{name}");
                 let data = table.dataset().unwrap();
                 let found = inputs(&data);
                 assert_eq!(found.len(), expected.len());
                 let far = found.iter().zip(&expected).find(|(a, b)| (*a - *b).abs() > 1e-5);
                 assert!(far.is_none(), "{name}: {far:?}");
                 // A run reads either by its columns.
-                let again =
-                    Table::open_as(file("table.csv"), &options, crate::Source::description(&data)).unwrap();
+                let again = Table::open_as(csv(), &options, crate::Source::description(&data)).unwrap();
                 assert_eq!(again.count(), 40);
             }
         }
         let options = TableOptions { missing: vec!["red".into()], ..TableOptions::target("kind") };
-        let table = Table::open(file("snappy.parquet"), &options).unwrap();
+        let table = Table::open(file(&folder, "snappy.parquet"), &options).unwrap();
         assert!(table.taken_as().contains("the target `kind` is one of 2 classes"), "{}", table.taken_as());
         assert!(table.taken_as().contains("colour (2 texts"), "{}", table.taken_as());
     }
 
     #[test]
     fn rows_and_texts_are_bounded_before_they_take_memory() {
-        let bytes = std::fs::read(file("snappy.parquet")).unwrap();
+        let bytes = parquet("snappy.parquet");
         let read = |most: i64| super::rows(bytes.clone(), &[], most);
         let all = read(super::MOST_BYTES).unwrap().bytes() as i64;
         let refused = |most: i64| read(most).err().unwrap_or_default();
@@ -219,7 +223,8 @@ mod tests {
 
     #[test]
     fn what_is_no_table_is_named() {
-        let refused = |name: &str| message(Table::open(file(name), &TableOptions::default()));
+        let folder = Folder::new("parquet");
+        let refused = |name: &str| message(Table::open(file(&folder, name), &TableOptions::default()));
         assert!(
             refused("zstd.parquet").contains("write it with compression=snappy"),
             "{}",
@@ -227,12 +232,11 @@ mod tests {
         );
         assert!(refused("nested.parquet").contains("column `list` holds lists or records"));
         assert!(refused("empty.parquet").contains("has no rows"));
-        let target = message(Table::open(file("plain.parquet"), &TableOptions::target("size")));
+        let target = message(Table::open(file(&folder, "plain.parquet"), &TableOptions::target("size")));
         assert!(target.contains("row 4 has no value of the target `size`"), "{target}");
-        let series = message(Series::open(file("plain.parquet"), &[]));
+        let series = message(Series::open(file(&folder, "plain.parquet"), &[]));
         assert!(series.contains("row 4: column `size`"), "{series}");
-        let folder = crate::testing::Folder::new("parquet");
-        let whole = std::fs::read(file("snappy.parquet")).unwrap();
+        let whole = parquet("snappy.parquet");
         for end in [4, 12, 200, whole.len() - 1] {
             let cut = folder.write("cut.parquet", &whole[..end]);
             assert!(message(Table::open(&cut, &TableOptions::default())).contains("is damaged"));

@@ -39,6 +39,15 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// A Parquet file of the golden ones, which lie as text.
+#[cfg(feature = "parquet")]
+pub(crate) fn parquet(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/parquet").join(format!("{name}.hex"));
+    let digits: String = std::fs::read_to_string(path).unwrap().split_whitespace().collect();
+    let byte = |place: usize| u8::from_str_radix(&digits[place..place + 2], 16).unwrap();
+    (0..digits.len()).step_by(2).map(byte).collect()
+}
+
 /// An IDX file of unsigned bytes.
 pub(crate) fn idx(shape: &[u32], data: &[u8]) -> Vec<u8> {
     let mut file = vec![0, 0, 8, shape.len() as u8];
